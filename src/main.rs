@@ -1,0 +1,2 @@
+//! The `servebench` program.
+fn main() {}
