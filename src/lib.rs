@@ -1,1 +1,2 @@
 //! servebench
+pub mod core;

@@ -1,0 +1,110 @@
+use super::*;
+use crate::core::units::Rate;
+
+fn load(rate: f64, burstiness: f64) -> Load {
+    Load {
+        request_rate: Rate::per_second(rate).unwrap(),
+        burstiness,
+        normalize_arrivals: false,
+        max_concurrency: None,
+        duration: None,
+        num_warmups: 0,
+    }
+}
+
+fn gaps(offsets: &[Duration]) -> Vec<f64> {
+    let mut before = Duration::ZERO;
+    offsets.iter().map(|&at| (at - std::mem::replace(&mut before, at)).as_secs_f64()).collect()
+}
+
+/// Kolmogorov and Smirnov's distance between a sample and a law.
+fn ks_distance(mut sample: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
+    sample.sort_by(f64::total_cmp);
+    let n = sample.len() as f64;
+    let gap = |(i, x): (usize, &f64)| (cdf(*x) - i as f64 / n).max((i + 1) as f64 / n - cdf(*x));
+    sample.iter().enumerate().map(gap).fold(0.0, f64::max)
+}
+
+/// The distance that 1 sample in 1,000 of the true law exceeds.
+fn ks_critical(n: usize) -> f64 {
+    1.95 / (n as f64).sqrt()
+}
+
+const N: usize = 20_000;
+
+#[test]
+fn poisson_gaps_follow_the_exponential_law() {
+    for seed in 0..5 {
+        let gaps = gaps(&schedule(&load(20.0, 1.0), N, seed));
+        let distance = ks_distance(gaps, |x| 1.0 - (-20.0 * x).exp());
+        assert!(distance < ks_critical(N), "seed {seed}: {distance}");
+    }
+}
+
+#[test]
+fn burstier_gaps_follow_the_gamma_law() {
+    for seed in 0..5 {
+        // Shape 2 has the closed form 1 − e^(−x/θ)(1 + x/θ); θ = 1 / (rate · 2).
+        let even = gaps(&schedule(&load(10.0, 2.0), N, seed));
+        let distance = ks_distance(even, |x| 1.0 - (-20.0 * x).exp() * (1.0 + 20.0 * x));
+        assert!(distance < ks_critical(N), "seed {seed}: {distance}");
+    }
+}
+
+#[test]
+fn the_exponential_law_is_rejected_where_it_does_not_hold() {
+    let bursty = gaps(&schedule(&load(20.0, 0.5), N, 0));
+    assert!(ks_distance(bursty, |x| 1.0 - (-20.0 * x).exp()) > 3.0 * ks_critical(N));
+}
+
+#[test]
+fn the_coefficient_of_variation_is_one_over_root_burstiness() {
+    for burstiness in [0.25, 1.0, 4.0] {
+        let gaps = gaps(&schedule(&load(50.0, burstiness), N, 1));
+        let mean = gaps.iter().sum::<f64>() / N as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / N as f64;
+        let ratio = variance.sqrt() / mean * burstiness.sqrt();
+        assert!((ratio - 1.0).abs() < 0.05, "burstiness {burstiness}: {ratio}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_arrivals() {
+    let load = load(20.0, 1.0);
+    assert_eq!(schedule(&load, 100, 7), schedule(&load, 100, 7));
+    assert_ne!(schedule(&load, 100, 7), schedule(&load, 100, 8));
+}
+
+#[test]
+fn more_requests_do_not_change_the_first_ones() {
+    let load = load(20.0, 1.0);
+    assert_eq!(schedule(&load, 100, 7)[..50], schedule(&load, 50, 7)[..]);
+}
+
+#[test]
+fn infinite_burstiness_is_a_metronome() {
+    let offsets = schedule(&load(20.0, f64::INFINITY), 4, 0);
+    assert_eq!(offsets, [50, 100, 150, 200].map(Duration::from_millis));
+}
+
+#[test]
+fn an_infinite_rate_sends_everything_at_once() {
+    for normalize_arrivals in [false, true] {
+        let load = Load { normalize_arrivals, ..load(f64::INFINITY, 1.0) };
+        assert_eq!(schedule(&load, 3, 0), [Duration::ZERO; 3]);
+    }
+}
+
+#[test]
+fn normalised_arrivals_end_at_n_over_rate() {
+    let load = Load { normalize_arrivals: true, ..load(20.0, 1.0) };
+    for seed in 0..5 {
+        let last = *schedule(&load, 1000, seed).last().unwrap();
+        assert!((last.as_secs_f64() - 50.0).abs() < 1e-6, "{last:?}");
+    }
+}
+
+#[test]
+fn no_requests_have_no_arrivals() {
+    assert!(schedule(&load(20.0, 1.0), 0, 0).is_empty());
+}

@@ -1,0 +1,11 @@
+//! The spine: pure values and arithmetic. No sockets, no clock, no printing.
+//!
+//! A [`spec::Spec`] says what to do, [`arrival`] turns it into offsets, [`record::Record`] holds what happened to one
+//! request..
+
+pub mod arrival;
+pub mod digest;
+pub mod record;
+pub mod spec;
+pub mod stats;
+pub mod units;

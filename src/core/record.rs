@@ -1,0 +1,356 @@
+//! What happened to one request: plan and deed side by side, all offsets from one monotonic t0.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::units::seconds;
+
+/// The life of one request. Offsets are durations since the run's t0; what never happened is `None`.
+///
+/// Derived values ([`Record::ttft`] and the others) are methods, so that an absent value can never be a stored zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Position in the schedule, from 0.
+    pub ordinal: usize,
+    /// Sent as `x-request-id`.
+    pub id: Uuid,
+    /// The times.
+    pub times: Times,
+    /// Prompt tokens, by the server's usage if it sent one, else by our count.
+    pub prompt_tokens: TokenCount,
+    /// Output tokens; zero for a request that failed before the first.
+    pub output_tokens: TokenCount,
+    /// Events that carried output, and when.
+    pub events: Events,
+    /// How it ended.
+    pub outcome: Result<Finish, Failure>,
+    /// The generated text, kept only when something needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// When the steps of a request happened, as offsets from t0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// When the schedule says the request starts.
+    #[serde(with = "seconds")]
+    pub due: Duration,
+    /// Just before the first byte was written.
+    #[serde(with = "seconds::option")]
+    pub sent: Option<Duration>,
+    /// The response head was there.
+    #[serde(with = "seconds::option")]
+    pub headers: Option<Duration>,
+    /// The first body byte was there.
+    #[serde(with = "seconds::option")]
+    pub first_chunk: Option<Duration>,
+    /// The first event that carried output.
+    #[serde(with = "seconds::option")]
+    pub first_token: Option<Duration>,
+    /// The last event that carried output.
+    #[serde(with = "seconds::option")]
+    pub last_token: Option<Duration>,
+    /// Nothing more happens to this request.
+    #[serde(with = "seconds::option")]
+    pub done: Option<Duration>,
+}
+
+/// The output events of a request, in a form whose size does not follow the number of tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// How many events carried output.
+    pub count: u32,
+    /// Events in each whole second since t0 in which there was one: `(second, events)`, ascending.
+    pub by_second: Vec<(u32, u32)>,
+    /// Every gap between output events (ITL), in order; only when the run keeps details.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Vec<Duration>>,
+}
+
+impl Events {
+    /// Counts an output event at an offset from t0. Offsets do not go back.
+    pub fn note(&mut self, at: Duration) {
+        let second = u32::try_from(at.as_secs()).unwrap_or(u32::MAX);
+        self.count += 1;
+        match self.by_second.last_mut() {
+            Some((last, events)) if *last == second => *events += 1,
+            _ => self.by_second.push((second, 1)),
+        }
+    }
+}
+
+impl Record {
+    /// Whether the request got its answer.
+    pub fn succeeded(&self) -> bool {
+        self.outcome.is_ok()
+    }
+
+    /// sent − due: the client's (or the cap's) delay.
+    pub fn lag(&self) -> Option<Duration> {
+        since(self.times.due, self.times.sent)
+    }
+
+    /// First output event − sent.
+    pub fn ttft(&self) -> Option<Duration> {
+        since(self.times.sent?, self.times.first_token)
+    }
+
+    /// First output event − due: TTFT as felt by a user who arrived on schedule.
+    pub fn ttft_from_due(&self) -> Option<Duration> {
+        since(self.times.due, self.times.first_token)
+    }
+
+    /// Last output event − sent.
+    pub fn e2e(&self) -> Option<Duration> {
+        since(self.times.sent?, self.times.last_token)
+    }
+
+    /// Last output event − due: E2E as felt by a user who arrived on schedule.
+    pub fn e2e_from_due(&self) -> Option<Duration> {
+        since(self.times.due, self.times.last_token)
+    }
+
+    /// (last token − first token) / (output tokens − 1), for more than one output token.
+    pub fn tpot(&self) -> Option<Duration> {
+        let gaps = self.output_tokens.count.checked_sub(1).filter(|&gaps| gaps > 0)?;
+        Some(since(self.times.first_token?, self.times.last_token)? / gaps)
+    }
+}
+
+fn since(start: Duration, end: Option<Duration>) -> Option<Duration> {
+    Some(end?.saturating_sub(start))
+}
+
+/// A number of tokens and who counted them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenCount {
+    /// How many.
+    pub count: u32,
+    /// Who says so.
+    pub source: TokenSource,
+}
+
+/// Who counted tokens, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenSource {
+    /// The server's `usage`.
+    Usage,
+    /// A tokenizer: ours, or the server's `/tokenize`.
+    Tokenizer,
+    /// One token an event: wrong wherever an event carries several.
+    Events,
+    /// A guess from the length of the text, for want of a tokenizer.
+    Estimate,
+}
+
+impl TokenSource {
+    /// How reports name it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Usage => "server usage",
+            Self::Tokenizer => "tokenizer",
+            Self::Events => "events",
+            Self::Estimate => "estimate",
+        }
+    }
+}
+
+/// How a successful answer ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model stopped by itself.
+    Stop,
+    /// The token limit was reached.
+    Length,
+    /// Another reason, in the server's words.
+    Other(String),
+    /// The stream ended properly without giving a reason.
+    Unsaid,
+}
+
+impl Finish {
+    /// From the wire's `finish_reason`.
+    pub fn from_reason(reason: &str) -> Self {
+        match reason {
+            "stop" => Self::Stop,
+            "length" => Self::Length,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+/// Why a request did not get its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its class, by which failures are counted.
+    pub class: FailureClass,
+    /// What was seen: the error with its causes, or the first 300 bytes of the body.
+    pub detail: String,
+}
+
+impl Failure {
+    /// How many bytes of a body are kept.
+    pub const BODY_LIMIT: usize = 300;
+
+    /// A failure with what was seen.
+    pub fn new(class: FailureClass, detail: impl Into<String>) -> Self {
+        Self { class, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.detail.is_empty() { self.class.fmt(f) } else { write!(f, "{}: {}", self.class, self.detail) }
+    }
+}
+
+/// The classes of failure: closed, so that reports can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// No connection: refused, unreachable, name not found.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The request's time was up in this phase.
+    Timeout(Phase),
+    /// An HTTP status other than 2xx.
+    Status(u16),
+    /// The stream broke off, was not understood, or ended with neither `finish_reason` nor `[DONE]`.
+    BrokenStream,
+    /// The server sent an error inside the stream.
+    ErrorEvent,
+    /// The stream ended properly without one token.
+    EmptyStream,
+    /// We gave up on it: an interrupt.
+    Cancelled,
+}
+
+/// What a request was waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The response head (connecting and sending included).
+    Headers,
+    /// The first token.
+    FirstToken,
+    /// The rest of the stream.
+    Stream,
+}
+
+impl FailureClass {
+    /// The key in JSON: `connect`, `timeout_headers`, `status_500`, …
+    pub fn key(self) -> String {
+        match self {
+            Self::Connect => "connect".into(),
+            Self::Tls => "tls".into(),
+            Self::Timeout(Phase::Headers) => "timeout_headers".into(),
+            Self::Timeout(Phase::FirstToken) => "timeout_first_token".into(),
+            Self::Timeout(Phase::Stream) => "timeout_stream".into(),
+            Self::Status(code) => format!("status_{code}"),
+            Self::BrokenStream => "broken_stream".into(),
+            Self::ErrorEvent => "error_event".into(),
+            Self::EmptyStream => "empty_stream".into(),
+            Self::Cancelled => "cancelled".into(),
+        }
+    }
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("no connection"),
+            Self::Tls => f.write_str("TLS handshake failed"),
+            Self::Timeout(Phase::Headers) => f.write_str("timeout waiting for the response head"),
+            Self::Timeout(Phase::FirstToken) => f.write_str("timeout waiting for the first token"),
+            Self::Timeout(Phase::Stream) => f.write_str("timeout within the stream"),
+            Self::Status(code) => write!(f, "HTTP {code}"),
+            Self::BrokenStream => f.write_str("broken stream"),
+            Self::ErrorEvent => f.write_str("error event in the stream"),
+            Self::EmptyStream => f.write_str("stream without a token"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(value: u64) -> Duration {
+        Duration::from_millis(value)
+    }
+
+    fn record() -> Record {
+        Record {
+            ordinal: 0,
+            id: Uuid::nil(),
+            times: Times {
+                due: ms(100),
+                sent: Some(ms(130)),
+                headers: Some(ms(135)),
+                first_chunk: Some(ms(140)),
+                first_token: Some(ms(180)),
+                last_token: Some(ms(380)),
+                done: Some(ms(390)),
+            },
+            prompt_tokens: TokenCount { count: 5, source: TokenSource::Usage },
+            output_tokens: TokenCount { count: 11, source: TokenSource::Usage },
+            events: Events::default(),
+            outcome: Ok(Finish::Length),
+            text: None,
+        }
+    }
+
+    #[test]
+    fn definitions_of_lag_ttft_tpot_and_e2e() {
+        let record = record();
+        assert_eq!(record.lag(), Some(ms(30)));
+        assert_eq!(record.ttft(), Some(ms(50)));
+        assert_eq!(record.ttft_from_due(), Some(ms(80)));
+        assert_eq!(record.e2e(), Some(ms(250)));
+        assert_eq!(record.e2e_from_due(), Some(ms(280)));
+        assert_eq!(record.tpot(), Some(ms(20)));
+    }
+
+    #[test]
+    fn a_single_token_has_no_tpot() {
+        let mut record = record();
+        record.output_tokens.count = 1;
+        assert_eq!(record.tpot(), None);
+        record.output_tokens.count = 0;
+        assert_eq!(record.tpot(), None);
+    }
+
+    #[test]
+    fn what_never_happened_is_absent_not_zero() {
+        let mut record = record();
+        record.times = Times { due: ms(100), ..Times::default() };
+        assert_eq!((record.ttft(), record.e2e(), record.lag(), record.tpot()), (None, None, None, None));
+    }
+
+    #[test]
+    fn events_are_counted_by_second() {
+        let mut events = Events::default();
+        for at in [10, 999, 1000, 2500, 2600, 2700] {
+            events.note(ms(at));
+        }
+        assert_eq!(events.count, 6);
+        assert_eq!(events.by_second, [(0, 2), (1, 1), (2, 3)]);
+    }
+
+    #[test]
+    fn a_record_survives_json() {
+        let mut failed = record();
+        failed.outcome = Err(Failure::new(FailureClass::Timeout(Phase::Headers), "30s"));
+        for record in [record(), failed] {
+            let text = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
+        }
+    }
+}
