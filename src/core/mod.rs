@@ -5,7 +5,9 @@
 
 pub mod arrival;
 pub mod digest;
+pub mod metrics;
 pub mod record;
+pub mod run;
 pub mod spec;
 pub mod stats;
 pub mod units;

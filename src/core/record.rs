@@ -27,8 +27,8 @@ pub struct Record {
     pub events: Events,
     /// How it ended.
     pub outcome: Result<Finish, Failure>,
-    /// The generated text, kept only when something needs it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The generated text, kept only when something needs it. A saved run has it in vLLM's `generated_texts`.
+    #[serde(skip)]
     pub text: Option<String>,
 }
 
@@ -65,8 +65,9 @@ pub struct Events {
     pub count: u32,
     /// Events in each whole second since t0 in which there was one: `(second, events)`, ascending.
     pub by_second: Vec<(u32, u32)>,
-    /// Every gap between output events (ITL), in order; only when the run keeps details.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Every gap between output events (ITL), in order; only when the run keeps details. A saved run has them in
+    /// vLLM's `itls`.
+    #[serde(skip)]
     pub gaps: Option<Vec<Duration>>,
 }
 

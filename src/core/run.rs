@@ -1,0 +1,210 @@
+//! A saved run: what was asked, where it ran, what was measured.
+//!
+//! The file is one JSON object: vLLM's keys at the top level, for the tools that read those, and everything vLLM
+//! lacks under `servebench`. Only `servebench` is read back (and from vLLM's arrays what it would repeat).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Zoned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::digest::Digest;
+use super::metrics::{Latency, Metrics};
+use super::record::{Record, TokenSource};
+use super::spec::Spec;
+use super::stats::Percent;
+
+mod vllm;
+
+/// The version of the `servebench` object; it changes when a field changes its meaning or goes.
+pub const SCHEMA: u32 = 1;
+
+/// One measured run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// [`SCHEMA`] of the program that wrote it.
+    pub schema: u32,
+    /// The program's version.
+    pub version: String,
+    /// When the first request was due.
+    pub started: Zoned,
+    /// The command line, secrets masked.
+    pub command: Vec<String>,
+    /// Whether it was cut short by an interrupt: the numbers are of what was measured until then.
+    pub interrupted: bool,
+    /// What was asked for.
+    pub spec: Spec,
+    /// What the user said of it.
+    pub notes: Notes,
+    /// What is shown of it.
+    pub selection: Selection,
+    /// What it was fed.
+    pub inputs: Inputs,
+    /// Where it ran.
+    pub environment: Environment,
+    /// What was measured.
+    pub metrics: Metrics,
+    /// HdrHistogram V2, base64, in nanoseconds.
+    pub histograms: BTreeMap<Latency, String>,
+    /// Every request, with `--save-detailed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<Vec<Record>>,
+    /// Two numbers of each request that vLLM always saves.
+    #[serde(skip)]
+    pub always: Vec<Always>,
+}
+
+/// What vLLM saves of each request even without details, in seconds; zero for a failed one, as vLLM has it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Always {
+    /// E2E.
+    pub latency: f64,
+    /// sent − due.
+    pub queue_time: f64,
+}
+
+impl Always {
+    /// Of one request.
+    pub fn of(record: &Record) -> Self {
+        let latency = record.e2e().filter(|_| record.succeeded()).unwrap_or_default().as_secs_f64();
+        Self { latency, queue_time: record.lag().unwrap_or_default().as_secs_f64() }
+    }
+}
+
+/// What the user said of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notes {
+    /// `--label`: stands in for the backend in the file name.
+    pub label: Option<String>,
+    /// `--metadata K=V`: put flat among vLLM's keys.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What is shown of a run: `--percentile-metrics` and `--metric-percentiles`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Selection {
+    /// The latencies with a section of their own.
+    pub latencies: Vec<Latency>,
+    /// Percentiles, 0 ..= 100.
+    pub percents: Vec<Percent>,
+}
+
+/// What a run was fed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The dataset file, or `bundled`; `None` for generated prompts.
+    pub dataset: Option<String>,
+    /// SHA-256 of the dataset's bytes.
+    pub dataset_sha256: Option<Digest>,
+    /// How many prepared requests repeat an earlier one for want of data.
+    pub repeated_prompts: usize,
+    /// Which tokenizer counted.
+    pub tokenizer: String,
+    /// SHA-256 of its `tokenizer.json`.
+    pub tokenizer_sha256: Option<Digest>,
+    /// How prompt lengths were found.
+    pub prompt_tokens_by: TokenSource,
+}
+
+/// Where a run ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The client's host name.
+    pub host: String,
+    /// Its system: `Linux 6.1.0 x86_64`.
+    pub system: String,
+    /// Its usable processors.
+    pub cpus: usize,
+    /// What the server's `/version` says.
+    pub server_version: Option<String>,
+}
+
+/// Why a run could not be saved or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file is no result of ours.
+    #[error("{path} is not a servebench result: {why}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {path}: {source}; give another --result-dir or --result-filename", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl Run {
+    /// The file's content.
+    pub fn to_json(&self) -> String {
+        let mut object = vllm::keys(self);
+        object.insert("servebench".into(), serde_json::to_value(self).expect("a Run has only string keys"));
+        Value::Object(object).to_string()
+    }
+
+    /// vLLM's file name: `{label or backend}-{rate}qps{-concurrencyN}-{model}-{date}.json`.
+    pub fn file_name(&self) -> String {
+        vllm::file_name(self)
+    }
+
+    /// Writes the file whole or not at all: to a temporary name beside it, then renamed. Makes missing folders.
+    pub fn save(&self, path: &Path) -> Result<(), RunError> {
+        write_atomically(path, self.to_json().as_bytes())
+            .map_err(|source| RunError::Write { path: path.to_owned(), source })
+    }
+
+    /// Reads a file that [`Run::save`] wrote.
+    pub fn load(path: &Path) -> Result<Self, RunError> {
+        let text = fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
+        Self::from_json(&text).map_err(|why| RunError::Format { path: path.to_owned(), why })
+    }
+
+    fn from_json(text: &[u8]) -> Result<Self, String> {
+        let mut file: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let ours = file.get_mut("servebench").map(Value::take).ok_or("it has no key `servebench`")?;
+        match ours.get("schema").and_then(Value::as_u64) {
+            Some(schema) if schema == u64::from(SCHEMA) => {}
+            Some(schema) => return Err(format!("its schema is {schema}, this program reads {SCHEMA}")),
+            None => return Err("its key `servebench` has no `schema`".into()),
+        }
+        let mut run: Self = serde_json::from_value(ours).map_err(|error| error.to_string())?;
+        vllm::restore(&mut run, &file);
+        Ok(run)
+    }
+}
+
+fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or_else(|| io::Error::other("that is not a file name"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+    let written = fs::File::create(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The write already failed: a leftover that cannot be removed adds nothing to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests;
