@@ -84,17 +84,39 @@ impl Law {
 /// Keeps the arrivals independent of whatever else is drawn from the same seed.
 const ARRIVAL_STREAM: u64 = 0x0A22_17A1_5EED_0001;
 
-/// The schedule of `n` requests under a [`Load`].
+/// When requests are due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// Open loop: at these offsets, whatever the server does.
+    Open(Vec<Duration>),
+    /// Closed loop: whenever there is a free slot under the cap. A request is then due when its slot is free.
+    Closed,
+}
+
+impl Schedule {
+    /// When a request is due; `None` if only a free slot says.
+    pub fn due(&self, ordinal: usize) -> Option<Duration> {
+        match self {
+            Self::Open(offsets) => offsets.get(ordinal).copied(),
+            Self::Closed => None,
+        }
+    }
+}
+
+/// The schedule of `n` requests under a [`Load`]: closed loop if there is a cap and no finite rate, else open.
 ///
 /// With `normalize_arrivals` all offsets are scaled so that the last is n / rate: the total time is then the same for
 /// every seed, which takes 1 to 2 % of noise out of throughput (vLLM's reason), at the price of a process that is no
 /// longer exactly Poisson.
-pub fn schedule(load: &Load, n: usize, seed: u64) -> Vec<Duration> {
+pub fn schedule(load: &Load, n: usize, seed: u64) -> Schedule {
+    if load.is_closed_loop() {
+        return Schedule::Closed;
+    }
     let mut offsets = Law::of(load).offsets(n, seed);
     if load.normalize_arrivals {
         normalize(&mut offsets, load.request_rate.get());
     }
-    offsets
+    Schedule::Open(offsets)
 }
 
 fn normalize(offsets: &mut [Duration], rate: f64) {

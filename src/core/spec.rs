@@ -174,8 +174,17 @@ pub struct Load {
     /// Send nothing that is due after this.
     #[serde(rename = "duration_s", with = "seconds::option")]
     pub duration: Option<Duration>,
+    /// Start over when the prompts are used up, until `duration` ends the run.
+    pub cycle: bool,
     /// Unmeasured requests before the run.
     pub num_warmups: usize,
+}
+
+impl Load {
+    /// Whether a request is due when another has ended (a cap and no pace) rather than at a time of its own.
+    pub fn is_closed_loop(&self) -> bool {
+        self.max_concurrency.is_some() && !self.request_rate.is_finite()
+    }
 }
 
 /// What counts as good service; a request must meet every limit that is set.

@@ -8,7 +8,15 @@ fn load(rate: f64, burstiness: f64) -> Load {
         normalize_arrivals: false,
         max_concurrency: None,
         duration: None,
+        cycle: false,
         num_warmups: 0,
+    }
+}
+
+fn offsets(load: &Load, n: usize, seed: u64) -> Vec<Duration> {
+    match schedule(load, n, seed) {
+        Schedule::Open(offsets) => offsets,
+        Schedule::Closed => panic!("an open loop was asked for"),
     }
 }
 
@@ -35,7 +43,7 @@ const N: usize = 20_000;
 #[test]
 fn poisson_gaps_follow_the_exponential_law() {
     for seed in 0..5 {
-        let gaps = gaps(&schedule(&load(20.0, 1.0), N, seed));
+        let gaps = gaps(&offsets(&load(20.0, 1.0), N, seed));
         let distance = ks_distance(gaps, |x| 1.0 - (-20.0 * x).exp());
         assert!(distance < ks_critical(N), "seed {seed}: {distance}");
     }
@@ -45,7 +53,7 @@ fn poisson_gaps_follow_the_exponential_law() {
 fn burstier_gaps_follow_the_gamma_law() {
     for seed in 0..5 {
         // Shape 2 has the closed form 1 − e^(−x/θ)(1 + x/θ); θ = 1 / (rate · 2).
-        let even = gaps(&schedule(&load(10.0, 2.0), N, seed));
+        let even = gaps(&offsets(&load(10.0, 2.0), N, seed));
         let distance = ks_distance(even, |x| 1.0 - (-20.0 * x).exp() * (1.0 + 20.0 * x));
         assert!(distance < ks_critical(N), "seed {seed}: {distance}");
     }
@@ -53,14 +61,14 @@ fn burstier_gaps_follow_the_gamma_law() {
 
 #[test]
 fn the_exponential_law_is_rejected_where_it_does_not_hold() {
-    let bursty = gaps(&schedule(&load(20.0, 0.5), N, 0));
+    let bursty = gaps(&offsets(&load(20.0, 0.5), N, 0));
     assert!(ks_distance(bursty, |x| 1.0 - (-20.0 * x).exp()) > 3.0 * ks_critical(N));
 }
 
 #[test]
 fn the_coefficient_of_variation_is_one_over_root_burstiness() {
     for burstiness in [0.25, 1.0, 4.0] {
-        let gaps = gaps(&schedule(&load(50.0, burstiness), N, 1));
+        let gaps = gaps(&offsets(&load(50.0, burstiness), N, 1));
         let mean = gaps.iter().sum::<f64>() / N as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / N as f64;
         let ratio = variance.sqrt() / mean * burstiness.sqrt();
@@ -71,27 +79,27 @@ fn the_coefficient_of_variation_is_one_over_root_burstiness() {
 #[test]
 fn the_same_seed_gives_the_same_arrivals() {
     let load = load(20.0, 1.0);
-    assert_eq!(schedule(&load, 100, 7), schedule(&load, 100, 7));
-    assert_ne!(schedule(&load, 100, 7), schedule(&load, 100, 8));
+    assert_eq!(offsets(&load, 100, 7), offsets(&load, 100, 7));
+    assert_ne!(offsets(&load, 100, 7), offsets(&load, 100, 8));
 }
 
 #[test]
 fn more_requests_do_not_change_the_first_ones() {
     let load = load(20.0, 1.0);
-    assert_eq!(schedule(&load, 100, 7)[..50], schedule(&load, 50, 7)[..]);
+    assert_eq!(offsets(&load, 100, 7)[..50], offsets(&load, 50, 7)[..]);
 }
 
 #[test]
 fn infinite_burstiness_is_a_metronome() {
-    let offsets = schedule(&load(20.0, f64::INFINITY), 4, 0);
-    assert_eq!(offsets, [50, 100, 150, 200].map(Duration::from_millis));
+    let metronome = offsets(&load(20.0, f64::INFINITY), 4, 0);
+    assert_eq!(metronome, [50, 100, 150, 200].map(Duration::from_millis));
 }
 
 #[test]
 fn an_infinite_rate_sends_everything_at_once() {
     for normalize_arrivals in [false, true] {
         let load = Load { normalize_arrivals, ..load(f64::INFINITY, 1.0) };
-        assert_eq!(schedule(&load, 3, 0), [Duration::ZERO; 3]);
+        assert_eq!(offsets(&load, 3, 0), [Duration::ZERO; 3]);
     }
 }
 
@@ -99,12 +107,20 @@ fn an_infinite_rate_sends_everything_at_once() {
 fn normalised_arrivals_end_at_n_over_rate() {
     let load = Load { normalize_arrivals: true, ..load(20.0, 1.0) };
     for seed in 0..5 {
-        let last = *schedule(&load, 1000, seed).last().unwrap();
+        let last = *offsets(&load, 1000, seed).last().unwrap();
         assert!((last.as_secs_f64() - 50.0).abs() < 1e-6, "{last:?}");
     }
 }
 
 #[test]
 fn no_requests_have_no_arrivals() {
-    assert!(schedule(&load(20.0, 1.0), 0, 0).is_empty());
+    assert!(offsets(&load(20.0, 1.0), 0, 0).is_empty());
+}
+
+#[test]
+fn a_cap_without_a_rate_is_a_closed_loop() {
+    let capped = Load { max_concurrency: std::num::NonZeroUsize::new(4), ..load(f64::INFINITY, 1.0) };
+    assert_eq!(schedule(&capped, 3, 0), Schedule::Closed);
+    let paced = Load { request_rate: Rate::per_second(1.0).unwrap(), ..capped };
+    assert!(matches!(schedule(&paced, 3, 0), Schedule::Open(_)));
 }

@@ -34,6 +34,7 @@ fn spec() -> Spec {
             normalize_arrivals: true,
             max_concurrency: NonZeroUsize::new(8),
             duration: None,
+            cycle: false,
             num_warmups: 0,
         },
         slo: Slo::default(),

@@ -1,0 +1,165 @@
+//! Flag values and how they are written: durations with units, pairs, lists, JSON objects.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::core::metrics::Latency;
+
+/// `K=V`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    pub key: String,
+    pub value: String,
+}
+
+/// Reads `K=V`.
+pub fn pair(text: &str) -> Result<Pair, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok(Pair { key: key.trim().to_owned(), value: value.to_owned() })
+        }
+        _ => Err("write it as KEY=VALUE".into()),
+    }
+}
+
+/// Reads `500ms`, `30s`, `2m`, or a bare number of seconds.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_secs(1))
+}
+
+fn duration(text: &str, unit: Duration) -> Result<Duration, String> {
+    let Ok(number) = text.parse::<f64>() else {
+        return humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 500ms, 30s or 2m"));
+    };
+    Duration::try_from_secs_f64(number * unit.as_secs_f64()).map_err(|error| error.to_string())
+}
+
+/// Reads a gamma shape: above zero, `inf` allowed.
+pub fn burstiness(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(shape) if shape > 0.0 => Ok(shape),
+        _ => Err("burstiness is a number above 0, or `inf`".into()),
+    }
+}
+
+/// `--random-range-ratio`, for input and output lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RangeRatio {
+    #[serde(default)]
+    pub input: f64,
+    #[serde(default)]
+    pub output: f64,
+}
+
+/// Reads a number for both, or a JSON object.
+pub fn range_ratio(text: &str) -> Result<RangeRatio, String> {
+    let ratio = match text.parse::<f64>() {
+        Ok(both) => RangeRatio { input: both, output: both },
+        Err(_) => serde_json::from_str(text)
+            .map_err(|_| "write it as 0.2 or {\"input\":0.2,\"output\":0.5}".to_owned())?,
+    };
+    let fits = |part: f64| (0.0..1.0).contains(&part);
+    if fits(ratio.input) && fits(ratio.output) { Ok(ratio) } else { Err("a ratio is at least 0 and below 1".into()) }
+}
+
+/// Reads a JSON object.
+pub fn object(text: &str) -> Result<Map<String, Value>, String> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err("it must be a JSON object: {\"key\": value}".into()),
+        Err(error) => Err(format!("it is not JSON: {error}")),
+    }
+}
+
+/// One service level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Objective {
+    pub latency: Latency,
+    pub limit: Duration,
+}
+
+/// Reads `ttft:500` (milliseconds) or `e2el:5s`.
+pub fn objective(text: &str) -> Result<Objective, String> {
+    let (key, limit) = text.split_once(':').ok_or("write it as ttft:500 or e2el:5s")?;
+    let latency = latency(key).filter(|latency| *latency != Latency::Itl);
+    Ok(Objective {
+        latency: latency.ok_or_else(|| format!("`{key}` is none of ttft, tpot, e2el"))?,
+        limit: duration(limit, Duration::from_millis(1))?,
+    })
+}
+
+/// Reads a list of latencies.
+pub fn latencies(text: &str) -> Result<Vec<Latency>, String> {
+    let read = |key: &str| latency(key).ok_or_else(|| format!("`{key}` is none of ttft, tpot, e2el, itl"));
+    list(text).map(read).collect()
+}
+
+/// Reads a list of percentiles.
+pub fn percents(text: &str) -> Result<Vec<f64>, String> {
+    let read = |percent: &str| match percent.parse::<f64>() {
+        Ok(p) if (0.0..=100.0).contains(&p) => Ok(p),
+        _ => Err(format!("`{percent}` is no percentile between 0 and 100")),
+    };
+    list(text).map(read).collect()
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// By vLLM's key, or the name everyone uses for E2E.
+fn latency(key: &str) -> Option<Latency> {
+    match key {
+        "e2e" => Some(Latency::E2e),
+        _ => Latency::SELECTABLE.into_iter().find(|latency| latency.key() == key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(value: u64) -> Duration {
+        Duration::from_millis(value)
+    }
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        for (text, expected) in [("500ms", ms(500)), ("30s", ms(30_000)), ("2m", ms(120_000)), ("1.5", ms(1500))] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for text in ["", "-1", "nan", "inf", "soon", "5 parsecs"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn service_levels_are_milliseconds_unless_they_say_otherwise() {
+        assert_eq!(objective("ttft:500"), Ok(Objective { latency: Latency::Ttft, limit: ms(500) }));
+        assert_eq!(objective("e2e:5s"), Ok(Objective { latency: Latency::E2e, limit: ms(5000) }));
+        assert_eq!(objective("e2el:5000").map(|o| o.latency), Ok(Latency::E2e));
+        for text in ["ttft", "itl:5", "foo:5", "ttft:", "ttft:-1", "lag:5"] {
+            assert!(objective(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn range_ratios_are_a_number_or_an_object() {
+        assert_eq!(range_ratio("0.2"), Ok(RangeRatio { input: 0.2, output: 0.2 }));
+        assert_eq!(range_ratio("{\"input\":0.2}"), Ok(RangeRatio { input: 0.2, output: 0.0 }));
+        for text in ["1", "-0.1", "nan", "{\"in\":1}", "x"] {
+            assert!(range_ratio(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_name_the_item_that_is_wrong() {
+        assert_eq!(latencies("ttft, e2el").unwrap(), [Latency::Ttft, Latency::E2e]);
+        assert!(latencies("ttft,lag").unwrap_err().contains("lag"));
+        assert_eq!(percents("50,99.9").unwrap(), [50.0, 99.9]);
+        assert!(percents("50,101").unwrap_err().contains("101"));
+    }
+}

@@ -1,0 +1,86 @@
+//! How numbers are written, in one place.
+
+use std::time::Duration;
+
+/// What stands for a metric without samples. Never a zero.
+pub const NOT_AVAILABLE: &str = "n/a";
+
+/// Milliseconds: whole from 10 ms up, three significant digits below, where a whole number says little.
+pub fn milliseconds(value: Option<Duration>) -> String {
+    let Some(value) = value else { return NOT_AVAILABLE.to_owned() };
+    let ms = value.as_secs_f64() * 1e3;
+    format!("{ms:.*} ms", decimals(ms))
+}
+
+fn decimals(value: f64) -> usize {
+    match value {
+        value if value >= 10.0 || value == 0.0 => 0,
+        value if value >= 1.0 => 2,
+        value if value >= 0.1 => 3,
+        _ => 4,
+    }
+}
+
+/// Requests per second: two decimals, more where they would say nothing.
+pub fn requests_per_second(value: Option<f64>) -> String {
+    let decimals = |value: f64| if value < 0.1 { decimals(value) } else { 2 };
+    value.map_or(NOT_AVAILABLE.to_owned(), |value| format!("{value:.*} req/s", decimals(value)))
+}
+
+/// Tokens per second: whole from 10 up.
+pub fn tokens_per_second(value: Option<f64>) -> String {
+    value.map_or(NOT_AVAILABLE.to_owned(), |value| format!("{value:.*} tok/s", decimals(value)))
+}
+
+/// Seconds with two decimals.
+pub fn seconds(value: Duration) -> String {
+    format!("{:.2} s", value.as_secs_f64())
+}
+
+/// A percentile's name: `P99`, `P99.9`.
+pub fn percentile(p: f64) -> String {
+    format!("P{p}")
+}
+
+/// A share in percent.
+pub fn percent(part: usize, whole: usize) -> String {
+    if whole == 0 { NOT_AVAILABLE.to_owned() } else { format!("{:.1} %", 100.0 * part as f64 / whole as f64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_latencies_keep_digits_that_mean_something() {
+        let cases = [
+            (120_400, "120 ms"),
+            (10_000, "10 ms"),
+            (9_876, "9.88 ms"),
+            (1_234, "1.23 ms"),
+            (456, "0.456 ms"),
+            (42, "0.0420 ms"),
+            (0, "0 ms"),
+        ];
+        for (us, expected) in cases {
+            assert_eq!(milliseconds(Some(Duration::from_micros(us))), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_a_zero() {
+        assert_eq!(milliseconds(None), "n/a");
+        assert_eq!(requests_per_second(None), "n/a");
+        assert_eq!(tokens_per_second(None), "n/a");
+        assert_eq!(percent(0, 0), "n/a");
+    }
+
+    #[test]
+    fn rates_are_written_as_the_documentation_does() {
+        assert_eq!(requests_per_second(Some(19.9512)), "19.95 req/s");
+        assert_eq!(requests_per_second(Some(0.0123)), "0.0123 req/s");
+        assert_eq!(tokens_per_second(Some(4680.2)), "4680 tok/s");
+        assert_eq!(percentile(99.0), "P99");
+        assert_eq!(percentile(99.9), "P99.9");
+    }
+}

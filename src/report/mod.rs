@@ -1,0 +1,6 @@
+//! Renderers: a finished value to a writer. Progress is an observer of the run that draws.
+
+pub mod dataset;
+pub mod figures;
+pub mod progress;
+pub mod text;

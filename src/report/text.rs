@@ -1,0 +1,172 @@
+//! The report that people paste into tickets.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::figures::{
+    NOT_AVAILABLE, milliseconds, percent, percentile, requests_per_second, seconds, tokens_per_second,
+};
+use crate::core::metrics::{Latency, Metrics, SCALARS, Tokens};
+use crate::core::record::TokenSource;
+use crate::core::run::Run;
+use crate::core::stats::Distribution;
+
+/// Width of a section's rule, in characters.
+const WIDTH: usize = 39;
+
+/// A lag up to this is not worth a section of its own, unless it is a large part of the TTFT.
+const NEGLIGIBLE_LAG: Duration = Duration::from_millis(10);
+
+/// Writes the report of a run.
+pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let metrics = &run.metrics;
+    totals(metrics, to)?;
+    for latency in &run.selection.latencies {
+        section(latency.title(), to)?;
+        latency_lines(run, *latency, to)?;
+    }
+    failures(metrics, to)?;
+    goodput(run, to)?;
+    if lag_is_visible(metrics) {
+        from_due(run, to)?;
+    }
+    arrivals(run, to)?;
+    tokens(metrics, to)?;
+    if run.interrupted {
+        section("Interrupted", to)?;
+        writeln!(to, "The run was cut short: the numbers are of what was measured until then.")?;
+    }
+    Ok(())
+}
+
+fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
+    writeln!(to, "Successful requests: {}", metrics.completed)?;
+    writeln!(to, "Benchmark duration: {}", seconds(metrics.duration))?;
+    writeln!(to, "Total input tokens: {}", metrics.input_tokens.total)?;
+    writeln!(to, "Total generated tokens: {}", metrics.output_tokens.total)?;
+    for key in ["request_throughput", "input_throughput", "output_throughput"] {
+        throughput(metrics, key, to)?;
+    }
+    Ok(())
+}
+
+fn throughput(metrics: &Metrics, key: &str, to: &mut impl Write) -> io::Result<()> {
+    let Some(scalar) = SCALARS.iter().find(|scalar| scalar.key == key) else { return Ok(()) };
+    let value = (scalar.value)(metrics);
+    let figure = if scalar.unit == "req/s" { requests_per_second(value) } else { tokens_per_second(value) };
+    writeln!(to, "{}: {figure}", scalar.label)
+}
+
+/// `─── Title ───────`, filled to [`WIDTH`].
+fn section(title: &str, to: &mut impl Write) -> io::Result<()> {
+    let head = format!("─── {title} ");
+    let fill = WIDTH.saturating_sub(head.chars().count());
+    writeln!(to, "{head}{}", "─".repeat(fill))
+}
+
+fn latency_lines(run: &Run, latency: Latency, to: &mut impl Write) -> io::Result<()> {
+    let distribution = run.metrics.latencies.get(&latency);
+    let symbol = latency.symbol();
+    writeln!(to, "Mean {symbol}: {}", milliseconds(distribution.map(|d| d.mean)))?;
+    writeln!(to, "Median {symbol}: {}", milliseconds(distribution.map(|d| d.median)))?;
+    for p in &run.selection.percents {
+        writeln!(to, "{} {symbol}: {}", percentile(*p), milliseconds(value_at(distribution, *p)))?;
+    }
+    Ok(())
+}
+
+fn value_at(distribution: Option<&Distribution>, p: f64) -> Option<Duration> {
+    distribution?.percentiles.iter().find(|percentile| percentile.p == p).map(|percentile| percentile.value)
+}
+
+fn failures(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
+    if metrics.failed == 0 {
+        return Ok(());
+    }
+    let all = metrics.completed + metrics.failed;
+    section("Failures", to)?;
+    writeln!(to, "Failed requests: {} of {all} ({})", metrics.failed, percent(metrics.failed, all))?;
+    for failure in &metrics.failures {
+        write!(to, "{}: {}", failure.class, failure.count)?;
+        match one_line(&failure.example) {
+            example if example.is_empty() => writeln!(to)?,
+            example => writeln!(to, " (first: {example})")?,
+        }
+    }
+    Ok(())
+}
+
+/// Line ends and control characters in a server's words must not break the report.
+fn one_line(text: &str) -> String {
+    text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn goodput(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let Some(good) = run.metrics.good else { return Ok(()) };
+    let slo = &run.spec.slo;
+    let limits = [("TTFT", slo.ttft), ("TPOT", slo.tpot), ("E2E", slo.e2e)];
+    let limits: Vec<_> = limits
+        .into_iter()
+        .filter_map(|(name, limit)| Some(format!("{name} ≤ {}", milliseconds(Some(limit?)))))
+        .collect();
+    let all = run.metrics.completed + run.metrics.failed;
+    section("Goodput", to)?;
+    throughput(&run.metrics, "request_goodput", to)?;
+    writeln!(to, "Good requests: {good} of {all} ({}): {}", percent(good, all), limits.join(", "))
+}
+
+/// Whether the lag changes what a user who arrived on schedule felt.
+fn lag_is_visible(metrics: &Metrics) -> bool {
+    let Some(lag) = metrics.latencies.get(&Latency::Lag) else { return false };
+    let ttft = metrics.latencies.get(&Latency::Ttft).map_or(Duration::MAX, |ttft| ttft.mean);
+    lag.mean > NEGLIGIBLE_LAG || lag.mean > ttft / 20
+}
+
+fn from_due(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    section("From due", to)?;
+    writeln!(to, "Requests left later than the schedule said; measured from when they were due:")?;
+    for latency in [Latency::TtftFromDue, Latency::E2eFromDue, Latency::Lag] {
+        latency_lines(run, latency, to)?;
+    }
+    Ok(())
+}
+
+fn arrivals(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let metrics = &run.metrics;
+    section("Arrivals", to)?;
+    if metrics.offered_rate.is_some() {
+        writeln!(to, "Offered rate: {}", requests_per_second(metrics.offered_rate))?;
+        writeln!(to, "Achieved rate: {}", requests_per_second(metrics.achieved_rate))?;
+    }
+    if let Some(lag) = metrics.latencies.get(&Latency::Lag) {
+        let worst = lag.percentiles.iter().max_by(|a, b| a.p.total_cmp(&b.p));
+        let (name, value) = worst.map_or(("Median".into(), lag.median), |p| (percentile(p.p), p.value));
+        writeln!(to, "{name} lag (sent − due): {}", milliseconds(Some(value)))?;
+    }
+    writeln!(to, "Peak requests in flight: {}", metrics.peak_in_flight)?;
+    writeln!(to, "Peak output token throughput: {}", tokens_per_second(metrics.peak_output_tokens_per_s))
+}
+
+fn tokens(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
+    section("Token counts", to)?;
+    writeln!(to, "Input tokens by: {}", sources(&metrics.input_tokens))?;
+    writeln!(to, "Output tokens by: {}", sources(&metrics.output_tokens))
+}
+
+fn sources(tokens: &Tokens) -> String {
+    let describe = |source: TokenSource| match source {
+        TokenSource::Usage | TokenSource::Tokenizer => source.label().to_owned(),
+        TokenSource::Events => "events (WRONG wherever an event carries several tokens)".to_owned(),
+        TokenSource::Estimate => "estimate (no tokenizer was found: do not compare)".to_owned(),
+    };
+    let by: &BTreeMap<_, _> = &tokens.requests_by_source;
+    match by.len() {
+        0 => NOT_AVAILABLE.to_owned(),
+        1 => by.keys().copied().map(describe).collect(),
+        _ => {
+            let parts = by.iter().map(|(source, n)| format!("{} for {n} requests", describe(*source)));
+            parts.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
