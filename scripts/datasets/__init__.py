@@ -1,0 +1,1 @@
+"""The material and the grammar behind datasets/: see scripts/make-datasets.py."""
