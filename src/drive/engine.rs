@@ -11,6 +11,7 @@ use jiff::Zoned;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
+use super::client::stopwatch::Keep;
 use super::tokenizer::Tokenizer;
 use super::workload::Request;
 use crate::core::arrival::Schedule;
@@ -37,8 +38,8 @@ pub struct Plan<'a> {
     pub duration: Option<Duration>,
     /// The time one request may take from sent.
     pub timeout: Duration,
-    /// Keep every gap and the generated text in the Records.
-    pub details: bool,
+    /// What the Records hold beyond times and counts.
+    pub keep: Keep,
 }
 
 impl Plan<'_> {
@@ -102,7 +103,7 @@ pub struct Outcome {
 /// Errors only where the machine refuses what every run needs: a thread, a timer, an event loop.
 pub fn drive(
     plan: &Plan<'_>,
-    client: &Client,
+    client: Client,
     tokenizer: &Tokenizer,
     stop: &Stop,
     observe: &mut dyn FnMut(Event<'_>),

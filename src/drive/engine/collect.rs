@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 use super::traffic::{Landed, Report};
 use super::{Event, Plan};
 use crate::core::record::{Record, TokenCount, TokenSource};
-use crate::drive::client::stopwatch::Reading;
+use crate::drive::client::stopwatch::{KeepText, Story};
 use crate::drive::tokenizer::Tokenizer;
 use crate::drive::workload::Request;
 
@@ -13,13 +13,13 @@ use crate::drive::workload::Request;
 pub struct Collector<'a> {
     requests: &'a [Request],
     tokenizer: &'a Tokenizer,
-    details: bool,
+    keep_text: bool,
 }
 
 impl<'a> Collector<'a> {
     /// For the requests of a plan.
     pub fn new(plan: &Plan<'a>, tokenizer: &'a Tokenizer) -> Self {
-        Self { requests: plan.requests, tokenizer, details: plan.details }
+        Self { requests: plan.requests, tokenizer, keep_text: plan.keep.text == KeepText::Always }
     }
 
     /// Reads until the traffic has ended; Records come back in the order of the schedule.
@@ -41,38 +41,38 @@ impl<'a> Collector<'a> {
 
     fn record(&self, landed: Landed) -> Record {
         let request = &self.requests[landed.ordinal % self.requests.len()];
-        let reading = landed.reading;
+        let story = landed.story;
         Record {
             ordinal: landed.ordinal,
             id: landed.id,
-            prompt_tokens: self.prompt_tokens(&reading, request),
-            output_tokens: self.output_tokens(&reading),
-            times: reading.times,
-            events: reading.events,
-            outcome: reading.outcome,
-            text: reading.text.filter(|_| self.details),
+            prompt_tokens: self.prompt_tokens(&story, request),
+            output_tokens: self.output_tokens(&story),
+            times: story.times,
+            events: story.events,
+            outcome: story.outcome,
+            text: story.text.filter(|_| self.keep_text),
         }
     }
 
-    fn prompt_tokens(&self, reading: &Reading, request: &Request) -> TokenCount {
-        match reading.usage.and_then(|usage| usage.prompt_tokens) {
+    fn prompt_tokens(&self, story: &Story, request: &Request) -> TokenCount {
+        match story.usage.and_then(|usage| usage.prompt_tokens) {
             Some(count) => TokenCount { count, source: TokenSource::Usage },
             None => TokenCount { count: request.prompt_tokens, source: self.tokenizer.source() },
         }
     }
 
     /// The server's usage, else a tokenizer's count of the text, else the events.
-    fn output_tokens(&self, reading: &Reading) -> TokenCount {
-        if let Some(count) = reading.usage.and_then(|usage| usage.completion_tokens) {
+    fn output_tokens(&self, story: &Story) -> TokenCount {
+        if let Some(count) = story.usage.and_then(|usage| usage.completion_tokens) {
             return TokenCount { count, source: TokenSource::Usage };
         }
-        let counted = reading.text.as_deref().and_then(|text| match self.tokenizer.source() {
+        let counted = story.text.as_deref().and_then(|text| match self.tokenizer.source() {
             TokenSource::Tokenizer => self.tokenizer.count_plain(text).ok(),
             _ => None,
         });
         match counted {
             Some(count) => TokenCount { count, source: TokenSource::Tokenizer },
-            None => TokenCount { count: reading.events.count, source: TokenSource::Events },
+            None => TokenCount { count: story.events.count, source: TokenSource::Events },
         }
     }
 }

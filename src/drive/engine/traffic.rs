@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Beat, GRACE, Plan};
-use crate::core::record::{Failure, FailureClass, Phase};
+use crate::core::record::{Failure, FailureClass};
 use crate::core::stats::Tally;
 use crate::drive::client::Client;
-use crate::drive::client::stopwatch::{Reading, Stopwatch};
+use crate::drive::client::stopwatch::{Keep, Stopwatch, Story};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
 
@@ -35,7 +35,7 @@ pub struct Landed {
     /// Its `x-request-id`.
     pub id: Uuid,
     /// What the stopwatch saw.
-    pub reading: Reading,
+    pub story: Story,
 }
 
 const BEAT: Duration = Duration::from_millis(200);
@@ -43,16 +43,16 @@ const BEAT: Duration = Duration::from_millis(200);
 /// Runs the plan to its end and returns every gap between output events.
 pub fn run(
     plan: &Plan<'_>,
-    client: &Client,
+    client: Client,
     stop: &CancellationToken,
     reports: Sender<Report>,
 ) -> io::Result<Tally> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let traffic = Rc::new(Traffic {
-        client: client.clone(),
+        client,
         clock: Clock::start(),
         timeout: plan.timeout,
-        details: plan.details,
+        keep: plan.keep,
         itl: Rc::default(),
         sent: Cell::new(0),
         landed: Cell::new(0),
@@ -75,7 +75,7 @@ struct Traffic {
     client: Client,
     clock: Clock,
     timeout: Duration,
-    details: bool,
+    keep: Keep,
     itl: Rc<RefCell<Tally>>,
     sent: Cell<usize>,
     landed: Cell<usize>,
@@ -146,29 +146,25 @@ impl Traffic {
     /// One request from sent to its end, whichever end that is.
     async fn fly(self: Rc<Self>, flight: Flight) {
         let id = Uuid::new_v4();
-        let mut watch = Stopwatch::new(self.clock, flight.due, Rc::clone(&self.itl), self.details);
+        let mut watch = Stopwatch::new(self.clock, flight.due, self.keep, Rc::clone(&self.itl));
         self.sent.set(self.sent.get() + 1);
-        let failure = tokio::select! {
-            sent = self.client.send(id, flight.body, &mut watch) => sent.err(),
-            () = tokio::time::sleep(self.timeout) => Some(self.out_of_time(&watch)),
+        let ended = tokio::select! {
+            ended = self.client.send(id, flight.body, &mut watch) => ended.map_err(Some),
+            () = tokio::time::sleep(self.timeout) => Err(None),
             () = self.give_up.cancelled() => {
-                Some(Failure::new(FailureClass::Cancelled, "interrupted while in flight"))
+                Err(Some(Failure::new(FailureClass::Cancelled, "interrupted while in flight")))
             }
         };
+        let ended = ended.map_err(|failure| failure.unwrap_or_else(|| self.out_of_time(&watch)));
         drop(flight.permit);
         self.landed.set(self.landed.get() + 1);
-        let landed = Landed { ordinal: flight.ordinal, id, reading: watch.conclude(failure) };
+        let landed = Landed { ordinal: flight.ordinal, id, story: watch.conclude(ended) };
         self.report(Report::Landed(Box::new(landed)));
     }
 
     fn out_of_time(&self, watch: &Stopwatch) -> Failure {
-        let phase = match watch.times() {
-            times if times.headers.is_none() => Phase::Headers,
-            times if times.first_token.is_none() => Phase::FirstToken,
-            _ => Phase::Stream,
-        };
         let detail = format!("no end within {}; --timeout sets the limit", humantime::format_duration(self.timeout));
-        Failure::new(FailureClass::Timeout(phase), detail)
+        Failure::new(FailureClass::Timeout(watch.phase()), detail)
     }
 
     async fn beat(self: Rc<Self>) {

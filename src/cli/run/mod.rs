@@ -1,0 +1,76 @@
+//! `servebench run`: the main job, from flags to the report.
+
+use crate::cli::exit::{Exit, Halt, say};
+use crate::core::spec::Spec;
+use crate::drive::workload::Workload;
+use crate::report::dataset;
+use crate::report::progress::Medium;
+
+mod args;
+mod deliver;
+mod measure;
+mod prepare;
+mod redact;
+mod spec;
+mod stage;
+mod values;
+
+pub use args::RunArgs;
+use deliver::Destination;
+use stage::Stage;
+
+/// Runs the command.
+pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> {
+    let mut spec = spec::spec(args).map_err(Halt::usage)?;
+    let selection = spec::selection(args).map_err(Halt::usage)?;
+    let destination = Destination::of(&args.output)?;
+    let medium = Medium::of_stderr(args.output.disable_tqdm);
+    let stage = Stage::set(args, &mut spec)?;
+    let workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
+    if args.workload.dry_run {
+        return dry_run(&spec, &workload);
+    }
+    let warmups = workload.requests.len().saturating_sub(spec.load.num_warmups);
+    let (requests, warmups) = workload.requests.split_at(warmups);
+    let measured = measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
+    measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
+    measured.warm_up(warmups)?;
+    let outcome = measured.measure(requests)?;
+    let run = deliver::Assembly {
+        command: redact::secrets(command_line),
+        spec,
+        notes: spec::notes(args),
+        selection,
+        provenance: workload.provenance,
+        tokenizer: stage.tokenizer().describe(),
+        server_version: stage.server_version().map(ToOwned::to_owned),
+    }
+    .run(outcome, args.output.save_detailed);
+    destination.deliver(&run)?;
+    Ok(judge(&run.metrics, run.interrupted))
+}
+
+fn dry_run(spec: &Spec, workload: &Workload) -> Result<Exit, Halt> {
+    let requests = workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
+    dataset::render_workload(spec, &workload.provenance, requests, &mut std::io::stdout().lock())
+        .map_err(Halt::failed)?;
+    Ok(Exit::Fine)
+}
+
+/// The exit code, and for a failed run why it failed.
+fn judge(metrics: &crate::core::metrics::Metrics, interrupted: bool) -> Exit {
+    if interrupted {
+        return Exit::Interrupted;
+    }
+    if metrics.completed > 0 {
+        return Exit::Fine;
+    }
+    match metrics.failures.first() {
+        Some(failure) => say(format_args!(
+            "error: all {} requests failed, {} of them with: {}: {}",
+            metrics.failed, failure.count, failure.class, failure.example
+        )),
+        None => say("error: no request was due within the duration"),
+    }
+    Exit::Failed
+}

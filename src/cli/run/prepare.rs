@@ -1,0 +1,65 @@
+//! Makes the workload before the clock starts, with a bar.
+
+use std::sync::Mutex;
+
+use crate::cli::exit::Halt;
+use crate::core::spec::{self, Spec};
+use crate::drive::tokenizer::Tokenizer;
+use crate::drive::workload::{self, Progress as Step, Workload};
+use crate::report::progress::{Medium, Progress, Unit};
+
+/// The measured requests, and behind them those of the warm-up: prompts of their own, so that no measured prompt is in
+/// the server's prefix cache already.
+pub fn workload(spec: &Spec, tokenizer: &Tokenizer, medium: Medium) -> Result<Workload, Halt> {
+    let mut wanted = spec.workload.clone();
+    wanted.num_prompts += spec.load.num_warmups;
+    prepare(&wanted, spec.seed, tokenizer, medium)
+}
+
+fn prepare(
+    wanted: &spec::Workload,
+    seed: u64,
+    tokenizer: &Tokenizer,
+    medium: Medium,
+) -> Result<Workload, Halt> {
+    let display = Mutex::new(Display { medium, bar: None });
+    let show = |step: Step| display.lock().expect("a bar does not panic").show(step);
+    let workload = workload::prepare(wanted, seed, tokenizer, &show);
+    display.into_inner().expect("a bar does not panic").clear();
+    workload.map_err(Halt::usage)
+}
+
+/// One bar after the other: reading, then counting.
+pub struct Display {
+    medium: Medium,
+    bar: Option<(Unit, Progress)>,
+}
+
+impl Display {
+    /// Nothing is shown yet.
+    pub fn new(medium: Medium) -> Self {
+        Self { medium, bar: None }
+    }
+
+    /// Shows how far the preparation is.
+    pub fn show(&mut self, step: Step) {
+        let (name, unit, position, total) = match step {
+            Step::Reading { bytes, total } => ("reading", Unit::Bytes, bytes, total),
+            Step::Tokenizing { done, of } => ("tokenizing", Unit::Count, done as u64, Some(of as u64)),
+        };
+        if self.bar.as_ref().is_none_or(|(shown, _)| *shown != unit) {
+            self.clear();
+            self.bar = Some((unit, Progress::new(name, total, unit, self.medium)));
+        }
+        if let Some((_, bar)) = &mut self.bar {
+            bar.show(position, String::new);
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub fn clear(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.finish();
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Everything a run stands on: the server (or the simulator), its model's name, the tokenizer.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use super::args::RunArgs;
+use crate::cli::embedded::Embedded;
+use crate::cli::exit::{Halt, say};
+use crate::cli::sim::SimArgs;
+use crate::core::spec::{Spec, Target};
+use crate::drive::client::control::Control;
+use crate::drive::tokenizer::{Hub, Specials, Tokenizer};
+use crate::drive::workload::bundled;
+
+/// The set stage. The simulator, if there is one, lives as long.
+pub struct Stage {
+    tokenizer: Tokenizer,
+    server_version: Option<String>,
+    _simulator: Option<Embedded>,
+    /// Runs what is not measured; the server's `/tokenize` is asked through it.
+    runtime: Runtime,
+}
+
+impl Stage {
+    /// Finds out what the flags left open, and writes it into the Spec.
+    pub fn set(args: &RunArgs, spec: &mut Spec) -> Result<Self, Halt> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(Halt::failed)?;
+        let simulator = args.target.sim.then(start_simulator).transpose()?;
+        if let Some(simulator) = &simulator {
+            spec.target.base_url = simulator.base_url();
+        }
+        let control = Arc::new(Control::new(&spec.target).map_err(Halt::usage)?);
+        let mut stage =
+            Self { tokenizer: Tokenizer::Estimate, server_version: None, _simulator: simulator, runtime };
+        let root = match args.workload.dry_run {
+            true => None,
+            false => stage.ask_server(&control, &mut spec.target)?,
+        };
+        stage.tokenizer = stage.find_tokenizer(args, spec, root.as_deref(), &control)?;
+        Ok(stage)
+    }
+
+    /// Counts tokens.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// What the server's `/version` says.
+    pub fn server_version(&self) -> Option<&str> {
+        self.server_version.as_deref()
+    }
+
+    /// The runtime of everything that is not measured.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Fills in the model's name if it was not given, and returns what the model was loaded from, if the server tells.
+    fn ask_server(&mut self, control: &Control, target: &mut Target) -> Result<Option<String>, Halt> {
+        let version = control.version();
+        if !target.model.is_empty() {
+            self.server_version = self.runtime.block_on(version);
+            return Ok(None);
+        }
+        let models = self.runtime.block_on(control.models()).map_err(|error| {
+            Halt::failed(format!("cannot ask the server for its model: {error}; is it running? --model names it"))
+        })?;
+        let card = models.into_iter().next().ok_or_else(|| {
+            Halt::failed(format!("{}/v1/models lists no model; name one with --model", target.base_url))
+        })?;
+        target.model = card.id;
+        self.server_version = self.runtime.block_on(version);
+        Ok(card.root)
+    }
+
+    /// As asked; else the model's; else the server's; else a guess that is announced.
+    fn find_tokenizer(
+        &self,
+        args: &RunArgs,
+        spec: &Spec,
+        root: Option<&str>,
+        control: &Arc<Control>,
+    ) -> Result<Tokenizer, Halt> {
+        let hub = Hub::from_env();
+        if let Some(name) = &args.workload.tokenizer {
+            return self.runtime.block_on(Tokenizer::resolve(name, &hub)).map_err(Halt::usage);
+        }
+        if args.target.sim {
+            return Ok(bundled::tokenizer());
+        }
+        let name = root.unwrap_or(&spec.target.model);
+        let local = match may_be_found(name) {
+            true => self.runtime.block_on(Tokenizer::resolve(name, &hub)).map_err(|error| error.to_string()),
+            false => Err(format!("`{name}` is neither a path nor a hub id")),
+        };
+        let no_local = match local {
+            Ok(tokenizer) => return Ok(tokenizer),
+            Err(why) => why,
+        };
+        let no_remote = match args.workload.dry_run {
+            true => "a dry run does not ask it".to_owned(),
+            false => match self.remote(spec, control) {
+                Ok(tokenizer) => return Ok(tokenizer),
+                Err(why) => why,
+            },
+        };
+        say(format_args!(
+            "warning: prompt lengths are ESTIMATED from the text; --tokenizer PATH gives true ones\n  \
+             no tokenizer of the model: {no_local}\n  no tokenizer of the server: {no_remote}"
+        ));
+        Ok(Tokenizer::Estimate)
+    }
+
+    /// The server's `/tokenize`, if it answers a first question.
+    fn remote(&self, spec: &Spec, control: &Arc<Control>) -> Result<Tokenizer, String> {
+        let (handle, control) = (self.runtime.handle().clone(), Arc::clone(control));
+        let model = spec.target.model_field().to_owned();
+        let ask = move |text: &str, specials: Specials| {
+            let question = control.tokenize(&model, text, specials == Specials::Add);
+            handle.block_on(question).map_err(|error| error.to_string())
+        };
+        ask("Is there a tokenizer?", Specials::Omit)?;
+        Ok(Tokenizer::remote(format!("{}/tokenize", spec.target.base_url), Arc::new(ask)))
+    }
+}
+
+fn start_simulator() -> Result<Embedded, Halt> {
+    let args = SimArgs::embedded();
+    Embedded::start(args.to_spec()).map_err(|error| Halt::failed(format!("cannot start the simulator: {error}")))
+}
+
+/// Whether it is worth looking for a tokenizer under a model's name: a path, or `org/name`.
+fn may_be_found(name: &str) -> bool {
+    Path::new(name).exists() || (name.matches('/').count() == 1 && !name.starts_with(['/', '.', '~']))
+}
