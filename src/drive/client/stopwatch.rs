@@ -1,0 +1,227 @@
+//! One request's story on the run's clock: bytes and their instants in, the parts of a Record out.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::excerpt::excerpt;
+use super::sse::{Decoder, Event};
+use super::wire::chunk::{self, Chunk, Text, Usage};
+use crate::core::record::{Events, Failure, FailureClass, Finish, Phase, Times};
+use crate::core::stats::Tally;
+use crate::drive::clock::Clock;
+
+/// What to keep of an answer beyond its times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// The generated text.
+    pub text: KeepText,
+    /// Every gap between output events, in order.
+    pub gaps: bool,
+}
+
+/// Whether to keep the generated text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepText {
+    /// No: the memory of a request does not follow its tokens.
+    Never,
+    /// Until the server says how many tokens it is; for a server that does not say, they are counted in the text.
+    UntilUsage,
+    /// Always.
+    Always,
+}
+
+/// The parts of a Record that the client knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Story {
+    /// When the steps happened.
+    pub times: Times,
+    /// The output events.
+    pub events: Events,
+    /// How it ended.
+    pub outcome: Result<Finish, Failure>,
+    /// The server's last count of tokens; partial for a stream that broke off.
+    pub usage: Option<Usage>,
+    /// All output in order of arrival (reasoning and tool calls included), as far as [`Keep`] asks for it.
+    pub text: Option<String>,
+}
+
+/// Follows one request. What was seen stays seen when the request fails or is given up.
+///
+/// The transport tells it when things happened; it takes no time itself, except for the end.
+#[derive(Debug)]
+pub struct Stopwatch {
+    decoder: Decoder,
+    answer: Answer,
+    clock: Clock,
+    last_read: Duration,
+}
+
+impl Stopwatch {
+    /// Ready for a request that is due at an offset. Gaps between output events (ITL) are added to `itl` as they come.
+    pub fn new(clock: Clock, due: Duration, keep: Keep, itl: Rc<RefCell<Tally>>) -> Self {
+        let times = Times { due, ..Times::default() };
+        let events = Events { gaps: keep.gaps.then(Vec::new), ..Events::default() };
+        let text = (keep.text != KeepText::Never).then(String::new);
+        let keep_text = keep.text;
+        let answer = Answer { times, events, itl, keep_text, text, usage: None, finish: None, ended: None };
+        Self { decoder: Decoder::default(), answer, clock, last_read: Duration::ZERO }
+    }
+
+    /// The offset of this moment.
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// The first byte is about to be written.
+    pub fn sending(&mut self, at: Duration) {
+        self.answer.times.sent = Some(at);
+    }
+
+    /// The response head was there.
+    pub fn head_arrived(&mut self, at: Duration) {
+        self.answer.times.headers = Some(at);
+    }
+
+    /// A piece of the body, read at an instant. It may hold any part of any number of events.
+    pub fn bytes_arrived(&mut self, at: Duration, bytes: &[u8]) {
+        if bytes.is_empty() || self.is_over() {
+            return;
+        }
+        self.last_read = at;
+        let answer = &mut self.answer;
+        answer.times.first_chunk.get_or_insert(at);
+        if let Err(error) = self.decoder.push(bytes, &mut |event| answer.event(at, event)) {
+            answer.fail(FailureClass::BrokenStream, error.to_string());
+        }
+    }
+
+    /// Whether the outcome is settled (`[DONE]`, or a failure): what still comes does not matter.
+    pub fn is_over(&self) -> bool {
+        self.answer.ended.is_some()
+    }
+
+    /// What the request is waiting for: the phase of a timeout.
+    pub fn phase(&self) -> Phase {
+        let times = &self.answer.times;
+        match (times.headers, times.first_token) {
+            (None, _) => Phase::Headers,
+            (Some(_), None) => Phase::FirstToken,
+            (Some(_), Some(_)) => Phase::Stream,
+        }
+    }
+
+    /// Ends the story. `sent` is how the transport fared: `Ok` for a body read to its proper end, else why it was not.
+    pub fn conclude(mut self, sent: Result<(), Failure>) -> Story {
+        self.answer.times.done = Some(self.clock.now());
+        if sent.is_ok() {
+            self.finish_stream();
+        }
+        self.answer.conclude(sent)
+    }
+
+    fn finish_stream(&mut self) {
+        let Self { decoder, answer, last_read, .. } = self;
+        if let Err(error) = decoder.finish(&mut |event| answer.event(*last_read, event)) {
+            answer.fail(FailureClass::BrokenStream, error.to_string());
+        }
+    }
+}
+
+/// What the stream has told so far.
+#[derive(Debug)]
+struct Answer {
+    times: Times,
+    events: Events,
+    /// Shared by the requests of a thread.
+    itl: Rc<RefCell<Tally>>,
+    keep_text: KeepText,
+    text: Option<String>,
+    usage: Option<Usage>,
+    finish: Option<Finish>,
+    /// `Ok` after `[DONE]`.
+    ended: Option<Result<(), Failure>>,
+}
+
+impl Answer {
+    fn event(&mut self, at: Duration, event: Event<'_>) {
+        let data = event.data.trim_ascii();
+        if self.ended.is_some() || data.is_empty() {
+            return;
+        }
+        if data == b"[DONE]" {
+            self.ended = Some(Ok(()));
+            return;
+        }
+        match chunk::parse(data) {
+            Ok(chunk) => match chunk.error() {
+                Some(error) => self.fail(FailureClass::ErrorEvent, error),
+                None if event.name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
+                None => self.chunk(at, &chunk),
+            },
+            Err(_) if event.name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
+            Err(error) => {
+                let detail = format!("event is not a chunk ({error}): {}", excerpt(data));
+                self.fail(FailureClass::BrokenStream, detail);
+            }
+        }
+    }
+
+    fn chunk(&mut self, at: Duration, chunk: &Chunk<'_>) {
+        if chunk.has_output() {
+            self.output(at);
+        }
+        if let Some(text) = &mut self.text {
+            text.extend(chunk.texts().map(Text::decode));
+        }
+        if let Some(reason) = chunk.finish_reason() {
+            self.finish = Some(Finish::from_reason(&reason));
+        }
+        // Some servers send zeros with every event until the last: those are no count.
+        if let Some(usage) = chunk.usage().filter(|usage| usage.completion_tokens > 0) {
+            self.usage = Some(usage);
+            if self.keep_text == KeepText::UntilUsage {
+                self.text = None;
+            }
+        }
+    }
+
+    fn output(&mut self, at: Duration) {
+        self.events.note(at);
+        match self.times.last_token {
+            None => self.times.first_token = Some(at),
+            Some(last) => {
+                let gap = at.saturating_sub(last);
+                self.itl.borrow_mut().record(gap);
+                if let Some(gaps) = &mut self.events.gaps {
+                    gaps.push(gap);
+                }
+            }
+        }
+        self.times.last_token = Some(at);
+    }
+
+    fn fail(&mut self, class: FailureClass, detail: String) {
+        self.ended.get_or_insert(Err(Failure::new(class, detail)));
+    }
+
+    fn conclude(self, sent: Result<(), Failure>) -> Story {
+        let Self { times, events, text, usage, finish, ended, .. } = self;
+        let outcome = match (ended, sent) {
+            // What the stream said goes before what became of the connection.
+            (Some(Err(failure)), _) | (None, Err(failure)) => Err(failure),
+            (None, Ok(())) if finish.is_none() => Err(unended(&events)),
+            _ if events.count == 0 => Err(Failure::new(FailureClass::EmptyStream, "")),
+            _ => Ok(finish.unwrap_or(Finish::Unsaid)),
+        };
+        Story { times, events, outcome, usage, text }
+    }
+}
+
+fn unended(events: &Events) -> Failure {
+    let detail = format!("ended with neither finish_reason nor [DONE] (output events: {})", events.count);
+    Failure::new(FailureClass::BrokenStream, detail)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::drive::client::transcripts::{ALL, cut};
+
+const ALL_KEPT: Keep = Keep { text: KeepText::Always, gaps: true };
+
+fn ms(value: u64) -> Duration {
+    Duration::from_millis(value)
+}
+
+fn watch(keep: Keep) -> Stopwatch {
+    Stopwatch::new(Clock::start(), ms(0), keep, Rc::default())
+}
+
+fn told(watch: Stopwatch, sent: Result<(), Failure>) -> Story {
+    let mut story = watch.conclude(sent);
+    assert!(story.times.done.take().is_some(), "the only instant that a test cannot choose");
+    story
+}
+
+/// The story of a stream in pieces that come at the same instant.
+fn follow<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, keep: Keep) -> Story {
+    let mut watch = watch(keep);
+    pieces.into_iter().for_each(|piece| watch.bytes_arrived(ms(7), piece));
+    told(watch, Ok(()))
+}
+
+fn outcome(stream: &str) -> Result<Finish, Failure> {
+    follow([stream.as_bytes()], ALL_KEPT).outcome
+}
+
+/// The class and the detail of a stream's failure.
+fn failure(stream: &str) -> (FailureClass, String) {
+    let failure = outcome(stream).unwrap_err();
+    (failure.class, failure.detail)
+}
+
+fn text_event(text: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":0,\"text\":\"{text}\",\"finish_reason\":null}}]}}\n\n")
+}
+
+const FINISH: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+#[test]
+fn transcripts_have_their_text_tokens_and_end() {
+    let stop = Finish::Stop;
+    let expected = [
+        ("chat-max-completion-tokens", "ped ESCAPEeq behavior effectIG", 6, Finish::Length, Some((18, 6))),
+        ("chat-reasoning", "Let me see.\nIt is 4.", 4, stop.clone(), Some((21, 9))),
+        ("chat-reasoning-content", "Hm, “two”.2", 3, stop.clone(), Some((7, 5))),
+        ("chat-tools", "weather{\"city\": \"Köln\"}", 4, Finish::Other("tool_calls".into()), Some((44, 11))),
+        ("chat-unfinished-last-event", "Hi!", 2, stop.clone(), None),
+        ("chat-usage-on-finish-no-done", "Hi there", 2, stop.clone(), Some((8, 3))),
+        ("completions-continuous-usage", "*, challExecErrorsl \"% ** wh", 8, Finish::Length, Some((10, 8))),
+        ("completions-cr", "One two", 2, Finish::Length, Some((3, 2))),
+        ("completions-crlf", "One\r\n two", 3, Finish::Length, Some((3, 3))),
+        ("completions-dressed", "ab", 2, stop.clone(), None),
+        ("completions-escaped", "日本🦀\n\t\"\\ß", 4, stop.clone(), Some((12, 6))),
+        ("completions-logprobs", "*, challExecError", 4, Finish::Length, Some((10, 4))),
+        ("completions-multibyte", "日本語 🦀👩\u{200D}🚀é\"\\你好", 6, stop, Some((12, 9))),
+        ("completions-no-usage", "*, challExecError", 4, Finish::Length, None),
+    ];
+    for (name, text, count, finish, usage) in expected {
+        let (_, stream) = ALL.iter().find(|(it, _)| *it == name).unwrap();
+        let story = follow([*stream], ALL_KEPT);
+        assert_eq!(story.text.as_deref(), Some(text), "{name}");
+        assert_eq!((story.events.count, story.outcome), (count, Ok(finish)), "{name}");
+        let told = story.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens));
+        assert_eq!(told, usage, "{name}");
+    }
+}
+
+#[test]
+fn transcripts_cut_at_every_byte_tell_the_same_story() {
+    for (name, stream) in ALL {
+        let whole = follow([*stream], ALL_KEPT);
+        assert!(whole.outcome.is_ok(), "{name}");
+        for place in 0..=stream.len() {
+            assert_eq!(follow(cut(stream, &[place]), ALL_KEPT), whole, "{name} cut at {place}");
+        }
+        assert_eq!(follow(stream.chunks(1), ALL_KEPT), whole, "{name} byte by byte");
+    }
+}
+
+#[test]
+fn times_are_those_of_the_reads_that_complete_output() {
+    let itl = Rc::new(RefCell::new(Tally::default()));
+    let mut watch = Stopwatch::new(Clock::start(), ms(10), ALL_KEPT, itl.clone());
+    watch.sending(ms(11));
+    assert_eq!(watch.phase(), Phase::Headers);
+    watch.head_arrived(ms(12));
+    assert_eq!(watch.phase(), Phase::FirstToken);
+    watch.bytes_arrived(ms(13), text_event("").as_bytes());
+    assert_eq!(watch.phase(), Phase::FirstToken, "an empty text is no token");
+    let (head, tail) = (&text_event("a")[..20], &text_event("a")[20..]);
+    watch.bytes_arrived(ms(14), head.as_bytes());
+    watch.bytes_arrived(ms(20), tail.as_bytes());
+    assert_eq!(watch.phase(), Phase::Stream);
+    watch.bytes_arrived(ms(1050), (text_event("b") + &text_event("c")).as_bytes());
+    watch.bytes_arrived(ms(1060), FINISH.as_bytes());
+    watch.bytes_arrived(ms(1070), DONE.as_bytes());
+
+    let story = told(watch, Ok(()));
+    let times = story.times;
+    assert_eq!((times.due, times.sent, times.headers), (ms(10), Some(ms(11)), Some(ms(12))));
+    assert_eq!(times.first_chunk, Some(ms(13)));
+    assert_eq!((times.first_token, times.last_token), (Some(ms(20)), Some(ms(1050))));
+    assert_eq!((story.events.count, story.events.by_second), (3, vec![(0, 1), (1, 2)]));
+    assert_eq!(story.events.gaps, Some(vec![ms(1030), ms(0)]));
+    assert_eq!(itl.borrow().len(), 2);
+}
+
+#[test]
+fn requests_of_a_thread_share_one_tally() {
+    let itl = Rc::new(RefCell::new(Tally::default()));
+    let keep = Keep { text: KeepText::Never, gaps: false };
+    let mut watches = [0, 1].map(|due| Stopwatch::new(Clock::start(), ms(due), keep, itl.clone()));
+    for at in 1..=3 {
+        watches.iter_mut().for_each(|watch| watch.bytes_arrived(ms(at), text_event("a").as_bytes()));
+    }
+    assert_eq!(itl.borrow().len(), 4, "no gap between one request's tokens and another's");
+    assert!(watches.map(|watch| told(watch, Ok(()))).iter().all(|story| story.events.gaps.is_none()));
+}
+
+#[test]
+fn text_is_kept_as_long_as_something_needs_it() {
+    let text = |keep, stream: &str| follow([stream.as_bytes()], Keep { text: keep, gaps: false }).text;
+    let bare = text_event("a") + FINISH + DONE;
+    let counted = text_event("a")
+        + FINISH
+        + "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
+    assert_eq!(text(KeepText::Never, &bare), None);
+    assert_eq!(text(KeepText::UntilUsage, &bare).as_deref(), Some("a"));
+    assert_eq!(text(KeepText::UntilUsage, &counted), None);
+    assert_eq!(text(KeepText::Always, &counted).as_deref(), Some("a"));
+}
+
+#[test]
+fn a_usage_of_zero_is_no_count() {
+    let zeros =
+        "data: {\"choices\":[{\"text\":\"a\"}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":0}}\n\n";
+    assert_eq!(follow([zeros.as_bytes()], ALL_KEPT).usage, None);
+}
+
+#[test]
+fn done_or_a_finish_reason_ends_an_answer() {
+    assert_eq!(outcome(&(text_event("a") + DONE)), Ok(Finish::Unsaid));
+    assert_eq!(outcome(&(text_event("a") + FINISH)), Ok(Finish::Stop));
+    assert_eq!(outcome(&(text_event("a") + FINISH + DONE)), Ok(Finish::Stop));
+}
+
+#[test]
+fn a_stream_with_neither_end_is_broken() {
+    let (class, detail) = failure(&text_event("a"));
+    assert_eq!(class, FailureClass::BrokenStream);
+    assert_eq!(detail, "ended with neither finish_reason nor [DONE] (output events: 1)");
+    assert_eq!(failure("").0, FailureClass::BrokenStream);
+    assert_eq!(failure("<html>busy</html>\n\n").0, FailureClass::BrokenStream);
+}
+
+#[test]
+fn a_proper_stream_without_a_token_is_a_failure() {
+    let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":1}}\n\n";
+    for stream in [DONE, FINISH, &format!("{role}{FINISH}{usage}{DONE}")] {
+        assert_eq!(failure(stream).0, FailureClass::EmptyStream, "{stream}");
+    }
+}
+
+#[test]
+fn an_error_event_is_a_failure_wherever_it_stands() {
+    let error =
+        "data: {\"error\": {\"message\": \"busy\", \"type\": \"Service Unavailable\", \"code\": 503}}\n\n";
+    let expected = (FailureClass::ErrorEvent, "busy (code 503)".to_owned());
+    assert_eq!(failure(error), expected);
+    assert_eq!(failure(&format!("{error}{DONE}")), expected);
+    assert_eq!(failure(&format!("{}{FINISH}{error}{DONE}", text_event("a"))), expected);
+    assert_eq!(failure("data: {\"error\": \"a string\"}\n\n"), (FailureClass::ErrorEvent, "a string".into()));
+}
+
+#[test]
+fn an_event_named_error_is_one_whatever_its_data() {
+    for data in ["out of memory", "{\"message\":\"out of memory\"}"] {
+        let stream = format!("event: error\ndata: {data}\n\n{DONE}");
+        assert_eq!(failure(&stream), (FailureClass::ErrorEvent, data.to_owned()));
+    }
+}
+
+#[test]
+fn an_event_that_is_no_chunk_breaks_the_stream_and_is_shown() {
+    let (class, detail) = failure(&format!("{}data: {{\"choices\": [oops\n\n{DONE}", text_event("a")));
+    assert_eq!(class, FailureClass::BrokenStream);
+    assert!(
+        detail.starts_with("event is not a chunk (") && detail.ends_with(": {\"choices\": [oops"),
+        "{detail}"
+    );
+    let long = format!("data: {}\n\n", "é".repeat(5000));
+    assert!(failure(&long).1.len() < 400);
+}
+
+#[test]
+fn an_endless_event_breaks_the_stream() {
+    let mut watch = watch(ALL_KEPT);
+    for _ in 0..20 {
+        watch.bytes_arrived(ms(1), &vec![b'x'; 1 << 20]);
+    }
+    let failure = told(watch, Ok(())).outcome.unwrap_err();
+    assert_eq!(
+        (failure.class, failure.detail.as_str()),
+        (FailureClass::BrokenStream, "an event is longer than 16 MiB")
+    );
+}
+
+#[test]
+fn data_after_done_is_ignored() {
+    let stream = text_event("a") + DONE + "data: nonsense\n\n" + &text_event("b");
+    let story = follow([stream.as_bytes()], ALL_KEPT);
+    assert_eq!((story.events.count, story.text.as_deref()), (1, Some("a")));
+    assert_eq!(story.outcome, Ok(Finish::Unsaid));
+}
+
+#[test]
+fn a_request_given_up_keeps_what_was_seen() {
+    let late = Failure::new(FailureClass::Timeout(Phase::Stream), "10s");
+    let partial = text_event("a") + &text_event("b")[..10];
+    let mut watch = watch(ALL_KEPT);
+    watch.bytes_arrived(ms(3), partial.as_bytes());
+    let story = told(watch, Err(late.clone()));
+    assert_eq!(
+        (story.outcome, story.events.count),
+        (Err(late), 1),
+        "half an event is not read as a whole one"
+    );
+    assert_eq!(story.times.first_token, Some(ms(3)));
+}
+
+#[test]
+fn what_the_stream_said_goes_before_what_became_of_the_connection() {
+    let reset = || Err(Failure::new(FailureClass::BrokenStream, "connection reset"));
+    let cases = [
+        (text_event("a") + DONE, Ok(Finish::Unsaid)),
+        (text_event("a") + FINISH, Err(FailureClass::BrokenStream)),
+        ("data: {\"error\":\"busy\"}\n\n".to_owned(), Err(FailureClass::ErrorEvent)),
+    ];
+    for (stream, expected) in cases {
+        let mut watch = watch(ALL_KEPT);
+        watch.bytes_arrived(ms(1), stream.as_bytes());
+        assert_eq!(told(watch, reset()).outcome.map_err(|failure| failure.class), expected, "{stream}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn transcripts_cut_anywhere_tell_the_same_story(
+        which in 0..ALL.len(),
+        places in prop::collection::vec(any::<usize>(), 0..40),
+    ) {
+        let (_, stream) = ALL[which];
+        prop_assert_eq!(follow(cut(stream, &places), ALL_KEPT), follow([stream], ALL_KEPT));
+    }
+
+    #[test]
+    fn spoilt_transcripts_cut_anywhere_tell_the_same_story(
+        which in 0..ALL.len(),
+        spoil in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6),
+        places in prop::collection::vec(any::<usize>(), 0..20),
+    ) {
+        let mut stream = ALL[which].1.to_vec();
+        for (place, byte) in spoil {
+            let place = place % stream.len();
+            stream[place] = byte;
+        }
+        prop_assert_eq!(follow(cut(&stream, &places), ALL_KEPT), follow([stream.as_slice()], ALL_KEPT));
+    }
+
+    #[test]
+    fn any_bytes_are_survived(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..10)) {
+        prop_assert!(follow(pieces.iter().map(Vec::as_slice), ALL_KEPT).outcome.is_err());
+    }
+}

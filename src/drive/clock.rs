@@ -1,0 +1,40 @@
+//! The run's clock: one monotonic t0, and every instant as an offset from it.
+
+use std::time::{Duration, Instant};
+
+/// Measures offsets from t0. Copies share the same t0.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    t0: Instant,
+}
+
+impl Clock {
+    /// A clock whose t0 is now.
+    pub fn start() -> Self {
+        Self { t0: Instant::now() }
+    }
+
+    /// The offset of this moment.
+    pub fn now(&self) -> Duration {
+        self.at(Instant::now())
+    }
+
+    /// The offset of an instant; zero for one before t0.
+    pub fn at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.t0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_count_from_t0_and_never_go_below_it() {
+        let before = Instant::now();
+        let clock = Clock::start();
+        assert_eq!(clock.at(before), Duration::ZERO);
+        assert_eq!(clock.at(clock.t0 + Duration::from_millis(5)), Duration::from_millis(5));
+        assert!(clock.now() <= clock.now());
+    }
+}
