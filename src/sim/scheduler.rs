@@ -1,0 +1,292 @@
+//! Continuous batching as a pure state machine: no clock, no sockets.
+//!
+//! [`Scheduler::begin`] decides what the next step computes, [`Scheduler::complete`] says which tokens came of
+//! it. The order of decisions is that of vLLM's V1 scheduler: running sequences first, in the order of their
+//! admission, then waiting ones, first come first served; if blocks run out, the most recently admitted
+//! sequence loses all of its own and starts again.
+
+use std::collections::VecDeque;
+
+use super::blocks::{BlockId, BlockPool, ContentHash, content_hash};
+
+/// Names a sequence.
+pub(super) type SeqId = u64;
+
+/// What the scheduler may use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub max_num_seqs: usize,
+    pub max_num_batched_tokens: usize,
+    pub chunked_prefill: bool,
+    /// Blocks that sequences can hold.
+    pub usable_blocks: usize,
+    pub block_size: usize,
+    pub prefix_caching: bool,
+}
+
+/// What the next step computes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub prefill_tokens: usize,
+    pub decode_seqs: usize,
+    pub admitted: Vec<Admission>,
+    pub preempted: Vec<SeqId>,
+}
+
+/// A sequence that went from waiting to running.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Admission {
+    pub id: SeqId,
+    /// Tokens that did not have to be computed since the prefix cache had them.
+    pub cached: usize,
+    /// Whether it had run before and was preempted.
+    pub resumed: bool,
+}
+
+/// A token that came out of a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Emission {
+    pub id: SeqId,
+    pub token: u32,
+    /// Whether it was the sequence's last, which is then gone from the scheduler.
+    pub last: bool,
+}
+
+/// How full the scheduler is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Load {
+    pub running: usize,
+    pub waiting: usize,
+    /// Held share of the usable blocks, 0 to 1.
+    pub kv_usage: f64,
+}
+
+struct Sequence {
+    id: SeqId,
+    /// The prompt and the output so far.
+    tokens: Vec<u32>,
+    prompt_len: usize,
+    /// Everything that will be generated; `tokens` tells how much of it has been.
+    output: Vec<u32>,
+    /// Content hashes of the full blocks of `tokens`.
+    contents: Vec<ContentHash>,
+    blocks: Vec<BlockId>,
+    computed: usize,
+    /// Tokens computed by the step under way.
+    scheduled: usize,
+    preempted: bool,
+}
+
+impl Sequence {
+    fn to_compute(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    fn hash_full_blocks(&mut self, block_size: usize) {
+        while (self.contents.len() + 1) * block_size <= self.tokens.len() {
+            let start = self.contents.len() * block_size;
+            let block = &self.tokens[start..start + block_size];
+            self.contents.push(content_hash(self.contents.last().copied(), block));
+        }
+    }
+}
+
+pub(super) struct Scheduler {
+    limits: Limits,
+    pool: BlockPool,
+    waiting: VecDeque<Sequence>,
+    /// In the order of admission.
+    running: Vec<Sequence>,
+}
+
+impl Scheduler {
+    /// A scheduler without work. A single sequence of the longest kind must fit `limits.usable_blocks`, and,
+    /// without chunked prefill, its prompt must fit `limits.max_num_batched_tokens`.
+    pub(super) fn new(limits: Limits) -> Self {
+        let pool = BlockPool::new(limits.usable_blocks);
+        Self { limits, pool, waiting: VecDeque::new(), running: Vec::new() }
+    }
+
+    /// Queues a sequence that will generate `output` after `prompt`; neither may be empty.
+    pub(super) fn add(&mut self, id: SeqId, prompt: Vec<u32>, output: Vec<u32>) {
+        debug_assert!(!prompt.is_empty() && !output.is_empty());
+        let mut sequence = Sequence {
+            id,
+            prompt_len: prompt.len(),
+            tokens: prompt,
+            output,
+            contents: Vec::new(),
+            blocks: Vec::new(),
+            computed: 0,
+            scheduled: 0,
+            preempted: false,
+        };
+        if self.limits.prefix_caching {
+            sequence.hash_full_blocks(self.limits.block_size);
+        }
+        self.waiting.push_back(sequence);
+    }
+
+    /// Drops a sequence, running or waiting; between steps only. Says whether it was there.
+    pub(super) fn abort(&mut self, id: SeqId) -> bool {
+        if let Some(at) = self.running.iter().position(|sequence| sequence.id == id) {
+            let sequence = self.running.remove(at);
+            self.pool.release(sequence.blocks);
+            return true;
+        }
+        let before = self.waiting.len();
+        self.waiting.retain(|sequence| sequence.id != id);
+        self.waiting.len() < before
+    }
+
+    /// Forgets what the prefix cache holds.
+    pub(super) fn reset_prefix_cache(&mut self) {
+        self.pool.forget();
+    }
+
+    pub(super) fn load(&self) -> Load {
+        Load {
+            running: self.running.len(),
+            waiting: self.waiting.len(),
+            kv_usage: self.pool.held() as f64 / self.pool.size().max(1) as f64,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Decides what the next step computes.
+    pub(super) fn begin(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        let mut budget = self.limits.max_num_batched_tokens;
+        self.continue_running(&mut batch, &mut budget);
+        // Whoever was pushed out should not find newcomers in its blocks.
+        if batch.preempted.is_empty() {
+            self.admit_waiting(&mut batch, &mut budget);
+        }
+        batch
+    }
+
+    fn continue_running(&mut self, batch: &mut Batch, budget: &mut usize) {
+        let mut at = 0;
+        while at < self.running.len() && *budget > 0 {
+            let tokens = self.running[at].to_compute().min(*budget);
+            while at < self.running.len() && !self.grow(at, tokens) {
+                batch.preempted.push(self.preempt_latest());
+            }
+            let Some(sequence) = self.running.get_mut(at) else { break };
+            schedule(sequence, tokens, batch);
+            *budget -= tokens;
+            at += 1;
+        }
+    }
+
+    /// Gives the sequence the blocks for `tokens` more; says whether there were enough.
+    fn grow(&mut self, at: usize, tokens: usize) -> bool {
+        let sequence = &mut self.running[at];
+        let needed = (sequence.computed + tokens).div_ceil(self.limits.block_size);
+        let fresh = needed.saturating_sub(sequence.blocks.len());
+        match self.pool.claim(&[], fresh) {
+            Some(blocks) => sequence.blocks.extend(blocks),
+            None => return false,
+        }
+        true
+    }
+
+    fn preempt_latest(&mut self) -> SeqId {
+        let mut sequence = self.running.pop().expect("the caller saw a running sequence");
+        self.pool.release(std::mem::take(&mut sequence.blocks));
+        (sequence.computed, sequence.scheduled, sequence.preempted) = (0, 0, true);
+        let id = sequence.id;
+        self.waiting.push_front(sequence);
+        id
+    }
+
+    fn admit_waiting(&mut self, batch: &mut Batch, budget: &mut usize) {
+        while *budget > 0 && self.running.len() < self.limits.max_num_seqs {
+            let Some(sequence) = self.waiting.front() else { break };
+            let found = self.find_prefix(sequence);
+            let cached = found.len() * self.limits.block_size;
+            let left = sequence.tokens.len() - cached;
+            if left > *budget && !self.limits.chunked_prefill {
+                break;
+            }
+            let tokens = left.min(*budget);
+            let fresh = (cached + tokens).div_ceil(self.limits.block_size) - found.len();
+            let Some(blocks) = self.pool.claim(&found, fresh) else { break };
+            let Some(mut sequence) = self.waiting.pop_front() else { break };
+            (sequence.blocks, sequence.computed) = (blocks, cached);
+            batch.admitted.push(Admission { id: sequence.id, cached, resumed: sequence.preempted });
+            schedule(&mut sequence, tokens, batch);
+            *budget -= tokens;
+            self.running.push(sequence);
+        }
+    }
+
+    /// Blocks that already hold the beginning of the sequence. The last token is always computed, since the
+    /// next one comes of computing it.
+    fn find_prefix(&self, sequence: &Sequence) -> Vec<BlockId> {
+        let most = (sequence.tokens.len() - 1) / self.limits.block_size;
+        let contents = &sequence.contents[..most.min(sequence.contents.len())];
+        self.pool.find(contents)
+    }
+
+    /// Ends the step that [`begin`](Self::begin) decided on: its tokens, in the order of admission.
+    pub(super) fn complete(&mut self) -> Vec<Emission> {
+        let mut emissions = Vec::with_capacity(self.running.len());
+        for sequence in &mut self.running {
+            let tokens = std::mem::take(&mut sequence.scheduled);
+            remember_full_blocks(&mut self.pool, sequence, tokens, self.limits.block_size);
+            sequence.computed += tokens;
+            if tokens > 0 && sequence.to_compute() == 0 {
+                emissions.push(emit(sequence));
+                if self.limits.prefix_caching {
+                    sequence.hash_full_blocks(self.limits.block_size);
+                }
+            }
+        }
+        self.drop_finished();
+        emissions
+    }
+
+    fn drop_finished(&mut self) {
+        let pool = &mut self.pool;
+        self.running.retain_mut(|sequence| {
+            let going_on = sequence.tokens.len() < sequence.prompt_len + sequence.output.len();
+            if !going_on {
+                pool.release(std::mem::take(&mut sequence.blocks));
+            }
+            going_on
+        });
+    }
+}
+
+fn schedule(sequence: &mut Sequence, tokens: usize, batch: &mut Batch) {
+    sequence.scheduled = tokens;
+    let decoding = sequence.computed + 1 == sequence.tokens.len() && sequence.computed >= sequence.prompt_len;
+    if decoding {
+        batch.decode_seqs += 1;
+    } else {
+        batch.prefill_tokens += tokens;
+    }
+}
+
+fn remember_full_blocks(pool: &mut BlockPool, sequence: &Sequence, tokens: usize, block_size: usize) {
+    let full = (sequence.computed / block_size)..((sequence.computed + tokens) / block_size);
+    for at in full {
+        if let Some(content) = sequence.contents.get(at) {
+            pool.remember(sequence.blocks[at], *content);
+        }
+    }
+}
+
+fn emit(sequence: &mut Sequence) -> Emission {
+    let emitted = sequence.tokens.len() - sequence.prompt_len;
+    let token = sequence.output[emitted];
+    sequence.tokens.push(token);
+    Emission { id: sequence.id, token, last: emitted + 1 == sequence.output.len() }
+}
+
+#[cfg(test)]
+mod tests;

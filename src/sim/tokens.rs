@@ -1,0 +1,166 @@
+//! Text to tokens and back, and the words answers are made of.
+
+use tokenizers::Tokenizer;
+
+use super::spec::SpecError;
+
+/// Bytes of text in one token where no tokenizer is given.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// Output words enough for variety, few enough to be found quickly in a large vocabulary.
+const MOST_WORDS: usize = 1000;
+
+/// Words of four bytes with their leading space: one token each, also when the answer comes back in a prompt.
+const SHORT_WORDS: &str = " the and for are but not you all any can had her was one our out day get has him his how man new \
+                           now old see two way who boy did its let put say she too use air art ask bad bag bar bed big bit \
+                           box bus buy car cat cup cut dog dry ear eat egg end eye far few fly fun gas hat hot ice job key";
+
+/// Text to tokens and back. Without a tokenizer, a token is four bytes of UTF-8 (the last one fewer) and its
+/// id is those bytes as a little-endian number: an estimate that still tells equal prefixes apart from others.
+pub(super) struct Vocabulary {
+    tokenizer: Option<Tokenizer>,
+    words: Vec<Word>,
+}
+
+/// A token that output is made of: a space and ASCII letters, so it needs no escaping in JSON.
+struct Word {
+    id: u32,
+    text: String,
+}
+
+/// Whether the tokenizer's own markers (such as a begin-of-text token) are added.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Markers {
+    Add,
+    Leave,
+}
+
+impl Vocabulary {
+    pub(super) fn new(tokenizer_json: Option<&[u8]>) -> Result<Self, SpecError> {
+        let Some(json) = tokenizer_json else {
+            let words = SHORT_WORDS.split_whitespace().map(|word| format!(" {word}"));
+            let words = words.map(|text| Word { id: byte_token(text.as_bytes()), text }).collect();
+            return Ok(Self { tokenizer: None, words });
+        };
+        let tokenizer =
+            Tokenizer::from_bytes(json).map_err(|error| SpecError::Tokenizer { cause: error.to_string() })?;
+        let words = plain_words(&tokenizer);
+        if words.is_empty() {
+            return Err(SpecError::NoWords);
+        }
+        Ok(Self { tokenizer: Some(tokenizer), words })
+    }
+
+    /// The tokens of `text`; the error is the tokenizer's own.
+    pub(super) fn encode(&self, text: &str, markers: Markers) -> Result<Vec<u32>, String> {
+        let Some(tokenizer) = &self.tokenizer else {
+            return Ok(text.as_bytes().chunks(BYTES_PER_TOKEN).map(byte_token).collect());
+        };
+        let encoding = tokenizer.encode_fast(text, markers == Markers::Add);
+        encoding.map(|encoding| encoding.get_ids().to_vec()).map_err(|error| error.to_string())
+    }
+
+    /// The text of `ids`; the error is the tokenizer's own.
+    pub(super) fn decode(&self, ids: &[u32]) -> Result<String, String> {
+        let Some(tokenizer) = &self.tokenizer else {
+            let bytes: Vec<u8> =
+                ids.iter().flat_map(|id| id.to_le_bytes()).filter(|byte| *byte != 0).collect();
+            return Ok(String::from_utf8_lossy(&bytes).into_owned());
+        };
+        tokenizer.decode(ids, true).map_err(|error| error.to_string())
+    }
+
+    /// The token's own spelling in the vocabulary, as `/tokenize` shows it.
+    pub(super) fn spelling(&self, id: u32) -> String {
+        let own = self.tokenizer.as_ref().and_then(|tokenizer| tokenizer.id_to_token(id));
+        own.or_else(|| self.decode(&[id]).ok()).unwrap_or_default()
+    }
+
+    /// The first of `ids` that is not in the vocabulary.
+    pub(super) fn first_unknown(&self, ids: &[u32]) -> Option<u32> {
+        let size = self.tokenizer.as_ref()?.get_vocab_size(true);
+        ids.iter().copied().find(|id| *id as usize >= size)
+    }
+
+    /// A conversation as the model would see it: ChatML where the tokenizer knows its markers, else plain
+    /// lines of `role: content`.
+    pub(super) fn chat_prompt<'a>(&self, turns: impl Iterator<Item = (&'a str, String)>) -> String {
+        let chatml = self.tokenizer.as_ref().is_some_and(|t| t.token_to_id("<|im_start|>").is_some());
+        if chatml {
+            let turns = turns.map(|(role, content)| format!("<|im_start|>{role}\n{content}<|im_end|>\n"));
+            return turns.collect::<String>() + "<|im_start|>assistant\n";
+        }
+        turns.map(|(role, content)| format!("{role}: {content}\n")).collect::<String>() + "assistant:"
+    }
+
+    /// How many different words answers are made of.
+    pub(super) fn word_count(&self) -> usize {
+        self.words.len()
+    }
+
+    /// The token of the `index`-th word.
+    pub(super) fn word_token(&self, index: usize) -> u32 {
+        self.words[index].id
+    }
+
+    /// The text of the `index`-th word.
+    pub(super) fn word_text(&self, index: usize) -> &str {
+        &self.words[index].text
+    }
+}
+
+fn byte_token(bytes: &[u8]) -> u32 {
+    let mut padded = [0; BYTES_PER_TOKEN];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    u32::from_le_bytes(padded)
+}
+
+/// Tokens whose text is a space and ASCII letters and which stay one token when that text is encoded, so that
+/// an answer has as many tokens for whoever counts it again. (Byte-level BPE writes the space as `Ġ`,
+/// SentencePiece as `▁`; the latter's encoder puts a space of its own in front, so there the text is not tried.)
+fn plain_words(tokenizer: &Tokenizer) -> Vec<Word> {
+    let size = u32::try_from(tokenizer.get_vocab_size(true)).unwrap_or(u32::MAX);
+    let words = (0..size).filter_map(|id| {
+        let spelling = tokenizer.id_to_token(id)?;
+        let (byte_level, letters) = match (spelling.strip_prefix('Ġ'), spelling.strip_prefix('▁')) {
+            (Some(letters), _) => (true, letters),
+            (_, Some(letters)) => (false, letters),
+            _ => return None,
+        };
+        let plain = letters.len() >= 2 && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let text = format!(" {letters}");
+        let whole = || tokenizer.encode_fast(text.as_str(), false).is_ok_and(|own| own.get_ids() == [id]);
+        (plain && (!byte_level || whole())).then_some(Word { id, text })
+    });
+    words.take(MOST_WORDS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_tokenizer_a_token_is_four_bytes_and_can_be_turned_back() {
+        let vocabulary = Vocabulary::new(None).unwrap();
+        for (text, count) in [("", 0), ("abc", 1), ("abcd", 1), ("abcde", 2), ("日本", 2)] {
+            let ids = vocabulary.encode(text, Markers::Add).unwrap();
+            assert_eq!(ids.len(), count, "{text}");
+            assert_eq!(vocabulary.decode(&ids).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn output_words_stay_one_token_each_when_they_are_joined() {
+        let vocabulary = Vocabulary::new(None).unwrap();
+        let indices: Vec<_> = (0..vocabulary.word_count()).collect();
+        let text: String = indices.iter().map(|n| vocabulary.word_text(*n)).collect();
+        let ids: Vec<_> = indices.iter().map(|n| vocabulary.word_token(*n)).collect();
+        assert_eq!(vocabulary.encode(&text, Markers::Add).unwrap(), ids);
+    }
+
+    #[test]
+    fn a_tokenizer_that_is_not_one_is_refused_with_the_cause() {
+        let error = Vocabulary::new(Some(b"{}")).err().unwrap().to_string();
+        assert!(error.starts_with("the tokenizer.json given to the simulator cannot be read: "), "{error}");
+    }
+}

@@ -1,0 +1,99 @@
+//! The truth log: what happened to each request, told by the one who made it happen.
+//!
+//! A file of JSON lines. The first is the header
+//! `{"clock":"monotonic","base_unix_ns":N,"version":...}`: every `*_ns` of the other lines is nanoseconds of the monotonic clock
+//! since an instant at which the wall clock said `base_unix_ns`. Then one line for each completion or chat
+//! request, written when its answer has ended or its client has left:
+//!
+//! - `id` (the request's `x-request-id`, or made up), `ordinal` (requests are numbered as they are read), `fault`;
+//! - `read_ns`: the request's body had been read;
+//! - `prompt_tokens`, `cached_tokens` (of the prompt, from the prefix cache), `output_tokens` (handed out, the
+//!   end-of-sequence token included), `finish_reason` (`null` if the answer did not get that far);
+//! - `tokens_ns`: for each event that carries output text, when it was handed to the connection for writing;
+//!   `step_ns`: when the step that made the event's last token ended; `first_token_ns`: the first of `tokens_ns`;
+//! - `done_ns`: the answer's last frame was handed over, or the client was gone.
+//!
+//! A token without text (the end of the sequence) has no entry in `tokens_ns`, as no client can see it.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Serialize, Serializer};
+
+use super::{VERSION, fault::FaultKind, plan::Finish};
+
+/// Where stories go; without a file they are dropped. Clones write to the same file.
+#[derive(Clone)]
+pub(super) struct TruthLog {
+    base: Instant,
+    file: Option<Arc<Mutex<BufWriter<File>>>>,
+}
+
+/// One line of the log.
+#[derive(Debug, Serialize)]
+pub(super) struct Story {
+    pub id: String,
+    pub ordinal: u64,
+    #[serde(serialize_with = "fault_name")]
+    pub fault: Option<FaultKind>,
+    pub stream: bool,
+    pub read_ns: u64,
+    pub prompt_tokens: usize,
+    pub cached_tokens: usize,
+    pub output_tokens: usize,
+    pub finish_reason: Option<Finish>,
+    pub first_token_ns: Option<u64>,
+    pub done_ns: u64,
+    pub tokens_ns: Vec<u64>,
+    pub step_ns: Vec<u64>,
+}
+
+fn fault_name<S: Serializer>(fault: &Option<FaultKind>, serializer: S) -> Result<S::Ok, S::Error> {
+    fault.map(FaultKind::name).serialize(serializer)
+}
+
+impl TruthLog {
+    /// Opens the log, or none; an existing file is overwritten.
+    pub(super) fn create(path: Option<&Path>) -> io::Result<Self> {
+        let (base, wall) = (Instant::now(), SystemTime::now());
+        let Some(path) = path else { return Ok(Self { base, file: None }) };
+        let name = |error: io::Error| {
+            let message = format!("cannot write the truth log {}: {error}", path.display());
+            io::Error::new(error.kind(), message)
+        };
+        let mut file = BufWriter::new(File::create(path).map_err(name)?);
+        let base_unix_ns = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        writeln!(
+            file,
+            "{{\"clock\":\"monotonic\",\"base_unix_ns\":{base_unix_ns},\"version\":\"{VERSION}\"}}"
+        )
+        .map_err(name)?;
+        Ok(Self { base, file: Some(Arc::new(Mutex::new(file))) })
+    }
+
+    /// Nanoseconds from the log's base to `instant`.
+    pub(super) fn stamp(&self, instant: Instant) -> u64 {
+        u64::try_from(instant.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Adds a line. What cannot be written now is reported by [`flush`](Self::flush).
+    pub(super) fn append(&self, story: &Story) {
+        let Some(file) = &self.file else { return };
+        let Ok(mut line) = serde_json::to_vec(story) else { return };
+        line.push(b'\n');
+        let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // The writer keeps what a failed write left over, so that the flush meets the same error again.
+        let _ = file.write_all(&line);
+    }
+
+    /// Writes out what is buffered.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        file.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).flush()
+    }
+}
