@@ -1,2 +1,7 @@
-//! The `servebench` program.
-fn main() {}
+//! The `servebench` program; see the crate's documentation.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    servebench::cli::main()
+}

@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
     let command_line = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let ended = match Cli::parse_from(words).command {
         Command::Run(args) => run::execute(&args, command_line),
-        Command::Sim(args) => sim::execute(&args),
+        Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
         Command::Dataset(args) => dataset::execute(&args),
     };
     ended.unwrap_or_else(Halt::tell).into()

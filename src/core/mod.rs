@@ -4,6 +4,7 @@
 //! request..
 
 pub mod arrival;
+pub mod dataset;
 pub mod digest;
 pub mod metrics;
 pub mod record;

@@ -12,9 +12,10 @@ use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::dataset::Provenance;
 use super::digest::Digest;
 use super::metrics::{Latency, Metrics};
-use super::record::{Record, TokenSource};
+use super::record::Record;
 use super::spec::Spec;
 use super::stats::Percent;
 
@@ -96,18 +97,19 @@ pub struct Selection {
 /// What a run was fed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
-    /// The dataset file, or `bundled`; `None` for generated prompts.
-    pub dataset: Option<String>,
-    /// SHA-256 of the dataset's bytes.
-    pub dataset_sha256: Option<Digest>,
-    /// How many prepared requests repeat an earlier one for want of data.
-    pub repeated_prompts: usize,
-    /// Which tokenizer counted.
-    pub tokenizer: String,
-    /// SHA-256 of its `tokenizer.json`.
-    pub tokenizer_sha256: Option<Digest>,
-    /// How prompt lengths were found.
-    pub prompt_tokens_by: TokenSource,
+    /// Where the requests came from.
+    pub dataset: Provenance,
+    /// Who counted tokens.
+    pub tokenizer: TokenizerOrigin,
+}
+
+/// Where token counts come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenizerOrigin {
+    /// A path, a hub id with its revision, a URL, or `estimate`.
+    pub origin: String,
+    /// Of the `tokenizer.json`, if it is ours.
+    pub sha256: Option<Digest>,
 }
 
 /// Where a run ran.

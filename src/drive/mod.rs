@@ -1,5 +1,9 @@
-//! The act: everything that causes traffic.
+//! Everything that causes traffic: prompts in, Records out.
 
 pub mod client;
 pub mod clock;
-pub mod tls;
+pub mod engine;
+pub mod pacer;
+mod tls;
+pub mod tokenizer;
+pub mod workload;

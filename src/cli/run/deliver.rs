@@ -9,11 +9,10 @@ use crate::cli::exit::{Halt, say};
 use crate::core::dataset::Provenance;
 use crate::core::metrics::{Latency, Metrics, samples};
 use crate::core::record::Record;
-use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection};
+use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection, TokenizerOrigin};
 use crate::core::spec::Spec;
 use crate::core::stats::Tally;
 use crate::drive::engine::Outcome;
-use crate::drive::tokenizer::Description;
 use crate::report::text;
 
 /// What a Run holds beside its measurements.
@@ -23,7 +22,7 @@ pub struct Assembly {
     pub notes: Notes,
     pub selection: Selection,
     pub provenance: Provenance,
-    pub tokenizer: Description,
+    pub tokenizer: TokenizerOrigin,
     pub server_version: Option<String>,
 }
 

@@ -16,6 +16,7 @@ mod stage;
 mod values;
 
 pub use args::RunArgs;
+pub use prepare::Preparing;
 use deliver::Destination;
 use stage::Stage;
 

@@ -22,7 +22,7 @@ fn prepare(
     tokenizer: &Tokenizer,
     medium: Medium,
 ) -> Result<Workload, Halt> {
-    let display = Mutex::new(Display { medium, bar: None });
+    let display = Mutex::new(Preparing::new(medium));
     let show = |step: Step| display.lock().expect("a bar does not panic").show(step);
     let workload = workload::prepare(wanted, seed, tokenizer, &show);
     display.into_inner().expect("a bar does not panic").clear();
@@ -30,12 +30,12 @@ fn prepare(
 }
 
 /// One bar after the other: reading, then counting.
-pub struct Display {
+pub struct Preparing {
     medium: Medium,
     bar: Option<(Unit, Progress)>,
 }
 
-impl Display {
+impl Preparing {
     /// Nothing is shown yet.
     pub fn new(medium: Medium) -> Self {
         Self { medium, bar: None }

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use super::args::RunArgs;
 use crate::cli::embedded::Embedded;
 use crate::cli::exit::{Halt, say};
-use crate::cli::sim::SimArgs;
+use crate::sim;
 use crate::core::spec::{Spec, Target};
 use crate::drive::client::control::Control;
 use crate::drive::tokenizer::{Hub, Specials, Tokenizer};
@@ -131,9 +131,14 @@ impl Stage {
     }
 }
 
+/// The default simulator, which answers to any model's name and counts with the bundled tokenizer.
 fn start_simulator() -> Result<Embedded, Halt> {
-    let args = SimArgs::embedded();
-    Embedded::start(args.to_spec()).map_err(|error| Halt::failed(format!("cannot start the simulator: {error}")))
+    let spec = sim::Spec {
+        served_names: vec!["*".into()],
+        tokenizer_json: Some(bundled::tokenizer_json().into()),
+        ..sim::Spec::default()
+    };
+    Embedded::start(spec).map_err(|error| Halt::failed(format!("cannot start the simulator: {error}")))
 }
 
 /// Whether it is worth looking for a tokenizer under a model's name: a path, or `org/name`.

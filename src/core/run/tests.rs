@@ -5,7 +5,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::core::record::{Events, Failure, FailureClass, Finish, Times, TokenCount};
+use crate::core::dataset::Drops;
+use crate::core::record::{TokenSource, Events, Failure, FailureClass, Finish, Times, TokenCount};
 use crate::core::spec::{Backend, Dataset, Load, Sampling, Slo, Target, Workload};
 use crate::core::stats::Tally;
 use crate::core::units::{Rate, Secret};
@@ -85,12 +86,17 @@ fn run(detailed: bool) -> Run {
         notes: Notes { label: None, metadata: [("gpu".to_owned(), "none".to_owned())].into() },
         selection: Selection { latencies: Latency::SELECTABLE.to_vec(), percents: percents.clone() },
         inputs: Inputs {
-            dataset: Some("bundled".into()),
-            dataset_sha256: Some(Digest::of(b"data")),
-            repeated_prompts: 0,
-            tokenizer: "bundled".into(),
-            tokenizer_sha256: None,
-            prompt_tokens_by: TokenSource::Tokenizer,
+            dataset: Provenance {
+                dataset: "sharegpt".into(),
+                path: Some("bundled".into()),
+                sha256: Some(Digest::of(b"data")),
+                candidates: 3,
+                dropped: Drops { few_turns: 1, ..Drops::default() },
+                repeated: 0,
+                inexact: 0,
+                counted_by: TokenSource::Tokenizer,
+            },
+            tokenizer: TokenizerOrigin { origin: "bundled".into(), sha256: None },
         },
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
         metrics: Metrics::of(&records, &itl, &Slo::default(), &percents),

@@ -24,7 +24,7 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     put("backend", json!(spec.target.backend.name()));
     put("label", json!(run.notes.label));
     put("model_id", json!(spec.target.model));
-    put("tokenizer_id", json!(run.inputs.tokenizer));
+    put("tokenizer_id", json!(run.inputs.tokenizer.origin));
     put("num_prompts", json!(spec.workload.num_prompts));
     run.notes.metadata.iter().for_each(|(key, value)| put(key, json!(value)));
     put("request_rate", json!(spec.load.request_rate));
