@@ -1,2 +1,3 @@
 //! servebench
 pub mod core;
+pub mod drive;

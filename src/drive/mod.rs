@@ -1,0 +1,4 @@
+//! Everything that causes traffic.
+
+pub mod tokenizer;
+pub mod workload;
