@@ -1,0 +1,119 @@
+//! One file from the hub.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url};
+
+use super::TokenizerError;
+use super::hub::{FILE, Hub, HubId};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// The longest silence.
+const SILENCE: Duration = Duration::from_secs(20);
+const TOTAL: Duration = Duration::from_secs(300);
+/// Far above every tokenizer.json there is.
+const SIZE_LIMIT: usize = 256 << 20;
+const REDIRECTS: usize = 8;
+
+/// A downloaded file.
+pub(super) struct Download {
+    pub bytes: Vec<u8>,
+    /// The commit that the revision stands for, if the hub told.
+    pub commit: Option<String>,
+}
+
+/// Downloads the `tokenizer.json` of a model.
+pub(super) async fn tokenizer_json(id: &HubId, hub: &Hub) -> Result<Download, TokenizerError> {
+    let url = format!("{}/{}/resolve/{}/{FILE}", hub.endpoint, id.model, id.revision.replace('/', "%2F"));
+    let fetch = Fetch { id, hub, url: &url };
+    fetch.run().await
+}
+
+struct Fetch<'a> {
+    id: &'a HubId,
+    hub: &'a Hub,
+    url: &'a str,
+}
+
+impl Fetch<'_> {
+    async fn run(&self) -> Result<Download, TokenizerError> {
+        let client = client().map_err(|error| self.network(&error))?;
+        let mut url = Url::parse(self.url).map_err(|error| self.network(&error))?;
+        let home = url.origin();
+        let mut commit = None;
+        // Redirects are followed by hand: the commit is told by the hub, not by the file server it points to, and the
+        // token is for the hub alone.
+        for _ in 0..REDIRECTS {
+            let mut request = client.get(url.clone());
+            if let Some(token) = self.hub.token.as_ref().filter(|_| url.origin() == home) {
+                request = request.bearer_auth(token.reveal());
+            }
+            let response = request.send().await.map_err(|error| self.network(&error))?;
+            commit = commit.or_else(|| header(response.headers(), "x-repo-commit"));
+            if !response.status().is_redirection() {
+                return Ok(Download { bytes: self.body(response).await?, commit });
+            }
+            let target = header(response.headers(), LOCATION.as_str()).unwrap_or_default();
+            url = url.join(&target).map_err(|error| self.network(&error))?;
+        }
+        Err(self.network_text(format!("more than {REDIRECTS} redirects")))
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, TokenizerError> {
+        self.check(response.status())?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(&error))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > SIZE_LIMIT {
+                return Err(self.network_text(format!("the file is larger than {} MiB", SIZE_LIMIT >> 20)));
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn check(&self, status: StatusCode) -> Result<(), TokenizerError> {
+        let (id, url, code) = (self.id.to_string(), self.url.to_owned(), status.as_u16());
+        match code {
+            200 => Ok(()),
+            401 | 403 => {
+                let with = if self.hub.token.is_some() { "a" } else { "no" };
+                Err(TokenizerError::Denied { id, url, status: code, with })
+            }
+            404 => Err(TokenizerError::NotOnHub { id, url }),
+            status => Err(TokenizerError::Status { id, url, status }),
+        }
+    }
+
+    fn network(&self, error: &dyn Error) -> TokenizerError {
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            cause = format!("{cause}: {inner}");
+            source = inner.source();
+        }
+        self.network_text(cause)
+    }
+
+    fn network_text(&self, cause: String) -> TokenizerError {
+        TokenizerError::Network { id: self.id.to_string(), url: self.url.to_owned(), cause }
+    }
+}
+
+fn client() -> reqwest::Result<Client> {
+    // Fails where a provider is installed already: just as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        .timeout(TOTAL)
+        .user_agent(concat!("servebench/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}

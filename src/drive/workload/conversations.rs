@@ -1,0 +1,223 @@
+//! ShareGPT files as a stream: one conversation in memory at a time, and of that the first two turns.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+
+use super::source::Source;
+use super::{Fault, Place, WorkloadError};
+use crate::core::digest::Digest;
+
+/// The part of a conversation that is of use.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Conversation {
+    /// How many turns it has.
+    pub turns: usize,
+    /// The first turn's text; empty without one.
+    pub prompt: String,
+    /// The second turn's text; empty without one.
+    pub answer: String,
+}
+
+/// Takes conversations as they are read; an error ends the reading.
+pub(super) type Sink<'a> = dyn FnMut(Conversation) -> Result<(), WorkloadError> + 'a;
+
+/// Reads all conversations, and gives the digest of the file.
+pub(super) fn read(source: Source<'_>, sink: &mut Sink<'_>) -> Result<Digest, WorkloadError> {
+    let name = source.name.clone();
+    let (text, seal) = source.into_text();
+    let mut reading = Reading { entries: 0, inside: false, refused: None, sink };
+    let mut json = serde_json::Deserializer::from_reader(text);
+    let result = Entries(&mut reading).deserialize(&mut json).and_then(|()| json.end());
+    match (result, reading.refused.take()) {
+        (Ok(()), _) => Ok(seal.digest()),
+        (Err(_), Some(refused)) => Err(refused),
+        (Err(error), None) => Err(reading.explain(name, error)),
+    }
+}
+
+/// How far the reading is, for errors that come through serde.
+struct Reading<'a, 'b> {
+    /// Entries read whole.
+    entries: usize,
+    /// Whether the next entry has begun.
+    inside: bool,
+    refused: Option<WorkloadError>,
+    sink: &'a mut Sink<'b>,
+}
+
+impl Reading<'_, '_> {
+    fn explain(&self, path: String, error: serde_json::Error) -> WorkloadError {
+        let entry = self.inside.then_some(self.entries + 1);
+        let place = Place { entry, line: error.line(), column: error.column() };
+        let (text, category) = (without_position(&error), error.classify());
+        let fault = match category {
+            serde_json::error::Category::Io => {
+                return WorkloadError::Unreadable { path, source: io::Error::from(error) };
+            }
+            serde_json::error::Category::Eof => Fault::Truncated(text),
+            serde_json::error::Category::Syntax if text == "invalid unicode code point" => Fault::Encoding,
+            serde_json::error::Category::Syntax => Fault::Syntax(text),
+            serde_json::error::Category::Data if self.inside => Fault::Shape(in_words(&text)),
+            serde_json::error::Category::Data => Fault::NotArray(in_words(&text)),
+        };
+        WorkloadError::Malformed { path, place, fault }
+    }
+}
+
+/// serde_json's message without its own `at line 3 column 7`.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+/// `invalid type: map, expected an array` as `expected an array, found an object`: JSON's words, and no content of
+/// unbounded length. Other messages are our own and stay.
+fn in_words(message: &str) -> String {
+    let Some((found, expected)) =
+        message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let found = match found.split([' ', ':']).next() {
+        Some("map") => "an object",
+        Some("sequence") => "an array",
+        Some("string") => "a string",
+        Some("integer" | "floating" | "number") => "a number",
+        Some("boolean") => "true or false",
+        _ => "null",
+    };
+    format!("expected {expected}, found {found}")
+}
+
+/// The array at the top.
+struct Entries<'r, 'a, 'b>(&'r mut Reading<'a, 'b>);
+
+impl<'de> DeserializeSeed<'de> for Entries<'_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entries<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of conversations")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
+        self.0.inside = true;
+        while let Some(conversation) = array.next_element_seed(ENTRY)? {
+            (self.0.sink)(conversation).map_err(|error| {
+                self.0.refused = Some(error);
+                A::Error::custom("refused")
+            })?;
+            self.0.entries += 1;
+        }
+        self.0.inside = false;
+        Ok(())
+    }
+}
+
+/// An entry of the file.
+const ENTRY: Member<Conversation> = Member { name: "conversations", of: "an entry", value: PhantomData };
+
+/// A turn of a conversation.
+const TURN: Member<String> = Member { name: "value", of: "a turn", value: PhantomData };
+
+/// One member of an object; all others are skipped, unread and unkept. Of several with the name the last counts, as in
+/// Python.
+struct Member<T> {
+    name: &'static str,
+    of: &'static str,
+    value: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Member<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Member<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: an object with `{}`", self.of, self.name)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<T, A::Error> {
+        let mut value = None;
+        while let Some(wanted) = object.next_key_seed(IsNamed(self.name))? {
+            if wanted {
+                value = Some(object.next_value()?);
+            } else {
+                object.next_value::<IgnoredAny>()?;
+            }
+        }
+        value.ok_or_else(|| A::Error::custom(format_args!("{} without `{}`", self.of, self.name)))
+    }
+}
+
+/// Whether a key is the wanted one, without keeping it.
+struct IsNamed(&'static str);
+
+impl<'de> DeserializeSeed<'de> for IsNamed {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
+        from.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for IsNamed {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<bool, E> {
+        Ok(key == self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Conversation {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(Turns)
+    }
+}
+
+/// The value of `conversations`.
+struct Turns;
+
+impl<'de> Visitor<'de> for Turns {
+    type Value = Conversation;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`conversations` to be an array of turns")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Conversation, A::Error> {
+        let mut conversation = Conversation::default();
+        for index in 0..2 {
+            let Some(text) = array.next_element_seed(TURN)? else { return Ok(conversation) };
+            let place = if index == 0 { &mut conversation.prompt } else { &mut conversation.answer };
+            *place = text;
+            conversation.turns += 1;
+        }
+        while array.next_element::<IgnoredAny>()?.is_some() {
+            conversation.turns += 1;
+        }
+        Ok(conversation)
+    }
+}

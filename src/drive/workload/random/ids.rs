@@ -1,0 +1,102 @@
+//! Random prompts from the vocabulary of a tokenizer that can decode.
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+
+use super::{Text, WorkloadError};
+use crate::drive::tokenizer::{Local, TokenizeError};
+
+/// How often a text is decoded and encoded again to reach its length: vLLM's number.
+const TRIES: usize = 10;
+/// What fills a text that cannot be reached with random tokens: somewhere among these most tokenizers have one token.
+const FILLERS: [&str; 4] = [" the", " a", "a", "\n"];
+
+/// Writes with the ids of a vocabulary.
+pub(super) struct Ids<'a> {
+    local: &'a Local,
+    /// Ascending.
+    ordinary: Vec<u32>,
+    /// Starts every prompt.
+    prefix: Vec<u32>,
+}
+
+impl<'a> Ids<'a> {
+    pub fn new(local: &'a Local, prefix_len: u32, rng: &mut StdRng) -> Result<Self, WorkloadError> {
+        let ordinary = local.ordinary_ids();
+        if ordinary.is_empty() {
+            let origin = local.origin();
+            return Err(WorkloadError::Lengths(format!(
+                "tokenizer {origin} has no ordinary tokens to write with"
+            )));
+        }
+        let mut ids = Self { local, ordinary, prefix: Vec::new() };
+        let text = ids.drive(Vec::new(), prefix_len, rng)?;
+        ids.prefix = local.encode(&text.text)?;
+        Ok(ids)
+    }
+
+    pub fn vocabulary(&self) -> usize {
+        self.ordinary.len()
+    }
+
+    /// The prefix and `len` consecutive ids from `start`.
+    pub fn write(&self, start: usize, len: u32, rng: &mut StdRng) -> Result<Text, TokenizeError> {
+        let target = self.prefix.len() + len as usize;
+        let walk = self.ordinary.iter().cycle().skip(start % self.ordinary.len()).take(len as usize);
+        let ids = self.prefix.iter().chain(walk).copied().collect();
+        self.drive(ids, target as u32, rng)
+    }
+
+    /// Neighbours in a vocabulary merge or fall apart when their text is encoded: decode and encode until the length
+    /// stays, cutting what is too much and adding random tokens for what is missing.
+    fn drive(&self, mut ids: Vec<u32>, target: u32, rng: &mut StdRng) -> Result<Text, TokenizeError> {
+        let len = target as usize;
+        for _ in 0..TRIES {
+            ids.truncate(len);
+            while ids.len() < len {
+                ids.extend(self.ordinary.choose(rng));
+            }
+            let text = self.local.decode(&ids)?;
+            ids = self.local.encode(&text)?;
+            if ids.len() == len {
+                return Ok(Text { text, tokens: target });
+            }
+        }
+        ids.truncate(len);
+        self.settle(self.local.decode(&ids)?, len)
+    }
+
+    /// For texts that swing around their length, such as those cut within a character of several tokens: shorten by
+    /// characters, then fill. If nothing fits, the nearest shorter text is what there is.
+    fn settle(&self, mut text: String, len: usize) -> Result<Text, TokenizeError> {
+        for _ in 0..TRIES {
+            let mut tokens = self.local.encode(&text)?.len();
+            while tokens > len && !text.is_empty() {
+                let rest = text.chars().count().saturating_sub(tokens - len);
+                text = text.chars().take(rest).collect();
+                tokens = self.local.encode(&text)?.len();
+            }
+            for filler in FILLERS {
+                if let Some(text) = self.fill(&text, filler, len)? {
+                    return Ok(Text { text, tokens: len as u32 });
+                }
+            }
+            text.pop();
+        }
+        let tokens = self.local.encode(&text)?.len() as u32;
+        Ok(Text { text, tokens })
+    }
+
+    /// Appends a filler until the length is met, if it can be met.
+    fn fill(&self, text: &str, filler: &str, len: usize) -> Result<Option<String>, TokenizeError> {
+        let mut text = text.to_owned();
+        for _ in 0..TRIES {
+            let tokens = self.local.encode(&text)?.len();
+            if tokens >= len {
+                return Ok((tokens == len).then_some(text));
+            }
+            text.push_str(&filler.repeat(len - tokens));
+        }
+        Ok(None)
+    }
+}

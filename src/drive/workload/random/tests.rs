@@ -1,0 +1,140 @@
+use serde_json::json;
+use std::sync::Arc;
+
+use super::*;
+use crate::drive::tokenizer::Local;
+use crate::drive::workload::bundled;
+
+const LENGTHS: RandomLengths = RandomLengths {
+    input_len: 100,
+    output_len: 20,
+    prefix_len: 0,
+    input_range_ratio: 0.0,
+    output_range_ratio: 0.0,
+};
+
+fn write(lengths: &RandomLengths, tokenizer: &Tokenizer, num_prompts: usize) -> Workload {
+    prepare(lengths, &Job { num_prompts, seed: 5, tokenizer, progress: &|_| {} }).unwrap()
+}
+
+/// A byte-level tokenizer that knows single bytes only: texts of its ids are mostly no UTF-8.
+fn bytes() -> Tokenizer {
+    let mut alphabet: Vec<char> =
+        tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();
+    alphabet.sort_unstable();
+    let vocab: serde_json::Map<_, _> =
+        alphabet.iter().enumerate().map(|(id, c)| (c.to_string(), id.into())).collect();
+    let level =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let json = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": level, "post_processor": null, "decoder": level,
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    });
+    Local::from_bytes(json.to_string().as_bytes(), "bytes".into()).unwrap().into()
+}
+
+#[test]
+fn every_prompt_has_exactly_the_asked_number_of_tokens() {
+    let lengths = RandomLengths { input_range_ratio: 0.75, prefix_len: 16, ..LENGTHS };
+    for tokenizer in [bundled::tokenizer(), bytes()] {
+        let workload = write(&lengths, &tokenizer, 200);
+        assert_eq!(workload.provenance.inexact, 0, "{tokenizer:?}");
+        let specials = tokenizer.specials().unwrap();
+        for request in &workload.requests {
+            let plain = tokenizer.count_plain(&request.prompt).unwrap();
+            assert_eq!(plain + specials, request.prompt_tokens);
+            assert!((41..=191).contains(&plain), "{plain}");
+        }
+    }
+}
+
+#[test]
+fn lengths_fill_their_range_and_no_more() {
+    let lengths =
+        RandomLengths { input_len: 10, input_range_ratio: 0.25, output_range_ratio: 0.5, ..LENGTHS };
+    let ranges = Ranges::of(&lengths, 0).unwrap();
+    assert_eq!((ranges.input.clone(), ranges.output.clone()), (7..=13, 10..=30));
+    let draws = draw(&ranges, 1000, 2000, 1);
+    for wanted in ranges.input {
+        assert!(draws.iter().any(|draw| draw.input == wanted), "{wanted}");
+    }
+    assert!(draws.iter().all(|draw| ranges.output.contains(&draw.output) && draw.offset < 1000));
+}
+
+#[test]
+fn special_tokens_come_out_of_the_input_length() {
+    assert_eq!(Ranges::of(&LENGTHS, 2).unwrap().input, 98..=98);
+}
+
+#[test]
+fn no_output_is_empty() {
+    let lengths = RandomLengths { output_len: 1, output_range_ratio: 0.9, ..LENGTHS };
+    assert_eq!(Ranges::of(&lengths, 0).unwrap().output, 1..=2);
+}
+
+#[test]
+fn lengths_that_cannot_be_made_are_refused() {
+    for (lengths, expected) in [
+        (RandomLengths { input_len: 0, ..LENGTHS }, "leaves no token"),
+        (RandomLengths { input_len: 1, ..LENGTHS }, "(1 are special)"),
+        (RandomLengths { input_range_ratio: 1.0, ..LENGTHS }, "below 1, not 1"),
+        (RandomLengths { output_range_ratio: f64::NAN, ..LENGTHS }, "below 1, not NaN"),
+        (RandomLengths { input_len: u32::MAX, ..LENGTHS }, "are not made"),
+        (RandomLengths { prefix_len: u32::MAX, ..LENGTHS }, "are not made"),
+    ] {
+        let text = Ranges::of(&lengths, 1).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn all_prompts_begin_with_the_same_prefix_and_differ_behind_it() {
+    let lengths = RandomLengths { prefix_len: 50, ..LENGTHS };
+    for tokenizer in [bundled::tokenizer(), Tokenizer::Estimate] {
+        let workload = write(&lengths, &tokenizer, 20);
+        let prompts: Vec<&str> = workload.requests.iter().map(|request| &*request.prompt).collect();
+        let common = (0..).take_while(|&at| {
+            let byte = prompts[0].as_bytes().get(at);
+            byte.is_some() && prompts.iter().all(|prompt| prompt.as_bytes().get(at) == byte)
+        });
+        let common = String::from_utf8_lossy(&prompts[0].as_bytes()[..common.count()]).into_owned();
+        assert!((45..=60).contains(&tokenizer.count_plain(&common).unwrap()), "{tokenizer:?}: {common:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_prompts_and_more_keep_the_first() {
+    let lengths = RandomLengths { input_range_ratio: 0.5, output_range_ratio: 0.5, ..LENGTHS };
+    let tokenizer = bundled::tokenizer();
+    let few = write(&lengths, &tokenizer, 10);
+    assert_eq!(few, write(&lengths, &tokenizer, 10));
+    assert_eq!(few.requests[..], write(&lengths, &tokenizer, 30).requests[..10]);
+    let job = Job { num_prompts: 10, seed: 6, tokenizer: &tokenizer, progress: &|_| {} };
+    assert_ne!(few.requests, prepare(&lengths, &job).unwrap().requests);
+}
+
+#[test]
+fn a_tokenizer_that_can_only_count_gets_words_of_the_asked_length() {
+    let server = Tokenizer::remote(
+        "server",
+        Arc::new(|text: &str, specials| {
+            let extra = u32::from(specials == crate::drive::tokenizer::Specials::Add);
+            Ok(text.split_whitespace().map(|word| 1 + u32::from(word > "w")).sum::<u32>() + extra)
+        }),
+    );
+    for tokenizer in [server, Tokenizer::Estimate] {
+        let workload = write(&LENGTHS, &tokenizer, 50);
+        assert_eq!(workload.provenance.inexact, 0, "{tokenizer:?}");
+        assert!(workload.requests.iter().all(|request| request.prompt_tokens == 100));
+    }
+}
+
+#[test]
+fn prompts_that_miss_their_length_are_counted_and_carry_their_true_length() {
+    let pairs =
+        Tokenizer::remote("server", Arc::new(|text: &str, _| Ok(2 * text.split_whitespace().count() as u32)));
+    let workload = write(&RandomLengths { input_len: 7, ..LENGTHS }, &pairs, 5);
+    assert_eq!(workload.provenance.inexact, 5);
+    assert!(workload.requests.iter().all(|request| [6, 8].contains(&request.prompt_tokens)));
+}

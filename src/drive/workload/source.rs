@@ -1,0 +1,124 @@
+//! Bytes from a file or from the program, unpacked, counted and digested on the way.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::path::Path;
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+
+use super::{OnProgress, Progress, WorkloadError, bundled};
+use crate::core::digest::{Digest, Hasher};
+
+const BUFFER: usize = 128 << 10;
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// An opened dataset.
+pub(super) struct Source<'a> {
+    /// How errors and reports call it.
+    pub name: String,
+    /// Its text, unpacked.
+    pub text: BufReader<Box<dyn Read + 'a>>,
+    /// Whether opening it again gives the same bytes; a pipe does not.
+    pub rereadable: bool,
+    hasher: Rc<RefCell<Hasher>>,
+}
+
+impl<'a> Source<'a> {
+    /// Opens a file, plain or gzip; without a path, the bundled conversations.
+    pub fn open(path: Option<&Path>, progress: &'a OnProgress<'a>) -> Result<Self, WorkloadError> {
+        match path {
+            Some(path) => Self::open_file(path, progress),
+            None => {
+                let bytes = bundled::compressed_conversations();
+                Self::of(bundled::NAME.into(), bytes, Some(bytes.len() as u64), progress)
+            }
+        }
+    }
+
+    fn open_file(path: &Path, progress: &'a OnProgress<'a>) -> Result<Self, WorkloadError> {
+        let name = path.display().to_string();
+        let unreadable = |source| WorkloadError::unreadable(&name, source);
+        let file = File::open(path).map_err(unreadable)?;
+        let meta = file.metadata().map_err(unreadable)?;
+        if meta.is_dir() {
+            return Err(WorkloadError::Directory { path: name });
+        }
+        let total = meta.is_file().then_some(meta.len());
+        Ok(Self { rereadable: meta.is_file(), ..Self::of(name, file, total, progress)? })
+    }
+
+    /// Takes any bytes; `total` is how many there are, if that is known.
+    pub fn of(
+        name: String,
+        bytes: impl Read + 'a,
+        total: Option<u64>,
+        progress: &'a OnProgress<'a>,
+    ) -> Result<Self, WorkloadError> {
+        let hasher = Rc::new(RefCell::new(Hasher::default()));
+        let tap = Tap { inner: bytes, bytes: 0, total, hasher: hasher.clone(), progress };
+        let text = unpacked(tap).map_err(|source| WorkloadError::unreadable(&name, source))?;
+        match text {
+            Some(text) => {
+                Ok(Self { name, text: BufReader::with_capacity(BUFFER, text), rereadable: true, hasher })
+            }
+            None => Err(WorkloadError::Empty { path: name }),
+        }
+    }
+
+    /// Splits off the text, and leaves what gives the digest once the text has been read to its end.
+    pub fn into_text(self) -> (BufReader<Box<dyn Read + 'a>>, Seal) {
+        (self.text, Seal(self.hasher))
+    }
+}
+
+/// Gives the digest of what has been read.
+pub(super) struct Seal(Rc<RefCell<Hasher>>);
+
+impl Seal {
+    pub fn digest(self) -> Digest {
+        self.0.take().finish()
+    }
+}
+
+/// The text behind gzip and byte order mark; `None` if there is none at all.
+fn unpacked<'a>(raw: impl Read + 'a) -> io::Result<Option<Box<dyn Read + 'a>>> {
+    let (head, raw) = peek(raw, GZIP.len())?;
+    let text: Box<dyn Read> = if head == GZIP { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+    let (head, mut text) = peek(text, BYTE_ORDER_MARK.len())?;
+    if head.is_empty() {
+        return Ok(None);
+    }
+    if head == BYTE_ORDER_MARK {
+        text.get_mut().0.set_position(BYTE_ORDER_MARK.len() as u64);
+    }
+    Ok(Some(Box::new(text)))
+}
+
+/// Looks at the first `n` bytes, and gives them back in front of the rest.
+fn peek<R: Read>(mut reader: R, n: usize) -> io::Result<(Vec<u8>, Chain<Cursor<Vec<u8>>, R>)> {
+    let mut head = Vec::with_capacity(n);
+    reader.by_ref().take(n as u64).read_to_end(&mut head)?;
+    Ok((head.clone(), Cursor::new(head).chain(reader)))
+}
+
+/// Counts and digests what passes.
+struct Tap<'a, R> {
+    inner: R,
+    bytes: u64,
+    total: Option<u64>,
+    hasher: Rc<RefCell<Hasher>>,
+    progress: &'a OnProgress<'a>,
+}
+
+impl<R: Read> Read for Tap<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hasher.borrow_mut().update(&buffer[..n]);
+        self.bytes += n as u64;
+        (self.progress)(Progress::Reading { bytes: self.bytes, total: self.total });
+        Ok(n)
+    }
+}
