@@ -26,8 +26,6 @@ pub struct Provenance {
     pub repeated: usize,
     /// Generated prompts whose length is not exactly the one asked for: the tokenizer would not have it.
     pub inexact: usize,
-    /// Who counted the prompts' tokens.
-    pub counted_by: TokenSource,
 }
 
 /// Conversations that cannot be used, by the first rule that they break (vLLM's `is_valid_sequence`).
@@ -85,9 +83,9 @@ pub struct DatasetStats {
     /// Conversations by their number of turns.
     pub turns: BTreeMap<usize, usize>,
     /// Tokens of the first turn, of conversations with at least two; `None` if there are none.
-    pub prompt: Option<Lengths>,
+    pub prompt: Option<LengthSummary>,
     /// Tokens of the second turn.
-    pub answer: Option<Lengths>,
+    pub answer: Option<LengthSummary>,
     /// Conversations that a run could use.
     pub usable: usize,
     /// Those that it could not, and why: over the whole file.
@@ -98,7 +96,7 @@ pub struct DatasetStats {
 
 /// A summary of lengths in tokens. Percentiles interpolate linearly between closest ranks, as everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Lengths {
+pub struct LengthSummary {
     /// How many.
     pub n: usize,
     /// All lengths together.
@@ -119,7 +117,7 @@ pub struct Lengths {
     pub max: u32,
 }
 
-impl Lengths {
+impl LengthSummary {
     /// Summarises lengths in any order; `None` without any.
     pub fn of(lengths: impl IntoIterator<Item = u32>) -> Option<Self> {
         let mut lengths: Vec<u32> = lengths.into_iter().collect();
@@ -143,10 +141,10 @@ mod tests {
 
     #[test]
     fn lengths_are_summarised_with_the_pinned_percentiles() {
-        let lengths = Lengths::of([40, 10, 30, 20]).unwrap();
+        let lengths = LengthSummary::of([40, 10, 30, 20]).unwrap();
         assert_eq!((lengths.n, lengths.total, lengths.min, lengths.max), (4, 100, 10, 40));
         assert_eq!((lengths.mean, lengths.p50, lengths.p90), (25.0, 25.0, 37.0));
-        assert!(Lengths::of([]).is_none());
+        assert!(LengthSummary::of([]).is_none());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::dataset::Provenance;
 use super::digest::Digest;
 use super::metrics::{Latency, Metrics};
-use super::record::Record;
+use super::record::{Record, TokenSource};
 use super::spec::Spec;
 use super::stats::Percent;
 
@@ -110,6 +110,8 @@ pub struct TokenizerOrigin {
     pub origin: String,
     /// Of the `tokenizer.json`, if it is ours.
     pub sha256: Option<Digest>,
+    /// What its counts are worth.
+    pub source: TokenSource,
 }
 
 /// Where a run ran.

@@ -19,6 +19,11 @@ impl Clock {
         self.at(Instant::now())
     }
 
+    /// The instant at an offset.
+    pub fn instant(&self, offset: Duration) -> Instant {
+        self.t0 + offset
+    }
+
     /// The offset of an instant; zero for one before t0.
     pub fn at(&self, instant: Instant) -> Duration {
         instant.saturating_duration_since(self.t0)

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::figures::{percent, requests_per_second, seconds};
-use crate::core::dataset::{DatasetStats, Lengths, Provenance};
+use crate::core::dataset::{DatasetStats, LengthSummary};
+use crate::core::run::Inputs;
 use crate::core::spec::Spec;
 
 /// Writes what `servebench dataset stats` found; `tokenizer` says who counted.
@@ -27,10 +28,11 @@ pub fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl Write) 
 /// Writes what `--dry-run` prepared; `requests` are lengths of prompt and asked output in tokens.
 pub fn render_workload(
     spec: &Spec,
-    provenance: &Provenance,
+    inputs: &Inputs,
     requests: impl Iterator<Item = (u32, u32)> + Clone,
     to: &mut impl Write,
 ) -> io::Result<()> {
+    let provenance = &inputs.dataset;
     let count = requests.clone().count();
     let load = &spec.load;
     writeln!(to, "Dry run: nothing was sent.")?;
@@ -46,9 +48,9 @@ pub fn render_workload(
     if provenance.inexact > 0 {
         writeln!(to, "Prompts of another length than asked: {}", provenance.inexact)?;
     }
-    writeln!(to, "Tokens by: {}", provenance.counted_by.label())?;
-    let prompts = Lengths::of(requests.clone().map(|(prompt, _)| prompt));
-    lengths(&[("prompt", prompts), ("asked output", Lengths::of(requests.map(|(_, output)| output)))], to)?;
+    writeln!(to, "Tokens by: {}", inputs.tokenizer.origin)?;
+    let prompts = LengthSummary::of(requests.clone().map(|(prompt, _)| prompt));
+    lengths(&[("prompt", prompts), ("asked output", LengthSummary::of(requests.map(|(_, output)| output)))], to)?;
     match load.request_rate.is_finite() {
         true => writeln!(to, "Request rate: {}", requests_per_second(Some(load.request_rate.get())))?,
         false => writeln!(to, "Request rate: all at once")?,
@@ -62,7 +64,7 @@ pub fn render_workload(
     Ok(())
 }
 
-fn lengths(rows: &[(&str, Option<Lengths>)], to: &mut impl Write) -> io::Result<()> {
+fn lengths(rows: &[(&str, Option<LengthSummary>)], to: &mut impl Write) -> io::Result<()> {
     let heads = ["min", "p10", "p50", "mean", "p90", "p99", "max", "total"];
     write!(to, "{:<22}", "Length in tokens")?;
     heads.iter().try_for_each(|head| write!(to, "{head:>8}"))?;

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 
 use super::args::OutputArgs;
 use crate::cli::exit::{Halt, say};
-use crate::core::dataset::Provenance;
 use crate::core::metrics::{Latency, Metrics, samples};
 use crate::core::record::Record;
-use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection, TokenizerOrigin};
+use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection};
 use crate::core::spec::Spec;
 use crate::core::stats::Tally;
 use crate::drive::engine::Outcome;
@@ -21,8 +20,7 @@ pub struct Assembly {
     pub spec: Spec,
     pub notes: Notes,
     pub selection: Selection,
-    pub provenance: Provenance,
-    pub tokenizer: TokenizerOrigin,
+    pub inputs: Inputs,
     pub server_version: Option<String>,
 }
 
@@ -41,7 +39,7 @@ impl Assembly {
             spec: self.spec,
             notes: self.notes,
             selection: self.selection,
-            inputs: Inputs { dataset: self.provenance, tokenizer: self.tokenizer },
+            inputs: self.inputs,
             environment: environment(self.server_version),
             always: records.iter().map(Always::of).collect(),
             records: details.then_some(records),

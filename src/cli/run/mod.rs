@@ -1,8 +1,10 @@
 //! `servebench run`: the main job, from flags to the report.
 
 use crate::cli::exit::{Exit, Halt, say};
+use crate::core::metrics::Metrics;
+use crate::core::run::Inputs;
 use crate::core::spec::Spec;
-use crate::drive::workload::Workload;
+use crate::drive::workload::Request;
 use crate::report::dataset;
 use crate::report::progress::Medium;
 
@@ -28,11 +30,12 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
     let workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
+    let inputs = Inputs { dataset: workload.provenance, tokenizer: stage.tokenizer().describe() };
     if args.workload.dry_run {
-        return dry_run(&spec, &workload);
+        return dry_run(&spec, inputs, &workload.requests);
     }
-    let warmups = workload.requests.len().saturating_sub(spec.load.num_warmups);
-    let (requests, warmups) = workload.requests.split_at(warmups);
+    let measured_count = workload.requests.len().saturating_sub(spec.load.num_warmups);
+    let (requests, warmups) = workload.requests.split_at(measured_count);
     let measured = measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
     measured.warm_up(warmups)?;
@@ -42,8 +45,7 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
         spec,
         notes: spec::notes(args),
         selection,
-        provenance: workload.provenance,
-        tokenizer: stage.tokenizer().describe(),
+        inputs,
         server_version: stage.server_version().map(ToOwned::to_owned),
     }
     .run(outcome, args.output.save_detailed);
@@ -51,15 +53,15 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     Ok(judge(&run.metrics, run.interrupted))
 }
 
-fn dry_run(spec: &Spec, workload: &Workload) -> Result<Exit, Halt> {
-    let requests = workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
-    dataset::render_workload(spec, &workload.provenance, requests, &mut std::io::stdout().lock())
+fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Halt> {
+    let requests = requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
+    dataset::render_workload(spec, &inputs, requests, &mut std::io::stdout().lock())
         .map_err(Halt::failed)?;
     Ok(Exit::Fine)
 }
 
 /// The exit code, and for a failed run why it failed.
-fn judge(metrics: &crate::core::metrics::Metrics, interrupted: bool) -> Exit {
+fn judge(metrics: &Metrics, interrupted: bool) -> Exit {
     if interrupted {
         return Exit::Interrupted;
     }

@@ -8,7 +8,7 @@ use crate::core::metrics::Latency;
 use crate::core::run::{Notes, Selection};
 use crate::core::spec::{Backend, Dataset, Load, RandomLengths, Sampling, Slo, Spec, Target, Workload};
 use crate::core::units::{Rate, Secret};
-use crate::drive::client::Api;
+use crate::drive::client::wire::Api;
 
 /// vLLM's default for `--num-prompts`.
 const NUM_PROMPTS: usize = 1000;
@@ -52,7 +52,7 @@ fn target(args: &TargetArgs) -> Result<Target, String> {
         BackendName::Vllm => Backend::Vllm,
         BackendName::OpenaiChat => Backend::OpenaiChat,
     };
-    let endpoint = args.endpoint.clone().unwrap_or_else(|| Api::of(backend).path().to_owned());
+    let endpoint = args.endpoint.clone().unwrap_or_else(|| Api::from(backend).path().to_owned());
     if !endpoint.starts_with('/') {
         return Err(format!("--endpoint is a path and begins with a slash: /{endpoint}"));
     }

@@ -102,9 +102,9 @@ impl Control {
         self.ask::<Version>(Method::GET, "/version", None).await.ok().map(|answer| answer.version)
     }
 
-    /// How many tokens a text is to a model (by its served name), special tokens not added.
-    pub async fn tokenize(&self, model: &str, prompt: &str) -> Result<u32, ControlError> {
-        let question = json!({ "model": model, "prompt": prompt, "add_special_tokens": false });
+    /// How many tokens a text is to a model (by its served name), with or without those it adds by itself.
+    pub async fn tokenize(&self, model: &str, prompt: &str, specials: bool) -> Result<u32, ControlError> {
+        let question = json!({ "model": model, "prompt": prompt, "add_special_tokens": specials });
         self.ask::<Tokens>(Method::POST, "/tokenize", Some(question)).await.map(|tokens| tokens.count)
     }
 

@@ -55,7 +55,7 @@ impl<'a> Collector<'a> {
     }
 
     fn prompt_tokens(&self, story: &Story, request: &Request) -> TokenCount {
-        match story.usage.and_then(|usage| usage.prompt_tokens) {
+        match story.usage.map(|usage| usage.prompt_tokens) {
             Some(count) => TokenCount { count, source: TokenSource::Usage },
             None => TokenCount { count: request.prompt_tokens, source: self.tokenizer.source() },
         }
@@ -63,7 +63,7 @@ impl<'a> Collector<'a> {
 
     /// The server's usage, else a tokenizer's count of the text, else the events.
     fn output_tokens(&self, story: &Story) -> TokenCount {
-        if let Some(count) = story.usage.and_then(|usage| usage.completion_tokens) {
+        if let Some(count) = story.usage.map(|usage| usage.completion_tokens) {
             return TokenCount { count, source: TokenSource::Usage };
         }
         let counted = story.text.as_deref().and_then(|text| match self.tokenizer.source() {

@@ -8,6 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::TokenizerError;
+use crate::drive::tls;
 use super::hub::{FILE, Hub, HubId};
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -103,8 +104,7 @@ impl Fetch<'_> {
 }
 
 fn client() -> reqwest::Result<Client> {
-    // Fails where a provider is installed already: just as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    tls::install_provider();
     Client::builder()
         .redirect(Policy::none())
         .connect_timeout(CONNECT)

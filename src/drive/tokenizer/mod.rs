@@ -10,9 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::Serialize;
 
-use crate::core::digest::Digest;
+use crate::core::run::TokenizerOrigin;
 use crate::core::record::TokenSource;
 
 pub use error::{TokenizeError, TokenizerError};
@@ -48,15 +47,6 @@ pub struct Remote {
 
 /// One question to a server: how many tokens does this text have? The error says why there is no answer.
 pub type Ask = dyn Fn(&str, Specials) -> Result<u32, String> + Send + Sync;
-
-/// Where token counts come from, for reports and results.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Description {
-    /// A path, a hub id with its revision, a URL, or `estimate`.
-    pub origin: String,
-    /// Of the `tokenizer.json`, if it is ours.
-    pub sha256: Option<Digest>,
-}
 
 impl Tokenizer {
     /// Finds a tokenizer by what a user calls it: the path of a `tokenizer.json`, a directory that holds one, or a hub
@@ -139,14 +129,13 @@ impl Tokenizer {
     }
 
     /// Where the counts come from.
-    pub fn describe(&self) -> Description {
-        match self {
-            Self::Local(local) => {
-                Description { origin: local.origin().to_owned(), sha256: Some(local.digest().clone()) }
-            }
-            Self::Server(remote) => Description { origin: remote.origin.clone(), sha256: None },
-            Self::Estimate => Description { origin: "estimate".into(), sha256: None },
-        }
+    pub fn describe(&self) -> TokenizerOrigin {
+        let (origin, sha256) = match self {
+            Self::Local(local) => (local.origin().to_owned(), Some(local.digest().clone())),
+            Self::Server(remote) => (remote.origin.clone(), None),
+            Self::Estimate => ("estimate".to_owned(), None),
+        };
+        TokenizerOrigin { origin, sha256, source: self.source() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::Drops;
+use crate::core::dataset::Drops;
 use crate::drive::tokenizer::TokenizeError;
 
 /// Why there are no requests.

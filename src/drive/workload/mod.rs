@@ -9,12 +9,9 @@ mod source;
 pub mod stats;
 mod stream;
 
-use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use crate::core::digest::Digest;
+use crate::core::dataset::Provenance;
 use crate::core::spec::{self, Dataset};
 use crate::drive::tokenizer::Tokenizer;
 
@@ -38,69 +35,6 @@ pub struct Workload {
     pub requests: Vec<Request>,
     /// Where they came from.
     pub provenance: Provenance,
-}
-
-/// Where requests came from, and what was lost or invented on the way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Provenance {
-    /// vLLM's name of the dataset.
-    pub dataset: &'static str,
-    /// The file as shown to people; `None` if there is none.
-    pub path: Option<String>,
-    /// SHA-256 of the file as it lies on disk.
-    pub sha256: Option<Digest>,
-    /// Conversations in the file.
-    pub candidates: usize,
-    /// Conversations that cannot be used. Too few turns are counted over the whole file, the rest only as far as
-    /// conversations were looked at to fill the run.
-    pub dropped: Drops,
-    /// Requests that are there for a second time, because the file has too few conversations.
-    pub repeated: usize,
-    /// Generated prompts whose length is not exactly the one asked for: the tokenizer would not have it.
-    pub inexact: usize,
-}
-
-/// Conversations that cannot be used, by the first rule that they break (vLLM's `is_valid_sequence`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Drops {
-    /// Fewer than two turns.
-    pub few_turns: usize,
-    /// A prompt of fewer than 4 tokens.
-    pub short_prompt: usize,
-    /// An output of fewer than 4 tokens.
-    pub short_output: usize,
-    /// A prompt of more than 1024 tokens.
-    pub long_prompt: usize,
-    /// Prompt and output of more than 2048 tokens together.
-    pub long_total: usize,
-}
-
-impl Drops {
-    /// All reasons together.
-    pub fn total(&self) -> usize {
-        self.reasons().iter().map(|(_, count)| count).sum()
-    }
-
-    /// Each reason in words, with its count.
-    pub fn reasons(&self) -> [(&'static str, usize); 5] {
-        [
-            ("fewer than two turns", self.few_turns),
-            ("prompt under 4 tokens", self.short_prompt),
-            ("output under 4 tokens", self.short_output),
-            ("prompt over 1024 tokens", self.long_prompt),
-            ("prompt and output over 2048 tokens", self.long_total),
-        ]
-    }
-}
-
-impl fmt::Display for Drops {
-    /// The reasons that occurred: `12 fewer than two turns, 3 prompt under 4 tokens`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counted = self.reasons().into_iter().filter(|(_, count)| *count > 0);
-        let parts: Vec<String> = counted.map(|(reason, count)| format!("{count} {reason}")).collect();
-        f.write_str(if parts.is_empty() { "none" } else { "" })?;
-        f.write_str(&parts.join(", "))
-    }
 }
 
 /// How far the preparation is.

@@ -15,7 +15,8 @@ use rayon::prelude::*;
 use super::conversations;
 use super::source::Source;
 use super::stream::Stream;
-use super::{Drops, Job, Progress, Provenance, Request, Workload, WorkloadError};
+use crate::core::dataset::{Drops, Provenance};
+use super::{Job, Progress, Request, Workload, WorkloadError};
 use crate::core::digest::Digest;
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 
@@ -53,7 +54,7 @@ pub(super) fn prepare(
         }
         let repeated = repeat(&mut requests, job);
         let provenance = Provenance {
-            dataset: "sharegpt",
+            dataset: "sharegpt".into(),
             path: Some(name),
             sha256: Some(front.digest),
             candidates: front.candidates,

@@ -14,7 +14,8 @@ use rand::RngExt as _;
 use rayon::prelude::*;
 
 use super::stream::Stream;
-use super::{Job, Progress, Provenance, Request, Workload, WorkloadError};
+use crate::core::dataset::{Drops, Provenance};
+use super::{Job, Progress, Request, Workload, WorkloadError};
 use crate::core::spec::RandomLengths;
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 use ids::Ids;
@@ -49,11 +50,11 @@ pub(super) fn prepare(lengths: &RandomLengths, job: &Job<'_>) -> Result<Workload
 
 fn provenance(inexact: usize) -> Provenance {
     Provenance {
-        dataset: "random",
+        dataset: "random".into(),
         path: None,
         sha256: None,
         candidates: 0,
-        dropped: super::Drops::default(),
+        dropped: Drops::default(),
         repeated: 0,
         inexact,
     }
