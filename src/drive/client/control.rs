@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::ClientError;
 use super::excerpt::excerpt;
 use super::fault;
-use super::transport::{http_client, parse_url};
+use super::transport::http_client;
 use crate::core::spec::Target;
 
 /// How long one question may take.
@@ -88,7 +88,7 @@ pub struct Control {
 impl Control {
     /// For a target.
     pub fn new(target: &Target) -> Result<Self, ClientError> {
-        let http = http_client(target, &parse_url(&target.base_url)?, 1)?;
+        let http = http_client(target, 1)?;
         Ok(Self { http, base_url: target.base_url.clone() })
     }
 

@@ -9,6 +9,8 @@ pub mod control;
 mod excerpt;
 mod fault;
 pub mod sse;
+#[cfg(test)]
+mod stage;
 pub mod stopwatch;
 #[cfg(test)]
 mod transcripts;

@@ -58,7 +58,8 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Ready for a request that is due at an offset. Gaps between output events (ITL) are added to `itl` as they come.
+    /// Ready for a request that is due at an offset. Gaps between output events (ITL) are added to `itl` as they
+    /// come, those of a request that fails later included.
     pub fn new(clock: Clock, due: Duration, keep: Keep, itl: Rc<RefCell<Tally>>) -> Self {
         let times = Times { due, ..Times::default() };
         let events = Events { gaps: keep.gaps.then(Vec::new), ..Events::default() };

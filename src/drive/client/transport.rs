@@ -38,9 +38,8 @@ pub struct Transport {
 impl Transport {
     /// For a target, keeping up to `idle` unused connections.
     pub fn new(target: &Target, idle: usize) -> Result<Self, ClientError> {
-        let url = parse_url(&target.url())?;
-        let http = http_client(target, &url, idle)?;
-        Ok(Self { http, url })
+        let http = http_client(target, idle)?;
+        Ok(Self { http, url: parse_url(&target.url())? })
     }
 
     /// Posts a body and gives what comes back to the stopwatch, until the outcome is settled.
@@ -126,7 +125,7 @@ async fn read_plain(response: &mut Response, limit: usize) -> Vec<u8> {
 }
 
 /// An http or https URL.
-pub(super) fn parse_url(text: &str) -> Result<Url, ClientError> {
+fn parse_url(text: &str) -> Result<Url, ClientError> {
     let refuse = |cause: String| ClientError::Url { url: text.to_owned(), cause };
     let url = Url::parse(text).map_err(|error| refuse(error.to_string()))?;
     match url.scheme() {
@@ -136,7 +135,9 @@ pub(super) fn parse_url(text: &str) -> Result<Url, ClientError> {
 }
 
 /// reqwest, as measured and unmeasured requests use it: nothing is followed, retried or unpacked behind our back.
-pub(super) fn http_client(target: &Target, url: &Url, idle: usize) -> Result<reqwest::Client, ClientError> {
+pub(super) fn http_client(target: &Target, idle: usize) -> Result<reqwest::Client, ClientError> {
+    // By itself: with a path behind it, `http://` without a host would take the path's first part for one.
+    let url = parse_url(&target.base_url)?;
     tls::install_provider();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("servebench/", env!("CARGO_PKG_VERSION")))
@@ -148,7 +149,7 @@ pub(super) fn http_client(target: &Target, url: &Url, idle: usize) -> Result<req
         .pool_max_idle_per_host(idle)
         .pool_idle_timeout(KEEP_IDLE)
         .tls_danger_accept_invalid_certs(target.insecure);
-    if is_loopback(url) {
+    if is_loopback(&url) {
         // A proxy from the environment would look for the server on its own machine.
         builder = builder.no_proxy();
     }
@@ -173,4 +174,18 @@ fn headers(target: &Target) -> Result<HeaderMap, ClientError> {
         headers.insert(key, value);
     }
     Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_stands_between_us_and_our_own_machine() {
+        let is_ours = |url| is_loopback(&parse_url(url).unwrap());
+        assert!(["http://localhost:1", "http://127.0.0.2", "https://[::1]:8000/v1"].into_iter().all(is_ours));
+        assert!(
+            !["http://10.0.0.1", "http://localhost.example.org", "http://[::2]"].into_iter().any(is_ours)
+        );
+    }
 }
