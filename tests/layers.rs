@@ -18,7 +18,8 @@ const MAY_NAME: [(&str, &[&str]); 7] = [
 const ONLY_CLI: [&str; 6] = ["clap::", "println!(", "print!(", "eprintln!(", "eprint!(", "process::exit"];
 
 /// What the spine may not use: sockets and clocks.
-const NOT_CORE: [&str; 6] = ["tokio::", "reqwest::", "std::net", "Instant::now", "SystemTime::now", "Zoned::now"];
+const NOT_CORE: [&str; 6] =
+    ["tokio::", "reqwest::", "std::net", "Instant::now", "SystemTime::now", "Zoned::now"];
 
 struct Source {
     /// Relative to `src`, such as `drive/engine.rs`.
@@ -102,7 +103,11 @@ fn violations(source: &Source) -> Vec<String> {
     let mut found: Vec<_> = rooms.map(|name| format!("{}: names `{name}`", source.path)).collect();
     let test_code = source.path.ends_with("/tests.rs");
     let forbidden = |words: &[&str]| {
-        words.iter().filter(|word| code.contains(**word)).map(|word| format!("{}: uses `{word}`", source.path)).collect::<Vec<_>>()
+        words
+            .iter()
+            .filter(|word| code.contains(**word))
+            .map(|word| format!("{}: uses `{word}`", source.path))
+            .collect::<Vec<_>>()
     };
     if room != "cli" && !test_code {
         found.extend(forbidden(&ONLY_CLI));

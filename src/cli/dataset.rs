@@ -56,7 +56,6 @@ pub fn execute(args: &DatasetArgs) -> Result<Exit, Halt> {
 }
 
 fn resolve(name: &str) -> Result<Tokenizer, Halt> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Halt::failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Halt::failed)?;
     runtime.block_on(Tokenizer::resolve(name, &Hub::from_env())).map_err(Halt::usage)
 }

@@ -24,6 +24,9 @@ mod tests {
     fn underscores_in_flag_names_are_dashes_and_values_are_left_alone() {
         let words = ["--num_prompts", "my_model", "--model=a_b", "--result_dir=x_y=z_z", "-x_y", "--a-b"];
         let spelled: Vec<_> = with_dashes(words.into_iter().map(OsString::from)).collect();
-        assert_eq!(spelled, ["--num-prompts", "my_model", "--model=a_b", "--result-dir=x_y=z_z", "-x_y", "--a-b"]);
+        assert_eq!(
+            spelled,
+            ["--num-prompts", "my_model", "--model=a_b", "--result-dir=x_y=z_z", "-x_y", "--a-b"]
+        );
     }
 }

@@ -43,6 +43,10 @@ mod linux {
 
     impl Pacer {
         /// A pacer on the current runtime.
+        #[expect(
+            deprecated,
+            reason = "the replacement is unsafe; an OwnedFd stays open while it is registered"
+        )]
         pub fn new() -> io::Result<Self> {
             let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
             let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;

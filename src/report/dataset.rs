@@ -50,7 +50,10 @@ pub fn render_workload(
     }
     writeln!(to, "Tokens by: {}", inputs.tokenizer.origin)?;
     let prompts = LengthSummary::of(requests.clone().map(|(prompt, _)| prompt));
-    lengths(&[("prompt", prompts), ("asked output", LengthSummary::of(requests.map(|(_, output)| output)))], to)?;
+    lengths(
+        &[("prompt", prompts), ("asked output", LengthSummary::of(requests.map(|(_, output)| output)))],
+        to,
+    )?;
     match load.request_rate.is_finite() {
         true => writeln!(to, "Request rate: {}", requests_per_second(Some(load.request_rate.get())))?,
         false => writeln!(to, "Request rate: all at once")?,

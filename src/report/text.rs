@@ -99,7 +99,10 @@ fn failures(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
 
 /// Line ends and control characters in a server's words must not break the report.
 fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn goodput(run: &Run, to: &mut impl Write) -> io::Result<()> {

@@ -87,8 +87,9 @@ impl Measurement<'_> {
         let stop = Stop::default();
         let watch = self.on_interrupt(stop.clone());
         let mut display = Display::new(&plan, self.medium);
-        let outcome =
-            engine::drive(&plan, self.client()?, self.stage.tokenizer(), &stop, &mut |event| display.show(&event));
+        let outcome = engine::drive(&plan, self.client()?, self.stage.tokenizer(), &stop, &mut |event| {
+            display.show(&event)
+        });
         display.bar.finish();
         watch.abort();
         outcome.map_err(Halt::failed)

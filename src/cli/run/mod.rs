@@ -18,8 +18,8 @@ mod stage;
 mod values;
 
 pub use args::RunArgs;
-pub use prepare::Preparing;
 use deliver::Destination;
+pub use prepare::Preparing;
 use stage::Stage;
 
 /// Runs the command.
@@ -36,7 +36,8 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     }
     let measured_count = workload.requests.len().saturating_sub(spec.load.num_warmups);
     let (requests, warmups) = workload.requests.split_at(measured_count);
-    let measured = measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
+    let measured =
+        measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
     measured.warm_up(warmups)?;
     let outcome = measured.measure(requests)?;
@@ -55,8 +56,7 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
 
 fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Halt> {
     let requests = requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
-    dataset::render_workload(spec, &inputs, requests, &mut std::io::stdout().lock())
-        .map_err(Halt::failed)?;
+    dataset::render_workload(spec, &inputs, requests, &mut std::io::stdout().lock()).map_err(Halt::failed)?;
     Ok(Exit::Fine)
 }
 

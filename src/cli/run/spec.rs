@@ -112,7 +112,9 @@ fn workload(args: &WorkloadArgs, sim: bool, load: &Load) -> Result<Workload, Str
 
 fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
     if args.dataset_path.is_some() {
-        return Err("--dataset-path goes with --dataset-name sharegpt: random prompts are made, not read".into());
+        return Err(
+            "--dataset-path goes with --dataset-name sharegpt: random prompts are made, not read".into()
+        );
     }
     if args.random_input_len == 0 || args.random_output_len == 0 {
         return Err("--random-input-len and --random-output-len must be at least 1".into());

@@ -8,11 +8,11 @@ use tokio::runtime::Runtime;
 use super::args::RunArgs;
 use crate::cli::embedded::Embedded;
 use crate::cli::exit::{Halt, say};
-use crate::sim;
 use crate::core::spec::{Spec, Target};
 use crate::drive::client::control::Control;
 use crate::drive::tokenizer::{Hub, Specials, Tokenizer};
 use crate::drive::workload::bundled;
+use crate::sim;
 
 /// The set stage. The simulator, if there is one, lives as long.
 pub struct Stage {
@@ -70,7 +70,9 @@ impl Stage {
             return Ok(None);
         }
         let models = self.runtime.block_on(control.models()).map_err(|error| {
-            Halt::failed(format!("cannot ask the server for its model: {error}; is it running? --model names it"))
+            Halt::failed(format!(
+                "cannot ask the server for its model: {error}; is it running? --model names it"
+            ))
         })?;
         let card = models.into_iter().next().ok_or_else(|| {
             Halt::failed(format!("{}/v1/models lists no model; name one with --model", target.base_url))

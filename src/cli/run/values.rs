@@ -31,7 +31,8 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 
 fn duration(text: &str, unit: Duration) -> Result<Duration, String> {
     let Ok(number) = text.parse::<f64>() else {
-        return humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 500ms, 30s or 2m"));
+        return humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; write it as 500ms, 30s or 2m"));
     };
     Duration::try_from_secs_f64(number * unit.as_secs_f64()).map_err(|error| error.to_string())
 }
@@ -62,7 +63,11 @@ pub fn range_ratio(text: &str) -> Result<RangeRatio, String> {
             .map_err(|_| "write it as 0.2 or {\"input\":0.2,\"output\":0.5}".to_owned())?,
     };
     let fits = |part: f64| (0.0..1.0).contains(&part);
-    if fits(ratio.input) && fits(ratio.output) { Ok(ratio) } else { Err("a ratio is at least 0 and below 1".into()) }
+    if fits(ratio.input) && fits(ratio.output) {
+        Ok(ratio)
+    } else {
+        Err("a ratio is at least 0 and below 1".into())
+    }
 }
 
 /// Reads a JSON object.
@@ -128,7 +133,9 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_people_write_them() {
-        for (text, expected) in [("500ms", ms(500)), ("30s", ms(30_000)), ("2m", ms(120_000)), ("1.5", ms(1500))] {
+        for (text, expected) in
+            [("500ms", ms(500)), ("30s", ms(30_000)), ("2m", ms(120_000)), ("1.5", ms(1500))]
+        {
             assert_eq!(seconds(text), Ok(expected), "{text}");
         }
         for text in ["", "-1", "nan", "inf", "soon", "5 parsecs"] {

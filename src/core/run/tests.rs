@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::core::dataset::Drops;
-use crate::core::record::{TokenSource, Events, Failure, FailureClass, Finish, Times, TokenCount};
+use crate::core::record::{Events, Failure, FailureClass, Finish, Times, TokenCount, TokenSource};
 use crate::core::spec::{Backend, Dataset, Load, Sampling, Slo, Target, Workload};
 use crate::core::stats::Tally;
 use crate::core::units::{Rate, Secret};
@@ -95,7 +95,11 @@ fn run(detailed: bool) -> Run {
                 repeated: 0,
                 inexact: 0,
             },
-            tokenizer: TokenizerOrigin { origin: "bundled".into(), sha256: None, source: TokenSource::Tokenizer },
+            tokenizer: TokenizerOrigin {
+                origin: "bundled".into(),
+                sha256: None,
+                source: TokenSource::Tokenizer,
+            },
         },
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
         metrics: Metrics::of(&records, &itl, &Slo::default(), &percents),

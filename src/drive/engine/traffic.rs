@@ -163,7 +163,8 @@ impl Traffic {
     }
 
     fn out_of_time(&self, watch: &Stopwatch) -> Failure {
-        let detail = format!("no end within {}; --timeout sets the limit", humantime::format_duration(self.timeout));
+        let detail =
+            format!("no end within {}; --timeout sets the limit", humantime::format_duration(self.timeout));
         Failure::new(FailureClass::Timeout(watch.phase()), detail)
     }
 

@@ -8,8 +8,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::TokenizerError;
-use crate::drive::tls;
 use super::hub::{FILE, Hub, HubId};
+use crate::drive::tls;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// The longest silence.

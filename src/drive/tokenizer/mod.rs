@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::core::run::TokenizerOrigin;
 use crate::core::record::TokenSource;
+use crate::core::run::TokenizerOrigin;
 
 pub use error::{TokenizeError, TokenizerError};
 pub use hub::Hub;

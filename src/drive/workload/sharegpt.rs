@@ -15,8 +15,8 @@ use rayon::prelude::*;
 use super::conversations;
 use super::source::Source;
 use super::stream::Stream;
-use crate::core::dataset::{Drops, Provenance};
 use super::{Job, Progress, Request, Workload, WorkloadError};
+use crate::core::dataset::{Drops, Provenance};
 use crate::core::digest::Digest;
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 

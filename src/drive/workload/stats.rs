@@ -11,7 +11,6 @@ use super::source::Source;
 use super::{OnProgress, WorkloadError};
 use crate::core::dataset::{DatasetStats, Drops, LengthSummary};
 use crate::core::digest::Digest;
-use crate::core::record::TokenSource;
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 
 /// How many conversations are kept in memory.

@@ -292,7 +292,9 @@ fn malformed_files_get_one_line_that_names_file_place_and_cause() {
         let path = files.file("data.json", content);
         let text = sample(path.clone(), 3, 0).expect_err(kind).to_string();
         assert!(text.starts_with(&format!("{}: ", path.display())), "{kind}: {text}");
-        if !text.contains(expected) { eprintln!("BAD {kind}: {text} // {expected}"); }
+        if !text.contains(expected) {
+            eprintln!("BAD {kind}: {text} // {expected}");
+        }
         assert!(!text.contains('\n') && text.chars().count() < 500, "{kind}: {text}");
     }
 }

@@ -14,8 +14,8 @@ use rand::RngExt as _;
 use rayon::prelude::*;
 
 use super::stream::Stream;
-use crate::core::dataset::{Drops, Provenance};
 use super::{Job, Progress, Request, Workload, WorkloadError};
+use crate::core::dataset::{Drops, Provenance};
 use crate::core::spec::RandomLengths;
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 use ids::Ids;
