@@ -30,7 +30,7 @@ async fn models_are_listed_with_what_the_server_tells() {
 #[tokio::test]
 async fn the_server_counts_tokens_without_special_ones() {
     let (stage, control) = answering(json("200 OK", r#"{"count":10,"max_model_len":2048,"tokens":[1027]}"#));
-    assert_eq!(control.tokenize("tiny", "The quick brown fox").await.unwrap(), 10);
+    assert_eq!(control.tokenize("tiny", "The quick brown fox", false).await.unwrap(), 10);
     let request = stage.requests().remove(0);
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("POST /tokenize HTTP/1.1\r\n"), "{head}");

@@ -58,8 +58,14 @@ impl<'a> Words<'a> {
             if tokens == target {
                 break;
             }
-            words.truncate(words.len().saturating_sub(tokens.saturating_sub(target) as usize));
-            words.extend((tokens..target).filter_map(|_| WORDS.choose(rng)));
+            // As many words as the difference is worth at the present number of tokens a word.
+            let difference = tokens.abs_diff(target) as usize;
+            let step = (difference * words.len().max(1) / tokens.max(1) as usize).clamp(1, difference);
+            if tokens > target {
+                words.truncate(words.len().saturating_sub(step));
+            } else {
+                words.extend((0..step).filter_map(|_| WORDS.choose(rng)));
+            }
             let text = self.text(&words)?;
             tokens = text.tokens;
             if tokens.abs_diff(target) < nearest.tokens.abs_diff(target) {
