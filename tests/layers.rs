@@ -65,7 +65,7 @@ fn what_is_allowed_is_not_reported() {
         ("drive/engine.rs", "use crate::core::record::Record;"),
         ("drive/engine.rs", "use super::client::Client;"),
         ("report/text.rs", "writeln!(to, \"x\")?; // like println!(\"x\")"),
-        ("cli/run/mod.rs", "use crate::{drive::engine, report::text};\nuse super::super::exit::Exit;"),
+        ("cli/run/args.rs", "use crate::{drive::engine, report::text};\nuse super::super::exit::Exit;"),
         ("sim/mod.rs", "//! Imports nothing of crate::core, says this comment."),
     ];
     for (path, text) in cases {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::core::digest::Digest;
 use crate::core::units::Secret;
 use crate::drive::workload::bundled;
 
@@ -86,7 +87,10 @@ fn a_server_counts_or_says_why_not() {
     assert_eq!((tokenizer.count("abc"), tokenizer.count_plain("abc")), (Ok(4), Ok(3)));
     let text = tokenizer.count("bad").unwrap_err().to_string();
     assert!(text.contains("http://x/tokenize: HTTP 404; give --tokenizer"), "{text}");
-    assert_eq!(tokenizer.describe(), Description { origin: "http://x/tokenize".into(), sha256: None });
+    assert_eq!(
+        tokenizer.describe(),
+        TokenizerOrigin { origin: "http://x/tokenize".into(), sha256: None, source: TokenSource::Tokenizer }
+    );
 }
 
 #[test]
@@ -106,7 +110,11 @@ async fn a_file_and_a_folder_are_found() {
         let expected = Digest::of(words().to_string().as_bytes());
         assert_eq!(
             tokenizer.describe(),
-            Description { origin: file.display().to_string(), sha256: Some(expected) }
+            TokenizerOrigin {
+                origin: file.display().to_string(),
+                sha256: Some(expected),
+                source: TokenSource::Tokenizer
+            }
         );
     }
 }
