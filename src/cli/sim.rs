@@ -223,6 +223,8 @@ impl FaultArgs {
 /// If the address cannot be listened on, or for the reasons of [`SimArgs::to_spec`] and [`sim::serve`].
 pub fn run(args: &SimArgs) -> io::Result<()> {
     let spec = args.to_spec()?;
+    // Before the address is taken and announced.
+    spec.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let address = (args.host.as_str(), args.port);

@@ -42,11 +42,12 @@ pub struct Spec {
     pub seed: u64,
     /// The contents of a `tokenizer.json`; without it a token is four bytes of UTF-8.
     pub tokenizer_json: Option<Arc<[u8]>>,
-    /// File that receives what truly happened to each request as JSON lines; it is overwritten.
+    /// File that receives what truly happened to each request, in the format that [`truth`](super::truth)
+    /// describes. An existing file is overwritten; all of it is there when the server has ended.
     pub truth_log: Option<PathBuf>,
     /// Receives the lines a real server would log.
     pub log: Option<LogSink>,
-    /// Time between two statistics lines; vLLM's is ten seconds.
+    /// Time between two statistics lines; vLLM's is ten seconds. Not zero.
     pub log_interval: Duration,
 }
 
@@ -196,6 +197,7 @@ impl Spec {
                 return Err(SpecError::Zero { field });
             }
         }
+        self.check_sizes()?;
         within("jitter", self.timing.jitter, 0.0..1.0, "at least 0 and below 1")?;
         within("fault rate", self.faults.rate, 0.0..1.0 + f64::EPSILON, "between 0 and 1")?;
         within("mean length", self.output.eos_mean.unwrap_or(2.0), 2.0..1e9, "at least 2")?;
@@ -203,6 +205,28 @@ impl Spec {
         if needed > usable {
             let (max_model_len, block_size) = (self.max_model_len, self.block_size);
             return Err(SpecError::PoolTooSmall { max_model_len, needed, usable, block_size });
+        }
+        Ok(())
+    }
+
+    /// Keeps sizes and times to where neither memory nor the clock's arithmetic gives out.
+    fn check_sizes(&self) -> Result<(), SpecError> {
+        within("num_gpu_blocks", self.num_gpu_blocks as f64, 1.0..1e8, "below 100 million")?;
+        within("max_model_len", self.max_model_len as f64, 1.0..1e8, "below 100 million")?;
+        within(
+            "log_interval",
+            self.log_interval.as_secs_f64(),
+            1e-3..1e6,
+            "a millisecond to a million seconds",
+        )?;
+        let timing = &self.timing;
+        for time in [timing.base, timing.per_prefill_token, timing.per_decode_seq] {
+            within(
+                "a time of the step",
+                time.as_secs_f64(),
+                0.0..3600.5,
+                "at most an hour (seconds are shown)",
+            )?;
         }
         Ok(())
     }
@@ -257,6 +281,9 @@ mod tests {
         let rate = Faults { rate: 1.5, kinds: vec![] };
         assert!(Spec { faults: rate, ..Spec::default() }.check().is_err());
         assert!(Spec { max_num_seqs: 0, ..Spec::default() }.check().is_err());
+        let eternal = StepTime { base: Duration::MAX, ..Speed::Fast.step_time() };
+        assert!(Spec { timing: eternal, ..Spec::default() }.check().is_err());
+        assert!(Spec { log_interval: Duration::ZERO, ..Spec::default() }.check().is_err());
         let nan = StepTime { jitter: f64::NAN, ..Speed::Fast.step_time() };
         assert!(Spec { timing: nan, ..Spec::default() }.check().is_err());
     }

@@ -31,7 +31,14 @@ use super::{VERSION, fault::FaultKind, plan::Finish};
 #[derive(Clone)]
 pub(super) struct TruthLog {
     base: Instant,
-    file: Option<Arc<Mutex<BufWriter<File>>>>,
+    book: Option<Arc<Mutex<Book>>>,
+}
+
+struct Book {
+    name: String,
+    file: BufWriter<File>,
+    /// The first write that failed.
+    failure: Option<io::Error>,
 }
 
 /// One line of the log.
@@ -61,19 +68,16 @@ impl TruthLog {
     /// Opens the log, or none; an existing file is overwritten.
     pub(super) fn create(path: Option<&Path>) -> io::Result<Self> {
         let (base, wall) = (Instant::now(), SystemTime::now());
-        let Some(path) = path else { return Ok(Self { base, file: None }) };
-        let name = |error: io::Error| {
-            let message = format!("cannot write the truth log {}: {error}", path.display());
-            io::Error::new(error.kind(), message)
-        };
-        let mut file = BufWriter::new(File::create(path).map_err(name)?);
+        let Some(path) = path else { return Ok(Self { base, book: None }) };
+        let name = path.display().to_string();
+        let mut file = BufWriter::new(File::create(path).map_err(|error| cannot_write(&name, error))?);
         let base_unix_ns = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        writeln!(
-            file,
-            "{{\"clock\":\"monotonic\",\"base_unix_ns\":{base_unix_ns},\"version\":\"{VERSION}\"}}"
-        )
-        .map_err(name)?;
-        Ok(Self { base, file: Some(Arc::new(Mutex::new(file))) })
+        let header = format!(
+            "{{\"clock\":\"monotonic\",\"base_unix_ns\":{base_unix_ns},\"version\":\"{VERSION}\"}}\n"
+        );
+        file.write_all(header.as_bytes()).map_err(|error| cannot_write(&name, error))?;
+        let book = Book { name, file, failure: None };
+        Ok(Self { base, book: Some(Arc::new(Mutex::new(book))) })
     }
 
     /// Nanoseconds from the log's base to `instant`.
@@ -81,19 +85,28 @@ impl TruthLog {
         u64::try_from(instant.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Adds a line. What cannot be written now is reported by [`flush`](Self::flush).
+    /// Adds a line. What cannot be written is reported by [`flush`](Self::flush), as the answer is given anyway.
     pub(super) fn append(&self, story: &Story) {
-        let Some(file) = &self.file else { return };
-        let Ok(mut line) = serde_json::to_vec(story) else { return };
-        line.push(b'\n');
-        let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // The writer keeps what a failed write left over, so that the flush meets the same error again.
-        let _ = file.write_all(&line);
+        let Some(book) = &self.book else { return };
+        let mut book = book.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let written = serde_json::to_vec(story).map_err(io::Error::other).and_then(|mut line| {
+            line.push(b'\n');
+            book.file.write_all(&line)
+        });
+        if let Err(error) = written {
+            book.failure.get_or_insert(error);
+        }
     }
 
-    /// Writes out what is buffered.
+    /// Writes out what is buffered; the error is the first that any write met.
     pub(super) fn flush(&self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        file.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).flush()
+        let Some(book) = &self.book else { return Ok(()) };
+        let mut book = book.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let flushed = book.file.flush();
+        book.failure.take().map_or(flushed, Err).map_err(|error| cannot_write(&book.name, error))
     }
+}
+
+fn cannot_write(name: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write the truth log {name}: {error}"))
 }

@@ -116,10 +116,8 @@ impl Live {
     /// The frame of the tokens that wait.
     fn with_tokens(&mut self, event: Event) -> Bytes {
         let mut out = Vec::with_capacity(512);
-        if self.answer.story.fault == Some(FaultKind::Malformed)
-            && (self.answer.story.output_tokens - self.unsent..self.answer.story.output_tokens)
-                .contains(&self.spared)
-        {
+        let broken = self.answer.story.fault == Some(FaultKind::Malformed);
+        if broken && self.waiting().contains(&self.spared) {
             self.chunks.malformed(&mut out);
         }
         self.open_chat(&mut out);
@@ -150,12 +148,18 @@ impl Live {
         story.step_ns.push(step);
     }
 
+    /// The tokens that wait, by their number in the answer.
+    fn waiting(&self) -> std::ops::Range<usize> {
+        let received = self.answer.story.output_tokens;
+        received - self.unsent..received
+    }
+
     /// The reasoning and the text of the tokens that wait.
     fn waiting_text(&self) -> (String, String) {
-        let Answer { parts, plan, story, endpoint, .. } = &self.answer;
+        let Answer { parts, plan, endpoint, .. } = &self.answer;
         let reasoning = if *endpoint == Endpoint::Chat { parts.spec.output.reasoning } else { 0 };
         let (mut thought, mut said) = (String::new(), String::new());
-        for index in story.output_tokens - self.unsent..story.output_tokens {
+        for index in self.waiting() {
             let part = if index < reasoning { &mut thought } else { &mut said };
             part.push_str(plan.text(&parts.vocabulary, index));
         }

@@ -96,6 +96,7 @@ impl Metrics {
         self.write_counters(&mut page);
         self.write_token_histograms(&mut page);
         self.write_time_histograms(&mut page);
+        self.write_unused(&mut page);
         self.write_older_names(&mut page);
         page.head("vllm:cache_config_info", "gauge", "Settings of the KV cache");
         page.line(format_args!("vllm:cache_config_info{{{}}} 1.0", facts.cache_config));
@@ -187,6 +188,31 @@ impl Metrics {
         ] {
             page.histogram(name, help, histogram);
         }
+    }
+
+    /// What a current page has for features that are not simulated: always zero.
+    fn write_unused(&self, page: &mut Page) {
+        for (stem, help) in [
+            ("vllm:estimated_flops_per_gpu", "Floating point operations (not estimated)."),
+            ("vllm:estimated_read_bytes_per_gpu", "Bytes read from memory (not estimated)."),
+            ("vllm:estimated_write_bytes_per_gpu", "Bytes written to memory (not estimated)."),
+            ("vllm:external_prefix_cache_queries", "Tokens looked up in another instance's cache."),
+            ("vllm:external_prefix_cache_hits", "Tokens found in another instance's cache."),
+            ("vllm:mm_cache_queries", "Items looked up in the multi-modal cache."),
+            ("vllm:mm_cache_hits", "Items found in the multi-modal cache."),
+        ] {
+            page.counter(stem, help, 0);
+        }
+        let by_tier = [
+            (",source=\"device\"", self.cached_tokens),
+            (",source=\"host\"", 0),
+            (",source=\"p2p\"", 0),
+            (",source=\"disk\"", 0),
+            (",source=\"external_unspecified\"", 0),
+        ];
+        page.counters("vllm:prompt_tokens_cached_by_source", "Cached prompt tokens by cache tier.", &by_tier);
+        let rejected = [(",reason=\"max_num_queued_reqs\"", 0), (",reason=\"max_num_queued_tokens\"", 0)];
+        page.counters("vllm:admission_rejections", "Requests rejected by a queue limit.", &rejected);
     }
 
     /// Names that newer versions dropped, as pages of the versions that had them.
