@@ -1,8 +1,9 @@
 //! `servebench sim`: the simulated vLLM as a server of its own.
 #![allow(clippy::print_stderr, reason = "the command line is where printing belongs")]
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, io, path::PathBuf, time::Duration};
 
+use crate::drive::workload::bundled;
 use crate::sim::{self, FaultKind, Faults, LineEnding, Output, ReasoningField, Spec, Speed, StepTime};
 
 /// Serve a simulated vLLM: its endpoints, batching, KV cache and metrics, without a model.
@@ -24,7 +25,7 @@ pub struct SimArgs {
     #[arg(long, value_name = "NAME")]
     pub served_model_name: Vec<String>,
 
-    /// File with a tokenizer.json; without one a token is four bytes of text
+    /// File with a tokenizer.json [default: the bundled tokenizer]
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
@@ -157,11 +158,12 @@ impl SimArgs {
     ///
     /// If the tokenizer's file cannot be read.
     pub fn to_spec(&self) -> io::Result<Spec> {
-        let tokenizer_json = self.tokenizer.as_ref().map(|path| {
-            fs::read(path).map(Arc::from).map_err(|error| {
+        let tokenizer_json = match &self.tokenizer {
+            Some(path) => fs::read(path).map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot read --tokenizer {}: {error}", path.display()))
-            })
-        });
+            })?,
+            None => bundled::tokenizer_json(),
+        };
         let engine = &self.engine;
         Ok(Spec {
             model: self.model.clone(),
@@ -177,7 +179,7 @@ impl SimArgs {
             output: self.output.output(),
             faults: self.faults.faults(),
             seed: self.seed,
-            tokenizer_json: tokenizer_json.transpose()?,
+            tokenizer_json: Some(tokenizer_json.into()),
             truth_log: self.truth_log.clone(),
             log: Some(Box::new(|line| eprintln!("{line}"))),
             ..Spec::default()
