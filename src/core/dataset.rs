@@ -24,7 +24,8 @@ pub struct Provenance {
     pub dropped: Drops,
     /// Requests that are there for a second time, because the file has too few conversations.
     pub repeated: usize,
-    /// Generated prompts whose length is not exactly the one asked for: the tokenizer would not have it.
+    /// Generated prompts whose length is not exactly the one asked for, because no text was found that has it. Their
+    /// counted lengths are true.
     pub inexact: usize,
 }
 

@@ -52,7 +52,7 @@ impl Fetch<'_> {
             if let Some(token) = self.hub.token.as_ref().filter(|_| url.origin() == home) {
                 request = request.bearer_auth(token.reveal());
             }
-            let response = request.send().await.map_err(|error| self.network(&error))?;
+            let response = request.send().await.map_err(|error| self.network(&error.without_url()))?;
             commit = commit.or_else(|| header(response.headers(), "x-repo-commit"));
             if !response.status().is_redirection() {
                 return Ok(Download { bytes: self.body(response).await?, commit });
@@ -66,7 +66,7 @@ impl Fetch<'_> {
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, TokenizerError> {
         self.check(response.status())?;
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(&error.without_url()))? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > SIZE_LIMIT {
                 return Err(self.network_text(format!("the file is larger than {} MiB", SIZE_LIMIT >> 20)));

@@ -90,7 +90,7 @@ pub struct Place {
     pub entry: Option<usize>,
     /// The line, from 1.
     pub line: usize,
-    /// The byte in the line, from 1.
+    /// How many bytes of the line had been read.
     pub column: usize,
 }
 

@@ -97,8 +97,11 @@ fn unpacked<'a>(raw: impl Read + 'a) -> io::Result<Option<Box<dyn Read + 'a>>> {
     Ok(Some(Box::new(text)))
 }
 
+/// A reader whose first bytes have been looked at.
+type Peeked<R> = Chain<Cursor<Vec<u8>>, R>;
+
 /// Looks at the first `n` bytes, and gives them back in front of the rest.
-fn peek<R: Read>(mut reader: R, n: usize) -> io::Result<(Vec<u8>, Chain<Cursor<Vec<u8>>, R>)> {
+fn peek<R: Read>(mut reader: R, n: usize) -> io::Result<(Vec<u8>, Peeked<R>)> {
     let mut head = Vec::with_capacity(n);
     reader.by_ref().take(n as u64).read_to_end(&mut head)?;
     Ok((head.clone(), Cursor::new(head).chain(reader)))

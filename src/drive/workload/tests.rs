@@ -167,6 +167,46 @@ fn each_reason_for_dropping_is_counted_and_told() {
 }
 
 #[test]
+fn the_bounds_hold_at_their_edges() {
+    for (prompt, output, forced, valid) in [
+        (3, 10, false, false),
+        (4, 10, false, true),
+        (10, 3, false, false),
+        (10, 4, false, true),
+        (10, 1, true, true),
+        (1024, 1024, false, true),
+        (1025, 10, false, false),
+        (1024, 1025, false, false),
+        (1000, 1048, true, true),
+        (1000, 1049, true, false),
+        (10, u32::MAX, true, false),
+    ] {
+        let mut dropped = Drops::default();
+        let lengths = super::sharegpt::Lengths { prompt, output };
+        assert_eq!(lengths.accept(forced, &mut dropped), valid, "{lengths:?}");
+        assert_eq!(dropped.total(), usize::from(!valid));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pipe_is_read_once_and_whole() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let files = Files::new();
+    let path = files.0.path().join("pipe");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let content = conversations(3000, 25).to_string();
+    let expected = sample(files.file("x.json", &content), 60, 3).unwrap();
+    let (pipe, (sender, result)) = (path.clone(), std::sync::mpsc::channel());
+    std::thread::spawn(move || fs::write(&pipe, content));
+    std::thread::spawn(move || drop(sender.send(sample(path, 60, 3).ok())));
+    // Opened a second time, a pipe without a writer would never answer.
+    let workload =
+        result.recv_timeout(std::time::Duration::from_secs(60)).expect("it is opened once").unwrap();
+    assert_eq!(workload.requests, expected.requests);
+}
+
+#[test]
 fn a_gzip_file_and_a_byte_order_mark_are_seen_through() {
     let plain = conversations(20, 1).to_string();
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -74,8 +74,9 @@ impl Ranges {
         let output = around("output", lengths.output_len, lengths.output_range_ratio)?;
         if u64::from(lengths.prefix_len) + u64::from(*input.start()) < 1 {
             return Err(WorkloadError::Lengths(format!(
-                "an input length of {} leaves no token to a prompt ({specials} are special); ask for more",
-                lengths.input_len
+                "an input length of {} with a range ratio of {} allows prompts without a token, {specials} special ones \
+                 apart; ask for longer ones",
+                lengths.input_len, lengths.input_range_ratio
             )));
         }
         if u64::from(lengths.prefix_len) + u64::from(*input.end()).max((*output.end()).into()) > LONGEST {

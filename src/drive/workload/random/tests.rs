@@ -76,8 +76,8 @@ fn no_output_is_empty() {
 #[test]
 fn lengths_that_cannot_be_made_are_refused() {
     for (lengths, expected) in [
-        (RandomLengths { input_len: 0, ..LENGTHS }, "leaves no token"),
-        (RandomLengths { input_len: 1, ..LENGTHS }, "(1 are special)"),
+        (RandomLengths { input_len: 0, ..LENGTHS }, "without a token"),
+        (RandomLengths { input_len: 1, ..LENGTHS }, "1 special ones"),
         (RandomLengths { input_range_ratio: 1.0, ..LENGTHS }, "below 1, not 1"),
         (RandomLengths { output_range_ratio: f64::NAN, ..LENGTHS }, "below 1, not NaN"),
         (RandomLengths { input_len: u32::MAX, ..LENGTHS }, "are not made"),
