@@ -1,4 +1,87 @@
-//! servebench
+//! servebench is a load generator and judge for LLM inference servers that speak the OpenAI API (vLLM first).
+//!
+//! *The [engine](drive::engine) drives a [`Spec`](core::spec::Spec)'s [`Request`](drive::workload::Request)s at their
+//! [arrivals](core::arrival) against a [`Target`](core::spec::Target), turns each into a
+//! [`Record`](core::record::Record), sums Records into [`Metrics`](core::metrics::Metrics), and saves a
+//! [`Run`](core::run::Run).*
+//!
+//! # The rooms
+//!
+//! ```text
+//!                      cli        flags, exit codes, printing; the program
+//!       ┌───────────────┼──────────────┐
+//!     drive           report          sim     drive: everything that causes traffic; report: renderers;
+//!       │               │                     sim: a simulated vLLM that knows nothing of the rest
+//!       └───── core ────┘                     core: pure values and arithmetic
+//! ```
+//!
+//! A room names only the rooms below it; `tests/layers.rs` holds it to that.
+//!
+//! # A measurement as a library
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use servebench::core::arrival::Schedule;
+//! use servebench::core::metrics::{Latency, Metrics};
+//! use servebench::core::spec::{Backend, Dataset, Sampling, Slo, Target, Workload};
+//! use servebench::drive::client::Client;
+//! use servebench::drive::client::stopwatch::{Keep, KeepText};
+//! use servebench::drive::engine::{self, Plan, Stop};
+//! use servebench::drive::workload::{self, bundled};
+//! use servebench::sim;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A server: here a simulated one, on a thread of its own.
+//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! listener.set_nonblocking(true)?;
+//! let base_url = format!("http://{}", listener.local_addr()?);
+//! let spec = sim::Spec { tokenizer_json: Some(bundled::tokenizer_json().into()), ..sim::Spec::default() };
+//! std::thread::spawn(move || {
+//!     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//!     runtime.block_on(async {
+//!         let listener = tokio::net::TcpListener::from_std(listener)?;
+//!         sim::serve(listener, spec, std::future::pending()).await
+//!     })
+//! });
+//!
+//! // What to send: eight of the bundled conversations.
+//! let tokenizer = bundled::tokenizer();
+//! let dataset = Dataset::Sharegpt { path: None, output_len: Some(8) };
+//! let wanted = Workload { dataset, tokenizer: None, num_prompts: 8 };
+//! let work = workload::prepare(&wanted, 0, &tokenizer, &|_| {})?;
+//!
+//! // When: whenever one of four slots is free.
+//! let plan = Plan {
+//!     requests: &work.requests,
+//!     schedule: Schedule::Closed,
+//!     cycle: false,
+//!     cap: Some(4),
+//!     duration: None,
+//!     timeout: Duration::from_secs(60),
+//!     keep: Keep { text: KeepText::Never, gaps: false },
+//! };
+//! let target = Target {
+//!     backend: Backend::Openai,
+//!     base_url,
+//!     endpoint: "/v1/completions".into(),
+//!     model: "servebench-sim".into(),
+//!     served_model_name: None,
+//!     headers: Vec::new(),
+//!     insecure: false,
+//!     timeout: plan.timeout,
+//! };
+//! let client = Client::new(&target, &Sampling { ignore_eos: true, ..Sampling::default() }, 4)?;
+//! let outcome = engine::drive(&plan, client, &tokenizer, &Stop::default(), &mut |_| {})?;
+//!
+//! let metrics = Metrics::of(&outcome.records, &outcome.itl, &Slo::default(), &[99.0]);
+//! assert_eq!((metrics.completed, metrics.failed), (8, 0));
+//! assert_eq!(metrics.output_tokens.total, 64);
+//! println!("median TTFT {:?}", metrics.latencies[&Latency::Ttft].median);
+//! # Ok(())
+//! # }
+//! ```
+
 pub mod cli;
 pub mod core;
 pub mod drive;

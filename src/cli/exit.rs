@@ -1,6 +1,7 @@
 //! How the program ends: its exit codes, and errors that end it early.
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// The exit codes, the same for every command.
@@ -46,15 +47,14 @@ impl Halt {
     }
 
     /// Prints the line.
-    #[expect(clippy::print_stderr, reason = "the conversation is on stderr")]
     pub fn tell(self) -> Exit {
-        eprintln!("error: {}", self.message);
+        say(format_args!("error: {}", self.message));
         self.exit
     }
 }
 
 /// Says something to the user, on stderr.
-#[expect(clippy::print_stderr, reason = "the conversation is on stderr")]
 pub fn say(message: impl Display) {
-    eprintln!("{message}");
+    // Nobody listens any more: no reason to stop working, let alone to panic as `eprintln!` does.
+    let _ = writeln!(std::io::stderr(), "{message}");
 }

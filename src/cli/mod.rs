@@ -12,6 +12,7 @@ mod run;
 mod sim;
 mod spelling;
 
+use crate::report::definitions;
 use exit::{Exit, Halt};
 
 /// Load generator and judge for LLM inference servers that speak the OpenAI API.
@@ -28,6 +29,7 @@ const EXIT_CODES: &str =
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Measure a server: send requests when they are due, report TTFT, TPOT, ITL, E2E and throughput.
+    #[command(after_long_help = definitions::text())]
     Run(Box<run::RunArgs>),
     /// Run a simulated vLLM server.
     Sim(Box<sim::SimArgs>),

@@ -1,8 +1,8 @@
 //! `servebench sim`: the simulated vLLM as a server of its own.
-#![allow(clippy::print_stderr, reason = "the command line is where printing belongs")]
 
 use std::{fs, io, path::PathBuf, time::Duration};
 
+use super::exit::say;
 use crate::drive::workload::bundled;
 use crate::sim::{self, FaultKind, Faults, LineEnding, Output, ReasoningField, Spec, Speed, StepTime};
 
@@ -181,7 +181,7 @@ impl SimArgs {
             seed: self.seed,
             tokenizer_json: Some(tokenizer_json.into()),
             truth_log: self.truth_log.clone(),
-            log: Some(Box::new(|line| eprintln!("{line}"))),
+            log: Some(Box::new(|line| say(line))),
             ..Spec::default()
         })
     }
@@ -236,7 +236,7 @@ pub fn run(args: &SimArgs) -> io::Result<()> {
             io::Error::new(error.kind(), message)
         })?;
         let interrupted = interrupted()?;
-        eprintln!("simulated vLLM `{}` listening on http://{}", args.model, listener.local_addr()?);
+        say(format_args!("simulated vLLM `{}` listening on http://{}", args.model, listener.local_addr()?));
         sim::serve(listener, spec, interrupted).await
     })
 }

@@ -36,7 +36,6 @@ pub fn render_workload(
     let count = requests.clone().count();
     let load = &spec.load;
     writeln!(to, "Dry run: nothing was sent.")?;
-    writeln!(to, "Target: {} (model {})", spec.target.url(), spec.target.model_field())?;
     writeln!(to, "Dataset: {}", provenance.path.as_deref().unwrap_or(&provenance.dataset))?;
     writeln!(to, "Requests: {count}, {} of them warm-up", load.num_warmups)?;
     if provenance.candidates > 0 {

@@ -1,6 +1,7 @@
 //! Renderers: a finished value to a writer. Progress is an observer of the run that draws.
 
 pub mod dataset;
+pub mod definitions;
 pub mod figures;
 pub mod progress;
 pub mod text;

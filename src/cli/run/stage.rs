@@ -32,7 +32,8 @@ impl Stage {
             .enable_all()
             .build()
             .map_err(Halt::failed)?;
-        let simulator = args.target.sim.then(start_simulator).transpose()?;
+        let simulated = args.target.sim && !args.workload.dry_run;
+        let simulator = simulated.then(start_simulator).transpose()?;
         if let Some(simulator) = &simulator {
             spec.target.base_url = simulator.base_url();
         }

@@ -1,0 +1,35 @@
+//! What the words mean: one text for `--help` and the README.
+
+/// Each word with its meaning, in the order of a request's life.
+pub const DEFINITIONS: [(&str, &str); 12] = [
+    ("due", "when the arrival schedule says the request starts"),
+    ("sent", "just before the request's first byte is written"),
+    ("lag", "sent − due: the client's (or the cap's) fault, never hidden"),
+    (
+        "TTFT",
+        "first event that carries output (text, reasoning or tool-call delta) − sent; a role-only or empty chunk is not output",
+    ),
+    ("ITL", "gap between output events; an event that carries several tokens is one gap"),
+    (
+        "TPOT",
+        "(last token − first token) / (output tokens − 1), for requests with more than one output token",
+    ),
+    ("E2E", "last output event − sent"),
+    (
+        "from due",
+        "the same measured from due: what a user who arrived on schedule felt (no coordinated omission)",
+    ),
+    (
+        "output tokens",
+        "the server's usage if it sends one, else our tokenizer's count, else events; the source is stored and printed",
+    ),
+    ("percentile", "linear interpolation between closest ranks (numpy's default)"),
+    ("goodput", "requests per second that met every limit; failures never do"),
+    ("duration", "t0 to the end of the last request"),
+];
+
+/// The definitions as they stand in `--help`.
+pub fn text() -> String {
+    let lines = DEFINITIONS.iter().map(|(word, meaning)| format!("  {word:<14} {meaning}\n"));
+    format!("Definitions:\n{}", lines.collect::<String>())
+}

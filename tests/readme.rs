@@ -1,0 +1,165 @@
+//! The README is true: its definitions are the program's, and every command line in it runs.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use servebench::report::definitions::DEFINITIONS;
+
+const README: &str = include_str!("../README.md");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_servebench");
+
+/// Three conversations that survive vLLM's filter, in place of the real file.
+const SHAREGPT: &str = r#"[
+    {"id": "a", "conversations": [{"from": "human", "value": "Tell me how rain is made, please."}, {"from": "gpt", "value": "Warm air rises, cools, and lets go of its water."}]},
+    {"id": "b", "conversations": [{"from": "human", "value": "What is the tallest tree in the world?"}, {"from": "gpt", "value": "A coast redwood, as far as anybody has measured."}]},
+    {"id": "c", "conversations": [{"from": "human", "value": "How long do I boil an egg for a salad?"}, {"from": "gpt", "value": "Nine minutes, then put it into cold water."}]}
+]"#;
+
+/// The command lines of the README's shell blocks, without comments.
+fn command_lines() -> Vec<Vec<String>> {
+    let mut shell = false;
+    let mut lines = Vec::new();
+    for line in README.lines() {
+        match line.strip_prefix("```") {
+            Some(language) => shell = language == "sh",
+            None if shell => lines.push(words(line.split(" #").next().unwrap_or_default())),
+            None => {}
+        }
+    }
+    lines
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+}
+
+/// The program's arguments in a command line, if it runs the program.
+fn arguments(words: &[String]) -> Option<&[String]> {
+    let skip = match words.first()?.as_str() {
+        "servebench" => 1,
+        "cargo" if words.get(1)? == "run" => words.iter().position(|word| word == "--")? + 1,
+        _ => return None,
+    };
+    Some(&words[skip..])
+}
+
+/// The same run, small: fewer requests, sooner, against the test's server.
+fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
+    let mut small = Vec::new();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let replacement = match word.replace('_', "-").as_str() {
+            "--num-prompts" | "--num-warmups" => Some("8"),
+            "--request-rate" => Some("100"),
+            "--duration" => Some("1s"),
+            "--base-url" => Some(base_url),
+            _ => None,
+        };
+        small.push(word.clone());
+        if let Some(value) = replacement {
+            words.next().unwrap();
+            small.push(value.to_owned());
+        }
+    }
+    let names = |flag: &str| arguments.iter().any(|word| word == flag);
+    if !names("--num-prompts") && !names("--duration") {
+        small.extend(["--num-prompts".to_owned(), "8".to_owned()]);
+    }
+    small.extend(["--sharegpt-output-len".to_owned(), "16".to_owned()]);
+    small
+}
+
+/// A folder in which the README's files are.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("ShareGPT_V3_unfiltered_cleaned_split.json"), SHAREGPT).unwrap();
+    folder
+}
+
+fn program(arguments: &[String], folder: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", folder);
+    command
+}
+
+fn run(arguments: &[String], folder: &Path) -> Output {
+    program(arguments, folder).output().unwrap()
+}
+
+/// A simulator of the README's, on a free port; it ends with the test.
+struct Simulator {
+    child: Child,
+    base_url: String,
+}
+
+impl Simulator {
+    fn start(arguments: &[String], folder: &Path) -> Self {
+        let mut arguments = arguments.to_vec();
+        let port = arguments.iter().position(|word| word == "--port").unwrap() + 1;
+        arguments[port] = "0".into();
+        let mut child = program(&arguments, folder).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines.next().expect("the simulator says where it listens").unwrap();
+        let address = line.rsplit("http://").next().unwrap().trim();
+        Self { child, base_url: format!("http://{address}") }
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn every_command_line_runs() {
+    let folder = folder();
+    let lines = command_lines();
+    let any_model = lines.iter().find(|line| line.contains(&"--served-model-name".to_owned())).unwrap();
+    let server = Simulator::start(arguments(any_model).unwrap(), folder.path());
+    let mut runs = 0;
+    for line in &lines {
+        let Some(arguments) = arguments(line) else {
+            assert_eq!(line[0], "cargo", "a command that is not tested: {line:?}");
+            continue;
+        };
+        match arguments[0].as_str() {
+            "sim" => drop(Simulator::start(arguments, folder.path())),
+            "run" => {
+                let output = run(&shrunk(arguments, &server.base_url), folder.path());
+                assert!(output.status.success(), "{line:?}\n{}", String::from_utf8_lossy(&output.stderr));
+                assert!(!output.stdout.is_empty(), "{line:?} printed nothing");
+            }
+            _ => {
+                let output = run(arguments, folder.path());
+                assert!(output.status.success(), "{line:?}\n{}", String::from_utf8_lossy(&output.stderr));
+            }
+        }
+        runs += 1;
+    }
+    assert!(runs >= 15, "only {runs} command lines were found");
+}
+
+#[test]
+fn the_first_two_commands_are_the_main_job_and_the_tests() {
+    let lines = command_lines();
+    assert_eq!(lines[0].join(" "), "cargo run --release -- run --sim");
+    assert_eq!(lines[1].join(" "), "cargo test");
+}
+
+#[test]
+fn the_definitions_are_the_programs() {
+    let help = run(&words("run --help"), Path::new("."));
+    let help = String::from_utf8(help.stdout).unwrap();
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (word, meaning) in DEFINITIONS {
+        assert!(README.contains(&format!("| {word} | {meaning} |")), "the README defines `{word}` otherwise");
+        assert!(flat(&help).contains(&flat(meaning)), "--help defines `{word}` otherwise");
+    }
+}
