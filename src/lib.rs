@@ -20,14 +20,14 @@
 //! # A measurement as a library
 //!
 //! ```
+//! use std::num::NonZeroUsize;
 //! use std::time::Duration;
 //!
 //! use servebench::core::arrival::Schedule;
 //! use servebench::core::metrics::{Latency, Metrics};
 //! use servebench::core::spec::{Backend, Dataset, Sampling, Slo, Target, Workload};
-//! use servebench::drive::client::Client;
 //! use servebench::drive::client::stopwatch::{Keep, KeepText};
-//! use servebench::drive::engine::{self, Plan, Stop};
+//! use servebench::drive::engine::{self, Phase, Plan, Stop};
 //! use servebench::drive::workload::{self, bundled};
 //! use servebench::sim;
 //!
@@ -51,16 +51,7 @@
 //! let wanted = Workload { dataset, tokenizer: None, num_prompts: 8 };
 //! let work = workload::prepare(&wanted, 0, &tokenizer, &|_| {})?;
 //!
-//! // When: whenever one of four slots is free.
-//! let plan = Plan {
-//!     requests: &work.requests,
-//!     schedule: Schedule::Closed,
-//!     cycle: false,
-//!     cap: Some(4),
-//!     duration: None,
-//!     timeout: Duration::from_secs(60),
-//!     keep: Keep { text: KeepText::Never, gaps: false },
-//! };
+//! // Where.
 //! let target = Target {
 //!     backend: Backend::Openai,
 //!     base_url,
@@ -69,10 +60,20 @@
 //!     served_model_name: None,
 //!     headers: Vec::new(),
 //!     insecure: false,
-//!     timeout: plan.timeout,
+//!     timeout: Duration::from_secs(60),
 //! };
-//! let client = Client::new(&target, &Sampling { ignore_eos: true, ..Sampling::default() }, 4)?;
-//! let outcome = engine::drive(&plan, client, &tokenizer, &Stop::default(), &mut |_| {})?;
+//!
+//! // When: whenever one of four slots is free.
+//! let plan = Plan {
+//!     target: &target,
+//!     sampling: &Sampling { ignore_eos: true, ..Sampling::default() },
+//!     warmup: None,
+//!     measured: Phase { requests: &work.requests, schedule: Schedule::Closed, cycle: false, duration: None },
+//!     cap: Some(4),
+//!     keep: Keep { text: KeepText::Never, gaps: false },
+//!     workers: NonZeroUsize::MIN,
+//! };
+//! let outcome = engine::drive(&plan, &tokenizer, &Stop::default(), &mut |_| {})?;
 //!
 //! let metrics = Metrics::of(&outcome.records, &outcome.itl, &Slo::default(), &[99.0]);
 //! assert_eq!((metrics.completed, metrics.failed), (8, 0));

@@ -41,11 +41,6 @@ impl Halt {
         Self { exit: Exit::Failed, message: message.to_string() }
     }
 
-    /// The user ended it before there was anything to report.
-    pub fn interrupted() -> Self {
-        Self { exit: Exit::Interrupted, message: "interrupted before the first request".into() }
-    }
-
     /// Prints the line.
     pub fn tell(self) -> Exit {
         say(format_args!("error: {}", self.message));

@@ -178,12 +178,38 @@ pub struct Load {
     pub cycle: bool,
     /// Unmeasured requests before the run.
     pub num_warmups: usize,
+    /// Unmeasured traffic for this long before the run.
+    #[serde(rename = "warmup_s", with = "seconds::option")]
+    pub warmup: Option<Duration>,
+    /// How many threads send.
+    pub workers: NonZeroUsize,
 }
 
 impl Load {
     /// Whether a request is due when another has ended (a cap and no pace) rather than at a time of its own.
     pub fn is_closed_loop(&self) -> bool {
         self.max_concurrency.is_some() && !self.request_rate.is_finite()
+    }
+
+    /// Enough requests for this time at the rate; `None` without a finite rate.
+    ///
+    /// Arrivals as drawn vary by the root of their number: five deviations more than the mean is always enough, and what
+    /// is due after the end is not sent.
+    pub fn due_within(&self, time: Duration) -> Option<usize> {
+        let mean = time.as_secs_f64() * self.request_rate.get();
+        let enough = if self.normalize_arrivals { mean } else { mean + 5.0 * mean.sqrt() };
+        self.request_rate.is_finite().then_some((enough.ceil() as usize).max(1))
+    }
+
+    /// How many prompts the warm-up needs: a closed loop goes round in twice as many as it has slots.
+    pub fn warmup_prompts(&self) -> usize {
+        match self.warmup {
+            Some(time) => {
+                let slots = self.max_concurrency.map_or(1, usize::from);
+                self.due_within(time).unwrap_or(2 * slots)
+            }
+            None => self.num_warmups,
+        }
     }
 }
 

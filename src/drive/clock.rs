@@ -14,6 +14,11 @@ impl Clock {
         Self { t0: Instant::now() }
     }
 
+    /// The clock whose t0 is an offset later.
+    pub fn later(&self, offset: Duration) -> Self {
+        Self { t0: self.t0 + offset }
+    }
+
     /// The offset of this moment.
     pub fn now(&self) -> Duration {
         self.at(Instant::now())

@@ -1,48 +1,72 @@
 //! The one driving loop: sends the requests of a [`Plan`] when they are due, and collects a Record of each.
 //!
-//! Traffic runs on a thread of its own with a current-thread runtime, where nothing needs a lock; what is finished goes
-//! down one channel to the caller's thread, which counts tokens, feeds the observer and keeps the Records.
+//! Traffic runs on [workers](Plan::workers): threads with a current-thread runtime, connections and histograms of their
+//! own, among which requests are dealt by ordinal. They share the cap and the clock, and nothing that is touched per
+//! token. What has ended goes down one channel to the caller's thread, which counts tokens, feeds the observer and
+//! keeps the Records.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use jiff::Zoned;
+use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::client::Client;
+use super::client::ClientError;
 use super::client::stopwatch::Keep;
+use super::clock::Clock;
 use super::tokenizer::Tokenizer;
 use super::workload::Request;
 use crate::core::arrival::Schedule;
 use crate::core::record::Record;
+use crate::core::spec::{Sampling, Target};
 use crate::core::stats::Tally;
 
 mod collect;
+mod phase;
 mod traffic;
+mod worker;
+
+use collect::Collector;
+use worker::{Crew, Shared};
 
 /// How long requests in flight may go on after an interrupt.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// What to send, and when.
+/// What to send where, and when.
 pub struct Plan<'a> {
+    /// The server.
+    pub target: &'a Target,
+    /// How it is asked to generate.
+    pub sampling: &'a Sampling,
+    /// Unmeasured traffic that goes before; the measured phase takes over without a pause.
+    pub warmup: Option<Phase<'a>>,
+    /// The measured traffic.
+    pub measured: Phase<'a>,
+    /// At most this many in flight, over both phases and all workers.
+    pub cap: Option<usize>,
+    /// What the Records hold beyond times and counts.
+    pub keep: Keep,
+    /// How many threads send.
+    pub workers: NonZeroUsize,
+}
+
+/// Requests and when they are due.
+#[derive(Debug, Clone)]
+pub struct Phase<'a> {
     /// The requests, in the order of sending.
     pub requests: &'a [Request],
-    /// When each is due.
+    /// When each is due, from the phase's start.
     pub schedule: Schedule,
     /// Start over when the requests are used up: only sensible with a `duration`.
     pub cycle: bool,
-    /// At most this many in flight.
-    pub cap: Option<usize>,
-    /// Send nothing after this.
+    /// Send nothing that is due after this.
     pub duration: Option<Duration>,
-    /// The time one request may take from sent.
-    pub timeout: Duration,
-    /// What the Records hold beyond times and counts.
-    pub keep: Keep,
 }
 
-impl Plan<'_> {
+impl Phase<'_> {
     /// How many requests will be sent; `None` if only the duration says.
     pub fn total(&self) -> Option<usize> {
         (!self.cycle).then_some(self.requests.len())
@@ -51,23 +75,25 @@ impl Plan<'_> {
 
 /// What the observer sees.
 pub enum Event<'a> {
-    /// Five times a second.
+    /// Five times a second from each worker.
     Beat(Beat),
-    /// A request ended.
+    /// A measured request ended.
     Done(&'a Record),
 }
 
-/// The state of the traffic at a moment.
+/// The state of one worker's measured traffic at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beat {
+    /// Which worker, from 0.
+    pub worker: usize,
     /// Since t0.
     pub elapsed: Duration,
     /// Requests sent so far.
     pub sent: usize,
     /// Requests sent and not ended.
     pub in_flight: usize,
-    /// Output events so far.
-    pub events: u64,
+    /// Gaps between output events so far.
+    pub gaps: u64,
 }
 
 /// Asks a run to end: nothing more is sent, and what is in flight has [`GRACE`] to finish.
@@ -88,36 +114,82 @@ impl Stop {
 
 /// What a run left behind.
 pub struct Outcome {
-    /// When t0 was, by the wall clock.
+    /// When the traffic began, by the wall clock.
     pub started: Zoned,
-    /// Every request that was due before the end, in the order of the schedule.
+    /// Every measured request that was due before the end, in the order of the schedule.
     pub records: Vec<Record>,
-    /// Every gap between output events.
+    /// Every gap between output events of the measured requests, failed ones included.
     pub itl: Tally,
+    /// The unmeasured requests.
+    pub warmup: WarmupCount,
+    /// What sending cost each worker.
+    pub efforts: Vec<Effort>,
     /// Whether [`Stop`] cut it short.
     pub interrupted: bool,
 }
 
+/// The unmeasured requests of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WarmupCount {
+    /// How many were sent.
+    pub sent: usize,
+    /// How many of them failed.
+    pub failed: usize,
+}
+
+/// What a worker's thread spent on its traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// Processor time.
+    pub cpu: Duration,
+    /// Time.
+    pub wall: Duration,
+}
+
+/// Why there was no traffic.
+#[derive(Debug, Error)]
+pub enum DriveError {
+    /// The target cannot be talked to, whatever the server does.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The machine refused what every run needs: a thread, a timer, an event loop.
+    #[error("cannot start sending: {0}")]
+    Machine(#[from] io::Error),
+}
+
 /// Sends the plan's requests and returns when the last has ended.
 ///
-/// Errors only where the machine refuses what every run needs: a thread, a timer, an event loop.
+/// # Errors
+/// [`DriveError`]: only before the first request.
 pub fn drive(
     plan: &Plan<'_>,
-    client: Client,
     tokenizer: &Tokenizer,
     stop: &Stop,
     observe: &mut dyn FnMut(Event<'_>),
-) -> io::Result<Outcome> {
+) -> Result<Outcome, DriveError> {
     let started = Zoned::now();
-    let (to_collector, from_traffic) = mpsc::channel();
-    let collector = collect::Collector::new(plan, tokenizer);
-    let (itl, records) = std::thread::scope(|scope| {
-        let traffic = std::thread::Builder::new()
-            .name("traffic".into())
-            .spawn_scoped(scope, move || traffic::run(plan, client, &stop.0, to_collector))?;
-        let records = collector.collect(&from_traffic, observe);
-        let itl = traffic.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        io::Result::Ok((itl, records))
+    let (to_collector, from_workers) = mpsc::channel();
+    let shared = Shared::new(plan, &stop.0);
+    let (records, ends) = std::thread::scope(|scope| {
+        let crew = Crew::muster(scope, plan, &shared, &to_collector)?;
+        drop(to_collector);
+        crew.go(Clock::start());
+        let records = Collector::new(plan, tokenizer).collect(&from_workers, observe);
+        Ok::<_, DriveError>((records, crew.join()?))
     })?;
-    Ok(Outcome { started, records, itl, interrupted: stop.is_requested() })
+    let mut outcome = Outcome {
+        started,
+        records,
+        itl: Tally::default(),
+        warmup: WarmupCount::default(),
+        efforts: Vec::new(),
+        interrupted: stop.is_requested(),
+    };
+    for end in ends {
+        outcome.itl.merge(&end.itl);
+        outcome.warmup.sent += end.warmup.sent;
+        outcome.warmup.failed += end.warmup.failed;
+        outcome.efforts.push(end.effort);
+    }
+    Ok(outcome)
 }

@@ -37,7 +37,7 @@ pub fn render_workload(
     let load = &spec.load;
     writeln!(to, "Dry run: nothing was sent.")?;
     writeln!(to, "Dataset: {}", provenance.path.as_deref().unwrap_or(&provenance.dataset))?;
-    writeln!(to, "Requests: {count}, {} of them warm-up", load.num_warmups)?;
+    writeln!(to, "Requests: {count}, warm-up included")?;
     if provenance.candidates > 0 {
         writeln!(to, "Conversations: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
     }

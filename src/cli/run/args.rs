@@ -140,9 +140,15 @@ pub struct LoadArgs {
     /// Send for this long at most; what is in flight then may finish (a bare number is seconds)
     #[arg(long, value_name = "TIME", value_parser = values::seconds)]
     pub duration: Option<Duration>,
-    /// Requests sent before the run and not measured, with prompts of their own
+    /// Requests sent before the run and not measured, with prompts of their own; the run takes over without a pause
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub num_warmups: usize,
+    /// The same for a time: the load of the run, not measured (a bare number is seconds)
+    #[arg(long, value_name = "TIME", value_parser = values::seconds, conflicts_with = "num_warmups")]
+    pub warmup: Option<Duration>,
+    /// How many threads send; one core can take about 100,000 events a second
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub workers: NonZeroUsize,
     /// Wait up to this many seconds for the server to answer a first request; 0 does not ask
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = values::seconds)]
     pub ready_check_timeout_sec: Duration,

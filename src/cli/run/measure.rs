@@ -1,5 +1,6 @@
-//! Traffic: the ready check, the warm-up, the measured run.
+//! Traffic: the ready check, then the warm-up and the measured run.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use tokio::signal;
@@ -7,19 +8,17 @@ use tokio::signal;
 use super::stage::Stage;
 use crate::cli::exit::{Exit, Halt, say};
 use crate::core::arrival::{self, Schedule};
-use crate::core::record::Record;
 use crate::core::spec::Spec;
-use crate::drive::client::Client;
 use crate::drive::client::stopwatch::{Keep, KeepText};
-use crate::drive::engine::{self, Beat, Event, GRACE, Outcome, Plan, Stop};
+use crate::drive::engine::{self, Beat, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
 use crate::drive::workload::Request;
 use crate::report::progress::{Live, Medium, Progress, Unit};
 
-/// Connections that may idle where there is no cap on requests in flight.
-const IDLE_CONNECTIONS: usize = 2048;
-
 /// Between two questions of the ready check.
 const READY_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the warm-up's arrivals independent of the run's.
+const WARMUP_STREAM: u64 = 0x5EED_0FA1;
 
 /// What all traffic of a run shares.
 pub struct Measurement<'a> {
@@ -35,7 +34,9 @@ impl Measurement<'_> {
         let request = Request { prompt: "Are you ready?".into(), prompt_tokens: 4, max_tokens: 1 };
         let start = Instant::now();
         while !patience.is_zero() {
-            let outcome = self.unmeasured(std::slice::from_ref(&request), &Stop::default())?;
+            let plan = Plan { workers: NonZeroUsize::MIN, ..self.plan(None, one(&request)) };
+            let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {})
+                .map_err(Halt::failed)?;
             match outcome.records.first().map(|record| &record.outcome) {
                 Some(Err(failure)) if start.elapsed() >= patience => {
                     let url = self.spec.target.url();
@@ -49,74 +50,52 @@ impl Measurement<'_> {
         Ok(())
     }
 
-    /// Sends the warm-up; it must work for at least one request.
-    pub fn warm_up(&self, requests: &[Request]) -> Result<(), Halt> {
-        if requests.is_empty() {
-            return Ok(());
-        }
-        say(format_args!("warming up with {} requests", requests.len()));
-        let stop = Stop::default();
-        let watch = self.on_interrupt(stop.clone());
-        let outcome = self.unmeasured(requests, &stop);
-        watch.abort();
-        let outcome = outcome?;
-        if outcome.interrupted {
-            return Err(Halt::interrupted());
-        }
-        match outcome.records.iter().find_map(|record| record.outcome.as_ref().err()) {
-            Some(failure) if !outcome.records.iter().any(Record::succeeded) => {
-                Err(Halt::failed(format!("every warm-up request failed; the first: {failure}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The measured run.
-    pub fn measure(&self, requests: &[Request]) -> Result<Outcome, Halt> {
+    /// The warm-up and, without a pause, the measured run.
+    pub fn measure(&self, requests: &[Request], warmup: &[Request]) -> Result<Outcome, Halt> {
         let load = &self.spec.load;
-        let text = if self.details { KeepText::Always } else { KeepText::UntilUsage };
-        let plan = Plan {
+        let measured = Phase {
             requests,
             schedule: arrival::schedule(load, requests.len(), self.spec.seed),
             cycle: load.cycle,
-            cap: self.cap(),
             duration: load.duration,
-            timeout: self.spec.target.timeout,
-            keep: Keep { text, gaps: self.details },
         };
+        let plan = self.plan(self.warmup(warmup), measured);
         let stop = Stop::default();
         let watch = self.on_interrupt(stop.clone());
         let mut display = Display::new(&plan, self.medium);
-        let outcome = engine::drive(&plan, self.client()?, self.stage.tokenizer(), &stop, &mut |event| {
-            display.show(&event)
-        });
+        let outcome = engine::drive(&plan, self.stage.tokenizer(), &stop, &mut |event| display.show(&event));
         display.bar.finish();
         watch.abort();
-        outcome.map_err(Halt::failed)
+        let outcome = outcome.map_err(Halt::failed)?;
+        if outcome.warmup.failed > 0 {
+            let WarmupCount { sent, failed } = outcome.warmup;
+            say(format_args!("warning: {failed} of {sent} warm-up requests failed"));
+        }
+        Ok(outcome)
     }
 
-    /// All at once under the cap; nothing is kept of it.
-    fn unmeasured(&self, requests: &[Request], stop: &Stop) -> Result<Outcome, Halt> {
-        let plan = Plan {
+    /// The same load on prompts and at times of its own.
+    fn warmup<'r>(&self, requests: &'r [Request]) -> Option<Phase<'r>> {
+        let load = &self.spec.load;
+        (!requests.is_empty()).then(|| Phase {
             requests,
-            schedule: Schedule::Closed,
-            cycle: false,
-            cap: self.cap(),
-            duration: None,
-            timeout: self.spec.target.timeout,
-            keep: Keep { text: KeepText::Never, gaps: false },
-        };
-        engine::drive(&plan, self.client()?, self.stage.tokenizer(), stop, &mut |_| {}).map_err(Halt::failed)
+            schedule: arrival::schedule(load, requests.len(), self.spec.seed ^ WARMUP_STREAM),
+            cycle: load.warmup.is_some() && load.is_closed_loop(),
+            duration: load.warmup,
+        })
     }
 
-    fn cap(&self) -> Option<usize> {
-        self.spec.load.max_concurrency.map(usize::from)
-    }
-
-    /// A client's connections belong to the run it is made for.
-    fn client(&self) -> Result<Client, Halt> {
-        let idle = self.cap().unwrap_or(IDLE_CONNECTIONS);
-        Client::new(&self.spec.target, &self.spec.sampling, idle).map_err(Halt::usage)
+    fn plan<'p>(&'p self, warmup: Option<Phase<'p>>, measured: Phase<'p>) -> Plan<'p> {
+        let text = if self.details { KeepText::Always } else { KeepText::UntilUsage };
+        Plan {
+            target: &self.spec.target,
+            sampling: &self.spec.sampling,
+            warmup,
+            measured,
+            cap: self.spec.load.max_concurrency.map(usize::from),
+            keep: Keep { text, gaps: self.details },
+            workers: self.spec.load.workers,
+        }
     }
 
     /// The first Ctrl-C ends the run with a report, the second ends the program.
@@ -137,6 +116,12 @@ impl Measurement<'_> {
     }
 }
 
+/// A phase of one request, at once.
+fn one(request: &Request) -> Phase<'_> {
+    let schedule = Schedule::Open(vec![Duration::ZERO]);
+    Phase { requests: std::slice::from_ref(request), schedule, cycle: false, duration: None }
+}
+
 #[expect(clippy::exit, reason = "a second Ctrl-C means now, not after the report")]
 fn end_at_once() {
     std::process::exit(Exit::Interrupted as i32);
@@ -146,25 +131,29 @@ fn end_at_once() {
 struct Display {
     bar: Progress,
     live: Live,
-    beat: Option<Beat>,
+    /// The latest of each worker.
+    beats: Vec<Option<Beat>>,
 }
 
 impl Display {
     fn new(plan: &Plan<'_>, medium: Medium) -> Self {
-        let total = plan.total().map(|total| total as u64);
-        Self { bar: Progress::new("requests", total, Unit::Count, medium), live: Live::default(), beat: None }
+        let total = plan.measured.total().map(|total| total as u64);
+        let beats = vec![None; plan.workers.get()];
+        Self { bar: Progress::new("requests", total, Unit::Count, medium), live: Live::default(), beats }
     }
 
     fn show(&mut self, event: &Event<'_>) {
         match event {
             Event::Done(record) => self.live.ended(record.ttft(), record.succeeded()),
             Event::Beat(beat) => {
-                self.live.beat(beat.elapsed, beat.events);
-                self.beat = Some(*beat);
+                self.beats[beat.worker] = Some(*beat);
+                let gaps = self.beats.iter().flatten().map(|beat| beat.gaps).sum();
+                self.live.beat(beat.elapsed, gaps);
             }
         }
-        let (sent, in_flight) = self.beat.map_or((0, 0), |beat| (beat.sent, beat.in_flight));
-        let live = &self.live;
+        let (live, beats) = (&self.live, self.beats.iter().flatten());
+        let sent = beats.clone().map(|beat| beat.sent).sum();
+        let in_flight = beats.map(|beat| beat.in_flight).sum();
         self.bar.show(live.done(), || live.note(sent, in_flight));
     }
 }

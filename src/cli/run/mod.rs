@@ -34,13 +34,12 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
-    let measured_count = workload.requests.len().saturating_sub(spec.load.num_warmups);
+    let measured_count = workload.requests.len().saturating_sub(spec.load.warmup_prompts());
     let (requests, warmups) = workload.requests.split_at(measured_count);
     let measured =
         measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
-    measured.warm_up(warmups)?;
-    let outcome = measured.measure(requests)?;
+    let outcome = measured.measure(requests, warmups)?;
     let run = deliver::Assembly {
         command: redact::secrets(command_line),
         spec,

@@ -12,7 +12,7 @@ use crate::report::progress::{Medium, Progress, Unit};
 /// the server's prefix cache already.
 pub fn workload(spec: &Spec, tokenizer: &Tokenizer, medium: Medium) -> Result<Workload, Halt> {
     let mut wanted = spec.workload.clone();
-    wanted.num_prompts += spec.load.num_warmups;
+    wanted.num_prompts += spec.load.warmup_prompts();
     prepare(&wanted, spec.seed, tokenizer, medium)
 }
 

@@ -132,19 +132,9 @@ fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
 fn num_prompts(args: &WorkloadArgs, load: &Load) -> usize {
     match (args.num_prompts, load.duration) {
         (Some(asked), _) => asked.get(),
-        (None, Some(duration)) if load.request_rate.is_finite() => {
-            due_within(duration, load.request_rate, load.normalize_arrivals)
-        }
-        (None, _) => NUM_PROMPTS,
+        (None, Some(duration)) => load.due_within(duration).unwrap_or(NUM_PROMPTS),
+        (None, None) => NUM_PROMPTS,
     }
-}
-
-/// Arrivals as drawn vary by the root of their number: five deviations more than the mean is always enough, and what
-/// is due after the end is not sent.
-fn due_within(duration: Duration, rate: Rate, normalized: bool) -> usize {
-    let mean = duration.as_secs_f64() * rate.get();
-    let enough = if normalized { mean } else { mean + 5.0 * mean.sqrt() };
-    (enough.ceil() as usize).max(1)
 }
 
 fn load(args: &RunArgs) -> Result<Load, String> {
@@ -161,7 +151,14 @@ fn load(args: &RunArgs) -> Result<Load, String> {
         duration: duration.map(|duration| positive(duration, "--duration")).transpose()?,
         cycle: false,
         num_warmups,
+        warmup: args.load.warmup,
+        workers: args.load.workers,
     };
+    if load.warmup.is_some() && !load.request_rate.is_finite() && max_concurrency.is_none() {
+        return Err(
+            "--warmup needs a pace: --request-rate or --max-concurrency (or count with --num-warmups)".into(),
+        );
+    }
     load.cycle = load.is_closed_loop() && load.duration.is_some() && args.workload.num_prompts.is_none();
     Ok(load)
 }

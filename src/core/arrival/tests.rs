@@ -10,6 +10,8 @@ fn load(rate: f64, burstiness: f64) -> Load {
         duration: None,
         cycle: false,
         num_warmups: 0,
+        warmup: None,
+        workers: std::num::NonZeroUsize::MIN,
     }
 }
 

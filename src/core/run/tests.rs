@@ -37,6 +37,8 @@ fn spec() -> Spec {
             duration: None,
             cycle: false,
             num_warmups: 0,
+            warmup: None,
+            workers: std::num::NonZeroUsize::MIN,
         },
         slo: Slo::default(),
         seed: 7,

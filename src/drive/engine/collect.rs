@@ -19,7 +19,7 @@ pub struct Collector<'a> {
 impl<'a> Collector<'a> {
     /// For the requests of a plan.
     pub fn new(plan: &Plan<'a>, tokenizer: &'a Tokenizer) -> Self {
-        Self { requests: plan.requests, tokenizer, keep_text: plan.keep.text == KeepText::Always }
+        Self { requests: plan.measured.requests, tokenizer, keep_text: plan.keep.text == KeepText::Always }
     }
 
     /// Reads until the traffic has ended; Records come back in the order of the schedule.

@@ -1,4 +1,4 @@
-//! The sending side of a run, on its own thread: paces, caps, sends, gives up.
+//! The sending side of a run: paces, caps, sends, gives up. One worker's share of it.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -8,15 +8,17 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Beat, GRACE, Plan};
+use super::phase::HandOver;
+use super::worker::Shared;
+use super::{Beat, GRACE, Phase, Plan, WarmupCount};
 use crate::core::record::{Failure, FailureClass};
 use crate::core::stats::Tally;
 use crate::drive::client::Client;
-use crate::drive::client::stopwatch::{Keep, Stopwatch, Story};
+use crate::drive::client::stopwatch::{Keep, KeepText, Stopwatch, Story};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
 
@@ -24,7 +26,7 @@ use crate::drive::pacer::Pacer;
 pub enum Report {
     /// The state of things, now and then.
     Beat(Beat),
-    /// A request ended.
+    /// A measured request ended.
     Landed(Box<Landed>),
 }
 
@@ -40,45 +42,16 @@ pub struct Landed {
 
 const BEAT: Duration = Duration::from_millis(200);
 
-/// Runs the plan to its end and returns every gap between output events.
-pub fn run(
-    plan: &Plan<'_>,
+/// One worker's requests; one thread, so no locks.
+pub struct Traffic {
+    worker: usize,
     client: Client,
-    stop: &CancellationToken,
-    reports: Sender<Report>,
-) -> io::Result<Tally> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let traffic = Rc::new(Traffic {
-        client,
-        clock: Clock::start(),
-        timeout: plan.timeout,
-        keep: plan.keep,
-        itl: Rc::default(),
-        sent: Cell::new(0),
-        landed: Cell::new(0),
-        reports,
-        give_up: CancellationToken::new(),
-    });
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
-        let beat = tokio::task::spawn_local(Rc::clone(&traffic).beat());
-        let ended = dispatch(&traffic, plan, stop).await;
-        beat.abort();
-        ended
-    })?;
-    let itl = traffic.itl.borrow().clone();
-    Ok(itl)
-}
-
-/// What every request in flight shares; one thread, so no locks.
-struct Traffic {
-    client: Client,
-    clock: Clock,
     timeout: Duration,
     keep: Keep,
     itl: Rc<RefCell<Tally>>,
     sent: Cell<usize>,
     landed: Cell<usize>,
+    warmup: Cell<WarmupCount>,
     reports: Sender<Report>,
     /// The grace period is over.
     give_up: CancellationToken,
@@ -88,66 +61,124 @@ struct Traffic {
 struct Flight {
     ordinal: usize,
     due: Duration,
+    clock: Clock,
+    measured: bool,
     body: bytes::Bytes,
     /// Held until the request has ended.
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Sends every request that is due before the end, then waits for the last to land.
-async fn dispatch(traffic: &Rc<Traffic>, plan: &Plan<'_>, stop: &CancellationToken) -> io::Result<()> {
-    let mut pacer = Pacer::new()?;
-    let cap = plan.cap.map(|cap| Arc::new(Semaphore::new(cap)));
-    let mut flights = JoinSet::new();
-    let rounds = if plan.cycle { usize::MAX } else { 1 };
-    for (ordinal, request) in (0..rounds).flat_map(|_| plan.requests).enumerate() {
-        let body = traffic.client.body(&request.prompt, request.max_tokens);
-        let ready = async {
-            let scheduled = plan.schedule.due(ordinal);
-            if let Some(due) = scheduled {
-                pacer.until(traffic.clock.instant(due)).await?;
-            }
-            let permit = acquire(cap.as_ref()).await;
-            io::Result::Ok((scheduled.unwrap_or_else(|| traffic.clock.now()), permit))
-        };
-        let (due, permit) = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            ready = ready => ready?,
-        };
-        if plan.duration.is_some_and(|end| due > end) {
-            break;
-        }
-        flights.spawn_local(Rc::clone(traffic).fly(Flight { ordinal, due, body, permit }));
-        while flights.try_join_next().is_some() {}
-    }
-    land(flights, &traffic.give_up, stop).await;
-    Ok(())
-}
-
-async fn acquire(cap: Option<&Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
-    let permit = Arc::clone(cap?).acquire_owned().await;
-    Some(permit.expect("the semaphore is never closed"))
-}
-
-/// Waits for what is in flight; after an interrupt only for [`GRACE`].
-async fn land(mut flights: JoinSet<()>, give_up: &CancellationToken, stop: &CancellationToken) {
-    let out_of_time = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        () = async { while flights.join_next().await.is_some() {} } => {}
-        () = out_of_time => give_up.cancel(),
-    }
-    while flights.join_next().await.is_some() {}
+/// The worker's share of a phase, and the clock that its offsets are on.
+struct Leg<'a> {
+    phase: &'a Phase<'a>,
+    measured: bool,
+    workers: usize,
+    clock: &'a dyn Fn() -> Clock,
 }
 
 impl Traffic {
+    /// Nothing is sent yet.
+    pub fn new(worker: usize, plan: &Plan<'_>, client: Client, reports: Sender<Report>) -> Rc<Self> {
+        Rc::new(Self {
+            worker,
+            client,
+            timeout: plan.target.timeout,
+            keep: plan.keep,
+            itl: Rc::default(),
+            sent: Cell::default(),
+            landed: Cell::default(),
+            warmup: Cell::default(),
+            reports,
+            give_up: CancellationToken::new(),
+        })
+    }
+
+    /// Every gap between output events of the measured requests.
+    pub fn gaps(&self) -> Tally {
+        self.itl.borrow().clone()
+    }
+
+    /// Sends this worker's share of the plan and waits for the last request to land.
+    pub async fn run(
+        self: &Rc<Self>,
+        plan: &Plan<'_>,
+        shared: &Shared<'_>,
+        begun: Clock,
+    ) -> io::Result<WarmupCount> {
+        let workers = plan.workers.get();
+        let mut pacer = Pacer::new()?;
+        let mut flights = JoinSet::new();
+        let mut start: Box<dyn Fn() -> Clock> = Box::new(move || begun);
+        if let Some(phase) = &plan.warmup {
+            let leg = Leg { phase, measured: false, workers, clock: &|| begun };
+            self.send(&leg, &mut pacer, shared, &mut flights).await?;
+            match phase.hand_over() {
+                HandOver::At(offset) => start = Box::new(move || begun.later(offset)),
+                HandOver::FreeSlot => start = Box::new(Clock::start),
+                HandOver::Landed => {
+                    self.land(&mut flights, shared.stop).await;
+                    shared.warmed.wait().await;
+                    start = Box::new(Clock::start);
+                }
+            }
+        }
+        let clock = || *shared.measured.get_or_init(&start);
+        let beat = tokio::task::spawn_local(Rc::clone(self).beat());
+        let leg = Leg { phase: &plan.measured, measured: true, workers, clock: &clock };
+        let sent = self.send(&leg, &mut pacer, shared, &mut flights).await;
+        self.land(&mut flights, shared.stop).await;
+        beat.abort();
+        sent.map(|()| self.warmup.get())
+    }
+
+    /// Sends every request of the leg that is due before its end.
+    async fn send(
+        self: &Rc<Self>,
+        leg: &Leg<'_>,
+        pacer: &mut Pacer,
+        shared: &Shared<'_>,
+        flights: &mut JoinSet<()>,
+    ) -> io::Result<()> {
+        let requests = leg.phase.requests;
+        let end = leg.phase.total().unwrap_or(if requests.is_empty() { 0 } else { usize::MAX });
+        for ordinal in (self.worker..end).step_by(leg.workers) {
+            let request = &requests[ordinal % requests.len()];
+            let body = self.client.body(&request.prompt, request.max_tokens);
+            let (due, permit) = tokio::select! {
+                biased;
+                () = shared.stop.cancelled() => break,
+                ready = leg.ready(ordinal, pacer, shared.cap.as_ref()) => ready?,
+            };
+            if leg.phase.duration.is_some_and(|end| due > end) {
+                break;
+            }
+            let flight = Flight { ordinal, due, clock: (leg.clock)(), measured: leg.measured, body, permit };
+            flights.spawn_local(Rc::clone(self).fly(flight));
+            while let Some(flown) = flights.try_join_next() {
+                check(flown);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for what is in flight; after an interrupt only for [`GRACE`].
+    async fn land(&self, flights: &mut JoinSet<()>, stop: &CancellationToken) {
+        let out_of_time = async {
+            stop.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            () = all(flights) => {}
+            () = out_of_time => self.give_up.cancel(),
+        }
+        all(flights).await;
+    }
+
     /// One request from sent to its end, whichever end that is.
     async fn fly(self: Rc<Self>, flight: Flight) {
         let id = Uuid::new_v4();
-        let mut watch = Stopwatch::new(self.clock, flight.due, self.keep, Rc::clone(&self.itl));
-        self.sent.set(self.sent.get() + 1);
+        let mut watch = self.stopwatch(&flight);
+        self.count_sent(flight.measured);
         let ended = tokio::select! {
             ended = self.client.send(id, flight.body, &mut watch) => ended.map_err(Some),
             () = tokio::time::sleep(self.timeout) => Err(None),
@@ -157,30 +188,89 @@ impl Traffic {
         };
         let ended = ended.map_err(|failure| failure.unwrap_or_else(|| self.out_of_time(&watch)));
         drop(flight.permit);
-        self.landed.set(self.landed.get() + 1);
-        let landed = Landed { ordinal: flight.ordinal, id, story: watch.conclude(ended) };
-        self.report(Report::Landed(Box::new(landed)));
+        let story = watch.conclude(ended);
+        if flight.measured {
+            self.landed.set(self.landed.get() + 1);
+            self.report(Report::Landed(Box::new(Landed { ordinal: flight.ordinal, id, story })));
+        } else if story.outcome.is_err() {
+            let count = self.warmup.get();
+            self.warmup.set(WarmupCount { failed: count.failed + 1, ..count });
+        }
+    }
+
+    /// A warm-up's gaps go nowhere.
+    fn stopwatch(&self, flight: &Flight) -> Stopwatch {
+        if flight.measured {
+            Stopwatch::new(flight.clock, flight.due, self.keep, Rc::clone(&self.itl))
+        } else {
+            let keep = Keep { text: KeepText::Never, gaps: false };
+            Stopwatch::new(flight.clock, flight.due, keep, Rc::default())
+        }
+    }
+
+    fn count_sent(&self, measured: bool) {
+        if measured {
+            self.sent.set(self.sent.get() + 1);
+        } else {
+            let count = self.warmup.get();
+            self.warmup.set(WarmupCount { sent: count.sent + 1, ..count });
+        }
     }
 
     fn out_of_time(&self, watch: &Stopwatch) -> Failure {
-        let detail =
-            format!("no end within {}; --timeout sets the limit", humantime::format_duration(self.timeout));
+        let limit = humantime::format_duration(self.timeout);
+        let detail = format!("no end within {limit}; --timeout sets the limit");
         Failure::new(FailureClass::Timeout(watch.phase()), detail)
     }
 
     async fn beat(self: Rc<Self>) {
+        let start = Clock::start();
         loop {
             tokio::time::sleep(BEAT).await;
             self.report(Report::Beat(Beat {
-                elapsed: self.clock.now(),
+                worker: self.worker,
+                elapsed: start.now(),
                 sent: self.sent.get(),
                 in_flight: self.sent.get() - self.landed.get(),
-                events: self.itl.borrow().len(),
+                gaps: self.itl.borrow().len(),
             }));
         }
     }
 
     fn report(&self, report: Report) {
         self.reports.send(report).expect("the collector reads until the traffic has ended");
+    }
+}
+
+impl Leg<'_> {
+    /// Waits until a request may go: when it is due, and there is a slot. Returns when it was due.
+    async fn ready(
+        &self,
+        ordinal: usize,
+        pacer: &mut Pacer,
+        cap: Option<&Arc<Semaphore>>,
+    ) -> io::Result<(Duration, Option<OwnedSemaphorePermit>)> {
+        let scheduled = self.phase.schedule.due(ordinal);
+        if let Some(due) = scheduled {
+            pacer.until((self.clock)().instant(due)).await?;
+        }
+        let permit = match cap {
+            Some(cap) => Some(Arc::clone(cap).acquire_owned().await.expect("the semaphore is never closed")),
+            None => None,
+        };
+        Ok((scheduled.unwrap_or_else(|| (self.clock)().now()), permit))
+    }
+}
+
+async fn all(flights: &mut JoinSet<()>) {
+    while let Some(flown) = flights.join_next().await {
+        check(flown);
+    }
+}
+
+/// A request that panicked must not vanish from the count: the panic goes on.
+fn check(flown: Result<(), JoinError>) {
+    if let Err(error) = flown {
+        std::panic::resume_unwind(error.into_panic());
     }
 }

@@ -1,0 +1,142 @@
+//! A worker: one thread with its own runtime, client and histograms.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::sync::{Barrier, Semaphore};
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+
+use super::traffic::{Report, Traffic};
+use super::{DriveError, Effort, Plan, WarmupCount};
+use crate::core::stats::Tally;
+use crate::drive::client::Client;
+use crate::drive::clock::Clock;
+
+/// What all workers of a run share. Nothing here is touched per token.
+pub struct Shared<'a> {
+    /// The user wants it to end.
+    pub stop: &'a CancellationToken,
+    /// The cap, exact over all workers.
+    pub cap: Option<Arc<Semaphore>>,
+    /// The run's t0: when the measured phase began.
+    pub measured: OnceLock<Clock>,
+    /// Every worker is past its warm-up.
+    pub warmed: Barrier,
+}
+
+impl<'a> Shared<'a> {
+    /// For the workers of a plan.
+    pub fn new(plan: &Plan<'_>, stop: &'a CancellationToken) -> Self {
+        Self {
+            stop,
+            cap: plan.cap.map(|cap| Arc::new(Semaphore::new(cap))),
+            measured: OnceLock::new(),
+            warmed: Barrier::new(plan.workers.get()),
+        }
+    }
+}
+
+/// What a worker leaves behind.
+pub struct End {
+    /// Every gap between output events of its measured requests.
+    pub itl: Tally,
+    /// Its unmeasured requests.
+    pub warmup: WarmupCount,
+    /// What it cost.
+    pub effort: Effort,
+}
+
+/// The workers of a run, ready and waiting for the word.
+pub struct Crew<'scope> {
+    workers: Vec<Worker<'scope>>,
+}
+
+struct Worker<'scope> {
+    go: Sender<Clock>,
+    thread: ScopedJoinHandle<'scope, io::Result<Option<End>>>,
+}
+
+impl<'scope> Crew<'scope> {
+    /// Starts the threads; each makes its client and waits. If one cannot, none sends anything.
+    pub fn muster<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        plan: &'env Plan<'env>,
+        shared: &'env Shared<'env>,
+        reports: &Sender<Report>,
+    ) -> Result<Self, DriveError> {
+        let (tell, told) = channel();
+        let hire = |index| {
+            let (go, begin) = channel();
+            let orders = Orders { index, ready: tell.clone(), begin, reports: reports.clone() };
+            let work = move || run(orders, plan, shared);
+            let thread = std::thread::Builder::new().name(format!("traffic-{index}"));
+            io::Result::Ok(Worker { go, thread: thread.spawn_scoped(scope, work)? })
+        };
+        let workers = (0..plan.workers.get()).map(hire).collect::<io::Result<Vec<_>>>()?;
+        drop(tell);
+        told.into_iter().collect::<Result<(), DriveError>>()?;
+        Ok(Self { workers })
+    }
+
+    /// Gives the word: the traffic begins with this clock's t0.
+    pub fn go(&self, begun: Clock) {
+        for worker in &self.workers {
+            worker.go.send(begun).expect("a worker that is ready waits for the word");
+        }
+    }
+
+    /// Waits for all of them.
+    pub fn join(self) -> io::Result<Vec<End>> {
+        let join = |worker: Worker<'_>| {
+            worker.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).transpose()
+        };
+        self.workers.into_iter().filter_map(join).collect()
+    }
+}
+
+/// What a worker is told at its start.
+struct Orders {
+    index: usize,
+    /// Says whether the worker can send.
+    ready: Sender<Result<(), DriveError>>,
+    /// The word to begin; none comes if another worker cannot send.
+    begin: Receiver<Clock>,
+    reports: Sender<Report>,
+}
+
+fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> io::Result<Option<End>> {
+    let Orders { index, ready, begin, reports } = orders;
+    let (stage, can) = match set_stage(plan) {
+        Ok(stage) => (Some(stage), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    // Nobody hears it if another worker has failed already; the word does not come then.
+    let _ = ready.send(can);
+    drop(ready);
+    let (Some((runtime, client)), Ok(begun)) = (stage, begin.recv()) else { return Ok(None) };
+    let (cpu, wall) = (thread_cpu(), Instant::now());
+    let traffic = Traffic::new(index, plan, client, reports);
+    let warmup = LocalSet::new().block_on(&runtime, traffic.run(plan, shared, begun))?;
+    let effort = Effort { cpu: thread_cpu().saturating_sub(cpu), wall: wall.elapsed() };
+    Ok(Some(End { itl: traffic.gaps(), warmup, effort }))
+}
+
+fn set_stage(plan: &Plan<'_>) -> Result<(Runtime, Client), DriveError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = {
+        let _inside = runtime.enter();
+        Client::new(plan.target, plan.sampling, plan.idle_connections())?
+    };
+    Ok((runtime, client))
+}
+
+/// The processor time of the calling thread.
+fn thread_cpu() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(now).unwrap_or_default()
+}
