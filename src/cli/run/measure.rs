@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::stage::Stage;
 use crate::cli::exit::{Exit, Halt, say};
@@ -56,7 +57,7 @@ impl Measurement<'_> {
         }
         say(format_args!("warming up with {} requests", requests.len()));
         let stop = Stop::default();
-        let watch = self.on_interrupt(stop.clone());
+        let watch = self.on_interrupt(stop.clone())?;
         let outcome = self.unmeasured(requests, &stop);
         watch.abort();
         let outcome = outcome?;
@@ -85,7 +86,7 @@ impl Measurement<'_> {
             keep: Keep { text, gaps: self.details },
         };
         let stop = Stop::default();
-        let watch = self.on_interrupt(stop.clone());
+        let watch = self.on_interrupt(stop.clone())?;
         let mut display = Display::new(&plan, self.medium);
         let outcome = engine::drive(&plan, self.client()?, self.stage.tokenizer(), &stop, &mut |event| {
             display.show(&event)
@@ -119,21 +120,25 @@ impl Measurement<'_> {
         Client::new(&self.spec.target, &self.spec.sampling, idle).map_err(Halt::usage)
     }
 
-    /// The first Ctrl-C ends the run with a report, the second ends the program.
-    fn on_interrupt(&self, stop: Stop) -> tokio::task::JoinHandle<()> {
-        self.stage.runtime().spawn(async move {
-            if signal::ctrl_c().await.is_err() {
-                return;
-            }
+    /// The first Ctrl-C ends the run with a report, the second ends the program. One that comes before the first request,
+    /// or right after the first Ctrl-C, is heard too.
+    fn on_interrupt(&self, stop: Stop) -> Result<JoinHandle<()>, Halt> {
+        let runtime = self.stage.runtime();
+        let listening = {
+            let _within = runtime.enter();
+            signal(SignalKind::interrupt())
+        };
+        let mut interrupts = listening.map_err(Halt::failed)?;
+        Ok(runtime.spawn(async move {
+            interrupts.recv().await;
             let grace = humantime::format_duration(GRACE);
             say(format_args!(
                 "\ninterrupted: requests in flight have {grace} to finish, then comes the report; again to end at once"
             ));
             stop.request();
-            if signal::ctrl_c().await.is_ok() {
-                end_at_once();
-            }
-        })
+            interrupts.recv().await;
+            end_at_once();
+        }))
     }
 }
 
