@@ -20,7 +20,7 @@ use crate::report::progress::{Live, Medium, Progress, Unit};
 const IDLE_CONNECTIONS: usize = 2048;
 
 /// Between two questions of the ready check.
-const READY_EVERY: Duration = Duration::from_secs(1);
+pub const READY_EVERY: Duration = Duration::from_secs(1);
 
 /// What all traffic of a run shares.
 pub struct Measurement<'a> {
