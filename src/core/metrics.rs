@@ -202,7 +202,8 @@ pub struct Metrics {
     pub offered_rate: Option<f64>,
     /// Arrivals per second as sent; `None` for all at once.
     pub achieved_rate: Option<f64>,
-    /// Most output tokens in one second of the run: usage apportioned to the events.
+    /// Most output tokens in one second of the run, usage apportioned to the events; never below the average, which it
+    /// is in a run that is over before its second.
     pub peak_output_tokens_per_s: Option<f64>,
     /// Most requests in flight at any instant, exactly.
     pub peak_in_flight: usize,
@@ -253,7 +254,7 @@ impl Metrics {
             output_tokens: Tokens::default(),
             offered_rate: rate(records, |record| Some(record.times.due)),
             achieved_rate: rate(records, |record| record.times.sent),
-            peak_output_tokens_per_s: peak_output_tokens(records),
+            peak_output_tokens_per_s: None,
             peak_in_flight: peak_in_flight(records),
             good: slo.is_set().then(|| good.clone().filter(|record| meets(record, slo)).count()),
             latencies: latencies(records, itl, percents),
@@ -263,6 +264,9 @@ impl Metrics {
             metrics.input_tokens.add(record.prompt_tokens);
             metrics.output_tokens.add(record.output_tokens);
         }
+        let average = metrics.per_second(metrics.output_tokens.total as f64);
+        metrics.peak_output_tokens_per_s =
+            peak_output_tokens(records).map(|peak| peak.max(average.unwrap_or_default()));
         metrics
     }
 
@@ -306,7 +310,7 @@ fn rate(records: &[Record], when: fn(&Record) -> Option<Duration>) -> Option<f64
     (scheduled && last > 0.0).then(|| sent.count() as f64 / last)
 }
 
-/// Each request's tokens are spread over its events, so that the peak is never below the average.
+/// The most in a whole second since t0. Each request's tokens are spread over its events.
 fn peak_output_tokens(records: &[Record]) -> Option<f64> {
     let mut by_second = BTreeMap::<u32, f64>::new();
     for record in records.iter().filter(|record| record.succeeded() && record.events.count > 0) {

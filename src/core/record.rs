@@ -210,9 +210,9 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The classes of failure: closed, so that reports can be compared.
+/// The classes of failure: closed, so that reports can be compared. In JSON a class is its [key](Self::key).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "String", try_from = "String")]
 pub enum FailureClass {
     /// No connection: refused, unreachable, name not found.
     Connect,
@@ -233,8 +233,7 @@ pub enum FailureClass {
 }
 
 /// What a request was waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// The response head (connecting and sending included).
     Headers,
@@ -259,6 +258,33 @@ impl FailureClass {
             Self::EmptyStream => "empty_stream".into(),
             Self::Cancelled => "cancelled".into(),
         }
+    }
+}
+
+impl From<FailureClass> for String {
+    fn from(class: FailureClass) -> Self {
+        class.key()
+    }
+}
+
+impl TryFrom<String> for FailureClass {
+    type Error = String;
+
+    fn try_from(key: String) -> Result<Self, String> {
+        let classes = [
+            Self::Connect,
+            Self::Tls,
+            Self::Timeout(Phase::Headers),
+            Self::Timeout(Phase::FirstToken),
+            Self::Timeout(Phase::Stream),
+            Self::BrokenStream,
+            Self::ErrorEvent,
+            Self::EmptyStream,
+            Self::Cancelled,
+        ];
+        let status = key.strip_prefix("status_").and_then(|code| code.parse().ok()).map(Self::Status);
+        let known = || classes.into_iter().find(|class| class.key() == key);
+        status.or_else(known).ok_or_else(|| format!("`{key}` is no class of failures"))
     }
 }
 
@@ -343,6 +369,28 @@ mod tests {
         }
         assert_eq!(events.count, 6);
         assert_eq!(events.by_second, [(0, 2), (1, 1), (2, 3)]);
+    }
+
+    #[test]
+    fn a_class_of_failures_is_its_key_in_json() {
+        let timeouts = [Phase::Headers, Phase::FirstToken, Phase::Stream].map(FailureClass::Timeout);
+        let others = [
+            FailureClass::Connect,
+            FailureClass::Tls,
+            FailureClass::Status(503),
+            FailureClass::BrokenStream,
+            FailureClass::ErrorEvent,
+            FailureClass::EmptyStream,
+            FailureClass::Cancelled,
+        ];
+        for class in timeouts.into_iter().chain(others) {
+            let json = serde_json::to_value(class).unwrap();
+            assert_eq!(json, class.key());
+            assert_eq!(serde_json::from_value::<FailureClass>(json).unwrap(), class);
+        }
+        for key in ["status_", "status_x", "timeout", ""] {
+            assert!(FailureClass::try_from(key.to_owned()).is_err(), "{key}");
+        }
     }
 
     #[test]

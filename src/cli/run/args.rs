@@ -157,7 +157,7 @@ pub struct LoadArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling (not given: the server's default)")]
 pub struct SamplingArgs {
-    /// Generate to the token limit whatever the model says
+    /// Generate to the token limit whatever the model says; always so with random prompts
     #[arg(long)]
     pub ignore_eos: bool,
     /// Sampling temperature

@@ -3,7 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use tokio::signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::stage::Stage;
 use crate::cli::exit::{Exit, Halt, say};
@@ -15,7 +16,7 @@ use crate::drive::workload::Request;
 use crate::report::progress::{Live, Medium, Progress, Unit};
 
 /// Between two questions of the ready check.
-const READY_EVERY: Duration = Duration::from_secs(1);
+pub const READY_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps the warm-up's arrivals independent of the run's.
 const WARMUP_STREAM: u64 = 0x5EED_0FA1;
@@ -61,7 +62,7 @@ impl Measurement<'_> {
         };
         let plan = self.plan(self.warmup(warmup), measured);
         let stop = Stop::default();
-        let watch = self.on_interrupt(stop.clone());
+        let watch = self.on_interrupt(stop.clone())?;
         let mut display = Display::new(&plan, self.medium);
         let outcome = engine::drive(&plan, self.stage.tokenizer(), &stop, &mut |event| display.show(&event));
         display.bar.finish();
@@ -98,21 +99,25 @@ impl Measurement<'_> {
         }
     }
 
-    /// The first Ctrl-C ends the run with a report, the second ends the program.
-    fn on_interrupt(&self, stop: Stop) -> tokio::task::JoinHandle<()> {
-        self.stage.runtime().spawn(async move {
-            if signal::ctrl_c().await.is_err() {
-                return;
-            }
+    /// The first Ctrl-C ends the run with a report, the second ends the program. One that comes before the first request,
+    /// or right after the first Ctrl-C, is heard too.
+    fn on_interrupt(&self, stop: Stop) -> Result<JoinHandle<()>, Halt> {
+        let runtime = self.stage.runtime();
+        let listening = {
+            let _within = runtime.enter();
+            signal(SignalKind::interrupt())
+        };
+        let mut interrupts = listening.map_err(Halt::failed)?;
+        Ok(runtime.spawn(async move {
+            interrupts.recv().await;
             let grace = humantime::format_duration(GRACE);
             say(format_args!(
                 "\ninterrupted: requests in flight have {grace} to finish, then comes the report; again to end at once"
             ));
             stop.request();
-            if signal::ctrl_c().await.is_ok() {
-                end_at_once();
-            }
-        })
+            interrupts.recv().await;
+            end_at_once();
+        }))
     }
 }
 

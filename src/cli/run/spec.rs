@@ -19,10 +19,11 @@ const SIM_RATE: f64 = 20.0;
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load(args)?;
+    let workload = workload(&args.workload, args.target.sim, &load)?;
     Ok(Spec {
         target: target(&args.target)?,
-        workload: workload(&args.workload, args.target.sim, &load)?,
-        sampling: sampling(&args.sampling),
+        sampling: sampling(&args.sampling, &workload.dataset),
+        workload,
         slo: slo(args)?,
         load,
         seed: args.workload.seed,
@@ -167,9 +168,11 @@ fn positive(duration: Duration, flag: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err(format!("{flag} must be longer than nothing")) } else { Ok(duration) }
 }
 
-fn sampling(args: &SamplingArgs) -> Sampling {
+/// As asked. Answers to random prompts have the length that was asked for, as in vLLM: where they would end by themselves
+/// means nothing.
+fn sampling(args: &SamplingArgs, dataset: &Dataset) -> Sampling {
     Sampling {
-        ignore_eos: args.ignore_eos,
+        ignore_eos: args.ignore_eos || matches!(dataset, Dataset::Random(_)),
         temperature: args.temperature,
         top_p: args.top_p,
         top_k: args.top_k,

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
 use super::args::RunArgs;
+use super::measure::READY_EVERY;
 use crate::cli::embedded::Embedded;
 use crate::cli::exit::{Halt, say};
 use crate::core::spec::{Spec, Target};
-use crate::drive::client::control::Control;
+use crate::drive::client::control::{Control, ControlError};
 use crate::drive::tokenizer::{Hub, Specials, Tokenizer};
 use crate::drive::workload::bundled;
 use crate::sim;
@@ -42,7 +44,10 @@ impl Stage {
             Self { tokenizer: Tokenizer::Estimate, server_version: None, _simulator: simulator, runtime };
         let root = match args.workload.dry_run {
             true => None,
-            false => stage.ask_server(&control, &mut spec.target)?,
+            false => {
+                stage.wait_for_server(&control, args.load.ready_check_timeout_sec)?;
+                stage.ask_server(&control, &mut spec.target)?
+            }
         };
         stage.tokenizer = stage.find_tokenizer(args, spec, root.as_deref(), &control)?;
         Ok(stage)
@@ -61,6 +66,22 @@ impl Stage {
     /// The runtime of everything that is not measured.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// Waits until something answers, so that a server that starts late can be asked. Whether it is ready to be measured
+    /// is found out later, by a request like those of the run.
+    fn wait_for_server(&self, control: &Control, patience: Duration) -> Result<(), Halt> {
+        let start = Instant::now();
+        while !patience.is_zero()
+            && let Err(error @ ControlError::Unreachable { .. }) = self.runtime.block_on(control.models())
+        {
+            if start.elapsed() >= patience {
+                let waited = humantime::format_duration(patience);
+                return Err(Halt::failed(format!("the server was not ready within {waited}: {error}")));
+            }
+            std::thread::sleep(READY_EVERY);
+        }
+        Ok(())
     }
 
     /// Fills in the model's name if it was not given, and returns what the model was loaded from, if the server tells.

@@ -107,6 +107,12 @@ fn the_peak_is_never_below_the_average_when_events_carry_several_tokens() {
 }
 
 #[test]
+fn the_peak_is_never_below_the_average_of_a_run_of_less_than_a_second() {
+    let metrics = sum(&[answered(0, 0, 10, 250, 20)], &Slo::default());
+    assert_eq!(metrics.peak_output_tokens_per_s, Some(80.0));
+}
+
+#[test]
 fn back_to_back_requests_are_one_in_flight() {
     let records = [answered(0, 0, 10, 100, 2), answered(0, 100, 110, 200, 2), answered(0, 150, 160, 300, 2)];
     assert_eq!(sum(&records, &Slo::default()).peak_in_flight, 2);

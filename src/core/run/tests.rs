@@ -134,6 +134,7 @@ fn vllms_keys_have_vllms_types_and_units() {
     assert_eq!(file["mean_itl_ms"], 50.0);
     assert!(file["p99.9_itl_ms"].is_f64());
     assert_eq!(file["request_goodput"], Value::Null);
+    assert_eq!(file["rtfx"], Value::Null);
     assert_eq!(file["input_lens"], json!([9, 9]));
     assert_eq!(file["output_lens"], json!([3, 0]));
     assert_eq!(file["itls"], json!([[0.04, 0.06], []]));

@@ -40,6 +40,8 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     }
     put("max_output_tokens_per_s", json!(metrics.peak_output_tokens_per_s));
     put("max_concurrent_requests", json!(metrics.peak_in_flight));
+    // A factor of audio, of which nothing is sent here.
+    put("rtfx", Value::Null);
     for latency in &run.selection.latencies {
         let distribution = metrics.latencies.get(latency);
         statistics(*latency, distribution, &run.selection.percents).for_each(|(key, value)| put(&key, value));
