@@ -26,11 +26,13 @@ use crate::core::stats::Tally;
 
 mod collect;
 mod phase;
+mod shared;
 mod traffic;
 mod worker;
 
 use collect::Collector;
-use worker::{Crew, Shared};
+use shared::Shared;
+use worker::Crew;
 
 /// How long requests in flight may go on after an interrupt.
 pub const GRACE: Duration = Duration::from_secs(5);

@@ -1,11 +1,12 @@
 //! Traffic: the ready check, then the warm-up and the measured run.
 
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
+use super::ready::patiently;
 use super::stage::Stage;
 use crate::cli::exit::{Exit, Halt, say};
 use crate::core::arrival::{self, Schedule};
@@ -14,9 +15,6 @@ use crate::drive::client::stopwatch::{Keep, KeepText};
 use crate::drive::engine::{self, Beat, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
 use crate::drive::workload::Request;
 use crate::report::progress::{Live, Medium, Progress, Unit};
-
-/// Between two questions of the ready check.
-pub const READY_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps the warm-up's arrivals independent of the run's.
 const WARMUP_STREAM: u64 = 0x5EED_0FA1;
@@ -33,22 +31,15 @@ impl Measurement<'_> {
     /// Sends one small request again and again until it is answered; no time means no question.
     pub fn wait_until_ready(&self, patience: Duration) -> Result<(), Halt> {
         let request = Request { prompt: "Are you ready?".into(), prompt_tokens: 4, max_tokens: 1 };
-        let start = Instant::now();
-        while !patience.is_zero() {
+        patiently(patience, || {
             let plan = Plan { workers: NonZeroUsize::MIN, ..self.plan(None, one(&request)) };
-            let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {})
-                .map_err(Halt::failed)?;
-            match outcome.records.first().map(|record| &record.outcome) {
-                Some(Err(failure)) if start.elapsed() >= patience => {
-                    let url = self.spec.target.url();
-                    let waited = humantime::format_duration(patience);
-                    return Err(Halt::failed(format!("{url} was not ready within {waited}: {failure}")));
-                }
-                Some(Err(_)) => std::thread::sleep(READY_EVERY),
-                _ => return Ok(()),
+            let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {});
+            let records = outcome.map_err(|error| error.to_string())?.records;
+            match records.first().and_then(|record| record.outcome.as_ref().err()) {
+                Some(failure) => Err(format!("{}: {failure}", self.spec.target.url())),
+                None => Ok(()),
             }
-        }
-        Ok(())
+        })
     }
 
     /// The warm-up and, without a pause, the measured run.

@@ -12,6 +12,7 @@ mod args;
 mod deliver;
 mod measure;
 mod prepare;
+mod ready;
 mod redact;
 mod spec;
 mod stage;

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
 use super::args::RunArgs;
-use super::measure::READY_EVERY;
+use super::ready::patiently;
 use crate::cli::embedded::Embedded;
 use crate::cli::exit::{Halt, say};
 use crate::core::spec::{Spec, Target};
@@ -71,17 +71,10 @@ impl Stage {
     /// Waits until something answers, so that a server that starts late can be asked. Whether it is ready to be measured
     /// is found out later, by a request like those of the run.
     fn wait_for_server(&self, control: &Control, patience: Duration) -> Result<(), Halt> {
-        let start = Instant::now();
-        while !patience.is_zero()
-            && let Err(error @ ControlError::Unreachable { .. }) = self.runtime.block_on(control.models())
-        {
-            if start.elapsed() >= patience {
-                let waited = humantime::format_duration(patience);
-                return Err(Halt::failed(format!("the server was not ready within {waited}: {error}")));
-            }
-            std::thread::sleep(READY_EVERY);
-        }
-        Ok(())
+        patiently(patience, || match self.runtime.block_on(control.models()) {
+            Err(error @ ControlError::Unreachable { .. }) => Err(error.to_string()),
+            _ => Ok(()),
+        })
     }
 
     /// Fills in the model's name if it was not given, and returns what the model was loaded from, if the server tells.

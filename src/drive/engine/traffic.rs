@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::phase::HandOver;
-use super::worker::Shared;
+use super::shared::Shared;
 use super::{Beat, GRACE, Phase, Plan, WarmupCount};
 use crate::core::record::{Failure, FailureClass};
 use crate::core::stats::Tally;

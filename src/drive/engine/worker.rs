@@ -2,44 +2,18 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::{Barrier, Semaphore};
 use tokio::task::LocalSet;
-use tokio_util::sync::CancellationToken;
 
+use super::shared::Shared;
 use super::traffic::{Report, Traffic};
 use super::{DriveError, Effort, Plan, WarmupCount};
 use crate::core::stats::Tally;
 use crate::drive::client::Client;
 use crate::drive::clock::Clock;
-
-/// What all workers of a run share. Nothing here is touched per token.
-pub struct Shared<'a> {
-    /// The user wants it to end.
-    pub stop: &'a CancellationToken,
-    /// The cap, exact over all workers.
-    pub cap: Option<Arc<Semaphore>>,
-    /// The run's t0: when the measured phase began.
-    pub measured: OnceLock<Clock>,
-    /// Every worker is past its warm-up.
-    pub warmed: Barrier,
-}
-
-impl<'a> Shared<'a> {
-    /// For the workers of a plan.
-    pub fn new(plan: &Plan<'_>, stop: &'a CancellationToken) -> Self {
-        Self {
-            stop,
-            cap: plan.cap.map(|cap| Arc::new(Semaphore::new(cap))),
-            measured: OnceLock::new(),
-            warmed: Barrier::new(plan.workers.get()),
-        }
-    }
-}
 
 /// What a worker leaves behind.
 pub struct End {

@@ -8,7 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::TokenizerError;
-use super::hub::{FILE, Hub, HubId};
+use super::hub::{Download, FILE, Hub, HubId};
 use crate::drive::tls;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -18,13 +18,6 @@ const TOTAL: Duration = Duration::from_secs(300);
 /// Far above every tokenizer.json there is.
 const SIZE_LIMIT: usize = 256 << 20;
 const REDIRECTS: usize = 8;
-
-/// A downloaded file.
-pub(super) struct Download {
-    pub bytes: Vec<u8>,
-    /// The commit that the revision stands for, if the hub told.
-    pub commit: Option<String>,
-}
 
 /// Downloads the `tokenizer.json` of a model.
 pub(super) async fn tokenizer_json(id: &HubId, hub: &Hub) -> Result<Download, TokenizerError> {

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::TokenizerError;
-use super::download::Download;
 use crate::core::units::Secret;
 
 /// The one file that is wanted of a model.
@@ -25,6 +24,13 @@ pub struct Hub {
     pub token: Option<Secret>,
     /// Never use the network.
     pub offline: bool,
+}
+
+/// A downloaded file.
+pub(super) struct Download {
+    pub bytes: Vec<u8>,
+    /// The commit that the revision stands for, if the hub told.
+    pub commit: Option<String>,
 }
 
 impl Hub {

@@ -1,0 +1,23 @@
+//! Patience with a server that is still starting.
+
+use std::time::{Duration, Instant};
+
+use crate::cli::exit::Halt;
+
+/// Between two attempts.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Tries until it works or the time is up; no time means no attempt.
+pub fn patiently(patience: Duration, mut attempt: impl FnMut() -> Result<(), String>) -> Result<(), Halt> {
+    let start = Instant::now();
+    while !patience.is_zero()
+        && let Err(why) = attempt()
+    {
+        if start.elapsed() >= patience {
+            let waited = humantime::format_duration(patience);
+            return Err(Halt::failed(format!("the server was not ready within {waited}: {why}")));
+        }
+        std::thread::sleep(EVERY);
+    }
+    Ok(())
+}
