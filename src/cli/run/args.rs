@@ -71,6 +71,21 @@ pub struct TargetArgs {
     /// Accept any TLS certificate
     #[arg(long)]
     pub insecure: bool,
+    /// Trust the authorities in this PEM file too, beside the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca_cert: Option<PathBuf>,
+    /// Show the certificate in this PEM file to the server
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    pub client_cert: Option<PathBuf>,
+    /// The private key of --client-cert, a PEM file
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub client_key: Option<PathBuf>,
+    /// Open a connection for each request
+    #[arg(long)]
+    pub no_keepalive: bool,
+    /// Take the time of a token when it is read, instead of the kernel's time of its arrival: less true, for comparison
+    #[arg(long)]
+    pub no_kernel_stamps: bool,
     /// The time one request may take from sent to its end (a bare number is seconds)
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::seconds)]
     pub timeout: Duration,

@@ -6,7 +6,9 @@ use super::args::{BackendName, DatasetName, LoadArgs, RunArgs, SamplingArgs, Tar
 use super::values;
 use crate::core::metrics::Latency;
 use crate::core::run::{Notes, Selection};
-use crate::core::spec::{Backend, Dataset, Load, RandomLengths, Sampling, Slo, Spec, Target, Workload};
+use crate::core::spec::{
+    Backend, Connection, Dataset, Load, RandomLengths, Sampling, Slo, Spec, Target, Workload,
+};
 use crate::core::units::{Rate, Secret};
 use crate::drive::client::wire::Api;
 
@@ -64,8 +66,19 @@ fn target(args: &TargetArgs) -> Result<Target, String> {
         served_model_name: args.served_model_name.clone(),
         headers: headers(args),
         insecure: args.insecure,
+        connection: connection(args),
         timeout: positive(args.timeout, "--timeout")?,
     })
+}
+
+fn connection(args: &TargetArgs) -> Connection {
+    Connection {
+        ca_cert: args.ca_cert.clone(),
+        client_cert: args.client_cert.clone(),
+        client_key: args.client_key.clone(),
+        keepalive: !args.no_keepalive,
+        kernel_stamps: !args.no_kernel_stamps,
+    }
 }
 
 /// Scheme, host and port, without the path that people paste along.

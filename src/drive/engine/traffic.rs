@@ -16,7 +16,7 @@ use super::{Beat, GRACE, Plan};
 use crate::core::record::{Failure, FailureClass};
 use crate::core::stats::Tally;
 use crate::drive::client::Client;
-use crate::drive::client::stopwatch::{Keep, Stopwatch, Story};
+use crate::drive::client::stopwatch::{Keep, Meters, Stopwatch, Story};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
 
@@ -53,7 +53,7 @@ pub fn run(
         clock: Clock::start(),
         timeout: plan.timeout,
         keep: plan.keep,
-        itl: Rc::default(),
+        meters: Rc::default(),
         sent: Cell::new(0),
         landed: Cell::new(0),
         reports,
@@ -66,7 +66,7 @@ pub fn run(
         beat.abort();
         ended
     })?;
-    let itl = traffic.itl.borrow().clone();
+    let itl = traffic.meters.borrow().itl.clone();
     Ok(itl)
 }
 
@@ -76,7 +76,7 @@ struct Traffic {
     clock: Clock,
     timeout: Duration,
     keep: Keep,
-    itl: Rc<RefCell<Tally>>,
+    meters: Rc<RefCell<Meters>>,
     sent: Cell<usize>,
     landed: Cell<usize>,
     reports: Sender<Report>,
@@ -146,7 +146,7 @@ impl Traffic {
     /// One request from sent to its end, whichever end that is.
     async fn fly(self: Rc<Self>, flight: Flight) {
         let id = Uuid::new_v4();
-        let mut watch = Stopwatch::new(self.clock, flight.due, self.keep, Rc::clone(&self.itl));
+        let mut watch = Stopwatch::new(self.clock, flight.due, self.keep, Rc::clone(&self.meters));
         self.sent.set(self.sent.get() + 1);
         let ended = tokio::select! {
             ended = self.client.send(id, flight.body, &mut watch) => ended.map_err(Some),
@@ -175,7 +175,7 @@ impl Traffic {
                 elapsed: self.clock.now(),
                 sent: self.sent.get(),
                 in_flight: self.sent.get() - self.landed.get(),
-                events: self.itl.borrow().len(),
+                events: self.meters.borrow().itl.len(),
             }));
         }
     }
