@@ -25,7 +25,7 @@
 //!
 //! use servebench::core::arrival::Schedule;
 //! use servebench::core::metrics::{Latency, Metrics};
-//! use servebench::core::spec::{Backend, Dataset, Sampling, Slo, Target, Workload};
+//! use servebench::core::spec::{Backend, Connection, Dataset, Sampling, Slo, Target, Workload};
 //! use servebench::drive::client::stopwatch::{Keep, KeepText};
 //! use servebench::drive::engine::{self, Phase, Plan, Stop};
 //! use servebench::drive::workload::{self, bundled};
@@ -60,6 +60,7 @@
 //!     served_model_name: None,
 //!     headers: Vec::new(),
 //!     insecure: false,
+//!     connection: Connection::default(),
 //!     timeout: Duration::from_secs(60),
 //! };
 //!
@@ -71,11 +72,12 @@
 //!     measured: Phase { requests: &work.requests, schedule: Schedule::Closed, cycle: false, duration: None },
 //!     cap: Some(4),
 //!     keep: Keep { text: KeepText::Never, gaps: false },
+//!     preconnect: 0,
 //!     workers: NonZeroUsize::MIN,
 //! };
 //! let outcome = engine::drive(&plan, &tokenizer, &Stop::default(), &mut |_| {})?;
 //!
-//! let metrics = Metrics::of(&outcome.records, &outcome.itl, &Slo::default(), &[99.0]);
+//! let metrics = Metrics::of(&outcome.records, &outcome.meters.itl, &Slo::default(), &[99.0]);
 //! assert_eq!((metrics.completed, metrics.failed), (8, 0));
 //! assert_eq!(metrics.output_tokens.total, 64);
 //! println!("median TTFT {:?}", metrics.latencies[&Latency::Ttft].median);

@@ -38,9 +38,23 @@ pub struct Times {
     /// When the schedule says the request starts.
     #[serde(with = "seconds")]
     pub due: Duration,
-    /// Just before the first byte was written.
+    /// The client began with the request: just before its first byte was written, or, where no open connection was
+    /// at hand, before one was opened. The user waits for the connection too, so it counts into TTFT and E2E
+    /// (as with vLLM's clients); connections opened before t0 leave it out.
     #[serde(with = "seconds::option")]
     pub sent: Option<Duration>,
+    /// The server's (or the proxy's) name was resolved, for a new connection to a name.
+    #[serde(default, with = "seconds::option")]
+    pub resolved: Option<Duration>,
+    /// The TCP connection was open, if the request opened one.
+    #[serde(default, with = "seconds::option")]
+    pub connected: Option<Duration>,
+    /// The TLS handshake was done (a proxy's tunnel before it included), for a new connection over https.
+    #[serde(default, with = "seconds::option")]
+    pub secured: Option<Duration>,
+    /// The kernel had all bytes of the request.
+    #[serde(default, with = "seconds::option")]
+    pub written: Option<Duration>,
     /// The response head was there.
     #[serde(with = "seconds::option")]
     pub headers: Option<Duration>,
@@ -214,8 +228,14 @@ impl fmt::Display for Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum FailureClass {
-    /// No connection: refused, unreachable, name not found.
+    /// No connection, for another reason than those below: unreachable, name not found, the proxy's refusal.
     Connect,
+    /// Nothing listens there, or its queue is full: the connection was refused.
+    Refused,
+    /// Our process or machine has no descriptor left for another connection.
+    Descriptors,
+    /// Our machine has no local port left for another connection to the server.
+    Ports,
     /// The TLS handshake failed.
     Tls,
     /// The request's time was up in this phase.
@@ -235,7 +255,9 @@ pub enum FailureClass {
 /// What a request was waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// The response head (connecting and sending included).
+    /// A connection: name, TCP, TLS.
+    Connect,
+    /// The response head (sending included).
     Headers,
     /// The first token.
     FirstToken,
@@ -248,7 +270,11 @@ impl FailureClass {
     pub fn key(self) -> String {
         match self {
             Self::Connect => "connect".into(),
+            Self::Refused => "connect_refused".into(),
+            Self::Descriptors => "descriptors".into(),
+            Self::Ports => "ports".into(),
             Self::Tls => "tls".into(),
+            Self::Timeout(Phase::Connect) => "timeout_connect".into(),
             Self::Timeout(Phase::Headers) => "timeout_headers".into(),
             Self::Timeout(Phase::FirstToken) => "timeout_first_token".into(),
             Self::Timeout(Phase::Stream) => "timeout_stream".into(),
@@ -292,7 +318,11 @@ impl fmt::Display for FailureClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect => f.write_str("no connection"),
+            Self::Refused => f.write_str("connection refused"),
+            Self::Descriptors => f.write_str("no descriptor left"),
+            Self::Ports => f.write_str("no local port left"),
             Self::Tls => f.write_str("TLS handshake failed"),
+            Self::Timeout(Phase::Connect) => f.write_str("timeout while connecting"),
             Self::Timeout(Phase::Headers) => f.write_str("timeout waiting for the response head"),
             Self::Timeout(Phase::FirstToken) => f.write_str("timeout waiting for the first token"),
             Self::Timeout(Phase::Stream) => f.write_str("timeout within the stream"),
@@ -325,6 +355,7 @@ mod tests {
                 first_token: Some(ms(180)),
                 last_token: Some(ms(380)),
                 done: Some(ms(390)),
+                ..Times::default()
             },
             prompt_tokens: TokenCount { count: 5, source: TokenSource::Usage },
             output_tokens: TokenCount { count: 11, source: TokenSource::Usage },

@@ -45,6 +45,9 @@ pub struct Target {
     pub headers: Vec<(String, Secret)>,
     /// Accept any TLS certificate.
     pub insecure: bool,
+    /// How measured connections are made.
+    #[serde(default)]
+    pub connection: Connection,
     /// The time one request may take.
     #[serde(rename = "timeout_s", with = "seconds")]
     pub timeout: Duration,
@@ -59,6 +62,28 @@ impl Target {
     /// The measured URL.
     pub fn url(&self) -> String {
         format!("{}{}", self.base_url, self.endpoint)
+    }
+}
+
+/// How connections to the server are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Connection {
+    /// PEM file with certificates of authorities to trust beside the system's.
+    pub ca_cert: Option<PathBuf>,
+    /// PEM file with the certificate (and its chain) that we show to the server.
+    pub client_cert: Option<PathBuf>,
+    /// PEM file with the private key of `client_cert`.
+    pub client_key: Option<PathBuf>,
+    /// Use a connection for one request after another.
+    pub keepalive: bool,
+    /// Take the kernel's receive time of a token instead of our own, where the system has it.
+    pub kernel_stamps: bool,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self { ca_cert: None, client_cert: None, client_key: None, keepalive: true, kernel_stamps: true }
     }
 }
 
@@ -181,6 +206,8 @@ pub struct Load {
     /// Unmeasured traffic for this long before the run.
     #[serde(rename = "warmup_s", with = "seconds::option")]
     pub warmup: Option<Duration>,
+    /// Connections opened before the run.
+    pub preconnect: usize,
     /// How many threads send.
     pub workers: NonZeroUsize,
 }

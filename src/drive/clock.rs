@@ -1,6 +1,10 @@
 //! The run's clock: one monotonic t0, and every instant as an offset from it.
 
+mod wall;
+
 use std::time::{Duration, Instant};
+
+pub use wall::Wall;
 
 /// Measures offsets from t0. Copies share the same t0.
 #[derive(Debug, Clone, Copy)]

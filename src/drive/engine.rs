@@ -15,16 +15,17 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::client::ClientError;
-use super::client::stopwatch::Keep;
+use super::client::stamp::Stamps;
+use super::client::stopwatch::{Keep, Meters};
 use super::clock::Clock;
 use super::tokenizer::Tokenizer;
 use super::workload::Request;
 use crate::core::arrival::Schedule;
-use crate::core::record::Record;
+use crate::core::record::{Failure, Record};
 use crate::core::spec::{Sampling, Target};
-use crate::core::stats::Tally;
 
 mod collect;
+mod limits;
 mod phase;
 mod shared;
 mod traffic;
@@ -51,6 +52,8 @@ pub struct Plan<'a> {
     pub cap: Option<usize>,
     /// What the Records hold beyond times and counts.
     pub keep: Keep,
+    /// How many connections to open before the traffic begins.
+    pub preconnect: usize,
     /// How many threads send.
     pub workers: NonZeroUsize,
 }
@@ -120,8 +123,14 @@ pub struct Outcome {
     pub started: Zoned,
     /// Every measured request that was due before the end, in the order of the schedule.
     pub records: Vec<Record>,
-    /// Every gap between output events of the measured requests, failed ones included.
-    pub itl: Tally,
+    /// What the measured requests were measured into together, failed ones included.
+    pub meters: Meters,
+    /// Who said when bytes arrived.
+    pub stamps: Stamps,
+    /// The largest step of the wall clock during the run; zero for none.
+    pub clock_step: Duration,
+    /// How many files and sockets the process may have open.
+    pub descriptors: Option<u64>,
     /// The unmeasured requests.
     pub warmup: WarmupCount,
     /// What sending cost each worker.
@@ -154,6 +163,9 @@ pub enum DriveError {
     /// The target cannot be talked to, whatever the server does.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The connections to open beforehand could not be.
+    #[error("--preconnect: {0}")]
+    Preconnect(Failure),
     /// The machine refused what every run needs: a thread, a timer, an event loop.
     #[error("cannot start sending: {0}")]
     Machine(#[from] io::Error),
@@ -169,6 +181,7 @@ pub fn drive(
     stop: &Stop,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, DriveError> {
+    let descriptors = limits::raise_descriptors();
     let started = Zoned::now();
     let (to_collector, from_workers) = mpsc::channel();
     let shared = Shared::new(plan, &stop.0);
@@ -182,13 +195,20 @@ pub fn drive(
     let mut outcome = Outcome {
         started,
         records,
-        itl: Tally::default(),
+        meters: Meters::default(),
+        stamps: Stamps::Kernel,
+        clock_step: Duration::ZERO,
+        descriptors,
         warmup: WarmupCount::default(),
         efforts: Vec::new(),
         interrupted: stop.is_requested(),
     };
     for end in ends {
-        outcome.itl.merge(&end.itl);
+        outcome.meters.merge(&end.meters);
+        if end.stamps == Stamps::Reader {
+            outcome.stamps = Stamps::Reader;
+        }
+        outcome.clock_step = outcome.clock_step.max(end.clock_step);
         outcome.warmup.sent += end.warmup.sent;
         outcome.warmup.failed += end.warmup.failed;
         outcome.efforts.push(end.effort);

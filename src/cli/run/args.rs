@@ -71,6 +71,21 @@ pub struct TargetArgs {
     /// Accept any TLS certificate
     #[arg(long)]
     pub insecure: bool,
+    /// Trust the authorities in this PEM file too, beside the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca_cert: Option<PathBuf>,
+    /// Show the certificate in this PEM file to the server
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    pub client_cert: Option<PathBuf>,
+    /// The private key of --client-cert, a PEM file
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub client_key: Option<PathBuf>,
+    /// Open a connection for each request
+    #[arg(long)]
+    pub no_keepalive: bool,
+    /// Take the time of a token when it is read, instead of the kernel's time of its arrival: less true, for comparison
+    #[arg(long)]
+    pub no_kernel_stamps: bool,
     /// The time one request may take from sent to its end (a bare number is seconds)
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::seconds)]
     pub timeout: Duration,
@@ -146,6 +161,9 @@ pub struct LoadArgs {
     /// The same for a time: the load of the run, not measured (a bare number is seconds)
     #[arg(long, value_name = "TIME", value_parser = values::seconds, conflicts_with = "num_warmups")]
     pub warmup: Option<Duration>,
+    /// Open so many connections before the run, so that no request waits for one [without N: --max-concurrency, or 64]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0")]
+    pub preconnect: Option<usize>,
     /// How many threads send; one core can take about 100,000 events a second
     #[arg(long, value_name = "N", default_value = "1")]
     pub workers: NonZeroUsize,

@@ -27,7 +27,8 @@ pub struct Assembly {
 impl Assembly {
     /// Sums the outcome up.
     pub fn run(self, outcome: Outcome, details: bool) -> Run {
-        let Outcome { started, records, itl, interrupted, .. } = outcome;
+        let Outcome { started, records, meters, interrupted, .. } = outcome;
+        let itl = meters.itl;
         Run {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -32,7 +32,7 @@ impl Measurement<'_> {
     pub fn wait_until_ready(&self, patience: Duration) -> Result<(), Halt> {
         let request = Request { prompt: "Are you ready?".into(), prompt_tokens: 4, max_tokens: 1 };
         patiently(patience, || {
-            let plan = Plan { workers: NonZeroUsize::MIN, ..self.plan(None, one(&request)) };
+            let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, ..self.plan(None, one(&request)) };
             let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {});
             let records = outcome.map_err(|error| error.to_string())?.records;
             match records.first().and_then(|record| record.outcome.as_ref().err()) {
@@ -86,6 +86,7 @@ impl Measurement<'_> {
             measured,
             cap: self.spec.load.max_concurrency.map(usize::from),
             keep: Keep { text, gaps: self.details },
+            preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,
         }
     }

@@ -6,7 +6,9 @@ use super::args::{BackendName, DatasetName, LoadArgs, RunArgs, SamplingArgs, Tar
 use super::values;
 use crate::core::metrics::Latency;
 use crate::core::run::{Notes, Selection};
-use crate::core::spec::{Backend, Dataset, Load, RandomLengths, Sampling, Slo, Spec, Target, Workload};
+use crate::core::spec::{
+    Backend, Connection, Dataset, Load, RandomLengths, Sampling, Slo, Spec, Target, Workload,
+};
 use crate::core::units::{Rate, Secret};
 use crate::drive::client::wire::Api;
 
@@ -15,6 +17,9 @@ const NUM_PROMPTS: usize = 1000;
 
 /// The rate with `--sim` alone: the bundled thousand then takes about a minute.
 const SIM_RATE: f64 = 20.0;
+
+/// Connections that `--preconnect` opens where nothing says how many are needed.
+const PRECONNECT: usize = 64;
 
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
@@ -65,8 +70,19 @@ fn target(args: &TargetArgs) -> Result<Target, String> {
         served_model_name: args.served_model_name.clone(),
         headers: headers(args),
         insecure: args.insecure,
+        connection: connection(args),
         timeout: positive(args.timeout, "--timeout")?,
     })
+}
+
+fn connection(args: &TargetArgs) -> Connection {
+    Connection {
+        ca_cert: args.ca_cert.clone(),
+        client_cert: args.client_cert.clone(),
+        client_key: args.client_key.clone(),
+        keepalive: !args.no_keepalive,
+        kernel_stamps: !args.no_kernel_stamps,
+    }
 }
 
 /// Scheme, host and port, without the path that people paste along.
@@ -153,6 +169,7 @@ fn load(args: &RunArgs) -> Result<Load, String> {
         cycle: false,
         num_warmups,
         warmup: args.load.warmup,
+        preconnect: preconnect(args),
         workers: args.load.workers,
     };
     if load.warmup.is_some() && !load.request_rate.is_finite() && max_concurrency.is_none() {
@@ -162,6 +179,15 @@ fn load(args: &RunArgs) -> Result<Load, String> {
     }
     load.cycle = load.is_closed_loop() && load.duration.is_some() && args.workload.num_prompts.is_none();
     Ok(load)
+}
+
+/// As many as asked; without a number, as many as can be in flight.
+fn preconnect(args: &RunArgs) -> usize {
+    match args.load.preconnect {
+        None => 0,
+        Some(0) => args.load.max_concurrency.map_or(PRECONNECT, usize::from),
+        Some(asked) => asked,
+    }
 }
 
 fn positive(duration: Duration, flag: &str) -> Result<Duration, String> {

@@ -11,6 +11,7 @@ fn load(rate: f64, burstiness: f64) -> Load {
         cycle: false,
         num_warmups: 0,
         warmup: None,
+        preconnect: 0,
         workers: std::num::NonZeroUsize::MIN,
     }
 }

@@ -24,6 +24,7 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
             first_token: Some(ms(first)),
             last_token: Some(ms(last)),
             done: Some(ms(last)),
+            ..Times::default()
         },
         prompt_tokens: count(10),
         output_tokens: count(tokens),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::core::dataset::Drops;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Times, TokenCount, TokenSource};
-use crate::core::spec::{Backend, Dataset, Load, Sampling, Slo, Target, Workload};
+use crate::core::spec::{Backend, Connection, Dataset, Load, Sampling, Slo, Target, Workload};
 use crate::core::stats::Tally;
 use crate::core::units::{Rate, Secret};
 
@@ -21,6 +21,7 @@ fn spec() -> Spec {
             served_model_name: None,
             headers: vec![("authorization".into(), Secret::new("Bearer sk-secret"))],
             insecure: false,
+            connection: Connection::default(),
             timeout: Duration::from_secs(600),
         },
         workload: Workload {
@@ -38,6 +39,7 @@ fn spec() -> Spec {
             cycle: false,
             num_warmups: 0,
             warmup: None,
+            preconnect: 0,
             workers: std::num::NonZeroUsize::MIN,
         },
         slo: Slo::default(),
@@ -58,6 +60,7 @@ fn records() -> Vec<Record> {
             first_token: Some(ms(112)),
             last_token: Some(ms(212)),
             done: Some(ms(213)),
+            ..Times::default()
         },
         prompt_tokens: TokenCount { count: 9, source: TokenSource::Tokenizer },
         output_tokens: TokenCount { count: 3, source: TokenSource::Usage },

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, Url};
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::ClientError;
+use super::endpoint::{AGENT, base_url, headers, is_loopback};
 use super::excerpt::excerpt;
 use super::fault;
-use super::transport::http_client;
 use crate::core::spec::Target;
+use crate::drive::tls;
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -88,7 +90,7 @@ pub struct Control {
 impl Control {
     /// For a target.
     pub fn new(target: &Target) -> Result<Self, ClientError> {
-        let http = http_client(target, 1)?;
+        let http = http_client(target)?;
         Ok(Self { http, base_url: target.base_url.clone() })
     }
 
@@ -131,6 +133,36 @@ impl Control {
             body: excerpt(&body),
         })
     }
+}
+
+/// reqwest: nothing is followed, retried or unpacked behind our back.
+fn http_client(target: &Target) -> Result<reqwest::Client, ClientError> {
+    let url = base_url(target)?;
+    tls::install_provider();
+    let mut builder = reqwest::Client::builder()
+        .user_agent(AGENT)
+        .default_headers(headers(target)?)
+        .http1_only()
+        .tcp_nodelay(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .pool_max_idle_per_host(1)
+        .tls_backend_preconfigured(tls_config(target, &url)?);
+    if is_loopback(&url) {
+        // A proxy from the environment would look for the server on its own machine.
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| ClientError::Setup(fault::causes(error)))
+}
+
+/// The TLS of measured requests. To our own machine without TLS there is none to set up: reading the system's
+/// certificates takes longer than the rest of a start.
+fn tls_config(target: &Target, url: &Url) -> Result<ClientConfig, ClientError> {
+    if url.scheme() == "http" && is_loopback(url) {
+        let nobody = RootCertStore::empty();
+        return Ok(ClientConfig::builder().with_root_certificates(nobody).with_no_client_auth());
+    }
+    tls::client_config(target).map_err(|error| ClientError::Setup(error.to_string()))
 }
 
 #[cfg(test)]

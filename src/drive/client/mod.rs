@@ -1,21 +1,31 @@
 //! The measured client: one streaming request over HTTP, followed on the run's clock.
 //!
-//! Four parts that do not know each other's business: [`transport`] moves bytes, [`sse`] cuts them into events,
-//! [`wire`] reads an event's JSON, [`stopwatch`] notes what happened when. Between the transport and the rest there is
-//! one seam: *here are bytes, read at this instant* ([`stopwatch::Stopwatch::bytes_arrived`]).
-//! [`control`] asks a server what is not measured.
+//! Parts that do not know each other's business: [`stamp`] reads bytes with the time they were there, [`http1`] finds the
+//! body in them, [`sse`] cuts it into events, [`wire`] reads an event's JSON, [`stopwatch`] notes what happened when.
+//! [`transport`] opens connections and leads a request through. Between it and the rest there is one seam: *these bytes
+//! were there at this moment* ([`stopwatch::Stopwatch::bytes_arrived`]). [`control`] asks a server what is not measured.
 
+mod answer;
 pub mod control;
+mod dial;
+mod endpoint;
 mod excerpt;
 mod fault;
+pub mod http1;
+mod link;
+mod pool;
+mod proxy;
 pub mod sse;
 #[cfg(test)]
 mod stage;
+pub mod stamp;
 pub mod stopwatch;
 #[cfg(test)]
 mod transcripts;
 pub mod transport;
 pub mod wire;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -23,6 +33,7 @@ use uuid::Uuid;
 
 use crate::core::record::Failure;
 use crate::core::spec::{Sampling, Target};
+use stamp::Stamps;
 use stopwatch::Stopwatch;
 use transport::Transport;
 use wire::{Api, Template};
@@ -53,7 +64,7 @@ pub enum ClientError {
 
 /// Sends a run's requests to its target.
 ///
-/// Its connections belong to the runtime it is used in: make one inside each.
+/// Its connections belong to the runtime it is used in, on one thread: make one for each.
 #[derive(Debug)]
 pub struct Client {
     transport: Transport,
@@ -72,6 +83,21 @@ impl Client {
     /// The body of one request. Made before the clock starts, so that building it is in no measurement.
     pub fn body(&self, prompt: &str, max_tokens: u32) -> Bytes {
         self.template.body(prompt, max_tokens)
+    }
+
+    /// Opens so many connections, so that the first requests find them open.
+    pub async fn preconnect(&self, count: usize) -> Result<(), Failure> {
+        self.transport.preconnect(count).await
+    }
+
+    /// Who says when bytes arrived.
+    pub fn stamps(&self) -> Stamps {
+        self.transport.stamps()
+    }
+
+    /// The largest step of the wall clock during the requests so far; zero for none. Stamps around a step may be wrong.
+    pub fn clock_step(&self) -> Duration {
+        self.transport.clock_step()
     }
 
     /// Sends one request and follows its answer to the end; `Ok` when the transport did its part.

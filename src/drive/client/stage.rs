@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpSocket;
 
-use crate::core::spec::{Backend, Target};
+use crate::core::spec::{Backend, Connection, Target};
 use crate::core::units::Secret;
 
 /// A server and the requests that it got.
@@ -62,6 +62,7 @@ pub fn target(scheme: &str, port: u16) -> Target {
         served_model_name: Some("tiny".into()),
         headers: vec![("Authorization".into(), Secret::new("Bearer sk-1"))],
         insecure: false,
+        connection: Connection::default(),
         timeout: Duration::from_secs(600),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::excerpt::excerpt;
 use super::sse::{Decoder, Event};
@@ -31,6 +31,47 @@ pub enum KeepText {
     Always,
 }
 
+/// What the requests of a thread are measured into together, because there is too much of it to keep.
+#[derive(Debug, Clone, Default)]
+pub struct Meters {
+    /// Gaps between output events, those of requests that fail later included.
+    pub itl: Tally,
+    /// How long bytes lay in the socket before we read them: our read − the kernel's stamp, for each read that had one.
+    pub read_delay: Tally,
+    /// Reads without a stamp of the kernel.
+    pub unstamped: u64,
+    /// Output events whose read held another output event before them, so that both have one time. Either the server
+    /// sent them together, or we came so late that the first one's stamp is lost (and the first one's time too late).
+    pub shared: u64,
+}
+
+impl Meters {
+    /// Adds what another thread measured.
+    pub fn merge(&mut self, other: &Self) {
+        self.itl.merge(&other.itl);
+        self.read_delay.merge(&other.read_delay);
+        self.unstamped += other.unstamped;
+        self.shared += other.shared;
+    }
+}
+
+/// A step on the way to an answer, before its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// There is no open connection at hand: one is being made.
+    Connecting,
+    /// The name has an address.
+    Resolved,
+    /// The TCP connection is open.
+    Connected,
+    /// The TLS handshake is done.
+    Secured,
+    /// The connection can take the request.
+    Ready,
+    /// The kernel has all bytes of the request.
+    Written,
+}
+
 /// The parts of a Record that the client knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Story {
@@ -54,19 +95,30 @@ pub struct Stopwatch {
     decoder: Decoder,
     answer: Answer,
     clock: Clock,
-    last_read: Duration,
+    /// The latest moment told: stamps of two clocks may disagree by microseconds, a story does not go back.
+    latest: Duration,
+    connecting: bool,
 }
 
 impl Stopwatch {
-    /// Ready for a request that is due at an offset. Gaps between output events (ITL) are added to `itl` as they
-    /// come, those of a request that fails later included.
-    pub fn new(clock: Clock, due: Duration, keep: Keep, itl: Rc<RefCell<Tally>>) -> Self {
+    /// Ready for a request that is due at an offset.
+    pub fn new(clock: Clock, due: Duration, keep: Keep, meters: Rc<RefCell<Meters>>) -> Self {
         let times = Times { due, ..Times::default() };
         let events = Events { gaps: keep.gaps.then(Vec::new), ..Events::default() };
         let text = (keep.text != KeepText::Never).then(String::new);
         let keep_text = keep.text;
-        let answer = Answer { times, events, itl, keep_text, text, usage: None, finish: None, ended: None };
-        Self { decoder: Decoder::default(), answer, clock, last_read: Duration::ZERO }
+        let answer = Answer {
+            times,
+            events,
+            meters,
+            outputs_of_read: 0,
+            keep_text,
+            text,
+            usage: None,
+            finish: None,
+            ended: None,
+        };
+        Self { decoder: Decoder::default(), answer, clock, latest: Duration::ZERO, connecting: false }
     }
 
     /// The offset of this moment.
@@ -74,14 +126,48 @@ impl Stopwatch {
         self.clock.now()
     }
 
-    /// The first byte is about to be written.
+    /// The offset of an instant.
+    pub fn offset(&self, instant: Instant) -> Duration {
+        self.clock.at(instant)
+    }
+
+    /// The request begins.
     pub fn sending(&mut self, at: Duration) {
+        self.latest = at;
         self.answer.times.sent = Some(at);
+    }
+
+    /// A step is done.
+    pub fn reached(&mut self, step: Step, at: Duration) {
+        let times = &mut self.answer.times;
+        match step {
+            Step::Connecting => self.connecting = true,
+            Step::Resolved => times.resolved = Some(at),
+            Step::Connected => times.connected = Some(at),
+            Step::Secured => times.secured = Some(at),
+            Step::Ready => self.connecting = false,
+            Step::Written => times.written = Some(at),
+        }
+    }
+
+    /// The socket was read: what arrives until the next read has one time. `delay` is how long it had lain there, where
+    /// the kernel tells.
+    pub fn socket_read(&mut self, delay: Option<Duration>) {
+        self.answer.outputs_of_read = 0;
+        let meters = &mut *self.answer.meters.borrow_mut();
+        match delay {
+            Some(delay) => meters.read_delay.record(delay),
+            None => meters.unstamped += 1,
+        }
     }
 
     /// The response head was there.
     pub fn head_arrived(&mut self, at: Duration) {
-        self.answer.times.headers = Some(at);
+        let at = self.follow(at);
+        let times = &mut self.answer.times;
+        times.headers = Some(at);
+        // The answer to a request can be there before we get to look at the clock after writing it.
+        times.written = times.written.map(|written| written.min(at));
     }
 
     /// A piece of the body, read at an instant. It may hold any part of any number of events.
@@ -89,7 +175,7 @@ impl Stopwatch {
         if bytes.is_empty() || self.is_over() {
             return;
         }
-        self.last_read = at;
+        let at = self.follow(at);
         let answer = &mut self.answer;
         answer.times.first_chunk.get_or_insert(at);
         if let Err(error) = self.decoder.push(bytes, &mut |event| answer.event(at, event)) {
@@ -106,6 +192,7 @@ impl Stopwatch {
     pub fn phase(&self) -> Phase {
         let times = &self.answer.times;
         match (times.headers, times.first_token) {
+            (None, _) if self.connecting => Phase::Connect,
             (None, _) => Phase::Headers,
             (Some(_), None) => Phase::FirstToken,
             (Some(_), Some(_)) => Phase::Stream,
@@ -121,9 +208,15 @@ impl Stopwatch {
         self.answer.conclude(sent)
     }
 
+    /// The time of a read, never before what was told already.
+    fn follow(&mut self, at: Duration) -> Duration {
+        self.latest = self.latest.max(at);
+        self.latest
+    }
+
     fn finish_stream(&mut self) {
-        let Self { decoder, answer, last_read, .. } = self;
-        if let Err(error) = decoder.finish(&mut |event| answer.event(*last_read, event)) {
+        let Self { decoder, answer, latest, .. } = self;
+        if let Err(error) = decoder.finish(&mut |event| answer.event(*latest, event)) {
             answer.fail(FailureClass::BrokenStream, error.to_string());
         }
     }
@@ -135,7 +228,9 @@ struct Answer {
     times: Times,
     events: Events,
     /// Shared by the requests of a thread.
-    itl: Rc<RefCell<Tally>>,
+    meters: Rc<RefCell<Meters>>,
+    /// Output events since the socket was read.
+    outputs_of_read: u32,
     keep_text: KeepText,
     text: Option<String>,
     usage: Option<Usage>,
@@ -189,11 +284,14 @@ impl Answer {
 
     fn output(&mut self, at: Duration) {
         self.events.note(at);
+        let meters = &mut *self.meters.borrow_mut();
+        meters.shared += u64::from(self.outputs_of_read > 0);
+        self.outputs_of_read += 1;
         match self.times.last_token {
             None => self.times.first_token = Some(at),
             Some(last) => {
                 let gap = at.saturating_sub(last);
-                self.itl.borrow_mut().record(gap);
+                meters.itl.record(gap);
                 if let Some(gaps) = &mut self.events.gaps {
                     gaps.push(gap);
                 }

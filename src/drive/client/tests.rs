@@ -78,7 +78,7 @@ async fn the_request_has_our_id_and_the_users_headers() {
 async fn a_refusing_port_is_no_connection_and_says_why() {
     let (_socket, port) = refusing_port();
     let failure = ask(&target("http", port)).await.outcome.unwrap_err();
-    assert_eq!(failure.class, FailureClass::Connect);
+    assert_eq!(failure.class, FailureClass::Refused);
     assert!(failure.detail.to_lowercase().contains("connection refused (os error"), "{failure}");
 }
 

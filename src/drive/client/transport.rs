@@ -1,191 +1,224 @@
-//! Bytes over HTTP/1.1, by reqwest, stamped when a read returns.
+//! One request over a connection: written, then read as it comes, each read with the time its bytes were there.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Method, Request, Response, Url};
+use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::ClientError;
-use super::excerpt::excerpt;
+use super::answer::Answer;
+use super::dial::Dialer;
+use super::endpoint::{Endpoint, base_url};
 use super::fault;
-use super::stopwatch::Stopwatch;
-use super::wire::chunk;
-use crate::core::record::{Failure, FailureClass};
+use super::link::Link;
+use super::pool::{Pool, Taken};
+use super::proxy::Proxy;
+use super::stamp::{Reading, Stamping, Stamps};
+use super::stopwatch::{Step, Stopwatch};
+use crate::core::record::{Failure, FailureClass, Phase};
 use crate::core::spec::Target;
-use crate::drive::tls;
+use crate::drive::clock::Wall;
 
-/// How long an unused connection is kept: below the 5 s after which vLLM's server closes it, so that a request does not
-/// meet a connection that is just being closed.
-const KEEP_IDLE: Duration = Duration::from_secs(4);
-
-/// How long to wait for the rest of a body that can change nothing any more: reading it to its end lets the next
+/// How long to wait for the rest of an answer that can change nothing any more: reading it to its end lets the next
 /// request use the connection.
 const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest body that is read where no stream was expected, in bytes.
-const PLAIN_LIMIT: usize = 64 << 10;
+/// Room for one read, in bytes: a step's events of one request fit a hundred times over.
+const ROOM: usize = 64 << 10;
 
-/// A measured endpoint and the connections to it.
+/// How many connections are opened at a time before the run.
+const OPENING: usize = 64;
+
+/// A measured endpoint and the connections to it, for one thread.
 #[derive(Debug)]
 pub struct Transport {
-    http: reqwest::Client,
-    url: Url,
+    endpoint: Endpoint,
+    dialer: Dialer,
+    pool: RefCell<Pool>,
+    /// What was just read, by whichever request: it is taken apart before anybody else reads.
+    room: RefCell<Box<[u8]>>,
+    wall: Wall,
+    stamps: Stamps,
+    _stamping: Option<Stamping>,
 }
 
 impl Transport {
     /// For a target, keeping up to `idle` unused connections.
     pub fn new(target: &Target, idle: usize) -> Result<Self, ClientError> {
-        let http = http_client(target, idle)?;
-        Ok(Self { http, url: parse_url(&target.url())? })
+        let proxy = Proxy::from_env(&base_url(target)?)?;
+        let endpoint = Endpoint::new(target, proxy.as_ref())?;
+        let dialer = Dialer::new(target, &endpoint, proxy.as_ref())?;
+        let stamping = Stamping::start();
+        let by_kernel = target.connection.kernel_stamps && stamping.is_some();
+        Ok(Self {
+            endpoint,
+            dialer,
+            pool: RefCell::new(Pool::new(if target.connection.keepalive { idle } else { 0 })),
+            room: RefCell::new(vec![0; ROOM].into()),
+            wall: Wall::default(),
+            stamps: if by_kernel { Stamps::Kernel } else { Stamps::Reader },
+            _stamping: stamping,
+        })
+    }
+
+    /// Who says when bytes arrived.
+    pub fn stamps(&self) -> Stamps {
+        self.stamps
+    }
+
+    /// The largest step of the wall clock that was noticed; zero for none.
+    pub fn clock_step(&self) -> Duration {
+        self.wall.largest_step()
+    }
+
+    /// Opens so many connections for requests to come.
+    pub async fn preconnect(&self, count: usize) -> Result<(), Failure> {
+        let mut opening = stream::iter(0..count)
+            .map(|_| async { self.dialer.dial(&mut |_| {}).await })
+            .buffer_unordered(OPENING);
+        while let Some(link) = opening.next().await {
+            self.pool.borrow_mut().add(link?);
+        }
+        Ok(())
     }
 
     /// Posts a body and gives what comes back to the stopwatch, until the outcome is settled.
     pub async fn send(&self, id: Uuid, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
-        let request = self.request(id, body);
         watch.sending(watch.now());
-        let response = self.http.execute(request).await.map_err(fault::without_answer)?;
-        watch.head_arrived(watch.now());
-        if !response.status().is_success() {
-            return Err(refusal(response).await);
-        }
-        if is_json(&response) {
-            return Err(plain_answer(response).await);
-        }
-        follow(response, watch).await
+        let taken = self.pool.borrow_mut().take();
+        let (link, idle) = match taken {
+            Some(Taken { link, idle }) => (link, idle),
+            None => (self.dial(watch).await?, None),
+        };
+        let head = self.endpoint.head(id, body.len());
+        Exchange::new(self, link).run([&head, &body], watch).await.map_err(|failure| match idle {
+            Some(idle) => on_idle_connection(failure, idle, watch),
+            None => failure,
+        })
     }
 
-    fn request(&self, id: Uuid, body: Bytes) -> Request {
-        let mut request = Request::new(Method::POST, self.url.clone());
-        let id = HeaderValue::from_str(&id.to_string()).expect("a UUID has only letters, digits and dashes");
-        request.headers_mut().insert("x-request-id", id);
-        *request.body_mut() = Some(body.into());
-        request
+    async fn dial(&self, watch: &mut Stopwatch) -> Result<Link, Failure> {
+        watch.reached(Step::Connecting, watch.now());
+        let link = self.dialer.dial(&mut |step| watch.reached(step, watch.now())).await?;
+        watch.reached(Step::Ready, watch.now());
+        Ok(link)
     }
-}
 
-/// Hands the body to the stopwatch as it comes.
-async fn follow(mut response: Response, watch: &mut Stopwatch) -> Result<(), Failure> {
-    while let Some(bytes) = response.chunk().await.map_err(fault::within_body)? {
-        watch.bytes_arrived(watch.now(), &bytes);
-        if watch.is_over() {
-            let leftover = async { while let Ok(Some(_)) = response.chunk().await {} };
-            let _ = timeout(LEFTOVER_WAIT, leftover).await;
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// An answer with another status than success.
-async fn refusal(mut response: Response) -> Failure {
-    let class = FailureClass::Status(response.status().as_u16());
-    let body = read_plain(&mut response, Failure::BODY_LIMIT + 1).await;
-    match response.headers().get(LOCATION) {
-        // Followed, it would be another request than the one measured.
-        Some(place) if body.is_empty() => {
-            Failure::new(class, format!("redirects to {}", excerpt(place.as_bytes())))
-        }
-        _ => Failure::new(class, excerpt(&body)),
-    }
-}
-
-/// A success that is one JSON document: an error with the wrong status, or a server that does not stream.
-async fn plain_answer(mut response: Response) -> Failure {
-    let body = read_plain(&mut response, PLAIN_LIMIT).await;
-    match chunk::parse(&body).ok().and_then(|answer| answer.error()) {
-        Some(error) => Failure::new(FailureClass::ErrorEvent, error),
-        None => {
-            let detail = format!("one JSON document instead of an event stream: {}", excerpt(&body));
-            Failure::new(FailureClass::BrokenStream, detail)
+    /// When the bytes of a read were there.
+    fn moment(&self, reading: Reading, watch: &mut Stopwatch) -> Instant {
+        let read = reading.read;
+        let stamp = reading.stamp.map(|stamp| self.wall.instant(stamp, read));
+        watch.socket_read(stamp.map(|stamp| read.saturating_duration_since(stamp)));
+        match self.stamps {
+            Stamps::Kernel => stamp.unwrap_or(read),
+            Stamps::Reader => read,
         }
     }
 }
 
-fn is_json(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/json"))
+/// A request on its connection.
+struct Exchange<'t> {
+    transport: &'t Transport,
+    link: Link,
+    answer: Answer,
+    /// Of the request.
+    written: usize,
+    /// The last read of the socket, and the time of its bytes.
+    last: Option<(Reading, Duration)>,
 }
 
-/// What comes of a body soon, up to a length. The status has been told already, so an error here tells nothing more.
-async fn read_plain(response: &mut Response, limit: usize) -> Vec<u8> {
-    let mut body = Vec::new();
-    let read = async {
-        while body.len() < limit
-            && let Ok(Some(bytes)) = response.chunk().await
-        {
-            body.extend_from_slice(&bytes);
+impl<'t> Exchange<'t> {
+    fn new(transport: &'t Transport, link: Link) -> Self {
+        Self { transport, link, answer: Answer::default(), written: 0, last: None }
+    }
+
+    /// Sends a message and follows the answer; gives the connection back if it can be used again.
+    async fn run(mut self, message: [&[u8]; 2], watch: &mut Stopwatch) -> Result<(), Failure> {
+        let written = poll_fn(|cx| self.poll_ask(cx, message, watch)).await;
+        let followed = self.follow(watch).await;
+        match (written, followed) {
+            // A server that hangs up while we write may have said why before.
+            (Err(error), Err(_)) => return Err(fault::broken(&error)),
+            (Err(error), Ok(())) if self.answer.is_missing() => return Err(fault::broken(&error)),
+            (_, followed) => followed?,
         }
-    };
-    let _ = timeout(LEFTOVER_WAIT, read).await;
-    body.truncate(limit);
-    body
-}
+        if self.answer.keeps_alive() && self.written == message[0].len() + message[1].len() {
+            self.transport.pool.borrow_mut().put_back(self.link);
+        }
+        self.answer.conclude()
+    }
 
-/// An http or https URL.
-fn parse_url(text: &str) -> Result<Url, ClientError> {
-    let refuse = |cause: String| ClientError::Url { url: text.to_owned(), cause };
-    let url = Url::parse(text).map_err(|error| refuse(error.to_string()))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        _ => Err(refuse("it does not start with http:// or https://".to_owned())),
+    /// Writes the message, and reads where there is no room for more: a server may refuse before it has read it all.
+    fn poll_ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: [&[u8]; 2],
+        watch: &mut Stopwatch,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(written) = self.link.poll_write(cx, message, &mut self.written) {
+            watch.reached(Step::Written, watch.now());
+            return Poll::Ready(written);
+        }
+        while !self.answer.is_settled(watch) {
+            ready!(self.poll_read(cx, watch))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads the answer until the outcome is settled, and then what is left of it if that comes soon.
+    async fn follow(&mut self, watch: &mut Stopwatch) -> Result<(), Failure> {
+        while !self.answer.is_settled(watch) {
+            poll_fn(|cx| self.poll_read(cx, watch)).await.map_err(|error| fault::broken(&error))?;
+        }
+        if self.answer.wants_rest() {
+            let rest = async {
+                while self.answer.wants_rest() && poll_fn(|cx| self.poll_read(cx, watch)).await.is_ok() {}
+            };
+            // What does not come is not missed.
+            let _ = timeout(LEFTOVER_WAIT, rest).await;
+        }
+        Ok(())
+    }
+
+    /// Reads once, and hands on what came with the time it was there.
+    fn poll_read(&mut self, cx: &mut Context<'_>, watch: &mut Stopwatch) -> Poll<io::Result<()>> {
+        let room = &mut *self.transport.room.borrow_mut();
+        let count = ready!(self.link.poll_read(cx, room))?;
+        if count == 0 {
+            self.answer.close();
+            return Poll::Ready(Ok(()));
+        }
+        let at = self.moment(watch);
+        self.answer.push(at, &room[..count], watch);
+        Poll::Ready(Ok(()))
+    }
+
+    /// When the bytes of the last read were there. TLS hands out those of one read of the socket piece by piece.
+    fn moment(&mut self, watch: &mut Stopwatch) -> Duration {
+        let reading = self.link.reading();
+        match self.last {
+            Some((last, at)) if last == reading => at,
+            _ => {
+                let instant = self.transport.moment(reading, watch);
+                let at = watch.offset(instant);
+                self.last = Some((reading, at));
+                at
+            }
+        }
     }
 }
 
-/// reqwest, as measured and unmeasured requests use it: nothing is followed, retried or unpacked behind our back.
-pub(super) fn http_client(target: &Target, idle: usize) -> Result<reqwest::Client, ClientError> {
-    // By itself: with a path behind it, `http://` without a host would take the path's first part for one.
-    let url = parse_url(&target.base_url)?;
-    tls::install_provider();
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("servebench/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers(target)?)
-        .http1_only()
-        .tcp_nodelay(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .pool_max_idle_per_host(idle)
-        .pool_idle_timeout(KEEP_IDLE)
-        .tls_danger_accept_invalid_certs(target.insecure);
-    if is_loopback(&url) {
-        // A proxy from the environment would look for the server on its own machine.
-        builder = builder.no_proxy();
+/// A failure before the first byte of an answer, on a connection that had been idle, may be the connection's.
+fn on_idle_connection(mut failure: Failure, idle: Duration, watch: &Stopwatch) -> Failure {
+    if failure.class == FailureClass::BrokenStream && watch.phase() == Phase::Headers {
+        let advice = "--no-keepalive opens one for each request";
+        failure.detail += &format!(" (on a connection that had been idle for {idle:.1?}; {advice})");
     }
-    builder.build().map_err(|error| ClientError::Setup(fault::causes(error)))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-}
-
-/// The headers of every request; the target's own win over ours.
-fn headers(target: &Target) -> Result<HeaderMap, ClientError> {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, secret) in &target.headers {
-        let refuse = |problem| ClientError::Header { name: name.clone(), problem };
-        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse("not a header's name"))?;
-        let mut value = HeaderValue::from_str(secret.reveal())
-            .map_err(|_| refuse("its value has characters that HTTP does not allow in a header"))?;
-        value.set_sensitive(true);
-        headers.insert(key, value);
-    }
-    Ok(headers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_proxy_stands_between_us_and_our_own_machine() {
-        let is_ours = |url| is_loopback(&parse_url(url).unwrap());
-        assert!(["http://localhost:1", "http://127.0.0.2", "https://[::1]:8000/v1"].into_iter().all(is_ours));
-        assert!(
-            !["http://10.0.0.1", "http://localhost.example.org", "http://[::2]"].into_iter().any(is_ours)
-        );
-    }
+    failure
 }

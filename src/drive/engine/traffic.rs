@@ -16,9 +16,8 @@ use super::phase::HandOver;
 use super::shared::Shared;
 use super::{Beat, GRACE, Phase, Plan, WarmupCount};
 use crate::core::record::{Failure, FailureClass};
-use crate::core::stats::Tally;
 use crate::drive::client::Client;
-use crate::drive::client::stopwatch::{Keep, KeepText, Stopwatch, Story};
+use crate::drive::client::stopwatch::{Keep, KeepText, Meters, Stopwatch, Story};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
 
@@ -48,7 +47,7 @@ pub struct Traffic {
     client: Client,
     timeout: Duration,
     keep: Keep,
-    itl: Rc<RefCell<Tally>>,
+    meters: Rc<RefCell<Meters>>,
     sent: Cell<usize>,
     landed: Cell<usize>,
     warmup: Cell<WarmupCount>,
@@ -84,7 +83,7 @@ impl Traffic {
             client,
             timeout: plan.target.timeout,
             keep: plan.keep,
-            itl: Rc::default(),
+            meters: Rc::default(),
             sent: Cell::default(),
             landed: Cell::default(),
             warmup: Cell::default(),
@@ -93,9 +92,14 @@ impl Traffic {
         })
     }
 
-    /// Every gap between output events of the measured requests.
-    pub fn gaps(&self) -> Tally {
-        self.itl.borrow().clone()
+    /// What the measured requests were measured into together.
+    pub fn meters(&self) -> Meters {
+        self.meters.borrow().clone()
+    }
+
+    /// Who sent.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Sends this worker's share of the plan and waits for the last request to land.
@@ -201,7 +205,7 @@ impl Traffic {
     /// A warm-up's gaps go nowhere.
     fn stopwatch(&self, flight: &Flight) -> Stopwatch {
         if flight.measured {
-            Stopwatch::new(flight.clock, flight.due, self.keep, Rc::clone(&self.itl))
+            Stopwatch::new(flight.clock, flight.due, self.keep, Rc::clone(&self.meters))
         } else {
             let keep = Keep { text: KeepText::Never, gaps: false };
             Stopwatch::new(flight.clock, flight.due, keep, Rc::default())
@@ -232,7 +236,7 @@ impl Traffic {
                 elapsed: start.now(),
                 sent: self.sent.get(),
                 in_flight: self.sent.get() - self.landed.get(),
-                gaps: self.itl.borrow().len(),
+                gaps: self.meters.borrow().itl.len(),
             }));
         }
     }

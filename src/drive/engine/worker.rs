@@ -11,14 +11,19 @@ use tokio::task::LocalSet;
 use super::shared::Shared;
 use super::traffic::{Report, Traffic};
 use super::{DriveError, Effort, Plan, WarmupCount};
-use crate::core::stats::Tally;
 use crate::drive::client::Client;
+use crate::drive::client::stamp::Stamps;
+use crate::drive::client::stopwatch::Meters;
 use crate::drive::clock::Clock;
 
 /// What a worker leaves behind.
 pub struct End {
-    /// Every gap between output events of its measured requests.
-    pub itl: Tally,
+    /// What its measured requests were measured into together.
+    pub meters: Meters,
+    /// Who said when bytes arrived.
+    pub stamps: Stamps,
+    /// The largest step of the wall clock.
+    pub clock_step: Duration,
     /// Its unmeasured requests.
     pub warmup: WarmupCount,
     /// What it cost.
@@ -97,7 +102,8 @@ fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> io::Result<Optio
     let traffic = Traffic::new(index, plan, client, reports);
     let warmup = LocalSet::new().block_on(&runtime, traffic.run(plan, shared, begun))?;
     let effort = Effort { cpu: thread_cpu().saturating_sub(cpu), wall: wall.elapsed() };
-    Ok(Some(End { itl: traffic.gaps(), warmup, effort }))
+    let (stamps, clock_step) = (traffic.client().stamps(), traffic.client().clock_step());
+    Ok(Some(End { meters: traffic.meters(), stamps, clock_step, warmup, effort }))
 }
 
 fn set_stage(plan: &Plan<'_>) -> Result<(Runtime, Client), DriveError> {
@@ -106,6 +112,8 @@ fn set_stage(plan: &Plan<'_>) -> Result<(Runtime, Client), DriveError> {
         let _inside = runtime.enter();
         Client::new(plan.target, plan.sampling, plan.idle_connections())?
     };
+    let share = plan.preconnect.div_ceil(plan.workers.get());
+    runtime.block_on(client.preconnect(share)).map_err(DriveError::Preconnect)?;
     Ok((runtime, client))
 }
 

@@ -86,8 +86,8 @@ fn transcripts_cut_at_every_byte_tell_the_same_story() {
 
 #[test]
 fn times_are_those_of_the_reads_that_complete_output() {
-    let itl = Rc::new(RefCell::new(Tally::default()));
-    let mut watch = Stopwatch::new(Clock::start(), ms(10), ALL_KEPT, itl.clone());
+    let meters = Rc::new(RefCell::new(Meters::default()));
+    let mut watch = Stopwatch::new(Clock::start(), ms(10), ALL_KEPT, meters.clone());
     watch.sending(ms(11));
     assert_eq!(watch.phase(), Phase::Headers);
     watch.head_arrived(ms(12));
@@ -109,18 +109,61 @@ fn times_are_those_of_the_reads_that_complete_output() {
     assert_eq!((times.first_token, times.last_token), (Some(ms(20)), Some(ms(1050))));
     assert_eq!((story.events.count, story.events.by_second), (3, vec![(0, 1), (1, 2)]));
     assert_eq!(story.events.gaps, Some(vec![ms(1030), ms(0)]));
-    assert_eq!(itl.borrow().len(), 2);
+    assert_eq!(meters.borrow().itl.len(), 2);
 }
 
 #[test]
-fn requests_of_a_thread_share_one_tally() {
-    let itl = Rc::new(RefCell::new(Tally::default()));
+fn a_story_does_not_go_back() {
+    let mut watch = watch(ALL_KEPT);
+    watch.sending(ms(10));
+    watch.reached(Step::Written, ms(12));
+    watch.head_arrived(ms(9));
+    watch.bytes_arrived(ms(20), text_event("a").as_bytes());
+    watch.bytes_arrived(ms(19), text_event("b").as_bytes());
+    let story = told(watch, Ok(()));
+    let times = story.times;
+    assert_eq!((times.written, times.headers, times.last_token), (Some(ms(10)), Some(ms(10)), Some(ms(20))));
+    assert_eq!(story.events.gaps, Some(vec![ms(0)]));
+}
+
+#[test]
+fn steps_before_the_answer_have_their_times_and_phase() {
+    let mut watch = watch(ALL_KEPT);
+    watch.sending(ms(1));
+    watch.reached(Step::Connecting, ms(1));
+    for (step, at) in [(Step::Resolved, 2), (Step::Connected, 3), (Step::Secured, 4)] {
+        assert_eq!(watch.phase(), Phase::Connect);
+        watch.reached(step, ms(at));
+    }
+    watch.reached(Step::Ready, ms(4));
+    assert_eq!(watch.phase(), Phase::Headers);
+    watch.reached(Step::Written, ms(5));
+    let times = told(watch, Ok(())).times;
+    let steps = [times.sent, times.resolved, times.connected, times.secured, times.written];
+    assert_eq!(steps, [1, 2, 3, 4, 5].map(|at| Some(ms(at))));
+}
+
+#[test]
+fn events_that_share_a_read_are_counted() {
+    let meters = Rc::new(RefCell::new(Meters::default()));
+    let mut watch = Stopwatch::new(Clock::start(), ms(0), ALL_KEPT, meters.clone());
+    for (at, delay, events) in [(1, Some(ms(3)), 1), (2, None, 3), (3, Some(ms(5)), 2)] {
+        watch.socket_read(delay);
+        (0..events).for_each(|_| watch.bytes_arrived(ms(at), text_event("a").as_bytes()));
+    }
+    let meters = meters.borrow();
+    assert_eq!((meters.shared, meters.unstamped, meters.read_delay.len()), (3, 1, 2));
+}
+
+#[test]
+fn requests_of_a_thread_share_their_meters() {
+    let meters = Rc::new(RefCell::new(Meters::default()));
     let keep = Keep { text: KeepText::Never, gaps: false };
-    let mut watches = [0, 1].map(|due| Stopwatch::new(Clock::start(), ms(due), keep, itl.clone()));
+    let mut watches = [0, 1].map(|due| Stopwatch::new(Clock::start(), ms(due), keep, meters.clone()));
     for at in 1..=3 {
         watches.iter_mut().for_each(|watch| watch.bytes_arrived(ms(at), text_event("a").as_bytes()));
     }
-    assert_eq!(itl.borrow().len(), 4, "no gap between one request's tokens and another's");
+    assert_eq!(meters.borrow().itl.len(), 4, "no gap between one request's tokens and another's");
     assert!(watches.map(|watch| told(watch, Ok(()))).iter().all(|story| story.events.gaps.is_none()));
 }
 

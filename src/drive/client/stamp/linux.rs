@@ -1,0 +1,170 @@
+//! By `recvmsg`.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, TimestampingFlag, Timestamps, recvmsg, setsockopt, sockopt,
+};
+use nix::sys::time::TimeSpec;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpSocket;
+
+use super::Reading;
+
+/// Keeps the kernel stamping for as long as it lives.
+///
+/// The kernel stamps segments while any socket asks for it, and takes a moment to begin. With one socket that always asks,
+/// the first segments of the first connection have their stamps too.
+#[derive(Debug)]
+pub struct Stamping {
+    _asks: TcpSocket,
+}
+
+impl Stamping {
+    /// Asks for stamps; `None` if the kernel refuses.
+    pub fn start() -> Option<Self> {
+        let socket = TcpSocket::new_v4().or_else(|_| TcpSocket::new_v6()).ok()?;
+        ask_for_stamps(&socket).ok()?;
+        Some(Self { _asks: socket })
+    }
+}
+
+fn ask_for_stamps(socket: &impl std::os::fd::AsFd) -> nix::Result<()> {
+    let software =
+        TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
+    setsockopt(socket, sockopt::Timestamping, &software)
+}
+
+/// A TCP connection whose reads are stamped.
+#[derive(Debug)]
+pub struct StampedStream {
+    socket: AsyncFd<TcpStream>,
+    /// Room for the stamps beside a read.
+    control: Vec<u8>,
+    last: Reading,
+}
+
+impl StampedStream {
+    /// Connects, without Nagle's delay.
+    #[expect(deprecated, reason = "the replacement is unsafe; a TcpStream stays open while it is registered")]
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_nodelay(true)?;
+        // Refused, it reads without stamps; `Stamping::start` has told.
+        let _ = ask_for_stamps(&socket);
+        let stream = socket.connect(address).await?.into_std()?;
+        let socket = AsyncFd::with_interest(stream, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { socket, control: nix::cmsg_space!(Timestamps), last: Reading::now(None) })
+    }
+
+    /// When the bytes of the last read were there.
+    pub fn reading(&self) -> Reading {
+        self.last
+    }
+
+    /// Whether nothing has arrived that is not read: no bytes, no end, no error.
+    pub fn is_quiet(&self) -> bool {
+        would_block(&self.socket.get_ref().peek(&mut [0]))
+    }
+}
+
+impl AsyncRead for StampedStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            let mut readiness = ready!(this.socket.poll_read_ready(cx))?;
+            let room = buffer.initialize_unfilled();
+            let size = room.len();
+            match receive(this.socket.get_ref(), room, &mut this.control) {
+                Ok((count, stamp)) => {
+                    this.last = Reading::now(stamp);
+                    // A short read has emptied the socket, and whatever comes raises the readiness again: without
+                    // this, every read would be followed by a second one that finds nothing.
+                    if 0 < count && count < size {
+                        readiness.clear_ready();
+                    }
+                    buffer.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => readiness.clear_ready(),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+/// Reads what is there, and the stamp of the last segment taken.
+fn receive(socket: &TcpStream, room: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
+    let mut parts = [IoSliceMut::new(room)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(control), MsgFlags::empty())?;
+    let stamp = message.cmsgs()?.find_map(|part| match part {
+        ControlMessageOwned::ScmTimestampsns(stamps) => since_epoch(stamps.system),
+        _ => None,
+    });
+    Ok((message.bytes, stamp))
+}
+
+/// `None` for the zero that stands for no stamp.
+fn since_epoch(stamp: TimeSpec) -> Option<Duration> {
+    let seconds = u64::try_from(stamp.tv_sec()).ok().filter(|&seconds| seconds > 0)?;
+    Some(Duration::new(seconds, u32::try_from(stamp.tv_nsec()).ok()?))
+}
+
+impl StampedStream {
+    /// Writes at once where there is room, as there is for nearly every request: no turn of the event loop is waited for.
+    fn poll_io(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let mut result = write(self.socket.get_ref());
+        while would_block(&result) {
+            let mut readiness = ready!(self.socket.poll_write_ready(cx))?;
+            result = write(self.socket.get_ref());
+            if would_block(&result) {
+                readiness.clear_ready();
+            }
+        }
+        Poll::Ready(result)
+    }
+}
+
+fn would_block<T>(result: &io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+impl AsyncWrite for StampedStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, |mut socket| socket.write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, |mut socket| socket.write_vectored(parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.socket.get_ref().shutdown(Shutdown::Write))
+    }
+}

@@ -1,0 +1,105 @@
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::thread::sleep;
+
+use tokio::io::AsyncReadExt;
+
+use super::*;
+use crate::drive::clock::Wall;
+
+/// How late the reader comes.
+const LATE: Duration = Duration::from_millis(15);
+
+/// A connection: our end, stamped, and the server's.
+async fn pair() -> (StampedStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = StampedStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (theirs, _) = listener.accept().unwrap();
+    theirs.set_nodelay(true).unwrap();
+    (ours, theirs)
+}
+
+/// Stamps begin a moment after they are asked for: waits until they come.
+async fn stamped_pair() -> Option<(StampedStream, TcpStream, Stamping)> {
+    let stamping = Stamping::start()?;
+    let (mut ours, mut theirs) = pair().await;
+    for _ in 0..1000 {
+        theirs.write_all(b"x").unwrap();
+        ours.read_exact(&mut [0]).await.unwrap();
+        if ours.reading().stamp.is_some() {
+            return Some((ours, theirs, stamping));
+        }
+        sleep(Duration::from_millis(1));
+    }
+    panic!("the kernel took the question and never answers");
+}
+
+#[tokio::test]
+async fn a_late_reader_is_told_when_the_bytes_were_there() {
+    let Some((mut ours, mut theirs, _stamping)) = stamped_pair().await else { return };
+    let wall = Wall::default();
+    for _ in 0..5 {
+        let written = Instant::now();
+        theirs.write_all(b"event").unwrap();
+        sleep(LATE);
+        let freed = Instant::now();
+        ours.read_exact(&mut [0; 5]).await.unwrap();
+        let reading = ours.reading();
+        let at = wall.instant(reading.stamp.unwrap(), reading.read);
+        assert!(at + Duration::from_micros(200) >= written, "{:?} before it was written", written - at);
+        assert!(at < freed, "the time is the kernel's, not that of our late read");
+        assert!(reading.read >= freed);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_later_than_the_next_write_gets_the_last_ones_time() {
+    let Some((mut ours, mut theirs, _stamping)) = stamped_pair().await else { return };
+    let wall = Wall::default();
+    let mut written = Instant::now();
+    for _ in 0..3 {
+        sleep(LATE);
+        written = Instant::now();
+        theirs.write_all(b"event").unwrap();
+    }
+    let mut stamps = Vec::new();
+    for _ in 0..3 {
+        ours.read_exact(&mut [0; 5]).await.unwrap();
+        stamps.push(ours.reading().stamp.unwrap());
+    }
+    // Whether the first two still have their own depends on the kernel; those that merge segments give them the last's.
+    assert!(stamps.is_sorted());
+    let at = wall.instant(stamps[2], ours.reading().read);
+    assert!(at + Duration::from_micros(200) >= written);
+}
+
+#[tokio::test]
+async fn an_end_and_unasked_bytes_are_not_quiet() {
+    let (ours, mut theirs) = pair().await;
+    assert!(ours.is_quiet());
+    theirs.write_all(b"x").unwrap();
+    while ours.is_quiet() {
+        tokio::task::yield_now().await;
+    }
+    let (ours, theirs) = pair().await;
+    drop(theirs);
+    while ours.is_quiet() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_socket_cannot_take_waits_for_room() {
+    use tokio::io::AsyncWriteExt;
+    let (mut ours, mut theirs) = pair().await;
+    let bytes = vec![7; 8 << 20];
+    let reader = std::thread::spawn(move || {
+        sleep(LATE);
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut theirs, &mut all).unwrap();
+        all.len()
+    });
+    ours.write_all(&bytes).await.unwrap();
+    ours.shutdown().await.unwrap();
+    assert_eq!(reader.join().unwrap(), bytes.len());
+}
