@@ -284,7 +284,7 @@ fn meets(record: &Record, slo: &Slo) -> bool {
 
 fn latencies(records: &[Record], itl: &Tally, percents: &[Percent]) -> BTreeMap<Latency, Distribution> {
     let distribution = |latency: Latency| match latency {
-        Latency::Itl => itl.distribution(percents),
+        Latency::Itl => itl.distribution(percents, &super::stats::Clusters::unknown()),
         _ => Distribution::of(samples(records, latency).collect(), percents),
     };
     Latency::ALL.into_iter().filter_map(|latency| Some((latency, distribution(latency)?))).collect()

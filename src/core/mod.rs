@@ -9,6 +9,8 @@ pub mod digest;
 pub mod metrics;
 pub mod record;
 pub mod run;
+#[cfg(test)]
+mod simulated;
 pub mod spec;
 pub mod stats;
 pub mod units;

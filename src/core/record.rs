@@ -38,6 +38,9 @@ pub struct Times {
     /// When the schedule says the request starts.
     #[serde(with = "seconds")]
     pub due: Duration,
+    /// When the cap let it go; `None` without a cap.
+    #[serde(default, with = "seconds::option")]
+    pub released: Option<Duration>,
     /// Just before the first byte was written.
     #[serde(with = "seconds::option")]
     pub sent: Option<Duration>,
@@ -92,6 +95,11 @@ impl Record {
     /// sent − due: the client's (or the cap's) delay.
     pub fn lag(&self) -> Option<Duration> {
         since(self.times.due, self.times.sent)
+    }
+
+    /// sent − max(due, released): the client's delay alone, without the cap's share.
+    pub fn own_lag(&self) -> Option<Duration> {
+        since(self.times.due.max(self.times.released.unwrap_or_default()), self.times.sent)
     }
 
     /// First output event − sent.
@@ -293,6 +301,7 @@ mod tests {
             id: Uuid::nil(),
             times: Times {
                 due: ms(100),
+                released: Some(ms(120)),
                 sent: Some(ms(130)),
                 headers: Some(ms(135)),
                 first_chunk: Some(ms(140)),
@@ -312,6 +321,7 @@ mod tests {
     fn definitions_of_lag_ttft_tpot_and_e2e() {
         let record = record();
         assert_eq!(record.lag(), Some(ms(30)));
+        assert_eq!(record.own_lag(), Some(ms(10)));
         assert_eq!(record.ttft(), Some(ms(50)));
         assert_eq!(record.ttft_from_due(), Some(ms(80)));
         assert_eq!(record.e2e(), Some(ms(250)));

@@ -50,6 +50,7 @@ fn records() -> Vec<Record> {
         id: Uuid::nil(),
         times: Times {
             due: ms(10),
+            released: None,
             sent: Some(ms(12)),
             headers: Some(ms(20)),
             first_chunk: Some(ms(20)),
