@@ -6,11 +6,14 @@
 pub mod arrival;
 pub mod dataset;
 pub mod digest;
+pub mod in_flight;
 pub mod metrics;
 pub mod record;
 pub mod run;
+pub mod series;
 #[cfg(test)]
 mod simulated;
 pub mod spec;
 pub mod stats;
+pub mod steady;
 pub mod units;

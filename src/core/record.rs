@@ -127,6 +127,17 @@ impl Record {
         let gaps = self.output_tokens.count.checked_sub(1).filter(|&gaps| gaps > 0)?;
         Some(since(self.times.first_token?, self.times.last_token)? / gaps)
     }
+
+    /// Output tokens by whole second since t0, each event taken to carry the same share of the request's tokens.
+    pub fn tokens_by_second(&self) -> impl Iterator<Item = (u32, f64)> {
+        let per_event = f64::from(self.output_tokens.count) / f64::from(self.events.count.max(1));
+        self.events.by_second.iter().map(move |&(second, events)| (second, per_event * f64::from(events)))
+    }
+
+    /// Output tokens per output event; `None` without events.
+    pub fn tokens_per_event(&self) -> Option<f64> {
+        (self.events.count > 0).then(|| f64::from(self.output_tokens.count) / f64::from(self.events.count))
+    }
 }
 
 fn since(start: Duration, end: Option<Duration>) -> Option<Duration> {

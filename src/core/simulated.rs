@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -13,6 +14,8 @@ use rand_distr::{Distribution as _, Exp, Uniform};
 use uuid::Uuid;
 
 use super::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
+use super::spec::Load;
+use super::units::Rate;
 
 /// A queue before `servers` servers (M/M/c: exponential gaps and services), first come, first served.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +32,24 @@ impl Default for Queue {
     fn default() -> Self {
         Self { servers: 10, service: Duration::from_millis(450), prefill: Duration::from_millis(50), seed: 0 }
     }
+}
+
+/// The load of [`Queue::open`].
+pub fn open_load(rate: f64) -> Load {
+    Load {
+        request_rate: Rate::per_second(rate).unwrap(),
+        burstiness: 1.0,
+        normalize_arrivals: false,
+        max_concurrency: None,
+        duration: None,
+        cycle: false,
+        num_warmups: 0,
+    }
+}
+
+/// The load of [`Queue::closed`].
+pub fn closed_load(cap: usize) -> Load {
+    Load { max_concurrency: NonZeroUsize::new(cap), ..open_load(f64::INFINITY) }
 }
 
 /// Between tokens.

@@ -18,11 +18,14 @@ mod bootstrap;
 mod coverage;
 mod dependence;
 mod interval;
+mod mser;
 mod ranks;
 mod tally;
+mod trend;
 
-pub(in crate::core) use dependence::Dependence;
 pub(in crate::core) use interval::rate_interval;
+pub(in crate::core) use mser::truncation;
+pub(in crate::core) use trend::Trend;
 
 /// A percentile: `p` in 0 ..= 100.
 pub type Percent = f64;
