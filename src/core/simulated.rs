@@ -14,7 +14,7 @@ use rand_distr::{Distribution as _, Exp, Uniform};
 use uuid::Uuid;
 
 use super::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
-use super::spec::Load;
+use super::spec::{Backend, Dataset, Load, Sampling, Slo, Spec, Target, Workload};
 use super::units::Rate;
 
 /// A queue before `servers` servers (M/M/c: exponential gaps and services), first come, first served.
@@ -44,6 +44,32 @@ pub fn open_load(rate: f64) -> Load {
         duration: None,
         cycle: false,
         num_warmups: 0,
+    }
+}
+
+/// A spec with this load.
+pub fn spec(load: Load) -> Spec {
+    Spec {
+        target: Target {
+            backend: Backend::Openai,
+            base_url: "http://localhost:8000".into(),
+            endpoint: "/v1/completions".into(),
+            model: "m".into(),
+            served_model_name: None,
+            headers: Vec::new(),
+            insecure: false,
+            timeout: Duration::from_secs(600),
+        },
+        workload: Workload {
+            dataset: Dataset::Sharegpt { path: None, output_len: None },
+            tokenizer: None,
+            num_prompts: 1000,
+        },
+        sampling: Sampling::default(),
+        load,
+        slo: Slo::default(),
+        max_failure_rate: 0.01,
+        seed: 0,
     }
 }
 

@@ -8,9 +8,11 @@ use super::args::OutputArgs;
 use crate::cli::exit::{Halt, say};
 use crate::core::metrics::{Latency, Metrics, samples};
 use crate::core::record::Record;
-use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection};
+use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection, Steady};
+use crate::core::series::Series;
 use crate::core::spec::Spec;
 use crate::core::stats::Tally;
+use crate::core::validity::{Evidence, Verdict};
 use crate::drive::engine::Outcome;
 use crate::report::text;
 
@@ -27,14 +29,20 @@ pub struct Assembly {
 impl Assembly {
     /// Sums the outcome up.
     pub fn run(self, outcome: Outcome, details: bool) -> Run {
+        let evidence = self.evidence(&outcome);
         let Outcome { started, records, itl, interrupted } = outcome;
+        let percents = &self.selection.percents;
+        let metrics = Metrics::of(&records, &itl, &self.spec.slo, percents);
         Run {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started,
             command: self.command,
             interrupted,
-            metrics: Metrics::of(&records, &itl, &self.spec.slo, &self.selection.percents),
+            steady: Steady::of(&self.spec, &records, percents),
+            series: Series::of(&records),
+            validity: Verdict::of(&evidence, &self.spec, &records, &metrics),
+            metrics,
             histograms: histograms(&records, &itl),
             spec: self.spec,
             notes: self.notes,
@@ -44,6 +52,17 @@ impl Assembly {
             always: records.iter().map(Always::of).collect(),
             records: details.then_some(records),
         }
+    }
+}
+
+impl Assembly {
+    /// What is known beside the Records.
+    fn evidence(&self, outcome: &Outcome) -> Evidence {
+        let again = match self.spec.load.cycle {
+            true => outcome.records.len().saturating_sub(self.spec.workload.num_prompts),
+            false => 0,
+        };
+        Evidence { repeated_prompts: self.inputs.dataset.repeated + again, ..Evidence::default() }
     }
 }
 

@@ -1,8 +1,7 @@
 //! `servebench run`: the main job, from flags to the report.
 
 use crate::cli::exit::{Exit, Halt, say};
-use crate::core::metrics::Metrics;
-use crate::core::run::Inputs;
+use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
 use crate::drive::workload::Request;
 use crate::report::dataset;
@@ -51,7 +50,7 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     }
     .run(outcome, args.output.save_detailed);
     destination.deliver(&run)?;
-    Ok(judge(&run.metrics, run.interrupted))
+    Ok(judge(&run, args.measure.allow_invalid))
 }
 
 fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Halt> {
@@ -61,12 +60,14 @@ fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Ha
 }
 
 /// The exit code, and for a failed run why it failed.
-fn judge(metrics: &Metrics, interrupted: bool) -> Exit {
-    if interrupted {
+fn judge(run: &Run, allow_invalid: bool) -> Exit {
+    let metrics = &run.metrics;
+    if run.interrupted {
         return Exit::Interrupted;
     }
     if metrics.completed > 0 {
-        return Exit::Fine;
+        let believed = run.validity.valid || allow_invalid;
+        return if believed { Exit::Fine } else { Exit::Invalid };
     }
     match metrics.failures.first() {
         Some(failure) => say(format_args!(

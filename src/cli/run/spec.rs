@@ -24,6 +24,7 @@ pub fn spec(args: &RunArgs) -> Result<Spec, String> {
         workload: workload(&args.workload, args.target.sim, &load)?,
         sampling: sampling(&args.sampling),
         slo: slo(args)?,
+        max_failure_rate: args.measure.max_failure_rate,
         load,
         seed: args.workload.seed,
     })

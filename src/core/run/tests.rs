@@ -10,6 +10,7 @@ use crate::core::record::{Events, Failure, FailureClass, Finish, Times, TokenCou
 use crate::core::spec::{Backend, Dataset, Load, Sampling, Slo, Target, Workload};
 use crate::core::stats::Tally;
 use crate::core::units::{Rate, Secret};
+use crate::core::validity::Evidence;
 
 fn spec() -> Spec {
     Spec {
@@ -39,6 +40,7 @@ fn spec() -> Spec {
             num_warmups: 0,
         },
         slo: Slo::default(),
+        max_failure_rate: 0.01,
         seed: 7,
     }
 }
@@ -77,6 +79,7 @@ fn run(detailed: bool) -> Run {
     let records = records();
     let itl: Tally = records[0].events.gaps.iter().flatten().copied().collect();
     let percents = vec![50.0, 99.0, 99.9];
+    let metrics = Metrics::of(&records, &itl, &Slo::default(), &percents);
     Run {
         schema: SCHEMA,
         version: "0.1.0".into(),
@@ -103,7 +106,10 @@ fn run(detailed: bool) -> Run {
             },
         },
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
-        metrics: Metrics::of(&records, &itl, &Slo::default(), &percents),
+        steady: Steady::of(&spec(), &records, &percents),
+        series: Series::of(&records),
+        validity: Verdict::of(&Evidence::default(), &spec(), &records, &metrics),
+        metrics,
         histograms: [(Latency::Itl, itl.encode())].into(),
         always: records.iter().map(Always::of).collect(),
         records: detailed.then_some(records),

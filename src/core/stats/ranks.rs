@@ -24,8 +24,8 @@ pub fn enclosing(n: u64, p: Percent) -> Option<(u64, u64)> {
     }
     let mass = Mass::of(n, share);
     // P(X_(low) > q) = P(B < low), and P(X_(high) < q) = P(B ≥ high).
-    let low = mass.from_below(ALPHA / 2.0)?;
-    let high = mass.from_above(ALPHA / 2.0)?;
+    let low = mass.below_tail(ALPHA / 2.0)?;
+    let high = mass.above_tail(ALPHA / 2.0)?;
     (low >= 1 && high <= n).then_some((low, high))
 }
 
@@ -77,13 +77,13 @@ impl Mass {
     }
 
     /// The largest count k with P(B < k) ≤ `tail`.
-    fn from_below(&self, tail: f64) -> Option<u64> {
+    fn below_tail(&self, tail: f64) -> Option<u64> {
         let steps = fits(self.weights.iter(), tail);
         (steps < self.weights.len()).then(|| self.first + steps as u64)
     }
 
     /// The smallest count k with P(B ≥ k) ≤ `tail`.
-    fn from_above(&self, tail: f64) -> Option<u64> {
+    fn above_tail(&self, tail: f64) -> Option<u64> {
         let steps = fits(self.weights.iter().rev(), tail);
         let end = self.first + self.weights.len() as u64;
         (steps < self.weights.len()).then(|| end - steps as u64)
