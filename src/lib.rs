@@ -12,6 +12,7 @@
 //!       ┌───────────────┼──────────────┐
 //!     drive           report          sim     drive: everything that causes traffic; report: renderers;
 //!       │               │                     sim: a simulated vLLM that knows nothing of the rest
+//!     server            │                     server: what is known of the server beyond its answers
 //!       └───── core ────┘                     core: pure values and arithmetic
 //! ```
 //!
@@ -89,4 +90,5 @@ pub mod cli;
 pub mod core;
 pub mod drive;
 pub mod report;
+pub mod server;
 pub mod sim;

@@ -13,6 +13,8 @@ pub enum Exit {
     Failed = 1,
     /// Usage or unreadable input.
     Usage = 2,
+    /// The run was measured, and is not to be believed.
+    Invalid = 3,
     /// The user ended it.
     Interrupted = 130,
 }

@@ -9,185 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{FailureClass, Record, TokenCount, TokenSource};
 use super::spec::Slo;
-use super::stats::{Distribution, Percent, Tally};
+use super::stats::{Distribution, Percent, RateInterval, Tally};
+use super::steady::Window;
 use super::units::seconds;
+use scope::Scope;
+pub use table::{Direction, Latency, SCALARS, Scalar, scalar};
 
-/// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Less is better.
-    Lower,
-    /// More is better.
-    Higher,
-}
-
-/// The latencies. All are better when lower.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Latency {
-    /// First output event − sent.
-    Ttft,
-    /// (last token − first token) / (output tokens − 1).
-    Tpot,
-    /// Last output event − sent.
-    #[serde(rename = "e2el")]
-    E2e,
-    /// Gap between output events.
-    Itl,
-    /// First output event − due.
-    TtftFromDue,
-    /// Last output event − due.
-    #[serde(rename = "e2el_from_due")]
-    E2eFromDue,
-    /// sent − due.
-    Lag,
-}
-
-impl Latency {
-    /// All of them, in the order of reports.
-    pub const ALL: [Self; 7] =
-        [Self::Ttft, Self::Tpot, Self::E2e, Self::Itl, Self::TtftFromDue, Self::E2eFromDue, Self::Lag];
-
-    /// Those that `--percentile-metrics` chooses among, in the order of reports.
-    pub const SELECTABLE: [Self; 4] = [Self::Ttft, Self::Tpot, Self::E2e, Self::Itl];
-
-    /// The key in JSON and on the command line, vLLM's where it has one.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Ttft => "ttft",
-            Self::Tpot => "tpot",
-            Self::E2e => "e2el",
-            Self::Itl => "itl",
-            Self::TtftFromDue => "ttft_from_due",
-            Self::E2eFromDue => "e2el_from_due",
-            Self::Lag => "lag",
-        }
-    }
-
-    /// The latency with this key.
-    pub fn from_key(key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|latency| latency.key() == key)
-    }
-
-    /// The short name in reports.
-    pub fn symbol(self) -> &'static str {
-        match self {
-            Self::Ttft => "TTFT",
-            Self::Tpot => "TPOT",
-            Self::E2e => "E2E",
-            Self::Itl => "ITL",
-            Self::TtftFromDue => "TTFT from due",
-            Self::E2eFromDue => "E2E from due",
-            Self::Lag => "lag",
-        }
-    }
-
-    /// The title of its section in reports.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Ttft => "Time to First Token",
-            Self::Tpot => "Time per Output Token",
-            Self::E2e => "End-to-End Latency",
-            Self::Itl => "Inter-token Latency",
-            Self::TtftFromDue => "Time to First Token from due",
-            Self::E2eFromDue => "End-to-End Latency from due",
-            Self::Lag => "Lag (sent − due)",
-        }
-    }
-
-    /// Its value for one request; ITL has many and is not here.
-    fn of(self, record: &Record) -> Option<Duration> {
-        match self {
-            Self::Ttft => record.ttft(),
-            Self::Tpot => record.tpot(),
-            Self::E2e => record.e2e(),
-            Self::TtftFromDue => record.ttft_from_due(),
-            Self::E2eFromDue => record.e2e_from_due(),
-            Self::Lag => record.lag(),
-            Self::Itl => None,
-        }
-    }
-
-    /// Whether failed requests have it too: lag is the client's, whatever the server answers.
-    fn counts_failures(self) -> bool {
-        self == Self::Lag
-    }
-}
-
-/// A metric that is one number.
-pub struct Scalar {
-    /// The key in JSON, vLLM's where it has one.
-    pub key: &'static str,
-    /// The name in reports.
-    pub label: &'static str,
-    /// The unit in reports.
-    pub unit: &'static str,
-    /// Which way is better.
-    pub direction: Direction,
-    /// Its value; `None` where it does not apply.
-    pub value: fn(&Metrics) -> Option<f64>,
-}
-
-/// The metrics that are one number, in the order of reports.
-pub const SCALARS: [Scalar; 6] = [
-    Scalar {
-        key: "request_throughput",
-        label: "Request throughput",
-        unit: "req/s",
-        direction: Direction::Higher,
-        value: |metrics| metrics.per_second(metrics.completed as f64),
-    },
-    Scalar {
-        key: "input_throughput",
-        label: "Input token throughput",
-        unit: "tok/s",
-        direction: Direction::Higher,
-        value: |metrics| metrics.per_second(metrics.input_tokens.total as f64),
-    },
-    Scalar {
-        key: "output_throughput",
-        label: "Output token throughput",
-        unit: "tok/s",
-        direction: Direction::Higher,
-        value: |metrics| metrics.per_second(metrics.output_tokens.total as f64),
-    },
-    Scalar {
-        key: "total_token_throughput",
-        label: "Total token throughput",
-        unit: "tok/s",
-        direction: Direction::Higher,
-        value: |metrics| {
-            metrics.per_second((metrics.input_tokens.total + metrics.output_tokens.total) as f64)
-        },
-    },
-    Scalar {
-        key: "request_goodput",
-        label: "Request goodput",
-        unit: "req/s",
-        direction: Direction::Higher,
-        value: |metrics| metrics.per_second(metrics.good? as f64),
-    },
-    Scalar {
-        key: "failure_rate",
-        label: "Failure rate",
-        unit: "",
-        direction: Direction::Lower,
-        value: |metrics| {
-            let all = metrics.completed + metrics.failed;
-            (all > 0).then(|| metrics.failed as f64 / all as f64)
-        },
-    },
-];
-
-/// The scalar with this key.
-pub fn scalar(key: &str) -> Option<&'static Scalar> {
-    SCALARS.iter().find(|scalar| scalar.key == key)
-}
+mod rates;
+mod scope;
+mod table;
 
 /// What a run's Records add up to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// t0 to the end of the last request.
+    /// t0 to the end of the last request; for a window, its length.
     #[serde(rename = "duration_s", with = "seconds")]
     pub duration: Duration,
     /// Requests that got their answer.
@@ -198,6 +33,8 @@ pub struct Metrics {
     pub input_tokens: Tokens,
     /// Output tokens of completed requests.
     pub output_tokens: Tokens,
+    /// Output tokens an event carried, over the completed requests; `None` where nobody counted but the events.
+    pub tokens_per_event: Option<Spread>,
     /// Arrivals per second as scheduled, over those that were sent; `None` for all at once.
     pub offered_rate: Option<f64>,
     /// Arrivals per second as sent; `None` for all at once.
@@ -209,6 +46,8 @@ pub struct Metrics {
     pub peak_in_flight: usize,
     /// Requests that met every limit of the SLO; `None` without an SLO.
     pub good: Option<usize>,
+    /// 95 % intervals of the scalars that are rates, by the scalar's key; none for runs of less than ten seconds.
+    pub rate_intervals: BTreeMap<String, RateInterval>,
     /// The latencies that have samples.
     pub latencies: BTreeMap<Latency, Distribution>,
     /// Failures by class, most frequent first.
@@ -231,6 +70,39 @@ impl Tokens {
     }
 }
 
+/// How a number is spread over requests. Percentiles interpolate linearly between closest ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Over how many requests.
+    pub n: usize,
+    /// The least.
+    pub min: f64,
+    /// The arithmetic mean.
+    pub mean: f64,
+    /// The median.
+    pub p50: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of values in any order; `None` without any.
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let (&min, &max) = (values.first()?, values.last()?);
+        let at = |p: f64| {
+            let rank = p / 100.0 * (values.len() - 1) as f64;
+            let (low, high) = (values[rank.floor() as usize], values[rank.ceil() as usize]);
+            low + (high - low) * rank.fract()
+        };
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        Some(Self { n: values.len(), min, mean, p50: at(50.0), p99: at(99.0), max })
+    }
+}
+
 /// One class of failures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureCount {
@@ -243,31 +115,23 @@ pub struct FailureCount {
 }
 
 impl Metrics {
-    /// Sums up Records. `itl` holds every gap of the run, since Records need not.
+    /// Sums up Records, given in the order of the schedule. `itl` holds every gap of the run, since Records need not.
     pub fn of(records: &[Record], itl: &Tally, slo: &Slo, percents: &[Percent]) -> Self {
-        let good = records.iter().filter(|record| record.succeeded());
-        let mut metrics = Self {
-            duration: records.iter().filter_map(|record| record.times.done).max().unwrap_or_default(),
-            completed: good.clone().count(),
-            failed: records.iter().filter(|record| !record.succeeded()).count(),
-            input_tokens: Tokens::default(),
-            output_tokens: Tokens::default(),
-            offered_rate: rate(records, |record| Some(record.times.due)),
-            achieved_rate: rate(records, |record| record.times.sent),
-            peak_output_tokens_per_s: None,
-            peak_in_flight: peak_in_flight(records),
-            good: slo.is_set().then(|| good.clone().filter(|record| meets(record, slo)).count()),
-            latencies: latencies(records, itl, percents),
-            failures: failures(records),
-        };
-        for record in good {
-            metrics.input_tokens.add(record.prompt_tokens);
-            metrics.output_tokens.add(record.output_tokens);
-        }
-        let average = metrics.per_second(metrics.output_tokens.total as f64);
-        metrics.peak_output_tokens_per_s =
-            peak_output_tokens(records).map(|peak| peak.max(average.unwrap_or_default()));
-        metrics
+        Scope::run(records).metrics(itl, slo, percents)
+    }
+
+    /// Sums up a window of the run: latencies over the requests that were sent in it, counts and request throughput
+    /// over those that ended in it, output tokens over the events in it. ITL only where the Records keep their gaps.
+    pub fn within(window: &Window, records: &[Record], slo: &Slo, percents: &[Percent]) -> Self {
+        let scope = Scope::window(records, window);
+        let itl =
+            scope.started().filter_map(|record| record.events.gaps.as_ref()).flatten().copied().collect();
+        scope.metrics(&itl, slo, percents)
+    }
+
+    /// Requests, answered or not.
+    pub fn requests(&self) -> usize {
+        self.completed + self.failed
     }
 
     /// A count over the run's duration; `None` for a run that took no time.
@@ -277,81 +141,27 @@ impl Metrics {
     }
 }
 
+/// The values of a latency over the requests that have it, in the order of the Records.
+pub fn samples(records: &[Record], latency: Latency) -> impl Iterator<Item = Duration> {
+    values(records.iter(), latency)
+}
+
+fn values<'a>(records: impl Iterator<Item = &'a Record>, latency: Latency) -> impl Iterator<Item = Duration> {
+    records
+        .filter(move |record| record.succeeded() || latency.counts_failures())
+        .filter_map(move |record| latency.of(record))
+}
+
 /// Whether a request met every limit. One token has no TPOT, so none to miss.
 fn meets(record: &Record, slo: &Slo) -> bool {
     let within = |value: Option<Duration>, limit: Option<Duration>| match (value, limit) {
         (Some(value), Some(limit)) => value <= limit,
         _ => true,
     };
-    within(record.ttft(), slo.ttft) && within(record.tpot(), slo.tpot) && within(record.e2e(), slo.e2e)
-}
-
-fn latencies(records: &[Record], itl: &Tally, percents: &[Percent]) -> BTreeMap<Latency, Distribution> {
-    let distribution = |latency: Latency| match latency {
-        Latency::Itl => itl.distribution(percents),
-        _ => Distribution::of(samples(records, latency).collect(), percents),
-    };
-    Latency::ALL.into_iter().filter_map(|latency| Some((latency, distribution(latency)?))).collect()
-}
-
-/// The values of a latency over the requests that have it.
-pub fn samples(records: &[Record], latency: Latency) -> impl Iterator<Item = Duration> {
-    records
-        .iter()
-        .filter(move |record| record.succeeded() || latency.counts_failures())
-        .filter_map(move |record| latency.of(record))
-}
-
-/// Arrivals per second over the sent requests, from t0 to the last of them.
-fn rate(records: &[Record], when: fn(&Record) -> Option<Duration>) -> Option<f64> {
-    let sent = records.iter().filter(|record| record.times.sent.is_some());
-    let last = sent.clone().filter_map(when).max()?.as_secs_f64();
-    let scheduled = sent.clone().any(|record| record.times.due > Duration::ZERO);
-    (scheduled && last > 0.0).then(|| sent.count() as f64 / last)
-}
-
-/// The most in a whole second since t0. Each request's tokens are spread over its events.
-fn peak_output_tokens(records: &[Record]) -> Option<f64> {
-    let mut by_second = BTreeMap::<u32, f64>::new();
-    for record in records.iter().filter(|record| record.succeeded() && record.events.count > 0) {
-        let per_event = f64::from(record.output_tokens.count) / f64::from(record.events.count);
-        for (second, events) in &record.events.by_second {
-            *by_second.entry(*second).or_default() += per_event * f64::from(*events);
-        }
-    }
-    by_second.into_values().reduce(f64::max)
-}
-
-/// The exact maximum: a request is in flight from sent to done; an end goes before a start at the same instant.
-fn peak_in_flight(records: &[Record]) -> usize {
-    let mut edges: Vec<(Duration, i64)> = records
-        .iter()
-        .filter_map(|record| Some([(record.times.sent?, 1), (record.times.done?, -1)]))
-        .flatten()
-        .collect();
-    edges.sort_unstable();
-    let in_flight = edges.into_iter().scan(0, |level, (_, step)| {
-        *level += step;
-        Some(*level)
-    });
-    usize::try_from(in_flight.max().unwrap_or(0)).unwrap_or(0)
-}
-
-fn failures(records: &[Record]) -> Vec<FailureCount> {
-    let mut by_class = BTreeMap::<FailureClass, FailureCount>::new();
-    for failure in records.iter().filter_map(|record| record.outcome.as_ref().err()) {
-        by_class
-            .entry(failure.class)
-            .or_insert_with(|| FailureCount {
-                class: failure.class,
-                count: 0,
-                example: failure.detail.clone(),
-            })
-            .count += 1;
-    }
-    let mut failures: Vec<_> = by_class.into_values().collect();
-    failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
-    failures
+    record.succeeded()
+        && within(record.ttft(), slo.ttft)
+        && within(record.tpot(), slo.tpot)
+        && within(record.e2e(), slo.e2e)
 }
 
 #[cfg(test)]

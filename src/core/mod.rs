@@ -1,14 +1,21 @@
 //! The spine: pure values and arithmetic. No sockets, no clock, no printing.
 //!
 //! A [`spec::Spec`] says what to do, [`arrival`] turns it into offsets, [`record::Record`] holds what happened to one
-//! request..
+//! request, [`metrics::Metrics`] sums Records up with the intervals of [`stats`], [`series`] and [`steady`] follow the
+//! run through time, [`validity`] says whether to believe it, and a [`run::Run`] keeps all of it.
 
 pub mod arrival;
 pub mod dataset;
 pub mod digest;
+pub mod in_flight;
 pub mod metrics;
 pub mod record;
 pub mod run;
+pub mod series;
+#[cfg(test)]
+mod simulated;
 pub mod spec;
 pub mod stats;
+pub mod steady;
 pub mod units;
+pub mod validity;

@@ -38,6 +38,9 @@ pub struct Times {
     /// When the schedule says the request starts.
     #[serde(with = "seconds")]
     pub due: Duration,
+    /// When the cap let it go; `None` without a cap.
+    #[serde(default, with = "seconds::option")]
+    pub released: Option<Duration>,
     /// The client began with the request: just before its first byte was written, or, where no open connection was
     /// at hand, before one was opened. The user waits for the connection too, so it counts into TTFT and E2E
     /// (as with vLLM's clients); connections opened before t0 leave it out.
@@ -108,6 +111,11 @@ impl Record {
         since(self.times.due, self.times.sent)
     }
 
+    /// sent − max(due, released): the client's delay alone, without the cap's share.
+    pub fn own_lag(&self) -> Option<Duration> {
+        since(self.times.due.max(self.times.released.unwrap_or_default()), self.times.sent)
+    }
+
     /// First output event − sent.
     pub fn ttft(&self) -> Option<Duration> {
         since(self.times.sent?, self.times.first_token)
@@ -132,6 +140,17 @@ impl Record {
     pub fn tpot(&self) -> Option<Duration> {
         let gaps = self.output_tokens.count.checked_sub(1).filter(|&gaps| gaps > 0)?;
         Some(since(self.times.first_token?, self.times.last_token)? / gaps)
+    }
+
+    /// Output tokens by whole second since t0, each event taken to carry the same share of the request's tokens.
+    pub fn tokens_by_second(&self) -> impl Iterator<Item = (u32, f64)> {
+        let per_event = f64::from(self.output_tokens.count) / f64::from(self.events.count.max(1));
+        self.events.by_second.iter().map(move |&(second, events)| (second, per_event * f64::from(events)))
+    }
+
+    /// Output tokens per output event; `None` without events.
+    pub fn tokens_per_event(&self) -> Option<f64> {
+        (self.events.count > 0).then(|| f64::from(self.output_tokens.count) / f64::from(self.events.count))
     }
 }
 
@@ -349,6 +368,7 @@ mod tests {
             id: Uuid::nil(),
             times: Times {
                 due: ms(100),
+                released: Some(ms(120)),
                 sent: Some(ms(130)),
                 headers: Some(ms(135)),
                 first_chunk: Some(ms(140)),
@@ -369,6 +389,7 @@ mod tests {
     fn definitions_of_lag_ttft_tpot_and_e2e() {
         let record = record();
         assert_eq!(record.lag(), Some(ms(30)));
+        assert_eq!(record.own_lag(), Some(ms(10)));
         assert_eq!(record.ttft(), Some(ms(50)));
         assert_eq!(record.ttft_from_due(), Some(ms(80)));
         assert_eq!(record.e2e(), Some(ms(250)));

@@ -16,8 +16,11 @@ use super::dataset::Provenance;
 use super::digest::Digest;
 use super::metrics::{Latency, Metrics};
 use super::record::{Record, TokenSource};
+use super::series::Series;
 use super::spec::Spec;
 use super::stats::Percent;
+use super::steady::{self, NoWindow, Window};
+use super::validity::Verdict;
 
 mod vllm;
 
@@ -49,6 +52,12 @@ pub struct Run {
     pub environment: Environment,
     /// What was measured.
     pub metrics: Metrics,
+    /// The same for the steady-state window, or why there is none.
+    pub steady: Result<Steady, NoWindow>,
+    /// The run second by second.
+    pub series: Series,
+    /// Whether to believe it.
+    pub validity: Verdict,
     /// HdrHistogram V2, base64, in nanoseconds.
     pub histograms: BTreeMap<Latency, String>,
     /// Every request, with `--save-detailed`.
@@ -73,6 +82,23 @@ impl Always {
     pub fn of(record: &Record) -> Self {
         let latency = record.e2e().filter(|_| record.succeeded()).unwrap_or_default().as_secs_f64();
         Self { latency, queue_time: record.lag().unwrap_or_default().as_secs_f64() }
+    }
+}
+
+/// The part of a run in which neither its start nor its end shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Steady {
+    /// Where it is.
+    pub window: Window,
+    /// What was measured in it.
+    pub metrics: Metrics,
+}
+
+impl Steady {
+    /// Finds it and sums it up. Records are in the order of the schedule.
+    pub fn of(spec: &Spec, records: &[Record], percents: &[Percent]) -> Result<Self, NoWindow> {
+        let window = steady::window(&spec.load, records)?;
+        Ok(Self { window, metrics: Metrics::within(&window, records, &spec.slo, percents) })
     }
 }
 

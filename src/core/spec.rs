@@ -24,6 +24,8 @@ pub struct Spec {
     pub load: Load,
     /// What counts as good service.
     pub slo: Slo,
+    /// The share of failed requests above which a run is INVALID.
+    pub max_failure_rate: f64,
     /// Seeds the workload, the arrivals and nothing else.
     pub seed: u64,
 }

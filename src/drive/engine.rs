@@ -15,7 +15,6 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::client::ClientError;
-use super::client::stamp::Stamps;
 use super::client::stopwatch::{Keep, Meters};
 use super::clock::Clock;
 use super::tokenizer::Tokenizer;
@@ -23,6 +22,7 @@ use super::workload::Request;
 use crate::core::arrival::Schedule;
 use crate::core::record::{Failure, Record};
 use crate::core::spec::{Sampling, Target};
+use crate::core::validity::Stamps;
 
 mod collect;
 mod limits;
@@ -131,12 +131,25 @@ pub struct Outcome {
     pub clock_step: Duration,
     /// How many files and sockets the process may have open.
     pub descriptors: Option<u64>,
+    /// Whether our prompt lengths are the server's.
+    pub agreement: Agreement,
     /// The unmeasured requests.
     pub warmup: WarmupCount,
     /// What sending cost each worker.
     pub efforts: Vec<Effort>,
     /// Whether [`Stop`] cut it short.
     pub interrupted: bool,
+}
+
+/// Our counts of prompt tokens against the server's usage, over the requests that both counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// Tokens by the server's usage.
+    pub servers: u64,
+    /// By how much its counts were above ours.
+    pub more: u64,
+    /// By how much its counts were below ours.
+    pub less: u64,
 }
 
 /// The unmeasured requests of a run.
@@ -185,7 +198,7 @@ pub fn drive(
     let started = Zoned::now();
     let (to_collector, from_workers) = mpsc::channel();
     let shared = Shared::new(plan, &stop.0);
-    let (records, ends) = std::thread::scope(|scope| {
+    let ((records, agreement), ends) = std::thread::scope(|scope| {
         let crew = Crew::muster(scope, plan, &shared, &to_collector)?;
         drop(to_collector);
         crew.go(Clock::start());
@@ -195,6 +208,7 @@ pub fn drive(
     let mut outcome = Outcome {
         started,
         records,
+        agreement,
         meters: Meters::default(),
         stamps: Stamps::Kernel,
         clock_step: Duration::ZERO,

@@ -2,14 +2,25 @@
 
 use std::time::Duration;
 
+use crate::core::stats::Interval;
+
 /// What stands for a metric without samples. Never a zero.
 pub const NOT_AVAILABLE: &str = "n/a";
 
+/// Milliseconds without their unit: as many digits as [`milliseconds`] has.
+pub fn bare_milliseconds(value: Duration) -> String {
+    let ms = value.as_secs_f64() * 1e3;
+    format!("{ms:.*}", decimals(ms))
+}
+
+/// A 95 % interval in milliseconds: `[115, 125]`.
+pub fn interval(interval: Interval) -> String {
+    format!("[{}, {}]", bare_milliseconds(interval.low), bare_milliseconds(interval.high))
+}
+
 /// Milliseconds: whole from 10 ms up, three significant digits below, where a whole number says little.
 pub fn milliseconds(value: Option<Duration>) -> String {
-    let Some(value) = value else { return NOT_AVAILABLE.to_owned() };
-    let ms = value.as_secs_f64() * 1e3;
-    format!("{ms:.*} ms", decimals(ms))
+    value.map_or(NOT_AVAILABLE.to_owned(), |value| format!("{} ms", bare_milliseconds(value)))
 }
 
 fn decimals(value: f64) -> usize {

@@ -7,10 +7,14 @@ use std::time::Duration;
 use super::figures::{
     NOT_AVAILABLE, milliseconds, percent, percentile, requests_per_second, seconds, tokens_per_second,
 };
-use crate::core::metrics::{Latency, Metrics, SCALARS, Tokens};
+use crate::core::metrics::{Latency, Metrics, SCALARS, Spread, Tokens};
 use crate::core::record::TokenSource;
 use crate::core::run::Run;
 use crate::core::stats::Distribution;
+
+mod intervals;
+mod steady;
+mod verdict;
 
 /// Width of a section's rule, in characters.
 const WIDTH: usize = 39;
@@ -21,6 +25,7 @@ const NEGLIGIBLE_LAG: Duration = Duration::from_millis(10);
 /// Writes the report of a run.
 pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let metrics = &run.metrics;
+    verdict::headline(&run.validity, to)?;
     totals(metrics, to)?;
     for latency in &run.selection.latencies {
         section(latency.title(), to)?;
@@ -33,11 +38,13 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     }
     arrivals(run, to)?;
     tokens(metrics, to)?;
+    intervals::render(run, to)?;
+    steady::render(run, to)?;
     if run.interrupted {
         section("Interrupted", to)?;
         writeln!(to, "The run was cut short: the numbers are of what was measured until then.")?;
     }
-    Ok(())
+    verdict::render(&run.validity, to)
 }
 
 fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
@@ -154,7 +161,15 @@ fn arrivals(run: &Run, to: &mut impl Write) -> io::Result<()> {
 fn tokens(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     section("Token counts", to)?;
     writeln!(to, "Input tokens by: {}", sources(&metrics.input_tokens))?;
-    writeln!(to, "Output tokens by: {}", sources(&metrics.output_tokens))
+    writeln!(to, "Output tokens by: {}", sources(&metrics.output_tokens))?;
+    match metrics.tokens_per_event {
+        // One token an event is what everyone expects.
+        Some(spread) if spread.max > 1.0 => {
+            let Spread { mean, p50, p99, max, .. } = spread;
+            writeln!(to, "Tokens per event: mean {mean:.2}, median {p50:.2}, P99 {p99:.2}, max {max:.2}")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn sources(tokens: &Tokens) -> String {

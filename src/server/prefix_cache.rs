@@ -1,16 +1,23 @@
 //! The server's prefix cache, by its counters on `/metrics`.
 
-use crate::core::evidence::CacheUse;
-
 /// The counters of vLLM V1: tokens looked up, and tokens found. Older versions know only a rate, which cannot be taken
 /// apart into a before and an after.
 const QUERIES: [&str; 2] = ["vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"];
 const HITS: [&str; 2] = ["vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"];
 
+/// Prompt tokens since the server's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Looked up.
+    pub queries: u64,
+    /// Found.
+    pub hits: u64,
+}
+
 /// Reads the counters from a page in Prometheus' text format, summed over engines; `None` if it has none.
-pub fn read(page: &str) -> Option<CacheUse> {
+pub fn read(page: &str) -> Option<Counters> {
     let sum = |names: [&str; 2]| names.into_iter().find_map(|name| sum(page, name));
-    Some(CacheUse { queried_tokens: sum(QUERIES)?, hit_tokens: sum(HITS)? })
+    Some(Counters { queries: sum(QUERIES)?, hits: sum(HITS)? })
 }
 
 /// The sum of all series of a name; `None` if there is no series of it.
@@ -45,7 +52,7 @@ vllm:prefix_cache_hits_total{engine=\"0\",model_name=\"a}b\"} 64.0 1700000000000
 
     #[test]
     fn counters_are_summed_over_engines() {
-        assert_eq!(read(PAGE), Some(CacheUse { queried_tokens: 1500, hit_tokens: 64 }));
+        assert_eq!(read(PAGE), Some(Counters { queries: 1500, hits: 64 }));
     }
 
     #[test]

@@ -216,6 +216,12 @@ pub struct MeasureArgs {
     /// Service levels that a good request meets, in milliseconds (or with a unit): ttft:500 tpot:50 e2el:5s
     #[arg(long, value_name = "KEY:LIMIT", num_args = 1.., value_parser = values::objective)]
     pub goodput: Vec<Objective>,
+    /// The share of failed requests above which the run is INVALID: 1% or 0.01
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = values::share)]
+    pub max_failure_rate: f64,
+    /// End with exit code 0 instead of 3 when the run is INVALID
+    #[arg(long)]
+    pub allow_invalid: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,9 +8,11 @@ use super::args::OutputArgs;
 use crate::cli::exit::{Halt, say};
 use crate::core::metrics::{Latency, Metrics, samples};
 use crate::core::record::Record;
-use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection};
+use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection, Steady};
+use crate::core::series::Series;
 use crate::core::spec::Spec;
 use crate::core::stats::Tally;
+use crate::core::validity::{Evidence, Verdict};
 use crate::drive::engine::Outcome;
 use crate::report::text;
 
@@ -21,6 +23,7 @@ pub struct Assembly {
     pub notes: Notes,
     pub selection: Selection,
     pub inputs: Inputs,
+    pub evidence: Evidence,
     pub server_version: Option<String>,
 }
 
@@ -29,13 +32,18 @@ impl Assembly {
     pub fn run(self, outcome: Outcome, details: bool) -> Run {
         let Outcome { started, records, meters, interrupted, .. } = outcome;
         let itl = meters.itl;
+        let percents = &self.selection.percents;
+        let metrics = Metrics::of(&records, &itl, &self.spec.slo, percents);
         Run {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started,
             command: self.command,
             interrupted,
-            metrics: Metrics::of(&records, &itl, &self.spec.slo, &self.selection.percents),
+            steady: Steady::of(&self.spec, &records, percents),
+            series: Series::of(&records),
+            validity: Verdict::of(&self.evidence, &self.spec, &records, &metrics),
+            metrics,
             histograms: histograms(&records, &itl),
             spec: self.spec,
             notes: self.notes,

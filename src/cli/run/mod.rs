@@ -1,8 +1,7 @@
 //! `servebench run`: the main job, from flags to the report.
 
 use crate::cli::exit::{Exit, Halt, say};
-use crate::core::metrics::Metrics;
-use crate::core::run::Inputs;
+use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
 use crate::drive::workload::Request;
 use crate::report::dataset;
@@ -10,6 +9,7 @@ use crate::report::progress::Medium;
 
 mod args;
 mod deliver;
+mod evidence;
 mod measure;
 mod prepare;
 mod ready;
@@ -20,6 +20,7 @@ mod values;
 
 pub use args::RunArgs;
 use deliver::Destination;
+use evidence::CacheReadings;
 pub use prepare::Preparing;
 use stage::Stage;
 
@@ -31,7 +32,7 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
     let workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
-    let inputs = Inputs { dataset: workload.provenance, tokenizer: stage.tokenizer().describe() };
+    let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
@@ -40,9 +41,12 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let measured =
         measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
+    let before = stage.prefix_cache();
     let outcome = measured.measure(requests, warmups)?;
+    let cache = CacheReadings { before, after: stage.prefix_cache() };
     let run = deliver::Assembly {
         command: redact::secrets(command_line),
+        evidence: evidence::gather(&spec, &workload, cache, &outcome),
         spec,
         notes: spec::notes(args),
         selection,
@@ -51,7 +55,7 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     }
     .run(outcome, args.output.save_detailed);
     destination.deliver(&run)?;
-    Ok(judge(&run.metrics, run.interrupted))
+    Ok(judge(&run, args.measure.allow_invalid))
 }
 
 fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Halt> {
@@ -61,12 +65,14 @@ fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Ha
 }
 
 /// The exit code, and for a failed run why it failed.
-fn judge(metrics: &Metrics, interrupted: bool) -> Exit {
-    if interrupted {
+fn judge(run: &Run, allow_invalid: bool) -> Exit {
+    let metrics = &run.metrics;
+    if run.interrupted {
         return Exit::Interrupted;
     }
     if metrics.completed > 0 {
-        return Exit::Fine;
+        let believed = run.validity.valid || allow_invalid;
+        return if believed { Exit::Fine } else { Exit::Invalid };
     }
     match metrics.failures.first() {
         Some(failure) => say(format_args!(

@@ -30,6 +30,7 @@ pub fn spec(args: &RunArgs) -> Result<Spec, String> {
         sampling: sampling(&args.sampling, &workload.dataset),
         workload,
         slo: slo(args)?,
+        max_failure_rate: args.measure.max_failure_rate,
         load,
         seed: args.workload.seed,
     })

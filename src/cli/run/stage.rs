@@ -14,12 +14,14 @@ use crate::core::spec::{Spec, Target};
 use crate::drive::client::control::{Control, ControlError};
 use crate::drive::tokenizer::{Hub, Specials, Tokenizer};
 use crate::drive::workload::bundled;
+use crate::server::prefix_cache;
 use crate::sim;
 
 /// The set stage. The simulator, if there is one, lives as long.
 pub struct Stage {
     tokenizer: Tokenizer,
     server_version: Option<String>,
+    control: Arc<Control>,
     _simulator: Option<Embedded>,
     /// Runs what is not measured; the server's `/tokenize` is asked through it.
     runtime: Runtime,
@@ -40,8 +42,13 @@ impl Stage {
             spec.target.base_url = simulator.base_url();
         }
         let control = Arc::new(Control::new(&spec.target).map_err(Halt::usage)?);
-        let mut stage =
-            Self { tokenizer: Tokenizer::Estimate, server_version: None, _simulator: simulator, runtime };
+        let mut stage = Self {
+            tokenizer: Tokenizer::Estimate,
+            server_version: None,
+            control: Arc::clone(&control),
+            _simulator: simulator,
+            runtime,
+        };
         let root = match args.workload.dry_run {
             true => None,
             false => {
@@ -61,6 +68,11 @@ impl Stage {
     /// What the server's `/version` says.
     pub fn server_version(&self) -> Option<&str> {
         self.server_version.as_deref()
+    }
+
+    /// The counters of the server's prefix cache, if it has any.
+    pub fn prefix_cache(&self) -> Option<prefix_cache::Counters> {
+        prefix_cache::read(&self.runtime.block_on(self.control.metrics())?)
     }
 
     /// The runtime of everything that is not measured.

@@ -37,6 +37,15 @@ fn duration(text: &str, unit: Duration) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit.as_secs_f64()).map_err(|error| error.to_string())
 }
 
+/// Reads a share of the whole: `1%` or `0.01`.
+pub fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 100.0));
+    match number.trim().parse::<f64>().map(|number| number / unit) {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share is between 0 and 1, or 0% and 100%".into()),
+    }
+}
+
 /// Reads a gamma shape: above zero, `inf` allowed.
 pub fn burstiness(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -150,6 +159,14 @@ mod tests {
         assert_eq!(objective("e2el:5000").map(|o| o.latency), Ok(Latency::E2e));
         for text in ["ttft", "itl:5", "foo:5", "ttft:", "ttft:-1", "lag:5"] {
             assert!(objective(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_percents_or_fractions() {
+        assert_eq!((share("1%"), share("0.25"), share("100 %")), (Ok(0.01), Ok(0.25), Ok(1.0)));
+        for text in ["", "2", "-1%", "101%", "nan", "%"] {
+            assert!(share(text).is_err(), "{text}");
         }
     }
 

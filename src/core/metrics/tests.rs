@@ -18,6 +18,7 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
         id: Uuid::nil(),
         times: Times {
             due: ms(due),
+            released: None,
             sent: Some(ms(sent)),
             headers: Some(ms(first)),
             first_chunk: Some(ms(first)),

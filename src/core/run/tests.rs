@@ -10,6 +10,7 @@ use crate::core::record::{Events, Failure, FailureClass, Finish, Times, TokenCou
 use crate::core::spec::{Backend, Connection, Dataset, Load, Sampling, Slo, Target, Workload};
 use crate::core::stats::Tally;
 use crate::core::units::{Rate, Secret};
+use crate::core::validity::Evidence;
 
 fn spec() -> Spec {
     Spec {
@@ -43,6 +44,7 @@ fn spec() -> Spec {
             workers: std::num::NonZeroUsize::MIN,
         },
         slo: Slo::default(),
+        max_failure_rate: 0.01,
         seed: 7,
     }
 }
@@ -54,6 +56,7 @@ fn records() -> Vec<Record> {
         id: Uuid::nil(),
         times: Times {
             due: ms(10),
+            released: None,
             sent: Some(ms(12)),
             headers: Some(ms(20)),
             first_chunk: Some(ms(20)),
@@ -81,6 +84,7 @@ fn run(detailed: bool) -> Run {
     let records = records();
     let itl: Tally = records[0].events.gaps.iter().flatten().copied().collect();
     let percents = vec![50.0, 99.0, 99.9];
+    let metrics = Metrics::of(&records, &itl, &Slo::default(), &percents);
     Run {
         schema: SCHEMA,
         version: "0.1.0".into(),
@@ -107,7 +111,10 @@ fn run(detailed: bool) -> Run {
             },
         },
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
-        metrics: Metrics::of(&records, &itl, &Slo::default(), &percents),
+        steady: Steady::of(&spec(), &records, &percents),
+        series: Series::of(&records),
+        validity: Verdict::of(&Evidence::default(), &spec(), &records, &metrics),
+        metrics,
         histograms: [(Latency::Itl, itl.encode())].into(),
         always: records.iter().map(Always::of).collect(),
         records: detailed.then_some(records),

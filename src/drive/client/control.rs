@@ -110,6 +110,12 @@ impl Control {
         self.ask::<Tokens>(Method::POST, "/tokenize", Some(question)).await.map(|tokens| tokens.count)
     }
 
+    /// Its `/metrics` page, from a server that has one.
+    pub async fn metrics(&self) -> Option<String> {
+        let page = self.http.get(format!("{}/metrics", self.base_url)).timeout(PATIENCE).send().await.ok()?;
+        page.error_for_status().ok()?.text().await.ok()
+    }
+
     async fn ask<T>(&self, method: Method, path: &str, question: Option<Value>) -> Result<T, ControlError>
     where
         T: DeserializeOwned,

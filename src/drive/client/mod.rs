@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 use crate::core::record::Failure;
 use crate::core::spec::{Sampling, Target};
-use stamp::Stamps;
+use crate::core::validity::Stamps;
 use stopwatch::Stopwatch;
 use transport::Transport;
 use wire::{Api, Template};

@@ -26,15 +26,6 @@ pub use linux::{StampedStream, Stamping};
 #[cfg(not(target_os = "linux"))]
 pub use other::{StampedStream, Stamping};
 
-/// Who says when bytes arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stamps {
-    /// The kernel, when the segment came in.
-    Kernel,
-    /// The reader, when its read returned: late by as much as the reader was.
-    Reader,
-}
-
 /// When the bytes of a read were there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {

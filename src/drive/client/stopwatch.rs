@@ -131,6 +131,11 @@ impl Stopwatch {
         self.clock.at(instant)
     }
 
+    /// The cap let the request go.
+    pub fn released(&mut self, at: Duration) {
+        self.answer.times.released = Some(at);
+    }
+
     /// The request begins.
     pub fn sending(&mut self, at: Duration) {
         self.latest = at;

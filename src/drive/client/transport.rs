@@ -19,10 +19,11 @@ use super::fault;
 use super::link::Link;
 use super::pool::{Pool, Taken};
 use super::proxy::Proxy;
-use super::stamp::{Reading, Stamping, Stamps};
+use super::stamp::{Reading, Stamping};
 use super::stopwatch::{Step, Stopwatch};
 use crate::core::record::{Failure, FailureClass, Phase};
 use crate::core::spec::Target;
+use crate::core::validity::Stamps;
 use crate::drive::clock::Wall;
 
 /// How long to wait for the rest of an answer that can change nothing any more: reading it to its end lets the next

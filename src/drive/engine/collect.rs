@@ -3,7 +3,7 @@
 use std::sync::mpsc::Receiver;
 
 use super::traffic::{Landed, Report};
-use super::{Event, Plan};
+use super::{Agreement, Event, Plan};
 use crate::core::record::{Record, TokenCount, TokenSource};
 use crate::drive::client::stopwatch::{KeepText, Story};
 use crate::drive::tokenizer::Tokenizer;
@@ -23,12 +23,18 @@ impl<'a> Collector<'a> {
     }
 
     /// Reads until the traffic has ended; Records come back in the order of the schedule.
-    pub fn collect(&self, reports: &Receiver<Report>, observe: &mut dyn FnMut(Event<'_>)) -> Vec<Record> {
+    pub fn collect(
+        &self,
+        reports: &Receiver<Report>,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> (Vec<Record>, Agreement) {
         let mut records = Vec::new();
+        let mut agreement = Agreement::default();
         for report in reports {
             match report {
                 Report::Beat(beat) => observe(Event::Beat(beat)),
                 Report::Landed(landed) => {
+                    self.compare(&landed, &mut agreement);
                     let record = self.record(*landed);
                     observe(Event::Done(&record));
                     records.push(record);
@@ -36,11 +42,25 @@ impl<'a> Collector<'a> {
             }
         }
         records.sort_unstable_by_key(|record| record.ordinal);
-        records
+        (records, agreement)
+    }
+
+    /// Holds our count of a prompt against the server's, where both counted.
+    fn compare(&self, landed: &Landed, agreement: &mut Agreement) {
+        if let (Some(usage), TokenSource::Tokenizer) = (landed.story.usage, self.tokenizer.source()) {
+            let ours = self.request(landed.ordinal).prompt_tokens;
+            agreement.servers += u64::from(usage.prompt_tokens);
+            agreement.more += u64::from(usage.prompt_tokens.saturating_sub(ours));
+            agreement.less += u64::from(ours.saturating_sub(usage.prompt_tokens));
+        }
+    }
+
+    fn request(&self, ordinal: usize) -> &Request {
+        &self.requests[ordinal % self.requests.len()]
     }
 
     fn record(&self, landed: Landed) -> Record {
-        let request = &self.requests[landed.ordinal % self.requests.len()];
+        let request = self.request(landed.ordinal);
         let story = landed.story;
         Record {
             ordinal: landed.ordinal,

@@ -63,6 +63,8 @@ struct Flight {
     clock: Clock,
     measured: bool,
     body: bytes::Bytes,
+    /// When the cap let it go.
+    released: Option<Duration>,
     /// Held until the request has ended.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -156,7 +158,9 @@ impl Traffic {
             if leg.phase.duration.is_some_and(|end| due > end) {
                 break;
             }
-            let flight = Flight { ordinal, due, clock: (leg.clock)(), measured: leg.measured, body, permit };
+            let clock = (leg.clock)();
+            let released = permit.is_some().then(|| clock.now());
+            let flight = Flight { ordinal, due, clock, measured: leg.measured, body, released, permit };
             flights.spawn_local(Rc::clone(self).fly(flight));
             while let Some(flown) = flights.try_join_next() {
                 check(flown);
@@ -182,6 +186,9 @@ impl Traffic {
     async fn fly(self: Rc<Self>, flight: Flight) {
         let id = Uuid::new_v4();
         let mut watch = self.stopwatch(&flight);
+        if let Some(released) = flight.released {
+            watch.released(released);
+        }
         self.count_sent(flight.measured);
         let ended = tokio::select! {
             ended = self.client.send(id, flight.body, &mut watch) => ended.map_err(Some),

@@ -11,8 +11,8 @@ use tokio::task::LocalSet;
 use super::shared::Shared;
 use super::traffic::{Report, Traffic};
 use super::{DriveError, Effort, Plan, WarmupCount};
+use crate::core::validity::Stamps;
 use crate::drive::client::Client;
-use crate::drive::client::stamp::Stamps;
 use crate::drive::client::stopwatch::Meters;
 use crate::drive::clock::Clock;
 

@@ -5,6 +5,7 @@ mod conversations;
 mod error;
 mod random;
 mod sharegpt;
+pub mod sharing;
 mod source;
 pub mod stats;
 mod stream;

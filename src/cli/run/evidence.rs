@@ -1,0 +1,61 @@
+//! What is known of a run beside its Records: what the drive saw of itself, and the server's prefix cache.
+
+use crate::core::record::FailureClass;
+use crate::core::spec::{Backend, Spec};
+use crate::core::validity::{Evidence, PrefixCache};
+use crate::drive::engine::{Agreement, Outcome};
+use crate::drive::workload::{Workload, sharing};
+use crate::server::prefix_cache::Counters;
+
+/// The prefix cache's counters before and after the run, from a server that has them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CacheReadings {
+    pub before: Option<Counters>,
+    pub after: Option<Counters>,
+}
+
+/// Puts together what the verdict is made from.
+pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &Outcome) -> Evidence {
+    let again = outcome.records.len().saturating_sub(spec.workload.num_prompts);
+    let starved = outcome.records.iter().filter_map(|record| record.outcome.as_ref().err());
+    let starved =
+        starved.filter(|failure| matches!(failure.class, FailureClass::Descriptors | FailureClass::Ports));
+    let cpu = |effort: &crate::drive::engine::Effort| {
+        effort.cpu.as_secs_f64() / effort.wall.as_secs_f64().max(f64::MIN_POSITIVE)
+    };
+    Evidence {
+        stamps: Some(outcome.stamps),
+        read_delay: outcome.meters.read_delay.percentile(99.0),
+        worker_cpu: outcome.efforts.iter().map(cpu).collect(),
+        clock_step: Some(outcome.clock_step),
+        starved: starved.count(),
+        descriptor_limit: outcome.descriptors,
+        prefix_cache: prefix_cache(spec, workload, cache, outcome),
+        repeated_prompts: workload.provenance.repeated + again,
+        token_disagreement: disagreement(spec, &outcome.agreement),
+    }
+}
+
+/// What the workload explains: the beginnings that its prompts share, whole prompts that it sends again, and what the
+/// server's chat template adds to each, which is the same for all.
+fn prefix_cache(
+    spec: &Spec,
+    workload: &Workload,
+    cache: CacheReadings,
+    outcome: &Outcome,
+) -> Option<PrefixCache> {
+    let (before, after) = (cache.before?, cache.after?);
+    let again = outcome.records.iter().filter(|record| record.ordinal >= spec.workload.num_prompts);
+    let again: u64 = again.map(|record| u64::from(record.prompt_tokens.count)).sum();
+    Some(PrefixCache {
+        queries: after.queries.checked_sub(before.queries)?,
+        hits: after.hits.checked_sub(before.hits)?,
+        explained: sharing::shared_tokens(&workload.requests) + again + outcome.agreement.more,
+    })
+}
+
+/// The share of prompt tokens that we count otherwise than the server. A chat template adds tokens that we cannot know.
+fn disagreement(spec: &Spec, agreement: &Agreement) -> Option<f64> {
+    let comparable = agreement.servers > 0 && spec.target.backend != Backend::OpenaiChat;
+    comparable.then(|| (agreement.more + agreement.less) as f64 / agreement.servers as f64)
+}

@@ -1,0 +1,67 @@
+//! Intervals of the throughputs, from what happened in each second.
+
+use std::collections::BTreeMap;
+
+use super::meets;
+use super::scope::Scope;
+use crate::core::spec::Slo;
+use crate::core::stats::{RateInterval, rate_interval};
+
+/// More seconds than this are not kept apart: the bootstrap would only sum them up again.
+const MOST_SECONDS: usize = 1 << 20;
+
+/// 95 % intervals of the scalars that are rates, by the scalar's key; empty for less than ten seconds.
+pub fn intervals(scope: Scope<'_>, slo: &Slo) -> BTreeMap<String, RateInterval> {
+    let seconds = Seconds::of(scope);
+    let mut requests = seconds.column();
+    let (mut input, mut good) = (seconds.column(), seconds.column());
+    for record in scope.answered() {
+        let second = seconds.of_offset(record.times.done.unwrap_or_default().as_secs());
+        requests[second] += 1.0;
+        input[second] += f64::from(record.prompt_tokens.count);
+        good[second] += f64::from(u8::from(meets(record, slo)));
+    }
+    let mut output = seconds.column();
+    for (second, tokens) in scope.tokens_by_second() {
+        output[seconds.of_offset(u64::from(second))] += tokens;
+    }
+    let total = input.iter().zip(&output).map(|(input, output)| input + output).collect();
+    let columns = [
+        ("request_throughput", requests),
+        ("input_throughput", input),
+        ("output_throughput", output),
+        ("total_token_throughput", total),
+        ("request_goodput", good),
+    ];
+    let wanted = columns.into_iter().filter(|(key, _)| *key != "request_goodput" || slo.is_set());
+    wanted.filter_map(|(key, column)| Some((key.to_owned(), seconds.interval(column)?))).collect()
+}
+
+/// The seconds of a scope; the last may be a part of one.
+struct Seconds {
+    first: u64,
+    lengths: Vec<f64>,
+}
+
+impl Seconds {
+    fn of(scope: Scope<'_>) -> Self {
+        let length = scope.length().as_secs_f64();
+        let count = (length.ceil() as usize).clamp(1, MOST_SECONDS);
+        let mut lengths = vec![1.0; count];
+        lengths[count - 1] = length - (count - 1) as f64;
+        Self { first: scope.start().as_secs(), lengths }
+    }
+
+    fn column(&self) -> Vec<f64> {
+        vec![0.0; self.lengths.len()]
+    }
+
+    fn of_offset(&self, second: u64) -> usize {
+        let second = usize::try_from(second.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        second.min(self.lengths.len() - 1)
+    }
+
+    fn interval(&self, column: Vec<f64>) -> Option<RateInterval> {
+        rate_interval(column.into_iter().zip(self.lengths.iter().copied()))
+    }
+}

@@ -1,0 +1,167 @@
+//! The part of a run that is summed up: all of it, or a window.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::rates;
+use super::{FailureCount, Latency, Metrics, Spread, Tokens, meets, values};
+use crate::core::in_flight::InFlight;
+use crate::core::record::{FailureClass, Record, TokenSource};
+use crate::core::spec::Slo;
+use crate::core::stats::{Clusters, Distribution, Percent, Tally};
+use crate::core::steady::Window;
+
+/// Records and the stretch of time that counts.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    records: &'a [Record],
+    start: Duration,
+    end: Duration,
+    /// Whether requests may lie outside.
+    cut: bool,
+}
+
+impl<'a> Scope<'a> {
+    /// t0 to the end of the last request.
+    pub fn run(records: &'a [Record]) -> Self {
+        let end = records.iter().filter_map(|record| record.times.done).max().unwrap_or_default();
+        Self { records, start: Duration::ZERO, end, cut: false }
+    }
+
+    /// A window of the run.
+    pub fn window(records: &'a [Record], window: &Window) -> Self {
+        Self { records, start: window.start, end: window.end, cut: true }
+    }
+
+    pub fn start(&self) -> Duration {
+        self.start
+    }
+
+    pub fn length(&self) -> Duration {
+        self.end - self.start
+    }
+
+    fn holds(&self, at: Option<Duration>) -> bool {
+        !self.cut || at.is_some_and(|at| self.start <= at && at < self.end)
+    }
+
+    /// Requests sent within.
+    pub fn started(self) -> impl Iterator<Item = &'a Record> + Clone {
+        self.records.iter().filter(move |record| self.holds(record.times.sent))
+    }
+
+    /// Requests that ended within.
+    pub fn ended(self) -> impl Iterator<Item = &'a Record> + Clone {
+        self.records.iter().filter(move |record| self.holds(record.times.done))
+    }
+
+    /// Those that got their answer.
+    pub fn answered(self) -> impl Iterator<Item = &'a Record> + Clone {
+        self.ended().filter(|record| record.succeeded())
+    }
+
+    /// Output tokens of answered requests by whole second since t0, within.
+    pub fn tokens_by_second(self) -> impl Iterator<Item = (u32, f64)> {
+        let seconds = u128::from(self.start.as_secs())..u128::from(self.end.as_secs()) + 1;
+        let answered = self.records.iter().filter(|record| record.succeeded());
+        answered
+            .flat_map(Record::tokens_by_second)
+            .filter(move |(second, _)| !self.cut || seconds.contains(&u128::from(*second)))
+            .filter(move |(second, _)| !self.cut || Duration::from_secs(u64::from(*second)) < self.end)
+    }
+
+    /// Sums it up. `itl` holds the gaps of the requests that started within.
+    pub fn metrics(self, itl: &Tally, slo: &Slo, percents: &[Percent]) -> Metrics {
+        let mut metrics = Metrics {
+            duration: self.length(),
+            completed: self.answered().count(),
+            failed: self.ended().count() - self.answered().count(),
+            input_tokens: Tokens::default(),
+            output_tokens: Tokens::default(),
+            tokens_per_event: self.tokens_per_event(),
+            offered_rate: self.rate(|record| Some(record.times.due)),
+            achieved_rate: self.rate(|record| record.times.sent),
+            peak_output_tokens_per_s: self.peak_output_tokens(),
+            peak_in_flight: self.peak_in_flight(),
+            good: slo.is_set().then(|| self.answered().filter(|record| meets(record, slo)).count()),
+            rate_intervals: rates::intervals(self, slo),
+            latencies: self.latencies(itl, percents),
+            failures: failures(self.ended()),
+        };
+        for record in self.answered() {
+            metrics.input_tokens.add(record.prompt_tokens);
+            metrics.output_tokens.add(record.output_tokens);
+        }
+        if self.cut {
+            metrics.output_tokens.total =
+                self.tokens_by_second().map(|(_, tokens)| tokens).sum::<f64>().round() as u64;
+        }
+        // The busiest whole second of a run that is shorter than one is no peak.
+        let average = metrics.per_second(metrics.output_tokens.total as f64).unwrap_or_default();
+        metrics.peak_output_tokens_per_s = metrics.peak_output_tokens_per_s.map(|peak| peak.max(average));
+        metrics
+    }
+
+    fn latencies(self, itl: &Tally, percents: &[Percent]) -> BTreeMap<Latency, Distribution> {
+        let distribution = |latency: Latency| match latency {
+            Latency::Itl => itl.distribution(percents, &self.clusters()),
+            _ => Distribution::of(values(self.started(), latency).collect(), percents),
+        };
+        Latency::ALL.into_iter().filter_map(|latency| Some((latency, distribution(latency)?))).collect()
+    }
+
+    /// The gaps of each request: their sum and number.
+    fn clusters(self) -> Clusters {
+        let gaps = self.started().filter_map(|record| {
+            let count = record.events.count.checked_sub(1).filter(|&count| count > 0)?;
+            Some((record.times.last_token?.saturating_sub(record.times.first_token?), count))
+        });
+        Clusters::of(&gaps.collect::<Vec<_>>())
+    }
+
+    /// Arrivals per second of the sent requests: from t0 to the last of them, or within the window.
+    fn rate(self, when: fn(&Record) -> Option<Duration>) -> Option<f64> {
+        let sent = || self.records.iter().filter(|record| record.times.sent.is_some());
+        let scheduled = sent().any(|record| record.times.due > Duration::ZERO);
+        let within = sent().filter(|record| self.holds(when(record)));
+        let span = if self.cut { self.length() } else { within.clone().filter_map(when).max()? };
+        (scheduled && !span.is_zero()).then(|| within.count() as f64 / span.as_secs_f64())
+    }
+
+    /// Each request's tokens are spread over its events, so that the peak is never below the average.
+    fn peak_output_tokens(self) -> Option<f64> {
+        let mut by_second = BTreeMap::<u32, f64>::new();
+        self.tokens_by_second().for_each(|(second, tokens)| *by_second.entry(second).or_default() += tokens);
+        by_second.into_values().reduce(f64::max)
+    }
+
+    fn peak_in_flight(self) -> usize {
+        let in_flight = InFlight::of(self.records);
+        if !self.cut {
+            return in_flight.peak() as usize;
+        }
+        in_flight.within(self.start, self.length(), 1).first().map_or(0, |level| level.max as usize)
+    }
+
+    fn tokens_per_event(self) -> Option<Spread> {
+        let counted = self.answered().filter(|record| record.output_tokens.source != TokenSource::Events);
+        Spread::of(counted.filter_map(Record::tokens_per_event))
+    }
+}
+
+fn failures<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<FailureCount> {
+    let mut by_class = BTreeMap::<FailureClass, FailureCount>::new();
+    for failure in records.filter_map(|record| record.outcome.as_ref().err()) {
+        by_class
+            .entry(failure.class)
+            .or_insert_with(|| FailureCount {
+                class: failure.class,
+                count: 0,
+                example: failure.detail.clone(),
+            })
+            .count += 1;
+    }
+    let mut failures: Vec<_> = by_class.into_values().collect();
+    failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
+    failures
+}

@@ -1,0 +1,179 @@
+//! Intervals of means and rates by the moving-block bootstrap (Künsch 1989): blocks of neighbours are drawn together,
+//! so that what neighbours have in common stays in common.
+//!
+//! Everything here is a ratio of two sums: a mean is values over counts, a rate is events over seconds, the mean gap is
+//! time over gaps. Long series are summed into at most [`RESOLUTION`] batches of neighbours first, which leaves the
+//! ratio and its long-run variance as they are; a replicate then costs one lookup of a prefix sum per block.
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng};
+
+use super::dependence::Dependence;
+
+/// Batches into which a long series is summed.
+const RESOLUTION: usize = 1024;
+
+/// Fewer terms than this say nothing of their own spread.
+const FEWEST: usize = 10;
+
+const REPLICATES: usize = 1000;
+
+/// Fixed: the same run has the same intervals wherever it is summed up.
+const SEED: u64 = 0xB007_57A9_0000_0001;
+
+/// A series of pairs in the order of time, of which the ratio of the sums is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ratio {
+    tops: Vec<f64>,
+    bottoms: Vec<f64>,
+    /// Terms before they were summed into batches.
+    terms: usize,
+    /// Terms in a batch.
+    size: usize,
+}
+
+impl Ratio {
+    /// From pairs (part of the numerator, part of the denominator).
+    pub fn of(pairs: impl ExactSizeIterator<Item = (f64, f64)>) -> Self {
+        let terms = pairs.len();
+        let size = terms.div_ceil(RESOLUTION).max(1);
+        let batches = terms.div_ceil(size);
+        let (mut tops, mut bottoms) = (vec![0.0; batches], vec![0.0; batches]);
+        for (i, (top, bottom)) in pairs.enumerate() {
+            tops[i / size] += top;
+            bottoms[i / size] += bottom;
+        }
+        Self { tops, bottoms, terms, size }
+    }
+
+    /// The ratio of the sums; `None` without a denominator.
+    pub fn value(&self) -> Option<f64> {
+        let bottom: f64 = self.bottoms.iter().sum();
+        (bottom > 0.0).then(|| self.tops.iter().sum::<f64>() / bottom)
+    }
+
+    /// How the terms depend on each other, beyond what the denominators explain.
+    pub fn dependence(&self) -> Dependence {
+        let ratio = self.value().unwrap_or(0.0);
+        let residuals: Vec<f64> =
+            self.tops.iter().zip(&self.bottoms).map(|(top, bottom)| top - ratio * bottom).collect();
+        Dependence::of(&residuals)
+    }
+
+    /// The long-run variance of a single term around its share of the ratio, with the doubt about it added.
+    pub fn long_run_variance(&self) -> f64 {
+        let Dependence { long_run, doubt, .. } = self.dependence();
+        doubt * doubt * long_run / self.size as f64
+    }
+
+    /// The 95 % interval of the ratio; `None` with too few terms.
+    ///
+    /// It is widened by Student's t: a bootstrap of few blocks is too sure.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        let value = self.value()?;
+        if self.terms < FEWEST {
+            return None;
+        }
+        let Dependence { block, doubt, .. } = self.dependence();
+        let mut replicates = self.replicates(block);
+        replicates.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| replicates[(share * (replicates.len() - 1) as f64).round() as usize];
+        Some((value - doubt * (value - at(0.025)).max(0.0), value + doubt * (at(0.975) - value).max(0.0)))
+    }
+
+    /// Ratios of resampled blocks; a draw whose denominators are all zero says nothing and is the ratio itself.
+    fn replicates(&self, block: usize) -> Vec<f64> {
+        let value = self.value().unwrap_or(0.0);
+        let (tops, bottoms) = (prefix_sums(&self.tops), prefix_sums(&self.bottoms));
+        let n = self.tops.len();
+        let mut rng = StdRng::seed_from_u64(SEED);
+        let mut replicate = || {
+            let (mut top, mut bottom, mut left) = (0.0, 0.0, n);
+            while left > 0 {
+                let start = rng.random_range(0..=n - block);
+                let end = start + block.min(left);
+                top += tops[end] - tops[start];
+                bottom += bottoms[end] - bottoms[start];
+                left -= end - start;
+            }
+            if bottom > 0.0 { top / bottom } else { value }
+        };
+        (0..REPLICATES).map(|_| replicate()).collect()
+    }
+}
+
+fn prefix_sums(values: &[f64]) -> Vec<f64> {
+    let sums = values.iter().scan(0.0, |sum, value| {
+        *sum += value;
+        Some(*sum)
+    });
+    std::iter::once(0.0).chain(sums).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand_distr::{Distribution as _, Exp1, StandardNormal};
+
+    use super::*;
+
+    fn mean_of(values: &[f64]) -> Ratio {
+        Ratio::of(values.iter().map(|&value| (value, 1.0)))
+    }
+
+    /// In how many of `repeats` samples the interval holds the mean 0 of an autoregression.
+    fn coverage(phi: f64, n: usize, repeats: u64) -> f64 {
+        let covers = |seed: u64| {
+            let noise = StandardNormal.sample_iter(StdRng::seed_from_u64(seed));
+            let walk = noise.scan(0.0, |x, noise: f64| {
+                *x = phi * *x + noise;
+                Some(*x)
+            });
+            let values: Vec<f64> = walk.skip(200).take(n).collect();
+            let (low, high) = mean_of(&values).interval().unwrap();
+            (low..=high).contains(&0.0)
+        };
+        (0..repeats).filter(|&seed| covers(seed)).count() as f64 / repeats as f64
+    }
+
+    #[test]
+    fn the_interval_of_a_mean_covers_it_although_neighbours_are_alike() {
+        for (phi, n) in [(0.0, 20), (0.0, 300), (0.5, 300), (0.8, 1000)] {
+            let covered = coverage(phi, n, 200);
+            assert!((0.89..=0.99).contains(&covered), "φ {phi}, n {n}: {covered}");
+        }
+    }
+
+    #[test]
+    fn the_same_values_have_the_same_interval() {
+        let values: Vec<f64> = Exp1.sample_iter(StdRng::seed_from_u64(1)).take(500).collect();
+        assert_eq!(mean_of(&values).interval(), mean_of(&values).interval());
+    }
+
+    #[test]
+    fn a_million_values_are_summed_into_batches_without_losing_the_ratio() {
+        let ratio = Ratio::of((0..1_000_003).map(|i| (f64::from(i % 7), 1.0)));
+        assert!(ratio.tops.len() <= RESOLUTION, "{}", ratio.tops.len());
+        assert!((ratio.value().unwrap() - 3.0).abs() < 1e-4);
+        let (low, high) = ratio.interval().unwrap();
+        assert!(low < 3.0 && 3.0 < high && high - low < 0.1, "{low} {high}");
+    }
+
+    #[test]
+    fn too_few_values_have_no_interval() {
+        assert_eq!(mean_of(&[]).interval(), None);
+        assert_eq!(mean_of(&[1.0; 9]).interval(), None);
+        assert_eq!(Ratio::of([(1.0, 0.0); 20].into_iter()).interval(), None);
+        assert_eq!(mean_of(&[1.0; 10]).interval(), Some((1.0, 1.0)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_interval_holds_its_own_estimate(values in prop::collection::vec(0.0..1e6_f64, 10..200)) {
+            let ratio = mean_of(&values);
+            let (value, (low, high)) = (ratio.value().unwrap(), ratio.interval().unwrap());
+            prop_assert!(low <= value && value <= high);
+            prop_assert!(low.is_finite() && high.is_finite());
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A/A honesty: how often the intervals hold the truth, on queues whose truth is known.
+//! Means of waits that come in rare bursts stay below their 95 %: a run without a burst cannot know of one.
+
+use std::time::Duration;
+
+use super::{Distribution, Interval, percentile};
+use crate::core::simulated::Queue;
+
+/// Requests before the queue has forgotten that it started empty.
+const START: usize = 300;
+
+const REPEATS: u64 = 200;
+
+/// TTFTs of a queue at a utilisation, its start dropped.
+fn ttfts(utilisation: f64, n: usize, seed: u64) -> Vec<Duration> {
+    let queue = Queue { seed, ..Queue::default() };
+    let records = queue.open(START + n, queue.rate(utilisation));
+    records[START..].iter().filter_map(|record| record.ttft()).collect()
+}
+
+/// Mean, median and p99 of very many.
+fn truth(utilisation: f64) -> [Duration; 3] {
+    let mut sorted = ttfts(utilisation, 2_000_000, 0xFACE);
+    sorted.sort_unstable();
+    let mean = sorted.iter().sum::<Duration>() / sorted.len() as u32;
+    [mean, percentile(&sorted, 50.0).unwrap(), percentile(&sorted, 99.0).unwrap()]
+}
+
+/// What became of one statistic's intervals.
+#[derive(Default)]
+struct Score {
+    held: u32,
+    missed: u32,
+    absent: u32,
+}
+
+impl Score {
+    fn count(&mut self, interval: Option<Interval>, truth: Duration) {
+        match interval {
+            Some(Interval { low, high }) if low <= truth && truth <= high => self.held += 1,
+            Some(_) => self.missed += 1,
+            None => self.absent += 1,
+        }
+    }
+
+    /// The share of the intervals that hold the truth.
+    fn coverage(&self) -> f64 {
+        f64::from(self.held) / f64::from(self.held + self.missed)
+    }
+
+    /// The share of the runs that claim something false.
+    fn falsehoods(&self) -> f64 {
+        f64::from(self.missed) / REPEATS as f64
+    }
+}
+
+/// Scores of mean, median and p99 over [`REPEATS`] runs of `n` requests.
+fn scores(utilisation: f64, n: usize) -> [Score; 3] {
+    let truth = truth(utilisation);
+    let mut scores = [Score::default(), Score::default(), Score::default()];
+    for seed in 0..REPEATS {
+        let summary = Distribution::of(ttfts(utilisation, n, seed), &[99.0]).unwrap();
+        let intervals = [summary.mean_interval, summary.median_interval, summary.percentiles[0].interval];
+        scores
+            .iter_mut()
+            .zip(intervals)
+            .zip(truth)
+            .for_each(|((score, interval), truth)| score.count(interval, truth));
+    }
+    scores
+}
+
+#[test]
+#[ignore = "half a minute of simulated queues"]
+fn the_interval_of_the_median_covers_the_truth_in_90_to_99_percent() {
+    println!("utilisation      n   mean  median    p99 (absent)");
+    for (utilisation, n) in [(0.2, 1000), (0.6, 400), (0.6, 1000), (0.8, 1000), (0.8, 3000), (0.9, 3000)] {
+        let [mean, median, p99] = scores(utilisation, n);
+        let [mean, p50, tail] = [&mean, &median, &p99].map(Score::coverage);
+        println!("{utilisation:>11} {n:>6} {mean:>6.3} {p50:>7.3} {tail:>6.3} ({})", p99.absent);
+        assert!((0.90..=0.99).contains(&median.coverage()), "{utilisation} {n}: {}", median.coverage());
+        assert!(p99.falsehoods() <= 0.05, "{utilisation} {n}: {}", p99.falsehoods());
+    }
+}

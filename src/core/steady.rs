@@ -1,0 +1,258 @@
+//! The steady-state window: the part of a run in which neither its start nor its end shows.
+//!
+//! *Closed loop*: the longest plateau of the requests in flight at 95 % of the cap or more. Dips of a moment (a slot
+//! between two requests) belong to it, longer ones end it: from the first crossing to the last would count a stall in
+//! the middle as steady.
+//!
+//! *Open loop*: begins when the queue has filled (nine of ten requests last no longer than this after the first was
+//! sent) and ends with the arrivals.
+//!
+//! In both, the start is then moved on to where TTFT and E2E have forgotten it (MSER-5), which takes away the storm of
+//! prompts with which a closed loop begins. The series are in the order of sending: in the order of completion the
+//! short requests would come first and look like a start-up of their own.
+//!
+//! Windows begin and end on whole seconds, because output events are kept by whole second.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::in_flight::InFlight;
+use super::record::Record;
+use super::spec::Load;
+use super::stats::{percentile, truncation};
+use super::units::seconds;
+pub use drift::Drift;
+
+mod drift;
+
+/// The share of the cap that counts as full.
+const PLATEAU: f64 = 0.95;
+
+/// A dip up to this is a slot between two requests.
+const LONGEST_DIP: Duration = Duration::from_secs(1);
+
+/// A window must be worth its name.
+const SHORTEST: Duration = Duration::from_secs(5);
+
+/// Fewer requests than this say nothing.
+const FEWEST_REQUESTS: usize = 50;
+
+/// A stretch of a run, as offsets from t0: `start <= t < end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Where it begins: a whole second.
+    #[serde(rename = "start_s", with = "seconds")]
+    pub start: Duration,
+    /// Where it ends: a whole second.
+    #[serde(rename = "end_s", with = "seconds")]
+    pub end: Duration,
+    /// Requests sent in it.
+    pub requests: usize,
+}
+
+/// Why a run has no steady state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum NoWindow {
+    /// All requests were due at once.
+    #[error("all requests were due at once; give --request-rate or --max-concurrency")]
+    AllAtOnce,
+    /// The cap was never reached.
+    #[error("at most {peak} requests were in flight, the plateau begins at {needed}; send more requests")]
+    CapNotReached {
+        /// The most in flight.
+        peak: u32,
+        /// What a plateau needs.
+        needed: u32,
+    },
+    /// What is left is too short.
+    #[error(
+        "only {requests} requests in {} s are left between start and end, 50 in 5 s are needed; run longer",
+        length.as_secs()
+    )]
+    TooShort {
+        /// Requests sent in it.
+        requests: usize,
+        /// Its length.
+        #[serde(rename = "length_s", with = "seconds")]
+        length: Duration,
+    },
+    /// The run drifted all the time.
+    #[error("the run drifted all the time: see the validity section")]
+    NeverSettled,
+}
+
+/// Finds the window of a run under this load. Records are in the order of the schedule.
+pub fn window(load: &Load, records: &[Record]) -> Result<Window, NoWindow> {
+    let full = match load.max_concurrency {
+        Some(cap) if load.is_closed_loop() => plateau(cap, records)?,
+        _ if load.request_rate.is_finite() => arrivals(records),
+        _ => return Err(NoWindow::AllAtOnce),
+    };
+    if Drift::of(load, records).is_some_and(|drift| drift.is_real()) {
+        return Err(NoWindow::NeverSettled);
+    }
+    let sent_in = |span: Span| records.iter().filter(move |record| span.holds(record.times.sent));
+    let settled = [Record::ttft, Record::e2e].map(|latency| settled(sent_in(full), latency));
+    let start = settled.into_iter().flatten().fold(full.start, Duration::max);
+    let whole = Span { start: next_second(start), end: Duration::from_secs(full.end.as_secs()) };
+    let requests = sent_in(whole).count();
+    let length = whole.end.saturating_sub(whole.start);
+    if requests < FEWEST_REQUESTS || length < SHORTEST {
+        return Err(NoWindow::TooShort { requests, length });
+    }
+    Ok(Window { start: whole.start, end: whole.end, requests })
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    start: Duration,
+    end: Duration,
+}
+
+impl Span {
+    fn length(&self) -> Duration {
+        self.end.saturating_sub(self.start)
+    }
+
+    fn holds(&self, at: Option<Duration>) -> bool {
+        at.is_some_and(|at| self.start <= at && at < self.end)
+    }
+}
+
+fn next_second(at: Duration) -> Duration {
+    Duration::from_secs(at.as_secs() + u64::from(at.subsec_nanos() > 0))
+}
+
+/// When the first request was sent from which on the latency has forgotten the start.
+fn settled<'a>(
+    records: impl Iterator<Item = &'a Record>,
+    latency: fn(&Record) -> Option<Duration>,
+) -> Option<Duration> {
+    let series: Vec<(Duration, f64)> = records
+        .filter(|record| record.succeeded())
+        .filter_map(|record| Some((record.times.sent?, latency(record)?.as_secs_f64())))
+        .collect();
+    let values: Vec<f64> = series.iter().map(|(_, value)| *value).collect();
+    series.get(truncation(&values)?).map(|(sent, _)| *sent)
+}
+
+/// From the filling of the queue to the last arrival.
+fn arrivals(records: &[Record]) -> Span {
+    let sent = || records.iter().filter_map(|record| record.times.sent);
+    let mut lasted: Vec<Duration> =
+        records.iter().filter(|record| record.succeeded()).filter_map(Record::e2e).collect();
+    lasted.sort_unstable();
+    let filled = percentile(&lasted, 90.0).unwrap_or_default();
+    Span { start: sent().min().unwrap_or_default() + filled, end: sent().max().unwrap_or_default() }
+}
+
+/// The longest stretch at 95 % of the cap or more, moments aside.
+fn plateau(cap: NonZeroUsize, records: &[Record]) -> Result<Span, NoWindow> {
+    let needed = (cap.get() as f64 * PLATEAU).ceil() as u32;
+    let in_flight = InFlight::of(records);
+    let mut longest = Span::default();
+    let mut current: Option<Span> = None;
+    let mut up = None;
+    for (at, level) in in_flight.steps() {
+        match (up, level >= needed) {
+            (None, true) => up = Some(at),
+            (Some(start), false) => {
+                current = Some(match current {
+                    Some(before) if start - before.end <= LONGEST_DIP => Span { end: at, ..before },
+                    _ => Span { start, end: at },
+                });
+                longest = current.into_iter().chain([longest]).max_by_key(Span::length).unwrap_or_default();
+                up = None;
+            }
+            _ => {}
+        }
+    }
+    if longest.length().is_zero() {
+        return Err(NoWindow::CapNotReached { peak: in_flight.peak(), needed });
+    }
+    Ok(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::simulated::{Queue, closed_load as closed, open_load as open, record};
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_closed_loop_is_steady_while_the_cap_is_full() {
+        let records = Queue::default().closed(2000, 20);
+        let window = window(&closed(20), &records).unwrap();
+        let end = records.iter().filter_map(|record| record.times.done).max().unwrap();
+        assert!(window.start < end / 2, "{window:?} of {end:?}");
+        assert!(end - window.end < s(8), "{window:?} of {end:?}");
+        assert!(window.requests > 900, "{window:?}");
+    }
+
+    #[test]
+    fn a_long_dip_ends_the_plateau() {
+        // 4 users, 0.1 s each: 20 s, a stall of 5 s in which nothing is sent, 40 s.
+        let mut records = Vec::new();
+        for (from, until) in [(0, 20), (25, 65)] {
+            for i in 0..(until - from) * 10 {
+                let due = s(from) + Duration::from_millis(100) * i as u32;
+                let done = due + Duration::from_millis(100);
+                (0..4).for_each(|_| records.push(record(0, due, due + Duration::from_millis(20), done)));
+            }
+        }
+        let window = window(&closed(4), &records).unwrap();
+        assert!(window.start >= s(25) && window.end >= s(64), "{window:?}");
+    }
+
+    #[test]
+    fn a_cap_that_was_never_reached_is_said_so() {
+        let records = Queue::default().closed(10, 20);
+        let found = window(&closed(20), &records);
+        assert_eq!(found, Err(NoWindow::CapNotReached { peak: 10, needed: 19 }));
+    }
+
+    #[test]
+    fn an_open_loop_is_steady_from_its_filling_to_its_last_arrival() {
+        let queue = Queue::default();
+        let records = queue.open(2000, queue.rate(0.7));
+        let found = window(&open(queue.rate(0.7)), &records).unwrap();
+        let last = records.iter().filter_map(|record| record.times.sent).max().unwrap();
+        assert!(found.start >= s(1) && found.start < last / 2, "{found:?} of {last:?}");
+        assert_eq!(found.end, s(last.as_secs()));
+    }
+
+    #[test]
+    fn a_start_with_slow_answers_is_not_in_the_window() {
+        let queue = Queue::default();
+        let mut records = queue.open(2000, queue.rate(0.5));
+        for record in records.iter_mut().filter(|record| record.times.due < s(20)) {
+            record.times.first_token = record.times.first_token.map(|at| at + s(3));
+            record.times.last_token = record.times.last_token.map(|at| at + s(3));
+        }
+        let found = window(&open(queue.rate(0.5)), &records).unwrap();
+        assert!(found.start >= s(19), "{found:?}");
+    }
+
+    #[test]
+    fn an_overloaded_server_never_settles() {
+        let queue = Queue::default();
+        let rate = queue.rate(1.5);
+        let records = queue.open(2000, rate);
+        let found = window(&open(rate), &records);
+        assert!(matches!(found, Err(NoWindow::NeverSettled | NoWindow::TooShort { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn everything_at_once_and_nothing_at_all_have_no_window() {
+        assert_eq!(window(&open(f64::INFINITY), &[]), Err(NoWindow::AllAtOnce));
+        let none = NoWindow::TooShort { requests: 0, length: Duration::ZERO };
+        assert_eq!(window(&open(5.0), &[]), Err(none));
+        assert!(window(&closed(4), &[]).is_err());
+    }
+}

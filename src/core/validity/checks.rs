@@ -1,0 +1,302 @@
+//! The checks, one function each, in the order of the table in [`super`].
+
+use std::time::Duration;
+
+use super::{Check, CheckName, Evidence, Figure, Outcome, Stamps};
+use crate::core::metrics::{Latency, Metrics};
+use crate::core::record::{FailureClass, Record, TokenSource};
+use crate::core::spec::Spec;
+use crate::core::stats::percentile;
+use crate::core::steady::Drift;
+
+/// What is judged.
+pub struct Case<'a> {
+    pub evidence: &'a Evidence,
+    pub spec: &'a Spec,
+    pub records: &'a [Record],
+    pub metrics: &'a Metrics,
+}
+
+const CHECKS: [fn(&Case<'_>) -> Check; 13] = [
+    schedule_lag,
+    read_delay,
+    achieved_rate,
+    client_cpu,
+    failures,
+    samples,
+    token_source,
+    token_agreement,
+    stationarity,
+    prefix_cache,
+    repeated_prompts,
+    wall_clock,
+    descriptors,
+];
+
+/// All of them.
+pub fn all(case: &Case<'_>) -> Vec<Check> {
+    CHECKS.iter().map(|check| check(case)).collect()
+}
+
+impl Case<'_> {
+    fn median(&self, latency: Latency) -> Duration {
+        self.metrics.latencies.get(&latency).map_or(Duration::ZERO, |distribution| distribution.median)
+    }
+
+    fn kernel_stamps(&self) -> bool {
+        self.evidence.stamps == Some(Stamps::Kernel)
+    }
+}
+
+/// What a figure is held against; an absent bound is never crossed.
+#[derive(Default)]
+struct Bounds {
+    warning: Option<Figure>,
+    invalid: Option<Figure>,
+}
+
+impl Bounds {
+    fn warning(bound: Figure) -> Self {
+        Self { warning: Some(bound), invalid: None }
+    }
+
+    fn invalid(bound: Figure) -> Self {
+        Self { warning: None, invalid: Some(bound) }
+    }
+}
+
+impl Check {
+    /// Grades a figure of which less is better.
+    fn graded(name: CheckName, figure: Figure, bounds: Bounds, advice: &str) -> Self {
+        let crossed = |bound: Option<Figure>| bound.filter(|bound| figure > *bound);
+        let (outcome, bound) = match (crossed(bounds.invalid), crossed(bounds.warning)) {
+            (Some(bound), _) => (Outcome::Invalid, Some(bound)),
+            (None, Some(bound)) => (Outcome::Warning, Some(bound)),
+            (None, None) => (Outcome::Passed, bounds.warning.or(bounds.invalid)),
+        };
+        let advice = if outcome == Outcome::Passed { String::new() } else { advice.to_owned() };
+        Self { name, outcome, figure: Some(figure), bound, advice }
+    }
+
+    fn not_judged(name: CheckName, why: &str) -> Self {
+        Self { name, outcome: Outcome::NotJudged, figure: None, bound: None, advice: why.to_owned() }
+    }
+}
+
+fn schedule_lag(case: &Case<'_>) -> Check {
+    let name = CheckName::ScheduleLag;
+    let load = &case.spec.load;
+    let held = load.max_concurrency.is_some() && !load.is_closed_loop();
+    if held && case.records.iter().all(|record| record.times.released.is_none()) {
+        return Check::not_judged(name, "nobody noted when the cap let requests go");
+    }
+    let mut lags: Vec<Duration> = case.records.iter().filter_map(Record::own_lag).collect();
+    lags.sort_unstable();
+    let Some(lag) = percentile(&lags, 99.0) else { return Check::not_judged(name, "nothing was sent") };
+    let ttft = case.median(Latency::Ttft);
+    let scheduled = load.request_rate.is_finite() || load.is_closed_loop();
+    let bounds = Bounds {
+        warning: Some(Figure::Time(Duration::from_millis(10).max(ttft / 20))),
+        invalid: scheduled.then(|| Figure::Time(Duration::from_millis(50).max(ttft / 4))),
+    };
+    let advice = "the client sent later than the schedule said, so the load was not the one asked for: \
+                  use a machine with less to do, more --workers, or a lower rate";
+    Check::graded(name, Figure::Time(lag), bounds, advice)
+}
+
+fn read_delay(case: &Case<'_>) -> Check {
+    let name = CheckName::ReadDelay;
+    let delay = case.evidence.read_delay.map(Figure::Time);
+    let bound = Figure::Time(Duration::from_millis(1).max(case.median(Latency::Itl) / 20));
+    match (case.evidence.stamps, delay) {
+        (None, _) => Check::not_judged(name, "nobody says who stamped the reads"),
+        (Some(Stamps::Kernel), None) => {
+            Check::not_judged(name, "it was not measured; kernel stamps need it not")
+        }
+        (Some(Stamps::Kernel), Some(delay)) => Check::graded(name, delay, Bounds::default(), ""),
+        (Some(Stamps::Reader), Some(delay)) => {
+            let advice = "tokens were stamped late, so TTFT and ITL include the client's own delay: \
+                          kernel timestamps would not; use a machine with less to do or more --workers";
+            Check::graded(name, delay, Bounds::invalid(bound), advice)
+        }
+        (Some(Stamps::Reader), None) => Check {
+            name,
+            outcome: Outcome::Warning,
+            figure: None,
+            bound: Some(bound),
+            advice:
+                "there were no kernel timestamps: TTFT and ITL include a delay of the client that is not \
+                     known; run on Linux"
+                    .into(),
+        },
+    }
+}
+
+fn achieved_rate(case: &Case<'_>) -> Check {
+    let name = CheckName::AchievedRate;
+    let load = &case.spec.load;
+    let rates = case.metrics.offered_rate.zip(case.metrics.achieved_rate);
+    let Some((offered, achieved)) = rates.filter(|_| load.request_rate.is_finite()) else {
+        return Check::not_judged(name, "no rate was asked for");
+    };
+    let sent = case.records.iter().filter(|record| record.times.sent.is_some()).count();
+    let bound = Figure::Share((sent.max(1) as f64).sqrt().recip().max(0.01));
+    let gap = Figure::Share((achieved / offered - 1.0).abs());
+    if load.max_concurrency.is_some() {
+        let advice = "--max-concurrency held requests back, so the server saw less load than the rate says: \
+                      raise it, or read the from-due latencies";
+        return Check::graded(name, gap, Bounds::warning(bound), advice);
+    }
+    let advice =
+        "the client did not keep up with the arrivals: use more --workers, a faster machine, or a lower rate";
+    Check::graded(name, gap, Bounds::invalid(bound), advice)
+}
+
+fn client_cpu(case: &Case<'_>) -> Check {
+    let name = CheckName::ClientCpu;
+    let Some(busiest) = case.evidence.worker_cpu.iter().copied().reduce(f64::max) else {
+        return Check::not_judged(name, "it was not measured");
+    };
+    let bounds = Bounds {
+        warning: Some(Figure::Share(0.8)),
+        invalid: (!case.kernel_stamps()).then_some(Figure::Share(0.95)),
+    };
+    let advice = "the client is close to its own limit: use more --workers or split the load over machines";
+    Check::graded(name, Figure::Share(busiest), bounds, advice)
+}
+
+fn failures(case: &Case<'_>) -> Check {
+    let name = CheckName::Failures;
+    let cancelled = case.metrics.failures.iter().filter(|failure| failure.class == FailureClass::Cancelled);
+    let cancelled: usize = cancelled.map(|failure| failure.count).sum();
+    let ended = case.metrics.requests() - cancelled;
+    if ended == 0 {
+        let advice = "no request ended: there is nothing to believe".into();
+        return Check { name, outcome: Outcome::Invalid, figure: None, bound: None, advice };
+    }
+    let share = (case.metrics.failed - cancelled) as f64 / ended as f64;
+    let advice = "the latencies are only those of the requests that survived: see the failures by class; \
+                  --max-failure-rate sets the limit";
+    Check::graded(
+        name,
+        Figure::Share(share),
+        Bounds::invalid(Figure::Share(case.spec.max_failure_rate)),
+        advice,
+    )
+}
+
+fn samples(case: &Case<'_>) -> Check {
+    let name = CheckName::Samples;
+    // ITL has as many samples as tokens; what it is worth is in its intervals.
+    let latencies = case.metrics.latencies.iter().filter(|(latency, _)| **latency != Latency::Itl);
+    let asked = latencies.flat_map(|(_, distribution)| {
+        let needs = distribution.percentiles.iter().filter_map(|percentile| percentile.needs);
+        needs.map(|needs| (distribution.n, needs))
+    });
+    // The one that is furthest from what it needs.
+    let Some((n, needs)) = asked.max_by(|a, b| (a.1 * b.0.max(1)).cmp(&(b.1 * a.0.max(1)))) else {
+        return Check::not_judged(name, "no percentile was asked for, or nothing was measured");
+    };
+    let (outcome, advice) = match n >= needs {
+        true => (Outcome::Passed, ""),
+        false => (
+            Outcome::Warning,
+            "the highest percentile is little but the largest value: send more requests or ask for a lower one",
+        ),
+    };
+    let (figure, bound) = (Some(Figure::Count(n)), Some(Figure::Count(needs)));
+    Check { name, outcome, figure, bound, advice: advice.into() }
+}
+
+fn token_source(case: &Case<'_>) -> Check {
+    let guesses = |sources: &[TokenSource], tokens: &crate::core::metrics::Tokens| {
+        sources.iter().filter_map(|source| tokens.requests_by_source.get(source)).sum::<usize>()
+    };
+    let output = guesses(&[TokenSource::Events, TokenSource::Estimate], &case.metrics.output_tokens);
+    let input = guesses(&[TokenSource::Estimate], &case.metrics.input_tokens);
+    let advice =
+        "rates in tokens and TPOT are not comparable: give --tokenizer, or let the server send usage";
+    let figure = Figure::Count(output.max(input) as u64);
+    Check::graded(CheckName::TokenSource, figure, Bounds::warning(Figure::Count(0)), advice)
+}
+
+fn token_agreement(case: &Case<'_>) -> Check {
+    let name = CheckName::TokenAgreement;
+    let Some(share) = case.evidence.token_disagreement else {
+        return Check::not_judged(name, "tokens were not counted twice");
+    };
+    let advice = "the tokenizer is not the server's: prompt lengths and rates in tokens are off; give the model's own --tokenizer";
+    Check::graded(name, Figure::Share(share), Bounds::warning(Figure::Share(0.02)), advice)
+}
+
+fn stationarity(case: &Case<'_>) -> Check {
+    let name = CheckName::Stationarity;
+    let Some(drift) = Drift::of(&case.spec.load, case.records) else {
+        return Check::not_judged(name, "too few requests, or all were due at once");
+    };
+    let bound = Figure::Share(drift.bound());
+    let (bounds, advice) = match drift {
+        Drift::PileUp { .. } => (
+            Bounds::invalid(bound),
+            "this share of the arrivals piled up: the offered load is above the server's capacity, and every latency \
+             depends on how long the run was; lower --request-rate",
+        ),
+        Drift::Slowdown { .. } => (
+            Bounds::warning(bound),
+            "TTFT grew by this share while the cap was full: the server was not in a steady state; run longer, or \
+             look at its cache and its clocks",
+        ),
+    };
+    // A rise that may be chance is none, however large.
+    let share = if drift.is_real() { drift.share() } else { drift.share().clamp(0.0, drift.bound()) };
+    Check::graded(name, Figure::Share(share), bounds, advice)
+}
+
+fn prefix_cache(case: &Case<'_>) -> Check {
+    let name = CheckName::PrefixCache;
+    let Some(cache) = case.evidence.prefix_cache.filter(|cache| cache.queries > 0) else {
+        return Check::not_judged(name, "the server tells nothing of a prefix cache");
+    };
+    let share = cache.hits.saturating_sub(cache.explained) as f64 / cache.queries as f64;
+    let bounds = Bounds { warning: Some(Figure::Share(0.05)), invalid: Some(Figure::Share(0.2)) };
+    let advice = "the server had these tokens from an earlier run, so TTFT is too good: reset its prefix cache, or \
+                  change --seed";
+    Check::graded(name, Figure::Share(share), bounds, advice)
+}
+
+fn repeated_prompts(case: &Case<'_>) -> Check {
+    let advice = "the server may answer them from its prefix cache: use a larger dataset, fewer requests, or another --seed";
+    let figure = Figure::Count(case.evidence.repeated_prompts as u64);
+    Check::graded(CheckName::RepeatedPrompts, figure, Bounds::warning(Figure::Count(0)), advice)
+}
+
+fn wall_clock(case: &Case<'_>) -> Check {
+    let name = CheckName::WallClock;
+    let Some(step) = case.evidence.clock_step else { return Check::not_judged(name, "nobody looked") };
+    let bounds = match case.kernel_stamps() {
+        true => Bounds::invalid(Figure::Time(Duration::from_millis(1))),
+        false => Bounds::default(),
+    };
+    let advice = "the wall clock was set during the run, and kernel timestamps are of that clock: run again";
+    Check::graded(name, Figure::Time(step), bounds, advice)
+}
+
+fn descriptors(case: &Case<'_>) -> Check {
+    let name = CheckName::Descriptors;
+    let starved = Figure::Count(case.evidence.starved as u64);
+    let peak = case.metrics.peak_in_flight as u64;
+    let nearly = case.evidence.descriptor_limit.map(|limit| limit - limit / 10).filter(|bound| peak > *bound);
+    if let (0, Some(bound)) = (case.evidence.starved, nearly) {
+        return Check {
+            name,
+            outcome: Outcome::Warning,
+            figure: Some(Figure::Count(peak)),
+            bound: Some(Figure::Count(bound)),
+            advice: "requests in flight nearly used up the descriptors of this process: raise `ulimit -n`"
+                .into(),
+        };
+    }
+    let advice = "this machine had no descriptor or port left for them, so the load stopped at the client's limit: \
+                  raise `ulimit -n`, widen net.ipv4.ip_local_port_range, or use more machines";
+    Check::graded(name, starved, Bounds::invalid(Figure::Count(0)), advice)
+}

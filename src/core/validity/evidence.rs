@@ -1,0 +1,47 @@
+//! What only the drive can know of a run.
+
+use std::time::Duration;
+
+/// What the drive saw of itself, the machine and the server. [`Evidence::default`] knows nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evidence {
+    /// Who stamped what was read; `None` if nobody says.
+    pub stamps: Option<Stamps>,
+    /// The 99th percentile of our read − the stamp; `None` if it was not measured.
+    pub read_delay: Option<Duration>,
+    /// Each worker's CPU time over the run's time: 1 is a core kept busy throughout.
+    pub worker_cpu: Vec<f64>,
+    /// The largest step of the wall clock against the monotonic one; `None` if nobody looked.
+    pub clock_step: Option<Duration>,
+    /// Requests that failed because this machine had no descriptor or port left.
+    pub starved: usize,
+    /// How many descriptors this process may have.
+    pub descriptor_limit: Option<u64>,
+    /// How the server's prefix-cache counters moved; `None` if it has none.
+    pub prefix_cache: Option<PrefixCache>,
+    /// Requests whose prompt the server was sent before, in this run or an earlier one.
+    pub repeated_prompts: usize,
+    /// |usage − tokenizer| / usage over all output tokens that both counted; `None` if not both did.
+    pub token_disagreement: Option<f64>,
+}
+
+/// Who says when bytes arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stamps {
+    /// The kernel, when the segment came in.
+    Kernel,
+    /// The reader, when its read returned: late by as much as the reader was.
+    Reader,
+}
+
+/// Prefix-cache counters of the server, in prompt tokens, over the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixCache {
+    /// Looked up.
+    pub queries: u64,
+    /// Found.
+    pub hits: u64,
+    /// What the workload itself shares between its prompts, and so explains.
+    pub explained: u64,
+}
