@@ -14,9 +14,10 @@
 //! programs it was up to 130 ms for the 256. Means are therefore held to three quarters of a step, and the steps are
 //! chosen such that this is enough: 20 to 30 % of the TTFT at 32 and 256 streams. A client that counted from another event
 //! (the role chunk, the response head, the end of the stream) or lost a token would be off by a step, or below the
-//! lower bound.
+//! lower bound. TPOT is a difference of two readings of the same stream, in which steady delays cancel: 5 %.
 //!
-//! TPOT is a difference of two readings of the same stream, in which steady delays cancel: 5 %. Token totals are exact.
+//! Even so a machine can be busy with something else for a second. A wrong client is wrong every time, so the means have
+//! three attempts; everything exact has to hold in each.
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
@@ -49,10 +50,18 @@ fn means_and_totals_agree_with_the_truth_at_256_streams() {
     agree(256, Duration::from_millis(200), 512);
 }
 
-/// Measures `prompts` requests of about 8 tokens in a closed loop, on a simulator that takes `step` for each token and
-/// reads about 40 prompts in a step.
+/// How often the means may miss before it is not the machine's fault.
+const ATTEMPTS: usize = 3;
+
 fn agree(streams: usize, step: Duration, prompts: usize) {
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let missed: Vec<String> = (0..ATTEMPTS).map_while(|_| measure(streams, step, prompts).err()).collect();
+    assert!(missed.len() < ATTEMPTS, "{missed:#?}");
+}
+
+/// Measures `prompts` requests of about 8 tokens in a closed loop, on a simulator that takes `step` for each token and
+/// reads about 40 prompts in a step. The error names the means that are too far from the truth.
+fn measure(streams: usize, step: Duration, prompts: usize) -> Result<(), String> {
     let simulator = Simulator::start(Spec { timing: steps(step), max_num_batched_tokens: 1024, ..quick() });
     let words = format!(
         "--dataset-name random --random-input-len 24 --random-output-len 8 --random-range-ratio 0.5 \
@@ -63,7 +72,7 @@ fn agree(streams: usize, step: Duration, prompts: usize) {
     assert_eq!((result["completed"].as_u64(), result["failed"].as_u64()), (Some(prompts as u64), Some(0)));
     truth.holds_for_each_of(&result["servebench"]["records"]);
     truth.agrees_with_totals(&result);
-    truth.agrees_with_means(&result, step);
+    truth.agrees_with_means(&result, step)
 }
 
 /// What truly happened, by request id.
@@ -97,13 +106,12 @@ impl Truth {
         assert_eq!(result["total_output_tokens"], total(|story| story.output_tokens));
     }
 
-    fn agrees_with_means(&self, result: &Value, step: Duration) {
+    fn agrees_with_means(&self, result: &Value, step: Duration) -> Result<(), String> {
         let late = 0.75 * step.as_secs_f64() * 1e3;
-        let (ttft, tpot, e2e) =
-            (self.mean(Story::ttft_ms), self.mean(Story::tpot_ms), self.mean(Story::e2e_ms));
-        near(result, "mean_ttft_ms", ttft, late);
-        near(result, "mean_e2el_ms", e2e, late);
-        near(result, "mean_tpot_ms", tpot, 0.05 * tpot);
+        let tpot = self.mean(Story::tpot_ms);
+        near(result, "mean_ttft_ms", self.mean(Story::ttft_ms), late)?;
+        near(result, "mean_e2el_ms", self.mean(Story::e2e_ms), late)?;
+        near(result, "mean_tpot_ms", tpot, 0.05 * tpot)
     }
 
     fn mean(&self, of: fn(&Story) -> f64) -> f64 {
@@ -111,11 +119,10 @@ impl Truth {
     }
 }
 
-#[track_caller]
-fn near(result: &Value, key: &str, truth: f64, tolerance: f64) {
+fn near(result: &Value, key: &str, truth: f64, tolerance: f64) -> Result<(), String> {
     let reported = result[key].as_f64().unwrap();
-    assert!(
-        (reported - truth).abs() <= tolerance,
-        "{key} is {reported:.2}, the truth is {truth:.2}, and {tolerance:.2} may lie between them"
-    );
+    if (reported - truth).abs() <= tolerance {
+        return Ok(());
+    }
+    Err(format!("{key} is {reported:.2}, the truth is {truth:.2}, and {tolerance:.2} may lie between them"))
 }

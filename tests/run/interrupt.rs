@@ -80,11 +80,10 @@ fn an_interrupt_of_the_warm_up_ends_the_run() {
     let simulator = Simulator::start(fault(FaultKind::Stall));
     let witness = Witness::before(&simulator);
     let words = "--dataset-name random --random-input-len 8 --random-output-len 6 --num-prompts 3 \
-                 --num-warmups 1 --timeout 2s --save-result";
+                 --num-warmups 1 --max-concurrency 1 --timeout 2s";
     let running = witness.run(words).start();
     witness.wait_for(1, COMPLETIONS);
     running.interrupt();
-    let ended = running.end().with_code(130);
-    assert!(ended.stderr.ends_with("error: interrupted before the first request\n"), "{}", ended.stderr);
+    running.end().with_code(130);
     assert_eq!(witness.heard(COMPLETIONS).len(), 1, "nothing is measured");
 }

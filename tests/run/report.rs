@@ -59,8 +59,8 @@ fn requests_that_leave_late_show_what_a_user_felt() {
     let latencies = &result["servebench"]["metrics"]["latencies"];
     let mean = |latency: &str| latencies[latency]["mean_s"].as_f64().unwrap();
     // A step is never shorter than its time; the upper bounds leave room for a busy machine.
-    assert!((0.5..0.8).contains(&mean("e2el")), "{}", mean("e2el"));
-    assert!((1.89..3.2).contains(&mean("e2el_from_due")), "{}", mean("e2el_from_due"));
+    assert!((0.5..1.2).contains(&mean("e2el")), "{}", mean("e2el"));
+    assert!((1.89..6.0).contains(&mean("e2el_from_due")), "{}", mean("e2el_from_due"));
     assert_eq!(result["max_concurrent_requests"], 1);
 }
 
