@@ -1,0 +1,18 @@
+//! `servebench run` as a user meets it: the real program against the simulator.
+
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "each test program uses its part")]
+mod support;
+
+mod command_line;
+mod dataset;
+mod ending;
+mod failures;
+mod interrupt;
+mod mistakes;
+mod report;
+mod result;
+mod tokens;
+mod warm_up;

@@ -1,0 +1,116 @@
+//! Mistakes end with exit code 2 and one line for people, before anything is sent.
+
+use crate::support::{Ended, Port, Program, Simulator, quick};
+
+#[test]
+fn a_dataset_that_is_not_json_is_told_in_one_line() {
+    let error = dataset_error(b"id,prompt\n1,hello\n");
+    assert!(error.contains("line 1 column 1: not JSON"), "{error}");
+}
+
+#[test]
+fn a_dataset_that_ends_in_the_middle_is_told_in_one_line() {
+    let error = dataset_error(br#"[{"conversations": [{"from": "human", "value": "half a"#);
+    assert!(error.contains("entry 1, line 1") && error.contains("ends in the middle"), "{error}");
+}
+
+#[test]
+fn a_dataset_of_another_shape_is_told_in_one_line() {
+    let error = dataset_error(br#"[{"conversations": [{"from": "human", "text": "no value"}]}]"#);
+    assert!(error.contains("entry 1") && error.contains("value"), "{error}");
+}
+
+#[test]
+fn a_dataset_without_a_usable_conversation_is_told_in_one_line() {
+    let error = dataset_error(br#"[{"conversations": [{"from": "human", "value": "alone"}]}]"#);
+    assert!(error.contains("none of 1 conversations can be used"), "{error}");
+}
+
+#[test]
+fn a_dataset_that_is_not_there_is_a_usage_error() {
+    let error = usage_error("--dataset-path nowhere.json");
+    assert!(error.contains("nowhere.json: no such file"), "{error}");
+}
+
+#[test]
+fn rates_that_are_none_are_usage_errors() {
+    for rate in ["fast", "0", "-1", "nan", ""] {
+        let error = Program::new("run").arg(format!("--request-rate={rate}")).end().with_code(2).stderr;
+        assert!(error.contains("--request-rate"), "{error}");
+    }
+}
+
+#[test]
+fn headers_that_are_none_are_usage_errors() {
+    for header in ["no-value", "=x", "a b=hidden", "x=hid\nden"] {
+        let program = Program::run_against(&Port::take().base_url(), "--header").arg(header);
+        let error = program.end().with_code(2).stderr;
+        assert!(error.contains("header"), "{error}");
+        assert!(!error.contains("hid"), "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_backend_is_a_usage_error_that_names_the_known_ones() {
+    let error = usage_error("--backend tgi");
+    assert!(error.contains("tgi") && error.contains("openai-chat"), "{error}");
+}
+
+#[test]
+fn a_cap_of_nothing_is_a_usage_error() {
+    let error = usage_error("--max-concurrency 0");
+    assert!(error.contains("--max-concurrency"), "{error}");
+}
+
+#[test]
+fn a_result_folder_that_cannot_be_is_found_out_before_the_run() {
+    let simulator = Simulator::start(quick());
+    let program = simulator.run("--num-prompts 1 --save-result --result-dir taken/results");
+    let error = program.file("taken", "").end().with_code(2).stderr;
+    assert!(error.contains("--result-dir taken/results"), "{error}");
+    assert_eq!(simulator.truth().len(), 0, "nothing was sent");
+}
+
+#[test]
+fn a_result_that_cannot_be_saved_costs_no_report() {
+    let simulator = Simulator::start(quick());
+    let words =
+        "--num-prompts 1 --random-input-len 8 --random-output-len 6 --result-filename taken/result.json";
+    let ended = simulator.run(words).file("taken", "").end().with_code(1);
+    assert_eq!(ended.line("Successful requests"), "1");
+    assert!(ended.stderr.starts_with("error: cannot write taken/result.json: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--result-dir"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_simulator_and_a_server_exclude_each_other() {
+    let error = usage_error("--sim");
+    assert!(error.contains("--sim") && error.contains("--base-url"), "{error}");
+}
+
+#[test]
+fn a_server_that_is_not_there_cannot_be_asked_for_its_model() {
+    let program = Program::new("run --base-url").arg(Port::take().base_url());
+    let error = program.end().with_code(1).stderr;
+    assert!(error.starts_with("error: cannot ask the server for its model") && error.contains("--model"));
+}
+
+/// The error of a dataset, which is one line that names the file, and nothing was sent.
+#[track_caller]
+fn dataset_error(content: &[u8]) -> String {
+    let simulator = Simulator::start(quick());
+    let ended = simulator.run("--dataset-path data.json --num-prompts 3").file("data.json", content).end();
+    let Ended { stdout, stderr, .. } = ended.with_code(2);
+    assert_eq!(stdout, "");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.starts_with("error: data.json: "), "{stderr}");
+    assert_eq!(simulator.truth().len(), 0, "nothing was sent");
+    stderr
+}
+
+#[track_caller]
+fn usage_error(words: &str) -> String {
+    let ended = Program::run_against(&Port::take().base_url(), words).end().with_code(2);
+    assert_eq!(ended.stdout, "");
+    ended.stderr
+}

@@ -1,0 +1,165 @@
+//! What counts as a token, and who counts.
+
+use serde_json::{Value, json};
+use servebench::sim::{LineEnding, Output, ReasoningField, Spec};
+
+use crate::support::{Ended, Program, Simulator, Story, Witness, quick};
+
+const SMALL: &str = "--dataset-name random --random-input-len 12 --random-output-len 9 --random-range-ratio 0.5 \
+                     --ignore-eos --num-prompts 8 --max-concurrency 4 --save-detailed";
+
+#[test]
+fn completions_and_chats_are_counted_by_the_servers_usage() {
+    for backend in ["openai", "vllm", "openai-chat"] {
+        let (result, truth) = measure(quick(), &format!("--backend {backend}"));
+        agree(&result, &truth);
+        for tokens in ["input_tokens", "output_tokens"] {
+            assert_eq!(sources(&result, tokens), &json!({"usage": 8}), "{backend}");
+        }
+    }
+}
+
+#[test]
+fn reasoning_is_output_under_either_of_its_names() {
+    for reasoning_field in [ReasoningField::Reasoning, ReasoningField::ReasoningContent] {
+        let output = Output { reasoning: 4, reasoning_field, ..quick().output };
+        let (result, truth) = measure(Spec { output, ..quick() }, "--backend openai-chat");
+        agree(&result, &truth);
+        // Every event is seen, the first of which is reasoning.
+        let seen =
+            result["servebench"]["records"].as_array().unwrap().iter().map(|it| &it["events"]["count"]);
+        let written: usize = truth.iter().map(|story| story.tokens_ns.len()).sum();
+        assert_eq!(seen.map(|count| count.as_u64().unwrap()).sum::<u64>(), written as u64);
+    }
+}
+
+#[test]
+fn a_server_without_usage_is_counted_by_the_tokenizer() {
+    for words in ["", "--backend openai-chat"] {
+        let output = Output { usage: false, ..quick().output };
+        let (result, truth) = measure(Spec { output, ..quick() }, words);
+        assert_eq!(sources(&result, "output_tokens"), &json!({"tokenizer": 8}));
+        assert_eq!(result["total_output_tokens"], total(&truth, |story| story.output_tokens));
+        assert_eq!(sources(&result, "input_tokens"), &json!({"tokenizer": 8}));
+        if words.is_empty() {
+            // A chat's template is the server's affair: without its usage nobody here knows of it.
+            assert_eq!(result["total_input_tokens"], total(&truth, |story| story.prompt_tokens));
+        }
+    }
+}
+
+#[test]
+fn several_tokens_in_an_event_are_counted_as_several() {
+    let output = Output { tokens_per_event: 4, ..quick().output };
+    let (result, truth) = measure(Spec { output, ..quick() }, "");
+    agree(&result, &truth);
+    let events: usize = truth.iter().map(|story| story.tokens_ns.len()).sum();
+    assert!((events as u64) < total(&truth, |story| story.output_tokens) / 2);
+    assert_peak_is_above_average(&result);
+}
+
+#[test]
+fn the_peak_is_never_below_the_average() {
+    assert_peak_is_above_average(&measure(quick(), "").0);
+}
+
+#[test]
+fn crlf_line_ends_change_nothing() {
+    let output = Output { line_ending: LineEnding::Crlf, ..quick().output };
+    for words in ["", "--backend openai-chat"] {
+        let (result, truth) = measure(Spec { output: output.clone(), ..quick() }, words);
+        agree(&result, &truth);
+    }
+}
+
+#[test]
+fn an_answer_may_stop_before_the_token_limit() {
+    let output = Output { eos_mean: Some(4.0), ..quick().output };
+    let simulator = Simulator::start(Spec { output, ..quick() });
+    let words = "--dataset-name sharegpt --num-prompts 12 --max-concurrency 4 --save-detailed";
+    let ended = simulator.run(words).end().well();
+    let asked = |answer: &Value| answer["outcome"]["Ok"] == "stop";
+    assert!(ended.result()["servebench"]["records"].as_array().unwrap().iter().any(asked));
+    agree(&ended.result(), &simulator.truth());
+}
+
+#[test]
+fn answers_to_random_prompts_have_the_length_that_was_asked_for() {
+    let output = Output { eos_mean: Some(4.0), ..quick().output };
+    let simulator = Simulator::start(Spec { output, ..quick() });
+    let words =
+        "--dataset-name random --random-input-len 8 --random-output-len 30 --num-prompts 8 --save-detailed";
+    let result = simulator.run(words).end().well().result();
+    assert_eq!(result["total_output_tokens"], 8 * 30);
+}
+
+#[test]
+fn without_a_tokenizer_of_its_own_the_servers_is_asked_for_the_served_name() {
+    let simulator = Simulator::start(Spec { served_names: vec!["tiny".into()], ..quick() });
+    let witness = Witness::before(&simulator);
+    let ended = without_tokenizer(&witness, "--served-model-name tiny");
+    assert_eq!(ended.stderr.lines().count(), 1, "nothing to warn of: {}", ended.stderr);
+    let asked = witness.heard("/tokenize");
+    assert!(!asked.is_empty() && asked.iter().all(|heard| heard.body["model"] == "tiny"));
+    let result = ended.result();
+    let tokenizer = &result["servebench"]["inputs"]["tokenizer"];
+    assert_eq!(tokenizer["origin"], format!("{}/tokenize", witness.base_url()));
+    assert_eq!(tokenizer["source"], "tokenizer");
+    assert_eq!(result["tokenizer_id"], tokenizer["origin"]);
+    agree(&result, &simulator.truth());
+}
+
+#[test]
+fn without_any_tokenizer_an_estimate_is_announced_and_marked() {
+    let output = Output { usage: false, ..quick().output };
+    let simulator = Simulator::start(Spec { output, ..quick() });
+    let witness = Witness::before_without(&simulator, "/tokenize");
+    let ended = without_tokenizer(&witness, "");
+    assert!(ended.stderr.starts_with("warning: prompt lengths are ESTIMATED"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("--tokenizer PATH") && ended.stderr.contains("HTTP 404"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(ended.line("Input tokens by"), "estimate (no tokenizer was found: do not compare)");
+    assert!(ended.line("Output tokens by").starts_with("events (WRONG"));
+    let result = ended.result();
+    assert_eq!(result["servebench"]["inputs"]["tokenizer"]["source"], "estimate");
+    assert_eq!(result["tokenizer_id"], "estimate");
+    assert_eq!(sources(&result, "input_tokens"), &json!({"estimate": 8}));
+    assert_eq!(sources(&result, "output_tokens"), &json!({"events": 8}));
+}
+
+fn measure(spec: Spec, words: &str) -> (Value, Vec<Story>) {
+    let simulator = Simulator::start(spec);
+    let ended = simulator.run(SMALL).words(words).end().well();
+    (ended.result(), simulator.truth())
+}
+
+fn without_tokenizer(witness: &Witness, words: &str) -> Ended {
+    Program::run_against(&witness.base_url(), SMALL).words(words).end().well()
+}
+
+/// Both totals are the truth's, and nothing failed.
+#[track_caller]
+fn agree(result: &Value, truth: &[Story]) {
+    assert_eq!((&result["completed"], &result["failed"]), (&truth.len().into(), &0.into()));
+    assert_eq!(result["total_input_tokens"], total(truth, |story| story.prompt_tokens));
+    assert_eq!(result["total_output_tokens"], total(truth, |story| story.output_tokens));
+}
+
+#[track_caller]
+fn assert_peak_is_above_average(result: &Value) {
+    let number = |key: &str| result[key].as_f64().unwrap();
+    let (peak, average) = (number("max_output_tokens_per_s"), number("output_throughput"));
+    assert!(peak >= average, "a peak of {peak} tok/s, and {average} on average");
+}
+
+fn total(truth: &[Story], tokens: fn(&Story) -> u64) -> u64 {
+    truth.iter().map(tokens).sum()
+}
+
+/// Who counted how many requests.
+fn sources<'a>(result: &'a Value, tokens: &str) -> &'a Value {
+    &result["servebench"]["metrics"][tokens]["requests_by_source"]
+}

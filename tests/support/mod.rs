@@ -1,0 +1,26 @@
+//! What the tests of the whole program stand on: the program itself, servers for it, and what they leave behind.
+
+mod program;
+mod server;
+mod simulator;
+mod witness;
+
+pub use program::{Ended, Program};
+pub use server::Port;
+pub use simulator::{Simulator, Story, fault, quick, steps};
+pub use witness::Witness;
+
+use std::time::{Duration, Instant};
+
+/// Far longer than anything here takes: who waits this long waits for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until something is so.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
