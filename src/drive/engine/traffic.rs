@@ -19,6 +19,7 @@ use crate::drive::client::Client;
 use crate::drive::client::stopwatch::{Keep, Meters, Stopwatch, Story};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
+use crate::drive::priority;
 
 /// What goes to the collector.
 pub enum Report {
@@ -47,6 +48,7 @@ pub fn run(
     stop: &CancellationToken,
     reports: Sender<Report>,
 ) -> io::Result<Tally> {
+    priority::raise_this_thread();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let traffic = Rc::new(Traffic {
         client,
