@@ -69,7 +69,8 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
     if !names("--num-prompts") && !names("--duration") {
         small.extend(["--num-prompts".to_owned(), "8".to_owned()]);
     }
-    small.extend(["--sharegpt-output-len".to_owned(), "16".to_owned()]);
+    // Eight requests on a busy machine are no sound measurement.
+    small.extend(["--sharegpt-output-len", "16", "--allow-invalid"].map(ToOwned::to_owned));
     small
 }
 

@@ -4,6 +4,7 @@ pub mod client;
 pub mod clock;
 pub mod engine;
 pub mod pacer;
+pub mod priority;
 mod tls;
 pub mod tokenizer;
 pub mod workload;

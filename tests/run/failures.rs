@@ -72,7 +72,7 @@ fn a_stream_without_a_token_is_a_class() {
 fn a_refused_connection_is_a_class() {
     let port = Port::take();
     let ended = Program::run_against(&port.base_url(), FOUR).end();
-    all_failed_as(&ended, "connect", "no connection");
+    all_failed_as(&ended, "connect_refused", "connection refused");
 }
 
 #[test]

@@ -54,3 +54,25 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     }
     words.join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_connection_is_classed_by_who_must_act() {
+        let cases = [
+            (Errno::CONNREFUSED, FailureClass::Refused),
+            (Errno::MFILE, FailureClass::Descriptors),
+            (Errno::NFILE, FailureClass::Descriptors),
+            (Errno::ADDRNOTAVAIL, FailureClass::Ports),
+            (Errno::HOSTUNREACH, FailureClass::Connect),
+            (Errno::CONNRESET, FailureClass::Connect),
+        ];
+        for (errno, class) in cases {
+            let failure = no_connection("10.0.0.1:80", &errno.into());
+            assert_eq!(failure.class, class, "{failure}");
+            assert!(failure.detail.starts_with("10.0.0.1:80: "), "{failure}");
+        }
+    }
+}

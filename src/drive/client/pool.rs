@@ -68,3 +68,79 @@ impl Pool {
         self.idle.push_front(Idle { link, since: None });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::drive::client::stamp::StampedStream;
+
+    /// Connections to a server that never accepts, which is as good as one that says nothing.
+    struct Silence(TcpListener);
+
+    impl Silence {
+        fn new() -> Self {
+            Self(TcpListener::bind("127.0.0.1:0").unwrap())
+        }
+
+        async fn link(&self) -> Link {
+            Link::Plain(StampedStream::connect(self.0.local_addr().unwrap()).await.unwrap())
+        }
+    }
+
+    /// Tells one connection from another.
+    fn name(link: &Link) -> String {
+        format!("{link:?}")
+    }
+
+    #[tokio::test]
+    async fn the_connection_used_last_is_used_first_and_new_ones_after_all() {
+        let server = Silence::new();
+        let mut pool = Pool::new(3);
+        let (first, second, fresh) = (server.link().await, server.link().await, server.link().await);
+        let expected = [&second, &first, &fresh].map(name);
+        pool.add(fresh);
+        pool.put_back(first);
+        pool.put_back(second);
+        let taken: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!(taken.iter().map(|taken| name(&taken.link)).collect::<Vec<_>>(), expected);
+        assert_eq!(taken.iter().map(|taken| taken.idle.is_some()).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_the_limit() {
+        let server = Silence::new();
+        let mut pool = Pool::new(1);
+        pool.put_back(server.link().await);
+        pool.put_back(server.link().await);
+        assert!(pool.take().is_some() && pool.take().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_may_be_closing_is_not_used() {
+        let server = Silence::new();
+        let mut pool = Pool::new(8);
+        let long_ago = Instant::now().checked_sub(KEEP_IDLE).unwrap();
+        for _ in 0..2 {
+            pool.idle.push_back(Idle { link: server.link().await, since: Some(long_ago) });
+        }
+        assert!(pool.take().is_none());
+        pool.idle.push_back(Idle { link: server.link().await, since: Some(long_ago) });
+        pool.put_back(server.link().await);
+        assert_eq!(pool.idle.len(), 1, "what has expired does not wait to be asked for");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_has_closed_is_not_used() {
+        let server = Silence::new();
+        let mut pool = Pool::new(8);
+        let mut link = server.link().await;
+        drop(server.0.accept().unwrap());
+        while link.is_quiet() {
+            tokio::task::yield_now().await;
+        }
+        pool.put_back(link);
+        assert!(pool.take().is_none());
+    }
+}

@@ -25,6 +25,8 @@ pub enum Scene {
     Answers(Vec<String>),
     /// The same with one answer, but keeps the connection open.
     Open(String),
+    /// Reads some bytes of a request, writes an answer, and keeps the connection open without reading on.
+    Hasty(String),
     /// Reads some bytes, writes others and closes, as one that speaks another protocol.
     Blurt(&'static str),
 }
@@ -112,6 +114,11 @@ fn act(mut socket: TcpStream, scene: Scene, note: &Sender<String>, closed: &Rece
         Scene::Answers(answers) => answers.iter().for_each(|answer| exchange(answer)),
         Scene::Open(answer) => {
             exchange(&answer);
+            let _ = closed.recv();
+        }
+        Scene::Hasty(answer) => {
+            let _ = socket.read(&mut [0; 4096]);
+            let _ = socket.write_all(answer.as_bytes());
             let _ = closed.recv();
         }
         Scene::Blurt(bytes) => {

@@ -50,11 +50,15 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// For a target, keeping up to `idle` unused connections.
+    /// For a target, keeping up to `idle` unused connections; through the environment's proxy, if there is one.
     pub fn new(target: &Target, idle: usize) -> Result<Self, ClientError> {
         let proxy = Proxy::from_env(&base_url(target)?)?;
-        let endpoint = Endpoint::new(target, proxy.as_ref())?;
-        let dialer = Dialer::new(target, &endpoint, proxy.as_ref())?;
+        Self::through(proxy.as_ref(), target, idle)
+    }
+
+    fn through(proxy: Option<&Proxy>, target: &Target, idle: usize) -> Result<Self, ClientError> {
+        let endpoint = Endpoint::new(target, proxy)?;
+        let dialer = Dialer::new(target, &endpoint, proxy)?;
         let stamping = Stamping::start();
         let by_kernel = target.connection.kernel_stamps && stamping.is_some();
         Ok(Self {
@@ -223,3 +227,6 @@ fn on_idle_connection(mut failure: Failure, idle: Duration, watch: &Stopwatch) -
     }
     failure
 }
+
+#[cfg(test)]
+mod tests;

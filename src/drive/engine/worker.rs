@@ -15,6 +15,7 @@ use crate::core::validity::Stamps;
 use crate::drive::client::Client;
 use crate::drive::client::stopwatch::Meters;
 use crate::drive::clock::Clock;
+use crate::drive::priority;
 
 /// What a worker leaves behind.
 pub struct End {
@@ -90,6 +91,7 @@ struct Orders {
 
 fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> io::Result<Option<End>> {
     let Orders { index, ready, begin, reports } = orders;
+    priority::raise_this_thread();
     let (stage, can) = match set_stage(plan) {
         Ok(stage) => (Some(stage), Ok(())),
         Err(error) => (None, Err(error)),
