@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::sim;
@@ -19,7 +18,7 @@ impl Embedded {
     /// Starts it and returns when it accepts connections.
     pub fn start(spec: sim::Spec) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let listener = runtime.block_on(sim::listen((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
         let (shutdown, asked) = oneshot::channel::<()>();
         let serve = move || {

@@ -4,7 +4,9 @@ use std::{fs, io, path::PathBuf, time::Duration};
 
 use super::exit::say;
 use crate::drive::workload::bundled;
-use crate::sim::{self, FaultKind, Faults, LineEnding, Output, ReasoningField, Spec, Speed, StepTime};
+use crate::sim::{
+    self, FaultKind, Faults, LineEnding, Output, ReasoningField, Rhythm, Spec, Speed, StepTime,
+};
 
 /// Serve a simulated vLLM: its endpoints, batching, KV cache and metrics, without a model.
 #[derive(Debug, clap::Args)]
@@ -42,6 +44,9 @@ pub struct SimArgs {
 
     #[command(flatten)]
     timing: TimingArgs,
+
+    #[command(flatten)]
+    fixed: FixedArgs,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -106,6 +111,27 @@ struct TimingArgs {
     /// Largest relative deviation of a step's time, 0 to 1: 0.05 is 5 % either way
     #[arg(long, value_name = "SHARE")]
     jitter: Option<f64>,
+}
+
+/// When tokens go out, decided by nothing but the request's own arrival.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Fixed timing of all streams, to measure clients (no engine, no faults)")]
+struct FixedArgs {
+    /// Time from a request to its first token, such as 100ms
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "gap", conflicts_with = "fault")]
+    ttft: Option<Duration>,
+
+    /// Time between two writes of a stream, such as 20ms; 0s: as fast as the client takes them
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "ttft")]
+    gap: Option<Duration>,
+
+    /// All streams write at the same instants
+    #[arg(long, requires = "gap")]
+    lockstep: bool,
+
+    /// Events of one token each in one write, as behind a proxy that batches
+    #[arg(long, value_name = "EVENTS", default_value_t = 1, requires = "gap")]
+    events_per_write: usize,
 }
 
 /// What answers look like.
@@ -176,6 +202,7 @@ impl SimArgs {
             block_size: engine.block_size,
             prefix_caching: !engine.no_prefix_caching,
             timing: self.timing.step_time(),
+            rhythm: self.fixed.rhythm(),
             output: self.output.output(),
             faults: self.faults.faults(),
             seed: self.seed,
@@ -196,6 +223,13 @@ impl TimingArgs {
             per_decode_seq: self.decode_seq_time.unwrap_or(preset.per_decode_seq),
             jitter: self.jitter.unwrap_or(preset.jitter),
         }
+    }
+}
+
+impl FixedArgs {
+    fn rhythm(&self) -> Option<Rhythm> {
+        let (ttft, gap) = self.ttft.zip(self.gap)?;
+        Some(Rhythm { ttft, gap, lockstep: self.lockstep, events_per_write: self.events_per_write })
     }
 }
 
@@ -230,7 +264,7 @@ pub fn run(args: &SimArgs) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let address = (args.host.as_str(), args.port);
-        let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
+        let listener = sim::listen(address).await.map_err(|error| {
             let message =
                 format!("cannot listen on {}:{}: {error}; choose another --port", args.host, args.port);
             io::Error::new(error.kind(), message)
@@ -288,6 +322,16 @@ mod tests {
         let preset = Speed::L4Llama8b.step_time();
         assert_eq!((timing.base, timing.jitter), (Duration::from_millis(2), 0.0));
         assert_eq!(timing.per_prefill_token, preset.per_prefill_token);
+    }
+
+    #[test]
+    fn a_fixed_timing_is_whole_or_not_there() {
+        let ms = Duration::from_millis;
+        let rhythm = spec("--ttft 100ms --gap 20ms --events-per-write 64").rhythm;
+        let expected = Rhythm { ttft: ms(100), gap: ms(20), lockstep: false, events_per_write: 64 };
+        assert_eq!((rhythm, spec("").rhythm), (Some(expected), None));
+        assert!(Line::try_parse_from(["sim", "--ttft", "1s"]).is_err(), "no gap");
+        assert!(Line::try_parse_from(["sim", "--lockstep"]).is_err(), "nothing to step");
     }
 
     #[test]

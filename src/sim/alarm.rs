@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::Instant,
 };
@@ -24,14 +27,17 @@ impl Alarm {
         let bell = Arc::clone(&rung);
         thread::Builder::new().name("sim-alarm".to_owned()).spawn(move || {
             while let Ok(deadline) = deadlines.recv() {
-                thread::sleep(deadline.saturating_duration_since(Instant::now()));
+                if !wait(&deadlines, deadline) {
+                    return;
+                }
                 bell.notify_one();
             }
         })?;
         Ok(Self { settings, rung })
     }
 
-    /// Waits until `deadline`; at least one turn of the runtime, so that others are never starved.
+    /// Waits until `deadline`; at least one turn of the runtime, so that others are never starved. After a wait that
+    /// was given up, the next may end early.
     pub(super) async fn wait_until(&self, deadline: Instant) {
         if deadline <= Instant::now() {
             return tokio::task::yield_now().await;
@@ -43,10 +49,30 @@ impl Alarm {
     }
 }
 
+/// Waits for the deadline, or for one that takes its place; says whether there is still someone to wake.
+fn wait(deadlines: &mpsc::Receiver<Instant>, mut deadline: Instant) -> bool {
+    loop {
+        match deadlines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(another) => deadline = another,
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_wait_that_was_given_up_does_not_delay_the_next() {
+        let alarm = Alarm::new().unwrap();
+        let far = Instant::now() + Duration::from_secs(3600);
+        assert!(tokio::time::timeout(Duration::from_millis(5), alarm.wait_until(far)).await.is_err());
+        let near = Instant::now() + Duration::from_millis(5);
+        tokio::time::timeout(Duration::from_secs(60), alarm.wait_until(near)).await.unwrap();
+    }
 
     #[tokio::test]
     async fn an_alarm_never_rings_early() {

@@ -27,6 +27,7 @@ mod answer;
 mod ask;
 mod chunks;
 mod info;
+pub(super) mod metronome;
 mod refusal;
 mod stream;
 
@@ -93,7 +94,7 @@ pub(super) struct Shared {
 }
 
 /// All endpoints.
-pub(super) fn router(parts: Parts) -> Router {
+pub(super) fn router(parts: Arc<Parts>) -> Router {
     Router::new()
         .route("/v1/completions", post(completions))
         .route("/v1/chat/completions", post(chat))
@@ -111,7 +112,7 @@ pub(super) fn router(parts: Parts) -> Router {
         .fallback(info::not_found)
         .method_not_allowed_fallback(info::method_not_allowed)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
-        .with_state(Arc::new(parts))
+        .with_state(parts)
 }
 
 async fn completions(

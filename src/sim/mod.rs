@@ -7,16 +7,23 @@
 //!             └─ answer ◀┘ ─▶ truth log
 //! ```
 //!
+//! With a [`Rhythm`] a metronome takes the place of engine and scheduler: streams of fixed timing, to measure clients.
+//!
 //! An island: it imports nothing of this crate, so that what it says about the wire is a second opinion.
 
 use std::{
     io,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use axum::serve::ListenerExt;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host},
+    sync::watch,
+    task::JoinSet,
+};
 
 mod alarm;
 mod api;
@@ -27,6 +34,7 @@ mod histogram;
 mod metrics;
 mod named;
 mod plan;
+mod rhythm;
 mod scheduler;
 mod spec;
 mod stats_line;
@@ -36,6 +44,7 @@ pub mod truth;
 
 pub use fault::{FaultKind, Faults};
 pub use named::UnknownName;
+pub use rhythm::Rhythm;
 pub use spec::{LineEnding, LogSink, Output, ReasoningField, Spec, SpecError};
 pub use timing::{Speed, StepTime};
 
@@ -46,6 +55,9 @@ use truth::TruthLog;
 
 /// What `/version` says.
 pub const VERSION: &str = "0.32.0+servebench-sim";
+
+/// Connections that may wait to be accepted; the system's own limit (4096 on Linux) may be lower.
+const BACKLOG: u32 = 4096;
 
 /// How long connections may take to end when the server shuts down.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -75,14 +87,16 @@ pub async fn serve(
     let logging = stats_line::keep_logging(sink, Arc::clone(&metrics), spec.log_interval);
     let (closing, closed) = watch::channel(false);
     let shared = api::Shared { metrics, truth: truth.clone(), closed: closed.clone() };
-    let parts = api::Parts::new(spec, vocabulary, engine, shared);
-    let listener = listener.tap_io(|socket| {
-        // Without this a token could wait for the acknowledgement of the one before. If the socket refuses,
-        // it is already broken and the next read will say so.
-        let _ = socket.set_nodelay(true);
-    });
-    let server = axum::serve(listener, api::router(parts)).with_graceful_shutdown(turns_true(closed));
-    let mut server = std::pin::pin!(async { server.await });
+    let rhythm = spec.rhythm;
+    let parts = Arc::new(api::Parts::new(spec, vocabulary, engine, shared));
+    let router = api::router(Arc::clone(&parts));
+    let server = async {
+        match rhythm {
+            None => serve_router(listener, router, closed).await,
+            Some(rhythm) => api::metronome::serve(listener, parts, router, rhythm).await,
+        }
+    };
+    let mut server = std::pin::pin!(server);
     // Dropping the step loop ends every running answer, also if the caller drops this function.
     let mut background = JoinSet::new();
     background.spawn(steps);
@@ -95,6 +109,44 @@ pub async fn serve(
     background.shutdown().await;
     let _ = tokio::time::timeout(GOODBYE, server).await;
     truth.flush()
+}
+
+/// Serves with axum until the flag is set and the connections have ended.
+async fn serve_router(
+    listener: TcpListener,
+    router: axum::Router,
+    closed: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = listener.tap_io(|socket| {
+        // Without this a token could wait for the acknowledgement of the one before. If the socket refuses,
+        // it is already broken and the next read will say so.
+        let _ = socket.set_nodelay(true);
+    });
+    axum::serve(listener, router).with_graceful_shutdown(turns_true(closed)).await
+}
+
+/// Listens with room for a storm of connections. The usual room of 128 overflows when hundreds of clients come at
+/// once, and each that finds no room tries again only a second later.
+///
+/// # Errors
+///
+/// What the system says of the last of the addresses that `address` stands for.
+pub async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut ended = Err(io::Error::new(io::ErrorKind::NotFound, "the name stands for no address"));
+    for address in lookup_host(address).await? {
+        ended = listen_on(address);
+        if ended.is_ok() {
+            break;
+        }
+    }
+    ended
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Completes when the flag is set, or can no longer be.

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::{
     fault::Faults,
     named::named,
+    rhythm::Rhythm,
     timing::{Speed, StepTime},
 };
 
@@ -34,6 +35,9 @@ pub struct Spec {
     pub prefix_caching: bool,
     /// How long a step takes.
     pub timing: StepTime,
+    /// Fixed timing for all streams in place of the engine's: no queue, no batch, no cache, no faults, and no trace of
+    /// them in the metrics.
+    pub rhythm: Option<Rhythm>,
     /// What answers look like.
     pub output: Output,
     /// Which requests go wrong.
@@ -124,6 +128,7 @@ impl Default for Spec {
             block_size: 16,
             prefix_caching: true,
             timing: Speed::Fast.step_time(),
+            rhythm: None,
             output: Output::default(),
             faults: Faults::default(),
             seed: 0,
@@ -192,6 +197,7 @@ impl Spec {
             ("block_size", self.block_size),
             ("num_gpu_blocks", self.num_gpu_blocks),
             ("tokens_per_event", self.output.tokens_per_event),
+            ("events_per_write", self.rhythm.map_or(1, |rhythm| rhythm.events_per_write)),
         ] {
             if value == 0 {
                 return Err(SpecError::Zero { field });

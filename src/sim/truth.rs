@@ -6,6 +6,7 @@
 //! request, written when its answer has ended or its client has left:
 //!
 //! - `id` (the request's `x-request-id`, or made up), `ordinal` (requests are numbered as they are read), `fault`;
+//! - `arrived_ns`: the kernel had received the request's last byte (`null` where the server does not ask it);
 //! - `read_ns`: the request's body had been read;
 //! - `prompt_tokens`, `cached_tokens` (of the prompt, from the prefix cache), `output_tokens` (handed out, the
 //!   end-of-sequence token included), `finish_reason` (`null` if the answer did not get that far);
@@ -42,13 +43,14 @@ struct Book {
 }
 
 /// One line of the log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Story {
     pub id: String,
     pub ordinal: u64,
     #[serde(serialize_with = "fault_name")]
     pub fault: Option<FaultKind>,
     pub stream: bool,
+    pub arrived_ns: Option<u64>,
     pub read_ns: u64,
     pub prompt_tokens: usize,
     pub cached_tokens: usize,

@@ -103,7 +103,7 @@ fn golden(name: &str, report: &str) {
 fn skeleton(report: &str) -> impl Iterator<Item = &str> {
     let mut judged = false;
     report.lines().filter(move |line| {
-        judged |= line.starts_with("─── 95 % intervals ");
+        judged |= ["─── 95 % intervals ", "─── Steady state "].iter().any(|title| line.starts_with(title));
         !line.starts_with("INVALID: ") && (!judged || line.starts_with("───"))
     })
 }

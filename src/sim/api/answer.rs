@@ -26,7 +26,7 @@ use crate::sim::{
 };
 
 /// Output tokens of a completion that does not say how many it wants, as in OpenAI's API.
-const DEFAULT_COMPLETION: usize = 16;
+pub(super) const DEFAULT_COMPLETION: usize = 16;
 
 /// An answer under way. Dropping it writes its story to the truth log.
 pub(super) struct Answer {
@@ -67,13 +67,7 @@ pub(super) async fn respond(
         stream: ask.stream,
         read_ns: parts.truth.stamp(read),
         prompt_tokens: prompt.len(),
-        cached_tokens: 0,
-        output_tokens: 0,
-        finish_reason: None,
-        first_token_ns: None,
-        done_ns: 0,
-        tokens_ns: Vec::new(),
-        step_ns: Vec::new(),
+        ..Story::default()
     };
     Answer::new(parts, endpoint, ask, Received { prompt, read, story }).give().await
 }
@@ -89,6 +83,12 @@ struct Received {
 enum Unusable {
     AsItIs(Refusal),
     InTheModel(Refusal),
+}
+
+/// The prompt's tokens, or why it cannot be served.
+pub(super) async fn prompt_of(parts: &Arc<Parts>, ask: &Ask) -> Result<Vec<u32>, Refusal> {
+    let prompt = prompt_tokens(parts, ask).await;
+    prompt.map_err(|(Unusable::AsItIs(refusal) | Unusable::InTheModel(refusal))| refusal)
 }
 
 impl From<Refusal> for Unusable {
@@ -125,7 +125,7 @@ async fn prompt_tokens(parts: &Arc<Parts>, ask: &Ask) -> Result<Vec<u32>, Unusab
 }
 
 /// The id the client gave, or a new one.
-fn request_id(headers: &HeaderMap) -> String {
+pub(super) fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get("x-request-id").and_then(|id| id.to_str().ok());
     given.map_or_else(|| uuid::Uuid::new_v4().simple().to_string()[..16].to_owned(), str::to_owned)
 }

@@ -1,0 +1,203 @@
+//! The floor: what it costs at least to read many token streams and to know when each token was there.
+//!
+//! One thread, one epoll, non-blocking sockets. It writes requests, reads what comes, stamps right after the read and
+//! counts the occurrences of `data: `; it knows no HTTP, no JSON and no tokens. Whatever a real client needs beyond
+//! this figure is its own. `scripts/overhead.py` runs it beside the clients it is the floor of:
+//!
+//! ```sh
+//! cargo run --release --example floor -- 127.0.0.1:8000 STREAMS REQUESTS TOKENS > result.json
+//! ```
+//!
+//! STREAMS connections carry REQUESTS requests for TOKENS tokens each, one after the other on each connection. The
+//! result is one JSON object under the keys of vLLM's client; latencies in milliseconds, by the same definitions.
+
+#![allow(clippy::print_stdout, reason = "an example's result goes to stdout")]
+
+#[cfg(target_os = "linux")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut words = std::env::args().skip(1);
+    let mut word =
+        |name: &str| words.next().ok_or(format!("{name} is missing: floor ADDRESS STREAMS REQUESTS TOKENS"));
+    let address = word("ADDRESS")?.parse()?;
+    let plan = floor::Plan {
+        address,
+        streams: word("STREAMS")?.parse()?,
+        requests: word("REQUESTS")?.parse()?,
+        tokens: word("TOKENS")?.parse()?,
+    };
+    println!("{}", floor::run(&plan)?);
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("the floor is an epoll loop, and epoll is Linux's");
+}
+
+#[cfg(target_os = "linux")]
+mod floor {
+    use std::io::{self, Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use memchr::memmem;
+    use rustix::buffer::spare_capacity;
+    use rustix::event::{Timespec, epoll};
+    use serde_json::{Value, json};
+
+    /// What every event begins with.
+    const MARK: &[u8] = b"data: ";
+    /// Bytes of a read that may be the beginning of a cut mark.
+    const CARRY: usize = MARK.len() - 1;
+    const READ: usize = 64 << 10;
+
+    pub struct Plan {
+        pub address: SocketAddr,
+        pub streams: usize,
+        pub requests: usize,
+        pub tokens: usize,
+    }
+
+    /// One connection and the request it is busy with.
+    struct Stream {
+        socket: TcpStream,
+        /// The end of the read before, in which a mark may have begun.
+        carry: [u8; CARRY],
+        sent: Instant,
+        first: Option<Instant>,
+        last: Instant,
+        events: usize,
+    }
+
+    /// The latencies of everything that has ended, in nanoseconds.
+    #[derive(Default)]
+    struct Tally {
+        ttft: Vec<u64>,
+        itl: Vec<u64>,
+        e2e: Vec<u64>,
+    }
+
+    pub fn run(plan: &Plan) -> io::Result<Value> {
+        let request = request(plan);
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let (mut streams, mut tally) = (Vec::with_capacity(plan.streams), Tally::default());
+        let mut buffer = vec![0; CARRY + READ];
+        let mut ready = Vec::with_capacity(1024);
+        let start = Instant::now();
+        while tally.e2e.len() < plan.requests {
+            // Opening hundreds of connections takes longer than the first answers: the sockets are read in between.
+            let opening = streams.len() < plan.streams.min(plan.requests);
+            if opening {
+                let stream = Stream::open(plan.address, &request)?;
+                let index = epoll::EventData::new_u64(streams.len() as u64);
+                epoll::add(&poll, &stream.socket, index, epoll::EventFlags::IN)?;
+                streams.push(stream);
+            }
+            ready.clear();
+            let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+            epoll::wait(&poll, spare_capacity(&mut ready), opening.then_some(&at_once))?;
+            for event in &ready {
+                let stream: &mut Stream = &mut streams[event.data.u64() as usize];
+                stream.read(&mut buffer, plan.tokens, &mut tally)?;
+                // `[DONE]` is an event too.
+                if stream.events > plan.tokens {
+                    let landed = tally.end(stream);
+                    if landed + plan.streams <= plan.requests {
+                        stream.send(&request)?;
+                    }
+                }
+            }
+        }
+        Ok(tally.result(plan, start.elapsed()))
+    }
+
+    fn request(plan: &Plan) -> Vec<u8> {
+        let body = json!({
+            "model": "servebench-sim", "prompt": "word ".repeat(100), "max_tokens": plan.tokens, "ignore_eos": true,
+            "stream": true,
+        })
+        .to_string();
+        format!(
+            "POST /v1/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            plan.address,
+            body.len()
+        )
+        .into_bytes()
+    }
+
+    impl Stream {
+        fn open(address: SocketAddr, request: &[u8]) -> io::Result<Self> {
+            let sent = Instant::now();
+            let mut socket = TcpStream::connect(address)?;
+            socket.set_nodelay(true)?;
+            socket.write_all(request)?;
+            socket.set_nonblocking(true)?;
+            Ok(Self { socket, carry: [0; CARRY], sent, first: None, last: sent, events: 0 })
+        }
+
+        fn send(&mut self, request: &[u8]) -> io::Result<()> {
+            (self.first, self.events, self.carry) = (None, 0, [0; CARRY]);
+            self.sent = Instant::now();
+            // The buffer of an idle socket takes a request whole.
+            self.socket.write_all(request)
+        }
+
+        fn read(&mut self, buffer: &mut [u8], tokens: usize, tally: &mut Tally) -> io::Result<()> {
+            buffer[..CARRY].copy_from_slice(&self.carry);
+            let length = self.socket.read(&mut buffer[CARRY..])?;
+            let now = Instant::now();
+            if length == 0 {
+                return Err(io::Error::other("the server closed the connection"));
+            }
+            let seen = &buffer[..CARRY + length];
+            for _ in memmem::find_iter(seen, MARK) {
+                self.events += 1;
+                if self.events <= tokens {
+                    self.token(now, tally);
+                }
+            }
+            self.carry.copy_from_slice(&seen[length..]);
+            Ok(())
+        }
+
+        fn token(&mut self, now: Instant, tally: &mut Tally) {
+            match self.first {
+                None => self.first = Some(now),
+                Some(_) => tally.itl.push(nanos(now - self.last)),
+            }
+            self.last = now;
+        }
+    }
+
+    impl Tally {
+        /// Takes the latencies of an ended request and says how many have ended.
+        fn end(&mut self, stream: &mut Stream) -> usize {
+            self.ttft.extend(stream.first.map(|first| nanos(first - stream.sent)));
+            self.e2e.push(nanos(stream.last - stream.sent));
+            stream.events = 0;
+            self.e2e.len()
+        }
+
+        fn result(self, plan: &Plan, took: Duration) -> Value {
+            let mut result = json!({
+                "completed": self.e2e.len(), "failed": 0, "duration": took.as_secs_f64(),
+                "total_output_tokens": self.e2e.len() * plan.tokens,
+            });
+            for (name, mut sample) in [("ttft", self.ttft), ("itl", self.itl), ("e2el", self.e2e)] {
+                sample.sort_unstable();
+                let mean = sample.iter().sum::<u64>() as f64 / sample.len().max(1) as f64;
+                result[format!("mean_{name}_ms")] = json!(mean / 1e6);
+                for (key, share) in [("median", 0.5), ("p99", 0.99)] {
+                    let rank = (share * sample.len().saturating_sub(1) as f64).round() as usize;
+                    let value = sample.get(rank).map(|nanos| *nanos as f64 / 1e6);
+                    result[format!("{key}_{name}_ms")] = json!(value);
+                }
+            }
+            result
+        }
+    }
+
+    fn nanos(duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# What measuring costs, and how far the measurement is from the truth. Needs Linux, two cores and Python 3.
+#
+#   scripts/overhead.sh                  servebench and the floor side by side (add --help for more)
+#   scripts/overhead.sh memory           peak memory for 1,000 and 4,000 tokens a stream
+#   scripts/overhead.sh pacing           lag, and the arrivals as the server saw them
+#   scripts/overhead.sh start            how long a run of one request takes
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo build --release --quiet --bin servebench --example floor
+exec python3 -B scripts/overhead "$@"
