@@ -77,13 +77,22 @@ pub struct Connection {
     pub client_key: Option<PathBuf>,
     /// Use a connection for one request after another.
     pub keepalive: bool,
+    /// Connections opened before t0.
+    pub preconnect: usize,
     /// Take the kernel's receive time of a token instead of our own, where the system has it.
     pub kernel_stamps: bool,
 }
 
 impl Default for Connection {
     fn default() -> Self {
-        Self { ca_cert: None, client_cert: None, client_key: None, keepalive: true, kernel_stamps: true }
+        Self {
+            ca_cert: None,
+            client_cert: None,
+            client_key: None,
+            keepalive: true,
+            preconnect: 0,
+            kernel_stamps: true,
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Plan<'a> {
     pub duration: Option<Duration>,
     /// The time one request may take from sent.
     pub timeout: Duration,
+    /// Connections to open before t0.
+    pub preconnect: usize,
     /// What the Records hold beyond times and counts.
     pub keep: Keep,
 }

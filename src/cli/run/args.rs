@@ -83,6 +83,9 @@ pub struct TargetArgs {
     /// Open a connection for each request
     #[arg(long)]
     pub no_keepalive: bool,
+    /// Open so many connections before the first request, whose TTFT then has none of it [default: --max-concurrency]
+    #[arg(long, value_name = "N", num_args = 0..=1)]
+    pub preconnect: Option<Option<NonZeroUsize>>,
     /// Take the time of a token when it is read, instead of the kernel's time of its arrival: less true, for comparison
     #[arg(long)]
     pub no_kernel_stamps: bool,

@@ -82,6 +82,7 @@ impl Measurement<'_> {
             cap: self.cap(),
             duration: load.duration,
             timeout: self.spec.target.timeout,
+            preconnect: self.spec.target.connection.preconnect,
             keep: Keep { text, gaps: self.details },
         };
         let stop = Stop::default();
@@ -104,6 +105,7 @@ impl Measurement<'_> {
             cap: self.cap(),
             duration: None,
             timeout: self.spec.target.timeout,
+            preconnect: 0,
             keep: Keep { text: KeepText::Never, gaps: false },
         };
         engine::drive(&plan, self.client()?, self.stage.tokenizer(), stop, &mut |_| {}).map_err(Halt::failed)

@@ -22,7 +22,7 @@ const SIM_RATE: f64 = 20.0;
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load(args)?;
     Ok(Spec {
-        target: target(&args.target)?,
+        target: target(&args.target, &load)?,
         workload: workload(&args.workload, args.target.sim, &load)?,
         sampling: sampling(&args.sampling),
         slo: slo(args)?,
@@ -48,7 +48,7 @@ pub fn notes(args: &RunArgs) -> Notes {
     Notes { label: args.output.label.clone(), metadata }
 }
 
-fn target(args: &TargetArgs) -> Result<Target, String> {
+fn target(args: &TargetArgs, load: &Load) -> Result<Target, String> {
     let backend = match args.backend {
         BackendName::Openai => Backend::Openai,
         BackendName::Vllm => Backend::Vllm,
@@ -66,18 +66,29 @@ fn target(args: &TargetArgs) -> Result<Target, String> {
         served_model_name: args.served_model_name.clone(),
         headers: headers(args),
         insecure: args.insecure,
-        connection: connection(args),
+        connection: connection(args, load)?,
         timeout: positive(args.timeout, "--timeout")?,
     })
 }
 
-fn connection(args: &TargetArgs) -> Connection {
-    Connection {
+fn connection(args: &TargetArgs, load: &Load) -> Result<Connection, String> {
+    Ok(Connection {
         ca_cert: args.ca_cert.clone(),
         client_cert: args.client_cert.clone(),
         client_key: args.client_key.clone(),
         keepalive: !args.no_keepalive,
+        preconnect: preconnect(args, load)?,
         kernel_stamps: !args.no_kernel_stamps,
+    })
+}
+
+/// As many as asked; without a number as many as the cap lets be used at once.
+fn preconnect(args: &TargetArgs, load: &Load) -> Result<usize, String> {
+    match (args.preconnect, load.max_concurrency) {
+        (None, _) => Ok(0),
+        (Some(Some(asked)), _) => Ok(asked.get()),
+        (Some(None), Some(cap)) => Ok(cap.get()),
+        (Some(None), None) => Err("--preconnect needs a number where there is no --max-concurrency".into()),
     }
 }
 
@@ -210,4 +221,46 @@ fn slo(args: &RunArgs) -> Result<Slo, String> {
         }
     }
     Ok(slo)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::super::args::RunArgs;
+    use super::*;
+
+    fn parsed(flags: &str) -> Result<Spec, String> {
+        let words = std::iter::once("run").chain(flags.split_whitespace());
+        let matches = RunArgs::augment_args(Command::new("run")).try_get_matches_from(words);
+        let args = RunArgs::from_arg_matches(&matches.map_err(|error| error.to_string())?).unwrap();
+        spec(&args)
+    }
+
+    fn connection(flags: &str) -> Result<Connection, String> {
+        parsed(flags).map(|spec| spec.target.connection)
+    }
+
+    #[test]
+    fn connections_are_opened_beforehand_as_many_as_asked_or_as_the_cap() {
+        let count = |flags| connection(flags).map(|connection| connection.preconnect);
+        assert_eq!(count(""), Ok(0));
+        assert_eq!(count("--preconnect --max-concurrency 8"), Ok(8));
+        assert_eq!(count("--preconnect 3 --max-concurrency 8"), Ok(3));
+        assert!(count("--preconnect").unwrap_err().contains("--max-concurrency"));
+    }
+
+    #[test]
+    fn connections_are_kept_and_stamped_by_the_kernel_unless_told_otherwise() {
+        assert_eq!(connection(""), Ok(Connection::default()));
+        let told = connection("--no-keepalive --no-kernel-stamps --ca-cert a.pem").unwrap();
+        assert!(!told.keepalive && !told.kernel_stamps && told.ca_cert == Some("a.pem".into()));
+    }
+
+    #[test]
+    fn a_client_certificate_comes_with_its_key() {
+        assert!(connection("--client-cert a.pem --client-key a.key").is_ok());
+        assert!(connection("--client-cert a.pem").unwrap_err().contains("--client-key"));
+        assert!(connection("--client-key a.key").unwrap_err().contains("--client-cert"));
+    }
 }

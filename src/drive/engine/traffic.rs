@@ -50,6 +50,10 @@ pub fn run(
 ) -> io::Result<Tally> {
     priority::raise_this_thread();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    local
+        .block_on(&runtime, client.preconnect(plan.preconnect))
+        .map_err(|failure| io::Error::other(failure.to_string()))?;
     let traffic = Rc::new(Traffic {
         client,
         clock: Clock::start(),
@@ -61,7 +65,6 @@ pub fn run(
         reports,
         give_up: CancellationToken::new(),
     });
-    let local = LocalSet::new();
     local.block_on(&runtime, async {
         let beat = tokio::task::spawn_local(Rc::clone(&traffic).beat());
         let ended = dispatch(&traffic, plan, stop).await;
