@@ -1,0 +1,97 @@
+//! Following a stream allocates nothing for each token: a client's time and memory must not follow the number of tokens.
+#![expect(unsafe_code, reason = "counting allocations takes an allocator, and that trait is unsafe")]
+#![allow(clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use servebench::core::spec::{Backend, Connection, Sampling, Target};
+use servebench::drive::client::Client;
+use servebench::drive::client::stopwatch::{Keep, KeepText, Stopwatch};
+use servebench::drive::clock::Clock;
+
+/// The system's allocator, which counts on the thread that asks.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// Everything is passed on as it comes.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const EVENT: &str = "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"model\":\"m\",\"choices\":[{\"index\":0,\"text\":\" \\\"so\\\"\",\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n";
+
+/// Serves one stream of so many events, each by a write of its own.
+fn serve(events: usize) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.set_nodelay(true).unwrap();
+        let _ = socket.read(&mut [0; 4096]).unwrap();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        socket.write_all(head.as_bytes()).unwrap();
+        let chunk = |event: &str| format!("{:x}\r\n{event}\r\n", event.len());
+        let event = chunk(EVENT);
+        (0..events).for_each(|_| socket.write_all(event.as_bytes()).unwrap());
+        socket.write_all((chunk("data: [DONE]\n\n") + "0\r\n\r\n").as_bytes()).unwrap();
+        // Until the client has read it all.
+        let _ = socket.read(&mut [0; 1]);
+    });
+    port
+}
+
+/// How often following a stream of so many events allocates.
+fn allocations(events: usize) -> usize {
+    let target = Target {
+        backend: Backend::Openai,
+        base_url: format!("http://127.0.0.1:{}", serve(events)),
+        endpoint: "/v1/completions".into(),
+        model: "m".into(),
+        served_model_name: None,
+        headers: Vec::new(),
+        insecure: false,
+        connection: Connection::default(),
+        timeout: Duration::from_secs(60),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = Client::new(&target, &Sampling::default(), 1).unwrap();
+    let keep = Keep { text: KeepText::Never, gaps: false };
+    let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
+    let body = client.body("Hi", 8);
+    let before = COUNT.get();
+    runtime.block_on(client.send(uuid::Uuid::nil(), body, &mut watch)).unwrap();
+    let count = COUNT.get() - before;
+    assert_eq!(watch.conclude(Ok(())).events.count as usize, events);
+    count
+}
+
+#[test]
+fn tokens_allocate_nothing() {
+    let (few, many) = (allocations(100), allocations(10_100));
+    // Events cut by the end of a read are put together in a buffer, which grows a few times.
+    assert!(many < few + 100, "{few} allocations for 100 events, {many} for 10,100");
+}
