@@ -60,14 +60,13 @@ impl<'a> Scope<'a> {
         self.ended().filter(|record| record.succeeded())
     }
 
-    /// Output tokens of answered requests by whole second since t0, within.
+    /// Output tokens of answered requests by whole second since t0, within. Windows are of whole seconds.
     pub fn tokens_by_second(self) -> impl Iterator<Item = (u32, f64)> {
-        let seconds = u128::from(self.start.as_secs())..u128::from(self.end.as_secs()) + 1;
+        let within = self.start.as_secs()..self.end.as_secs();
         let answered = self.records.iter().filter(|record| record.succeeded());
         answered
             .flat_map(Record::tokens_by_second)
-            .filter(move |(second, _)| !self.cut || seconds.contains(&u128::from(*second)))
-            .filter(move |(second, _)| !self.cut || Duration::from_secs(u64::from(*second)) < self.end)
+            .filter(move |(second, _)| !self.cut || within.contains(&u64::from(*second)))
     }
 
     /// Sums it up. `itl` holds the gaps of the requests that started within.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::core::record::{Events, Failure, Finish, Times};
+use crate::core::simulated::Queue;
 use uuid::Uuid;
 
 fn ms(value: u64) -> Duration {
@@ -135,4 +136,106 @@ fn the_keys_of_latencies_are_their_serde_names() {
         assert_eq!(serde_json::to_value(latency).unwrap(), latency.key());
         assert_eq!(Latency::from_key(latency.key()), Some(latency));
     }
+}
+
+#[test]
+fn a_window_counts_who_started_for_latencies_and_who_ended_for_throughput() {
+    let records = [
+        answered(100, 100, 200, 2500, 24),         // started before, ended within
+        answered(2100, 2100, 2200, 2900, 8),       // within
+        answered(3500, 3500, 3900, 9000, 52),      // started within, ended after
+        answered(9000, 9000, 9100, 9200, 2),       // after
+        failed(2500, 2600, FailureClass::Connect), // within
+    ];
+    let window = Window { start: ms(2000), end: ms(4000), requests: 3 };
+    let metrics = Metrics::within(&window, &records, &Slo::default(), &[99.0]);
+    assert_eq!((metrics.duration, metrics.completed, metrics.failed), (ms(2000), 2, 1));
+    assert_eq!(metrics.latencies[&Latency::Ttft].n, 2);
+    assert_eq!(metrics.latencies[&Latency::Ttft].mean, ms(250));
+    assert_eq!(metrics.input_tokens.total, 20);
+    // 6 of the first (2.0 to 2.5 s), 8 of the second, 2 of the third (3.9 and 4.0 s: the latter is outside).
+    let in_window = |record: &Record| -> u32 {
+        record.events.by_second.iter().filter(|(second, _)| (2..4).contains(second)).map(|(_, n)| n).sum()
+    };
+    let tokens: u32 = records[..4].iter().map(in_window).sum();
+    assert_eq!(metrics.output_tokens.total, u64::from(tokens));
+    assert_eq!((metrics.offered_rate, metrics.peak_in_flight), (Some(1.5), 2));
+    assert!(!metrics.latencies.contains_key(&Latency::Itl), "the records kept no gaps");
+}
+
+#[test]
+fn a_window_has_itl_where_the_records_keep_their_gaps() {
+    let mut record = answered(100, 100, 200, 400, 3);
+    record.events.gaps = Some(vec![ms(80), ms(120)]);
+    let window = Window { start: ms(0), end: ms(1000), requests: 1 };
+    let metrics = Metrics::within(&window, &[record], &Slo::default(), &[]);
+    assert_eq!(metrics.latencies[&Latency::Itl].mean, ms(100));
+}
+
+#[test]
+fn a_window_of_everything_says_what_the_run_says() {
+    let queue = Queue::default();
+    let records = queue.open(500, queue.rate(0.7));
+    let whole = sum(&records, &Slo::default());
+    let end = Duration::from_secs(whole.duration.as_secs() + 1);
+    let all = Window { start: Duration::ZERO, end, requests: 500 };
+    let window = Metrics::within(&all, &records, &Slo::default(), &[99.0]);
+    assert_eq!((window.completed, &window.latencies), (whole.completed, &whole.latencies));
+    assert_eq!((window.input_tokens, window.output_tokens), (whole.input_tokens, whole.output_tokens));
+}
+
+#[test]
+fn throughputs_of_ten_seconds_and_more_have_intervals_that_hold_them() {
+    let queue = Queue::default();
+    let records = queue.open(1000, queue.rate(0.7));
+    let slo = Slo { ttft: Some(ms(70)), ..Slo::default() };
+    let metrics = sum(&records, &slo);
+    for scalar in SCALARS.iter().filter(|scalar| scalar.key != "failure_rate") {
+        let value = (scalar.value)(&metrics).unwrap();
+        let interval = metrics.rate_intervals[scalar.key];
+        assert!(interval.low < value && value < interval.high, "{}: {value} {interval:?}", scalar.key);
+        assert!(interval.high < 2.0 * value, "{}: {value} {interval:?}", scalar.key);
+    }
+    assert!(sum(&records[..100], &slo).rate_intervals.is_empty(), "that took less than ten seconds");
+}
+
+#[test]
+fn request_throughput_of_poisson_arrivals_is_covered() {
+    let covers = |seed: u64| {
+        let queue = Queue { seed, servers: 50, ..Queue::default() };
+        let metrics = sum(&queue.open(1000, 20.0), &Slo::default());
+        let interval = metrics.rate_intervals["request_throughput"];
+        interval.low <= 20.0 && 20.0 <= interval.high
+    };
+    let covered = (0..100).filter(|&seed| covers(seed)).count();
+    assert!(covered >= 88, "{covered} of 100");
+}
+
+#[test]
+fn tokens_per_event_are_spread_over_the_requests_that_somebody_counted() {
+    let mut records = [1, 2, 6].map(|tokens| {
+        let mut record = answered(0, 0, 100, 200, 10);
+        record.output_tokens.count = tokens * 10;
+        record
+    });
+    let spread = sum(&records, &Slo::default()).tokens_per_event.unwrap();
+    assert_eq!((spread.n, spread.min, spread.mean, spread.p50, spread.max), (3, 1.0, 3.0, 2.0, 6.0));
+    records.iter_mut().for_each(|record| record.output_tokens.source = TokenSource::Events);
+    assert_eq!(sum(&records, &Slo::default()).tokens_per_event, None);
+}
+
+#[test]
+fn gaps_have_intervals_from_the_requests_they_belong_to() {
+    let queue = Queue::default();
+    let records = queue.open(300, queue.rate(0.5));
+    let gaps = records.iter().flat_map(|record| {
+        let (count, times) = (record.events.count - 1, record.times);
+        vec![(times.last_token.unwrap() - times.first_token.unwrap()) / count; count as usize]
+    });
+    let metrics = Metrics::of(&records, &gaps.collect(), &Slo::default(), &[99.0]);
+    let itl = &metrics.latencies[&Latency::Itl];
+    let (mean, median) = (itl.mean_interval.unwrap(), itl.median_interval.unwrap());
+    assert!(mean.low <= itl.mean && itl.mean <= mean.high, "{itl:?}");
+    assert!(median.low <= itl.median && itl.median <= median.high, "{itl:?}");
+    assert!(itl.n > 3000 && itl.percentiles[0].effective_n <= 300, "{itl:?}");
 }

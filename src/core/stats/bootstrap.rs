@@ -1,9 +1,11 @@
 //! Intervals of means and rates by the moving-block bootstrap (Künsch 1989): blocks of neighbours are drawn together,
-//! so that what neighbours have in common stays in common.
+//! so that what neighbours have in common stays in common. It is studentised (Götze and Künsch 1996): each draw is
+//! measured by its own standard error. Waits in a queue are skewed, and a run that happened to see few long ones has a
+//! mean too low and an error too small at once; the plain bootstrap is then far too sure of it.
 //!
 //! Everything here is a ratio of two sums: a mean is values over counts, a rate is events over seconds, the mean gap is
 //! time over gaps. Long series are summed into at most [`RESOLUTION`] batches of neighbours first, which leaves the
-//! ratio and its long-run variance as they are; a replicate then costs one lookup of a prefix sum per block.
+//! ratio and its long-run variance as they are; a draw then costs one lookup per block.
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
@@ -17,6 +19,9 @@ const RESOLUTION: usize = 1024;
 const FEWEST: usize = 10;
 
 const REPLICATES: usize = 1000;
+
+/// Standard errors that a draw of nearly equal blocks is held to.
+const FARTHEST: f64 = 8.0;
 
 /// Fixed: the same run has the same intervals wherever it is summed up.
 const SEED: u64 = 0xB007_57A9_0000_0001;
@@ -54,10 +59,7 @@ impl Ratio {
 
     /// How the terms depend on each other, beyond what the denominators explain.
     pub fn dependence(&self) -> Dependence {
-        let ratio = self.value().unwrap_or(0.0);
-        let residuals: Vec<f64> =
-            self.tops.iter().zip(&self.bottoms).map(|(top, bottom)| top - ratio * bottom).collect();
-        Dependence::of(&residuals)
+        Dependence::of(&self.residuals(self.value().unwrap_or(0.0)))
     }
 
     /// The long-run variance of a single term around its share of the ratio, with the doubt about it added.
@@ -67,39 +69,45 @@ impl Ratio {
     }
 
     /// The 95 % interval of the ratio; `None` with too few terms.
-    ///
-    /// It is widened by Student's t: a bootstrap of few blocks is too sure.
     pub fn interval(&self) -> Option<(f64, f64)> {
         let value = self.value()?;
         if self.terms < FEWEST {
             return None;
         }
-        let Dependence { block, doubt, .. } = self.dependence();
-        let mut replicates = self.replicates(block);
-        replicates.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| replicates[(share * (replicates.len() - 1) as f64).round() as usize];
-        Some((value - doubt * (value - at(0.025)).max(0.0), value + doubt * (at(0.975) - value).max(0.0)))
+        let residuals = self.residuals(value);
+        let Dependence { long_run, block, .. } = Dependence::of(&residuals);
+        let error = (residuals.len() as f64 * long_run).sqrt() / self.bottoms.iter().sum::<f64>();
+        let mut scores = scores(&residuals, block);
+        scores.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| scores[(share * (scores.len() - 1) as f64).round() as usize];
+        // A sample that fell short of its error on one side makes the truth lie far on the other.
+        Some((value - error * at(0.975).max(0.0), value - error * at(0.025).min(0.0)))
     }
 
-    /// Ratios of resampled blocks; a draw whose denominators are all zero says nothing and is the ratio itself.
-    fn replicates(&self, block: usize) -> Vec<f64> {
-        let value = self.value().unwrap_or(0.0);
-        let (tops, bottoms) = (prefix_sums(&self.tops), prefix_sums(&self.bottoms));
-        let n = self.tops.len();
-        let mut rng = StdRng::seed_from_u64(SEED);
-        let mut replicate = || {
-            let (mut top, mut bottom, mut left) = (0.0, 0.0, n);
-            while left > 0 {
-                let start = rng.random_range(0..=n - block);
-                let end = start + block.min(left);
-                top += tops[end] - tops[start];
-                bottom += bottoms[end] - bottoms[start];
-                left -= end - start;
-            }
-            if bottom > 0.0 { top / bottom } else { value }
-        };
-        (0..REPLICATES).map(|_| replicate()).collect()
+    fn residuals(&self, ratio: f64) -> Vec<f64> {
+        self.tops.iter().zip(&self.bottoms).map(|(top, bottom)| top - ratio * bottom).collect()
     }
+}
+
+/// How many of its own standard errors each resampled sum of blocks lies from its expectation.
+fn scores(residuals: &[f64], block: usize) -> Vec<f64> {
+    let sums = prefix_sums(residuals);
+    let blocks: Vec<f64> = sums.iter().zip(&sums[block..]).map(|(start, end)| end - start).collect();
+    let mean = blocks.iter().sum::<f64>() / blocks.len() as f64;
+    let drawn = (residuals.len() / block).max(2);
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let mut score = || {
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for _ in 0..drawn {
+            let deviation = blocks[rng.random_range(0..blocks.len())] - mean;
+            sum += deviation;
+            squares += deviation * deviation;
+        }
+        let n = drawn as f64;
+        let variance = (squares - sum * sum / n) / (n - 1.0);
+        if variance > 0.0 { (sum / (n * variance).sqrt()).clamp(-FARTHEST, FARTHEST) } else { 0.0 }
+    };
+    (0..REPLICATES).map(|_| score()).collect()
 }
 
 fn prefix_sums(values: &[f64]) -> Vec<f64> {

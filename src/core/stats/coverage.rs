@@ -1,6 +1,9 @@
 //! A/A honesty: how often the intervals hold the truth, on queues whose truth is known.
-//! Means of waits that come in rare bursts stay below their 95 %: a run without a burst cannot know of one.
+//! Means of waits that come in rare bursts stay below their 95 % (82 to 90 % at high load): a run without a burst cannot
+//! know of one. A p99 has no interval where the run is worth too few independent requests, which at high load is nearly
+//! always.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use super::{Distribution, Interval, percentile};
@@ -73,12 +76,15 @@ fn scores(utilisation: f64, n: usize) -> [Score; 3] {
 #[test]
 #[ignore = "half a minute of simulated queues"]
 fn the_interval_of_the_median_covers_the_truth_in_90_to_99_percent() {
-    println!("utilisation      n   mean  median    p99 (absent)");
+    let mut out = std::io::stdout();
+    writeln!(out, "utilisation      n   mean  median    p99 (absent)").unwrap();
     for (utilisation, n) in [(0.2, 1000), (0.6, 400), (0.6, 1000), (0.8, 1000), (0.8, 3000), (0.9, 3000)] {
         let [mean, median, p99] = scores(utilisation, n);
-        let [mean, p50, tail] = [&mean, &median, &p99].map(Score::coverage);
-        println!("{utilisation:>11} {n:>6} {mean:>6.3} {p50:>7.3} {tail:>6.3} ({})", p99.absent);
+        let [average, p50, tail] = [&mean, &median, &p99].map(Score::coverage);
+        writeln!(out, "{utilisation:>11} {n:>6} {average:>6.3} {p50:>7.3} {tail:>6.3} ({})", p99.absent)
+            .unwrap();
         assert!((0.90..=0.99).contains(&median.coverage()), "{utilisation} {n}: {}", median.coverage());
+        assert!(mean.coverage() >= 0.8, "{utilisation} {n}: {}", mean.coverage());
         assert!(p99.falsehoods() <= 0.05, "{utilisation} {n}: {}", p99.falsehoods());
     }
 }

@@ -91,7 +91,7 @@ impl Percentile {
 impl Distribution {
     /// Summarises values in the order of time; `None` without values.
     ///
-    /// The mean's interval is a moving-block bootstrap. A percentile's interval lies between two order statistics,
+    /// The mean's interval is a studentised moving-block bootstrap. A percentile's interval lies between two order statistics,
     /// whose ranks are the binomial law's for as many independent values as the sample is worth: n divided by the
     /// inflation of the variance of the share of values at or below the percentile, as its neighbours tell it.
     pub fn of(values: Vec<Duration>, percents: &[Percent]) -> Option<Self> {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{intervals, section};
 use crate::core::metrics::SCALARS;
 use crate::core::run::Run;
-use crate::report::figures::{requests_per_second, seconds, tokens_per_second};
+use crate::report::figures::seconds;
 
 /// The section: the window's metrics, or why there is none.
 pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
@@ -24,8 +24,7 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     )?;
     for key in ["request_throughput", "input_throughput", "output_throughput"] {
         let Some(scalar) = SCALARS.iter().find(|scalar| scalar.key == key) else { continue };
-        let written = if scalar.unit == "req/s" { requests_per_second } else { tokens_per_second };
-        writeln!(to, "{} in the window: {}", scalar.label, written((scalar.value)(&steady.metrics)))?;
+        writeln!(to, "{}", intervals::rate(scalar, &steady.metrics))?;
     }
     for latency in &run.selection.latencies {
         if let Some(distribution) = steady.metrics.latencies.get(latency) {

@@ -31,3 +31,47 @@ fn objection(word: &str, check: &Check, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "{word}: {}", check.finding())?;
     writeln!(to, "  {}", check.advice)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::validity::{CheckName, Figure};
+
+    fn check(name: CheckName, outcome: Outcome) -> Check {
+        let time = |ms| Some(Figure::Time(Duration::from_millis(ms)));
+        Check { name, outcome, figure: time(80), bound: time(50), advice: "do this".into() }
+    }
+
+    fn text(checks: Vec<Check>) -> (String, String) {
+        let verdict = Verdict { valid: checks.iter().all(|check| check.outcome != Outcome::Invalid), checks };
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        headline(&verdict, &mut first).unwrap();
+        render(&verdict, &mut last).unwrap();
+        (String::from_utf8(first).unwrap(), String::from_utf8(last).unwrap())
+    }
+
+    #[test]
+    fn an_invalid_report_begins_with_why_and_ends_with_what_to_do() {
+        let (first, last) = text(vec![
+            check(CheckName::ScheduleLag, Outcome::Invalid),
+            check(CheckName::WallClock, Outcome::Passed),
+            check(CheckName::ReadDelay, Outcome::Warning),
+        ]);
+        let finding = "P99 schedule lag: 80 ms, at most 50 ms would do";
+        assert_eq!(first, format!("INVALID: {finding}; see the last section\n"));
+        let lines: Vec<_> = last.lines().skip(1).collect();
+        assert_eq!(lines[0], "INVALID: 1 of 3 checks passed");
+        assert_eq!(lines[1..3], [format!("INVALID: {finding}"), "  do this".to_owned()]);
+        assert!(lines[3].starts_with("Warning: P99 read delay: "), "{last}");
+    }
+
+    #[test]
+    fn a_valid_report_has_no_headline() {
+        let unknown = check(CheckName::PrefixCache, Outcome::NotJudged);
+        let (first, last) = text(vec![check(CheckName::WallClock, Outcome::Passed), unknown]);
+        assert_eq!(first, "");
+        assert!(last.ends_with("\nVALID: 1 of 2 checks passed, 1 not judged\n"), "{last}");
+    }
+}
