@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::record::{FailureClass, Record, TokenCount, TokenSource};
-use super::spec::Slo;
+use super::spec::{Slo, SloFrom};
 use super::stats::{Distribution, Percent, RateInterval, Tally};
 use super::steady::Window;
 use super::units::seconds;
@@ -158,10 +158,11 @@ fn meets(record: &Record, slo: &Slo) -> bool {
         (Some(value), Some(limit)) => value <= limit,
         _ => true,
     };
-    record.succeeded()
-        && within(record.ttft(), slo.ttft)
-        && within(record.tpot(), slo.tpot)
-        && within(record.e2e(), slo.e2e)
+    let (ttft, e2e) = match slo.from {
+        SloFrom::Due => (record.ttft_from_due(), record.e2e_from_due()),
+        SloFrom::Sent => (record.ttft(), record.e2e()),
+    };
+    record.succeeded() && within(ttft, slo.ttft) && within(record.tpot(), slo.tpot) && within(e2e, slo.e2e)
 }
 
 #[cfg(test)]

@@ -254,11 +254,24 @@ pub struct Slo {
     /// Limit of the end-to-end time.
     #[serde(rename = "e2e_s", with = "seconds::option")]
     pub e2e: Option<Duration>,
+    /// Where TTFT and E2E are measured from.
+    pub from: SloFrom,
+}
+
+/// Where the latencies that an SLO limits begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SloFrom {
+    /// When the request was due: what a user who arrived on schedule felt.
+    #[default]
+    Due,
+    /// When it was sent: vLLM's way, in which waiting for the client is no fault.
+    Sent,
 }
 
 impl Slo {
     /// Whether any limit is set.
     pub fn is_set(&self) -> bool {
-        *self != Self::default()
+        [self.ttft, self.tpot, self.e2e].iter().any(Option::is_some)
     }
 }

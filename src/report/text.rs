@@ -10,6 +10,7 @@ use super::figures::{
 use crate::core::metrics::{Latency, Metrics, SCALARS, Spread, Tokens};
 use crate::core::record::TokenSource;
 use crate::core::run::Run;
+use crate::core::spec::SloFrom;
 use crate::core::stats::Distribution;
 
 mod intervals;
@@ -123,7 +124,11 @@ fn goodput(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let all = run.metrics.completed + run.metrics.failed;
     section("Goodput", to)?;
     throughput(&run.metrics, "request_goodput", to)?;
-    writeln!(to, "Good requests: {good} of {all} ({}): {}", percent(good, all), limits.join(", "))
+    writeln!(to, "Good requests: {good} of {all} ({}): {}", percent(good, all), limits.join(", "))?;
+    if slo.from == SloFrom::Sent {
+        writeln!(to, "Limits hold from sent: what requests waited for the client is left out")?;
+    }
+    Ok(())
 }
 
 /// Whether the lag changes what a user who arrived on schedule felt.
@@ -145,7 +150,7 @@ fn from_due(run: &Run, to: &mut impl Write) -> io::Result<()> {
 fn arrivals(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let metrics = &run.metrics;
     section("Arrivals", to)?;
-    if metrics.offered_rate.is_some() {
+    if run.spec.load.request_rate.is_finite() {
         writeln!(to, "Offered rate: {}", requests_per_second(metrics.offered_rate))?;
         writeln!(to, "Achieved rate: {}", requests_per_second(metrics.achieved_rate))?;
     }

@@ -204,6 +204,14 @@ pub struct SamplingArgs {
     pub extra_body: Option<Map<String, Value>>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GoodputFrom {
+    /// When the request was due: what a user felt
+    Due,
+    /// When it was sent: vLLM's way
+    Sent,
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Measuring")]
 pub struct MeasureArgs {
@@ -216,6 +224,9 @@ pub struct MeasureArgs {
     /// Service levels that a good request meets, in milliseconds (or with a unit): ttft:500 tpot:50 e2el:5s
     #[arg(long, value_name = "KEY:LIMIT", num_args = 1.., value_parser = values::objective)]
     pub goodput: Vec<Objective>,
+    /// Where goodput's TTFT and E2E begin
+    #[arg(long, value_enum, default_value = "due")]
+    pub goodput_from: GoodputFrom,
     /// The share of failed requests above which the run is INVALID: 1% or 0.01
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = values::share)]
     pub max_failure_rate: f64,

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::args::{BackendName, DatasetName, LoadArgs, RunArgs, SamplingArgs, TargetArgs, WorkloadArgs};
+use super::args::{
+    BackendName, DatasetName, GoodputFrom, LoadArgs, RunArgs, SamplingArgs, TargetArgs, WorkloadArgs,
+};
 use super::values;
 use crate::core::metrics::Latency;
 use crate::core::run::{Notes, Selection};
 use crate::core::spec::{
-    Backend, Connection, Dataset, Load, RandomLengths, Sampling, Slo, Spec, Target, Workload,
+    Backend, Connection, Dataset, Load, RandomLengths, Sampling, Slo, SloFrom, Spec, Target, Workload,
 };
 use crate::core::units::{Rate, Secret};
 use crate::drive::client::wire::Api;
@@ -212,7 +214,11 @@ fn sampling(args: &SamplingArgs, dataset: &Dataset) -> Sampling {
 }
 
 fn slo(args: &RunArgs) -> Result<Slo, String> {
-    let mut slo = Slo::default();
+    let from = match args.measure.goodput_from {
+        GoodputFrom::Due => SloFrom::Due,
+        GoodputFrom::Sent => SloFrom::Sent,
+    };
+    let mut slo = Slo { from, ..Slo::default() };
     for objective in &args.measure.goodput {
         let limit = match objective.latency {
             Latency::Ttft => &mut slo.ttft,

@@ -87,7 +87,7 @@ fn a_run_without_answers_has_no_latencies_and_no_zeros() {
 
 #[test]
 fn goodput_needs_every_limit_and_failures_never_meet_it() {
-    let slo = Slo { ttft: Some(ms(150)), tpot: Some(ms(50)), e2e: None };
+    let slo = Slo { ttft: Some(ms(150)), tpot: Some(ms(50)), ..Slo::default() };
     let records = [
         answered(0, 0, 100, 1000, 100), // good
         answered(0, 0, 200, 1000, 100), // late first token
@@ -238,4 +238,14 @@ fn gaps_have_intervals_from_the_requests_they_belong_to() {
     assert!(mean.low <= itl.mean && itl.mean <= mean.high, "{itl:?}");
     assert!(median.low <= itl.median && itl.median <= median.high, "{itl:?}");
     assert!(itl.n > 3000 && itl.percentiles[0].effective_n <= 300, "{itl:?}");
+}
+
+#[test]
+fn goodput_is_judged_from_due_unless_asked_otherwise() {
+    let due = Slo { ttft: Some(ms(150)), ..Slo::default() };
+    let sent = Slo { from: SloFrom::Sent, ..due };
+    // Left 100 ms late and answered 100 ms after that: the user waited 200 ms.
+    let records = [answered(0, 100, 200, 1000, 10)];
+    assert_eq!(sum(&records, &due).good, Some(0));
+    assert_eq!(sum(&records, &sent).good, Some(1));
 }
