@@ -22,6 +22,7 @@ def arguments():
         metavar="NAME=COMMAND",
         help=f"another client to compare; blanks in braces are filled in: {clients.BLANKS}",
     )
+    parser.add_argument("--contrast", action="store_true", help="also servebench without the kernel's stamps")
     parser.add_argument(
         "--scene", action="append", choices=list(compare.SCENES), help="only these scenes of the comparison"
     )
@@ -43,7 +44,8 @@ def main():
         folder = Path(name)
         if args.question == "compare":
             others = [clients.Client.parse(text) for text in args.client]
-            everyone = [clients.FLOOR, clients.OURS, *others]
+            contrast = [clients.CONTRAST] if args.contrast else []
+            everyone = [clients.FLOOR, clients.OURS, *contrast, *others]
             compare.compare(everyone, args.scene or list(compare.SCENES), cores, folder, args.repeat)
         else:
             {"memory": memory.memory, "pacing": pacing.pacing, "start": start.start}[args.question](cores, folder)

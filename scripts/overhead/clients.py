@@ -56,6 +56,7 @@ class Client:
 
 FLOOR = Client("floor", f"{lab.FLOOR} {{address}} {{streams}} {{requests}} {{tokens}}")
 OURS = Client("servebench", SERVEBENCH + CLOSED_LOOP)
+CONTRAST = Client("no kernel stamps", OURS.template + " --no-kernel-stamps")
 OURS_PACED = Client("servebench", SERVEBENCH + OPEN_LOOP)
 
 

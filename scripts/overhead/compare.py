@@ -21,7 +21,6 @@ class Scene:
     tokens: int = 128
     rounds: int = 2
     busy: bool = False
-    truth: bool = True
 
 
 SCENES = {
@@ -34,14 +33,12 @@ SCENES = {
         [64],
         tokens=4096,
         rounds=16,
-        # Millions of instants would cost the server more than the events.
-        truth=False,
     ),
 }
 
 COLUMNS = [
     "client", "TTFT err mean/p99 ms", "ITL err p99 ms", "E2E err mean/p99 ms", "true ITL p99 ms", "events/s",
-    "CPU µs/event", "x floor", "with start-up", "start-up CPU s", "peak MB", "server CPU %",
+    "CPU µs/event", "x floor", "other CPU s", "peak MB", "server CPU %",
 ]  # fmt: skip
 
 
@@ -54,9 +51,9 @@ class Cell:
     e2e: tuple
     true_itl: float
     events_per_s: float
+    # While requests are on their way; the rest is preparation and report.
     cpu_us: float
-    whole_cpu_us: float
-    startup_s: float
+    other_cpu_s: float
     peak_mb: float
     server_share: float
 
@@ -76,41 +73,36 @@ def compare(clients, scenes, cores, folder, repeat):
 
 
 def measure(client, scene, streams, cores, folder):
-    """One cell. The same requests for one token each tell what a run costs before the events do."""
     requests = streams * scene.rounds
-    with lab.Simulator(cores, folder, *scene.flags, truth=False) as server:
-        _, short = client.measure(server, cores, folder, streams=streams, requests=requests, tokens=1)
     work = lab.BusyLoop(cores) if scene.busy else contextlib.nullcontext()
     theirs = cores.without_priority() if scene.busy else cores
-    with lab.Simulator(cores, folder, *scene.flags, truth=scene.truth) as server, work:
+    with lab.Simulator(cores, folder, *scene.flags) as server, work:
         report, used = client.measure(
             server, theirs, folder, streams=streams, requests=requests, tokens=scene.tokens
         )
         server_cpu = server.cpu_s()
-    events = requests * (scene.tokens - 1)
-    took = report["duration"]
-    true = truth.read(server.truth_log, requests) if scene.truth else None
+    true = truth.read(server.truth_log, requests)
+    took, events = report["duration"], requests * scene.tokens
+    traffic = used.cpu.between(true.first_ns, true.first_ns + int(took * 1e9))
     return Cell(
-        ttft=(error(report, true, "ttft", "mean"), error(report, true, "ttft", "p99")),
-        itl=error(report, true, "itl", "p99"),
-        e2e=(error(report, true, "e2el", "mean"), error(report, true, "e2el", "p99")),
-        true_itl=true.itl.percentile(99) if true else None,
-        events_per_s=requests * scene.tokens / took,
-        cpu_us=(used.cpu_s - short.cpu_s) / events * 1e6,
-        whole_cpu_us=used.cpu_s / (requests * scene.tokens) * 1e6,
-        startup_s=short.cpu_s,
+        ttft=(error(report, "ttft", "mean", true.ttft), error(report, "ttft", "p99", true.ttft)),
+        itl=error(report, "itl", "p99", true.itl),
+        e2e=(error(report, "e2el", "mean", true.e2e), error(report, "e2el", "p99", true.e2e)),
+        true_itl=true.itl.percentile(99),
+        events_per_s=events / took,
+        cpu_us=traffic / events * 1e6,
+        other_cpu_s=used.cpu_s - traffic,
         peak_mb=used.peak_mb,
         server_share=100 * server_cpu / took,
     )
 
 
-def error(report, true, latency, statistic):
-    """Reported − true, in ms; none where either is silent."""
+def error(report, latency, statistic, true):
+    """Reported − true, in ms; none where the client does not report it."""
     reported = report.get(f"{statistic}_{latency}_ms")
-    if true is None or reported is None:
+    if reported is None:
         return None
-    sample = {"ttft": true.ttft, "itl": true.itl, "e2el": true.e2e}[latency]
-    return reported - (sample.mean() if statistic == "mean" else sample.percentile(99))
+    return reported - (true.mean() if statistic == "mean" else true.percentile(99))
 
 
 def table(title, cells):
@@ -129,8 +121,7 @@ def table(title, cells):
             figure(cell.events_per_s, 0),
             figure(cell.cpu_us, 2),
             figure(times, 2),
-            figure(cell.whole_cpu_us, 2),
-            figure(cell.startup_s, 3),
+            figure(cell.other_cpu_s, 3),
             figure(cell.peak_mb, 0),
             figure(cell.server_share, 0),
         ]

@@ -1,5 +1,6 @@
 """The laboratory: a simulator on one core, a client on another, and what the client used of its core."""
 
+import bisect
 import json
 import os
 import re
@@ -46,21 +47,55 @@ class Use:
 
     wall_s: float
     cpu_s: float
+    cpu: "CpuCurve"
     # Never below the dozen MB of the interpreter that starts it: the kernel counts from the fork.
     peak_mb: float
+
+
+class CpuCurve(threading.Thread):
+    """A process's CPU time over the wall clock, sampled while it runs."""
+
+    # The error at each end of a span; a sample costs some 10 µs.
+    STEP_S = 0.002
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        # How Linux names the CPU clock of another process (include/linux/posix-timers_types.h).
+        self.clock = ~pid << 3 | 2
+        self.walls, self.cpus = [], []
+        self.start()
+
+    def run(self):
+        try:
+            while True:
+                self.cpus.append(time.clock_gettime_ns(self.clock))
+                self.walls.append(time.time_ns())
+                time.sleep(self.STEP_S)
+        except OSError:
+            # The process is gone.
+            return
+
+    def at(self, wall_ns):
+        """CPU time in s at a wall time, between samples linearly."""
+        above = min(max(bisect.bisect(self.walls, wall_ns), 1), len(self.walls) - 1)
+        (w0, w1), (c0, c1) = self.walls[above - 1 : above + 1], self.cpus[above - 1 : above + 1]
+        share = min(max((wall_ns - w0) / (w1 - w0), 0), 1)
+        return (c0 + (c1 - c0) * share) / 1e9
+
+    def between(self, start_ns, end_ns):
+        return self.at(end_ns) - self.at(start_ns)
 
 
 class Simulator:
     """`servebench sim` with fixed timing; its truth log can be read when it has ended."""
 
-    def __init__(self, cores, folder, *flags, truth=True):
-        self.truth_log = folder / "truth.jsonl" if truth else None
+    def __init__(self, cores, folder, *flags):
+        self.truth_log = folder / "truth.jsonl"
         self.cores = cores
-        command = [SERVEBENCH, "sim", "--port", "0", "--max-model-len", "131072", *flags]
-        self.command = command + (["--truth-log", self.truth_log] if truth else [])
+        fixed = ["--port", "0", "--max-model-len", "131072", "--truth-log", self.truth_log]
+        self.command = [SERVEBENCH, "sim", *fixed, *flags]
 
     def __enter__(self):
-        self.started = time.monotonic()
         self.process = subprocess.Popen(
             self.command,
             stderr=subprocess.PIPE,
@@ -108,12 +143,13 @@ def run(command, cores, stdout):
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=lambda: enter_client(cores)
         )
+        cpu = CpuCurve(process.pid)
         status, used = wait(process)
         wall = time.monotonic() - start
     if status != 0:
         tail = errors.read_text(errors="replace")[-2000:]
         raise SystemExit(f"{shlex.join(map(str, command))}\nended with {status}:\n{tail}")
-    return Use(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Use(wall, used.ru_utime + used.ru_stime, cpu, used.ru_maxrss / 1024)
 
 
 def enter_client(cores):

@@ -8,7 +8,7 @@ TIMES = 20
 
 
 def start(cores, folder):
-    with lab.Simulator(cores, folder, "--ttft", "0s", "--gap", "0s", truth=False) as server:
+    with lab.Simulator(cores, folder, "--ttft", "0s", "--gap", "0s") as server:
         runs = [
             clients.OURS.measure(server, cores, folder, streams=1, requests=1, tokens=1)[1] for _ in range(TIMES)
         ]

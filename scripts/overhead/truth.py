@@ -32,18 +32,20 @@ class Sample:
 class Truth:
     """The server's own latencies, in ms: from the arrival in its kernel to the write."""
 
+    # When the first request arrived, by the wall clock.
+    first_ns: int
     ttft: Sample
     itl: Sample
     e2e: Sample
 
 
-def stories(path, last=None):
-    """The log's requests in the order of their arrival; only the last ones, if a client asked something before."""
+def stories(path, last):
+    """The wall clock at the log's zero, and its last requests in the order of arrival: a client may ask before it measures."""
     with open(path) as lines:
-        next(lines)
+        base = json.loads(next(lines))["base_unix_ns"]
         found = [json.loads(line) for line in lines]
     found.sort(key=arrival)
-    return found[-last:] if last else found
+    return base, found[-last:]
 
 
 def arrival(story):
@@ -53,18 +55,19 @@ def arrival(story):
 
 def read(path, last):
     """The latencies of the last requests."""
+    base, found = stories(path, last)
     ttft, itl, e2e = [], [], []
-    for story in stories(path, last):
+    for story in found:
         start, tokens = arrival(story), story["tokens_ns"]
         ttft.append((tokens[0] - start) / 1e6)
         e2e.append((tokens[-1] - start) / 1e6)
         itl.extend((b - a) / 1e6 for a, b in zip(tokens, tokens[1:]))
-    return Truth(Sample.of(ttft), Sample.of(itl), Sample.of(e2e))
+    return Truth(base + arrival(found[0]), Sample.of(ttft), Sample.of(itl), Sample.of(e2e))
 
 
 def arrivals_s(path, last):
     """When the requests arrived, in seconds since the first."""
-    times = [arrival(story) for story in stories(path, last)]
+    times = [arrival(story) for story in stories(path, last)[1]]
     return [(time - times[0]) / 1e9 for time in times]
 
 
