@@ -72,6 +72,8 @@ impl StampedStream {
         let begun = net::connect(&stream, &address);
         let socket = AsyncFd::with_interest(stream, Interest::READABLE | Interest::WRITABLE)?;
         match begun {
+            // Begun while the call held the socket, and done when it let go.
+            Err(Errno::INPROGRESS) if socket.get_ref().peer_addr().is_ok() => {}
             Err(Errno::INPROGRESS) => {
                 let _readiness = socket.writable().await?;
                 socket.get_ref().take_error()?.map_or(Ok(()), Err)?;

@@ -339,6 +339,21 @@ mod secure {
     }
 
     #[tokio::test]
+    async fn tickets_for_later_handshakes_do_not_spoil_a_connection() {
+        let transport = Transport::new(&trusting(serve(config(false), None)), 8).unwrap();
+        transport.preconnect(1).await.unwrap();
+        let Some(Taken { mut link, .. }) = transport.pool.borrow_mut().take() else { panic!("it is new") };
+        let has_bytes = |link: &Link| matches!(link, Link::Secured(stream) if !stream.get_ref().0.is_quiet());
+        while !has_bytes(&link) {
+            tokio::task::yield_now().await;
+        }
+        assert!(link.is_quiet());
+        transport.pool.borrow_mut().add(link);
+        let story = ask(&transport).await;
+        assert_eq!((story.outcome, story.times.secured), (Ok(Finish::Unsaid), None));
+    }
+
+    #[tokio::test]
     async fn tls_reads_have_the_kernels_stamps() {
         let transport = Transport::new(&trusting(serve(config(false), None)), 8).unwrap();
         let meters = Rc::default();
