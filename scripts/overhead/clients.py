@@ -14,7 +14,7 @@ SERVEBENCH = (
     f"{lab.SERVEBENCH} run --base-url {{url}} --model servebench-sim --tokenizer {{tokenizer}}"
     " --dataset-name random --random-input-len 128 --random-output-len {tokens} --num-prompts {requests}"
     " --ignore-eos --percentile-metrics ttft,tpot,itl,e2el --metric-percentiles 50,99"
-    " --save-result --result-dir {folder} --result-filename {result} --disable-tqdm"
+    " --save-result --result-dir {folder} --result-filename {result} --disable-tqdm --allow-invalid"
 )
 CLOSED_LOOP = " --max-concurrency {streams}"
 OPEN_LOOP = " --request-rate {rate} --burstiness {burstiness}"

@@ -25,6 +25,7 @@ use crate::core::spec::{Sampling, Target};
 use crate::core::validity::Stamps;
 
 mod collect;
+mod leash;
 mod limits;
 mod phase;
 mod shared;

@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::leash::{Leashes, Pulled};
 use super::phase::HandOver;
 use super::shared::Shared;
 use super::{Beat, GRACE, Phase, Plan, WarmupCount};
@@ -52,8 +53,7 @@ pub struct Traffic {
     landed: Cell<usize>,
     warmup: Cell<WarmupCount>,
     reports: Sender<Report>,
-    /// The grace period is over.
-    give_up: CancellationToken,
+    leashes: Leashes,
 }
 
 /// One request on its way.
@@ -90,7 +90,7 @@ impl Traffic {
             landed: Cell::default(),
             warmup: Cell::default(),
             reports,
-            give_up: CancellationToken::new(),
+            leashes: Leashes::new(plan.target.timeout),
         })
     }
 
@@ -106,6 +106,18 @@ impl Traffic {
 
     /// Sends this worker's share of the plan and waits for the last request to land.
     pub async fn run(
+        self: &Rc<Self>,
+        plan: &Plan<'_>,
+        shared: &Shared<'_>,
+        begun: Clock,
+    ) -> io::Result<WarmupCount> {
+        tokio::select! {
+            sent = self.send_all(plan, shared, begun) => sent,
+            never = self.leashes.watch() => never,
+        }
+    }
+
+    async fn send_all(
         self: &Rc<Self>,
         plan: &Plan<'_>,
         shared: &Shared<'_>,
@@ -177,7 +189,7 @@ impl Traffic {
         };
         tokio::select! {
             () = all(flights) => {}
-            () = out_of_time => self.give_up.cancel(),
+            () = out_of_time => self.leashes.pull_all(),
         }
         all(flights).await;
     }
@@ -190,14 +202,10 @@ impl Traffic {
             watch.released(released);
         }
         self.count_sent(flight.measured);
-        let ended = tokio::select! {
-            ended = self.client.send(id, flight.body, &mut watch) => ended.map_err(Some),
-            () = tokio::time::sleep(self.timeout) => Err(None),
-            () = self.give_up.cancelled() => {
-                Err(Some(Failure::new(FailureClass::Cancelled, "interrupted while in flight")))
-            }
+        let ended = match self.leashes.tie().hold(self.client.send(id, flight.body, &mut watch)).await {
+            Ok(ended) => ended,
+            Err(pulled) => Err(self.pulled(pulled, &watch)),
         };
-        let ended = ended.map_err(|failure| failure.unwrap_or_else(|| self.out_of_time(&watch)));
         drop(flight.permit);
         let story = watch.conclude(ended);
         if flight.measured {
@@ -228,10 +236,15 @@ impl Traffic {
         }
     }
 
-    fn out_of_time(&self, watch: &Stopwatch) -> Failure {
-        let limit = humantime::format_duration(self.timeout);
-        let detail = format!("no end within {limit}; --timeout sets the limit");
-        Failure::new(FailureClass::Timeout(watch.phase()), detail)
+    fn pulled(&self, why: Pulled, watch: &Stopwatch) -> Failure {
+        match why {
+            Pulled::OutOfTime => {
+                let limit = humantime::format_duration(self.timeout);
+                let detail = format!("no end within {limit}; --timeout sets the limit");
+                Failure::new(FailureClass::Timeout(watch.phase()), detail)
+            }
+            Pulled::GivenUp => Failure::new(FailureClass::Cancelled, "interrupted while in flight"),
+        }
     }
 
     async fn beat(self: Rc<Self>) {

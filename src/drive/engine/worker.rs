@@ -5,8 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
-use tokio::task::LocalSet;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use super::shared::Shared;
 use super::traffic::{Report, Traffic};
@@ -102,14 +101,14 @@ fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> io::Result<Optio
     let (Some((runtime, client)), Ok(begun)) = (stage, begin.recv()) else { return Ok(None) };
     let (cpu, wall) = (thread_cpu(), Instant::now());
     let traffic = Traffic::new(index, plan, client, reports);
-    let warmup = LocalSet::new().block_on(&runtime, traffic.run(plan, shared, begun))?;
+    let warmup = runtime.block_on(traffic.run(plan, shared, begun))?;
     let effort = Effort { cpu: thread_cpu().saturating_sub(cpu), wall: wall.elapsed() };
     let (stamps, clock_step) = (traffic.client().stamps(), traffic.client().clock_step());
     Ok(Some(End { meters: traffic.meters(), stamps, clock_step, warmup, effort }))
 }
 
-fn set_stage(plan: &Plan<'_>) -> Result<(Runtime, Client), DriveError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+fn set_stage(plan: &Plan<'_>) -> Result<(LocalRuntime, Client), DriveError> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let client = {
         let _inside = runtime.enter();
         Client::new(plan.target, plan.sampling, plan.idle_connections())?
