@@ -24,7 +24,7 @@ pub const DEFINITIONS: [(&str, &str); 12] = [
         "the server's usage if it sends one, else our tokenizer's count, else events; the source is stored and printed",
     ),
     ("percentile", "linear interpolation between closest ranks (numpy's default)"),
-    ("goodput", "requests per second that met every limit; failures never do"),
+    ("goodput", "requests per second that met every limit, TTFT and E2E from due; failures never do"),
     ("duration", "t0 to the end of the last request"),
 ];
 
