@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
 use super::record::Record;
-use super::stats::percentile;
+use super::stats::{Counts, Percent, TallyBySecond, percentile};
 use super::units::seconds;
 
 /// More buckets than this are merged into wider ones: an hour has one a second.
@@ -34,7 +34,8 @@ pub struct Series {
     pub in_flight_mean: Vec<f64>,
     /// TTFT of the requests whose first token fell into the bucket.
     pub ttft: Quantiles,
-    /// Gaps between output events that ended in the bucket; `None` where the run did not keep them.
+    /// Gaps between output events that ended in the bucket, those of requests that fail later included; `None` of a run
+    /// without any.
     pub itl: Option<Quantiles>,
 }
 
@@ -53,17 +54,27 @@ impl Quantiles {
         let mut quantiles = Self::default();
         for mut values in buckets {
             values.sort_unstable();
-            let at = |p| percentile(&values, p).map(|value| rounded(value.as_secs_f64(), 1e6));
-            quantiles.p50_s.push(at(50.0));
-            quantiles.p99_s.push(at(99.0));
+            quantiles.push(|p| percentile(&values, p));
         }
         quantiles
+    }
+
+    fn of_counts(buckets: &[Counts]) -> Self {
+        let mut quantiles = Self::default();
+        buckets.iter().for_each(|counts| quantiles.push(|p| counts.percentile(p)));
+        quantiles
+    }
+
+    fn push(&mut self, percentile: impl Fn(Percent) -> Option<Duration>) {
+        let at = |p| percentile(p).map(|value| rounded(value.as_secs_f64(), 1e6));
+        self.p50_s.push(at(50.0));
+        self.p99_s.push(at(99.0));
     }
 }
 
 impl Series {
-    /// Of the Records, in any order. `itl` stays `None`: Records need not hold the gaps.
-    pub fn of(records: &[Record]) -> Self {
+    /// Of the Records, in any order, and the gaps between their output events, which Records need not hold.
+    pub fn of(records: &[Record], itl: &TallyBySecond) -> Self {
         let Some(end) = records.iter().flat_map(ends).max() else { return Self::default() };
         let width = (end.as_secs() / MOST_BUCKETS + 1).min(u64::from(u32::MAX));
         let count = usize::try_from(end.as_secs() / width + 1).unwrap_or(usize::MAX);
@@ -83,7 +94,7 @@ impl Series {
             in_flight_max: levels.iter().map(|level| level.max).collect(),
             in_flight_mean: levels.iter().map(|level| rounded(level.mean, 1e3)).collect(),
             ttft: Quantiles::of(grid.ttfts(records)),
-            itl: None,
+            itl: (!itl.is_empty()).then(|| Quantiles::of_counts(&grid.gaps(itl))),
         }
     }
 
@@ -146,6 +157,14 @@ impl Grid {
         }
         buckets
     }
+
+    fn gaps(&self, itl: &TallyBySecond) -> Vec<Counts> {
+        let mut buckets = vec![Counts::default(); self.count];
+        for (second, counts) in itl.seconds() {
+            buckets[self.bucket(u64::from(second))].merge(&counts);
+        }
+        buckets
+    }
 }
 
 #[cfg(test)]
@@ -160,13 +179,22 @@ mod tests {
         Duration::from_millis(value)
     }
 
+    /// Below 256 µs gaps are kept to the microsecond.
+    fn micros(value: u64) -> Duration {
+        Duration::from_micros(value)
+    }
+
+    fn no_gaps() -> TallyBySecond {
+        TallyBySecond::default()
+    }
+
     #[test]
     fn what_happened_in_a_second_is_in_its_bucket() {
         let mut failed = record(2, ms(2_500), ms(2_600), ms(2_700));
         failed.outcome = Err(Failure::new(FailureClass::Connect, ""));
         let records =
             [record(0, ms(900), ms(1_100), ms(2_100)), record(1, ms(950), ms(1_200), ms(1_300)), failed];
-        let series = Series::of(&records);
+        let series = Series::of(&records, &no_gaps());
         assert_eq!(series.bucket, ms(1_000));
         assert_eq!(series.arrivals, [2, 0, 1]);
         assert_eq!(series.sent, [2, 0, 1]);
@@ -184,7 +212,7 @@ mod tests {
         let mut record = record(0, ms(0), ms(500), ms(1_490));
         let events = record.events.count;
         record.output_tokens.count = events * 3;
-        let series = Series::of(&[record.clone()]);
+        let series = Series::of(&[record.clone()], &no_gaps());
         let first = f64::from(record.events.by_second[0].1) * 3.0;
         assert_eq!(series.output_tokens, [first, f64::from(events * 3) - first]);
     }
@@ -192,15 +220,36 @@ mod tests {
     #[test]
     fn a_long_run_has_wider_buckets() {
         let day = Duration::from_secs(86_400);
-        let series =
-            Series::of(&[record(0, ms(0), ms(10), ms(20)), record(1, day, day + ms(10), day + ms(20))]);
+        let records = [record(0, ms(0), ms(10), ms(20)), record(1, day, day + ms(10), day + ms(20))];
+        let mut itl = TallyBySecond::default();
+        for (at, gap) in [(0, 100), (24, 200), (86_400, 250)] {
+            itl.record(Duration::from_secs(at), micros(gap));
+        }
+        let series = Series::of(&records, &itl);
         assert!(series.len() as u64 <= MOST_BUCKETS, "{}", series.len());
         assert_eq!((series.bucket.as_secs(), series.arrivals[0], series.arrivals.last()), (25, 1, Some(&1)));
+        let itl = series.itl.unwrap().p50_s;
+        assert_eq!(itl.len(), series.arrivals.len());
+        assert_eq!((itl[0], itl[1], itl.last()), (Some(0.000_15), None, Some(&Some(0.000_25))));
+    }
+
+    #[test]
+    fn gaps_are_in_the_bucket_of_their_later_event() {
+        let mut itl = TallyBySecond::default();
+        (0..100).for_each(|i| itl.record(ms(1_005 + i), micros(if i == 0 { 200 } else { 100 })));
+        let itl = Series::of(&[record(0, ms(0), ms(10), ms(2_500))], &itl).itl.unwrap();
+        assert_eq!(itl.p50_s, [None, Some(0.000_1), None]);
+        assert_eq!(itl.p99_s, [None, Some(0.000_101), None]);
+    }
+
+    #[test]
+    fn a_run_without_gaps_has_none() {
+        assert_eq!(Series::of(&[record(0, ms(0), ms(10), ms(20))], &no_gaps()).itl, None);
     }
 
     #[test]
     fn nothing_has_no_buckets() {
-        assert!(Series::of(&[]).is_empty());
+        assert!(Series::of(&[], &no_gaps()).is_empty());
     }
 
     proptest! {
@@ -208,7 +257,7 @@ mod tests {
         fn nothing_is_lost_between_buckets(seed in 0_u64..50, n in 1_usize..200, load in 0.1..3.0_f64) {
             let queue = Queue { seed, ..Queue::default() };
             let records = queue.open(n, queue.rate(load));
-            let series = Series::of(&records);
+            let series = Series::of(&records, &no_gaps());
             for column in [&series.arrivals, &series.sent, &series.completions] {
                 prop_assert_eq!(column.iter().sum::<u32>() as usize, n);
                 prop_assert_eq!(column.len(), series.len());

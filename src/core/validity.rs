@@ -6,7 +6,8 @@
 //! | check | figure | warning | INVALID | why so |
 //! |---|---|---|---|---|
 //! | schedule lag | p99 of sent − max(due, released) | 10 ms or 5 % of the median TTFT | 50 ms or 25 % | the load was not the one that was asked for; all at once is no schedule and only warns |
-//! | read delay | p99 of our read − the kernel's stamp | unknown without kernel stamps | 1 ms or 5 % of the median ITL, without kernel stamps | with kernel stamps a late read changes no number |
+//! | read delay | p99 of our read − the kernel's stamp | unknown without kernel stamps | 1 ms or 5 % of the median ITL, without kernel stamps | with kernel stamps a late read changes no number, as long as it takes one event |
+//! | merged reads | output events read together with an earlier one | 1 %, if the reader was late | 10 %, the same | the kernel keeps the last stamp only: the earlier events' gaps are lost to zeros and one long gap |
 //! | achieved rate | gap to the offered rate | 1 % or 1/√n, with a cap | the same, without | a cap holds requests back on purpose, a client must not; 1/√n is the noise of n arrivals |
 //! | client CPU | busiest worker's share of a core | 80 % | 95 %, without kernel stamps | a busy client reads late: harmless with kernel stamps |
 //! | failures | failed / all, cancelled aside | | `--max-failure-rate` | the latencies are those of the survivors |
@@ -20,6 +21,15 @@
 //! | descriptors | requests without a descriptor or port | 90 % of the limit in flight | any | the load stopped at the client's limit |
 //!
 //! "10 ms or 5 %" is the larger of the two. What cannot be known is not judged and says so.
+//!
+//! Merged reads are no fault of the client where the server, a proxy or the network puts several events into one
+//! segment. The read delay tells them apart: a reader that is there when the bytes come and finds several events saw what
+//! was sent. "Late" is a p99 read delay above a quarter of the mean ITL, and above 0.1 ms, which waking a thread may take.
+//! The mean, because merging leaves it alone, whereas it turns the median to zero; a quarter, because the delay that the
+//! last stamp shows is never much longer than the gap to the next event, and is spread evenly below it where the reader
+//! was later than that. The 99th percentile, because above it at least one gap in a hundred is the client's, and so is P99
+//! ITL. Rare long pauses of the client stay below it, and a server that batches in front of a late reader may be
+//! objected to: the stamps do not tell these cases apart.
 
 use std::fmt;
 use std::time::Duration;
@@ -122,6 +132,8 @@ pub enum CheckName {
     ScheduleLag,
     /// Our read − the kernel's stamp.
     ReadDelay,
+    /// Output events that a late reader took together with an earlier one.
+    MergedReads,
     /// Achieved against offered rate.
     AchievedRate,
     /// The busiest worker's share of a core.
@@ -152,6 +164,7 @@ impl CheckName {
         match self {
             Self::ScheduleLag => "P99 schedule lag",
             Self::ReadDelay => "P99 read delay",
+            Self::MergedReads => "output events read together with an earlier one",
             Self::AchievedRate => "achieved rate off the offered rate by",
             Self::ClientCpu => "CPU of the busiest worker",
             Self::Failures => "failed requests",

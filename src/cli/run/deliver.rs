@@ -13,6 +13,7 @@ use crate::core::series::Series;
 use crate::core::spec::Spec;
 use crate::core::stats::Tally;
 use crate::core::validity::{Evidence, Verdict};
+use crate::drive::client::stopwatch::Meters;
 use crate::drive::engine::Outcome;
 use crate::report::text;
 
@@ -31,7 +32,7 @@ impl Assembly {
     /// Sums the outcome up.
     pub fn run(self, outcome: Outcome, details: bool) -> Run {
         let Outcome { started, records, meters, interrupted, .. } = outcome;
-        let itl = meters.itl;
+        let Meters { itl, itl_by_second, .. } = meters;
         let percents = &self.selection.percents;
         let metrics = Metrics::of(&records, &itl, &self.spec.slo, percents);
         Run {
@@ -41,7 +42,7 @@ impl Assembly {
             command: self.command,
             interrupted,
             steady: Steady::of(&self.spec, &records, percents),
-            series: Series::of(&records),
+            series: Series::of(&records, &itl_by_second),
             validity: Verdict::of(&self.evidence, &self.spec, &records, &metrics),
             metrics,
             histograms: histograms(&records, &itl),

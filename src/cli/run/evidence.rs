@@ -26,6 +26,7 @@ pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &
     Evidence {
         stamps: Some(outcome.stamps),
         read_delay: outcome.meters.read_delay.percentile(99.0),
+        merged_reads: merged_reads(outcome),
         worker_cpu: outcome.efforts.iter().map(cpu).collect(),
         clock_step: Some(outcome.clock_step),
         starved: starved.count(),
@@ -34,6 +35,11 @@ pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &
         repeated_prompts: workload.provenance.repeated + again,
         token_disagreement: disagreement(spec, &outcome.agreement),
     }
+}
+
+fn merged_reads(outcome: &Outcome) -> Option<f64> {
+    let events: u64 = outcome.records.iter().map(|record| u64::from(record.events.count)).sum();
+    (events > 0).then(|| outcome.meters.shared as f64 / events as f64)
 }
 
 /// What the workload explains: the beginnings that its prompts share, whole prompts that it sends again, and what the

@@ -8,7 +8,7 @@ use super::*;
 use crate::core::dataset::Drops;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Times, TokenCount, TokenSource};
 use crate::core::spec::{Backend, Connection, Dataset, Load, Sampling, Slo, Target, Workload};
-use crate::core::stats::Tally;
+use crate::core::stats::{Tally, TallyBySecond};
 use crate::core::units::{Rate, Secret};
 use crate::core::validity::Evidence;
 
@@ -112,7 +112,7 @@ fn run(detailed: bool) -> Run {
         },
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
         steady: Steady::of(&spec(), &records, &percents),
-        series: Series::of(&records),
+        series: Series::of(&records, &TallyBySecond::default()),
         validity: Verdict::of(&Evidence::default(), &spec(), &records, &metrics),
         metrics,
         histograms: [(Latency::Itl, itl.encode())].into(),

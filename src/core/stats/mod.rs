@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::units::seconds;
 use bootstrap::Ratio;
+pub use by_second::{Counts, TallyBySecond};
 pub use interval::{Interval, RateInterval};
 pub use tally::{Clusters, Tally, decode_histogram};
 
 mod bootstrap;
+mod by_second;
 #[cfg(test)]
 mod coverage;
 mod dependence;
@@ -34,11 +36,16 @@ pub type Percent = f64;
 ///
 /// Definition: rank = p/100 · (n − 1), numpy's `linear` (Hyndman and Fan 1996, type 7).
 pub fn percentile(sorted: &[Duration], p: Percent) -> Option<Duration> {
-    let last = sorted.len().checked_sub(1)?;
+    between(sorted.len() as u64, p, |rank| sorted[rank as usize])
+}
+
+/// [`percentile`] of `n` values that are found by their rank, from 0.
+fn between(n: u64, p: Percent, at: impl Fn(u64) -> Duration) -> Option<Duration> {
+    let last = n.checked_sub(1)?;
     let rank = p.clamp(0.0, 100.0) / 100.0 * last as f64;
-    let below = rank.floor() as usize;
-    let low = sorted[below];
-    let high = sorted[(below + 1).min(last)];
+    let below = rank.floor() as u64;
+    let low = at(below);
+    let high = at((below + 1).min(last));
     Some(low + (high - low).mul_f64(rank - below as f64))
 }
 

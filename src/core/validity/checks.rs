@@ -17,9 +17,10 @@ pub struct Case<'a> {
     pub metrics: &'a Metrics,
 }
 
-const CHECKS: [fn(&Case<'_>) -> Check; 13] = [
+const CHECKS: [fn(&Case<'_>) -> Check; 14] = [
     schedule_lag,
     read_delay,
+    merged_reads,
     achieved_rate,
     client_cpu,
     failures,
@@ -41,6 +42,10 @@ pub fn all(case: &Case<'_>) -> Vec<Check> {
 impl Case<'_> {
     fn median(&self, latency: Latency) -> Duration {
         self.metrics.latencies.get(&latency).map_or(Duration::ZERO, |distribution| distribution.median)
+    }
+
+    fn mean(&self, latency: Latency) -> Duration {
+        self.metrics.latencies.get(&latency).map_or(Duration::ZERO, |distribution| distribution.mean)
     }
 
     fn kernel_stamps(&self) -> bool {
@@ -130,6 +135,29 @@ fn read_delay(case: &Case<'_>) -> Check {
                     .into(),
         },
     }
+}
+
+fn merged_reads(case: &Case<'_>) -> Check {
+    let name = CheckName::MergedReads;
+    let Some(share) = case.evidence.merged_reads.map(Figure::Share) else {
+        return Check::not_judged(name, "there were no output events");
+    };
+    let Some(delay) = case.evidence.read_delay else {
+        return Check::not_judged(
+            name,
+            "the read delay is not known, so whether the server sent them together is not either",
+        );
+    };
+    // The module's docs say why so.
+    let timely = delay <= Duration::from_micros(100).max(case.mean(Latency::Itl) / 4);
+    if timely {
+        return Check::graded(name, share, Bounds::default(), "");
+    }
+    let bounds = Bounds { warning: Some(Figure::Share(0.01)), invalid: Some(Figure::Share(0.1)) };
+    let advice = "the client came late and found several events with one time, so ITL has zeros and long gaps that are \
+                  not the server's (unless the server itself sends several events at once): use more --workers, or a \
+                  machine with less to do";
+    Check::graded(name, share, bounds, advice)
 }
 
 fn achieved_rate(case: &Case<'_>) -> Check {

@@ -9,6 +9,8 @@ pub struct Evidence {
     pub stamps: Option<Stamps>,
     /// The 99th percentile of our read − the stamp; `None` if it was not measured.
     pub read_delay: Option<Duration>,
+    /// The share of output events whose read held another output event before them; `None` without events.
+    pub merged_reads: Option<f64>,
     /// Each worker's CPU time over the run's time: 1 is a core kept busy throughout.
     pub worker_cpu: Vec<f64>,
     /// The largest step of the wall clock against the monotonic one; `None` if nobody looked.

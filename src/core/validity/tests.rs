@@ -31,6 +31,7 @@ impl Case {
         let evidence = Evidence {
             stamps: Some(Stamps::Kernel),
             read_delay: Some(Duration::from_micros(200)),
+            merged_reads: Some(0.002),
             worker_cpu: vec![0.3, 0.2],
             clock_step: Some(Duration::from_micros(20)),
             starved: 0,
@@ -88,7 +89,7 @@ fn a_clean_run_passes_every_check() {
     assert!(verdict.valid && verdict.reason().is_none());
     let rest: Vec<_> = verdict.checks.iter().filter(|check| check.outcome != Outcome::Passed).collect();
     assert!(rest.is_empty(), "{rest:#?}");
-    assert_eq!(verdict.checks.len(), 13);
+    assert_eq!(verdict.checks.len(), 14);
 }
 
 #[test]
@@ -150,6 +151,45 @@ fn a_read_delay_is_fatal_only_without_kernel_stamps() {
     case.assert(CheckName::ReadDelay, Outcome::Warning);
     case.evidence.read_delay = Some(Duration::from_micros(900));
     assert_eq!(case.outcome(CheckName::ReadDelay), Outcome::Passed);
+}
+
+/// A server that writes each event by itself every `gap`, and a reader that comes when every `together`-th has been
+/// written: all but one gap of them are zero, and the read delay is as long as the gap at most.
+fn read_late(case: &mut Case, gap: Duration, together: u32) {
+    case.itl = (0..1000).map(|i| if i % together == 0 { gap * together } else { Duration::ZERO }).collect();
+    case.evidence.merged_reads = Some(1.0 - f64::from(together).recip());
+    case.evidence.read_delay = Some(gap * 9 / 10);
+}
+
+#[test]
+fn events_that_a_late_reader_takes_together_are_objected_to() {
+    for (gap, together) in [(ms(10), 2), (ms(10), 10), (Duration::from_micros(500), 3)] {
+        let mut case = Case::clean();
+        read_late(&mut case, gap, together);
+        case.assert(CheckName::MergedReads, Outcome::Invalid);
+        case.evidence.merged_reads = Some(0.05);
+        case.assert(CheckName::MergedReads, Outcome::Warning);
+        case.evidence.merged_reads = Some(0.009);
+        assert_eq!(case.outcome(CheckName::MergedReads), Outcome::Passed);
+    }
+}
+
+#[test]
+fn events_that_the_server_sends_together_are_no_objection() {
+    for (pause, together) in [(ms(40), 2), (ms(40), 8), (ms(5), 5)] {
+        let mut case = Case::clean();
+        read_late(&mut case, pause / together, together);
+        case.evidence.read_delay = Some(Duration::from_micros(200));
+        assert_eq!(case.outcome(CheckName::MergedReads), Outcome::Passed, "{together} every {pause:?}");
+    }
+}
+
+#[test]
+fn who_merged_reads_of_unknown_delay_is_not_judged() {
+    let mut case = Case::clean();
+    case.evidence.merged_reads = Some(0.5);
+    case.evidence.read_delay = None;
+    assert_eq!(case.outcome(CheckName::MergedReads), Outcome::NotJudged);
 }
 
 #[test]
@@ -295,8 +335,8 @@ fn what_is_not_known_is_not_judged() {
     let verdict = case.verdict();
     assert!(verdict.valid);
     let unknown: Vec<_> = verdict.with(Outcome::NotJudged).map(|check| check.name).collect();
-    use CheckName::{ClientCpu, PrefixCache, ReadDelay, TokenAgreement, WallClock};
-    assert_eq!(unknown, [ReadDelay, ClientCpu, TokenAgreement, PrefixCache, WallClock]);
+    use CheckName::{ClientCpu, MergedReads, PrefixCache, ReadDelay, TokenAgreement, WallClock};
+    assert_eq!(unknown, [ReadDelay, MergedReads, ClientCpu, TokenAgreement, PrefixCache, WallClock]);
     assert!(verdict.with(Outcome::NotJudged).all(|check| !check.advice.is_empty()));
 }
 

@@ -8,7 +8,7 @@ use super::excerpt::excerpt;
 use super::sse::{Decoder, Event};
 use super::wire::chunk::{self, Chunk, Text, Usage};
 use crate::core::record::{Events, Failure, FailureClass, Finish, Phase, Times};
-use crate::core::stats::Tally;
+use crate::core::stats::{Tally, TallyBySecond};
 use crate::drive::clock::Clock;
 
 /// What to keep of an answer beyond its times.
@@ -36,6 +36,8 @@ pub enum KeepText {
 pub struct Meters {
     /// Gaps between output events, those of requests that fail later included.
     pub itl: Tally,
+    /// The same gaps by the second of the later event.
+    pub itl_by_second: TallyBySecond,
     /// How long bytes lay in the socket before we read them: our read − the kernel's stamp, for each read that had one.
     pub read_delay: Tally,
     /// Reads without a stamp of the kernel.
@@ -49,6 +51,7 @@ impl Meters {
     /// Adds what another thread measured.
     pub fn merge(&mut self, other: &Self) {
         self.itl.merge(&other.itl);
+        self.itl_by_second.merge(&other.itl_by_second);
         self.read_delay.merge(&other.read_delay);
         self.unstamped += other.unstamped;
         self.shared += other.shared;
@@ -297,6 +300,7 @@ impl Answer {
             Some(last) => {
                 let gap = at.saturating_sub(last);
                 meters.itl.record(gap);
+                meters.itl_by_second.record(at, gap);
                 if let Some(gaps) = &mut self.events.gaps {
                     gaps.push(gap);
                 }

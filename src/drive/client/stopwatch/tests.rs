@@ -156,6 +156,27 @@ fn events_that_share_a_read_are_counted() {
 }
 
 #[test]
+fn gaps_are_told_by_the_second_of_their_later_event() {
+    let meters = Rc::new(RefCell::new(Meters::default()));
+    let mut watch = Stopwatch::new(Clock::start(), ms(0), ALL_KEPT, meters.clone());
+    for at in [990, 1_010, 1_020, 3_000] {
+        watch.bytes_arrived(ms(at), text_event("a").as_bytes());
+    }
+    let mut all = Meters::default();
+    all.merge(&meters.borrow());
+    all.merge(&meters.borrow());
+    let seconds = all.itl_by_second.seconds();
+    let medians = seconds.iter().map(|(second, gaps)| (*second, gaps.percentile(50.0).unwrap()));
+    // 10 ms and 20 ms, both twice; 1,980 ms twice. Buckets are 0.4 % wide to either side.
+    let expected = [(1, ms(15)), (3, ms(1_980))];
+    assert_eq!(medians.len(), expected.len());
+    for ((second, median), (expected_second, expected)) in medians.zip(expected) {
+        assert_eq!(second, expected_second);
+        assert!(median.abs_diff(expected) <= expected.mul_f64(0.004), "{second}: {median:?}");
+    }
+}
+
+#[test]
 fn requests_of_a_thread_share_their_meters() {
     let meters = Rc::new(RefCell::new(Meters::default()));
     let keep = Keep { text: KeepText::Never, gaps: false };

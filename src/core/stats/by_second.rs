@@ -1,0 +1,212 @@
+//! Samples second by second that are too large to keep.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::{Percent, between};
+
+/// A sample of durations for every second of a run.
+///
+/// The second that is going on is a histogram (HDR, whole microseconds, 2 significant digits: percentiles are within
+/// 0.4 %); when a later one begins, only its filled buckets stay, a kilobyte or so. All tallies have the same buckets, so
+/// they merge without loss, and nothing is allocated for a value unless it comes after its second is over. Such values are
+/// few, but they exist: requests are read in another order than that of their stamps.
+#[derive(Debug, Clone)]
+pub struct TallyBySecond {
+    /// The latest second that a value was in.
+    second: u32,
+    /// Its values, save those that came by a merge.
+    open: Histogram<u32>,
+    /// The values of all others.
+    closed: BTreeMap<u32, Counts>,
+}
+
+impl Default for TallyBySecond {
+    fn default() -> Self {
+        let open = Histogram::new_with_bounds(1, u64::from(u32::MAX), 2)
+            .expect("constant bounds that HdrHistogram accepts");
+        Self { second: 0, open, closed: BTreeMap::new() }
+    }
+}
+
+impl TallyBySecond {
+    /// Adds a value to the second of an offset from t0. Offsets may go back.
+    pub fn record(&mut self, at: Duration, value: Duration) {
+        let second = u32::try_from(at.as_secs()).unwrap_or(u32::MAX);
+        let micros = value.saturating_add(Duration::from_nanos(500)).as_micros();
+        let micros = u32::try_from(micros).unwrap_or(u32::MAX).into();
+        if second < self.second {
+            let bucket = bucket(&self.open, micros);
+            self.closed.entry(second).or_default().add(bucket, 1);
+            return;
+        }
+        if second > self.second {
+            self.close();
+            self.second = second;
+        }
+        self.open.saturating_record(micros);
+    }
+
+    /// Adds all values of another.
+    pub fn merge(&mut self, other: &Self) {
+        for (second, counts) in other.seconds() {
+            self.closed.entry(second).or_default().merge(&counts);
+        }
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.closed.is_empty()
+    }
+
+    /// The values of every second that has any.
+    pub fn seconds(&self) -> BTreeMap<u32, Counts> {
+        let mut all = self.clone();
+        all.close();
+        all.closed
+    }
+
+    fn close(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let mut counts: Vec<_> = self
+            .open
+            .iter_recorded()
+            .map(|step| (bucket(&self.open, step.value_iterated_to()), step.count_at_value()))
+            .collect();
+        counts.shrink_to_fit();
+        self.closed.entry(self.second).or_default().merge(&Counts(counts));
+        self.open.reset();
+    }
+}
+
+/// The microseconds that stand for all values of their bucket: its middle.
+fn bucket(histogram: &Histogram<u32>, micros: u64) -> u32 {
+    u32::try_from(histogram.median_equivalent(micros)).unwrap_or(u32::MAX)
+}
+
+/// How many values lie in each bucket that has any: `(microseconds, values)`, ascending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts(Vec<(u32, u32)>);
+
+impl Counts {
+    fn add(&mut self, micros: u32, count: u32) {
+        match self.0.binary_search_by_key(&micros, |(micros, _)| *micros) {
+            Ok(place) => self.0[place].1 = self.0[place].1.saturating_add(count),
+            Err(place) => self.0.insert(place, (micros, count)),
+        }
+    }
+
+    /// Adds all values of another.
+    pub fn merge(&mut self, other: &Self) {
+        if self.0.is_empty() {
+            self.0.clone_from(&other.0);
+            return;
+        }
+        other.0.iter().for_each(|(micros, count)| self.add(*micros, *count));
+    }
+
+    /// The percentile `p` by linear interpolation between closest ranks, as [`percentile`](super::percentile) has it;
+    /// `None` without values.
+    pub fn percentile(&self, p: Percent) -> Option<Duration> {
+        let n: u64 = self.0.iter().map(|(_, count)| u64::from(*count)).sum();
+        between(n, p, |rank| self.at(rank))
+    }
+
+    /// The value with so many before it; the largest for a rank beyond all.
+    fn at(&self, rank: u64) -> Duration {
+        let mut before = 0;
+        let holds = |(_, count): &&(u32, u32)| {
+            before += u64::from(*count);
+            before > rank
+        };
+        let found = self.0.iter().find(holds).or(self.0.last());
+        found.map_or(Duration::ZERO, |(micros, _)| Duration::from_micros(u64::from(*micros)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::stats::percentile;
+
+    fn ms(value: u64) -> Duration {
+        Duration::from_millis(value)
+    }
+
+    /// Values in microseconds at offsets in milliseconds.
+    fn tally(values: &[(u64, u64)]) -> TallyBySecond {
+        let mut tally = TallyBySecond::default();
+        values.iter().for_each(|(at, value)| tally.record(ms(*at), Duration::from_micros(*value)));
+        tally
+    }
+
+    fn values() -> impl Strategy<Value = Vec<(u64, u64)>> {
+        prop::collection::vec((0_u64..20_000, 0_u64..3_000_000), 1..300)
+    }
+
+    #[test]
+    fn a_value_is_in_the_second_it_is_told_with() {
+        let seconds = tally(&[(200, 10), (999, 20), (3_000, 30), (3_999, 30)]).seconds();
+        let expected = [(0, vec![(10, 1), (20, 1)]), (3, vec![(30, 2)])];
+        assert_eq!(seconds, expected.map(|(second, counts)| (second, Counts(counts))).into());
+    }
+
+    #[test]
+    fn a_value_that_comes_late_is_in_its_own_second() {
+        let late = tally(&[(999, 10), (2_001, 10), (999, 20), (1_500, 30), (2_100, 5)]);
+        let sorted = tally(&[(999, 10), (999, 20), (1_500, 30), (2_001, 10), (2_100, 5)]);
+        assert_eq!(late.seconds(), sorted.seconds());
+    }
+
+    #[test]
+    fn the_memory_of_a_second_does_not_follow_its_values() {
+        let mut tally = TallyBySecond::default();
+        for i in 0..300_000_u64 {
+            tally.record(ms(i / 150), Duration::from_micros(10_000 + i * 7919 % 20_000));
+        }
+        let sizes: Vec<_> = tally.seconds().values().map(|counts| counts.0.len()).collect();
+        assert_eq!(sizes.len(), 2);
+        assert!(sizes.iter().all(|size| *size < 400), "{sizes:?}");
+    }
+
+    #[test]
+    fn nothing_has_no_percentile() {
+        assert!(TallyBySecond::default().is_empty() && TallyBySecond::default().seconds().is_empty());
+        assert_eq!(Counts::default().percentile(50.0), None);
+    }
+
+    #[test]
+    fn values_beyond_the_buckets_are_the_largest() {
+        let tally = tally(&[(u64::MAX, 1), (0, u64::MAX)]);
+        let seconds = tally.seconds();
+        assert_eq!(seconds.keys().copied().collect::<Vec<_>>(), [0, u32::MAX]);
+        assert!(seconds[&0].percentile(50.0).unwrap() > Duration::from_secs(4_200));
+    }
+
+    proptest! {
+        #[test]
+        fn tallies_merge_to_the_tally_of_all(left in values(), right in values(), more in values()) {
+            let mut merged = tally(&left);
+            merged.merge(&tally(&right));
+            more.iter().for_each(|(at, value)| merged.record(ms(*at), Duration::from_micros(*value)));
+            let all = [left, right, more].concat();
+            prop_assert_eq!(merged.seconds(), tally(&all).seconds());
+        }
+
+        #[test]
+        fn percentiles_agree_with_the_exact_ones(values in values(), p in 0.0..100.0_f64) {
+            let values: Vec<_> = values.into_iter().map(|(at, value)| (at % 1000, value)).collect();
+            let got = tally(&values).seconds()[&0].percentile(p).unwrap().as_secs_f64();
+            let mut exact: Vec<_> = values.iter().map(|(_, value)| Duration::from_micros(*value)).collect();
+            exact.sort_unstable();
+            let want = percentile(&exact, p).unwrap().as_secs_f64();
+            prop_assert!((got - want).abs() <= want * 0.004 + 1e-6, "{got} {want}");
+        }
+    }
+}
