@@ -312,23 +312,31 @@ impl From<FailureClass> for String {
     }
 }
 
+impl FailureClass {
+    /// All but the statuses, of which there are many.
+    pub const NAMED: [Self; 13] = [
+        Self::Connect,
+        Self::Refused,
+        Self::Descriptors,
+        Self::Ports,
+        Self::Tls,
+        Self::Timeout(Phase::Connect),
+        Self::Timeout(Phase::Headers),
+        Self::Timeout(Phase::FirstToken),
+        Self::Timeout(Phase::Stream),
+        Self::BrokenStream,
+        Self::ErrorEvent,
+        Self::EmptyStream,
+        Self::Cancelled,
+    ];
+}
+
 impl TryFrom<String> for FailureClass {
     type Error = String;
 
     fn try_from(key: String) -> Result<Self, String> {
-        let classes = [
-            Self::Connect,
-            Self::Tls,
-            Self::Timeout(Phase::Headers),
-            Self::Timeout(Phase::FirstToken),
-            Self::Timeout(Phase::Stream),
-            Self::BrokenStream,
-            Self::ErrorEvent,
-            Self::EmptyStream,
-            Self::Cancelled,
-        ];
         let status = key.strip_prefix("status_").and_then(|code| code.parse().ok()).map(Self::Status);
-        let known = || classes.into_iter().find(|class| class.key() == key);
+        let known = || Self::NAMED.into_iter().find(|class| class.key() == key);
         status.or_else(known).ok_or_else(|| format!("`{key}` is no class of failures"))
     }
 }
@@ -453,5 +461,15 @@ mod tests {
             let text = serde_json::to_string(&record).unwrap();
             assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
         }
+    }
+
+    #[test]
+    fn every_class_of_failure_is_read_back_from_its_key() {
+        for class in FailureClass::NAMED.into_iter().chain([FailureClass::Status(503)]) {
+            let text = serde_json::to_string(&class).unwrap();
+            assert_eq!(text, format!("\"{}\"", class.key()));
+            assert_eq!(serde_json::from_str::<FailureClass>(&text).unwrap(), class);
+        }
+        assert!(serde_json::from_str::<FailureClass>("\"bad_luck\"").is_err());
     }
 }

@@ -10,11 +10,15 @@ use super::ready::patiently;
 use super::stage::Stage;
 use crate::cli::exit::{Exit, Halt, say};
 use crate::core::arrival::{self, Schedule};
+use crate::core::record::{Record, TokenSource};
 use crate::core::spec::Spec;
 use crate::drive::client::stopwatch::{Keep, KeepText};
 use crate::drive::engine::{self, Beat, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
 use crate::drive::workload::Request;
 use crate::report::progress::{Live, Medium, Progress, Unit};
+
+/// So many tokens in flight are megabytes of text.
+const MANY_TOKENS: usize = 1 << 22;
 
 /// Keeps the warm-up's arrivals independent of the run's.
 const WARMUP_STREAM: u64 = 0x5EED_0FA1;
@@ -30,16 +34,40 @@ pub struct Measurement<'a> {
 impl Measurement<'_> {
     /// Sends one small request again and again until it is answered; no time means no question.
     pub fn wait_until_ready(&self, patience: Duration) -> Result<(), Halt> {
-        let request = Request { prompt: "Are you ready?".into(), prompt_tokens: 4, max_tokens: 1 };
-        patiently(patience, || {
-            let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, ..self.plan(None, one(&request)) };
-            let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {});
-            let records = outcome.map_err(|error| error.to_string())?.records;
-            match records.first().and_then(|record| record.outcome.as_ref().err()) {
-                Some(failure) => Err(format!("{}: {failure}", self.spec.target.url())),
-                None => Ok(()),
-            }
+        patiently(patience, || match self.ask_once()?.outcome {
+            Err(failure) => Err(format!("{}: {failure}", self.spec.target.url())),
+            Ok(_) => Ok(()),
         })
+    }
+
+    /// What becomes of one small request.
+    fn ask_once(&self) -> Result<Record, String> {
+        let request = Request { prompt: "Are you ready?".into(), prompt_tokens: 4, max_tokens: 1 };
+        let plan = self.plan(None, one(&request), KeepText::UntilUsage);
+        let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, ..plan };
+        let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {});
+        let records = outcome.map_err(|error| error.to_string())?.records;
+        records.into_iter().next().ok_or_else(|| "the request was not sent".to_owned())
+    }
+
+    /// Answers are kept until the server counts their tokens: for a server that does not, they are counted in the text.
+    /// Where that would take much memory, one request beforehand tells whether the server counts.
+    fn text_to_keep(&self, requests: &[Request]) -> KeepText {
+        let slots = self.spec.load.max_concurrency.map_or(requests.len(), usize::from).min(requests.len());
+        let longest = requests.iter().map(|request| request.max_tokens).max().unwrap_or_default();
+        if self.details {
+            KeepText::Always
+        } else if slots * longest as usize <= MANY_TOKENS {
+            KeepText::UntilUsage
+        } else {
+            say(
+                "many long answers at once: asking for one token first, to see whether the server counts tokens",
+            );
+            match self.ask_once() {
+                Ok(record) if record.output_tokens.source == TokenSource::Usage => KeepText::Never,
+                _ => KeepText::UntilUsage,
+            }
+        }
     }
 
     /// The warm-up and, without a pause, the measured run.
@@ -51,7 +79,7 @@ impl Measurement<'_> {
             cycle: load.cycle,
             duration: load.duration,
         };
-        let plan = self.plan(self.warmup(warmup), measured);
+        let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
         let stop = Stop::default();
         let watch = self.on_interrupt(stop.clone())?;
         let mut display = Display::new(&plan, self.medium);
@@ -77,8 +105,7 @@ impl Measurement<'_> {
         })
     }
 
-    fn plan<'p>(&'p self, warmup: Option<Phase<'p>>, measured: Phase<'p>) -> Plan<'p> {
-        let text = if self.details { KeepText::Always } else { KeepText::UntilUsage };
+    fn plan<'p>(&'p self, warmup: Option<Phase<'p>>, measured: Phase<'p>, text: KeepText) -> Plan<'p> {
         Plan {
             target: &self.spec.target,
             sampling: &self.spec.sampling,
