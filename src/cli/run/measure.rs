@@ -18,7 +18,7 @@ use crate::drive::workload::Request;
 use crate::report::progress::{Live, Medium, Progress, Unit};
 
 /// So many tokens in flight are megabytes of text.
-const MANY_TOKENS: usize = 1 << 22;
+const MANY_TOKENS: usize = 1 << 20;
 
 /// Keeps the warm-up's arrivals independent of the run's.
 const WARMUP_STREAM: u64 = 0x5EED_0FA1;
@@ -54,10 +54,11 @@ impl Measurement<'_> {
     /// Where that would take much memory, one request beforehand tells whether the server counts.
     fn text_to_keep(&self, requests: &[Request]) -> KeepText {
         let slots = self.spec.load.max_concurrency.map_or(requests.len(), usize::from).min(requests.len());
-        let longest = requests.iter().map(|request| request.max_tokens).max().unwrap_or_default();
+        let lengths = requests.iter().map(|request| request.max_tokens as usize);
+        let at_once = (slots * lengths.clone().max().unwrap_or_default()).min(lengths.sum());
         if self.details {
             KeepText::Always
-        } else if slots * longest as usize <= MANY_TOKENS {
+        } else if at_once <= MANY_TOKENS {
             KeepText::UntilUsage
         } else {
             say(
