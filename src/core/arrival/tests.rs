@@ -1,19 +1,9 @@
 use super::*;
+use crate::core::simulated::open_load;
 use crate::core::units::Rate;
 
 fn load(rate: f64, burstiness: f64) -> Load {
-    Load {
-        request_rate: Rate::per_second(rate).unwrap(),
-        burstiness,
-        normalize_arrivals: false,
-        max_concurrency: None,
-        duration: None,
-        cycle: false,
-        num_warmups: 0,
-        warmup: None,
-        preconnect: 0,
-        workers: std::num::NonZeroUsize::MIN,
-    }
+    Load { burstiness, ..open_load(rate) }
 }
 
 fn offsets(load: &Load, n: usize, seed: u64) -> Vec<Duration> {

@@ -7,46 +7,25 @@ use uuid::Uuid;
 use super::*;
 use crate::core::dataset::Drops;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Times, TokenCount, TokenSource};
-use crate::core::spec::{Backend, Connection, Dataset, Load, Sampling, Slo, Target, Workload};
+use crate::core::simulated::{self, open_load};
+use crate::core::spec::{Load, Slo};
 use crate::core::stats::{Tally, TallyBySecond};
 use crate::core::units::{Rate, Secret};
 use crate::core::validity::Evidence;
 
 fn spec() -> Spec {
-    Spec {
-        target: Target {
-            backend: Backend::Openai,
-            base_url: "http://localhost:8000".into(),
-            endpoint: "/v1/completions".into(),
-            model: "meta-llama/Llama-3-8B-Instruct".into(),
-            served_model_name: None,
-            headers: vec![("authorization".into(), Secret::new("Bearer sk-secret"))],
-            insecure: false,
-            connection: Connection::default(),
-            timeout: Duration::from_secs(600),
-        },
-        workload: Workload {
-            dataset: Dataset::Sharegpt { path: None, output_len: None },
-            tokenizer: None,
-            num_prompts: 2,
-        },
-        sampling: Sampling::default(),
-        load: Load {
-            request_rate: Rate::per_second(20.0).unwrap(),
-            burstiness: f64::INFINITY,
-            normalize_arrivals: true,
-            max_concurrency: NonZeroUsize::new(8),
-            duration: None,
-            cycle: false,
-            num_warmups: 0,
-            warmup: None,
-            preconnect: 0,
-            workers: std::num::NonZeroUsize::MIN,
-        },
-        slo: Slo::default(),
-        max_failure_rate: 0.01,
-        seed: 7,
-    }
+    let load = open_load(20.0);
+    let mut spec = simulated::spec(Load {
+        burstiness: f64::INFINITY,
+        normalize_arrivals: true,
+        max_concurrency: NonZeroUsize::new(8),
+        ..load
+    });
+    spec.target.model = "meta-llama/Llama-3-8B-Instruct".into();
+    spec.target.headers = vec![("authorization".into(), Secret::new("Bearer sk-secret"))];
+    spec.workload.num_prompts = 2;
+    spec.seed = 7;
+    spec
 }
 
 fn records() -> Vec<Record> {
