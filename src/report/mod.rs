@@ -4,4 +4,6 @@ pub mod dataset;
 pub mod definitions;
 pub mod figures;
 pub mod progress;
+pub mod plot;
 pub mod text;
+pub mod vllm;
