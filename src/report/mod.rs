@@ -3,7 +3,7 @@
 pub mod dataset;
 pub mod definitions;
 pub mod figures;
-pub mod progress;
 pub mod plot;
+pub mod progress;
 pub mod text;
 pub mod vllm;

@@ -200,8 +200,16 @@ P99.9 TTFT (ms):                         100.00
         let mut run = sample::run(false);
         run.selection.latencies = vec![Latency::E2eFromDue, Latency::Lag];
         let both = text(&run);
-        assert!(both.contains("\n---------------Client-side Queueing---------------\nMean Client Queue Time (ms):"));
-        assert!(both.contains("\n--------Queue-inclusive End-to-end Latency--------\nMean E2EL incl. Client Queue"));
+        assert!(
+            both.contains(
+                "\n---------------Client-side Queueing---------------\nMean Client Queue Time (ms):"
+            )
+        );
+        assert!(
+            both.contains(
+                "\n--------Queue-inclusive End-to-end Latency--------\nMean E2EL incl. Client Queue"
+            )
+        );
         run.spec.load.request_rate = Rate::INFINITE;
         assert!(!text(&run).contains("Queue-inclusive"));
         run.spec.load.max_concurrency = None;
@@ -217,7 +225,13 @@ P99.9 TTFT (ms):                         100.00
         assert!(said_beside(&run).contains("cut short"));
         let advice = "send less".to_owned();
         let name = CheckName::ScheduleLag;
-        run.validity.checks.push(Check { name, outcome: Outcome::Invalid, figure: None, bound: None, advice });
+        run.validity.checks.push(Check {
+            name,
+            outcome: Outcome::Invalid,
+            figure: None,
+            bound: None,
+            advice,
+        });
         run.validity.valid = false;
         let said = said_beside(&run);
         assert!(said.contains("INVALID: ") && said.contains("send less"), "{said}");

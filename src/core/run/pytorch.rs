@@ -97,7 +97,10 @@ mod tests {
         assert_eq!(first["metric"]["name"], "median_ttft_ms");
         assert_eq!(first["metric"]["benchmark_values"], json!([100.0]));
         let info = &first["benchmark"]["extra_info"];
-        assert_eq!((&info["use_compile"], &info["args"]["tensor_parallel_size"]), (&json!(true), &json!("2")));
+        assert_eq!(
+            (&info["use_compile"], &info["args"]["tensor_parallel_size"]),
+            (&json!(true), &json!("2"))
+        );
         let rest = first["metric"]["extra_info"].as_object().unwrap();
         assert_eq!((&rest["completed"], &rest["mean_e2el_ms"]), (&json!(1), &json!(200.0)));
         assert!(!rest.contains_key("ttfts") && !rest.contains_key("latencies"), "one copy is enough");

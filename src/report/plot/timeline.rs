@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use minijinja::Environment;
+use minijinja::value::Serde;
 use serde::Serialize;
 
 use crate::core::record::Record;
@@ -21,12 +22,7 @@ pub const MOST_THRESHOLDS: usize = 4;
 
 /// Writes the page. Gaps between tokens are coloured by the thresholds, ascending and at most [`MOST_THRESHOLDS`]; the
 /// Records must have kept them.
-pub fn render(
-    run: &Run,
-    records: &[Record],
-    thresholds: &[Duration],
-    to: &mut impl Write,
-) -> io::Result<()> {
+pub fn render(run: &Run, records: &[Record], thresholds: &[Duration], to: &mut impl Write) -> io::Result<()> {
     let bands = Bands(thresholds);
     let rows: Vec<_> = records.iter().map(|record| Row::of(record, bands)).collect();
     let legend = bands.legend(&rows);
@@ -43,7 +39,7 @@ pub fn render(
     };
     let environment = Environment::new();
     let page = environment.template_from_named_str("timeline.html", PAGE).map_err(io::Error::other)?;
-    let page = page.render(minijinja::Value::from_serialize(view)).map_err(io::Error::other)?;
+    let page = page.render(Serde(view)).map_err(io::Error::other)?;
     to.write_all(page.as_bytes())
 }
 
@@ -193,7 +189,16 @@ mod tests {
     #[test]
     fn the_page_holds_the_times_of_every_request() {
         let rows = &data(&page(&sample::records()))["rows"];
-        assert_eq!(rows[0], json!([[10000, 12000, 112000, 212000, 213000], 9, 3, null, [[1, 152000, 1, 40000], [2, 212000, 1, 60000]]]));
+        assert_eq!(
+            rows[0],
+            json!([
+                [10000, 12000, 112000, 212000, 213000],
+                9,
+                3,
+                null,
+                [[1, 152000, 1, 40000], [2, 212000, 1, 60000]]
+            ])
+        );
         assert_eq!(rows[1], json!([[20000, 21000, null, null, 30000], 9, 0, "HTTP 503: busy", []]));
     }
 
@@ -201,7 +206,12 @@ mod tests {
     fn gaps_are_coloured_by_the_thresholds() {
         let mut record = sample::records().remove(0);
         record.events.gaps = Some([10, 24, 25, 49, 50, 10].map(ms).to_vec());
-        let expected = [Stretch(0, 146_000, 2, 24_000), Stretch(1, 220_000, 2, 49_000), Stretch(2, 270_000, 1, 50_000), Stretch(0, 280_000, 1, 10_000)];
+        let expected = [
+            Stretch(0, 146_000, 2, 24_000),
+            Stretch(1, 220_000, 2, 49_000),
+            Stretch(2, 270_000, 1, 50_000),
+            Stretch(0, 280_000, 1, 10_000),
+        ];
         assert_eq!(stretches(&record, Bands(&[ms(25), ms(50)])), expected);
         let page = page(&[record]);
         for entry in ["ITL &lt; 25 ms", "25 ms ≤ ITL &lt; 50 ms", "ITL ≥ 50 ms", "3 (50.0 %)"] {
@@ -213,7 +223,8 @@ mod tests {
     fn any_number_of_thresholds_has_colours_of_its_own() {
         for count in 1..=MOST_THRESHOLDS as u64 {
             let thresholds: Vec<_> = (1..=count).map(ms).collect();
-            let mut colours: Vec<_> = Bands(&thresholds).legend(&[]).iter().map(|entry| entry.colour).collect();
+            let mut colours: Vec<_> =
+                Bands(&thresholds).legend(&[]).iter().map(|entry| entry.colour).collect();
             assert_eq!((colours[0], *colours.last().unwrap()), (COLOURS[0], COLOURS[MOST_THRESHOLDS]));
             colours.dedup();
             assert_eq!(colours.len() as u64, count + 1);
@@ -232,7 +243,8 @@ mod tests {
     #[test]
     fn what_a_server_says_is_no_markup() {
         let mut records = sample::records();
-        records[1].outcome = Err(Failure::new(FailureClass::Status(500), "</script><script>alert(1)</script>"));
+        records[1].outcome =
+            Err(Failure::new(FailureClass::Status(500), "</script><script>alert(1)</script>"));
         let page = page(&records);
         assert!(!page.contains("<script>alert"));
         assert_eq!(data(&page)["rows"][1][3], "HTTP 500: </script><script>alert(1)</script>");
