@@ -26,7 +26,7 @@ use super::validity::Verdict;
 pub mod file;
 pub mod pytorch;
 #[cfg(test)]
-pub mod sample;
+pub(crate) mod sample;
 mod vllm;
 
 /// The version of the `servebench` object; it changes when a field changes its meaning or goes.
