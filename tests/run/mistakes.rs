@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use servebench::sim::Spec;
 
-use crate::support::{Ended, Port, Program, Simulator, Witness, quick, steps, until};
+use crate::support::{Ended, Port, Program, Simulator, Witness, quick, steps};
 
 #[test]
 fn a_dataset_that_is_not_json_is_told_in_one_line() {
@@ -90,9 +90,9 @@ fn a_result_that_cannot_be_saved_costs_no_report() {
     let witness = Witness::before(&simulator);
     let outside = tempfile::tempdir().unwrap();
     let folder = outside.path().join("results");
-    let words = "--num-prompts 1 --random-input-len 8 --random-output-len 6 --save-result --result-dir";
-    let running = witness.run(words).arg(&folder).start();
-    until("the request is on its way", || !witness.heard("/v1/completions").is_empty());
+    let words = "--num-prompts 1 --random-input-len 8 --random-output-len 6 --save-result";
+    let running = witness.run(words).arg("--result-dir").arg(&folder).start();
+    witness.wait_for(1, "/v1/completions");
     fs::remove_dir(&folder).unwrap();
     fs::write(&folder, "").unwrap();
     let ended = running.end().with_code(1);
