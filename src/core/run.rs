@@ -1,7 +1,8 @@
 //! A saved run: what was asked, where it ran, what was measured.
 //!
-//! The file is one JSON object: vLLM's keys at the top level, for the tools that read those, and everything vLLM
-//! lacks under `servebench`. Only `servebench` is read back (and from vLLM's arrays what it would repeat).
+//! The file is one JSON object (or several, one a line): vLLM's keys at the top level, for the tools that read those,
+//! and everything vLLM lacks under `servebench`. Only `servebench` is read back (and from vLLM's arrays what it would
+//! repeat).
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -21,13 +21,11 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), RunError> {
 /// one file at a time wait for each other, on file systems that can lock a folder.
 pub fn append(path: &Path, line: &str) -> Result<(), RunError> {
     replace(path, |temporary, there| {
-        if !there.try_exists()? {
-            let mut file = File::create(temporary)?;
-            file.write_all(line.as_bytes())?;
-            return Ok(file);
+        let mut file = File::options().read(true).write(true).create(true).truncate(true).open(temporary)?;
+        if there.try_exists()? {
+            io::copy(&mut File::open(there)?, &mut file)?;
+            file.set_permissions(fs::metadata(there)?.permissions())?;
         }
-        fs::copy(there, temporary)?;
-        let mut file = File::options().read(true).write(true).open(temporary)?;
         if !ends_a_line(&mut file)? {
             file.write_all(b"\n")?;
         }
@@ -37,11 +35,14 @@ pub fn append(path: &Path, line: &str) -> Result<(), RunError> {
     .map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
 
-/// Finds out, by writing an empty file of another name and removing it, whether a file could be written here. Makes
-/// missing folders.
+/// Finds out, by writing an empty file of another name and removing it, whether a file could be written here; one that is
+/// there must be readable, or nothing could be added to it. Makes missing folders.
 pub fn probe(path: &Path) -> Result<(), RunError> {
     let attempt = || {
         let place = Place::of(path)?;
+        if place.target.exists() {
+            File::open(&place.target)?;
+        }
         File::create(&place.temporary)?;
         fs::remove_file(&place.temporary)
     };

@@ -41,7 +41,8 @@ pub struct OutputArgs {
     /// Put into the result as it is
     #[arg(long, value_name = "K=V", num_args = 1.., value_parser = values::pair)]
     pub metadata: Vec<Pair>,
-    /// Draw every request into an HTML file beside the result: <result>.timeline.html
+    /// Draw every request into an HTML file beside the result: <result>.timeline.html. Until then every gap between
+    /// tokens is kept in memory
     #[arg(long)]
     pub plot_timeline: bool,
     /// Where the colours of the timeline's inter-token latencies change, in milliseconds (or with a unit)
