@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{media, refusal::Refusal};
-use crate::sim::tokens::{Media, Segment, Turn};
+use crate::sim::tokens::{Segment, Turn};
 
 /// One message as it comes in, in any of the protocols that have them.
 #[derive(Debug, Default, Deserialize)]
@@ -79,17 +79,17 @@ impl Part {
         if let Some(text) = self.text {
             said.push(Segment::Text(text));
         }
-        let heard = self.input_audio.map(|recording| format!("data:audio;base64,{}", recording.data));
-        let sources: [(Option<String>, fn(&str) -> Result<Media, Refusal>); 4] = [
-            (self.image_url.map(Source::url), media::image),
-            (self.audio_url.map(Source::url), media::audio),
-            (heard, media::audio),
-            (self.video_url.map(Source::url), media::video),
-        ];
-        for (url, weigh) in sources {
-            if let Some(url) = url {
-                said.push(Segment::Media(weigh(&url)?));
-            }
+        if let Some(image) = self.image_url {
+            said.push(Segment::Media(media::image(&image.url())?));
+        }
+        if let Some(sound) = self.audio_url {
+            said.push(Segment::Media(media::audio(&sound.url())?));
+        }
+        if let Some(recording) = self.input_audio {
+            said.push(Segment::Media(media::audio(&format!("data:audio;base64,{}", recording.data))?));
+        }
+        if let Some(video) = self.video_url {
+            said.push(Segment::Media(media::video(&video.url())?));
         }
         Ok(())
     }
