@@ -19,7 +19,9 @@ struct Protocol {
     /// Prompt tokens and output tokens of the last event; `None` where the protocol counts nothing.
     count: Option<fn(&Value) -> [u64; 2]>,
     /// Why it ended, in the last event.
-    reason: Option<(fn(&Value) -> &Value, &'static str)>,
+    reason: Option<fn(&Value) -> &Value>,
+    /// The reason that is the limit of tokens.
+    limit: &'static str,
     /// The template's tokens around a prompt in a conversation.
     template: u64,
 }
@@ -31,7 +33,8 @@ const PROTOCOLS: [Protocol; 6] = [
         events: true,
         text: |event| event["text"].as_str(),
         count: Some(|event| count(&event["meta_info"], ["prompt_tokens", "completion_tokens"])),
-        reason: Some((|event| &event["meta_info"]["finish_reason"]["type"], "length")),
+        reason: Some(|event| &event["meta_info"]["finish_reason"]["type"]),
+        limit: "length",
         template: 0,
     },
     Protocol {
@@ -40,7 +43,8 @@ const PROTOCOLS: [Protocol; 6] = [
         events: true,
         text: |event| event["token"]["text"].as_str(),
         count: Some(|event| count(&event["details"], ["input_length", "generated_tokens"])),
-        reason: Some((|event| &event["details"]["finish_reason"], "length")),
+        reason: Some(|event| &event["details"]["finish_reason"]),
+        limit: "length",
         template: 0,
     },
     Protocol {
@@ -50,6 +54,7 @@ const PROTOCOLS: [Protocol; 6] = [
         text: |event| event["text_output"].as_str(),
         count: None,
         reason: None,
+        limit: "",
         template: 0,
     },
     Protocol {
@@ -58,7 +63,8 @@ const PROTOCOLS: [Protocol; 6] = [
         events: true,
         text: |event| event["content"].as_str(),
         count: Some(|event| count(event, ["tokens_evaluated", "tokens_predicted"])),
-        reason: Some((|event| &event["stop_type"], "limit")),
+        reason: Some(|event| &event["stop_type"]),
+        limit: "limit",
         template: 0,
     },
     Protocol {
@@ -67,7 +73,8 @@ const PROTOCOLS: [Protocol; 6] = [
         events: false,
         text: |event| event["response"].as_str(),
         count: Some(|event| count(event, ["prompt_eval_count", "eval_count"])),
-        reason: Some((|event| &event["done_reason"], "length")),
+        reason: Some(|event| &event["done_reason"]),
+        limit: "length",
         // `user: `, a line end and `assistant:`.
         template: 4,
     },
@@ -81,7 +88,8 @@ const PROTOCOLS: [Protocol; 6] = [
         events: false,
         text: |event| event["message"]["content"].as_str(),
         count: Some(|event| count(event, ["prompt_eval_count", "eval_count"])),
-        reason: Some((|event| &event["done_reason"], "length")),
+        reason: Some(|event| &event["done_reason"]),
+        limit: "length",
         template: 4,
     },
 ];
@@ -136,8 +144,8 @@ async fn every_protocol_streams_a_text_for_each_token_and_counts_them_at_the_end
         if let Some(count) = protocol.count {
             assert_eq!(count(last), [5 + protocol.template, 8], "{path}");
         }
-        if let Some((reason, expected)) = protocol.reason {
-            assert_eq!(reason(last), expected, "{path}");
+        if let Some(reason) = protocol.reason {
+            assert_eq!(reason(last), protocol.limit, "{path}");
         }
     }
     sim.stop().await;
@@ -149,10 +157,10 @@ async fn every_protocol_gives_the_same_text_in_one_piece() {
     for protocol in &PROTOCOLS {
         let (path, body) = protocol.whole();
         let streamed = protocol.stream(&sim, 8).await;
-        let texts = streamed.iter().filter_map(|event| (protocol.text)(event));
+        let mut texts = streamed.iter().filter_map(|event| (protocol.text)(event));
         // SGLang's events repeat all that came before.
         let streamed = if path == "/generate" && protocol.path == path {
-            texts.last().unwrap().to_owned()
+            texts.next_back().unwrap().to_owned()
         } else {
             texts.collect::<String>()
         };
@@ -243,19 +251,22 @@ async fn crlf_is_kept_to_in_every_event_stream() {
     sim.stop().await;
 }
 
+/// Whether an error has the form it should have.
+type Fits = fn(&Value) -> bool;
+
 #[tokio::test]
 async fn malformed_requests_are_refused_in_each_protocols_own_words() {
     let sim = Sim::start(tiny()).await;
-    let flat = |error: &Value| error["error"].is_string();
-    let within = |error: &Value| error["error"]["message"].is_string();
-    let cases: [(&str, u16, &dyn Fn(&Value) -> bool); 7] = [
-        ("/generate", 400, &within),
-        ("/generate_stream", 422, &|error| error["error_type"] == "validation"),
-        ("/v2/models/ensemble/generate_stream", 400, &flat),
-        ("/completion", 400, &|error| error["error"]["type"] == "invalid_request_error"),
-        ("/api/generate", 400, &flat),
-        ("/api/chat", 400, &flat),
-        ("/v1/responses", 400, &|error| error["error"]["code"] == 400),
+    let flat: Fits = |error| error["error"].is_string();
+    let within: Fits = |error| error["error"]["message"].is_string();
+    let cases: [(&str, u16, Fits); 7] = [
+        ("/generate", 400, within),
+        ("/generate_stream", 422, |error| error["error_type"] == "validation"),
+        ("/v2/models/ensemble/generate_stream", 400, flat),
+        ("/completion", 400, |error| error["error"]["type"] == "invalid_request_error"),
+        ("/api/generate", 400, flat),
+        ("/api/chat", 400, flat),
+        ("/v1/responses", 400, |error| error["error"]["code"] == 400),
     ];
     for (path, status, fits) in cases {
         let wrong = [
