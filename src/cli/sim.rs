@@ -14,7 +14,7 @@ use crate::sim::{
 /// /generate_stream; Triton's /v2/models/MODEL/generate_stream; llama.cpp's /completion; ollama's /api/generate and /api/chat.
 /// Prompts alone: /v1/embeddings, /embeddings (infinity), /pooling, /rerank.
 ///
-/// Besides text a prompt may hold images (a token for each 28 × 28 pixels; 576 if the size cannot be told), sound (50 tokens a second, as
+/// Besides text a prompt may hold images (a token for each 28 × 28 pixels; 576 if the size cannot be told), sound (100 tokens a second, as
 /// WAV; else it counts as 30 s) and videos (4608 tokens).
 #[derive(Debug, clap::Args)]
 pub struct SimArgs {

@@ -67,7 +67,7 @@ async fn sound_is_streamed_as_chunks_with_usage_that_counts_its_seconds_as_promp
         assert!(chunks.iter().all(|chunk| chunk["object"] == object && chunk.get("usage").is_none()));
         assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "length");
         let usage: Value = serde_json::from_str(usage).unwrap();
-        assert_eq!(usage["usage"]["prompt_tokens"], 100, "two seconds of fifty");
+        assert_eq!(usage["usage"]["prompt_tokens"], 200, "two seconds of a hundred");
         assert_eq!(
             (&usage["usage"]["completion_tokens"], &usage["choices"]),
             (&8.into(), &Value::Array(vec![]))

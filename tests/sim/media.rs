@@ -30,7 +30,7 @@ async fn images_sound_and_video_add_their_fixed_price_to_the_prompt() {
     for (part, price) in [
         (json!({ "type": "image_url", "image_url": { "url": png(280, 56) } }), 20),
         (json!({ "type": "image_url", "image_url": { "url": "http://example.org/a.png" } }), 576),
-        (json!({ "type": "input_audio", "input_audio": { "data": base64(&wav(2)), "format": "wav" } }), 100),
+        (json!({ "type": "input_audio", "input_audio": { "data": base64(&wav(2)), "format": "wav" } }), 200),
         (json!({ "type": "video_url", "video_url": { "url": "http://example.org/a.mp4" } }), 4608),
     ] {
         // After the text, what follows it is encoded apart from it.

@@ -46,7 +46,7 @@ async fn a_response_streams_its_events_in_order_and_counts_its_tokens_at_the_end
             "output_text.done",
             "content_part.done",
             "output_item.done",
-            "incomplete",
+            "completed",
         ]
     );
     assert!(events.iter().enumerate().all(|(at, (_, data))| data["sequence_number"] == at));

@@ -41,8 +41,8 @@ pub(super) enum Field {
 pub(super) struct Usage {
     pub prompt: usize,
     pub completion: usize,
-    /// Of the prompt, what the prefix cache had; like vLLM, usage does not mention zero.
-    pub cached: usize,
+    /// Of the prompt, what the prefix cache had, if that is to be told.
+    pub cached: Option<usize>,
 }
 
 /// One event's worth of output. The text is taken as it is: words need no escaping.
@@ -166,7 +166,7 @@ pub(super) fn whole(kind: Kind, who: &Identity, answer: &Whole, usage: Option<Us
     if let Some(usage) = usage {
         put_usage(&mut out, Some(usage));
         out.pop();
-        if usage.cached == 0 {
+        if usage.cached.is_none() {
             put(&mut out, r#","prompt_tokens_details":null"#);
         }
         put(&mut out, r#","completion_tokens_details":null}"#);
@@ -239,7 +239,7 @@ fn put_usage(out: &mut Vec<u8>, usage: Option<Usage>) {
         out,
         r#","usage":{{"prompt_tokens":{prompt},"total_tokens":{total},"completion_tokens":{completion}"#
     );
-    if cached > 0 {
+    if let Some(cached) = cached {
         let _ = write!(out, r#","prompt_tokens_details":{{"cached_tokens":{cached}}}"#);
     }
     put(out, "}");

@@ -2,7 +2,7 @@
 //!
 //! - an image: one token for each 28 × 28 pixels or part of them, as Qwen2-VL counts; [`UNKNOWN_IMAGE`] where the size cannot be
 //!   told (an address that would have to be fetched, or another format than PNG, JPEG and GIF);
-//! - sound: [`AUDIO_TOKENS_PER_SECOND`], as Whisper's encoder counts; [`UNKNOWN_AUDIO`] where it is no WAV file;
+//! - sound: [`AUDIO_TOKENS_PER_SECOND`], as vLLM counts Whisper's frames; [`UNKNOWN_AUDIO`] where it is no WAV file;
 //! - a video: [`VIDEO`].
 
 use std::{
@@ -28,7 +28,7 @@ const UNKNOWN_IMAGE: usize = 576;
 const VIDEO: usize = 8 * UNKNOWN_IMAGE;
 
 /// Tokens of a second of sound.
-const AUDIO_TOKENS_PER_SECOND: u64 = 50;
+const AUDIO_TOKENS_PER_SECOND: u64 = 100;
 
 /// How long a sound is taken to be that does not tell: Whisper's window.
 const UNKNOWN_AUDIO: Duration = Duration::from_secs(30);
@@ -192,9 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn sound_costs_fifty_tokens_a_second_by_the_header_of_its_wav() {
+    fn sound_costs_a_hundred_tokens_a_second_by_the_header_of_its_wav() {
         let (media, length) = audio_file(&wav(24_000));
-        assert_eq!((media.tokens, length), (75, Duration::from_millis(1500)));
+        assert_eq!((media.tokens, length), (150, Duration::from_millis(1500)));
         assert_eq!(audio_file(b"no sound at all").1, UNKNOWN_AUDIO);
         assert_eq!(audio_file(b"RIFF\0\0\0\0WAVEdata\0\0\0\0").1, UNKNOWN_AUDIO, "no format");
     }

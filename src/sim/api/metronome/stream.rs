@@ -121,7 +121,7 @@ impl Script {
     }
 
     fn count(&self) -> Usage {
-        Usage { prompt: self.story.prompt_tokens, completion: self.story.output_tokens, cached: 0 }
+        Usage { prompt: self.story.prompt_tokens, completion: self.story.output_tokens, cached: None }
     }
 
     fn running_usage(&self) -> Option<Usage> {

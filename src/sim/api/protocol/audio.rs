@@ -20,7 +20,7 @@ pub(in crate::sim::api) static TRANSCRIPTIONS: Endpoint = Endpoint {
     paths: &["/v1/audio/transcriptions"],
     dialect: Dialect::OpenAi,
     read: |call, spec| read(&TRANSCRIPTIONS, call, spec),
-    shape: |who, ask, spec| Box::new(Transcript::new("transcription.chunk", who, ask, spec)),
+    shape: |who, ask, spec| Box::new(Transcript::new(true, who, ask, spec)),
     otherwise: Some(LONGEST_TRANSCRIPT),
     reasons: false,
 };
@@ -29,7 +29,7 @@ pub(in crate::sim::api) static TRANSLATIONS: Endpoint = Endpoint {
     paths: &["/v1/audio/translations"],
     dialect: Dialect::OpenAi,
     read: |call, spec| read(&TRANSLATIONS, call, spec),
-    shape: |who, ask, spec| Box::new(Transcript::new("translation.chunk", who, ask, spec)),
+    shape: |who, ask, spec| Box::new(Transcript::new(false, who, ask, spec)),
     otherwise: Some(LONGEST_TRANSCRIPT),
     reasons: false,
 };
@@ -120,6 +120,7 @@ fn read(endpoint: &'static Endpoint, call: &Call, spec: &Spec) -> Result<Ask, Re
 struct Transcript {
     sse: Sse,
     object: &'static str,
+    transcribes: bool,
     reports: UsageReports,
     tells: bool,
     heard: Duration,
@@ -129,14 +130,16 @@ struct Transcript {
 }
 
 impl Transcript {
-    fn new(object: &'static str, who: &Identity, ask: &Ask, spec: &Spec) -> Self {
+    fn new(transcribes: bool, who: &Identity, ask: &Ask, spec: &Spec) -> Self {
+        let object = if transcribes { "transcription.chunk" } else { "translation.chunk" };
         Self {
             sse: Sse(spec.output.line_ending),
             object,
+            transcribes,
             reports: if spec.output.usage { ask.usage } else { UsageReports::Never },
             tells: spec.output.usage,
             heard: ask.heard,
-            id: who.id.to_owned(),
+            id: format!("{}-{}", if transcribes { "transcribe" } else { "translate" }, who.id),
             created: who.created,
             model: who.model.to_owned(),
         }
@@ -157,9 +160,13 @@ impl Transcript {
     }
 
     fn text(&self, text: &str, finish: Option<Finish>, so_far: &Progress) -> Value {
-        let finish = finish.map(Finish::name);
-        let choices = json!([{ "delta": { "content": text }, "finish_reason": finish, "stop_reason": null }]);
-        self.chunk(choices, (self.reports == UsageReports::WithEveryEvent).then_some(so_far))
+        let mut choice = json!({ "delta": { "content": text } });
+        // Before the end vLLM leaves the reasons out.
+        if let Some(finish) = finish {
+            choice["finish_reason"] = finish.name().into();
+            choice["stop_reason"] = Value::Null;
+        }
+        self.chunk(json!([choice]), (self.reports == UsageReports::WithEveryEvent).then_some(so_far))
     }
 }
 
@@ -188,9 +195,8 @@ impl Shape for Transcript {
     fn whole(&mut self, whole: &Whole, _so_far: &Progress) -> Vec<u8> {
         // Only transcriptions have usage, and it counts seconds.
         let seconds = self.heard.as_secs_f64().ceil();
-        let tells = self.tells && self.object.starts_with("transcription");
         let mut answer = json!({ "text": whole.said.text });
-        if tells {
+        if self.tells && self.transcribes {
             answer["usage"] = json!({ "type": "duration", "seconds": seconds as u64 });
         }
         bytes(&answer)

@@ -198,12 +198,13 @@ impl OpenAi {
     }
 
     fn count(&self, so_far: &Progress) -> Usage {
-        let cached = if self.details { so_far.cached } else { 0 };
+        let cached = self.details.then_some(so_far.cached);
         Usage { prompt: so_far.prompt, completion: so_far.output, cached }
     }
 
+    /// The counts on the way, which have no details.
     fn running(&self, so_far: &Progress) -> Option<Usage> {
-        (self.reports == UsageReports::WithEveryEvent).then(|| self.count(so_far))
+        (self.reports == UsageReports::WithEveryEvent).then(|| Usage { cached: None, ..self.count(so_far) })
     }
 
     fn put(&self, out: &mut Vec<u8>, fragment: &Fragment, finish: Option<Finish>, so_far: &Progress) {

@@ -233,7 +233,8 @@ impl Shape for Responses {
         self.finish_item(out);
         let (status, reason) = status(finish);
         let response = self.response(status, reason, Some(so_far));
-        self.event(out, &format!("response.{status}"), json!({ "response": response }));
+        // vLLM calls the event so also where the response says that it is incomplete.
+        self.event(out, "response.completed", json!({ "response": response }));
     }
 
     fn error(&mut self, out: &mut Vec<u8>, refusal: &Refusal) {
