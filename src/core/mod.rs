@@ -13,7 +13,7 @@ pub mod record;
 pub mod run;
 pub mod series;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 pub mod spec;
 pub mod stats;
 pub mod steady;
