@@ -14,7 +14,7 @@ use rand_distr::{Distribution as _, Exp, Uniform};
 use uuid::Uuid;
 
 use super::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
-use super::spec::{Backend, Connection, Dataset, Load, Sampling, Slo, Spec, Target, Workload};
+use super::spec::{Backend, Connection, Dataset, Load, Rng, Sampling, Slo, Spec, Target, Workload};
 use super::units::Rate;
 
 /// A queue before `servers` servers (M/M/c: exponential gaps and services), first come, first served.
@@ -74,6 +74,7 @@ pub fn spec(load: Load) -> Spec {
         slo: Slo::default(),
         max_failure_rate: 0.01,
         seed: 0,
+        rng: Rng::default(),
     }
 }
 

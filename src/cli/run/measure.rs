@@ -11,6 +11,7 @@ use super::stage::Stage;
 use crate::cli::exit::{Exit, Halt, say};
 use crate::core::arrival::{self, Schedule};
 use crate::core::record::{Record, TokenSource};
+use crate::core::rng::Dice;
 use crate::core::spec::Spec;
 use crate::drive::client::stopwatch::{Keep, KeepText};
 use crate::drive::engine::{self, Beat, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
@@ -76,7 +77,7 @@ impl Measurement<'_> {
         let load = &self.spec.load;
         let measured = Phase {
             requests,
-            schedule: arrival::schedule(load, requests.len(), self.spec.seed),
+            schedule: arrival::schedule(load, requests.len(), &mut Dice::new(self.spec.rng, self.spec.seed)),
             cycle: load.cycle,
             duration: load.duration,
         };
@@ -100,7 +101,11 @@ impl Measurement<'_> {
         let load = &self.spec.load;
         (!requests.is_empty()).then(|| Phase {
             requests,
-            schedule: arrival::schedule(load, requests.len(), self.spec.seed ^ WARMUP_STREAM),
+            schedule: arrival::schedule(
+                load,
+                requests.len(),
+                &mut Dice::Native { seed: self.spec.seed ^ WARMUP_STREAM },
+            ),
             cycle: load.warmup.is_some() && load.is_closed_loop(),
             duration: load.warmup,
         })

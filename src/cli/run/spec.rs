@@ -9,7 +9,7 @@ use super::values;
 use crate::core::metrics::Latency;
 use crate::core::run::{Notes, Selection};
 use crate::core::spec::{
-    Backend, Connection, Dataset, Load, RandomLengths, Sampling, Slo, SloFrom, Spec, Target, Workload,
+    Backend, Connection, Dataset, Load, RandomLengths, Rng, Sampling, Slo, SloFrom, Spec, Target, Workload,
 };
 use crate::core::units::{Rate, Secret};
 use crate::drive::client::wire::Api;
@@ -35,6 +35,7 @@ pub fn spec(args: &RunArgs) -> Result<Spec, String> {
         max_failure_rate: args.measure.max_failure_rate,
         load,
         seed: args.workload.seed,
+        rng: Rng::Native,
     })
 }
 
