@@ -54,9 +54,10 @@ impl Law {
 
     /// The offsets of `n` arrivals in seconds, ascending. The same dice give the same offsets.
     fn offsets(self, n: usize, dice: &mut Dice) -> Vec<f64> {
-        let mut gaps = match dice {
-            Dice::Native { seed } => self.native_gaps(*seed),
-            Dice::Python(globals) => self.python_gaps(&mut globals.numpy),
+        let seed = dice.seed();
+        let mut gaps = match dice.python() {
+            None => self.native_gaps(seed),
+            Some(globals) => self.python_gaps(&mut globals.numpy),
         };
         let mut at = 0.0;
         let mut next = || {

@@ -16,16 +16,11 @@ pub use random_state::RandomState;
 
 use super::spec::Rng;
 
-/// What a run rolls, in the state in which the preparation so far has left it.
+/// What a run rolls, in the state in which its preparation so far has left it.
 #[derive(Debug, Clone)]
-pub enum Dice {
-    /// Our own generators: every use has a stream of its own from the seed.
-    Native {
-        /// The run's seed.
-        seed: u64,
-    },
-    /// Python's two global generators, on which all uses draw in turn.
-    Python(Box<Globals>),
+pub struct Dice {
+    seed: u64,
+    python: Option<Box<Globals>>,
 }
 
 /// The global generators of a Python process.
@@ -47,10 +42,23 @@ impl Globals {
 impl Dice {
     /// Fresh dice.
     pub fn new(rng: Rng, seed: u64) -> Self {
-        match rng {
-            Rng::Native => Self::Native { seed },
-            Rng::Python => Self::Python(Box::new(Globals::new(seed))),
-        }
+        let python = (rng == Rng::Python).then(|| Box::new(Globals::new(seed)));
+        Self { seed, python }
+    }
+
+    /// Fresh dice of our own: every use has a stream of its own from the seed.
+    pub fn native(seed: u64) -> Self {
+        Self::new(Rng::Native, seed)
+    }
+
+    /// The run's seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Python's generators, on which all uses draw in turn; `None` if the dice are our own.
+    pub fn python(&mut self) -> Option<&mut Globals> {
+        self.python.as_deref_mut()
     }
 }
 

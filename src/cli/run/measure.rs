@@ -104,7 +104,7 @@ impl Measurement<'_> {
             schedule: arrival::schedule(
                 load,
                 requests.len(),
-                &mut Dice::Native { seed: self.spec.seed ^ WARMUP_STREAM },
+                &mut Dice::native(self.spec.seed ^ WARMUP_STREAM),
             ),
             cycle: load.warmup.is_some() && load.is_closed_loop(),
             duration: load.warmup,

@@ -11,7 +11,7 @@ fn load(rate: f64, burstiness: f64) -> Load {
 }
 
 fn offsets(load: &Load, n: usize, seed: u64) -> Vec<Duration> {
-    from_dice(load, n, &mut Dice::Native { seed })
+    from_dice(load, n, &mut Dice::native(seed))
 }
 
 fn from_dice(load: &Load, n: usize, dice: &mut Dice) -> Vec<Duration> {
@@ -121,9 +121,9 @@ fn no_requests_have_no_arrivals() {
 #[test]
 fn a_cap_without_a_rate_is_a_closed_loop() {
     let capped = Load { max_concurrency: std::num::NonZeroUsize::new(4), ..load(f64::INFINITY, 1.0) };
-    assert_eq!(schedule(&capped, 3, &mut Dice::Native { seed: 0 }), Schedule::Closed);
+    assert_eq!(schedule(&capped, 3, &mut Dice::native(0)), Schedule::Closed);
     let paced = Load { request_rate: Rate::per_second(1.0).unwrap(), ..capped };
-    assert!(matches!(schedule(&paced, 3, &mut Dice::Native { seed: 0 }), Schedule::Open(_)));
+    assert!(matches!(schedule(&paced, 3, &mut Dice::native(0)), Schedule::Open(_)));
 }
 
 /// Arrivals of vLLM's Python client.
