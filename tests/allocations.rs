@@ -14,6 +14,7 @@ use servebench::core::spec::{Backend, Connection, Sampling, Target};
 use servebench::drive::client::Client;
 use servebench::drive::client::stopwatch::{Keep, KeepText, Stopwatch};
 use servebench::drive::clock::Clock;
+use servebench::drive::workload::Request;
 
 /// The system's allocator, which counts on the thread that asks.
 struct Counting;
@@ -81,7 +82,7 @@ fn allocations(events: usize) -> usize {
     let client = Client::new(&target, &Sampling::default(), 1).unwrap();
     let keep = Keep { text: KeepText::Never, gaps: false };
     let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
-    let body = client.body("Hi", 8);
+    let body = client.body(&Request::text("Hi", 1, 8));
     let before = COUNT.get();
     runtime.block_on(client.send(uuid::Uuid::nil(), body, &mut watch)).unwrap();
     let count = COUNT.get() - before;

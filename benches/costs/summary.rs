@@ -49,6 +49,7 @@ fn record(ordinal: usize) -> Record {
         output_tokens: tokens(128),
         events,
         outcome: Ok(Finish::Length),
+        facets: None,
         text: None,
     }
 }

@@ -27,9 +27,29 @@ pub struct Record {
     pub events: Events,
     /// How it ended.
     pub outcome: Result<Finish, Failure>,
+    /// What it belongs to, where that is told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facets: Option<Box<Facets>>,
     /// The generated text, kept only when something needs it. A saved run has it in vLLM's `generated_texts`.
     #[serde(skip)]
     pub text: Option<String>,
+}
+
+/// What a request belongs to: each facet gives a report rows of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facets {
+    /// The class of a mixed workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// The LoRA adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
+    /// The session, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<u32>,
+    /// The turn of the session, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u32>,
 }
 
 /// When the steps of a request happened, as offsets from t0.
@@ -389,6 +409,7 @@ mod tests {
             output_tokens: TokenCount { count: 11, source: TokenSource::Usage },
             events: Events::default(),
             outcome: Ok(Finish::Length),
+            facets: None,
             text: None,
         }
     }

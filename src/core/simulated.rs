@@ -181,6 +181,7 @@ pub fn record(ordinal: usize, due: Duration, first: Duration, last: Duration) ->
         output_tokens: TokenCount { count: tokens, source: TokenSource::Usage },
         events,
         outcome: Ok(Finish::Length),
+        facets: None,
         text: None,
     }
 }

@@ -43,7 +43,7 @@ impl Measurement<'_> {
 
     /// What becomes of one small request.
     fn ask_once(&self) -> Result<Record, String> {
-        let request = Request { prompt: "Are you ready?".into(), prompt_tokens: 4, max_tokens: 1 };
+        let request = Request::text("Are you ready?", 4, 1);
         let plan = self.plan(None, one(&request), KeepText::UntilUsage);
         let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, ..plan };
         let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {});

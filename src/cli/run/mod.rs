@@ -32,6 +32,7 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
     let workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
+    prepare::check(&spec, &workload)?;
     let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);

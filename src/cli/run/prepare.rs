@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use crate::cli::exit::Halt;
 use crate::core::spec::{self, Spec};
+use crate::drive::client::wire::Api;
 use crate::drive::tokenizer::Tokenizer;
 use crate::drive::workload::{self, Progress as Step, Workload};
 use crate::report::progress::{Medium, Progress, Unit};
@@ -27,6 +28,19 @@ fn prepare(
     let workload = workload::prepare(wanted, seed, tokenizer, &show);
     display.into_inner().expect("a bar does not panic").clear();
     workload.map_err(Halt::usage)
+}
+
+/// Whether the endpoint takes what the dataset gives: found out before the first request.
+pub fn check(spec: &Spec, workload: &Workload) -> Result<(), Halt> {
+    let api = Api::from(spec.target.backend);
+    match workload.requests.iter().find(|request| !api.takes(&request.content)) {
+        None => Ok(()),
+        Some(request) => Err(Halt::usage(format!(
+            "--backend {} cannot send the dataset's requests: {} (see `--backend` in --help)",
+            spec.target.backend.name(),
+            request.content.kind(),
+        ))),
+    }
 }
 
 /// One bar after the other: reading, then counting.

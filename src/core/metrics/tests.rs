@@ -32,6 +32,7 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
         output_tokens: count(tokens),
         events,
         outcome: Ok(Finish::Length),
+        facets: None,
         text: None,
     }
 }

@@ -48,6 +48,7 @@ fn records() -> Vec<Record> {
         output_tokens: TokenCount { count: 3, source: TokenSource::Usage },
         events: Events { count: 3, by_second: vec![(0, 3)], gaps: Some(vec![ms(40), ms(60)]) },
         outcome: Ok(Finish::Stop),
+        facets: None,
         text: Some("Gut so.".into()),
     };
     let mut bad = good.clone();

@@ -34,6 +34,7 @@ use uuid::Uuid;
 use crate::core::record::Failure;
 use crate::core::spec::{Sampling, Target};
 use crate::core::validity::Stamps;
+use crate::drive::workload::Request;
 use stopwatch::Stopwatch;
 use transport::Transport;
 use wire::{Api, Template};
@@ -81,8 +82,8 @@ impl Client {
     }
 
     /// The body of one request. Made before the clock starts, so that building it is in no measurement.
-    pub fn body(&self, prompt: &str, max_tokens: u32) -> Bytes {
-        self.template.body(prompt, max_tokens)
+    pub fn body(&self, request: &Request) -> Bytes {
+        self.template.body(request)
     }
 
     /// Opens so many connections, so that the first requests find them open.

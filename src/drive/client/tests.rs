@@ -17,7 +17,7 @@ const DONE: &str = "data: [DONE]\n\n";
 async fn send(client: &Client) -> Story {
     let keep = Keep { text: KeepText::Always, gaps: false };
     let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
-    let sending = client.send(Uuid::new_v4(), client.body("Hi", 4), &mut watch);
+    let sending = client.send(Uuid::new_v4(), client.body(&Request::text("Hi", 1, 4)), &mut watch);
     let sent = timeout(Duration::from_secs(60), sending).await.expect("the client waits for nothing");
     watch.conclude(sent)
 }

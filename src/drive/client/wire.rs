@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::core::spec::{Backend, Sampling};
+use crate::drive::workload::{Content, Request};
 
 /// The measured endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +43,21 @@ impl Api {
         }
     }
 
+    /// Whether the endpoint takes requests of this kind.
+    pub fn takes(self, content: &Content) -> bool {
+        self.prompt_field(content).is_some()
+    }
+
     /// The field that carries the prompt, and the prompt in it.
-    fn prompt_field(self, prompt: &str) -> (&'static str, Value) {
-        match self {
-            Self::Completions => ("prompt", prompt.into()),
-            Self::Chat => ("messages", json!([{ "role": "user", "content": prompt }])),
+    fn prompt_field(self, content: &Content) -> Option<(&'static str, Value)> {
+        match (self, content) {
+            (Self::Completions, Content::Text(prompt)) => Some(("prompt", json!(**prompt))),
+            (Self::Completions, Content::TokenIds(ids)) => Some(("prompt", json!(**ids))),
+            (Self::Chat, Content::Text(prompt)) => {
+                Some(("messages", json!([{ "role": "user", "content": **prompt }])))
+            }
+            (Self::Chat, Content::Messages(messages)) => Some(("messages", json!(**messages))),
+            _ => None,
         }
     }
 }
@@ -69,13 +80,21 @@ impl Template {
         Self { api, common, extra: sampling.extra_body.clone() }
     }
 
-    /// The body of one request. The extra fields come last and replace what is there.
-    pub fn body(&self, prompt: &str, max_tokens: u32) -> Bytes {
-        let (field, prompt) = self.api.prompt_field(prompt);
+    /// The body of one request. The extra fields, then the request's own, come last and replace what is there.
+    ///
+    /// # Panics
+    /// On content that the endpoint does not [take](Api::takes).
+    pub fn body(&self, request: &Request) -> Bytes {
+        let prompt = self.api.prompt_field(&request.content);
+        let (field, prompt) = prompt.expect("a run's requests are checked before it");
         let mut body = self.common.clone();
         body.insert(field.into(), prompt);
-        body.insert(self.api.limit_field().into(), max_tokens.into());
+        body.insert(self.api.limit_field().into(), request.max_tokens.into());
         body.extend(self.extra.clone());
+        if let Some(own) = &request.own {
+            body.extend(own.model.as_deref().map(|model| ("model".to_owned(), model.into())));
+            body.extend(own.body.clone());
+        }
         Value::Object(body).to_string().into()
     }
 }
@@ -100,7 +119,8 @@ mod tests {
     use super::*;
 
     fn body(api: Api, sampling: &Sampling) -> Value {
-        serde_json::from_slice(&Template::new(api, "tiny", sampling).body("Hi \"you\"", 7)).unwrap()
+        serde_json::from_slice(&Template::new(api, "tiny", sampling).body(&Request::text("Hi \"you\"", 3, 7)))
+            .unwrap()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 
 use super::traffic::{Landed, Report};
 use super::{Agreement, Event, Plan};
-use crate::core::record::{Record, TokenCount, TokenSource};
+use crate::core::record::{Facets, Record, TokenCount, TokenSource};
 use crate::drive::client::stopwatch::{KeepText, Story};
 use crate::drive::tokenizer::Tokenizer;
 use crate::drive::workload::Request;
@@ -70,6 +70,7 @@ impl<'a> Collector<'a> {
             times: story.times,
             events: story.events,
             outcome: story.outcome,
+            facets: facets(request),
             text: story.text.filter(|_| self.keep_text),
         }
     }
@@ -95,4 +96,10 @@ impl<'a> Collector<'a> {
             None => TokenCount { count: story.events.count, source: TokenSource::Events },
         }
     }
+}
+
+fn facets(request: &Request) -> Option<Box<Facets>> {
+    let own = request.own.as_deref()?;
+    let facets = Facets { class: own.class.clone(), adapter: own.model.clone(), ..Facets::default() };
+    (facets != Facets::default()).then(|| facets.into())
 }

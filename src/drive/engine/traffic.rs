@@ -161,7 +161,7 @@ impl Traffic {
         let end = leg.phase.total().unwrap_or(if requests.is_empty() { 0 } else { usize::MAX });
         for ordinal in (self.worker..end).step_by(leg.workers) {
             let request = &requests[ordinal % requests.len()];
-            let body = self.client.body(&request.prompt, request.max_tokens);
+            let body = self.client.body(request);
             let (due, permit) = tokio::select! {
                 biased;
                 () = shared.stop.cancelled() => break,

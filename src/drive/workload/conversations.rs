@@ -3,13 +3,35 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
 use super::source::Source;
-use super::{Fault, Place, WorkloadError};
+use super::{Fault, Format, OnProgress, Place, WorkloadError, bundled};
 use crate::core::digest::Digest;
+
+/// The file of conversations.
+pub(super) const SHAREGPT: &Format = &Format {
+    name: "ShareGPT file",
+    shape: r#"[{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}, …]"#,
+    flag: "--dataset-path (datasets/README.md tells how to get ShareGPT)",
+};
+
+/// Opens a file; without a path, the bundled conversations.
+pub(super) fn open<'a>(
+    path: Option<&Path>,
+    progress: &'a OnProgress<'a>,
+) -> Result<Source<'a>, WorkloadError> {
+    match path {
+        Some(path) => Source::open(path, SHAREGPT, progress),
+        None => {
+            let bytes = bundled::compressed_conversations();
+            Source::of(bundled::NAME.into(), bytes, Some(bytes.len() as u64), SHAREGPT, progress)
+        }
+    }
+}
 
 /// The part of a conversation that is of use.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,7 +49,7 @@ pub(super) type Sink<'a> = dyn FnMut(Conversation) -> Result<(), WorkloadError> 
 
 /// Reads all conversations, and gives the digest of the file.
 pub(super) fn read(source: Source<'_>, sink: &mut Sink<'_>) -> Result<Digest, WorkloadError> {
-    let name = source.name.clone();
+    let (name, format) = (source.name.clone(), source.format);
     let (text, seal) = source.into_text();
     let mut reading = Reading { entries: 0, inside: false, refused: None, sink };
     let mut json = serde_json::Deserializer::from_reader(text);
@@ -35,7 +57,7 @@ pub(super) fn read(source: Source<'_>, sink: &mut Sink<'_>) -> Result<Digest, Wo
     match (result, reading.refused.take()) {
         (Ok(()), _) => Ok(seal.digest()),
         (Err(_), Some(refused)) => Err(refused),
-        (Err(error), None) => Err(reading.explain(name, error)),
+        (Err(error), None) => Err(reading.explain(name, format, error)),
     }
 }
 
@@ -50,48 +72,18 @@ struct Reading<'a, 'b> {
 }
 
 impl Reading<'_, '_> {
-    fn explain(&self, path: String, error: serde_json::Error) -> WorkloadError {
+    fn explain(&self, path: String, format: &'static Format, error: serde_json::Error) -> WorkloadError {
         let entry = self.inside.then_some(self.entries + 1);
         let place = Place { entry, line: error.line(), column: error.column() };
-        let (text, category) = (without_position(&error), error.classify());
-        let fault = match category {
-            serde_json::error::Category::Io => {
-                return WorkloadError::Unreadable { path, source: io::Error::from(error) };
-            }
-            serde_json::error::Category::Eof => Fault::Truncated(text),
-            serde_json::error::Category::Syntax if text == "invalid unicode code point" => Fault::Encoding,
-            serde_json::error::Category::Syntax => Fault::Syntax(text),
-            serde_json::error::Category::Data if self.inside => Fault::Shape(in_words(&text)),
-            serde_json::error::Category::Data => Fault::NotArray(in_words(&text)),
+        if error.is_io() {
+            return WorkloadError::Unreadable { path, source: io::Error::from(error) };
+        }
+        let fault = match Fault::of_json(&error) {
+            Fault::Shape(text) if !self.inside => Fault::NotArray(text),
+            fault => fault,
         };
-        WorkloadError::Malformed { path, place, fault }
+        WorkloadError::Malformed { path, place, fault, format }
     }
-}
-
-/// serde_json's message without its own `at line 3 column 7`.
-fn without_position(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let end = text.rfind(" at line ").unwrap_or(text.len());
-    text[..end].to_owned()
-}
-
-/// `invalid type: map, expected an array` as `expected an array, found an object`: JSON's words, and no content of
-/// unbounded length. Other messages are our own and stay.
-fn in_words(message: &str) -> String {
-    let Some((found, expected)) =
-        message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "))
-    else {
-        return message.to_owned();
-    };
-    let found = match found.split([' ', ':']).next() {
-        Some("map") => "an object",
-        Some("sequence") => "an array",
-        Some("string") => "a string",
-        Some("integer" | "floating" | "number") => "a number",
-        Some("boolean") => "true or false",
-        _ => "null",
-    };
-    format!("expected {expected}, found {found}")
 }
 
 /// The array at the top.

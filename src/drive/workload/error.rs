@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use serde_json::error::Category;
 use thiserror::Error;
 
 use crate::core::dataset::Drops;
@@ -12,16 +13,20 @@ use crate::drive::tokenizer::TokenizeError;
 #[derive(Debug, Error)]
 pub enum WorkloadError {
     /// Nothing is there.
-    #[error("{path}: no such file; check --dataset-path (datasets/README.md tells how to get ShareGPT)")]
+    #[error("{path}: no such file; check {flag}")]
     NotFound {
         /// The file.
         path: String,
+        /// The flag that names it.
+        flag: &'static str,
     },
     /// A directory was given.
-    #[error("{path}: is a folder; give --dataset-path the JSON file in it")]
+    #[error("{path}: is a folder; give {flag} the file in it")]
     Directory {
         /// The folder.
         path: String,
+        /// The flag that names it.
+        flag: &'static str,
     },
     /// The file is there but cannot be read, or its compression is broken.
     #[error("{path}: cannot be read: {source}")]
@@ -32,13 +37,15 @@ pub enum WorkloadError {
         source: io::Error,
     },
     /// Not one byte.
-    #[error("{path}: is empty; a ShareGPT file is {FORMAT}")]
+    #[error("{path}: is empty; {format}")]
     Empty {
         /// The file.
         path: String,
+        /// What it should be.
+        format: &'static Format,
     },
-    /// The content is not a ShareGPT file.
-    #[error("{path}: {place}: {fault}")]
+    /// The content is not what it should be.
+    #[error("{path}: {place}: {fault}{}", fault.reminder(format))]
     Malformed {
         /// The file.
         path: String,
@@ -46,6 +53,8 @@ pub enum WorkloadError {
         place: Place,
         /// What is wrong there.
         fault: Fault,
+        /// What it should be.
+        format: &'static Format,
     },
     /// The file is in order, but nothing in it can be sent.
     #[error(
@@ -67,19 +76,39 @@ pub enum WorkloadError {
     Tokenize(#[from] TokenizeError),
 }
 
-const FORMAT: &str =
-    r#"[{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}, …]"#;
 const RULE: &str =
     "two turns or more, a prompt of 4 to 1024 tokens, an output of at least 4, and at most 2048 together";
 
 impl WorkloadError {
     pub(super) fn unreadable(path: &str, source: io::Error) -> Self {
+        Self::Unreadable { path: path.to_owned(), source }
+    }
+
+    /// A file that could not be opened.
+    pub(super) fn unopened(path: &str, source: io::Error, flag: &'static str) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::NotFound => Self::NotFound { path },
-            io::ErrorKind::IsADirectory => Self::Directory { path },
+            io::ErrorKind::NotFound => Self::NotFound { path, flag },
+            io::ErrorKind::IsADirectory => Self::Directory { path, flag },
             _ => Self::Unreadable { path, source },
         }
+    }
+}
+
+/// What a dataset file should be, for those who gave another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Format {
+    /// Its name, in `a … is`.
+    pub name: &'static str,
+    /// Its shape, by example.
+    pub shape: &'static str,
+    /// The flag that names the file.
+    pub flag: &'static str,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {} is {}", self.name, self.shape)
     }
 }
 
@@ -107,7 +136,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Fault {
     /// Not JSON.
-    #[error("not JSON: {0}; a ShareGPT file is {FORMAT}")]
+    #[error("not JSON: {0}")]
     Syntax(String),
     /// JSON that stops in the middle.
     #[error("the file ends in the middle ({0}); download it again")]
@@ -116,11 +145,67 @@ pub enum Fault {
     #[error("not UTF-8; convert the file to UTF-8")]
     Encoding,
     /// JSON, but not an array at the top.
-    #[error(
-        "{0}; for one JSON object a line (JSONL) make an array with `jq -s . FILE`; a ShareGPT file is {FORMAT}"
-    )]
+    #[error("{0}; for one JSON object a line (JSONL) make an array with `jq -s . FILE`")]
     NotArray(String),
-    /// An array, but not of conversations.
-    #[error("{0}; a ShareGPT file is {FORMAT}")]
+    /// In order, but not what it should be.
+    #[error("{0}")]
     Shape(String),
+    /// No end of line for so many MiB.
+    #[error("the line is longer than {0} MiB; is this a file of one record a line?")]
+    LongLine(usize),
+}
+
+impl Fault {
+    /// What serde_json found wrong.
+    pub(super) fn of_json(error: &serde_json::Error) -> Self {
+        let text = without_position(error);
+        match error.classify() {
+            Category::Eof => Self::Truncated(text),
+            Category::Syntax if text == "invalid unicode code point" => Self::Encoding,
+            Category::Io | Category::Syntax => Self::Syntax(text),
+            Category::Data => Self::Shape(in_words(&text)),
+        }
+    }
+
+    /// The same for a line: one that has its end is not cut off, it is wrong.
+    pub(super) fn of_line(self, whole: bool) -> Self {
+        match self {
+            Self::Truncated(text) if whole => Self::Syntax(text),
+            other => other,
+        }
+    }
+
+    /// What the file should be, where that helps.
+    fn reminder(&self, format: &'static Format) -> String {
+        match self {
+            Self::Syntax(_) | Self::NotArray(_) | Self::Shape(_) => format!("; {format}"),
+            Self::Truncated(_) | Self::Encoding | Self::LongLine(_) => String::new(),
+        }
+    }
+}
+
+/// serde_json's message without its own `at line 3 column 7`.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+/// `invalid type: map, expected an array` as `expected an array, found an object`: JSON's words, and no content of
+/// unbounded length. Other messages stay.
+fn in_words(message: &str) -> String {
+    let Some((found, expected)) =
+        message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let found = match found.split([' ', ':']).next() {
+        Some("map") => "an object",
+        Some("sequence") => "an array",
+        Some("string") => "a string",
+        Some("integer" | "floating" | "number") => "a number",
+        Some("boolean") => "true or false",
+        _ => "null",
+    };
+    format!("expected {expected}, found {found}")
 }

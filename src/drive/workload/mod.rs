@@ -3,37 +3,32 @@
 pub mod bundled;
 mod conversations;
 mod error;
+#[allow(dead_code, reason = "its first readers are on their way")]
+mod lines;
 mod random;
+mod request;
 mod sharegpt;
 pub mod sharing;
 mod source;
 pub mod stats;
 mod stream;
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::dataset::Provenance;
 use crate::core::spec::{self, Dataset};
 use crate::drive::tokenizer::Tokenizer;
 
-pub use error::{Fault, Place, WorkloadError};
-
-/// One request to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The text to send.
-    pub prompt: Arc<str>,
-    /// Its length in tokens by our count, special tokens included.
-    pub prompt_tokens: u32,
-    /// How many tokens to ask for.
-    pub max_tokens: u32,
-}
+pub use error::{Fault, Format, Place, WorkloadError};
+pub use request::{Content, Own, Request};
 
 /// The requests of a run, in the order in which they are sent, and where they came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workload {
     /// As many as were asked for.
     pub requests: Vec<Request>,
+    /// When each is due, from the first: only where the dataset is a trace that tells.
+    pub arrivals: Option<Vec<Duration>>,
     /// Where they came from.
     pub provenance: Provenance,
 }

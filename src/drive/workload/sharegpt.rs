@@ -40,7 +40,7 @@ pub(super) fn prepare(
     // always, and the rest need not be kept. Where it is not enough, the file is read again and more of it is kept.
     let mut keep = job.num_prompts.saturating_mul(3).saturating_add(BLOCK);
     loop {
-        let source = Source::open(path, job.progress)?;
+        let source = conversations::open(path, job.progress)?;
         let name = source.name.clone();
         let front = Front::read(source, keep, job.seed)?;
         let (mut requests, mut dropped) = pick(&front.pairs, output_len, job)?;
@@ -62,7 +62,7 @@ pub(super) fn prepare(
             repeated,
             inexact: 0,
         };
-        return Ok(Workload { requests, provenance });
+        return Ok(Workload { requests, arrivals: None, provenance });
     }
 }
 
@@ -178,7 +178,7 @@ impl Lengths {
     }
 
     fn request(self, pair: &Pair) -> Request {
-        Request { prompt: pair.prompt.clone(), prompt_tokens: self.prompt, max_tokens: self.output }
+        Request::text(pair.prompt.clone(), self.prompt, self.output)
     }
 }
 

@@ -7,19 +7,20 @@ use super::Request;
 ///
 /// Shares of a text stand for shares of its tokens.
 pub fn shared_tokens(requests: &[Request]) -> u64 {
-    let mut sorted: Vec<&Request> = requests.iter().collect();
-    sorted.sort_unstable_by(|a, b| a.prompt.cmp(&b.prompt));
+    let mut sorted: Vec<_> =
+        requests.iter().map(|request| (request.content.bytes(), request.prompt_tokens)).collect();
+    sorted.sort_unstable();
     let shared = sorted.windows(2).map(|pair| {
-        let [before, request] = [pair[0], pair[1]];
-        let common = common_prefix(&before.prompt, &request.prompt);
-        u64::from(request.prompt_tokens) * common as u64 / request.prompt.len().max(1) as u64
+        let [(before, _), (bytes, tokens)] = [&pair[0], &pair[1]];
+        let common = common_prefix(before, bytes);
+        u64::from(*tokens) * common as u64 / bytes.len().max(1) as u64
     });
     shared.sum()
 }
 
-/// Bytes that two texts have in common at their beginning.
-fn common_prefix(a: &str, b: &str) -> usize {
-    a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
+/// Bytes that two contents have in common at their beginning.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     fn request(prompt: &str, prompt_tokens: u32) -> Request {
-        Request { prompt: prompt.into(), prompt_tokens, max_tokens: 1 }
+        Request::text(prompt, prompt_tokens, 1)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 
-use super::{OnProgress, Progress, WorkloadError, bundled};
+use super::{Format, OnProgress, Progress, WorkloadError};
 use crate::core::digest::{Digest, Hasher};
 
 const BUFFER: usize = 128 << 10;
@@ -19,6 +19,8 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 pub(super) struct Source<'a> {
     /// How errors and reports call it.
     pub name: String,
+    /// What it should be.
+    pub format: &'static Format,
     /// Its text, unpacked.
     pub text: BufReader<Box<dyn Read + 'a>>,
     /// Whether opening it again gives the same bytes; a pipe does not.
@@ -27,27 +29,21 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Opens a file, plain or gzip; without a path, the bundled conversations.
-    pub fn open(path: Option<&Path>, progress: &'a OnProgress<'a>) -> Result<Self, WorkloadError> {
-        match path {
-            Some(path) => Self::open_file(path, progress),
-            None => {
-                let bytes = bundled::compressed_conversations();
-                Self::of(bundled::NAME.into(), bytes, Some(bytes.len() as u64), progress)
-            }
-        }
-    }
-
-    fn open_file(path: &Path, progress: &'a OnProgress<'a>) -> Result<Self, WorkloadError> {
+    /// Opens a file, plain or gzip.
+    pub fn open(
+        path: &Path,
+        format: &'static Format,
+        progress: &'a OnProgress<'a>,
+    ) -> Result<Self, WorkloadError> {
         let name = path.display().to_string();
-        let unreadable = |source| WorkloadError::unreadable(&name, source);
-        let file = File::open(path).map_err(unreadable)?;
-        let meta = file.metadata().map_err(unreadable)?;
+        let unopened = |source| WorkloadError::unopened(&name, source, format.flag);
+        let file = File::open(path).map_err(unopened)?;
+        let meta = file.metadata().map_err(unopened)?;
         if meta.is_dir() {
-            return Err(WorkloadError::Directory { path: name });
+            return Err(WorkloadError::Directory { path: name, flag: format.flag });
         }
         let total = meta.is_file().then_some(meta.len());
-        Ok(Self { rereadable: meta.is_file(), ..Self::of(name, file, total, progress)? })
+        Ok(Self { rereadable: meta.is_file(), ..Self::of(name, file, total, format, progress)? })
     }
 
     /// Takes any bytes; `total` is how many there are, if that is known.
@@ -55,6 +51,7 @@ impl<'a> Source<'a> {
         name: String,
         bytes: impl Read + 'a,
         total: Option<u64>,
+        format: &'static Format,
         progress: &'a OnProgress<'a>,
     ) -> Result<Self, WorkloadError> {
         let hasher = Rc::new(RefCell::new(Hasher::default()));
@@ -62,9 +59,10 @@ impl<'a> Source<'a> {
         let text = unpacked(tap).map_err(|source| WorkloadError::unreadable(&name, source))?;
         match text {
             Some(text) => {
-                Ok(Self { name, text: BufReader::with_capacity(BUFFER, text), rereadable: true, hasher })
+                let text = BufReader::with_capacity(BUFFER, text);
+                Ok(Self { name, format, text, rereadable: true, hasher })
             }
-            None => Err(WorkloadError::Empty { path: name }),
+            None => Err(WorkloadError::Empty { path: name, format }),
         }
     }
 

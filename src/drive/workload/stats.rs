@@ -7,7 +7,6 @@ use rayon::prelude::*;
 
 use super::conversations;
 use super::sharegpt::{Lengths, Pair};
-use super::source::Source;
 use super::{OnProgress, WorkloadError};
 use crate::core::dataset::{DatasetStats, Drops, LengthSummary};
 use crate::core::digest::Digest;
@@ -25,7 +24,7 @@ pub fn stats(
     tokenizer: &Tokenizer,
     progress: &OnProgress<'_>,
 ) -> Result<DatasetStats, WorkloadError> {
-    let source = Source::open(path, progress)?;
+    let source = conversations::open(path, progress)?;
     let name = source.name.clone();
     let mut census = Census { tokenizer, block: Vec::new(), turns: BTreeMap::new(), lengths: Vec::new() };
     let sha256 = conversations::read(source, &mut |conversation| {

@@ -1,7 +1,7 @@
 use std::fs;
 use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn sample(path: PathBuf, num_prompts: usize, seed: u64) -> Result<Workload, Work
 
 fn read(bytes: impl Read) -> Result<Vec<Conversation>, WorkloadError> {
     let mut all = Vec::new();
-    let source = Source::of("data.json".into(), bytes, None, &|_| {})?;
+    let source = Source::of("data.json".into(), bytes, None, conversations::SHAREGPT, &|_| {})?;
     super::conversations::read(source, &mut |conversation| {
         all.push(conversation);
         Ok(())
@@ -79,7 +79,7 @@ fn the_first_two_turns_are_prompt_and_output() {
         {"from": "gpt", "value": "no part of it"},
     ], "other": {"conversations": 3}}]);
     let workload = sample(files.file("x.json", three.to_string()), 1, 0).unwrap();
-    assert_eq!(workload.requests, [Request { prompt: "a b c d".into(), prompt_tokens: 4, max_tokens: 5 }]);
+    assert_eq!(workload.requests, [Request::text("a b c d", 4, 5)]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_same_seed_gives_the_same_requests_and_another_seed_others() {
     let [first, again, other] = [1, 1, 2].map(|seed| sample(path.clone(), 100, seed).unwrap());
     assert_eq!(first, again);
     assert_ne!(first.requests, other.requests);
-    let distinct: std::collections::HashSet<_> = first.requests.iter().map(|r| r.prompt.clone()).collect();
+    let distinct: std::collections::HashSet<_> = first.requests.iter().map(|r| r.content.as_text()).collect();
     assert_eq!(distinct.len(), 100);
 }
 
@@ -397,7 +397,7 @@ fn the_bundled_conversations_fill_a_run_of_a_thousand() {
     let workload = prepare(&spec, 0, &tokenizer, &|_| {}).unwrap();
     assert_eq!((workload.requests.len(), workload.provenance.repeated), (1000, 0));
     for request in &workload.requests[..20] {
-        assert_eq!(request.prompt_tokens, tokenizer.count(&request.prompt).unwrap());
+        assert_eq!(request.prompt_tokens, tokenizer.count(request.content.as_text().unwrap()).unwrap());
     }
 }
 

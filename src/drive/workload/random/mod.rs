@@ -40,12 +40,12 @@ pub(super) fn prepare(lengths: &RandomLengths, job: &Job<'_>) -> Result<Workload
             (job.progress)(Progress::Tokenizing { done, of: job.num_prompts });
             let exact = text.tokens == lengths.prefix_len + draw.input;
             let prompt_tokens = text.tokens.saturating_add(specials);
-            Ok((Request { prompt: text.text.into(), prompt_tokens, max_tokens: draw.output }, exact))
+            Ok((Request::text(text.text, prompt_tokens, draw.output), exact))
         })
         .collect::<Result<_, TokenizeError>>()?;
     let inexact = written.iter().filter(|(_, exact)| !exact).count();
     let requests = written.into_iter().map(|(request, _)| request).collect();
-    Ok(Workload { requests, provenance: provenance(inexact) })
+    Ok(Workload { requests, arrivals: None, provenance: provenance(inexact) })
 }
 
 fn provenance(inexact: usize) -> Provenance {

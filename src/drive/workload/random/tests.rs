@@ -42,7 +42,7 @@ fn every_prompt_has_exactly_the_asked_number_of_tokens() {
         assert_eq!(workload.provenance.inexact, 0, "{tokenizer:?}");
         let specials = tokenizer.specials().unwrap();
         for request in &workload.requests {
-            let plain = tokenizer.count_plain(&request.prompt).unwrap();
+            let plain = tokenizer.count_plain(request.content.as_text().unwrap()).unwrap();
             assert_eq!(plain + specials, request.prompt_tokens);
             assert!((41..=191).contains(&plain), "{plain}");
         }
@@ -93,7 +93,8 @@ fn all_prompts_begin_with_the_same_prefix_and_differ_behind_it() {
     let lengths = RandomLengths { prefix_len: 50, ..LENGTHS };
     for tokenizer in [bundled::tokenizer(), Tokenizer::Estimate] {
         let workload = write(&lengths, &tokenizer, 20);
-        let prompts: Vec<&str> = workload.requests.iter().map(|request| &*request.prompt).collect();
+        let prompts: Vec<&str> =
+            workload.requests.iter().map(|request| request.content.as_text().unwrap()).collect();
         let common = (0..).take_while(|&at| {
             let byte = prompts[0].as_bytes().get(at);
             byte.is_some() && prompts.iter().all(|prompt| prompt.as_bytes().get(at) == byte)

@@ -1,0 +1,36 @@
+//! What is measured, and what counts as good.
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::run::values::{self, Objective};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GoodputFrom {
+    /// When the request was due: what a user felt
+    Due,
+    /// When it was sent: vLLM's way
+    Sent,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Measuring")]
+pub struct MeasureArgs {
+    /// Latencies with a section in the report and keys in the JSON: ttft, tpot, e2el, itl
+    #[arg(long, value_name = "LIST", default_value = "ttft,tpot,e2el,itl")]
+    pub percentile_metrics: String,
+    /// Percentiles to report
+    #[arg(long, value_name = "LIST", default_value = "99")]
+    pub metric_percentiles: String,
+    /// Service levels that a good request meets, in milliseconds (or with a unit): ttft:500 tpot:50 e2el:5s
+    #[arg(long, value_name = "KEY:LIMIT", num_args = 1.., value_parser = values::objective)]
+    pub goodput: Vec<Objective>,
+    /// Where goodput's TTFT and E2E begin
+    #[arg(long, value_enum, default_value = "due")]
+    pub goodput_from: GoodputFrom,
+    /// The share of failed requests above which the run is INVALID: 1% or 0.01
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = values::share)]
+    pub max_failure_rate: f64,
+    /// End with exit code 0 instead of 3 when the run is INVALID
+    #[arg(long)]
+    pub allow_invalid: bool,
+}

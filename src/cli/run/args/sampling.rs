@@ -1,0 +1,38 @@
+//! How the model is asked to generate.
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use crate::cli::run::values;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling (not given: the server's default)")]
+pub struct SamplingArgs {
+    /// Generate to the token limit whatever the model says; always so with random prompts
+    #[arg(long)]
+    pub ignore_eos: bool,
+    /// Sampling temperature
+    #[arg(long, value_name = "X")]
+    pub temperature: Option<f64>,
+    /// Nucleus sampling
+    #[arg(long, value_name = "X")]
+    pub top_p: Option<f64>,
+    /// Sample among this many tokens
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub top_k: Option<i64>,
+    /// Least probability relative to the likeliest token
+    #[arg(long, value_name = "X")]
+    pub min_p: Option<f64>,
+    /// Frequency penalty
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f64>,
+    /// Presence penalty
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub presence_penalty: Option<f64>,
+    /// Repetition penalty
+    #[arg(long, value_name = "X")]
+    pub repetition_penalty: Option<f64>,
+    /// A JSON object merged last into every request body
+    #[arg(long, value_name = "JSON", value_parser = values::object)]
+    pub extra_body: Option<Map<String, Value>>,
+}

@@ -1,0 +1,54 @@
+//! What is sent.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::run::values::{self, RangeRatio};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DatasetName {
+    /// The first two turns of ShareGPT conversations
+    Sharegpt,
+    /// Random tokens of given lengths
+    Random,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Workload")]
+pub struct WorkloadArgs {
+    /// Where prompts come from [default: random; sharegpt with --dataset-path or --sim]
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub dataset_name: Option<DatasetName>,
+    /// The dataset's file; without one, `sharegpt` is the bundled dataset
+    #[arg(long, visible_alias = "dataset", value_name = "FILE")]
+    pub dataset_path: Option<PathBuf>,
+    /// A tokenizer.json, a folder with one, or a hub id [default: the model's]
+    #[arg(long, value_name = "PATH|ID")]
+    pub tokenizer: Option<String>,
+    /// How many requests to send [default: 1000, or what --duration takes]
+    #[arg(long, value_name = "N")]
+    pub num_prompts: Option<NonZeroUsize>,
+    /// Seeds prompts and arrivals
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Ask for this many output tokens instead of the length of the dataset's answer
+    #[arg(long, value_name = "TOKENS")]
+    pub sharegpt_output_len: Option<u32>,
+    /// Prompt length of random requests, without the prefix
+    #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
+    pub random_input_len: u32,
+    /// Output length of random requests
+    #[arg(long, value_name = "TOKENS", default_value_t = 128)]
+    pub random_output_len: u32,
+    /// Vary random lengths uniformly within ±ratio: a number in [0, 1) or {"input":0.2,"output":0.5}
+    #[arg(long, value_name = "RATIO", default_value = "0", value_parser = values::range_ratio)]
+    pub random_range_ratio: RangeRatio,
+    /// Length of the prefix that all random prompts share
+    #[arg(long, value_name = "TOKENS", default_value_t = 0)]
+    pub random_prefix_len: u32,
+    /// Prepare the workload, print what it is, send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}

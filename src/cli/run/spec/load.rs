@@ -1,0 +1,49 @@
+//! The flags of the load.
+
+use super::positive;
+use crate::cli::run::args::{LoadArgs, RunArgs};
+use crate::core::spec::Load;
+use crate::core::units::Rate;
+
+/// The rate with `--sim` alone: the bundled thousand then takes about a minute.
+const SIM_RATE: f64 = 20.0;
+
+/// Connections that `--preconnect` opens where nothing says how many are needed.
+const PRECONNECT: usize = 64;
+
+/// What the flags ask for.
+pub fn load(args: &RunArgs) -> Result<Load, String> {
+    let LoadArgs { request_rate, burstiness, max_concurrency, duration, num_warmups, .. } = args.load;
+    let default = match (args.target.sim && max_concurrency.is_none(), Rate::per_second(SIM_RATE)) {
+        (true, Some(rate)) => rate,
+        _ => Rate::INFINITE,
+    };
+    let mut load = Load {
+        request_rate: request_rate.unwrap_or(default),
+        burstiness,
+        normalize_arrivals: !args.load.no_normalize_arrivals,
+        max_concurrency,
+        duration: duration.map(|duration| positive(duration, "--duration")).transpose()?,
+        cycle: false,
+        num_warmups,
+        warmup: args.load.warmup,
+        preconnect: preconnect(args),
+        workers: args.load.workers,
+    };
+    if load.warmup.is_some() && !load.request_rate.is_finite() && max_concurrency.is_none() {
+        return Err(
+            "--warmup needs a pace: --request-rate or --max-concurrency (or count with --num-warmups)".into(),
+        );
+    }
+    load.cycle = load.is_closed_loop() && load.duration.is_some() && args.workload.num_prompts.is_none();
+    Ok(load)
+}
+
+/// As many as asked; without a number, as many as can be in flight.
+fn preconnect(args: &RunArgs) -> usize {
+    match args.load.preconnect {
+        None => 0,
+        Some(0) => args.load.max_concurrency.map_or(PRECONNECT, usize::from),
+        Some(asked) => asked,
+    }
+}

@@ -1,0 +1,66 @@
+//! The flags of the target.
+
+use super::positive;
+use crate::cli::run::args::{BackendName, TargetArgs};
+use crate::core::spec::{Backend, Connection, Target};
+use crate::core::units::Secret;
+use crate::drive::client::wire::Api;
+
+/// What the flags ask for.
+pub fn target(args: &TargetArgs) -> Result<Target, String> {
+    let backend = match args.backend {
+        BackendName::Openai => Backend::Openai,
+        BackendName::Vllm => Backend::Vllm,
+        BackendName::OpenaiChat => Backend::OpenaiChat,
+    };
+    let endpoint = args.endpoint.clone().unwrap_or_else(|| Api::from(backend).path().to_owned());
+    if !endpoint.starts_with('/') {
+        return Err(format!("--endpoint is a path and begins with a slash: /{endpoint}"));
+    }
+    Ok(Target {
+        backend,
+        base_url: base_url(args)?,
+        endpoint,
+        model: args.model.clone().unwrap_or_default(),
+        served_model_name: args.served_model_name.clone(),
+        headers: headers(args),
+        insecure: args.insecure,
+        connection: connection(args),
+        timeout: positive(args.timeout, "--timeout")?,
+    })
+}
+
+fn connection(args: &TargetArgs) -> Connection {
+    Connection {
+        ca_cert: args.ca_cert.clone(),
+        client_cert: args.client_cert.clone(),
+        client_key: args.client_key.clone(),
+        keepalive: !args.no_keepalive,
+        kernel_stamps: !args.no_kernel_stamps,
+    }
+}
+
+/// Scheme, host and port, without the path that people paste along.
+fn base_url(args: &TargetArgs) -> Result<String, String> {
+    let Some(given) = &args.base_url else { return Ok(format!("http://{}:{}", args.host, args.port)) };
+    let url = reqwest::Url::parse(given)
+        .map_err(|error| format!("--base-url {given}: {error}; write it as http://localhost:8000"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(format!("--base-url {given}: it must begin with http:// or https:// and a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("--base-url holds a user name or password: send them with --header instead".into());
+    }
+    Ok(given.trim_end_matches('/').trim_end_matches("/v1").to_owned())
+}
+
+/// The user's headers, and `OPENAI_API_KEY` as bearer unless they say otherwise.
+fn headers(args: &TargetArgs) -> Vec<(String, Secret)> {
+    let mut headers: Vec<_> =
+        args.header.iter().map(|pair| (pair.key.to_lowercase(), Secret::new(&pair.value))).collect();
+    let key = std::env::var("OPENAI_API_KEY").unwrap_or_default();
+    if !key.is_empty() && headers.iter().all(|(name, _)| name != "authorization") {
+        headers.push(("authorization".into(), Secret::new(format!("Bearer {key}"))));
+    }
+    headers
+}

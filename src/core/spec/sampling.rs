@@ -1,0 +1,27 @@
+//! How the model is asked to generate.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// How the model is asked to generate. What is `None` is not sent: the server's default holds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Generate to the token limit whatever the model says.
+    pub ignore_eos: bool,
+    /// `temperature`.
+    pub temperature: Option<f64>,
+    /// `top_p`.
+    pub top_p: Option<f64>,
+    /// `top_k`.
+    pub top_k: Option<i64>,
+    /// `min_p`.
+    pub min_p: Option<f64>,
+    /// `frequency_penalty`.
+    pub frequency_penalty: Option<f64>,
+    /// `presence_penalty`.
+    pub presence_penalty: Option<f64>,
+    /// `repetition_penalty`.
+    pub repetition_penalty: Option<f64>,
+    /// Merged last into every body: wins over everything else in it.
+    pub extra_body: Map<String, Value>,
+}
