@@ -14,7 +14,7 @@ pub mod rng;
 pub mod run;
 pub mod series;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 pub mod spec;
 pub mod stats;
 pub mod steady;

@@ -56,6 +56,11 @@ impl Dice {
         self.seed
     }
 
+    /// Whether they are Python's.
+    pub fn are_python(&self) -> bool {
+        self.python.is_some()
+    }
+
     /// Python's generators, on which all uses draw in turn; `None` if the dice are our own.
     pub fn python(&mut self) -> Option<&mut Globals> {
         self.python.as_deref_mut()

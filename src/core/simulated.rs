@@ -64,11 +64,7 @@ pub fn spec(load: Load) -> Spec {
             connection: Connection::default(),
             timeout: Duration::from_secs(600),
         },
-        workload: Workload {
-            dataset: Dataset::Sharegpt { path: None, output_len: None },
-            tokenizer: None,
-            num_prompts: 1000,
-        },
+        workload: Workload::new(Dataset::Sharegpt { path: None, output_len: None }, 1000),
         sampling: Sampling::default(),
         load,
         slo: Slo::default(),

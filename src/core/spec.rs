@@ -14,7 +14,7 @@ pub use load::Load;
 pub use sampling::Sampling;
 pub use slo::{Slo, SloFrom};
 pub use target::{Backend, Connection, Target};
-pub use workload::{Dataset, RandomLengths, Workload};
+pub use workload::{Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Workload};
 
 /// The whole description of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -72,12 +72,17 @@ impl Measurement<'_> {
         }
     }
 
-    /// The warm-up and, without a pause, the measured run.
-    pub fn measure(&self, requests: &[Request], warmup: &[Request]) -> Result<Outcome, Halt> {
+    /// The warm-up and, without a pause, the measured run, whose arrivals come from these dice.
+    pub fn measure(
+        &self,
+        requests: &[Request],
+        warmup: &[Request],
+        dice: &mut Dice,
+    ) -> Result<Outcome, Halt> {
         let load = &self.spec.load;
         let measured = Phase {
             requests,
-            schedule: arrival::schedule(load, requests.len(), &mut Dice::new(self.spec.rng, self.spec.seed)),
+            schedule: arrival::schedule(load, requests.len(), dice),
             cycle: load.cycle,
             duration: load.duration,
         };

@@ -11,7 +11,7 @@ use super::args::{RunArgs, SamplingArgs};
 use super::values;
 use crate::core::metrics::Latency;
 use crate::core::run::{Notes, Selection};
-use crate::core::spec::{Dataset, Rng, Sampling, Spec};
+use crate::core::spec::{Dataset, Sampling, Spec};
 
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
@@ -25,7 +25,7 @@ pub fn spec(args: &RunArgs) -> Result<Spec, String> {
         max_failure_rate: args.measure.max_failure_rate,
         load,
         seed: args.workload.seed,
-        rng: Rng::Native,
+        rng: workload::rng(&args.workload),
     })
 }
 

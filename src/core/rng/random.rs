@@ -25,14 +25,12 @@ impl Random {
         }
     }
 
-    /// `random.choice(items)`; `None` if there are none.
-    pub fn choose<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
-        (!items.is_empty()).then(|| &items[self.below(items.len())])
-    }
-
-    /// `_randbelow`: as many bits as the bound has, until they are below it. The bound is above zero.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        debug_assert!(bound > 0, "nothing is below zero");
+    /// `random.randrange(bound)` of a bound above zero: as many bits as the bound has, until they are below it.
+    ///
+    /// # Panics
+    /// Of a bound of zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        assert!(bound > 0, "nothing is below zero");
         let bits = usize::BITS - bound.leading_zeros();
         loop {
             let drawn = self.bits(bits) as usize;
