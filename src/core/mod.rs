@@ -10,6 +10,7 @@ pub mod digest;
 pub mod in_flight;
 pub mod metrics;
 pub mod record;
+pub mod rng;
 pub mod run;
 pub mod series;
 #[cfg(test)]

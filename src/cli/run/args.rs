@@ -14,7 +14,7 @@ pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::{OutputArgs, ReportStyle};
 pub use sampling::SamplingArgs;
 pub use target::{BackendName, TargetArgs};
-pub use workload::{DatasetName, WorkloadArgs};
+pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.
 #[derive(Debug, Args)]

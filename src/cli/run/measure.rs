@@ -11,6 +11,7 @@ use super::stage::Stage;
 use crate::cli::exit::{Exit, Halt, say};
 use crate::core::arrival::{self, Schedule};
 use crate::core::record::{Record, TokenSource};
+use crate::core::rng::Dice;
 use crate::core::spec::Spec;
 use crate::drive::client::stopwatch::{Keep, KeepText};
 use crate::drive::engine::{self, Beat, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
@@ -80,12 +81,17 @@ impl Measurement<'_> {
         }
     }
 
-    /// The warm-up and, without a pause, the measured run.
-    pub fn measure(&self, requests: &[Request], warmup: &[Request]) -> Result<Outcome, Halt> {
+    /// The warm-up and, without a pause, the measured run, whose arrivals come from these dice.
+    pub fn measure(
+        &self,
+        requests: &[Request],
+        warmup: &[Request],
+        dice: &mut Dice,
+    ) -> Result<Outcome, Halt> {
         let load = &self.spec.load;
         let measured = Phase {
             requests,
-            schedule: arrival::schedule(load, requests.len(), self.spec.seed),
+            schedule: arrival::schedule(load, requests.len(), dice),
             cycle: load.cycle,
             duration: load.duration,
         };
@@ -109,7 +115,11 @@ impl Measurement<'_> {
         let load = &self.spec.load;
         (!requests.is_empty()).then(|| Phase {
             requests,
-            schedule: arrival::schedule(load, requests.len(), self.spec.seed ^ WARMUP_STREAM),
+            schedule: arrival::schedule(
+                load,
+                requests.len(),
+                &mut Dice::native(self.spec.seed ^ WARMUP_STREAM),
+            ),
             cycle: load.warmup.is_some() && load.is_closed_loop(),
             duration: load.warmup,
         })

@@ -1,6 +1,7 @@
 //! `servebench run`: the main job, from flags to the report.
 
 use crate::cli::exit::{Exit, Halt, say};
+use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
 use crate::drive::workload::Request;
@@ -32,7 +33,8 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let delivery = Delivery::of(&args.output)?;
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
-    let workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
+    let mut dice = Dice::new(spec.rng, spec.seed);
+    let workload = prepare::workload(&spec, &mut dice, stage.tokenizer(), medium)?;
     prepare::check(&spec, &workload)?;
     let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
     if args.workload.dry_run {
@@ -43,7 +45,7 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let measured = measure::Measurement { spec: &spec, stage: &stage, keep: delivery.keep(), medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
     let before = stage.prefix_cache();
-    let outcome = measured.measure(requests, warmups)?;
+    let outcome = measured.measure(requests, warmups, &mut dice)?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
     let (mut run, records) = assemble::Assembly {
         command: redact::secrets(command_line),

@@ -25,6 +25,7 @@ pub fn spec(args: &RunArgs) -> Result<Spec, String> {
         max_failure_rate: args.measure.max_failure_rate,
         load,
         seed: args.workload.seed,
+        rng: workload::rng(&args.workload),
     })
 }
 
