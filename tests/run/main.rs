@@ -16,3 +16,4 @@ mod report;
 mod result;
 mod tokens;
 mod warm_up;
+mod workload;
