@@ -12,6 +12,7 @@ mod ending;
 mod failures;
 mod interrupt;
 mod mistakes;
+mod output;
 mod report;
 mod result;
 mod tokens;

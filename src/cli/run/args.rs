@@ -11,7 +11,7 @@ use clap::Args;
 
 pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
-pub use output::OutputArgs;
+pub use output::{OutputArgs, ReportStyle};
 pub use sampling::SamplingArgs;
 pub use target::{BackendName, TargetArgs};
 pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};

@@ -24,11 +24,20 @@ const MANY_TOKENS: usize = 1 << 20;
 /// Keeps the warm-up's arrivals independent of the run's.
 const WARMUP_STREAM: u64 = 0x5EED_0FA1;
 
+/// What of each request is wanted after the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Details {
+    /// The generated text.
+    pub text: bool,
+    /// Every gap between output events.
+    pub gaps: bool,
+}
+
 /// What all traffic of a run shares.
 pub struct Measurement<'a> {
     pub spec: &'a Spec,
     pub stage: &'a Stage,
-    pub details: bool,
+    pub keep: Details,
     pub medium: Medium,
 }
 
@@ -57,7 +66,7 @@ impl Measurement<'_> {
         let slots = self.spec.load.max_concurrency.map_or(requests.len(), usize::from).min(requests.len());
         let lengths = requests.iter().map(|request| request.max_tokens as usize);
         let at_once = (slots * lengths.clone().max().unwrap_or_default()).min(lengths.sum());
-        if self.details {
+        if self.keep.text {
             KeepText::Always
         } else if at_once <= MANY_TOKENS {
             KeepText::UntilUsage
@@ -123,7 +132,7 @@ impl Measurement<'_> {
             warmup,
             measured,
             cap: self.spec.load.max_concurrency.map(usize::from),
-            keep: Keep { text, gaps: self.details },
+            keep: Keep { text, gaps: self.keep.gaps },
             preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,
         }
