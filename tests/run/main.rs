@@ -17,3 +17,4 @@ mod report;
 mod result;
 mod tokens;
 mod warm_up;
+mod workload;

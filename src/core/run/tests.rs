@@ -138,3 +138,17 @@ fn times_that_the_client_took_have_vllms_names_for_them() {
     assert_eq!(file["mean_client_queue_time_ms"], 1.5, "also of a request that failed");
     assert_eq!(file["p99_e2el_including_client_queue_ms"], 202.0);
 }
+
+#[test]
+fn a_result_from_before_there_was_a_choice_of_random_numbers_has_our_own() {
+    let mut file = json(&run(false));
+    let spec = file["servebench"]["spec"].as_object_mut().unwrap();
+    assert!(spec.remove("rng").is_some());
+    let workload = spec["workload"].as_object_mut().unwrap();
+    assert!(workload.remove("draw").is_some() && workload.remove("lora").is_some());
+    let loaded: crate::core::spec::Spec = serde_json::from_value(file["servebench"]["spec"].take()).unwrap();
+    assert_eq!(loaded.rng, crate::core::spec::Rng::Native);
+    assert!(
+        loaded.workload.draw.shuffle && loaded.workload.draw.oversample && loaded.workload.lora.is_none()
+    );
+}
