@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::record::{Events, Failure, Finish, Times};
+use crate::core::record::{Events, Failure, Finish, Input, Times};
 use crate::core::simulated::Queue;
 use uuid::Uuid;
 
@@ -32,6 +32,7 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
         output_tokens: count(tokens),
         events,
         outcome: Ok(Finish::Length),
+        input: Input::default(),
         facets: None,
         text: None,
     }

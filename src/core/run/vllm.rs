@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Always, Run};
-use crate::core::metrics::{Latency, SCALARS, Scalar};
+use crate::core::metrics::{Latency, Metrics, SCALARS, Scalar};
 use crate::core::record::Record;
 use crate::core::stats::{Distribution, Percent};
 
@@ -40,8 +40,6 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     }
     put("max_output_tokens_per_s", json!(metrics.peak_output_tokens_per_s));
     put("max_concurrent_requests", json!(metrics.peak_in_flight));
-    // A factor of audio, of which nothing is sent here.
-    put("rtfx", Value::Null);
     for latency in &run.selection.latencies {
         let distribution = metrics.latencies.get(latency);
         statistics(*latency, distribution, &run.selection.percents).for_each(|(key, value)| put(&key, value));
@@ -51,7 +49,20 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     if let Some(records) = &run.records {
         details(records).into_iter().for_each(|(key, value)| put(key, value));
     }
+    fit_the_task(&mut keys, metrics);
     keys
+}
+
+/// Pooling has a key of its own in vLLM, and lacks those that count what is generated.
+fn fit_the_task(keys: &mut Map<String, Value>, metrics: &Metrics) {
+    let lacks: &[_] = match metrics.input_sequences {
+        Some(sequences) => {
+            keys.insert("total_input_sequences".into(), json!(sequences));
+            &["total_output_tokens", "output_throughput", "max_output_tokens_per_s", "rtfx"]
+        }
+        None => &["input_sequence_throughput"],
+    };
+    lacks.iter().for_each(|key| _ = keys.remove(*key));
 }
 
 /// `{label or backend}-{rate}qps{-concurrencyN}-{model's last part}-{date}.json`.
