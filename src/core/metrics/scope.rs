@@ -160,7 +160,7 @@ impl<'a> Scope<'a> {
 }
 
 /// Whether a request was answered with vectors or scores: generating not even one token is a failure.
-fn is_pooled(record: &Record) -> bool {
+pub fn is_pooled(record: &Record) -> bool {
     record.succeeded() && record.output_tokens.count == 0
 }
 

@@ -273,7 +273,8 @@ struct Answer {
 impl Answer {
     fn event(&mut self, at: Duration, event: Event<'_>) {
         let data = event.data.trim_ascii();
-        if self.ended.is_some() || data.is_empty() {
+        let is_nothing = data.is_empty() && self.reading.framing != Framing::Document;
+        if self.ended.is_some() || is_nothing {
             return;
         }
         if data == b"[DONE]" {

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::drive::client::transcripts::{ALL, cut};
 
+mod protocols;
+
 const ALL_KEPT: Keep = Keep { text: KeepText::Always, gaps: true };
 
 fn ms(value: u64) -> Duration {
