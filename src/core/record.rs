@@ -186,7 +186,11 @@ impl Record {
     pub fn tokens_by_second(&self) -> impl Iterator<Item = (u32, f64)> {
         let tokens = f64::from(self.output_tokens.count);
         let per_event = tokens / f64::from(self.events.count.max(1));
-        let by_second = self.events.by_second.iter().map(move |&(second, events)| (second, per_event * f64::from(events)));
+        let by_second = self
+            .events
+            .by_second
+            .iter()
+            .map(move |&(second, events)| (second, per_event * f64::from(events)));
         let at_once = self.times.last_token.filter(|_| self.events.count == 0 && tokens > 0.0);
         by_second.chain(at_once.map(|at| (whole_second(at), tokens)))
     }

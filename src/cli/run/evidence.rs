@@ -73,5 +73,6 @@ fn disagreement(spec: &Spec, agreement: &Agreement) -> Option<f64> {
             | Backend::Tgi
             | Backend::LlamaCpp
     );
-    (agreement.servers > 0 && adds_nothing).then(|| (agreement.more + agreement.less) as f64 / agreement.servers as f64)
+    (agreement.servers > 0 && adds_nothing)
+        .then(|| (agreement.more + agreement.less) as f64 / agreement.servers as f64)
 }

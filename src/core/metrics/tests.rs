@@ -82,7 +82,9 @@ fn what_pools_has_input_sequences_and_nothing_that_is_generated() {
     assert_eq!(latencies, [Latency::E2e, Latency::E2eFromDue, Latency::Lag]);
     let long: Vec<_> = (0..12).map(|i| pooled(1000 * i, 1000 * (i + 1))).collect();
     let intervals = sum(&long, &Slo::default()).rate_intervals;
-    assert!(intervals.contains_key("input_sequence_throughput") && !intervals.contains_key("output_throughput"));
+    assert!(
+        intervals.contains_key("input_sequence_throughput") && !intervals.contains_key("output_throughput")
+    );
 }
 
 #[test]
@@ -93,7 +95,9 @@ fn an_answer_in_one_piece_has_its_tokens_when_it_ends() {
     let metrics = sum(&[record], &Slo::default());
     assert_eq!((scalar("output_throughput").unwrap().value)(&metrics), Some(20.0));
     assert_eq!(metrics.peak_output_tokens_per_s, None, "nobody knows when they were made");
-    assert!(!metrics.latencies.contains_key(&Latency::Ttft) && !metrics.latencies.contains_key(&Latency::Tpot));
+    assert!(
+        !metrics.latencies.contains_key(&Latency::Ttft) && !metrics.latencies.contains_key(&Latency::Tpot)
+    );
 }
 
 #[test]

@@ -39,8 +39,8 @@ use crate::core::validity::Stamps;
 use crate::drive::workload::Request;
 use stopwatch::Stopwatch;
 use transport::Transport;
-use wire::{Reading, Wire};
 use wire::body::Template;
+use wire::{Reading, Wire};
 
 /// A target that cannot be talked to, whatever the server does.
 #[derive(Debug, Error)]

@@ -56,7 +56,9 @@ impl Sieve {
         let turns = |byte: &u8| match self.place {
             Place::Open => matches!(byte, b'"' | b'['),
             Place::List => !byte.is_ascii_whitespace(),
-            Place::First | Place::Rest => !is_of_number(*byte) && (self.place == Place::First || *byte != b','),
+            Place::First | Place::Rest => {
+                !is_of_number(*byte) && (self.place == Place::First || *byte != b',')
+            }
             Place::Text => matches!(byte, b'"' | b'\\'),
             Place::Escape => true,
         };
@@ -112,9 +114,11 @@ mod tests {
                 std::iter::once(list[0].clone()).chain(others).collect()
             }
             Value::Array(list) => list.iter().map(pruned).collect(),
-            Value::Object(fields) => {
-                fields.iter().map(|(name, value)| (name.clone(), pruned(value))).collect::<serde_json::Map<_, _>>().into()
-            }
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, value)| (name.clone(), pruned(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
             other => other.clone(),
         }
     }
@@ -122,7 +126,8 @@ mod tests {
     #[test]
     fn of_a_list_of_numbers_the_first_is_kept() {
         let vectors = r#"{"data":[{"embedding":[0.1, -2e-3,3 ]},{"embedding":[ 4]}],"n":[[1,2],[3]],"usage":{"prompt_tokens":5}}"#;
-        let left = r#"{"data":[{"embedding":[0.1]},{"embedding":[ 4]}],"n":[[1],[3]],"usage":{"prompt_tokens":5}}"#;
+        let left =
+            r#"{"data":[{"embedding":[0.1]},{"embedding":[ 4]}],"n":[[1],[3]],"usage":{"prompt_tokens":5}}"#;
         assert_eq!(sieved(vectors, 1000), left);
         assert_eq!(sieved(vectors, 1), left);
     }

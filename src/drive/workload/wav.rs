@@ -31,7 +31,8 @@ pub fn length(wav: &[u8]) -> Option<Duration> {
 pub fn silence(length: Duration) -> Vec<u8> {
     const RATE: u32 = 16_000;
     let size = (length.as_secs_f64() * f64::from(RATE)) as u32 * 2;
-    let numbers = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>();
+    let numbers =
+        |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>();
     [
         b"RIFF".as_slice(),
         &numbers(&[36 + size]),

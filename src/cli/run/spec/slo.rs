@@ -15,7 +15,9 @@ pub fn slo(args: &RunArgs) -> Result<Slo, String> {
     for objective in &args.measure.goodput {
         if objective.latency.needs_stream() && !streams {
             let key = objective.latency.key();
-            return Err(format!("--goodput {key}: answers come in one piece, so it has nothing to limit; e2el has"));
+            return Err(format!(
+                "--goodput {key}: answers come in one piece, so it has nothing to limit; e2el has"
+            ));
         }
         let limit = match objective.latency {
             Latency::Ttft => &mut slo.ttft,

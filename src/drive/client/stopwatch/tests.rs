@@ -206,7 +206,9 @@ fn text_is_kept_as_long_as_something_needs_it() {
 #[test]
 fn a_usage_of_zero_is_no_count() {
     let event = |prompt, output| {
-        format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{output}}}}}\n\n")
+        format!(
+            "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{output}}}}}\n\n"
+        )
     };
     let usage = |stream: String| follow([stream.as_bytes()], ALL_KEPT).usage;
     assert_eq!(usage(event(0, 0)), None);

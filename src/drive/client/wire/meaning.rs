@@ -95,7 +95,8 @@ impl<'a> Meaning<'a> {
 
     /// The characters between the quotes of the only thing that it says, if that is one new piece of text.
     pub fn only_text(&self) -> Option<&'a str> {
-        let Self { output: Output::New(pieces), usage: None, finish: None, error: None, is_end: false } = self
+        let Self { output: Output::New(pieces), usage: None, finish: None, error: None, is_end: false } =
+            self
         else {
             return None;
         };

@@ -148,11 +148,21 @@ fn an_event_that_repeats_the_text_is_output_only_where_it_grew() {
 fn errors_of_every_protocol_are_told_in_words() {
     let sse = |json: &str| format!("data: {json}\n\n");
     let cases = [
-        (Backend::OpenaiResponses, sse(r#"{"type":"error","code":"server_error","message":"no"}"#), "no (code server_error)"),
-        (Backend::OpenaiResponses, sse(r#"{"type":"error","error":{"message":"no","code":500}}"#), "no (code 500)"),
         (
             Backend::OpenaiResponses,
-            sse(r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"x","message":"no"}}}"#),
+            sse(r#"{"type":"error","code":"server_error","message":"no"}"#),
+            "no (code server_error)",
+        ),
+        (
+            Backend::OpenaiResponses,
+            sse(r#"{"type":"error","error":{"message":"no","code":500}}"#),
+            "no (code 500)",
+        ),
+        (
+            Backend::OpenaiResponses,
+            sse(
+                r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"x","message":"no"}}}"#,
+            ),
             "no (code x)",
         ),
         (
@@ -164,13 +174,23 @@ fn errors_of_every_protocol_are_told_in_words() {
         (Backend::Sglang, sse(r#"{"error":{"message":"no"}}"#), "no"),
         (
             Backend::Sglang,
-            sse(r#"{"text":"","meta_info":{"finish_reason":{"type":"abort","message":"no","status_code":500}}}"#),
+            sse(
+                r#"{"text":"","meta_info":{"finish_reason":{"type":"abort","message":"no","status_code":500}}}"#,
+            ),
             "no",
         ),
         (Backend::Tgi, sse(r#"{"error":"no","error_type":"generation"}"#), "no"),
         (Backend::TensorrtLlm, sse(r#"{"error":"no"}"#), "no"),
-        (Backend::LlamaCpp, sse(r#"{"error":{"code":500,"message":"no","type":"server_error"}}"#), "no (code 500)"),
-        (Backend::LlamaCpp, "error: {\"code\":500,\"message\":\"no\"}\n\n".into(), r#"{"code":500,"message":"no"}"#),
+        (
+            Backend::LlamaCpp,
+            sse(r#"{"error":{"code":500,"message":"no","type":"server_error"}}"#),
+            "no (code 500)",
+        ),
+        (
+            Backend::LlamaCpp,
+            "error: {\"code\":500,\"message\":\"no\"}\n\n".into(),
+            r#"{"code":500,"message":"no"}"#,
+        ),
         (Backend::Ollama, "{\"error\":\"no\"}\n".into(), "no"),
     ];
     for (backend, answer, words) in cases {

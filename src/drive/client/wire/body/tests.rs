@@ -56,7 +56,10 @@ fn every_backend_has_its_own_names_for_the_same() {
             Backend::OpenaiResponses,
             json!({ "model": "tiny", "input": prompt, "max_output_tokens": 7, "stream": true, "store": false }),
         ),
-        (Backend::OpenaiEmbeddings, json!({ "model": "tiny", "input": prompt, "truncate_prompt_tokens": -1 })),
+        (
+            Backend::OpenaiEmbeddings,
+            json!({ "model": "tiny", "input": prompt, "truncate_prompt_tokens": -1 }),
+        ),
         (
             Backend::OpenaiEmbeddingsChat,
             json!({ "model": "tiny", "messages": message, "truncate_prompt_tokens": -1 }),
@@ -170,7 +173,8 @@ fn every_content_goes_where_it_is_understood() {
 
 #[test]
 fn a_picture_is_an_input_of_its_own_modality() {
-    let parts = json!([{ "type": "text", "text": "x" }, { "type": "image_url", "image_url": { "url": "data:i" } }]);
+    let parts =
+        json!([{ "type": "text", "text": "x" }, { "type": "image_url", "image_url": { "url": "data:i" } }]);
     let messages = Content::Messages([json!({ "role": "user", "content": parts })].as_slice().into());
     let body = of(Backend::InfinityEmbeddings, messages, &Sampling::default());
     assert_eq!(body, json!({ "model": "tiny", "input": "data:i", "modality": "image" }));
@@ -214,7 +218,9 @@ fn the_extra_body_wins_over_every_field() {
 
 #[test]
 fn extra_sampling_fields_stand_beside_the_others() {
-    let Value::Object(extra_body) = json!({ "sampling_params": { "temperature": 2, "seed": 5 } }) else { unreachable!() };
+    let Value::Object(extra_body) = json!({ "sampling_params": { "temperature": 2, "seed": 5 } }) else {
+        unreachable!()
+    };
     let sampling = Sampling { temperature: Some(1.0), extra_body, ..Sampling::default() };
     let expected = json!({ "temperature": 2, "seed": 5, "max_new_tokens": 7 });
     assert_eq!(body(Backend::Sglang, &sampling)["sampling_params"], expected);
@@ -228,10 +234,12 @@ fn what_is_a_requests_own_comes_last() {
         own.model = Some("sql".into());
         own.body.insert("n".into(), 3.into());
     });
-    let own = |backend| -> Value {
-        serde_json::from_slice(&template(backend, &sampling).body(&request)).unwrap()
-    };
+    let own =
+        |backend| -> Value { serde_json::from_slice(&template(backend, &sampling).body(&request)).unwrap() };
     assert_eq!((&own(Backend::Openai)["model"], &own(Backend::Openai)["n"]), (&json!("sql"), &json!(3)));
-    assert_eq!((&own(Backend::Sglang)["lora_path"], own(Backend::Sglang).get("model")), (&json!("sql"), None));
+    assert_eq!(
+        (&own(Backend::Sglang)["lora_path"], own(Backend::Sglang).get("model")),
+        (&json!("sql"), None)
+    );
     assert!(!Wire::of(Backend::LlamaCpp).takes(&request), "it cannot name a model");
 }
