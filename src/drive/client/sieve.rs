@@ -133,6 +133,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_does_not_follow_the_numbers() {
+        let mut sieve = Sieve::default();
+        sieve.push(b"{\"data\":[{\"embedding\":[0.5");
+        (0..1000).for_each(|_| sieve.push(b",-0.001234567,1.5e-8".repeat(50).as_slice()));
+        sieve.push(b"]}],\"usage\":{\"prompt_tokens\":7}}");
+        assert_eq!(sieve.kept(), br#"{"data":[{"embedding":[0.5]}],"usage":{"prompt_tokens":7}}"#);
+    }
+
+    #[test]
     fn texts_are_left_alone_whatever_is_in_them() {
         for text in [r#"{"a":"[1,2,3]"}"#, r#"{"a":"\"[1,2]\\"}"#, r#"["[1,2",null,true,[]]"#, "", "5"] {
             assert_eq!(sieved(text, 1000), text);
