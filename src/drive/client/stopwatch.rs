@@ -349,7 +349,7 @@ impl Answer {
     fn keep(&mut self, output: &Output<'_>) {
         let Some(text) = &mut self.text else { return };
         match *output {
-            Output::New(ref pieces) => text.extend(pieces.iter().map(|piece| piece.decode())),
+            Output::New(ref pieces) => text.extend(pieces.iter().map(|piece| piece.text.decode())),
             Output::SoFar { text: Some(whole), .. } => *text = whole.decode().into_owned(),
             Output::SoFar { text: None, .. } | Output::Results(_) => {}
         }

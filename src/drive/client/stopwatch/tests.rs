@@ -212,7 +212,7 @@ fn a_usage_of_zero_is_no_count() {
     };
     let usage = |stream: String| follow([stream.as_bytes()], ALL_KEPT).usage;
     assert_eq!(usage(event(0, 0)), None);
-    let both = Usage { prompt_tokens: Some(5), completion_tokens: Some(3) };
+    let both = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: None };
     assert_eq!(usage(event(5, 3) + &event(0, 0)), Some(both));
     assert_eq!(usage(event(5, 0)), Some(Usage { completion_tokens: None, ..both }));
 }

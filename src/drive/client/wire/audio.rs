@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::chunk::Choice;
 use super::few::Few;
-use super::meaning::{Meaning, Output, Text, Usage, describe_error};
+use super::meaning::{Meaning, Output, Piece, Text, Usage, describe_error};
 use crate::core::record::Finish;
 
 /// Reads the data of one event, or a document.
@@ -17,7 +17,12 @@ pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
     // The event that ends OpenAI's own stream repeats the text.
     let text = text.filter(|_| !is_end);
     Ok(Meaning {
-        output: Output::pieces(choices.iter().flat_map(Choice::texts).chain(delta).chain(text)),
+        output: Output::pieces(
+            choices
+                .iter()
+                .flat_map(Choice::pieces)
+                .chain([delta, text].into_iter().flatten().map(Piece::said)),
+        ),
         usage: usage.and_then(Counts::counted),
         finish: finish.or_else(|| is_end.then_some(Finish::Stop)),
         error: error.map(|error| describe_error(error.get())),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::few::Few;
-use super::meaning::{Meaning, Output, Text, Usage, describe_error};
+use super::meaning::{Meaning, Output, Piece, Text, Usage, describe_error};
 use crate::core::record::Finish;
 
 /// Reads the data of one event (`[DONE]` aside, which is no JSON), or a document.
@@ -12,7 +12,7 @@ pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
     let Chunk { choices, usage, error } = serde_json::from_slice(data)?;
     let finish = choices.iter().filter_map(|choice| choice.finish_reason).last();
     Ok(Meaning {
-        output: Output::pieces(choices.iter().flat_map(Choice::texts)),
+        output: Output::pieces(choices.iter().flat_map(Choice::pieces)),
         usage: usage.and_then(RawUsage::counted),
         finish: finish.map(|reason| Finish::from_reason(&reason.decode())),
         error: error.map(|error| describe_error(error.get())),
@@ -30,14 +30,22 @@ struct Chunk<'a> {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-pub(super) struct RawUsage {
+struct RawUsage {
     prompt_tokens: Option<u32>,
     completion_tokens: Option<u32>,
+    prompt_tokens_details: Option<Details>,
+}
+
+/// More about the tokens of a prompt.
+#[derive(Clone, Copy, Deserialize)]
+pub(super) struct Details {
+    pub(super) cached_tokens: Option<u32>,
 }
 
 impl RawUsage {
-    pub(super) fn counted(self) -> Option<Usage> {
-        Usage::of(self.prompt_tokens, self.completion_tokens)
+    fn counted(self) -> Option<Usage> {
+        let cached = self.prompt_tokens_details.and_then(|details| details.cached_tokens);
+        Usage::of(self.prompt_tokens, self.completion_tokens).map(|usage| usage.with_cached(cached))
     }
 }
 
@@ -55,9 +63,9 @@ pub(super) struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    pub(super) fn texts(&self) -> impl Iterator<Item = Text<'a>> {
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
         let deltas = self.delta.iter().chain(&self.message);
-        self.text.into_iter().chain(deltas.flat_map(Delta::texts))
+        self.text.map(Piece::said).into_iter().chain(deltas.flat_map(Delta::pieces))
     }
 }
 
@@ -78,12 +86,13 @@ struct Delta<'a> {
 }
 
 impl<'a> Delta<'a> {
-    fn texts(&self) -> impl Iterator<Item = Text<'a>> {
+    fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
         // A server that goes over to the new name sends the same text under both.
         let names = [self.reasoning, self.reasoning_content];
         let reasoning = names.into_iter().flatten().find(|text| !text.is_empty());
         let calls = self.tool_calls.iter().filter_map(|call| call.function).chain(self.function_call);
-        [reasoning, self.content].into_iter().flatten().chain(calls.flat_map(Function::texts))
+        let calls = calls.flat_map(Function::texts).map(Piece::aside);
+        [reasoning.map(Piece::aside), self.content.map(Piece::said)].into_iter().flatten().chain(calls)
     }
 }
 
@@ -115,7 +124,7 @@ mod tests {
     fn told(json: &str) -> (String, Option<Finish>, Option<Usage>) {
         let chunk = read(json.as_bytes()).unwrap();
         let Output::New(pieces) = chunk.output else { panic!("{json}") };
-        (pieces.iter().map(|piece| piece.decode()).collect(), chunk.finish, chunk.usage)
+        (pieces.iter().map(|piece| piece.text.decode()).collect(), chunk.finish, chunk.usage)
     }
 
     #[test]
@@ -157,7 +166,7 @@ mod tests {
     fn finish_and_usage_may_share_a_chunk() {
         let json = r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"length"}],
             "usage":{"prompt_tokens":18,"total_tokens":24,"completion_tokens":6}}"#;
-        let usage = Usage { prompt_tokens: Some(18), completion_tokens: Some(6) };
+        let usage = Usage { prompt_tokens: Some(18), completion_tokens: Some(6), cached_tokens: None };
         assert_eq!(told(json), ("x".into(), Some(Finish::Length), Some(usage)));
     }
 
@@ -166,14 +175,37 @@ mod tests {
         for usage in ["null", "{}", r#"{"prompt_tokens":0,"completion_tokens":null}"#] {
             assert_eq!(told(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).2, None, "{usage}");
         }
-        let only = Usage { prompt_tokens: Some(3), completion_tokens: None };
+        let only = Usage { prompt_tokens: Some(3), ..Usage::default() };
         let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":0}}"#;
         assert_eq!(told(usage).2, Some(only));
     }
 
     #[test]
+    fn cached_tokens_are_told_though_they_are_none() {
+        let usage = |details: &str| {
+            let usage =
+                format!(r#"{{"prompt_tokens":8,"completion_tokens":1,"prompt_tokens_details":{details}}}"#);
+            told(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).2.unwrap().cached_tokens
+        };
+        let details =
+            [r#"{"cached_tokens":6}"#, r#"{"cached_tokens":0}"#, r#"{"cached_tokens":null}"#, "{}", "null"];
+        assert_eq!(details.map(usage), [Some(6), Some(0), None, None, None]);
+    }
+
+    #[test]
+    fn reasoning_and_tool_calls_are_not_said_to_the_user() {
+        let said = |json: &str| -> Vec<bool> {
+            let Output::New(pieces) = read(json.as_bytes()).unwrap().output else { panic!("{json}") };
+            pieces.iter().map(|piece| piece.is_said).collect()
+        };
+        assert_eq!(said(r#"{"choices":[{"text":"yes"}]}"#), [true]);
+        assert_eq!(said(r#"{"choices":[{"delta":{"reasoning":"hm","content":"yes"}}]}"#), [false, true]);
+        assert_eq!(said(r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}"#), [false]);
+    }
+
+    #[test]
     fn a_document_is_read_as_one_event_that_says_it_all() {
-        let usage = Some(Usage { prompt_tokens: Some(4), completion_tokens: Some(2) });
+        let usage = Some(Usage { prompt_tokens: Some(4), completion_tokens: Some(2), cached_tokens: None });
         let counts = r#""usage":{"prompt_tokens":4,"completion_tokens":2}"#;
         let text = format!(r#"{{"choices":[{{"text":"Hi you","finish_reason":"stop"}}],{counts}}}"#);
         assert_eq!(told(&text), ("Hi you".into(), Some(Finish::Stop), usage));

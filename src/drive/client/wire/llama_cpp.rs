@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::meaning::{Meaning, Output, Text, Usage, describe_error};
+use super::meaning::{Meaning, Output, Piece, Text, Usage, describe_error};
 use crate::core::record::Finish;
 
 /// Reads the data of one event, or a document.
@@ -11,7 +11,7 @@ pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
     let event: Event<'_> = serde_json::from_slice(data)?;
     let is_end = event.stop.unwrap_or(false);
     Ok(Meaning {
-        output: Output::pieces(event.content),
+        output: Output::pieces(event.content.map(Piece::said)),
         usage: Usage::of(event.tokens_evaluated, event.tokens_predicted),
         finish: is_end.then(|| event.finish()),
         error: event.error.map(|error| describe_error(error.get())),

@@ -33,8 +33,8 @@ pub struct Meaning<'a> {
 /// What an event brings of the answer.
 #[derive(Debug)]
 pub enum Output<'a> {
-    /// Pieces that are new, none of them empty: text, reasoning, parts of tool calls.
-    New(Few<Text<'a>>),
+    /// Pieces that are new, none of them empty.
+    New(Few<Piece<'a>>),
     /// All that there is so far, from protocols that repeat themselves.
     SoFar {
         /// The whole text.
@@ -54,8 +54,29 @@ impl Default for Output<'_> {
 
 impl<'a> Output<'a> {
     /// Those of the pieces that are not empty.
-    pub fn pieces(pieces: impl IntoIterator<Item = Text<'a>>) -> Self {
-        Self::New(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
+    pub fn pieces(pieces: impl IntoIterator<Item = Piece<'a>>) -> Self {
+        Self::New(pieces.into_iter().filter(|piece| !piece.text.is_empty()).collect())
+    }
+}
+
+/// A piece of output.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// What was generated.
+    pub text: Text<'a>,
+    /// Whether it is said to the user: no reasoning and no part of a tool call.
+    pub is_said: bool,
+}
+
+impl<'a> Piece<'a> {
+    /// What is said to the user.
+    pub fn said(text: Text<'a>) -> Self {
+        Self { text, is_said: true }
+    }
+
+    /// Reasoning, or a part of a tool call.
+    pub fn aside(text: Text<'a>) -> Self {
+        Self { text, is_said: false }
     }
 }
 
@@ -66,6 +87,8 @@ pub struct Usage {
     pub prompt_tokens: Option<u32>,
     /// Tokens generated so far.
     pub completion_tokens: Option<u32>,
+    /// Of the prompt's tokens, how many came from the prefix cache, which may be none.
+    pub cached_tokens: Option<u32>,
 }
 
 impl Usage {
@@ -74,7 +97,12 @@ impl Usage {
         let [prompt_tokens, completion_tokens] =
             [prompt_tokens, completion_tokens].map(|count| count.filter(|&count| count > 0));
         let is_told = prompt_tokens.is_some() || completion_tokens.is_some();
-        is_told.then_some(Self { prompt_tokens, completion_tokens })
+        is_told.then_some(Self { prompt_tokens, completion_tokens, cached_tokens: None })
+    }
+
+    /// The same, and how much of the prompt came from the prefix cache.
+    pub fn with_cached(self, cached_tokens: Option<u32>) -> Self {
+        Self { cached_tokens, ..self }
     }
 
     /// This count, and what an earlier one told beyond it.
@@ -83,6 +111,7 @@ impl Usage {
         Self {
             prompt_tokens: self.prompt_tokens.or(earlier.prompt_tokens),
             completion_tokens: self.completion_tokens.or(earlier.completion_tokens),
+            cached_tokens: self.cached_tokens.or(earlier.cached_tokens),
         }
     }
 }
@@ -102,7 +131,7 @@ impl<'a> Meaning<'a> {
         };
         let mut pieces = pieces.iter();
         let (Some(piece), None) = (pieces.next(), pieces.next()) else { return None };
-        piece.0.get().strip_prefix('"')?.strip_suffix('"')
+        piece.text.0.get().strip_prefix('"')?.strip_suffix('"')
     }
 }
 

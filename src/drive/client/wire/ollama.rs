@@ -4,20 +4,20 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::few::Few;
-use super::meaning::{Meaning, Output, Text, Usage, describe_error};
+use super::meaning::{Meaning, Output, Piece, Text, Usage, describe_error};
 use crate::core::record::Finish;
 
 /// Reads one line, or a document.
 pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
     let line: Line<'_> = serde_json::from_slice(data)?;
     let message = line.message.as_ref();
-    let said = [line.thinking, line.response].into_iter().flatten();
+    let bare = [line.thinking.map(Piece::aside), line.response.map(Piece::said)].into_iter().flatten();
     let finish = || match line.done_reason {
         Some(reason) => Finish::from_reason(&reason.decode()),
         None => Finish::Unsaid,
     };
     Ok(Meaning {
-        output: Output::pieces(said.chain(message.into_iter().flat_map(Message::texts))),
+        output: Output::pieces(bare.chain(message.into_iter().flat_map(Message::pieces))),
         usage: Usage::of(line.prompt_eval_count, line.eval_count),
         finish: line.done.then(finish),
         error: line.error.map(|error| describe_error(error.get())),
@@ -55,8 +55,8 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    fn texts(&self) -> impl Iterator<Item = Text<'a>> {
-        let calls = self.tool_calls.iter().copied();
-        [self.thinking, self.content].into_iter().flatten().chain(calls)
+    fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
+        let calls = self.tool_calls.iter().copied().map(Piece::aside);
+        [self.thinking.map(Piece::aside), self.content.map(Piece::said)].into_iter().flatten().chain(calls)
     }
 }

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::chunk::Details;
 use super::few::Few;
-use super::meaning::{Meaning, Output, Text, Usage, describe_error};
+use super::meaning::{Meaning, Output, Piece, Text, Usage, describe_error};
 use crate::core::record::Finish;
 
 /// Reads the data of one event.
@@ -21,7 +22,9 @@ pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
         }
         // Text, reasoning and its summary, a refusal, the arguments of a call.
         kind if kind.ends_with(".delta") => {
-            Ok(Meaning { output: Output::pieces(delta), ..Meaning::default() })
+            let is_said = matches!(kind, "response.output_text.delta" | "response.refusal.delta");
+            let piece = delta.map(|text| Piece { text, is_said });
+            Ok(Meaning { output: Output::pieces(piece), ..Meaning::default() })
         }
         _ => Ok(Meaning::default()),
     }
@@ -67,11 +70,21 @@ struct Incomplete<'a> {
 struct RawUsage {
     input_tokens: Option<u32>,
     output_tokens: Option<u32>,
+    input_tokens_details: Option<Details>,
+}
+
+impl RawUsage {
+    fn counted(&self) -> Option<Usage> {
+        let cached = self.input_tokens_details.and_then(|details| details.cached_tokens);
+        Usage::of(self.input_tokens, self.output_tokens).map(|usage| usage.with_cached(cached))
+    }
 }
 
 /// A message, a reasoning or a call.
 #[derive(Deserialize)]
 struct Item<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
     #[serde(borrow, default)]
     content: Few<Part<'a>>,
     #[serde(borrow, default)]
@@ -100,8 +113,8 @@ impl<'a> Response<'a> {
             return Meaning::error(format!("the response is {word}, without a reason"));
         }
         Meaning {
-            output: Output::pieces(self.output.iter().flat_map(Item::texts)),
-            usage: self.usage.as_ref().and_then(|usage| Usage::of(usage.input_tokens, usage.output_tokens)),
+            output: Output::pieces(self.output.iter().flat_map(Item::pieces)),
+            usage: self.usage.as_ref().and_then(RawUsage::counted),
             finish: Some(if is("incomplete") { self.why_incomplete() } else { Finish::Stop }),
             error: None,
             is_end: true,
@@ -119,8 +132,10 @@ impl<'a> Response<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn texts(&self) -> impl Iterator<Item = Text<'a>> {
+    fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
+        let is_said = self.kind.is_some_and(|kind| kind.decode() == "message");
         let parts = self.summary.iter().chain(self.content.iter());
-        parts.flat_map(|part| [part.text, part.refusal]).flatten().chain(self.arguments)
+        let texts = parts.flat_map(|part| [part.text, part.refusal]).flatten().chain(self.arguments);
+        texts.map(move |text| Piece { text, is_said })
     }
 }

@@ -9,11 +9,12 @@ use crate::core::record::Finish;
 /// Reads the data of one event, or a document.
 pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
     let Event { text, meta_info, error } = serde_json::from_slice(data)?;
-    let Meta { prompt_tokens, completion_tokens, finish_reason } = meta_info.unwrap_or_default();
+    let Meta { prompt_tokens, completion_tokens, cached_tokens, finish_reason } =
+        meta_info.unwrap_or_default();
     let (finish, aborted) = finish_reason.map_or((None, None), |reason| ended(reason.get()));
     Ok(Meaning {
         output: Output::SoFar { text, tokens: completion_tokens },
-        usage: Usage::of(prompt_tokens, completion_tokens),
+        usage: Usage::of(prompt_tokens, completion_tokens).map(|usage| usage.with_cached(cached_tokens)),
         finish,
         error: error.map(|error| describe_error(error.get())).or(aborted),
         is_end: false,
@@ -45,6 +46,7 @@ struct Event<'a> {
 struct Meta<'a> {
     prompt_tokens: Option<u32>,
     completion_tokens: Option<u32>,
+    cached_tokens: Option<u32>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
 }

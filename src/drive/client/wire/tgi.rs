@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::meaning::{Meaning, Output, Text, Usage, describe_error};
+use super::meaning::{Meaning, Output, Piece, Text, Usage, describe_error};
 use crate::core::record::Finish;
 
 /// Reads the data of one event, or a document.
@@ -15,7 +15,7 @@ pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
         None => generated_text,
     };
     Ok(Meaning {
-        output: Output::pieces(text),
+        output: Output::pieces(text.map(Piece::said)),
         usage: details.as_ref().and_then(|told| Usage::of(told.input_length, told.generated_tokens)),
         finish: details.as_ref().and_then(|told| told.finish_reason).map(|reason| finish(&reason.decode())),
         error: error.map(|error| describe_error(error.get())),

@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::meaning::{Meaning, Output, Text, describe_error};
+use super::meaning::{Meaning, Output, Piece, Text, describe_error};
 
 /// Reads the data of one event, or a document.
 pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
     let Event { text_output, error } = serde_json::from_slice(data)?;
     Ok(Meaning {
-        output: Output::pieces(text_output),
+        output: Output::pieces(text_output.map(Piece::said)),
         error: error.map(|error| describe_error(error.get())),
         ..Meaning::default()
     })
