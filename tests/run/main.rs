@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "each test program uses its part")]
 mod support;
 
+mod backends;
 mod command_line;
 mod dataset;
 mod ending;

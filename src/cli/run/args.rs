@@ -13,7 +13,7 @@ pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::{OutputArgs, ReportStyle};
 pub use sampling::SamplingArgs;
-pub use target::{BackendName, TargetArgs};
+pub use target::TargetArgs;
 pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.

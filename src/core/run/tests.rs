@@ -38,6 +38,28 @@ fn vllms_keys_have_vllms_types_and_units() {
 }
 
 #[test]
+fn a_result_of_pooling_has_vllms_keys_of_pooling() {
+    let mut run = run(false);
+    run.metrics.input_sequences = Some(4);
+    let file = json(&run);
+    assert_eq!(file["total_input_sequences"], 4);
+    assert!(file["input_sequence_throughput"].is_f64());
+    for key in ["total_output_tokens", "output_throughput", "max_output_tokens_per_s", "rtfx"] {
+        assert!(file.get(key).is_none(), "{key}");
+    }
+    let generated = json(&self::run(false));
+    assert!(generated.get("total_input_sequences").is_none());
+    assert!(generated.get("input_sequence_throughput").is_none());
+}
+
+#[test]
+fn recordings_give_a_result_their_factor() {
+    let mut run = run(false);
+    run.metrics.input_audio = Some(run.metrics.duration * 3);
+    assert_eq!(json(&run)["rtfx"], 3.0);
+}
+
+#[test]
 fn details_are_saved_only_when_asked_for() {
     let file = json(&run(false));
     for key in ["input_lens", "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors"] {

@@ -17,6 +17,7 @@ pub mod sharing;
 mod source;
 pub mod stats;
 mod stream;
+pub mod wav;
 
 use std::time::Duration;
 
