@@ -125,3 +125,11 @@ fn a_file_that_is_not_there_or_a_folder_is_told() {
     assert!(told(folder.path().join("no.jsonl")).contains("no.jsonl: no such file; check --dataset-path"));
     assert!(told(folder.path().into()).contains("is a folder; give --dataset-path the file in it"));
 }
+
+#[test]
+fn a_line_that_does_not_end_is_told() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, &vec![b'x'; (64 << 20) + 1]);
+    let text = made(&wanted(path, None, 1), Rng::Python).unwrap_err().to_string();
+    assert!(text.contains("line 1 ") && text.contains("longer than 64 MiB"), "{text}");
+}
