@@ -11,10 +11,10 @@ use clap::Args;
 
 pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
-pub use output::OutputArgs;
+pub use output::{OutputArgs, ReportStyle};
 pub use sampling::SamplingArgs;
 pub use target::TargetArgs;
-pub use workload::{DatasetName, WorkloadArgs};
+pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use crate::cli::exit::Halt;
+use crate::core::rng::Dice;
 use crate::core::spec::{self, Spec};
 use crate::drive::client::wire::Wire;
 use crate::drive::tokenizer::Tokenizer;
@@ -11,21 +12,16 @@ use crate::report::progress::{Medium, Progress, Unit};
 
 /// The measured requests, and behind them those of the warm-up: prompts of their own, so that no measured prompt is in
 /// the server's prefix cache already.
-pub fn workload(spec: &Spec, tokenizer: &Tokenizer, medium: Medium) -> Result<Workload, Halt> {
-    let mut wanted = spec.workload.clone();
-    wanted.num_prompts += spec.load.warmup_prompts();
-    prepare(&wanted, spec.seed, tokenizer, medium)
-}
-
-fn prepare(
-    wanted: &spec::Workload,
-    seed: u64,
+pub fn workload(
+    spec: &Spec,
+    dice: &mut Dice,
     tokenizer: &Tokenizer,
     medium: Medium,
 ) -> Result<Workload, Halt> {
+    let wanted = spec::Workload { spare: spec.load.warmup_prompts(), ..spec.workload.clone() };
     let display = Mutex::new(Preparing::new(medium));
     let show = |step: Step| display.lock().expect("a bar does not panic").show(step);
-    let workload = workload::prepare(wanted, seed, tokenizer, &show);
+    let workload = workload::prepare(&wanted, dice, tokenizer, &show);
     display.into_inner().expect("a bar does not panic").clear();
     workload.map_err(Halt::usage)
 }

@@ -26,6 +26,7 @@ pub fn spec(args: &RunArgs) -> Result<Spec, String> {
         max_failure_rate: args.measure.max_failure_rate,
         load,
         seed: args.workload.seed,
+        rng: workload::rng(&args.workload),
     })
 }
 
@@ -38,7 +39,7 @@ pub fn selection(args: &RunArgs) -> Result<Selection, String> {
     let generates = args.target.backend.task() == Task::Generation;
     let applies = |latency: &Latency| asked.contains(latency) && (generates || !latency.needs_stream());
     // The report has one order, whatever the flag's.
-    Ok(Selection { latencies: Latency::SELECTABLE.into_iter().filter(applies).collect(), percents })
+    Ok(Selection { latencies: Latency::ALL.into_iter().filter(applies).collect(), percents })
 }
 
 /// What the user says of the run.
