@@ -249,6 +249,7 @@ fn flags_that_a_backend_cannot_mean_are_usage_errors() {
     let cases = [
         ("--backend vllm-rerank", "cannot send"),
         ("--backend openai-audio", "cannot send"),
+        ("--backend tgi --lora-modules sql", "the name of an adapter"),
         (
             "--backend openai-embeddings --temperature 0",
             "--temperature: --backend openai-embeddings generates",

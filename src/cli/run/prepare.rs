@@ -29,12 +29,11 @@ pub fn workload(
 /// Whether the endpoint takes what the dataset gives: found out before the first request.
 pub fn check(spec: &Spec, workload: &Workload) -> Result<(), Halt> {
     let wire = Wire::of(spec.target.backend);
-    match workload.requests.iter().find(|request| !wire.takes(request)) {
+    match workload.requests.iter().find_map(|request| wire.cannot_say(request)) {
         None => Ok(()),
-        Some(request) => Err(Halt::usage(format!(
-            "--backend {} cannot send the dataset's requests: {} (see `--backend` in --help)",
+        Some(what) => Err(Halt::usage(format!(
+            "--backend {} cannot send the dataset's requests: {what} (see `--backend` in --help)",
             spec.target.backend.name(),
-            request.content.kind(),
         ))),
     }
 }

@@ -132,10 +132,14 @@ impl Wire {
         self.whole_path.filter(|_| whole).unwrap_or(self.path)
     }
 
-    /// Whether it has a way to say what a request asks for.
-    pub fn takes(&self, request: &Request) -> bool {
+    /// What it has no way to say of a request, in words; `None` if it can be sent.
+    pub fn cannot_say(&self, request: &Request) -> Option<&'static str> {
         let names_model = request.own.as_ref().is_some_and(|own| own.model.is_some());
-        (self.prompt)(&request.content).is_some() && !(names_model && self.model == Model::Unnamed)
+        match (self.prompt)(&request.content) {
+            None => Some(request.content.kind()),
+            Some(_) if names_model && self.model == Model::Unnamed => Some("the name of an adapter"),
+            Some(_) => None,
+        }
     }
 
     /// The type of its bodies.
@@ -168,7 +172,7 @@ mod tests {
             let wire = Wire::of(backend);
             assert_eq!(wire.backend, backend);
             assert!(wire.path(false).starts_with('/') && wire.path(true).starts_with('/'));
-            assert!(wire.takes(&wire.question()), "{}", backend.name());
+            assert_eq!(wire.cannot_say(&wire.question()), None, "{}", backend.name());
             assert_eq!(Wire::named(backend.name()).map(|wire| wire.backend), Some(backend));
         }
     }

@@ -33,7 +33,7 @@ impl Template {
     /// The body of one request. The extra fields, then the request's own, come last and replace what is there.
     ///
     /// # Panics
-    /// On a request that the protocol does not [take](Wire::takes).
+    /// On a request that the protocol [cannot say](Wire::cannot_say).
     pub fn body(&self, request: &Request) -> Bytes {
         let wire = self.wire;
         let prompt = (wire.prompt)(&request.content).expect("a run's requests are checked before it");

@@ -167,7 +167,8 @@ fn every_content_goes_where_it_is_understood() {
     let body = of(Backend::VllmRerank, rerank.clone(), &no_sampling);
     assert_eq!((&body["query"], &body["documents"]), (&json!("q"), &json!(["a", "b"])));
     for backend in Backend::ALL.into_iter().filter(|backend| *backend != Backend::VllmRerank) {
-        assert!(!Wire::of(backend).takes(&Request::of(rerank.clone(), 1, 1)), "{}", backend.name());
+        let what = Wire::of(backend).cannot_say(&Request::of(rerank.clone(), 1, 1));
+        assert_eq!(what, Some("queries with documents"), "{}", backend.name());
     }
 }
 
@@ -241,5 +242,5 @@ fn what_is_a_requests_own_comes_last() {
         (&own(Backend::Sglang)["lora_path"], own(Backend::Sglang).get("model")),
         (&json!("sql"), None)
     );
-    assert!(!Wire::of(Backend::LlamaCpp).takes(&request), "it cannot name a model");
+    assert_eq!(Wire::of(Backend::LlamaCpp).cannot_say(&request), Some("the name of an adapter"));
 }
