@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::dataset::Provenance;
 use super::digest::Digest;
@@ -38,6 +38,9 @@ pub struct Run {
     pub started: Zoned,
     /// The command line, secrets masked.
     pub command: Vec<String>,
+    /// Every flag that it was given, on the command line or elsewhere, secrets masked: what `--like` does again.
+    #[serde(default)]
+    pub settings: Map<String, Value>,
     /// Whether it was cut short by an interrupt: the numbers are of what was measured until then.
     pub interrupted: bool,
     /// What was asked for.
@@ -127,6 +130,9 @@ pub struct Inputs {
     pub dataset: Provenance,
     /// Who counted tokens.
     pub tokenizer: TokenizerOrigin,
+    /// SHA-256 over the prompts as they were sent, in their order.
+    #[serde(default)]
+    pub prompts: Option<Digest>,
 }
 
 /// Where token counts come from.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use serde_json::{Map, Value};
+
 use super::args::OutputArgs;
 use crate::cli::exit::{Halt, say};
 use crate::core::metrics::{Latency, Metrics, samples};
@@ -20,6 +22,7 @@ use crate::report::text;
 /// What a Run holds beside its measurements.
 pub struct Assembly {
     pub command: Vec<String>,
+    pub settings: Map<String, Value>,
     pub spec: Spec,
     pub notes: Notes,
     pub selection: Selection,
@@ -40,6 +43,7 @@ impl Assembly {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started,
             command: self.command,
+            settings: self.settings,
             interrupted,
             steady: Steady::of(&self.spec, &records, percents),
             series: Series::of(&records, &itl_by_second),

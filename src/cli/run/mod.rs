@@ -1,9 +1,12 @@
 //! `servebench run`: the main job, from flags to the report.
 
+use serde_json::{Map, Value};
+
 use crate::cli::exit::{Exit, Halt, say};
+use crate::cli::settings::Saved;
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
-use crate::drive::workload::Request;
+use crate::drive::workload::{Request, fingerprint};
 use crate::report::dataset;
 use crate::report::progress::Medium;
 
@@ -24,8 +27,18 @@ use evidence::CacheReadings;
 pub use prepare::Preparing;
 use stage::Stage;
 
+/// How a run was asked for.
+pub struct Invocation {
+    /// What the user typed.
+    pub command: Vec<String>,
+    /// All flags that hold, secrets masked.
+    pub settings: Map<String, Value>,
+    /// The saved run that it is like.
+    pub like: Option<Saved>,
+}
+
 /// Runs the command.
-pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> {
+pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
     let selection = spec::selection(args).map_err(Halt::usage)?;
     let destination = Destination::of(&args.output)?;
@@ -33,7 +46,14 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let stage = Stage::set(args, &mut spec)?;
     let workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
     prepare::check(&spec, &workload)?;
-    let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
+    let inputs = Inputs {
+        dataset: workload.provenance.clone(),
+        tokenizer: stage.tokenizer().describe(),
+        prompts: Some(fingerprint::of(&workload.requests)),
+    };
+    if let Some(saved) = &invocation.like {
+        hold_against(saved, &inputs);
+    }
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
@@ -46,7 +66,8 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let outcome = measured.measure(requests, warmups)?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
     let run = deliver::Assembly {
-        command: redact::secrets(command_line),
+        command: redact::secrets(invocation.command),
+        settings: invocation.settings,
         evidence: evidence::gather(&spec, &workload, cache, &outcome),
         spec,
         notes: spec::notes(args),
@@ -57,6 +78,19 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     .run(outcome, args.output.save_detailed);
     destination.deliver(&run)?;
     Ok(judge(&run, args.measure.allow_invalid))
+}
+
+/// Says whether a replay sends what the saved run sent.
+fn hold_against(saved: &Saved, inputs: &Inputs) {
+    let (theirs, ours) = (&saved.run.inputs, inputs);
+    if theirs.prompts != ours.prompts {
+        let why = match (theirs.dataset.sha256 != ours.dataset.sha256, theirs.tokenizer != ours.tokenizer) {
+            (true, _) => "the dataset is another",
+            (false, true) => "the tokenizer is another",
+            (false, false) => "other flags were given, or another version saved it",
+        };
+        say(format_args!("note: these are not the prompts of the saved run: {why}"));
+    }
 }
 
 fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Halt> {

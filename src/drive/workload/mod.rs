@@ -3,6 +3,7 @@
 pub mod bundled;
 mod conversations;
 mod error;
+pub mod fingerprint;
 #[allow(dead_code, reason = "its first readers are on their way")]
 mod lines;
 mod random;
