@@ -100,7 +100,8 @@ pub struct Steady {
 impl Steady {
     /// Finds it and sums it up. Records are in the order of the schedule.
     pub fn of(spec: &Spec, records: &[Record], percents: &[Percent]) -> Result<Self, NoWindow> {
-        let window = steady::window(&spec.load, records)?;
+        let rules = spec.steadiness.ok_or(NoWindow::NotLookedFor)?;
+        let window = steady::window(&spec.load, rules, records)?;
         Ok(Self { window, metrics: Metrics::within(&window, records, &spec.slo, percents) })
     }
 }

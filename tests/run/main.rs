@@ -7,11 +7,13 @@
 mod support;
 
 mod command_line;
+mod configuration;
 mod dataset;
 mod ending;
 mod failures;
 mod interrupt;
 mod mistakes;
+mod orders;
 mod report;
 mod result;
 mod tokens;

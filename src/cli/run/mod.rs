@@ -15,6 +15,7 @@ mod deliver;
 mod evidence;
 mod measure;
 mod prepare;
+mod profile;
 mod ready;
 mod redact;
 mod spec;
@@ -25,6 +26,7 @@ pub use args::RunArgs;
 use deliver::Destination;
 use evidence::CacheReadings;
 pub use prepare::Preparing;
+use profile::Profiler;
 use stage::Stage;
 
 /// How a run was asked for.
@@ -41,6 +43,7 @@ pub struct Invocation {
 pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
     let selection = spec::selection(args).map_err(Halt::usage)?;
+    spec::idle(args).iter().for_each(|why| say(format_args!("warning: {why}")));
     let destination = Destination::of(&args.output)?;
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
@@ -62,8 +65,14 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let measured =
         measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
+    if args.load.reset_prefix_cache {
+        stage.reset_prefix_cache()?;
+    }
     let before = stage.prefix_cache();
-    let outcome = measured.measure(requests, warmups)?;
+    let profiler = Profiler::start(&args.measure, &stage)?;
+    let outcome = measured.measure(requests, warmups);
+    profiler.stop(&stage);
+    let outcome = outcome?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
     let run = deliver::Assembly {
         command: redact::secrets(invocation.command),

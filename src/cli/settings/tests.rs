@@ -149,7 +149,7 @@ fn what_is_printed_is_taken_back() {
         "--ignore-eos",
         "--label=007",
         "--metric-percentiles=50,90",
-        "--preconnect",
+        "--preconnect=0",
         "--request-rate=20",
         "--seed=3",
     ];

@@ -2,7 +2,6 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde_json::json;
-use uuid::Uuid;
 
 use super::*;
 use crate::core::dataset::Drops;
@@ -32,7 +31,7 @@ fn records() -> Vec<Record> {
     let ms = Duration::from_millis;
     let good = Record {
         ordinal: 0,
-        id: Uuid::nil(),
+        id: String::new(),
         times: Times {
             due: ms(10),
             released: None,
