@@ -30,10 +30,11 @@ struct Documented<'a> {
 
 fn documented() -> Vec<Documented<'static>> {
     let lines = COMMANDS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let parts = lines.map(|line| match line.strip_prefix("waits for ").and_then(|rest| rest.split_once(" | ")) {
-        Some((flag, line)) => (line, Some(flag)),
-        None => (line, None),
-    });
+    let parts =
+        lines.map(|line| match line.strip_prefix("waits for ").and_then(|rest| rest.split_once(" | ")) {
+            Some((flag, line)) => (line, Some(flag)),
+            None => (line, None),
+        });
     parts.map(|(line, waits_for)| Documented { line, waits_for, words: words(line) }).collect()
 }
 
@@ -116,7 +117,9 @@ fn every_documented_command_line_runs_unchanged() {
         let Ended { code, stdout, stderr, .. } = program(&words, &simulator).end();
         match (code, waits_for) {
             (Some(0), None) if stdout.is_empty() => wrong.push(format!("{line}\n  printed nothing")),
-            (Some(0), Some(flag)) => wrong.push(format!("{line}\n  runs: it need not wait for {flag} any more")),
+            (Some(0), Some(flag)) => {
+                wrong.push(format!("{line}\n  runs: it need not wait for {flag} any more"))
+            }
             (Some(0), None) | (_, Some(_)) => {}
             (code, None) => wrong.push(format!("{line}\n  ended with {code:?}: {stderr}")),
         }
@@ -129,6 +132,9 @@ fn at_least_25_command_lines_of_both_clients_are_tried() {
     let all = documented();
     assert!(all.len() >= 25, "{}", all.len());
     for client in ["vllm bench serve", "vllm-bench"] {
-        assert!(all.iter().filter(|documented| documented.line.starts_with(client)).count() >= 10, "{client}");
+        assert!(
+            all.iter().filter(|documented| documented.line.starts_with(client)).count() >= 10,
+            "{client}"
+        );
     }
 }

@@ -76,9 +76,8 @@ fn run() -> clap::Command {
 
 fn find<'a>(run: &'a clap::Command, name: &str) -> Option<&'a Arg> {
     let name = name.trim_start_matches("--");
-    run.get_arguments().find(|arg| {
-        arg.get_long() == Some(name) || arg.get_all_aliases().unwrap_or_default().contains(&name)
-    })
+    run.get_arguments()
+        .find(|arg| arg.get_long() == Some(name) || arg.get_all_aliases().unwrap_or_default().contains(&name))
 }
 
 /// What `--help` gives as the default: clap's own, or the first of what is written in brackets.
@@ -128,7 +127,10 @@ fn every_flag_of_both_clients_is_here_with_its_aliases_and_its_default() {
             let mut found: Vec<_> = names.map(|name| (name, find(&run, name))).collect();
             found.retain(|(name, _)| !is_coming(name));
             wrong.extend(
-                found.iter().filter(|(_, arg)| arg.is_none()).map(|(name, _)| format!("{client}: {name} is missing")),
+                found
+                    .iter()
+                    .filter(|(_, arg)| arg.is_none())
+                    .map(|(name, _)| format!("{client}: {name} is missing")),
             );
             if let Some((_, Some(arg))) = found.first()
                 && !differs(name)
@@ -148,7 +150,10 @@ fn whatever_has_come_is_off_the_list_of_what_is_coming() {
     for start in COMING.iter().flat_map(|(_, names)| *names) {
         let mut meant = names().filter(|name| name.starts_with(start)).peekable();
         assert!(meant.peek().is_some(), "{start} is no flag of vLLM's");
-        assert!(meant.any(|name| find(&run, name).is_none()), "{start} is there: take it off the list COMING");
+        assert!(
+            meant.any(|name| find(&run, name).is_none()),
+            "{start} is there: take it off the list COMING"
+        );
     }
 }
 
@@ -156,7 +161,8 @@ fn whatever_has_come_is_off_the_list_of_what_is_coming() {
 fn at_most_ten_flags_differ_and_the_help_of_each_says_why() {
     assert!(DIFFERENCES.len() <= 10);
     let run = run();
-    let theirs = |flag: &str| LISTS.iter().flat_map(|(_, list)| listed(list)).any(|theirs| theirs.name[2..] == *flag);
+    let theirs =
+        |flag: &str| LISTS.iter().flat_map(|(_, list)| listed(list)).any(|theirs| theirs.name[2..] == *flag);
     for difference in DIFFERENCES {
         assert!(theirs(difference.flag), "--{} is no flag of vLLM's", difference.flag);
         let help = find(&run, difference.flag).unwrap().get_help().unwrap().to_string();
@@ -175,7 +181,9 @@ fn a_flag_that_does_not_work_is_refused_with_the_reason() {
 
 #[test]
 fn an_unknown_flag_suggests_the_nearest_however_it_is_written() {
-    for words in [&["--num-promts", "5"][..], &["--num_promts", "5"], &["--num_promts=5"], &["--num-promts=-5"]] {
+    for words in
+        [&["--num-promts", "5"][..], &["--num_promts", "5"], &["--num_promts=5"], &["--num-promts=-5"]]
+    {
         let error = mistake(words);
         assert!(error.contains("--num-prompts"), "{words:?}: {error}");
     }
@@ -183,8 +191,12 @@ fn an_unknown_flag_suggests_the_nearest_however_it_is_written() {
 
 #[test]
 fn a_value_may_be_negative_and_the_last_of_two_holds() {
-    let run = |words: &str| command().try_get_matches_from(format!("servebench run {words}").split_whitespace());
-    assert!(run("--top-k -1 --presence-penalty=-0.5 --frequency-penalty -2 --temperature 0 --temperature 1").is_ok());
+    let run =
+        |words: &str| command().try_get_matches_from(format!("servebench run {words}").split_whitespace());
+    assert!(
+        run("--top-k -1 --presence-penalty=-0.5 --frequency-penalty -2 --temperature 0 --temperature 1")
+            .is_ok()
+    );
     // Not `unexpected argument`: what is wrong is the number.
     let error = run("--max-concurrency -5").unwrap_err().to_string();
     assert!(error.contains("invalid value '-5' for '--max-concurrency"), "{error}");

@@ -46,7 +46,7 @@ pub const DIFFERENCES: [Difference; 9] = [
         flag: "compare",
         works: false,
         reason: "it calls any change better or worse, however small: hold the 95 % intervals of two reports against \
-                 each other, runs whose intervals overlap are not told apart",
+                 each other, a change within them may be chance",
     },
     Difference {
         flag: "sweep-max-concurrency",
@@ -82,7 +82,12 @@ pub fn told(mut command: Command) -> Command {
                 arg.help(format!("{help}. Unlike vLLM: {reason}"))
             }),
             false => command.arg(
-                Arg::new(flag).long(flag).num_args(0..).help(format!("Refused: {reason}")).help_heading(HEADING),
+                Arg::new(flag)
+                    .long(flag)
+                    .num_args(0..)
+                    .value_name("VALUE")
+                    .help(format!("Refused: {reason}"))
+                    .help_heading(HEADING),
             ),
         };
     }

@@ -13,7 +13,8 @@ mod tests {
 
     #[test]
     fn running_requests_are_summed_over_engines() {
-        let page = "vllm:num_requests_running{engine=\"0\"} 3.0\nvllm:num_requests_running{engine=\"1\"} 4.0\n";
+        let page =
+            "vllm:num_requests_running{engine=\"0\"} 3.0\nvllm:num_requests_running{engine=\"1\"} 4.0\n";
         assert_eq!(running(page), Some(7));
         assert_eq!(running("vllm:num_requests_waiting 3.0"), None);
     }

@@ -11,12 +11,20 @@ fn the_command_line_goes_before_the_environment_before_the_file_before_the_defau
     let simulator = Simulator::start(quick());
     let file = "num-prompts = 9\nseed = 9\nburstiness = 9\n\
                 [output]\nlabel = \"file\"\nmetadata = [\"from=file\", \"more=file\"]\nsave-result = true\n";
-    let program = simulator.run("--config bench.toml --num-prompts 4 --random-input-len 8 --random-output-len 6");
-    let program = program.file("bench.toml", file).env("SERVEBENCH_SEED", "8").env("SERVEBENCH_NUM_PROMPTS", "8");
+    let program =
+        simulator.run("--config bench.toml --num-prompts 4 --random-input-len 8 --random-output-len 6");
+    let program =
+        program.file("bench.toml", file).env("SERVEBENCH_SEED", "8").env("SERVEBENCH_NUM_PROMPTS", "8");
     let result = program.end().well().result();
     let (spec, settings) = (&result["servebench"]["spec"], &result["servebench"]["settings"]);
-    assert_eq!((&result["completed"], &spec["seed"], &result["burstiness"]), (&4.into(), &8.into(), &json!(9.0)));
-    assert_eq!((&result["label"], &result["from"], &result["more"]), (&"file".into(), &"file".into(), &"file".into()));
+    assert_eq!(
+        (&result["completed"], &spec["seed"], &result["burstiness"]),
+        (&4.into(), &8.into(), &json!(9.0))
+    );
+    assert_eq!(
+        (&result["label"], &result["from"], &result["more"]),
+        (&"file".into(), &"file".into(), &"file".into())
+    );
     assert_eq!(spec["target"]["timeout_s"], 600.0);
     assert_eq!((&settings["seed"], &settings["num-prompts"]), (&8.into(), &4.into()));
     assert_eq!(settings.get("timeout"), None, "a default was not asked for");
@@ -33,9 +41,14 @@ fn what_is_typed_drives_out_what_it_excludes() {
 fn a_mistake_in_a_file_or_a_variable_is_one_line_that_names_the_place() {
     let file = "seed = 1\nrequest_rat = 20\n";
     let ended = Program::new("run --config bench.toml").file("bench.toml", file).end().with_code(2);
-    assert_eq!(ended.stderr, "error: bench.toml line 2: there is no flag `request_rat`; is it `request-rate`?\n");
+    assert_eq!(
+        ended.stderr,
+        "error: bench.toml line 2: there is no flag `request_rat`; is it `request-rate`?\n"
+    );
     let ended = Program::new("run --sim").env("SERVEBENCH_REQUEST_RATE", "fast").end().with_code(2);
-    assert!(ended.stderr.starts_with("error: environment variable SERVEBENCH_REQUEST_RATE: invalid value 'fast'"));
+    assert!(
+        ended.stderr.starts_with("error: environment variable SERVEBENCH_REQUEST_RATE: invalid value 'fast'")
+    );
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     let ended = Program::new("run --sim --dump-config").env("SERVEBENCH_REQEST_RATE", "2").end().well();
     let expected = "warning: environment variable SERVEBENCH_REQEST_RATE is no flag and is ignored; \
@@ -46,7 +59,9 @@ fn a_mistake_in_a_file_or_a_variable_is_one_line_that_names_the_place() {
 #[test]
 fn what_dump_config_prints_is_a_config_that_does_the_same() {
     let simulator = Simulator::start(quick());
-    let words = format!("{SMALL} --goodput ttft:5000 e2el:9s --header x-team=hidden --request_rate 100 --dump-config");
+    let words = format!(
+        "{SMALL} --goodput ttft:5000 e2el:9s --header x-team=hidden --request_rate 100 --dump-config"
+    );
     let dumped = simulator.run(&words).env("SERVEBENCH_SEED", "5").end().well();
     assert_eq!(dumped.stderr, "");
     assert!(!dumped.stdout.contains("hidden") && dumped.stdout.contains("masked"), "{}", dumped.stdout);
@@ -68,7 +83,10 @@ fn a_run_like_a_saved_one_sends_the_same_prompts() {
     let saved = first.read("first.json");
     let again = Program::new("run --like first.json --save-result").file("first.json", &saved);
     let again = again.words("--result-dir out").end().well();
-    assert_eq!(again.stderr.lines().next(), Some("warning: first.json: --header x-team=... was not stored; give it again"));
+    assert_eq!(
+        again.stderr.lines().next(),
+        Some("warning: first.json: --header x-team=... was not stored; give it again")
+    );
     assert!(!again.stderr.contains("note:"), "{}", again.stderr);
     let name = again.files("out").remove(0);
     assert!(!name.starts_with("first"), "where the first result went is not repeated: {name}");
@@ -103,7 +121,10 @@ fn flags_on_the_line_win_over_the_run_that_it_is_like_and_other_prompts_are_told
 #[test]
 fn what_is_no_result_cannot_be_done_again() {
     let ended = Program::new("run --like x.json").file("x.json", "{}").end().with_code(2);
-    assert_eq!(ended.stderr, "error: --like: x.json is not a servebench result: it has no key `servebench`\n");
+    assert_eq!(
+        ended.stderr,
+        "error: --like: x.json is not a servebench result: it has no key `servebench`\n"
+    );
     let ended = Program::new("run --like nowhere.json").end().with_code(2);
     assert!(ended.stderr.starts_with("error: --like: cannot read nowhere.json"), "{}", ended.stderr);
 }

@@ -34,7 +34,10 @@ fn the_profiler_runs_while_the_server_is_measured() {
     let witness = Witness::before(&simulator);
     witness.run(SMALL).words("--profile").end().well();
     let paths = paths(&witness);
-    assert_eq!((paths.first().unwrap().as_str(), paths.last().unwrap().as_str()), ("/start_profile", "/stop_profile"));
+    assert_eq!(
+        (paths.first().unwrap().as_str(), paths.last().unwrap().as_str()),
+        ("/start_profile", "/stop_profile")
+    );
     assert_eq!(paths.len(), 6);
 }
 
@@ -65,8 +68,11 @@ fn request_ids_are_vllms_prefix_and_number() {
     let witness = Witness::before(&simulator);
     let words = "--request-id-prefix mine- --num-warmups 1 --save-detailed";
     let result = witness.run(SMALL).words(words).end().well().result();
-    let mut ids: Vec<_> =
-        witness.heard("/v1/completions").iter().map(|heard| heard.header("x-request-id").to_owned()).collect();
+    let mut ids: Vec<_> = witness
+        .heard("/v1/completions")
+        .iter()
+        .map(|heard| heard.header("x-request-id").to_owned())
+        .collect();
     ids.sort();
     assert_eq!(ids, ["mine-0", "mine-1", "mine-2", "mine-3", "mine-warmup-0"]);
     assert_eq!(result["servebench"]["records"][2]["id"], "mine-2");
@@ -79,8 +85,11 @@ fn without_a_prefix_each_run_has_one_of_its_own() {
     for _ in 0..2 {
         witness.run("--num-prompts 1 --random-input-len 8 --random-output-len 2").end().well();
     }
-    let ids: Vec<_> =
-        witness.heard("/v1/completions").iter().map(|heard| heard.header("x-request-id").to_owned()).collect();
+    let ids: Vec<_> = witness
+        .heard("/v1/completions")
+        .iter()
+        .map(|heard| heard.header("x-request-id").to_owned())
+        .collect();
     for id in &ids {
         let digits = id.strip_prefix("bench-").and_then(|rest| rest.strip_suffix("-0")).unwrap();
         assert!(digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{id}");

@@ -54,12 +54,17 @@ impl Profiler {
             Self::Throughout => stage.runtime().block_on(stage.control().order(STOP)).map(|()| true),
             Self::OnceBusy { over, capture } => {
                 drop(over);
-                stage.runtime().block_on(capture).unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+                stage
+                    .runtime()
+                    .block_on(capture)
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
             }
         };
         match stopped {
             Ok(true) => {}
-            Ok(false) => say("warning: nothing was profiled: the server never had --profile-batch-threshold running"),
+            Ok(false) => {
+                say("warning: nothing was profiled: the server never had --profile-batch-threshold running")
+            }
             Err(error) => say(format_args!("warning: {}", unwilling(&error))),
         }
     }

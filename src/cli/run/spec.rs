@@ -35,15 +35,17 @@ pub fn idle(args: &RunArgs) -> Vec<String> {
     let mode = (workload.tokenizer_mode != "auto").then(|| {
         format!("--tokenizer-mode {} changes nothing: the tokenizer.json is read", workload.tokenizer_mode)
     });
-    let trust = workload.trust_remote_code.then(|| {
-        "--trust-remote-code changes nothing: no code of a model is run".to_owned()
-    });
+    let trust = workload
+        .trust_remote_code
+        .then(|| "--trust-remote-code changes nothing: no code of a model is run".to_owned());
     mode.into_iter().chain(trust).collect()
 }
 
 fn steadiness(args: &MeasureArgs) -> Result<Option<Steadiness>, String> {
     if args.steady_state_threshold <= 0.0 {
-        return Err("--steady-state-threshold must be above 0: a share of --max-concurrency such as 0.95".into());
+        return Err(
+            "--steady-state-threshold must be above 0: a share of --max-concurrency such as 0.95".into()
+        );
     }
     let shortest = args.steady_state_min_window.unwrap_or(Steadiness::default().shortest);
     let rules = Steadiness { threshold: args.steady_state_threshold, shortest };

@@ -13,7 +13,10 @@ const PREFIX: &str = "SERVEBENCH_";
 ///
 /// # Errors
 /// When a flag does not take its value; the message names the variable.
-pub fn read(variables: impl Iterator<Item = (String, String)>, flags: &Flags) -> Result<Vec<Setting>, String> {
+pub fn read(
+    variables: impl Iterator<Item = (String, String)>,
+    flags: &Flags,
+) -> Result<Vec<Setting>, String> {
     let mut settings = Vec::new();
     for (name, value) in variables {
         let Some(flag) = name.strip_prefix(PREFIX).map(str::to_lowercase) else { continue };

@@ -65,7 +65,9 @@ impl Place<'_> {
         let line = self.line(error.span().map_or(0, |span| span.start));
         let why = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
         let path = self.path.display();
-        format!("{path} line {line}: not TOML ({why}); write flags as `request-rate = 20` or `model = \"name\"`")
+        format!(
+            "{path} line {line}: not TOML ({why}); write flags as `request-rate = 20` or `model = \"name\"`"
+        )
     }
 
     /// The line of a byte, from 1.
@@ -80,17 +82,20 @@ fn json(value: &DeValue<'_>) -> Value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or_else(|_| Value::String(number.to_string()), Value::from),
-        DeValue::Float(number) => number
-            .as_str()
-            .parse()
-            .ok()
-            .and_then(Number::from_f64)
-            .map_or_else(|| Value::String(number.as_str().trim_start_matches('+').to_owned()), Value::Number),
+        DeValue::Float(number) => {
+            number.as_str().parse().ok().and_then(Number::from_f64).map_or_else(
+                || Value::String(number.as_str().trim_start_matches('+').to_owned()),
+                Value::Number,
+            )
+        }
         DeValue::Boolean(value) => Value::Bool(*value),
         DeValue::Datetime(time) => Value::String(time.to_string()),
         DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
         DeValue::Table(table) => Value::Object(
-            table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref()))).collect::<Map<_, _>>(),
+            table
+                .iter()
+                .map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())))
+                .collect::<Map<_, _>>(),
         ),
     }
 }

@@ -45,7 +45,8 @@ impl Flags {
     /// All flags that can be set from outside the command line: those that ask for help or name such a place cannot.
     pub fn all(&self) -> impl Iterator<Item = &Arg> {
         let is_settable = |arg: &&Arg| {
-            let asks = matches!(arg.get_action(), ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong);
+            let asks =
+                matches!(arg.get_action(), ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong);
             arg.get_long().is_some() && !asks && group(arg) != "configuration"
         };
         self.run.get_arguments().filter(is_settable)

@@ -57,7 +57,8 @@ pub fn gather(command: &Command, words: Vec<OsString>) -> Result<Gathered, Strin
     let added = settle(&flags, given(&flags, typed), layers);
     let added = added.iter().flat_map(|setting| flags.words(setting)).map(OsString::from);
     let mut all = words;
-    let after_run = 1 + all.iter().position(|word| word == "run").unwrap_or_default();
+    // The program itself may be called `run`; the command comes after it.
+    let after_run = 2 + all.iter().skip(1).position(|word| word == "run").unwrap_or_default();
     all.splice(after_run..after_run, added);
     Ok(Gathered { words: all, like })
 }
@@ -79,9 +80,8 @@ fn settle(flags: &Flags, mut decided: Vec<String>, layers: Vec<Vec<Setting>>) ->
 
 /// The flags that are on the command line.
 fn given(flags: &Flags, matches: &ArgMatches) -> Vec<String> {
-    let is_given = |arg: &&clap::Arg| {
-        matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
-    };
+    let is_given =
+        |arg: &&clap::Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     flags.all().filter(is_given).filter_map(|arg| arg.get_long().map(ToOwned::to_owned)).collect()
 }
 
@@ -93,9 +93,8 @@ pub fn print(settings: &Map<String, Value>, flags: &Flags) -> Result<Exit, Halt>
 
 /// All flags that hold but for those that hold by default, as they are stored with a run: without secrets.
 pub fn effective(flags: &Flags, matches: &ArgMatches) -> Map<String, Value> {
-    let is_given = |arg: &&clap::Arg| {
-        matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
-    };
+    let is_given =
+        |arg: &&clap::Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     flags.all().filter(is_given).filter_map(|arg| value(arg, matches)).collect()
 }
 

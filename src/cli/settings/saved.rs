@@ -30,7 +30,10 @@ pub fn read(path: &Path, flags: &Flags) -> Result<Saved, String> {
         }
         let (kept, lost) = secret::split(value);
         for key in lost {
-            say(format_args!("warning: {}: --{name} {key}=... was not stored; give it again", path.display()));
+            say(format_args!(
+                "warning: {}: --{name} {key}=... was not stored; give it again",
+                path.display()
+            ));
         }
         if let Some(value) = kept {
             settings.push(Setting::new(flags, name, &value, Origin::Saved(path.to_owned()))?);

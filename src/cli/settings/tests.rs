@@ -69,9 +69,15 @@ fn lists_are_several_values_or_one_with_commas_and_tables_are_json() {
 #[test]
 fn what_is_wrong_in_a_file_is_told_with_its_line_and_a_cure() {
     let cases = [
-        ("seed = 1\nrequest-rat = 20\n", "bench.toml line 2: there is no flag `request-rat`; is it `request-rate`?"),
+        (
+            "seed = 1\nrequest-rat = 20\n",
+            "bench.toml line 2: there is no flag `request-rat`; is it `request-rate`?",
+        ),
         ("seed = 1\n[loaf]\nx = 1\n", "bench.toml line 2: there is no flag `loaf`"),
-        ("\nrequest-rate = \"fast\"\n", "bench.toml line 2: invalid value 'fast' for '--request-rate <RATE>'"),
+        (
+            "\nrequest-rate = \"fast\"\n",
+            "bench.toml line 2: invalid value 'fast' for '--request-rate <RATE>'",
+        ),
         ("backend = \"opnai\"", "bench.toml line 1: invalid value 'opnai' for '--backend"),
         ("ignore-eos = 3", "bench.toml line 1: `ignore-eos` is there or not: write true or false"),
         ("seed = 1\n[workload]\nseed = 2", "is set already, in bench.toml line"),
@@ -114,7 +120,10 @@ fn every_flag_is_an_environment_variable() {
 fn a_variable_that_a_flag_does_not_take_is_named() {
     let variable = ("SERVEBENCH_MAX_CONCURRENCY".to_owned(), "0".to_owned());
     let error = environment::read([variable].into_iter(), &flags()).unwrap_err();
-    assert!(error.starts_with("environment variable SERVEBENCH_MAX_CONCURRENCY: invalid value '0'"), "{error}");
+    assert!(
+        error.starts_with("environment variable SERVEBENCH_MAX_CONCURRENCY: invalid value '0'"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -126,7 +135,10 @@ fn the_weightiest_layer_decides_and_what_it_excludes_is_dropped() {
     let settled = settle(&flags(), vec!["model".into(), "sim".into()], layers);
     let left: Vec<_> = settled.iter().map(|setting| (&*setting.flag, setting.origin.to_string())).collect();
     // `--sim` was typed, and a run against the simulator has no base URL.
-    assert_eq!(left, [("seed", "environment variable environment".into()), ("label", "environment variable file".into())]);
+    assert_eq!(
+        left,
+        [("seed", "environment variable environment".into()), ("label", "environment variable file".into())]
+    );
 }
 
 #[test]
@@ -139,7 +151,10 @@ fn what_is_printed_is_taken_back() {
     let mut printed = Vec::new();
     dump::write(&settings, &flags(), &mut printed).unwrap();
     let printed = String::from_utf8(printed).unwrap();
-    assert!(!printed.contains("hidden") && printed.contains("# header = [\"x-key=***\"] # masked"), "{printed}");
+    assert!(
+        !printed.contains("hidden") && printed.contains("# header = [\"x-key=***\"] # masked"),
+        "{printed}"
+    );
     assert!(printed.contains("# port = 8000\n"), "{printed}");
     let expected = [
         "--burstiness=inf",

@@ -202,7 +202,8 @@ impl Traffic {
             watch.released(released);
         }
         self.count_sent(flight.measured);
-        let ended = match self.leashes.tie().hold(self.client.send(&flight.id, flight.body, &mut watch)).await {
+        let ended = match self.leashes.tie().hold(self.client.send(&flight.id, flight.body, &mut watch)).await
+        {
             Ok(ended) => ended,
             Err(pulled) => Err(self.pulled(pulled, &watch)),
         };
@@ -210,11 +211,7 @@ impl Traffic {
         let story = watch.conclude(ended);
         if flight.measured {
             self.landed.set(self.landed.get() + 1);
-            self.report(Report::Landed(Box::new(Landed {
-                ordinal: flight.ordinal,
-                id: flight.id,
-                story,
-            })));
+            self.report(Report::Landed(Box::new(Landed { ordinal: flight.ordinal, id: flight.id, story })));
         } else if story.outcome.is_err() {
             let count = self.warmup.get();
             self.warmup.set(WarmupCount { failed: count.failed + 1, ..count });

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// The heading of these flags, which are about flags and no part of a run.
-pub const HEADING: &str = "Configuration (every flag can also be given as an environment variable: SERVEBENCH_REQUEST_RATE=20)";
+pub const HEADING: &str =
+    "Configuration (every flag can also be given as an environment variable: SERVEBENCH_REQUEST_RATE=20)";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = HEADING)]

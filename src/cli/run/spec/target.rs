@@ -59,7 +59,9 @@ fn base_url(args: &TargetArgs) -> Result<String, String> {
 fn request_id_prefix(prefix: String) -> Result<String, String> {
     match prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(prefix),
-        false => Err(format!("--request-id-prefix {prefix:?}: letters, digits and signs only, as it goes into a header")),
+        false => Err(format!(
+            "--request-id-prefix {prefix:?}: letters, digits and signs only, as it goes into a header"
+        )),
     }
 }
 
