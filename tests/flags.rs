@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use clap::{Arg, ArgAction};
 use servebench::cli::{command, differences::DIFFERENCES};
@@ -144,6 +144,22 @@ fn every_flag_of_both_clients_is_here_with_its_aliases_and_its_default() {
 }
 
 #[test]
+fn every_flag_may_be_written_with_underscores() {
+    let run = run();
+    let names = LISTS
+        .iter()
+        .flat_map(|(_, list)| listed(list))
+        .flat_map(|theirs| std::iter::once(theirs.name).chain(theirs.aliases));
+    for name in names.filter(|name| name[2..].contains('-') && find(&run, name).is_some()) {
+        let word = format!("--{}=@", name[2..].replace('-', "_"));
+        // Nothing is sent: whatever the flag makes of the value, it must be known.
+        let output = program(&["--dump-config", &word]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!error.contains("unexpected argument"), "{word}: {error}");
+    }
+}
+
+#[test]
 fn whatever_has_come_is_off_the_list_of_what_is_coming() {
     let run = run();
     let names = || LISTS.iter().flat_map(|(_, list)| listed(list)).map(|theirs| theirs.name);
@@ -202,9 +218,13 @@ fn a_value_may_be_negative_and_the_last_of_two_holds() {
     assert!(error.contains("invalid value '-5' for '--max-concurrency"), "{error}");
 }
 
+fn program(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_servebench")).arg("run").args(words).env_clear().output().unwrap()
+}
+
 /// What the program says of a wrong command line.
 fn mistake(words: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_servebench")).arg("run").args(words).output().unwrap();
+    let output = program(words);
     assert_eq!(output.status.code(), Some(2), "{words:?}");
     String::from_utf8(output.stderr).unwrap()
 }

@@ -38,9 +38,10 @@ pub struct Run {
     pub started: Zoned,
     /// The command line, secrets masked.
     pub command: Vec<String>,
-    /// Every flag that it was given, on the command line or elsewhere, secrets masked: what `--like` does again.
+    /// Every flag that it was given, on the command line or elsewhere, secrets masked: what `--like` does again. A run that
+    /// was not made by the program has none.
     #[serde(default)]
-    pub settings: Map<String, Value>,
+    pub settings: Option<Map<String, Value>>,
     /// Whether it was cut short by an interrupt: the numbers are of what was measured until then.
     pub interrupted: bool,
     /// What was asked for.

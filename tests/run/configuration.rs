@@ -119,6 +119,17 @@ fn flags_on_the_line_win_over_the_run_that_it_is_like_and_other_prompts_are_told
 }
 
 #[test]
+fn a_result_that_does_not_hold_its_flags_is_not_taken_for_one_with_the_defaults() {
+    let simulator = Simulator::start(quick());
+    let first = simulator.run(SMALL).words("--result-filename first.json").end().well();
+    let mut result: Value = serde_json::from_str(&first.read("first.json")).unwrap();
+    result["servebench"].as_object_mut().unwrap().remove("settings");
+    let again =
+        Program::new("run --like first.json").file("first.json", result.to_string()).end().with_code(2);
+    assert!(again.stderr.starts_with("error: --like: first.json does not say"), "{}", again.stderr);
+}
+
+#[test]
 fn what_is_no_result_cannot_be_done_again() {
     let ended = Program::new("run --like x.json").file("x.json", "{}").end().with_code(2);
     assert_eq!(

@@ -43,7 +43,7 @@ impl Assembly {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started,
             command: self.command,
-            settings: self.settings,
+            settings: Some(self.settings),
             interrupted,
             steady: Steady::of(&self.spec, &records, percents),
             series: Series::of(&records, &itl_by_second),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use toml::de::DeTable;
 
+use super::file;
 use super::flags::{Flags, Takes, takes};
 use super::setting::{Origin, Setting};
 use crate::cli::exit::say;
@@ -38,12 +39,9 @@ pub fn read(
 /// Several values are written as a TOML list, `["a=1", "b=2"]`; anything else is one value.
 fn list(text: &str) -> Value {
     let document = format!("list = {text}");
-    let parsed = DeTable::parse(&document).ok().filter(|_| text.trim_start().starts_with('['));
-    let items = parsed.as_ref().and_then(|table| table.get_ref().get("list")?.get_ref().as_array());
-    match items {
-        Some(items) => items.iter().filter_map(|item| item.get_ref().as_str()).collect(),
-        None => Value::String(text.to_owned()),
-    }
+    let table = DeTable::parse(&document).ok().filter(|_| text.trim_start().starts_with('['));
+    let items = table.as_ref().and_then(|table| table.get_ref().get("list"));
+    items.map_or_else(|| Value::String(text.to_owned()), |items| file::json(items.get_ref()))
 }
 
 fn variable(flag: &str) -> String {

@@ -77,7 +77,7 @@ impl Place<'_> {
 }
 
 /// The value as JSON. What JSON has no number for is the text that flags have for it: `inf`.
-fn json(value: &DeValue<'_>) -> Value {
+pub(super) fn json(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())

@@ -4,9 +4,10 @@
 //! flags and one way to be wrong about them.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use serde_json::{Map, Value};
 
 use crate::cli::exit::{Exit, Halt};
@@ -45,7 +46,7 @@ pub fn gather(command: &Command, words: Vec<OsString>) -> Result<Gathered, Strin
         return Ok(Gathered { words, like: None });
     };
     let flags = Flags::new(command.clone());
-    let path = |flag: &str| typed.get_one::<std::path::PathBuf>(flag);
+    let path = |flag: &str| typed.get_one::<PathBuf>(flag);
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut layers = vec![environment::read(variables, &flags)?];
@@ -80,9 +81,12 @@ fn settle(flags: &Flags, mut decided: Vec<String>, layers: Vec<Vec<Setting>>) ->
 
 /// The flags that are on the command line.
 fn given(flags: &Flags, matches: &ArgMatches) -> Vec<String> {
-    let is_given =
-        |arg: &&clap::Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-    flags.all().filter(is_given).filter_map(|arg| arg.get_long().map(ToOwned::to_owned)).collect()
+    let given = flags.all().filter(|arg| is_given(arg, matches));
+    given.filter_map(|arg| arg.get_long().map(ToOwned::to_owned)).collect()
+}
+
+fn is_given(arg: &Arg, matches: &ArgMatches) -> bool {
+    matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
 }
 
 /// `--dump-config`.
@@ -93,12 +97,10 @@ pub fn print(settings: &Map<String, Value>, flags: &Flags) -> Result<Exit, Halt>
 
 /// All flags that hold but for those that hold by default, as they are stored with a run: without secrets.
 pub fn effective(flags: &Flags, matches: &ArgMatches) -> Map<String, Value> {
-    let is_given =
-        |arg: &&clap::Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-    flags.all().filter(is_given).filter_map(|arg| value(arg, matches)).collect()
+    flags.all().filter(|arg| is_given(arg, matches)).filter_map(|arg| value(arg, matches)).collect()
 }
 
-fn value(arg: &clap::Arg, matches: &ArgMatches) -> Option<(String, Value)> {
+fn value(arg: &Arg, matches: &ArgMatches) -> Option<(String, Value)> {
     let flag = arg.get_long()?.to_owned();
     let raw = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
     let texts: Vec<String> = raw.map(|value| value.to_string_lossy().into_owned()).collect();

@@ -22,8 +22,14 @@ pub struct Saved {
 /// When it is none of ours, or has a flag that this program does not take.
 pub fn read(path: &Path, flags: &Flags) -> Result<Saved, String> {
     let run = Run::load(path).map_err(|error| format!("--like: {error}"))?;
+    let stored = run.settings.as_ref().ok_or_else(|| {
+        format!(
+            "--like: {} does not say with what flags it was run; an older version saved it",
+            path.display()
+        )
+    })?;
     let mut settings = Vec::new();
-    for (name, value) in &run.settings {
+    for (name, value) in stored {
         let is_delivery = flags.find(name).is_some_and(|arg| group(arg) == "output");
         if is_delivery || name == "dry-run" {
             continue;

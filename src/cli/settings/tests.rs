@@ -102,6 +102,7 @@ fn every_flag_is_an_environment_variable() {
         ("SERVEBENCH_SAVE_RESULT", "no"),
         ("SERVEBENCH_HEADER", "Authorization=Bearer me"),
         ("SERVEBENCH_GOODPUT", "[\"ttft:500\", \"tpot:50\"]"),
+        ("SERVEBENCH_METADATA", "[\"gpu=[1]\"]"),
         ("OTHER_SEED", "1"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -111,6 +112,7 @@ fn every_flag_is_an_environment_variable() {
         "--goodput=ttft:500",
         "--header=Authorization=Bearer me",
         "--ignore-eos",
+        "--metadata=gpu=[1]",
         "--request-rate=20",
     ];
     assert_eq!(words(&settings), expected);
@@ -120,6 +122,9 @@ fn every_flag_is_an_environment_variable() {
 fn a_variable_that_a_flag_does_not_take_is_named() {
     let variable = ("SERVEBENCH_MAX_CONCURRENCY".to_owned(), "0".to_owned());
     let error = environment::read([variable].into_iter(), &flags()).unwrap_err();
+    let number = ("SERVEBENCH_GOODPUT".to_owned(), "[500]".to_owned());
+    let told = environment::read([number].into_iter(), &flags()).unwrap_err();
+    assert!(told.contains("ttft:500"), "{told}");
     assert!(
         error.starts_with("environment variable SERVEBENCH_MAX_CONCURRENCY: invalid value '0'"),
         "{error}"

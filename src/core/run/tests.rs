@@ -69,7 +69,7 @@ fn run(detailed: bool) -> Run {
         version: "0.1.0".into(),
         started: "2026-11-22T09:44:51+01:00[Europe/Berlin]".parse().unwrap(),
         command: vec!["servebench".into(), "run".into()],
-        settings: [("seed".to_owned(), 7.into())].into_iter().collect(),
+        settings: Some([("seed".to_owned(), 7.into())].into_iter().collect()),
         interrupted: false,
         spec: spec(),
         notes: Notes { label: None, metadata: [("gpu".to_owned(), "none".to_owned())].into() },
