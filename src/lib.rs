@@ -61,6 +61,7 @@
 //!     model: "servebench-sim".into(),
 //!     served_model_name: None,
 //!     headers: Vec::new(),
+//!     request_id_prefix: None,
 //!     insecure: false,
 //!     connection: Connection::default(),
 //!     timeout: Duration::from_secs(60),

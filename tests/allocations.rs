@@ -98,6 +98,7 @@ fn allocations(events: usize, protocol: Protocol) -> usize {
         model: "m".into(),
         served_model_name: None,
         headers: Vec::new(),
+        request_id_prefix: None,
         insecure: false,
         connection: Connection::default(),
         timeout: Duration::from_secs(60),
@@ -108,7 +109,7 @@ fn allocations(events: usize, protocol: Protocol) -> usize {
     let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
     let body = client.body(&Request::text("Hi", 1, 8));
     let before = COUNT.get();
-    runtime.block_on(client.send(uuid::Uuid::nil(), body, &mut watch)).unwrap();
+    runtime.block_on(client.send("bench-0", body, &mut watch)).unwrap();
     let count = COUNT.get() - before;
     assert_eq!(watch.conclude(Ok(())).events.count as usize, events);
     count

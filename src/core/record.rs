@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::units::seconds;
 
@@ -16,7 +15,7 @@ pub struct Record {
     /// Position in the schedule, from 0.
     pub ordinal: usize,
     /// Sent as `x-request-id`.
-    pub id: Uuid,
+    pub id: String,
     /// The times.
     pub times: Times,
     /// Prompt tokens, by the server's usage if it sent one, else by our count.
@@ -424,7 +423,7 @@ mod tests {
     fn record() -> Record {
         Record {
             ordinal: 0,
-            id: Uuid::nil(),
+            id: String::new(),
             times: Times {
                 due: ms(100),
                 released: Some(ms(120)),

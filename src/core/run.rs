@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::dataset::Provenance;
 use super::digest::Digest;
@@ -44,6 +44,10 @@ pub struct Run {
     pub started: Zoned,
     /// The command line, secrets masked.
     pub command: Vec<String>,
+    /// Every flag that it was given, on the command line or elsewhere, secrets masked: what `--like` does again. A run that
+    /// was not made by the program has none.
+    #[serde(default)]
+    pub settings: Option<Map<String, Value>>,
     /// Whether it was cut short by an interrupt: the numbers are of what was measured until then.
     pub interrupted: bool,
     /// What was asked for.
@@ -103,7 +107,8 @@ pub struct Steady {
 impl Steady {
     /// Finds it and sums it up. Records are in the order of the schedule.
     pub fn of(spec: &Spec, records: &[Record], percents: &[Percent]) -> Result<Self, NoWindow> {
-        let window = steady::window(&spec.load, records)?;
+        let rules = spec.steadiness.ok_or(NoWindow::NotLookedFor)?;
+        let window = steady::window(&spec.load, rules, records)?;
         Ok(Self { window, metrics: Metrics::within(&window, records, &spec.slo, percents) })
     }
 }
@@ -133,6 +138,9 @@ pub struct Inputs {
     pub dataset: Provenance,
     /// Who counted tokens.
     pub tokenizer: TokenizerOrigin,
+    /// SHA-256 over the prompts as they were sent, in their order.
+    #[serde(default)]
+    pub prompts: Option<Digest>,
 }
 
 /// Where token counts come from.

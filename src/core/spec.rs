@@ -5,6 +5,7 @@
 mod load;
 mod sampling;
 mod slo;
+mod steady;
 mod target;
 mod workload;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use load::Load;
 pub use sampling::Sampling;
 pub use slo::{Slo, SloFrom};
+pub use steady::Steadiness;
 pub use target::{Backend, Connection, Target, Task};
 pub use workload::{Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Workload};
 
@@ -29,6 +31,9 @@ pub struct Spec {
     pub load: Load,
     /// What counts as good service.
     pub slo: Slo,
+    /// What counts as steady; `None` looks for no window.
+    #[serde(default = "looked_for")]
+    pub steadiness: Option<Steadiness>,
     /// The share of failed requests above which a run is INVALID.
     pub max_failure_rate: f64,
     /// Seeds the workload, the arrivals and nothing else.
@@ -47,4 +52,8 @@ pub enum Rng {
     /// Our own: asking for more requests keeps the first ones, and prompts are written on all cores.
     #[default]
     Native,
+}
+
+fn looked_for() -> Option<Steadiness> {
+    Some(Steadiness::default())
 }

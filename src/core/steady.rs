@@ -1,6 +1,6 @@
 //! The steady-state window: the part of a run in which neither its start nor its end shows.
 //!
-//! *Closed loop*: the longest plateau of the requests in flight at 95 % of the cap or more. Dips of a moment (a slot
+//! *Closed loop*: the longest plateau of the requests in flight at 95 % of the cap (or another [`Steadiness::threshold`]) or more. Dips of a moment (a slot
 //! between two requests) belong to it, longer ones end it: from the first crossing to the last would count a stall in
 //! the middle as steady.
 //!
@@ -13,28 +13,21 @@
 //!
 //! Windows begin and end on whole seconds, because output events are kept by whole second.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
 use super::record::Record;
-use super::spec::Load;
+use super::spec::{Load, Steadiness};
 use super::stats::{percentile, truncation};
 use super::units::seconds;
 pub use drift::Drift;
 
 mod drift;
 
-/// The share of the cap that counts as full.
-const PLATEAU: f64 = 0.95;
-
 /// A dip up to this is a slot between two requests.
 const LONGEST_DIP: Duration = Duration::from_secs(1);
-
-/// A window must be worth its name.
-const SHORTEST: Duration = Duration::from_secs(5);
 
 /// Fewer requests than this say nothing.
 const FEWEST_REQUESTS: usize = 50;
@@ -56,6 +49,9 @@ pub struct Window {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum NoWindow {
+    /// Nobody wants to know.
+    #[error("it was not looked for: --no-steady-state")]
+    NotLookedFor,
     /// All requests were due at once.
     #[error("all requests were due at once; give --request-rate or --max-concurrency")]
     AllAtOnce,
@@ -69,8 +65,9 @@ pub enum NoWindow {
     },
     /// What is left is too short.
     #[error(
-        "only {requests} requests in {} s are left between start and end, 50 in 5 s are needed; run longer",
-        length.as_secs()
+        "only {requests} requests in {} s are left between start and end, 50 in {} s are needed; run longer",
+        length.as_secs(),
+        needed.as_secs()
     )]
     TooShort {
         /// Requests sent in it.
@@ -78,6 +75,9 @@ pub enum NoWindow {
         /// Its length.
         #[serde(rename = "length_s", with = "seconds")]
         length: Duration,
+        /// The shortest that would do.
+        #[serde(rename = "needed_s", with = "seconds")]
+        needed: Duration,
     },
     /// The run drifted all the time.
     #[error("the run drifted all the time: see the validity section")]
@@ -85,9 +85,9 @@ pub enum NoWindow {
 }
 
 /// Finds the window of a run under this load. Records are in the order of the schedule.
-pub fn window(load: &Load, records: &[Record]) -> Result<Window, NoWindow> {
+pub fn window(load: &Load, rules: Steadiness, records: &[Record]) -> Result<Window, NoWindow> {
     let full = match load.max_concurrency {
-        Some(cap) if load.is_closed_loop() => plateau(cap, records)?,
+        Some(cap) if load.is_closed_loop() => plateau(cap.get() as f64 * rules.threshold, records)?,
         _ if load.request_rate.is_finite() => arrivals(records),
         _ => return Err(NoWindow::AllAtOnce),
     };
@@ -100,8 +100,8 @@ pub fn window(load: &Load, records: &[Record]) -> Result<Window, NoWindow> {
     let whole = Span { start: next_second(start), end: Duration::from_secs(full.end.as_secs()) };
     let requests = sent_in(whole).count();
     let length = whole.end.saturating_sub(whole.start);
-    if requests < FEWEST_REQUESTS || length < SHORTEST {
-        return Err(NoWindow::TooShort { requests, length });
+    if requests < FEWEST_REQUESTS || length < rules.shortest {
+        return Err(NoWindow::TooShort { requests, length, needed: rules.shortest });
     }
     Ok(Window { start: whole.start, end: whole.end, requests })
 }
@@ -149,9 +149,9 @@ fn arrivals(records: &[Record]) -> Span {
     Span { start: sent().min().unwrap_or_default() + filled, end: sent().max().unwrap_or_default() }
 }
 
-/// The longest stretch at 95 % of the cap or more, moments aside.
-fn plateau(cap: NonZeroUsize, records: &[Record]) -> Result<Span, NoWindow> {
-    let needed = (cap.get() as f64 * PLATEAU).ceil() as u32;
+/// The longest stretch with so many in flight or more, moments aside.
+fn plateau(full: f64, records: &[Record]) -> Result<Span, NoWindow> {
+    let needed = full.ceil() as u32;
     let in_flight = InFlight::of(records);
     let mut longest = Span::default();
     let mut current: Option<Span> = None;
@@ -181,6 +181,10 @@ mod tests {
     use super::*;
     use crate::core::simulated::{Queue, closed_load as closed, open_load as open, record};
 
+    fn find(load: &Load, records: &[Record]) -> Result<Window, NoWindow> {
+        window(load, Steadiness::default(), records)
+    }
+
     fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -188,7 +192,7 @@ mod tests {
     #[test]
     fn a_closed_loop_is_steady_while_the_cap_is_full() {
         let records = Queue::default().closed(2000, 20);
-        let window = window(&closed(20), &records).unwrap();
+        let window = find(&closed(20), &records).unwrap();
         let end = records.iter().filter_map(|record| record.times.done).max().unwrap();
         assert!(window.start < end / 2, "{window:?} of {end:?}");
         assert!(end - window.end < s(8), "{window:?} of {end:?}");
@@ -206,22 +210,34 @@ mod tests {
                 (0..4).for_each(|_| records.push(record(0, due, due + Duration::from_millis(20), done)));
             }
         }
-        let window = window(&closed(4), &records).unwrap();
+        let window = find(&closed(4), &records).unwrap();
         assert!(window.start >= s(25) && window.end >= s(64), "{window:?}");
     }
 
     #[test]
     fn a_cap_that_was_never_reached_is_said_so() {
         let records = Queue::default().closed(10, 20);
-        let found = window(&closed(20), &records);
+        let found = find(&closed(20), &records);
         assert_eq!(found, Err(NoWindow::CapNotReached { peak: 10, needed: 19 }));
+    }
+
+    #[test]
+    fn the_threshold_and_the_shortest_window_are_the_users() {
+        let records = Queue::default().closed(2000, 20);
+        // Never more than 20 of a cap of 40 in flight.
+        assert!(find(&closed(40), &records).is_err());
+        let half = Steadiness { threshold: 0.5, ..Steadiness::default() };
+        assert!(window(&closed(40), half, &records).is_ok());
+        let long = Steadiness { threshold: 0.5, shortest: s(100_000) };
+        let found = window(&closed(40), long, &records);
+        assert!(matches!(found, Err(NoWindow::TooShort { needed, .. }) if needed == s(100_000)), "{found:?}");
     }
 
     #[test]
     fn an_open_loop_is_steady_from_its_filling_to_its_last_arrival() {
         let queue = Queue::default();
         let records = queue.open(2000, queue.rate(0.7));
-        let found = window(&open(queue.rate(0.7)), &records).unwrap();
+        let found = find(&open(queue.rate(0.7)), &records).unwrap();
         let last = records.iter().filter_map(|record| record.times.sent).max().unwrap();
         assert!(found.start >= s(1) && found.start < last / 2, "{found:?} of {last:?}");
         assert_eq!(found.end, s(last.as_secs()));
@@ -235,7 +251,7 @@ mod tests {
             record.times.first_token = record.times.first_token.map(|at| at + s(3));
             record.times.last_token = record.times.last_token.map(|at| at + s(3));
         }
-        let found = window(&open(queue.rate(0.5)), &records).unwrap();
+        let found = find(&open(queue.rate(0.5)), &records).unwrap();
         assert!(found.start >= s(19), "{found:?}");
     }
 
@@ -244,15 +260,15 @@ mod tests {
         let queue = Queue::default();
         let rate = queue.rate(1.5);
         let records = queue.open(2000, rate);
-        let found = window(&open(rate), &records);
+        let found = find(&open(rate), &records);
         assert!(matches!(found, Err(NoWindow::NeverSettled | NoWindow::TooShort { .. })), "{found:?}");
     }
 
     #[test]
     fn everything_at_once_and_nothing_at_all_have_no_window() {
-        assert_eq!(window(&open(f64::INFINITY), &[]), Err(NoWindow::AllAtOnce));
-        let none = NoWindow::TooShort { requests: 0, length: Duration::ZERO };
-        assert_eq!(window(&open(5.0), &[]), Err(none));
-        assert!(window(&closed(4), &[]).is_err());
+        assert_eq!(find(&open(f64::INFINITY), &[]), Err(NoWindow::AllAtOnce));
+        let none = NoWindow::TooShort { requests: 0, length: Duration::ZERO, needed: s(5) };
+        assert_eq!(find(&open(5.0), &[]), Err(none));
+        assert!(find(&closed(4), &[]).is_err());
     }
 }

@@ -164,6 +164,7 @@ fn send(backend: Backend, whole: bool, requests: &[Request]) -> Metrics {
         headers: Vec::new(),
         insecure: false,
         connection: Connection::default(),
+        request_id_prefix: None,
         timeout: Duration::from_secs(60),
     };
     let plan = Plan {

@@ -8,11 +8,13 @@ mod support;
 
 mod backends;
 mod command_line;
+mod configuration;
 mod dataset;
 mod ending;
 mod failures;
 mod interrupt;
 mod mistakes;
+mod orders;
 mod output;
 mod report;
 mod result;

@@ -1,5 +1,6 @@
 //! The flags of `servebench run`, under vLLM's names and with vLLM's defaults.
 
+mod configuration;
 mod load;
 mod measure;
 mod output;
@@ -9,6 +10,7 @@ mod workload;
 
 use clap::Args;
 
+pub use configuration::ConfigurationArgs;
 pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::{OutputArgs, ReportStyle};
@@ -31,4 +33,6 @@ pub struct RunArgs {
     pub measure: MeasureArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
 }

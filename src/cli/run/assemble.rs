@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
+
 use crate::core::metrics::{Latency, Metrics, samples};
 use crate::core::record::Record;
 use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection, Steady};
@@ -15,6 +17,7 @@ use crate::drive::engine::Outcome;
 /// What a Run holds beside its measurements.
 pub struct Assembly {
     pub command: Vec<String>,
+    pub settings: Map<String, Value>,
     pub spec: Spec,
     pub notes: Notes,
     pub selection: Selection,
@@ -35,6 +38,7 @@ impl Assembly {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started,
             command: self.command,
+            settings: Some(self.settings),
             interrupted,
             steady: Steady::of(&self.spec, &records, percents),
             series: Series::of(&records, &itl_by_second),

@@ -1,10 +1,13 @@
 //! `servebench run`: the main job, from flags to the report.
 
+use serde_json::{Map, Value};
+
 use crate::cli::exit::{Exit, Halt, say};
+use crate::cli::settings::Saved;
 use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
-use crate::drive::workload::Request;
+use crate::drive::workload::{Request, fingerprint};
 use crate::report::dataset;
 use crate::report::progress::Medium;
 
@@ -14,6 +17,7 @@ mod deliver;
 mod evidence;
 mod measure;
 mod prepare;
+mod profile;
 mod ready;
 mod redact;
 mod spec;
@@ -24,19 +28,38 @@ pub use args::RunArgs;
 use deliver::Delivery;
 use evidence::CacheReadings;
 pub use prepare::Preparing;
+use profile::Profiler;
 use stage::Stage;
 
+/// How a run was asked for.
+pub struct Invocation {
+    /// What the user typed.
+    pub command: Vec<String>,
+    /// All flags that hold, secrets masked.
+    pub settings: Map<String, Value>,
+    /// The saved run that it is like.
+    pub like: Option<Saved>,
+}
+
 /// Runs the command.
-pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> {
+pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
     let selection = spec::selection(args).map_err(Halt::usage)?;
+    spec::idle(args).iter().for_each(|why| say(format_args!("warning: {why}")));
     let delivery = Delivery::of(&args.output)?;
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
     let mut dice = Dice::new(spec.rng, spec.seed);
     let workload = prepare::workload(&spec, &mut dice, stage.tokenizer(), medium)?;
     prepare::check(&spec, &workload)?;
-    let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
+    let inputs = Inputs {
+        dataset: workload.provenance.clone(),
+        tokenizer: stage.tokenizer().describe(),
+        prompts: Some(fingerprint::of(&workload.requests)),
+    };
+    if let Some(saved) = &invocation.like {
+        hold_against(saved, &inputs);
+    }
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
@@ -44,11 +67,18 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let (requests, warmups) = workload.requests.split_at(measured_count);
     let measured = measure::Measurement { spec: &spec, stage: &stage, keep: delivery.keep(), medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
+    if args.load.reset_prefix_cache {
+        stage.reset_prefix_cache()?;
+    }
     let before = stage.prefix_cache();
-    let outcome = measured.measure(requests, warmups, &mut dice)?;
+    let profiler = Profiler::start(&args.measure, &stage)?;
+    let outcome = measured.measure(requests, warmups, &mut dice);
+    profiler.stop(&stage);
+    let outcome = outcome?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
     let (mut run, records) = assemble::Assembly {
-        command: redact::secrets(command_line),
+        command: redact::secrets(invocation.command),
+        settings: invocation.settings,
         evidence: evidence::gather(&spec, &workload, cache, &outcome),
         spec,
         notes: spec::notes(args),
@@ -59,6 +89,19 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     .run(outcome);
     delivery.deliver(&mut run, records)?;
     Ok(judge(&run, args.measure.allow_invalid))
+}
+
+/// Says whether a replay sends what the saved run sent.
+fn hold_against(saved: &Saved, inputs: &Inputs) {
+    let (theirs, ours) = (&saved.run.inputs, inputs);
+    if theirs.prompts != ours.prompts {
+        let why = match (theirs.dataset.sha256 != ours.dataset.sha256, theirs.tokenizer != ours.tokenizer) {
+            (true, _) => "the dataset is another",
+            (false, true) => "the tokenizer is another",
+            (false, false) => "other flags were given, or another version saved it",
+        };
+        say(format_args!("note: these are not the prompts of the saved run: {why}"));
+    }
 }
 
 fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Halt> {

@@ -8,11 +8,11 @@ mod workload;
 
 use std::time::Duration;
 
-use super::args::RunArgs;
+use super::args::{MeasureArgs, RunArgs};
 use super::values;
 use crate::core::metrics::Latency;
 use crate::core::run::{Notes, Selection};
-use crate::core::spec::{Spec, Task};
+use crate::core::spec::{Spec, Steadiness, Task};
 
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
@@ -23,11 +23,35 @@ pub fn spec(args: &RunArgs) -> Result<Spec, String> {
         sampling: sampling::sampling(&args.sampling, &workload.dataset, args.target.backend)?,
         workload,
         slo: slo::slo(args)?,
+        steadiness: steadiness(&args.measure)?,
         max_failure_rate: args.measure.max_failure_rate,
         load,
         seed: args.workload.seed,
         rng: workload::rng(&args.workload),
     })
+}
+
+/// Flags of vLLM's that were given and change nothing here, with the reason.
+pub fn idle(args: &RunArgs) -> Vec<String> {
+    let workload = &args.workload;
+    let mode = (workload.tokenizer_mode != "auto").then(|| {
+        format!("--tokenizer-mode {} changes nothing: the tokenizer.json is read", workload.tokenizer_mode)
+    });
+    let trust = workload
+        .trust_remote_code
+        .then(|| "--trust-remote-code changes nothing: no code of a model is run".to_owned());
+    mode.into_iter().chain(trust).collect()
+}
+
+fn steadiness(args: &MeasureArgs) -> Result<Option<Steadiness>, String> {
+    if args.steady_state_threshold <= 0.0 {
+        return Err(
+            "--steady-state-threshold must be above 0: a share of --max-concurrency such as 0.95".into()
+        );
+    }
+    let shortest = args.steady_state_min_window.unwrap_or(Steadiness::default().shortest);
+    let rules = Steadiness { threshold: args.steady_state_threshold, shortest };
+    Ok((!args.no_steady_state).then_some(rules))
 }
 
 /// What is shown of the run.

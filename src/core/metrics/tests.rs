@@ -1,7 +1,6 @@
 use super::*;
 use crate::core::record::{Events, Failure, Finish, Input, Times};
 use crate::core::simulated::Queue;
-use uuid::Uuid;
 
 fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
@@ -16,7 +15,7 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
     let count = |count| TokenCount { count, source: TokenSource::Usage };
     Record {
         ordinal: 0,
-        id: Uuid::nil(),
+        id: String::new(),
         times: Times {
             due: ms(due),
             released: None,

@@ -3,8 +3,6 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use super::*;
 use crate::core::dataset::Drops;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Input, Times, TokenCount};
@@ -35,7 +33,7 @@ pub fn records() -> Vec<Record> {
     let ms = Duration::from_millis;
     let good = Record {
         ordinal: 0,
-        id: Uuid::nil(),
+        id: String::new(),
         times: Times {
             due: ms(10),
             released: None,
@@ -75,6 +73,7 @@ pub fn run(detailed: bool) -> Run {
         version: "0.1.0".into(),
         started: "2026-11-22T09:44:51+01:00[Europe/Berlin]".parse().unwrap(),
         command: vec!["servebench".into(), "run".into()],
+        settings: Some([("seed".to_owned(), 7.into())].into_iter().collect()),
         interrupted: false,
         spec: spec(),
         notes: Notes { label: None, metadata: [("gpu".to_owned(), "none".to_owned())].into() },
@@ -94,6 +93,7 @@ pub fn run(detailed: bool) -> Run {
                 sha256: None,
                 source: TokenSource::Tokenizer,
             },
+            prompts: Some(Digest::of(b"prompts")),
         },
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
         steady: Steady::of(&spec(), &records, &percents),

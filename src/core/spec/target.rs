@@ -22,6 +22,9 @@ pub struct Target {
     pub served_model_name: Option<String>,
     /// Extra request headers; their values are never stored.
     pub headers: Vec<(String, Secret)>,
+    /// How every `x-request-id` begins; `None` is something new for each run.
+    #[serde(default)]
+    pub request_id_prefix: Option<String>,
     /// Accept any TLS certificate.
     pub insecure: bool,
     /// How measured connections are made.

@@ -6,7 +6,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
-use uuid::Uuid;
 
 use super::ClientError;
 use super::proxy::Proxy;
@@ -45,7 +44,7 @@ impl Endpoint {
     }
 
     /// The head of one request.
-    pub fn head(&self, id: Uuid, body_length: usize) -> Vec<u8> {
+    pub fn head(&self, id: &str, body_length: usize) -> Vec<u8> {
         let own = format!("x-request-id: {id}\r\ncontent-length: {body_length}\r\n\r\n");
         [self.opening.as_slice(), own.as_bytes()].concat()
     }

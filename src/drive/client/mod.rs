@@ -31,7 +31,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use uuid::Uuid;
 
 use crate::core::record::Failure;
 use crate::core::spec::{Sampling, Target};
@@ -111,7 +110,7 @@ impl Client {
     ///
     /// There is no time limit and no retry here. The outcome is [`Stopwatch::conclude`]'s to tell, from this result (or
     /// from a timeout: the future may be dropped at any time, and the stopwatch keeps what it saw).
-    pub async fn send(&self, id: Uuid, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
+    pub async fn send(&self, id: &str, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
         watch.expect(self.reading);
         self.transport.send(id, body, watch).await
     }

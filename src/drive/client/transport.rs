@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::ClientError;
 use super::answer::Answer;
@@ -94,7 +93,7 @@ impl Transport {
     }
 
     /// Posts a body and gives what comes back to the stopwatch, until the outcome is settled.
-    pub async fn send(&self, id: Uuid, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
+    pub async fn send(&self, id: &str, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
         watch.sending(watch.now());
         let taken = self.pool.borrow_mut().take();
         let (link, idle) = match taken {

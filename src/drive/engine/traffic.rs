@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::leash::{Leashes, Pulled};
 use super::phase::HandOver;
@@ -35,7 +34,7 @@ pub struct Landed {
     /// Its place in the schedule.
     pub ordinal: usize,
     /// Its `x-request-id`.
-    pub id: Uuid,
+    pub id: String,
     /// What the stopwatch saw.
     pub story: Story,
 }
@@ -59,6 +58,7 @@ pub struct Traffic {
 /// One request on its way.
 struct Flight {
     ordinal: usize,
+    id: String,
     due: Duration,
     clock: Clock,
     measured: bool,
@@ -162,6 +162,7 @@ impl Traffic {
         for ordinal in (self.worker..end).step_by(leg.workers) {
             let request = &requests[ordinal % requests.len()];
             let body = self.client.body(request);
+            let id = shared.request_id(ordinal, leg.measured);
             let (due, permit) = tokio::select! {
                 biased;
                 () = shared.stop.cancelled() => break,
@@ -172,7 +173,7 @@ impl Traffic {
             }
             let clock = (leg.clock)();
             let released = permit.is_some().then(|| clock.now());
-            let flight = Flight { ordinal, due, clock, measured: leg.measured, body, released, permit };
+            let flight = Flight { ordinal, id, due, clock, measured: leg.measured, body, released, permit };
             flights.spawn_local(Rc::clone(self).fly(flight));
             while let Some(flown) = flights.try_join_next() {
                 check(flown);
@@ -196,13 +197,13 @@ impl Traffic {
 
     /// One request from sent to its end, whichever end that is.
     async fn fly(self: Rc<Self>, flight: Flight) {
-        let id = Uuid::new_v4();
         let mut watch = self.stopwatch(&flight);
         if let Some(released) = flight.released {
             watch.released(released);
         }
         self.count_sent(flight.measured);
-        let ended = match self.leashes.tie().hold(self.client.send(id, flight.body, &mut watch)).await {
+        let ended = match self.leashes.tie().hold(self.client.send(&flight.id, flight.body, &mut watch)).await
+        {
             Ok(ended) => ended,
             Err(pulled) => Err(self.pulled(pulled, &watch)),
         };
@@ -210,7 +211,7 @@ impl Traffic {
         let story = watch.conclude(ended);
         if flight.measured {
             self.landed.set(self.landed.get() + 1);
-            self.report(Report::Landed(Box::new(Landed { ordinal: flight.ordinal, id, story })));
+            self.report(Report::Landed(Box::new(Landed { ordinal: flight.ordinal, id: flight.id, story })));
         } else if story.outcome.is_err() {
             let count = self.warmup.get();
             self.warmup.set(WarmupCount { failed: count.failed + 1, ..count });

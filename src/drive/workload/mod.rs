@@ -5,6 +5,7 @@ mod conversations;
 mod custom;
 mod draft;
 mod error;
+pub mod fingerprint;
 mod front;
 mod lines;
 mod lora;

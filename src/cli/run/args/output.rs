@@ -39,7 +39,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "NAME")]
     pub label: Option<String>,
     /// Put into the result as it is
-    #[arg(long, value_name = "K=V", num_args = 1.., value_parser = values::pair)]
+    #[arg(long, value_name = "K=V", num_args = 0.., value_parser = values::pair)]
     pub metadata: Vec<Pair>,
     /// Draw every request into an HTML file beside the result: <result>.timeline.html. Until then every gap between
     /// tokens is kept in memory

@@ -37,8 +37,11 @@ pub struct TargetArgs {
     #[arg(long, value_name = "NAME")]
     pub served_model_name: Option<String>,
     /// Extra request headers; never stored. OPENAI_API_KEY is sent as bearer
-    #[arg(long, value_name = "K=V", num_args = 1.., value_parser = values::pair)]
+    #[arg(long, value_name = "K=V", num_args = 0.., value_parser = values::pair)]
     pub header: Vec<Pair>,
+    /// How every x-request-id begins; the request's number follows [default: bench-########-, the digits new for each run]
+    #[arg(long, value_name = "PREFIX")]
+    pub request_id_prefix: Option<String>,
     /// Accept any TLS certificate
     #[arg(long)]
     pub insecure: bool,

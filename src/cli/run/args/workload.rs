@@ -50,6 +50,15 @@ pub struct WorkloadArgs {
     /// A tokenizer.json, a folder with one, or a hub id [default: the model's]
     #[arg(long, value_name = "PATH|ID")]
     pub tokenizer: Option<String>,
+    /// Read no tokenizer: the server's /tokenize counts tokens, or they are estimated
+    #[arg(long)]
+    pub skip_tokenizer_init: bool,
+    /// vLLM's way to load a tokenizer; only `auto` means anything here: the tokenizer.json is read
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub tokenizer_mode: String,
+    /// Means nothing here, where no code of a model is run; known for vLLM's sake
+    #[arg(long)]
+    pub trust_remote_code: bool,
     /// How many requests to send [default: 1000, or what --duration takes]
     #[arg(long, value_name = "N")]
     pub num_prompts: Option<NonZeroUsize>,

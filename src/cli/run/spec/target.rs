@@ -19,6 +19,7 @@ pub fn target(args: &TargetArgs, whole: bool) -> Result<Target, String> {
         model: args.model.clone().unwrap_or_default(),
         served_model_name: args.served_model_name.clone(),
         headers: headers(args),
+        request_id_prefix: args.request_id_prefix.clone().map(request_id_prefix).transpose()?,
         insecure: args.insecure,
         connection: connection(args),
         timeout: positive(args.timeout, "--timeout")?,
@@ -47,6 +48,16 @@ fn base_url(args: &TargetArgs) -> Result<String, String> {
         return Err("--base-url holds a user name or password: send them with --header instead".into());
     }
     Ok(given.trim_end_matches('/').trim_end_matches("/v1").to_owned())
+}
+
+/// A header's value is what HTTP allows in one.
+fn request_id_prefix(prefix: String) -> Result<String, String> {
+    match prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(prefix),
+        false => Err(format!(
+            "--request-id-prefix {prefix:?}: letters, digits and signs only, as it goes into a header"
+        )),
+    }
 }
 
 /// The user's headers, and `OPENAI_API_KEY` as bearer unless they say otherwise.
