@@ -3,6 +3,8 @@
 //! The laws are vLLM's (`vllm/benchmarks/serve.py`, `get_request`): gaps are Gamma(shape = burstiness,
 //! scale = 1 / (rate · burstiness)), which is the exponential law at burstiness 1 and has a coefficient of variation
 //! of 1/√burstiness. The first request is due after the first gap.
+//!
+//! A rate that changes over time keeps the law: arrivals of rate 1 are laid along its integral (see [`Intensity`]).
 
 use std::time::Duration;
 
@@ -10,7 +12,13 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, Exp, Gamma};
 
-use super::spec::Load;
+use super::spec::{Load, Pace, RampBy};
+use super::units::Rate;
+pub use intensity::Intensity;
+pub use ramp::rate_changes;
+
+mod intensity;
+mod ramp;
 
 /// The law of the gaps between arrivals.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +47,11 @@ pub enum Law {
 impl Law {
     /// The law that a [`Load`] describes.
     pub fn of(load: &Load) -> Self {
-        let (rate, burstiness) = (load.request_rate.get(), load.burstiness);
+        Self::at(load.request_rate.get(), load.burstiness)
+    }
+
+    /// The law of a rate and a gamma shape.
+    fn at(rate: f64, burstiness: f64) -> Self {
         if rate.is_infinite() {
             Self::AllAtOnce
         } else if burstiness.is_infinite() {
@@ -51,16 +63,14 @@ impl Law {
         }
     }
 
-    /// The offsets of `n` arrivals, ascending. The same seed gives the same offsets.
-    pub fn offsets(self, n: usize, seed: u64) -> Vec<Duration> {
+    /// The offsets of `n` arrivals in seconds, ascending. The same seed gives the same offsets.
+    fn offsets(self, n: usize, seed: u64) -> Vec<f64> {
         let mut at = 0.0;
-        self.gaps(seed)
-            .take(n)
-            .map(|gap| {
-                at += gap;
-                Duration::from_secs_f64(at)
-            })
-            .collect()
+        let sum = |gap| {
+            at += gap;
+            at
+        };
+        self.gaps(seed).take(n).map(sum).collect()
     }
 
     /// The gaps in seconds, without end.
@@ -85,12 +95,14 @@ impl Law {
 const ARRIVAL_STREAM: u64 = 0x0A22_17A1_5EED_0001;
 
 /// When requests are due.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
     /// Open loop: at these offsets, whatever the server does.
     Open(Vec<Duration>),
     /// Closed loop: whenever there is a free slot under the cap. A request is then due when its slot is free.
     Closed,
+    /// Open loop without end: one after the other at this rate.
+    Every(Rate),
 }
 
 impl Schedule {
@@ -99,30 +111,56 @@ impl Schedule {
         match self {
             Self::Open(offsets) => offsets.get(ordinal).copied(),
             Self::Closed => None,
+            Self::Every(rate) => Some(due(ordinal as f64 / rate.get())),
         }
     }
 }
 
-/// The schedule of `n` requests under a [`Load`]: closed loop if there is a cap and no finite rate, else open.
+/// The schedule of `n` requests under a [`Load`]: closed loop if there is a cap and no pace, else open. The schedule of
+/// a trace is not made here but comes with it.
 ///
 /// With `normalize_arrivals` all offsets are scaled so that the last is n / rate: the total time is then the same for
 /// every seed, which takes 1 to 2 % of noise out of throughput (vLLM's reason), at the price of a process that is no
-/// longer exactly Poisson.
+/// longer exactly Poisson. A rate that changes has its arrivals scaled before they are laid along it, so that the last
+/// is where the rate says that the n-th is expected; vLLM's ramp by index is not scaled.
 pub fn schedule(load: &Load, n: usize, seed: u64) -> Schedule {
     if load.is_closed_loop() {
         return Schedule::Closed;
     }
-    let mut offsets = Law::of(load).offsets(n, seed);
-    if load.normalize_arrivals {
-        normalize(&mut offsets, load.request_rate.get());
-    }
+    let unit = Law::at(1.0, load.burstiness);
+    let laid = |along: &Intensity| {
+        let mut counts = unit.offsets(n, seed);
+        if load.normalize_arrivals {
+            normalize(&mut counts, 1.0);
+        }
+        counts.into_iter().map(|count| along.when(count)).collect()
+    };
+    let offsets = match &load.pace {
+        Pace::Ramp(ramp) if ramp.by == RampBy::Index => {
+            ramp::by_index(ramp, unit.gaps(seed).take(n), n).map(due).collect()
+        }
+        Pace::Ramp(ramp) => laid(&Intensity::of_ramp(*ramp, n, load.duration)),
+        Pace::Stages { stages } => laid(&Intensity::of_stages(stages)),
+        Pace::Steady | Pace::Trace => {
+            let mut offsets = Law::of(load).offsets(n, seed);
+            if load.normalize_arrivals {
+                normalize(&mut offsets, load.request_rate.get());
+            }
+            offsets.into_iter().map(due).collect()
+        }
+    };
     Schedule::Open(offsets)
 }
 
-fn normalize(offsets: &mut [Duration], rate: f64) {
-    let Some(last) = offsets.last().map(Duration::as_secs_f64).filter(|last| *last > 0.0) else { return };
+/// No clock reaches what is beyond the longest duration.
+fn due(at: f64) -> Duration {
+    Duration::try_from_secs_f64(at).unwrap_or(Duration::MAX)
+}
+
+fn normalize(offsets: &mut [f64], rate: f64) {
+    let Some(last) = offsets.last().copied().filter(|last| *last > 0.0) else { return };
     let factor = offsets.len() as f64 / rate / last;
-    offsets.iter_mut().for_each(|offset| *offset = offset.mul_f64(factor));
+    offsets.iter_mut().for_each(|offset| *offset *= factor);
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use rand_distr::{Distribution as _, Exp, Uniform};
 use uuid::Uuid;
 
 use super::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
-use super::spec::{Backend, Connection, Dataset, Load, Sampling, Slo, Spec, Target, Workload};
+use super::spec::{Backend, Connection, Dataset, Load, Pace, Sampling, Slo, Spec, Target, Workload};
 use super::units::Rate;
 
 /// A queue before `servers` servers (M/M/c: exponential gaps and services), first come, first served.
@@ -38,11 +38,13 @@ impl Default for Queue {
 pub fn open_load(rate: f64) -> Load {
     Load {
         request_rate: Rate::per_second(rate).unwrap(),
+        pace: Pace::Steady,
         burstiness: 1.0,
         normalize_arrivals: false,
         max_concurrency: None,
         duration: None,
         cycle: false,
+        probes: None,
         num_warmups: 0,
         warmup: None,
         preconnect: 0,

@@ -3,8 +3,10 @@
 mod load;
 mod measure;
 mod output;
+mod pace;
 mod sampling;
 mod target;
+mod trace;
 mod workload;
 
 use clap::Args;
@@ -12,8 +14,10 @@ use clap::Args;
 pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::OutputArgs;
+pub use pace::{PaceArgs, RampByName, RampStrategyName};
 pub use sampling::SamplingArgs;
 pub use target::{BackendName, TargetArgs};
+pub use trace::TraceArgs;
 pub use workload::{DatasetName, WorkloadArgs};
 
 /// Measure a server.
@@ -24,7 +28,11 @@ pub struct RunArgs {
     #[command(flatten)]
     pub workload: WorkloadArgs,
     #[command(flatten)]
+    pub trace: TraceArgs,
+    #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub pace: PaceArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::args::OutputArgs;
 use crate::cli::exit::{Halt, say};
 use crate::core::metrics::{Latency, Metrics, samples};
+use crate::core::probes::Probes;
 use crate::core::record::Record;
 use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection, Steady};
 use crate::core::series::Series;
@@ -25,6 +26,7 @@ pub struct Assembly {
     pub selection: Selection,
     pub inputs: Inputs,
     pub evidence: Evidence,
+    pub probes: Option<Probes>,
     pub server_version: Option<String>,
 }
 
@@ -45,6 +47,7 @@ impl Assembly {
             series: Series::of(&records, &itl_by_second),
             validity: Verdict::of(&self.evidence, &self.spec, &records, &metrics),
             metrics,
+            probes: self.probes,
             histograms: histograms(&records, &itl),
             spec: self.spec,
             notes: self.notes,

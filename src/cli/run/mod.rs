@@ -12,6 +12,7 @@ mod deliver;
 mod evidence;
 mod measure;
 mod prepare;
+mod probes;
 mod ready;
 mod redact;
 mod spec;
@@ -31,19 +32,18 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let destination = Destination::of(&args.output)?;
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
-    let workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
+    let workload = prepare::workload(&mut spec, stage.tokenizer(), medium)?;
     prepare::check(&spec, &workload)?;
     let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
-    let measured_count = workload.requests.len().saturating_sub(spec.load.warmup_prompts());
-    let (requests, warmups) = workload.requests.split_at(measured_count);
+    let (requests, warmups) = workload.requests.split_at(spec.workload.num_prompts);
     let measured =
         measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
     let before = stage.prefix_cache();
-    let outcome = measured.measure(requests, warmups)?;
+    let (outcome, probes) = measured.measure(requests, warmups, workload.arrivals.as_deref())?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
     let run = deliver::Assembly {
         command: redact::secrets(command_line),
@@ -52,6 +52,7 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
         notes: spec::notes(args),
         selection,
         inputs,
+        probes,
         server_version: stage.server_version().map(ToOwned::to_owned),
     }
     .run(outcome, args.output.save_detailed);

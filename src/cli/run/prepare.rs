@@ -11,10 +11,20 @@ use crate::report::progress::{Medium, Progress, Unit};
 
 /// The measured requests, and behind them those of the warm-up: prompts of their own, so that no measured prompt is in
 /// the server's prefix cache already.
-pub fn workload(spec: &Spec, tokenizer: &Tokenizer, medium: Medium) -> Result<Workload, Halt> {
+///
+/// A trace may have fewer requests than were asked for: then the Spec says how many there are to measure.
+pub fn workload(spec: &mut Spec, tokenizer: &Tokenizer, medium: Medium) -> Result<Workload, Halt> {
     let mut wanted = spec.workload.clone();
-    wanted.num_prompts += spec.load.warmup_prompts();
-    prepare(&wanted, spec.seed, tokenizer, medium)
+    wanted.num_prompts = wanted.num_prompts.saturating_add(spec.load.warmup_prompts());
+    let workload = prepare(&wanted, spec.seed, tokenizer, medium)?;
+    let measured = workload.requests.len().saturating_sub(spec.load.warmup_prompts());
+    if measured == 0 {
+        return Err(Halt::usage(
+            "the dataset has no more requests than the warm-up takes: lower --num-warmups",
+        ));
+    }
+    spec.workload.num_prompts = spec.workload.num_prompts.min(measured);
+    Ok(workload)
 }
 
 fn prepare(

@@ -1,8 +1,11 @@
 //! Flags become a Spec: the last place where a flag can be wrong.
 
 mod load;
+mod mix;
+mod pace;
 mod slo;
 mod target;
+mod trace;
 mod workload;
 
 use std::time::Duration;
@@ -16,13 +19,13 @@ use crate::core::spec::{Dataset, Sampling, Spec};
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load::load(args)?;
-    let workload = workload::workload(&args.workload, args.target.sim, &load)?;
+    let workload = workload::workload(args, &load)?;
     Ok(Spec {
         target: target::target(&args.target)?,
         sampling: sampling(&args.sampling, &workload.dataset),
-        workload,
-        slo: slo::slo(args)?,
+        slo: slo::slo(args, &workload.dataset)?,
         max_failure_rate: args.measure.max_failure_rate,
+        workload,
         load,
         seed: args.workload.seed,
     })
@@ -45,11 +48,12 @@ pub fn notes(args: &RunArgs) -> Notes {
     Notes { label: args.output.label.clone(), metadata }
 }
 
-/// As asked. Answers to random prompts have the length that was asked for, as in vLLM: where they would end by themselves
-/// means nothing.
+/// As asked. Answers to prompts that were made up have the length that was asked for, as in vLLM: where they would end by
+/// themselves means nothing.
 fn sampling(args: &SamplingArgs, dataset: &Dataset) -> Sampling {
+    let made = matches!(dataset, Dataset::Random(_) | Dataset::Trace(_));
     Sampling {
-        ignore_eos: args.ignore_eos || matches!(dataset, Dataset::Random(_)),
+        ignore_eos: args.ignore_eos || made,
         temperature: args.temperature,
         top_p: args.top_p,
         top_k: args.top_k,

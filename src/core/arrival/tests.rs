@@ -9,7 +9,7 @@ fn load(rate: f64, burstiness: f64) -> Load {
 fn offsets(load: &Load, n: usize, seed: u64) -> Vec<Duration> {
     match schedule(load, n, seed) {
         Schedule::Open(offsets) => offsets,
-        Schedule::Closed => panic!("an open loop was asked for"),
+        other => panic!("an open loop was asked for, not {other:?}"),
     }
 }
 

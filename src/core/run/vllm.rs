@@ -8,8 +8,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Always, Run};
+use crate::core::arrival;
 use crate::core::metrics::{Latency, SCALARS, Scalar};
 use crate::core::record::Record;
+use crate::core::spec::{Pace, Ramp};
 use crate::core::stats::{Distribution, Percent};
 
 /// The top-level keys.
@@ -30,6 +32,7 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     put("request_rate", json!(spec.load.request_rate));
     put("burstiness", number(spec.load.burstiness));
     put("max_concurrency", json!(spec.load.max_concurrency));
+    ramp(run).into_iter().for_each(|(key, value)| put(key, value));
     put("duration", json!(metrics.duration.as_secs_f64()));
     put("completed", json!(metrics.completed));
     put("failed", json!(metrics.failed));
@@ -46,6 +49,7 @@ pub fn keys(run: &Run) -> Map<String, Value> {
         let distribution = metrics.latencies.get(latency);
         statistics(*latency, distribution, &run.selection.percents).for_each(|(key, value)| put(&key, value));
     }
+    probes(run).into_iter().for_each(|(key, value)| put(key, value));
     put("latencies", run.always.iter().map(|always| always.latency).collect());
     put("queue_times", run.always.iter().map(|always| always.queue_time).collect());
     if let Some(records) = &run.records {
@@ -57,14 +61,47 @@ pub fn keys(run: &Run) -> Map<String, Value> {
 /// `{label or backend}-{rate}qps{-concurrencyN}-{model's last part}-{date}.json`.
 pub fn file_name(run: &Run) -> String {
     let label = run.notes.label.as_deref().unwrap_or(run.spec.target.backend.name());
-    let rate = match run.spec.load.request_rate.get() {
+    let rate = match (run.spec.load.request_rate.get(), &run.spec.load.pace) {
+        (_, Pace::Ramp(Ramp { strategy, start, end, .. })) => {
+            format!("ramp-up-{}-{start}qps-{end}", strategy.name())
+        }
         // Python prints the float, so that 20 is `20.0`.
-        rate if rate.is_finite() => format!("{rate:?}"),
+        (rate, _) if rate.is_finite() => format!("{rate:?}"),
         _ => "inf".to_owned(),
     };
     let cap = run.spec.load.max_concurrency.map(|cap| format!("-concurrency{cap}")).unwrap_or_default();
     let model = run.spec.target.model.rsplit('/').next().unwrap_or_default();
     format!("{label}-{rate}qps{cap}-{model}-{}.json", date(run))
+}
+
+/// The keys of a ramp, as planned; none without one.
+fn ramp(run: &Run) -> Vec<(&'static str, Value)> {
+    let Pace::Ramp(Ramp { strategy, start, end, .. }) = &run.spec.load.pace else { return Vec::new() };
+    // vLLM's are integers.
+    let rate = |rate: f64| if rate.fract() == 0.0 { json!(rate as u64) } else { json!(rate) };
+    let changes = arrival::rate_changes(&run.spec.load, run.spec.workload.num_prompts);
+    let change = |(rps, at): (u64, Duration)| {
+        let at = run.started.checked_add(at).unwrap_or_else(|_| run.started.clone());
+        json!({ "rps": rps, "timestamp": at.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string() })
+    };
+    vec![
+        ("ramp_up_strategy", json!(strategy.name())),
+        ("ramp_up_start_rps", rate(*start)),
+        ("ramp_up_end_rps", rate(*end)),
+        ("rps_change_events", changes.into_iter().map(change).collect()),
+    ]
+}
+
+/// The keys of probes; none without any.
+fn probes(run: &Run) -> Vec<(&'static str, Value)> {
+    let Some(probes) = &run.probes else { return Vec::new() };
+    vec![
+        ("probe_completed", json!(probes.completed)),
+        ("probe_failed", json!(probes.failed)),
+        ("probe_median_e2el_ms", milliseconds(probes.median)),
+        ("probe_p99_e2el_ms", milliseconds(probes.p99)),
+        ("probe_max_e2el_ms", milliseconds(probes.max)),
+    ]
 }
 
 fn date(run: &Run) -> String {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Sampling, Slo, Trace};
+
 /// What is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
@@ -11,7 +13,7 @@ pub struct Workload {
     pub dataset: Dataset,
     /// The tokenizer as asked for: a file, a directory or a hub id; `None` means the model's.
     pub tokenizer: Option<String>,
-    /// How many requests to prepare.
+    /// How many requests to prepare; of a trace at most.
     pub num_prompts: usize,
 }
 
@@ -28,6 +30,15 @@ pub enum Dataset {
     },
     /// Random tokens of given lengths.
     Random(RandomLengths),
+    /// Requests as others once made them.
+    Trace(Trace),
+    /// Several datasets at once.
+    Mix {
+        /// The file that describes it.
+        path: PathBuf,
+        /// What is in it.
+        classes: Vec<Class>,
+    },
 }
 
 impl Dataset {
@@ -36,8 +47,27 @@ impl Dataset {
         match self {
             Self::Sharegpt { .. } => "sharegpt",
             Self::Random(_) => "random",
+            Self::Trace(trace) => trace.kind.name(),
+            Self::Mix { .. } => "mix",
         }
     }
+}
+
+/// A class of a mixed workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Class {
+    /// How reports call it.
+    pub name: String,
+    /// How often it is drawn, relative to the others.
+    pub weight: f64,
+    /// Where its prompts come from.
+    pub dataset: Dataset,
+    /// How the model is asked to generate; wins over the run's.
+    pub sampling: Sampling,
+    /// The LoRA adapter that it asks for.
+    pub adapter: Option<String>,
+    /// What counts as good service for it; `None` is what does for the run.
+    pub slo: Option<Slo>,
 }
 
 /// The parameters of the `random` dataset; lengths in tokens.

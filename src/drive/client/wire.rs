@@ -100,7 +100,7 @@ impl Template {
 }
 
 /// The sampling fields that are set; an absent one leaves the server its default.
-fn sampling_fields(sampling: &Sampling) -> Map<String, Value> {
+pub fn sampling_fields(sampling: &Sampling) -> Map<String, Value> {
     let fields = [
         ("ignore_eos", sampling.ignore_eos.then_some(Value::Bool(true))),
         ("temperature", sampling.temperature.map(Value::from)),

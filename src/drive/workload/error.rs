@@ -68,6 +68,32 @@ pub enum WorkloadError {
         /// Why each was dropped.
         dropped: Drops,
     },
+    /// The trace is in order, but nothing in it can be sent.
+    #[error("{path}: none of {rows} rows can be sent: {why}")]
+    NothingToSend {
+        /// The file.
+        path: String,
+        /// Rows in it.
+        rows: usize,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// A class of a mix has no requests.
+    #[error("{path}: class `{class}`: {source}")]
+    Class {
+        /// The file of the mix.
+        path: String,
+        /// The class.
+        class: String,
+        /// Why.
+        source: Box<WorkloadError>,
+    },
+    /// No words were found to write prompts of an exact length with.
+    #[error(
+        "tokenizer {0} has too few words that are one token each, so prompts of exact length cannot be written with it; \
+         give another --tokenizer"
+    )]
+    NoWords(String),
     /// The lengths of the `random` dataset cannot be met.
     #[error("random dataset: {0}")]
     Lengths(String),
@@ -119,7 +145,7 @@ pub struct Place {
     pub entry: Option<usize>,
     /// The line, from 1.
     pub line: usize,
-    /// How many bytes of the line had been read.
+    /// How many bytes of the line had been read; 0 stands for the line as a whole.
     pub column: usize,
 }
 
@@ -128,7 +154,8 @@ impl fmt::Display for Place {
         if let Some(entry) = self.entry {
             write!(f, "entry {entry}, ")?;
         }
-        write!(f, "line {} column {}", self.line, self.column)
+        write!(f, "line {}", self.line)?;
+        if self.column > 0 { write!(f, " column {}", self.column) } else { Ok(()) }
     }
 }
 

@@ -3,8 +3,9 @@
 pub mod bundled;
 mod conversations;
 mod error;
-#[allow(dead_code, reason = "its first readers are on their way")]
+mod lexicon;
 mod lines;
+mod mix;
 mod random;
 mod request;
 mod sharegpt;
@@ -12,6 +13,7 @@ pub mod sharing;
 mod source;
 pub mod stats;
 mod stream;
+mod trace;
 
 use std::time::Duration;
 
@@ -67,10 +69,15 @@ pub fn prepare(
     tokenizer: &Tokenizer,
     progress: &OnProgress<'_>,
 ) -> Result<Workload, WorkloadError> {
-    let job = Job { num_prompts: spec.num_prompts, seed, tokenizer, progress };
-    match &spec.dataset {
-        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, &job),
-        Dataset::Random(lengths) => random::prepare(lengths, &job),
+    requests(&spec.dataset, &Job { num_prompts: spec.num_prompts, seed, tokenizer, progress })
+}
+
+fn requests(dataset: &Dataset, job: &Job<'_>) -> Result<Workload, WorkloadError> {
+    match dataset {
+        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, job),
+        Dataset::Random(lengths) => random::prepare(lengths, job),
+        Dataset::Trace(trace) => trace::prepare(trace, job),
+        Dataset::Mix { path, classes } => mix::prepare(path, classes, job),
     }
 }
 

@@ -13,6 +13,10 @@ pub(super) enum Stream {
     Offset,
     Prefix,
     Padding,
+    Block,
+    Session,
+    Tail,
+    Class,
 }
 
 impl Stream {

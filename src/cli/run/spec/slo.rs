@@ -1,17 +1,31 @@
 //! The flags of the SLO.
 
 use crate::cli::run::args::{GoodputFrom, RunArgs};
+use crate::cli::run::values::Objective;
 use crate::core::metrics::Latency;
-use crate::core::spec::{Slo, SloFrom};
+use crate::core::spec::{Dataset, Slo, SloFrom};
 
-/// What the flags ask for.
-pub fn slo(args: &RunArgs) -> Result<Slo, String> {
+/// What the flags ask for, and the classes of a mix.
+pub fn slo(args: &RunArgs, dataset: &Dataset) -> Result<Slo, String> {
     let from = match args.measure.goodput_from {
         GoodputFrom::Due => SloFrom::Due,
         GoodputFrom::Sent => SloFrom::Sent,
     };
-    let mut slo = Slo { from, ..Slo::default() };
-    for objective in &args.measure.goodput {
+    let mut slo = Slo { from, ..limits(&args.measure.goodput)? };
+    if let Dataset::Mix { classes, .. } = dataset {
+        let own = classes.iter().filter_map(|class| {
+            let limits = class.slo.clone()?;
+            Some((class.name.clone(), Slo { from, ..limits }))
+        });
+        slo.classes = own.collect();
+    }
+    Ok(slo)
+}
+
+/// The limits of `--goodput`.
+pub fn limits(objectives: &[Objective]) -> Result<Slo, String> {
+    let mut slo = Slo::default();
+    for objective in objectives {
         let limit = match objective.latency {
             Latency::Ttft => &mut slo.ttft,
             Latency::Tpot => &mut slo.tpot,

@@ -1,27 +1,48 @@
 //! The flags of the workload.
 
-use crate::cli::run::args::{DatasetName, WorkloadArgs};
-use crate::core::spec::{Dataset, Load, RandomLengths, Workload};
+use super::{mix, trace};
+use crate::cli::run::args::{DatasetName, RunArgs, TraceArgs, WorkloadArgs};
+use crate::core::spec::{Dataset, Load, Pace, RandomLengths, Workload};
 
 /// vLLM's default for `--num-prompts`.
 const NUM_PROMPTS: usize = 1000;
 
 /// What the flags ask for.
-pub fn workload(args: &WorkloadArgs, sim: bool, load: &Load) -> Result<Workload, String> {
-    let bundled = sim && args.dataset_name.is_none();
-    let name = match (args.dataset_name, &args.dataset_path) {
+pub fn workload(args: &RunArgs, load: &Load) -> Result<Workload, String> {
+    let dataset = match &args.workload.workload {
+        Some(path) => mix::mix(path)?,
+        None => {
+            let name = dataset_name(&args.workload, args.target.sim);
+            dataset(name, &args.workload, &args.trace, load.pace == Pace::Trace)?
+        }
+    };
+    let num_prompts = num_prompts(args, load);
+    Ok(Workload { dataset, tokenizer: args.workload.tokenizer.clone(), num_prompts })
+}
+
+/// The dataset that is meant.
+pub fn dataset_name(args: &WorkloadArgs, sim: bool) -> DatasetName {
+    match (args.dataset_name, &args.dataset_path) {
         (Some(name), _) => name,
         (None, Some(_)) => DatasetName::Sharegpt,
-        (None, None) if bundled => DatasetName::Sharegpt,
+        (None, None) if sim => DatasetName::Sharegpt,
         (None, None) => DatasetName::Random,
-    };
-    let dataset = match name {
-        DatasetName::Sharegpt => {
-            Dataset::Sharegpt { path: args.dataset_path.clone(), output_len: args.sharegpt_output_len }
-        }
-        DatasetName::Random => Dataset::Random(random(args)?),
-    };
-    Ok(Workload { dataset, tokenizer: args.tokenizer.clone(), num_prompts: num_prompts(args, load) })
+    }
+}
+
+/// A dataset and its parameters; `timed`: at a trace's time stamps.
+pub fn dataset(
+    name: DatasetName,
+    args: &WorkloadArgs,
+    traces: &TraceArgs,
+    timed: bool,
+) -> Result<Dataset, String> {
+    let path = args.dataset_path.clone();
+    Ok(match (name, trace::kind(name)) {
+        (_, Some(kind)) => Dataset::Trace(trace::trace(kind, path, traces, timed)?),
+        (DatasetName::Sharegpt, _) => Dataset::Sharegpt { path, output_len: args.sharegpt_output_len },
+        _ => Dataset::Random(random(args)?),
+    })
 }
 
 fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
@@ -42,10 +63,12 @@ fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
     })
 }
 
-/// As many as asked; else as many as are due within the duration; else vLLM's thousand.
-fn num_prompts(args: &WorkloadArgs, load: &Load) -> usize {
-    match (args.num_prompts, load.duration) {
+/// As many as asked; else as many as are due within the duration, or all of a trace's; else vLLM's thousand.
+fn num_prompts(args: &RunArgs, load: &Load) -> usize {
+    let stretch = load.duration.is_some() || args.trace.trace_window.is_some();
+    match (args.workload.num_prompts, load.duration) {
         (Some(asked), _) => asked.get(),
+        (None, _) if load.pace == Pace::Trace && stretch => usize::MAX,
         (None, Some(duration)) => load.due_within(duration).unwrap_or(NUM_PROMPTS),
         (None, None) => NUM_PROMPTS,
     }

@@ -19,6 +19,7 @@ use crate::core::dataset::{Drops, Provenance};
 use crate::core::spec::RandomLengths;
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 use ids::Ids;
+pub(super) use words::WORDS;
 use words::Words;
 
 /// Beyond every context window; a length above it is a slip.
