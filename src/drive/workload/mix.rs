@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
     use crate::core::spec::{Dataset, RandomLengths, Sampling};
-    use crate::drive::tokenizer::Tokenizer;
+    use crate::drive::workload::bundled;
 
     fn class(name: &str, weight: f64, input_len: u32) -> Class {
         let lengths = RandomLengths {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn mix(classes: &[Class], num_prompts: usize, seed: u64) -> Workload {
-        let job = Job { num_prompts, seed, tokenizer: &Tokenizer::Estimate, progress: &|_| {} };
+        let job = Job { num_prompts, seed, tokenizer: &bundled::tokenizer(), progress: &|_| {} };
         prepare(Path::new("mix.toml"), classes, &job).unwrap()
     }
 

@@ -134,7 +134,7 @@ fn arrivals_of_a_changing_rate_are_poisson_after_rescaling() {
         let mean = offsets.last().unwrap().as_secs_f64() / offsets.len() as f64;
         let mut before = Duration::ZERO;
         let raw = offsets.iter().map(|&at| (at - std::mem::replace(&mut before, at)).as_secs_f64() / mean);
-        assert!(distance(raw.collect()) > 3.0 * critical);
+        assert!(distance(raw.collect()) > 1.5 * critical, "{:?}", load.pace);
     }
 }
 

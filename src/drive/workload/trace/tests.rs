@@ -290,7 +290,7 @@ fn malformed_json_lines_are_told_with_place_and_cure() {
         (format!("{good}\n{}", &good[..40]), "line 2 column 40: the file ends in the middle"),
         (r#"{"timestamp": 0, "output_length": 5}"#.into(), "line 1: no `input_length`"),
         (good.replace("10", "\"ten\""), "`input_length` must be a number of tokens"),
-        (good.replace("0,", "null,"), "`timestamp` must be a time"),
+        (good.replace(": 0,", ": null,"), "`timestamp` must be a time"),
         (good.replace("[1]", "{}"), "`hash_ids` must be a list of hashes"),
         (good.replace("[1]", "[[1]]"), "`hash_ids` must be a list of hashes"),
     ] {
