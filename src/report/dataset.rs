@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::figures::{percent, requests_per_second, seconds};
 use crate::core::dataset::{DatasetStats, LengthSummary};
 use crate::core::run::Inputs;
-use crate::core::spec::{Pace, Spec};
+use crate::core::spec::{Dataset, Pace, Spec};
 
 /// Writes what `servebench dataset stats` found; `tokenizer` says who counted.
 pub fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl Write) -> io::Result<()> {
@@ -39,7 +39,8 @@ pub fn render_workload(
     writeln!(to, "Dataset: {}", provenance.path.as_deref().unwrap_or(&provenance.dataset))?;
     writeln!(to, "Requests: {count}, warm-up included")?;
     if provenance.candidates > 0 {
-        writeln!(to, "Conversations: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
+        let what = if matches!(spec.workload.dataset, Dataset::Trace(_)) { "Rows" } else { "Conversations" };
+        writeln!(to, "{what}: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
     }
     if provenance.repeated > 0 {
         writeln!(to, "Repeated prompts: {} (the dataset has too few)", provenance.repeated)?;
