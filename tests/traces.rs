@@ -126,7 +126,8 @@ fn burstgpt_has_its_times_and_lengths() {
 
 #[test]
 fn token_ids_share_what_texts_share() {
-    let words = "--dataset-name timed_trace --timed-trace-sec-multiplier 0.001 --trace-speed 100x --num-prompts 30";
+    let words =
+        "--dataset-name timed_trace --timed-trace-sec-multiplier 0.001 --trace-speed 100x --num-prompts 30";
     let texts = replay(words, "mooncake.jsonl");
     let ids = replay(&format!("{words} --prompt-token-ids"), "mooncake.jsonl");
     let shape = |replay: &Replay| -> Vec<(u64, bool)> {

@@ -12,6 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, Exp, Gamma};
 
+use super::rng::{Dice, RandomState};
 use super::spec::{Load, Pace, RampBy};
 use super::units::Rate;
 pub use intensity::Intensity;
@@ -63,18 +64,27 @@ impl Law {
         }
     }
 
-    /// The offsets of `n` arrivals in seconds, ascending. The same seed gives the same offsets.
-    fn offsets(self, n: usize, seed: u64) -> Vec<f64> {
+    /// The offsets of `n` arrivals in seconds, ascending. The same dice give the same offsets.
+    fn offsets(self, n: usize, dice: &mut Dice) -> Vec<f64> {
         let mut at = 0.0;
         let sum = |gap| {
             at += gap;
             at
         };
-        self.gaps(seed).take(n).map(sum).collect()
+        self.gaps(n, dice).into_iter().map(sum).collect()
     }
 
-    /// The gaps in seconds, without end.
-    fn gaps(self, seed: u64) -> Box<dyn Iterator<Item = f64>> {
+    /// The first `n` gaps in seconds.
+    fn gaps(self, n: usize, dice: &mut Dice) -> Vec<f64> {
+        let seed = dice.seed();
+        match dice.python() {
+            None => self.native_gaps(seed).take(n).collect(),
+            Some(globals) => self.python_gaps(&mut globals.numpy).take(n).collect(),
+        }
+    }
+
+    /// The gaps in seconds, without end, from a stream of their own.
+    fn native_gaps(self, seed: u64) -> Gaps<'static> {
         let rng = StdRng::seed_from_u64(seed ^ ARRIVAL_STREAM);
         match self {
             Self::AllAtOnce => Box::new(std::iter::repeat(0.0)),
@@ -89,7 +99,20 @@ impl Law {
             ),
         }
     }
+
+    /// The gaps in seconds as the Python client draws them, without end.
+    fn python_gaps(self, numpy: &mut RandomState) -> Gaps<'_> {
+        let (rate, burstiness) = match self {
+            Self::AllAtOnce | Self::Constant { .. } => return self.native_gaps(0),
+            Self::Poisson { rate } => (rate, 1.0),
+            Self::Gamma { rate, burstiness } => (rate, burstiness),
+        };
+        Box::new(std::iter::repeat_with(move || numpy.gamma(burstiness, 1.0 / (rate * burstiness))))
+    }
 }
+
+/// Gaps between arrivals in seconds.
+type Gaps<'a> = Box<dyn Iterator<Item = f64> + 'a>;
 
 /// Keeps the arrivals independent of whatever else is drawn from the same seed.
 const ARRIVAL_STREAM: u64 = 0x0A22_17A1_5EED_0001;
@@ -121,28 +144,27 @@ impl Schedule {
 ///
 /// With `normalize_arrivals` all offsets are scaled so that the last is n / rate: the total time is then the same for
 /// every seed, which takes 1 to 2 % of noise out of throughput (vLLM's reason), at the price of a process that is no
-/// longer exactly Poisson. A rate that changes has its arrivals scaled before they are laid along it, so that the last
-/// is where the rate says that the n-th is expected; vLLM's ramp by index is not scaled.
-pub fn schedule(load: &Load, n: usize, seed: u64) -> Schedule {
+/// longer exactly Poisson. The arithmetic is in Python's order, so that Python's dice give Python's offsets. A rate that
+/// changes has its arrivals scaled before they are laid along it, so that the last is where the rate says that the n-th
+/// is expected; vLLM's ramp by index is not scaled.
+pub fn schedule(load: &Load, n: usize, dice: &mut Dice) -> Schedule {
     if load.is_closed_loop() {
         return Schedule::Closed;
     }
     let unit = Law::at(1.0, load.burstiness);
-    let laid = |along: &Intensity| {
-        let mut counts = unit.offsets(n, seed);
+    let mut laid = |along: &Intensity| {
+        let mut counts = unit.offsets(n, dice);
         if load.normalize_arrivals {
             normalize(&mut counts, 1.0);
         }
         counts.into_iter().map(|count| along.when(count)).collect()
     };
     let offsets = match &load.pace {
-        Pace::Ramp(ramp) if ramp.by == RampBy::Index => {
-            ramp::by_index(ramp, unit.gaps(seed).take(n), n).map(due).collect()
-        }
-        Pace::Ramp(ramp) => laid(&Intensity::of_ramp(*ramp, n, load.duration)),
+        Pace::Ramp(ramp) if ramp.by == RampBy::Time => laid(&Intensity::of_ramp(*ramp, n, load.duration)),
         Pace::Stages { stages } => laid(&Intensity::of_stages(stages)),
+        Pace::Ramp(ramp) => ramp::by_index(ramp, unit.gaps(n, dice)).map(due).collect(),
         Pace::Steady | Pace::Trace => {
-            let mut offsets = Law::of(load).offsets(n, seed);
+            let mut offsets = Law::of(load).offsets(n, dice);
             if load.normalize_arrivals {
                 normalize(&mut offsets, load.request_rate.get());
             }

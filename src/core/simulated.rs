@@ -14,7 +14,7 @@ use rand_distr::{Distribution as _, Exp, Uniform};
 use uuid::Uuid;
 
 use super::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
-use super::spec::{Backend, Connection, Dataset, Load, Pace, Sampling, Slo, Spec, Target, Workload};
+use super::spec::{Backend, Connection, Dataset, Load, Pace, Rng, Sampling, Slo, Spec, Target, Workload};
 use super::units::Rate;
 
 /// A queue before `servers` servers (M/M/c: exponential gaps and services), first come, first served.
@@ -66,16 +66,13 @@ pub fn spec(load: Load) -> Spec {
             connection: Connection::default(),
             timeout: Duration::from_secs(600),
         },
-        workload: Workload {
-            dataset: Dataset::Sharegpt { path: None, output_len: None },
-            tokenizer: None,
-            num_prompts: 1000,
-        },
+        workload: Workload::new(Dataset::Sharegpt { path: None, output_len: None }, 1000),
         sampling: Sampling::default(),
         load,
         slo: Slo::default(),
         max_failure_rate: 0.01,
         seed: 0,
+        rng: Rng::default(),
     }
 }
 

@@ -18,7 +18,7 @@ pub use sampling::Sampling;
 pub use slo::{Slo, SloFrom};
 pub use target::{Backend, Connection, Target};
 pub use trace::{Trace, TraceColumns, TraceKind, TraceWindow};
-pub use workload::{Class, Dataset, RandomLengths, Workload};
+pub use workload::{Class, Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Workload};
 
 /// The whole description of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,4 +37,18 @@ pub struct Spec {
     pub max_failure_rate: f64,
     /// Seeds the workload, the arrivals and nothing else.
     pub seed: u64,
+    /// Whose random numbers the seed gives. Results from before there was a choice have our own.
+    #[serde(default)]
+    pub rng: Rng,
+}
+
+/// Whose random numbers a seed gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rng {
+    /// Those of vLLM's Python client: the same seed gives the same prompts at the same times.
+    Python,
+    /// Our own: asking for more requests keeps the first ones, and prompts are written on all cores.
+    #[default]
+    Native,
 }

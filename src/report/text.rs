@@ -15,7 +15,7 @@ use crate::core::stats::Distribution;
 
 mod intervals;
 mod steady;
-mod verdict;
+pub(super) mod verdict;
 
 /// Width of a section's rule, in characters.
 const WIDTH: usize = 39;
@@ -43,10 +43,15 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     intervals::render(run, to)?;
     steady::render(run, to)?;
     if run.interrupted {
-        section("Interrupted", to)?;
-        writeln!(to, "The run was cut short: the numbers are of what was measured until then.")?;
+        interruption(to)?;
     }
     verdict::render(&run.validity, to)
+}
+
+/// What makes the numbers those of a shorter run.
+pub(super) fn interruption(to: &mut impl Write) -> io::Result<()> {
+    section("Interrupted", to)?;
+    writeln!(to, "The run was cut short: the numbers are of what was measured until then.")
 }
 
 fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
@@ -107,7 +112,7 @@ fn failures(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
 }
 
 /// Line ends and control characters in a server's words must not break the report.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()

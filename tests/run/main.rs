@@ -13,6 +13,7 @@ mod failures;
 mod interrupt;
 mod mistakes;
 mod mix;
+mod output;
 mod pace;
 mod report;
 mod result;

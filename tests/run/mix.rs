@@ -33,7 +33,10 @@ fn each_class_sends_its_own_and_is_held_to_its_own_limits() {
     assert!(heard.len() == 40 && (20..40).contains(&chats), "{chats} of {}", heard.len());
     for heard in &heard {
         let expected = if is_chat(&heard.body) { ("sql", 0.5) } else { ("some-model", 0.9) };
-        assert_eq!((heard.body["model"].as_str().unwrap(), heard.body["temperature"].as_f64().unwrap()), expected);
+        assert_eq!(
+            (heard.body["model"].as_str().unwrap(), heard.body["temperature"].as_f64().unwrap()),
+            expected
+        );
     }
     let result = ended.result();
     let records = result["servebench"]["records"].as_array().unwrap();
@@ -46,8 +49,14 @@ fn each_class_sends_its_own_and_is_held_to_its_own_limits() {
 #[test]
 fn a_mistake_in_the_file_is_told_with_file_class_and_key() {
     for (content, parts) in [
-        ("[[class]]\nname = \"chat\"\nrandom-input-len = \"x\"\n", ["mix.toml: class `chat`: `random-input-len`", "x"]),
-        ("[[class]]\nname = \"a\"\ndataset-path = \"nowhere.json\"\n", ["mix.toml: class `a`: nowhere.json", "no such file"]),
+        (
+            "[[class]]\nname = \"chat\"\nrandom-input-len = \"x\"\n",
+            ["mix.toml: class `chat`: `random-input-len`", "x"],
+        ),
+        (
+            "[[class]]\nname = \"a\"\ndataset-path = \"nowhere.json\"\n",
+            ["mix.toml: class `a`: nowhere.json", "no such file"],
+        ),
         ("[[class]\n", ["mix.toml: line 1: not TOML", ""]),
         ("", ["mix.toml: no class", "[[class]]"]),
     ] {

@@ -13,7 +13,8 @@ fn dues(ended: &Ended) -> Vec<f64> {
 #[test]
 fn a_ramp_is_linear_in_time_and_has_vllms_keys_and_file_name() {
     let simulator = Simulator::start(quick());
-    let words = "--num-prompts 100 --ramp-up-strategy linear --ramp-up-start-rps 0 --ramp-up-end-rps 100 --label up";
+    let words =
+        "--num-prompts 100 --ramp-up-strategy linear --ramp-up-start-rps 0 --ramp-up-end-rps 100 --label up";
     let ended = simulator.run(SMALL).words(words).end().well();
     let dues = dues(&ended);
     assert!((dues[99] - 2.0).abs() < 1e-6, "100 requests up to 100 a second take two seconds");
@@ -43,14 +44,17 @@ fn stages_follow_each_other_and_say_how_long_the_run_is() {
 #[test]
 fn probes_are_sent_beside_a_full_cap_and_counted_apart() {
     let simulator = Simulator::start(quick());
-    let words = "--num-prompts 3 --max-concurrency 1 --ignore-eos --random-output-len 300 --probe-request-rate 20";
-    let ended = simulator.run("--dataset-name random --random-input-len 8 --save-result").words(words).end().well();
+    let words =
+        "--num-prompts 3 --max-concurrency 1 --ignore-eos --random-output-len 300 --probe-request-rate 20";
+    let ended =
+        simulator.run("--dataset-name random --random-input-len 8 --save-result").words(words).end().well();
     let result = ended.result();
     assert_eq!((&result["completed"], &result["probe_failed"]), (&3.into(), &0.into()));
     let probes = result["probe_completed"].as_u64().unwrap();
     assert!(probes >= 3, "{probes} in about a second");
     assert_eq!(ended.line("Probe requests completed"), probes.to_string());
-    let [median, p99, max] = ["median", "p99", "max"].map(|it| result[format!("probe_{it}_e2el_ms")].as_f64().unwrap());
+    let [median, p99, max] =
+        ["median", "p99", "max"].map(|it| result[format!("probe_{it}_e2el_ms")].as_f64().unwrap());
     assert!(0.0 < median && median <= p99 && p99 <= max);
     assert_eq!(result["max_concurrent_requests"], 1);
     let stories = simulator.truth();
@@ -62,10 +66,16 @@ fn probes_are_sent_beside_a_full_cap_and_counted_apart() {
 fn what_excludes_itself_is_told() {
     for (words, part) in [
         ("--ramp-up-strategy linear", "--ramp-up-start-rps"),
-        ("--ramp-up-strategy linear --ramp-up-start-rps 1 --ramp-up-end-rps 5 --request-rate 3", "--request-rate"),
+        (
+            "--ramp-up-strategy linear --ramp-up-start-rps 1 --ramp-up-end-rps 5 --request-rate 3",
+            "--request-rate",
+        ),
         ("--ramp-up-strategy linear --ramp-up-start-rps 1 --ramp-up-end-rps 0", "--ramp-up-end-rps"),
         ("--ramp-up-strategy exponential --ramp-up-start-rps 0 --ramp-up-end-rps 5", "--ramp-up-start-rps 0"),
-        ("--ramp-up-strategy linear --ramp-up-by index --ramp-up-start-rps 0 --ramp-up-end-rps 5", "--ramp-up-by time"),
+        (
+            "--ramp-up-strategy linear --ramp-up-by index --ramp-up-start-rps 0 --ramp-up-end-rps 5",
+            "--ramp-up-by time",
+        ),
         ("--ramp-up-start-rps 1", "--ramp-up-strategy"),
         ("--stages 10s:5 --duration 5s", "--duration"),
         ("--stages 10s", "TIME:RATE"),

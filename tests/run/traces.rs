@@ -29,7 +29,8 @@ fn a_window_of_a_mapped_trace_is_sent_at_its_speed() {
 fn without_its_times_a_trace_gives_lengths_to_any_rate() {
     let simulator = Simulator::start(quick());
     let program = simulator.run(MAPPED).file("trace.csv", TRACE);
-    let ended = program.words("--no-self-timed --request-rate 200 --num-prompts 3 --save-result").end().well();
+    let ended =
+        program.words("--no-self-timed --request-rate 200 --num-prompts 3 --save-result").end().well();
     assert_eq!((ended.line("Successful requests"), ended.line("Total input tokens")), ("3", "27"));
     assert_eq!(ended.result()["request_rate"], 200.0);
 }

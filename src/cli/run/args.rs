@@ -13,12 +13,12 @@ use clap::Args;
 
 pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
-pub use output::OutputArgs;
+pub use output::{OutputArgs, ReportStyle};
 pub use pace::{PaceArgs, RampByName, RampStrategyName};
 pub use sampling::SamplingArgs;
 pub use target::{BackendName, TargetArgs};
 pub use trace::TraceArgs;
-pub use workload::{DatasetName, WorkloadArgs};
+pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.
 #[derive(Debug, Args)]

@@ -14,10 +14,11 @@ use crate::cli::exit::{Exit, Halt, say};
 use crate::core::arrival::{self, Schedule};
 use crate::core::probes::Probes;
 use crate::core::record::{Record, TokenSource};
+use crate::core::rng::Dice;
 use crate::core::spec::Spec;
 use crate::drive::client::stopwatch::{Keep, KeepText};
 use crate::drive::engine::{self, Beat, DriveError, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
-use crate::drive::workload::Request;
+use crate::drive::workload::{Request, Workload};
 use crate::report::progress::{Live, Medium, Progress, Unit};
 
 /// So many tokens in flight are megabytes of text.
@@ -26,11 +27,20 @@ const MANY_TOKENS: usize = 1 << 20;
 /// Keeps the warm-up's arrivals independent of the run's.
 const WARMUP_STREAM: u64 = 0x5EED_0FA1;
 
+/// What of each request is wanted after the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Details {
+    /// The generated text.
+    pub text: bool,
+    /// Every gap between output events.
+    pub gaps: bool,
+}
+
 /// What all traffic of a run shares.
 pub struct Measurement<'a> {
     pub spec: &'a Spec,
     pub stage: &'a Stage,
-    pub details: bool,
+    pub keep: Details,
     pub medium: Medium,
 }
 
@@ -59,7 +69,7 @@ impl Measurement<'_> {
         let slots = self.spec.load.max_concurrency.map_or(requests.len(), usize::from).min(requests.len());
         let lengths = requests.iter().map(|request| request.max_tokens as usize);
         let at_once = (slots * lengths.clone().max().unwrap_or_default()).min(lengths.sum());
-        if self.details {
+        if self.keep.text {
             KeepText::Always
         } else if at_once <= MANY_TOKENS {
             KeepText::UntilUsage
@@ -74,20 +84,23 @@ impl Measurement<'_> {
         }
     }
 
+    /// When the measured requests are due: as a trace says, or by the load's own laws and these dice.
+    pub fn arrivals(&self, workload: &Workload, dice: &mut Dice) -> Schedule {
+        let measured = self.spec.workload.num_prompts;
+        match &workload.arrivals {
+            Some(arrivals) => Schedule::Open(arrivals[..measured].to_vec()),
+            None => arrival::schedule(&self.spec.load, measured, dice),
+        }
+    }
+
     /// The warm-up and, without a pause, the measured run.
-    ///
-    /// `arrivals` are a trace's; without, requests are due by the load's own laws.
     pub fn measure(
         &self,
         requests: &[Request],
         warmup: &[Request],
-        arrivals: Option<&[Duration]>,
+        schedule: Schedule,
     ) -> Result<(Outcome, Option<Probes>), Halt> {
         let load = &self.spec.load;
-        let schedule = match arrivals {
-            Some(arrivals) => Schedule::Open(arrivals.to_vec()),
-            None => arrival::schedule(load, requests.len(), self.spec.seed),
-        };
         let measured = Phase { requests, schedule, cycle: load.cycle, duration: load.duration };
         let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
         let stop = Stop::default();
@@ -113,7 +126,7 @@ impl Measurement<'_> {
         // Probes wait until this is dropped: a warm-up shows nothing, so the first event is of the measured run.
         let (hold, begin) = channel();
         let mut hold = plan.warmup.is_some().then_some(hold);
-        let load = || {
+        let load = move || {
             let outcome = engine::drive(plan, self.stage.tokenizer(), stop, &mut |event| {
                 hold.take();
                 display.show(&event);
@@ -135,7 +148,11 @@ impl Measurement<'_> {
         let load = &self.spec.load.before_the_run();
         (!requests.is_empty()).then(|| Phase {
             requests,
-            schedule: arrival::schedule(load, requests.len(), self.spec.seed ^ WARMUP_STREAM),
+            schedule: arrival::schedule(
+                load,
+                requests.len(),
+                &mut Dice::native(self.spec.seed ^ WARMUP_STREAM),
+            ),
             cycle: load.warmup.is_some() && load.is_closed_loop(),
             duration: load.warmup,
         })
@@ -153,7 +170,7 @@ impl Measurement<'_> {
             warmup,
             measured,
             cap: self.spec.load.max_concurrency.map(usize::from),
-            keep: Keep { text, gaps: self.details },
+            keep: Keep { text, gaps: self.keep.gaps },
             preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,
         }

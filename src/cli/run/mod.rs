@@ -1,6 +1,7 @@
 //! `servebench run`: the main job, from flags to the report.
 
 use crate::cli::exit::{Exit, Halt, say};
+use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
 use crate::drive::workload::Request;
@@ -8,6 +9,7 @@ use crate::report::dataset;
 use crate::report::progress::Medium;
 
 mod args;
+mod assemble;
 mod deliver;
 mod evidence;
 mod measure;
@@ -20,7 +22,7 @@ mod stage;
 mod values;
 
 pub use args::RunArgs;
-use deliver::Destination;
+use deliver::Delivery;
 use evidence::CacheReadings;
 pub use prepare::Preparing;
 use stage::Stage;
@@ -29,23 +31,24 @@ use stage::Stage;
 pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> {
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
     let selection = spec::selection(args).map_err(Halt::usage)?;
-    let destination = Destination::of(&args.output)?;
+    let delivery = Delivery::of(&args.output)?;
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
-    let workload = prepare::workload(&mut spec, stage.tokenizer(), medium)?;
+    let mut dice = Dice::new(spec.rng, spec.seed);
+    let workload = prepare::workload(&mut spec, &mut dice, stage.tokenizer(), medium)?;
     prepare::check(&spec, &workload)?;
     let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
     let (requests, warmups) = workload.requests.split_at(spec.workload.num_prompts);
-    let measured =
-        measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
+    let measured = measure::Measurement { spec: &spec, stage: &stage, keep: delivery.keep(), medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
     let before = stage.prefix_cache();
-    let (outcome, probes) = measured.measure(requests, warmups, workload.arrivals.as_deref())?;
+    let arrivals = measured.arrivals(&workload, &mut dice);
+    let (outcome, probes) = measured.measure(requests, warmups, arrivals)?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
-    let run = deliver::Assembly {
+    let (mut run, records) = assemble::Assembly {
         command: redact::secrets(command_line),
         evidence: evidence::gather(&spec, &workload, cache, &outcome),
         spec,
@@ -55,8 +58,8 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
         probes,
         server_version: stage.server_version().map(ToOwned::to_owned),
     }
-    .run(outcome, args.output.save_detailed);
-    destination.deliver(&run)?;
+    .run(outcome);
+    delivery.deliver(&mut run, records)?;
     Ok(judge(&run, args.measure.allow_invalid))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use crate::cli::exit::Halt;
+use crate::core::rng::Dice;
 use crate::core::spec::{self, Spec};
 use crate::drive::client::wire::Api;
 use crate::drive::tokenizer::Tokenizer;
@@ -13,11 +14,19 @@ use crate::report::progress::{Medium, Progress, Unit};
 /// the server's prefix cache already.
 ///
 /// A trace may have fewer requests than were asked for: then the Spec says how many there are to measure.
-pub fn workload(spec: &mut Spec, tokenizer: &Tokenizer, medium: Medium) -> Result<Workload, Halt> {
-    let mut wanted = spec.workload.clone();
-    wanted.num_prompts = wanted.num_prompts.saturating_add(spec.load.warmup_prompts());
-    let workload = prepare(&wanted, spec.seed, tokenizer, medium)?;
-    let measured = workload.requests.len().saturating_sub(spec.load.warmup_prompts());
+pub fn workload(
+    spec: &mut Spec,
+    dice: &mut Dice,
+    tokenizer: &Tokenizer,
+    medium: Medium,
+) -> Result<Workload, Halt> {
+    let wanted = spec::Workload { spare: spec.load.warmup_prompts(), ..spec.workload.clone() };
+    let display = Mutex::new(Preparing::new(medium));
+    let show = |step: Step| display.lock().expect("a bar does not panic").show(step);
+    let workload = workload::prepare(&wanted, dice, tokenizer, &show);
+    display.into_inner().expect("a bar does not panic").clear();
+    let workload = workload.map_err(Halt::usage)?;
+    let measured = workload.requests.len().saturating_sub(wanted.spare);
     if measured == 0 {
         return Err(Halt::usage(
             "the dataset has no more requests than the warm-up takes: lower --num-warmups",
@@ -25,19 +34,6 @@ pub fn workload(spec: &mut Spec, tokenizer: &Tokenizer, medium: Medium) -> Resul
     }
     spec.workload.num_prompts = spec.workload.num_prompts.min(measured);
     Ok(workload)
-}
-
-fn prepare(
-    wanted: &spec::Workload,
-    seed: u64,
-    tokenizer: &Tokenizer,
-    medium: Medium,
-) -> Result<Workload, Halt> {
-    let display = Mutex::new(Preparing::new(medium));
-    let show = |step: Step| display.lock().expect("a bar does not panic").show(step);
-    let workload = workload::prepare(wanted, seed, tokenizer, &show);
-    display.into_inner().expect("a bar does not panic").clear();
-    workload.map_err(Halt::usage)
 }
 
 /// Whether the endpoint takes what the dataset gives: found out before the first request.

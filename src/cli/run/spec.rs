@@ -28,6 +28,7 @@ pub fn spec(args: &RunArgs) -> Result<Spec, String> {
         workload,
         load,
         seed: args.workload.seed,
+        rng: workload::rng(&args.workload),
     })
 }
 
@@ -38,7 +39,7 @@ pub fn selection(args: &RunArgs) -> Result<Selection, String> {
     let percents = values::percents(&args.measure.metric_percentiles)
         .map_err(|error| format!("--metric-percentiles: {error}"))?;
     // The report has one order, whatever the flag's.
-    let latencies = Latency::SELECTABLE.into_iter().filter(|latency| asked.contains(latency)).collect();
+    let latencies = Latency::ALL.into_iter().filter(|latency| asked.contains(latency)).collect();
     Ok(Selection { latencies, percents })
 }
 

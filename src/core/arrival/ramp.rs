@@ -10,9 +10,9 @@ const MOST_CHANGES: usize = 100_000;
 
 /// vLLM's ramp (`vllm/benchmarks/serve.py`, `_get_current_request_rate`): gap i is that of the rate at the share
 /// i / (n − 1) of the way. Takes gaps of rate 1, gives offsets in seconds.
-pub(super) fn by_index(ramp: &Ramp, gaps: impl Iterator<Item = f64>, n: usize) -> impl Iterator<Item = f64> {
-    let mut at = 0.0;
-    gaps.enumerate().map(move |(index, gap)| {
+pub(super) fn by_index(ramp: &Ramp, gaps: Vec<f64>) -> impl Iterator<Item = f64> {
+    let (mut at, n) = (0.0, gaps.len());
+    gaps.into_iter().enumerate().map(move |(index, gap)| {
         at += gap / rate_at(ramp, index as f64 / n.saturating_sub(1).max(1) as f64);
         at
     })
@@ -46,7 +46,7 @@ pub fn rate_changes(load: &Load, n: usize) -> Vec<(u64, Duration)> {
 fn expected_by_index(ramp: &Ramp, n: usize, rates: impl Iterator<Item = u64>) -> Vec<(u64, Duration)> {
     let mut rates = rates.peekable();
     let mut reached = Vec::new();
-    for (index, at) in by_index(ramp, std::iter::repeat_n(1.0, n), n).enumerate() {
+    for (index, at) in by_index(ramp, vec![1.0; n]).enumerate() {
         let rate = rate_at(ramp, index as f64 / n.saturating_sub(1).max(1) as f64);
         while let Some(whole) = rates.next_if(|whole| *whole as f64 <= rate) {
             reached.push((whole, due(at)));

@@ -43,7 +43,7 @@ impl Latency {
     pub const ALL: [Self; 7] =
         [Self::Ttft, Self::Tpot, Self::E2e, Self::Itl, Self::TtftFromDue, Self::E2eFromDue, Self::Lag];
 
-    /// Those that `--percentile-metrics` chooses among, in the order of reports.
+    /// Those that the server alone answers for, in the order of reports.
     pub const SELECTABLE: [Self; 4] = [Self::Ttft, Self::Tpot, Self::E2e, Self::Itl];
 
     /// The key in JSON and on the command line, vLLM's where it has one.
@@ -56,6 +56,16 @@ impl Latency {
             Self::TtftFromDue => "ttft_from_due",
             Self::E2eFromDue => "e2el_from_due",
             Self::Lag => "lag",
+        }
+    }
+
+    /// vLLM's key for it, in its JSON and for `--percentile-metrics`, where it has one.
+    pub fn vllm_key(self) -> Option<&'static str> {
+        match self {
+            Self::Ttft | Self::Tpot | Self::E2e | Self::Itl => Some(self.key()),
+            Self::Lag => Some("client_queue_time"),
+            Self::E2eFromDue => Some("e2el_including_client_queue"),
+            Self::TtftFromDue => None,
         }
     }
 

@@ -83,17 +83,29 @@ impl Local {
 
     /// The ids of ordinary tokens, ascending: the vocabulary without special and without added tokens.
     pub fn ordinary_ids(&self) -> Vec<u32> {
-        let special: HashSet<u32> = self
-            .inner
-            .get_added_tokens_decoder()
-            .into_iter()
-            .filter_map(|(id, token)| token.special.then_some(id))
-            .collect();
+        let special = self.special_ids();
         let mut ids: Vec<u32> =
             self.inner.get_vocab(false).into_values().filter(|id| !special.contains(id)).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// How many tokens the model has, added ones apart: what Python calls `vocab_size`.
+    pub fn vocabulary_size(&self) -> u32 {
+        u32::try_from(self.inner.get_vocab_size(false)).unwrap_or(u32::MAX)
+    }
+
+    /// The ids from zero to the size of the vocabulary that are not special, ascending: from what vLLM's client writes
+    /// random prompts. Unlike [`Local::ordinary_ids`] these may have gaps that stand for no token.
+    pub fn unspecial_ids(&self) -> Vec<u32> {
+        let special = self.special_ids();
+        (0..self.vocabulary_size()).filter(|id| !special.contains(id)).collect()
+    }
+
+    fn special_ids(&self) -> HashSet<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        added.into_iter().filter_map(|(id, token)| token.special.then_some(id)).collect()
     }
 
     fn failed(&self, error: &tokenizers::Error) -> TokenizeError {

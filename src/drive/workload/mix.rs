@@ -9,6 +9,7 @@ use super::stream::Stream;
 use super::{Job, Request, Workload, WorkloadError};
 use crate::core::dataset::{Drops, Provenance};
 use crate::core::digest::Hasher;
+use crate::core::rng::Dice;
 use crate::core::spec::Class;
 use crate::drive::client::wire;
 
@@ -47,8 +48,12 @@ pub(super) fn prepare(path: &Path, classes: &[Class], job: &Job<'_>) -> Result<W
 
 /// The class of each request.
 fn draw(path: &str, classes: &[Class], job: &Job<'_>) -> Result<Vec<usize>, WorkloadError> {
-    let weights = WeightedIndex::new(classes.iter().map(|class| class.weight))
-        .map_err(|error| WorkloadError::Lengths(format!("{path}: the weights of the classes: {error}")))?;
+    let weights = WeightedIndex::new(classes.iter().map(|class| class.weight)).map_err(|error| {
+        WorkloadError::Unmakeable {
+            dataset: "mix",
+            cause: format!("{path}: the weights of the classes: {error}"),
+        }
+    })?;
     Ok(weights.sample_iter(Stream::Class.rng(job.seed)).take(job.num_prompts).collect())
 }
 
@@ -73,9 +78,13 @@ struct Hand {
 
 impl Hand {
     fn of(class: &Class, index: usize, wanted: usize, job: &Job<'_>) -> Result<Self, WorkloadError> {
-        // Two classes of one dataset have no prompts in common.
+        // Two classes of one dataset have no prompts in common. The dice are our own: vLLM has no mixes to be equal to.
         let seed = job.seed ^ (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut workload = super::requests(&class.dataset, &Job { num_prompts: wanted, seed, ..*job })?;
+        let mut workload = super::requests(
+            &class.dataset,
+            &Job { num_prompts: wanted, measured: wanted, seed, ..*job },
+            &mut Dice::native(seed),
+        )?;
         let mut body = wire::sampling_fields(&class.sampling);
         body.extend(class.sampling.extra_body.clone());
         for request in &mut workload.requests {
@@ -112,6 +121,7 @@ mod tests {
             prefix_len: 0,
             input_range_ratio: 0.0,
             output_range_ratio: 0.0,
+            token_ids: false,
         };
         let sampling = Sampling { temperature: Some(0.5), ..Sampling::default() };
         let dataset = Dataset::Random(lengths);
@@ -119,7 +129,8 @@ mod tests {
     }
 
     fn mix(classes: &[Class], num_prompts: usize, seed: u64) -> Workload {
-        let job = Job { num_prompts, seed, tokenizer: &bundled::tokenizer(), progress: &|_| {} };
+        let tokenizer = bundled::tokenizer();
+        let job = Job { seed, ..Job::plain(num_prompts, &tokenizer) };
         prepare(Path::new("mix.toml"), classes, &job).unwrap()
     }
 

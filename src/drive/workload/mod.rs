@@ -2,15 +2,22 @@
 
 pub mod bundled;
 mod conversations;
+mod custom;
+mod draft;
 mod error;
+mod front;
 mod lexicon;
 mod lines;
+mod lora;
 mod mix;
+mod prefix_repetition;
 mod random;
+mod repeat;
 mod request;
 mod sharegpt;
 pub mod sharing;
 mod source;
+mod speller;
 pub mod stats;
 mod stream;
 mod trace;
@@ -18,7 +25,8 @@ mod trace;
 use std::time::Duration;
 
 use crate::core::dataset::Provenance;
-use crate::core::spec::{self, Dataset};
+use crate::core::rng::Dice;
+use crate::core::spec::{self, Dataset, Draw};
 use crate::drive::tokenizer::Tokenizer;
 
 pub use error::{Fault, Format, Place, WorkloadError};
@@ -57,7 +65,9 @@ pub enum Progress {
 /// Is told how far the preparation is, often and from any thread.
 pub type OnProgress<'a> = dyn Fn(Progress) + Sync + 'a;
 
-/// Makes the requests of a run. The same arguments give the same requests; asking for more keeps the first ones.
+/// Makes the requests of a run, the measured ones and behind them the spare ones. The same arguments give the same
+/// requests. With dice of our own, asking for more keeps the first ones; with Python's, asking for more spare ones does.
+/// The dice are left as the measured requests leave them.
 ///
 /// This is work for seconds to minutes on all cores: do not call it on a thread that must answer.
 ///
@@ -65,17 +75,36 @@ pub type OnProgress<'a> = dyn Fn(Progress) + Sync + 'a;
 /// When the file, the lengths, or the tokenizer will not do; see [`WorkloadError`].
 pub fn prepare(
     spec: &spec::Workload,
-    seed: u64,
+    dice: &mut Dice,
     tokenizer: &Tokenizer,
     progress: &OnProgress<'_>,
 ) -> Result<Workload, WorkloadError> {
-    requests(&spec.dataset, &Job { num_prompts: spec.num_prompts, seed, tokenizer, progress })
+    let job = Job {
+        num_prompts: spec.num_prompts.saturating_add(spec.spare),
+        measured: spec.num_prompts,
+        draw: spec.draw,
+        seed: dice.seed(),
+        tokenizer,
+        progress,
+    };
+    let mut workload = requests(&spec.dataset, &job, dice)?;
+    if let Some(lora) = spec.lora.as_ref().filter(|lora| !lora.modules.is_empty()) {
+        let adapters = lora::assign(workload.requests.len(), lora, dice);
+        let requests = workload.requests.into_iter().zip(adapters);
+        let sent_to =
+            |(request, adapter): (Request, &str)| request.with(|own| own.model = Some(adapter.into()));
+        workload.requests = requests.map(sent_to).collect();
+    }
+    Ok(workload)
 }
 
-fn requests(dataset: &Dataset, job: &Job<'_>) -> Result<Workload, WorkloadError> {
+/// The requests of one dataset.
+fn requests(dataset: &Dataset, job: &Job<'_>, dice: &mut Dice) -> Result<Workload, WorkloadError> {
     match dataset {
-        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, job),
-        Dataset::Random(lengths) => random::prepare(lengths, job),
+        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, job, dice),
+        Dataset::Custom { path, output_len } => custom::prepare(path, *output_len, job, dice),
+        Dataset::Random(lengths) => random::prepare(lengths, job, dice),
+        Dataset::PrefixRepetition(shape) => prefix_repetition::prepare(shape, job, dice),
         Dataset::Trace(trace) => trace::prepare(trace, job),
         Dataset::Mix { path, classes } => mix::prepare(path, classes, job),
     }
@@ -84,10 +113,34 @@ fn requests(dataset: &Dataset, job: &Job<'_>) -> Result<Workload, WorkloadError>
 /// What every dataset needs to know.
 #[derive(Clone, Copy)]
 struct Job<'a> {
+    /// How many requests are wanted.
     num_prompts: usize,
+    /// How many of them, from the first, are measured.
+    measured: usize,
+    draw: Draw,
     seed: u64,
     tokenizer: &'a Tokenizer,
     progress: &'a OnProgress<'a>,
+}
+
+impl<'a> Job<'a> {
+    /// Nothing special.
+    #[cfg(test)]
+    fn plain(num_prompts: usize, tokenizer: &'a Tokenizer) -> Self {
+        Self {
+            num_prompts,
+            measured: num_prompts,
+            draw: Draw::default(),
+            seed: 0,
+            tokenizer,
+            progress: &|_| {},
+        }
+    }
+
+    /// How many requests are not measured.
+    fn spare(&self) -> usize {
+        self.num_prompts - self.measured
+    }
 }
 
 #[cfg(test)]

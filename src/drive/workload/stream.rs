@@ -13,6 +13,8 @@ pub(super) enum Stream {
     Offset,
     Prefix,
     Padding,
+    Suffix,
+    Lora,
     Block,
     Session,
     Tail,

@@ -26,9 +26,6 @@ pub struct TraceArgs {
     /// Where a trace has what: timestamp=t,input=in,output=out,hashes=h,session=s
     #[arg(long, value_name = "WHAT=COLUMN,…", value_delimiter = ',', value_parser = values::pair)]
     pub trace_columns: Vec<Pair>,
-    /// Send traces as token ids instead of text
-    #[arg(long)]
-    pub prompt_token_ids: bool,
     /// How many tokens a block hash stands for [default: what fits the trace, or 16]
     #[arg(long, value_name = "TOKENS")]
     pub timed_trace_chunk_hash_size: Option<NonZeroU32>,

@@ -11,8 +11,13 @@ use crate::cli::run::values::{self, RangeRatio};
 pub enum DatasetName {
     /// The first two turns of ShareGPT conversations
     Sharegpt,
+    /// A prompt in each line of a JSONL file: {"prompt": "…", "output_tokens": 128}
+    Custom,
     /// Random tokens of given lengths
     Random,
+    /// Random tokens behind a few prefixes that many prompts share
+    #[value(name = "prefix_repetition", alias = "prefix-repetition")]
+    PrefixRepetition,
     /// A trace as of Mooncake: JSONL with time stamps, lengths and block hashes
     #[value(name = "timed_trace", alias = "timed-trace")]
     TimedTrace,
@@ -24,13 +29,31 @@ pub enum DatasetName {
     Trace,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RngName {
+    /// Those of vLLM's Python client: the same seed gives the same requests at the same times
+    Python,
+    /// Our own: asking for more requests keeps the first ones, and random prompts have exact lengths
+    Native,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LoraAssignmentName {
+    /// Each adapter with the same probability
+    Random,
+    /// One after the other
+    RoundRobin,
+    /// With a probability in proportion to 1 / place in the list
+    Zipf,
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Workload")]
 pub struct WorkloadArgs {
     /// Where prompts come from [default: random; sharegpt with --dataset-path or --sim]
     #[arg(long, value_enum, value_name = "NAME")]
     pub dataset_name: Option<DatasetName>,
-    /// The dataset's file; without one, `sharegpt` is the bundled dataset
+    /// The dataset's file, .gz too; without one, `sharegpt` is the bundled dataset
     #[arg(long, visible_alias = "dataset", value_name = "FILE")]
     pub dataset_path: Option<PathBuf>,
     /// Several datasets at once: a TOML file of weighted [[class]] tables, each with a name, a weight, and `run`'s flags of
@@ -46,9 +69,27 @@ pub struct WorkloadArgs {
     /// Seeds prompts and arrivals
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Whose random numbers the seed gives
+    #[arg(long, value_enum, value_name = "WHOSE", default_value = "python")]
+    pub rng: RngName,
+    /// Send fewer requests where the dataset has too few, instead of some of them again
+    #[arg(long)]
+    pub no_oversample: bool,
+    /// Take the dataset in its own order
+    #[arg(long)]
+    pub disable_shuffle: bool,
+    /// Prompt length of generated requests; overrides --random-input-len
+    #[arg(long, value_name = "TOKENS")]
+    pub input_len: Option<u32>,
+    /// Output length, whatever the dataset; overrides --random-output-len, --sharegpt-output-len and their like
+    #[arg(long, value_name = "TOKENS")]
+    pub output_len: Option<u32>,
     /// Ask for this many output tokens instead of the length of the dataset's answer
     #[arg(long, value_name = "TOKENS")]
     pub sharegpt_output_len: Option<u32>,
+    /// Output length of custom requests; -1 asks for the file's output_tokens
+    #[arg(long, value_name = "TOKENS", default_value_t = 256, allow_negative_numbers = true)]
+    pub custom_output_len: i64,
     /// Prompt length of random requests, without the prefix
     #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
     pub random_input_len: u32,
@@ -61,6 +102,27 @@ pub struct WorkloadArgs {
     /// Length of the prefix that all random prompts share
     #[arg(long, value_name = "TOKENS", default_value_t = 0)]
     pub random_prefix_len: u32,
+    /// Send random prompts as the ids of their tokens instead of as text
+    #[arg(long)]
+    pub prompt_token_ids: bool,
+    /// Length of each prefix that is repeated
+    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    pub prefix_repetition_prefix_len: u32,
+    /// Length of what follows a repeated prefix
+    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    pub prefix_repetition_suffix_len: u32,
+    /// How many prefixes are repeated
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub prefix_repetition_num_prefixes: usize,
+    /// Output length of requests with a repeated prefix
+    #[arg(long, value_name = "TOKENS", default_value_t = 128)]
+    pub prefix_repetition_output_len: u32,
+    /// Send each request to one of these LoRA adapters instead of the model
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub lora_modules: Vec<String>,
+    /// How requests choose among the adapters
+    #[arg(long, value_enum, value_name = "HOW", default_value = "random")]
+    pub lora_assignment: LoraAssignmentName,
     /// Prepare the workload, print what it is, send nothing
     #[arg(long)]
     pub dry_run: bool,

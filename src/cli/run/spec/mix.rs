@@ -25,7 +25,7 @@ struct ClassArgs {
 }
 
 /// Flags of a dataset that are the run's, not a class's.
-const OF_THE_RUN: [&str; 9] = [
+const OF_THE_RUN: [&str; 14] = [
     "workload",
     "num-prompts",
     "seed",
@@ -35,6 +35,11 @@ const OF_THE_RUN: [&str; 9] = [
     "no-self-timed",
     "trace-speed",
     "help",
+    "rng",
+    "disable-shuffle",
+    "no-oversample",
+    "lora-modules",
+    "lora-assignment",
 ];
 
 const SHAPE: &str =

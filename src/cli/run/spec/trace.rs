@@ -1,9 +1,7 @@
 //! The flags of a trace.
 
-use std::path::PathBuf;
-
 use super::workload::dataset_name;
-use crate::cli::run::args::{DatasetName, RunArgs, TraceArgs};
+use crate::cli::run::args::{DatasetName, RunArgs, TraceArgs, WorkloadArgs};
 use crate::cli::run::values::Pair;
 use crate::core::spec::{Trace, TraceColumns, TraceKind};
 
@@ -43,12 +41,19 @@ pub fn is_timed(args: &RunArgs) -> Result<bool, String> {
 }
 
 /// What the flags ask for.
-pub fn trace(kind: TraceKind, path: Option<PathBuf>, args: &TraceArgs, timed: bool) -> Result<Trace, String> {
+pub fn trace(
+    name: DatasetName,
+    flags: &WorkloadArgs,
+    args: &TraceArgs,
+    timed: bool,
+) -> Result<Trace, String> {
+    let kind = kind(name).ok_or("that dataset is no trace")?;
+    let path = flags.dataset_path.clone();
     let path =
         path.ok_or_else(|| format!("--dataset-name {} needs its file: --dataset-path", kind.name()))?;
     let unit_s = args.timed_trace_sec_multiplier;
     let (block_tokens, speed) = (args.timed_trace_chunk_hash_size, args.trace_speed);
-    let (window, token_ids) = (args.trace_window, args.prompt_token_ids);
+    let (window, token_ids) = (args.trace_window, flags.prompt_token_ids);
     let columns = columns(kind, args)?;
     Ok(Trace { kind, path, columns, unit_s, block_tokens, timed, speed, window, token_ids })
 }

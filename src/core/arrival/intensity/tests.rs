@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::arrival::{Schedule, rate_changes, schedule};
+use crate::core::rng::Dice;
 use crate::core::simulated::open_load;
 use crate::core::spec::{Load, Pace, RampBy};
 
@@ -20,7 +21,7 @@ fn load(pace: Pace) -> Load {
 }
 
 fn offsets(load: &Load, n: usize, seed: u64) -> Vec<Duration> {
-    match schedule(load, n, seed) {
+    match schedule(load, n, &mut Dice::native(seed)) {
         Schedule::Open(offsets) => offsets,
         other => panic!("an open loop was asked for, not {other:?}"),
     }

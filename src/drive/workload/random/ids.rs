@@ -5,6 +5,7 @@ use rand::seq::IndexedRandom as _;
 
 use super::{Text, WorkloadError};
 use crate::drive::tokenizer::{Local, TokenizeError};
+use crate::drive::workload::speller::Speller;
 
 /// How often a text is decoded and encoded again to reach its length: vLLM's number.
 const TRIES: usize = 10;
@@ -12,8 +13,9 @@ const TRIES: usize = 10;
 const FILLERS: [&str; 4] = [" the", " a", "a", "\n"];
 
 /// Writes with the ids of a vocabulary.
-pub(super) struct Ids<'a> {
+pub(in crate::drive::workload) struct Ids<'a> {
     local: &'a Local,
+    speller: Speller<'a>,
     /// Ascending.
     ordinary: Vec<u32>,
     /// Starts every prompt.
@@ -24,27 +26,46 @@ impl<'a> Ids<'a> {
     pub fn new(local: &'a Local, prefix_len: u32, rng: &mut StdRng) -> Result<Self, WorkloadError> {
         let ordinary = local.ordinary_ids();
         if ordinary.is_empty() {
-            let origin = local.origin();
-            return Err(WorkloadError::Lengths(format!(
-                "tokenizer {origin} has no ordinary tokens to write with"
-            )));
+            return Err(super::no_tokens(local));
         }
-        let mut ids = Self { local, ordinary, prefix: Vec::new() };
+        let speller = Speller::plain(local);
+        let mut ids = Self { local, speller, ordinary, prefix: Vec::new() };
         let text = ids.drive(Vec::new(), prefix_len, rng)?;
         ids.prefix = local.encode(&text.text)?;
         Ok(ids)
+    }
+
+    /// Gets ready to write so many tokens in all.
+    pub fn expect(&mut self, tokens: usize) -> Result<(), TokenizeError> {
+        self.speller = Speller::for_walks(self.local, &self.ordinary, tokens)?;
+        Ok(())
     }
 
     pub fn vocabulary(&self) -> usize {
         self.ordinary.len()
     }
 
+    /// Begins prompts with this prefix instead.
+    pub fn begin_with(&mut self, prefix: &[u32]) {
+        self.prefix = prefix.to_vec();
+    }
+
     /// The prefix and `len` consecutive ids from `start`.
+    pub fn walk(&self, start: usize, len: u32) -> Vec<u32> {
+        let walk = self.ordinary.iter().cycle().skip(start % self.ordinary.len()).take(len as usize);
+        self.prefix.iter().chain(walk).copied().collect()
+    }
+
+    /// The text of [`Ids::walk`], driven to its length.
     pub fn write(&self, start: usize, len: u32, rng: &mut StdRng) -> Result<Text, TokenizeError> {
         let target = self.prefix.len() + len as usize;
-        let walk = self.ordinary.iter().cycle().skip(start % self.ordinary.len()).take(len as usize);
-        let ids = self.prefix.iter().chain(walk).copied().collect();
-        self.drive(ids, target as u32, rng)
+        self.drive(self.walk(start, len), target as u32, rng)
+    }
+
+    /// The prefix and `len` random tokens.
+    pub fn write_random(&self, len: u32, rng: &mut StdRng) -> Result<Text, TokenizeError> {
+        let target = self.prefix.len() + len as usize;
+        self.drive(self.prefix.clone(), target as u32, rng)
     }
 
     /// Neighbours in a vocabulary merge or fall apart when their text is encoded: decode and encode until the length
@@ -56,8 +77,8 @@ impl<'a> Ids<'a> {
             while ids.len() < len {
                 ids.extend(self.ordinary.choose(rng));
             }
-            let text = self.local.decode(&ids)?;
-            ids = self.local.encode(&text)?;
+            let text;
+            (text, ids) = self.speller.respell(&ids)?;
             if ids.len() == len {
                 return Ok(Text { text, tokens: target });
             }

@@ -55,7 +55,7 @@ pub(super) fn rows(trace: &Trace, job: &Job<'_>) -> Result<Kept, WorkloadError> 
     let mut begin: Option<SignedDuration> = None;
     loop {
         let source = Source::open(&trace.path, format, job.progress)?;
-        let (name, rereadable) = (source.name.clone(), source.rereadable);
+        let (name, rereadable) = (source.name.clone(), trace.path.is_file());
         let lots = is_sampled(trace).then(|| Stream::Shuffle.rng(job.seed));
         let mut keeper = Keeper::new(job.num_prompts, trace.window, begin, lots);
         let digest = read(source, trace, &mut |row| keeper.take(row))?;

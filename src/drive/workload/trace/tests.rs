@@ -41,7 +41,7 @@ fn mooncake() -> Trace {
 }
 
 fn with(trace: &Trace, tokenizer: &Tokenizer, num_prompts: usize) -> Result<Workload, WorkloadError> {
-    prepare(trace, &Job { num_prompts, seed: 3, tokenizer, progress: &|_| {} })
+    prepare(trace, &Job { seed: 3, ..Job::plain(num_prompts, tokenizer) })
 }
 
 fn all(trace: &Trace) -> Workload {
@@ -162,7 +162,7 @@ fn prompts_whose_hashes_cover_too_little_are_filled_up_with_words_of_their_own()
 #[test]
 fn a_hash_is_the_same_text_in_every_run_of_a_seed() {
     let seeded = |seed| {
-        let job = Job { num_prompts: 5, seed, tokenizer: &Tokenizer::Estimate, progress: &|_| {} };
+        let job = Job { seed, ..Job::plain(5, &Tokenizer::Estimate) };
         prepare(&mooncake(), &job).unwrap().requests
     };
     assert_eq!(seeded(1), seeded(1));

@@ -32,10 +32,13 @@ impl<'a> Writer<'a> {
         let block_tokens =
             trace.block_tokens.map_or_else(|| blocks::tokens_that_fit(rows), u32::from) as usize;
         if trace.token_ids && !lexicon.has_ids() {
-            return Err(WorkloadError::Lengths(format!(
-                "--prompt-token-ids needs a tokenizer here, not {}: give one with --tokenizer",
-                job.tokenizer.describe().origin
-            )));
+            return Err(WorkloadError::Unmakeable {
+                dataset: trace.kind.name(),
+                cause: format!(
+                    "--prompt-token-ids needs a tokenizer here, not {}: give one with --tokenizer",
+                    job.tokenizer.describe().origin
+                ),
+            });
         }
         let specials = if trace.token_ids { 0 } else { job.tokenizer.specials()? };
         Ok(Self { job, lexicon, block_tokens, token_ids: trace.token_ids, specials })
