@@ -141,7 +141,7 @@ fn limits(slo: &Slo) -> String {
         .into_iter()
         .filter_map(|(name, limit)| Some(format!("{name} ≤ {}", milliseconds(Some(limit?)))));
     let limits: Vec<_> = limits.collect();
-    if limits.is_empty() { "no limit".to_owned() } else { limits.join(", ") }
+    if limits.is_empty() { "limits of its class".to_owned() } else { limits.join(", ") }
 }
 
 /// Whether the lag changes what a user who arrived on schedule felt.

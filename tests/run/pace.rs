@@ -80,7 +80,7 @@ fn what_excludes_itself_is_told() {
         ("--stages 10s:5 --duration 5s", "--duration"),
         ("--stages 10s", "TIME:RATE"),
         ("--stages 10s:0", "--stages sends nothing"),
-        ("--probe-request-rate -1", "--probe-request-rate"),
+        ("--probe-request-rate=-1", "--probe-request-rate"),
     ] {
         let ended = Program::new("run --dry-run --model x").words(words).end().with_code(2);
         assert!(ended.stderr.contains(part), "{words}: {}", ended.stderr);

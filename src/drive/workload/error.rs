@@ -150,7 +150,7 @@ pub struct Place {
     pub entry: Option<usize>,
     /// The line, from 1.
     pub line: usize,
-    /// How many bytes of the line had been read; 0 stands for the line as a whole.
+    /// How many bytes of the line had been read.
     pub column: usize,
 }
 
@@ -159,8 +159,7 @@ impl fmt::Display for Place {
         if let Some(entry) = self.entry {
             write!(f, "entry {entry}, ")?;
         }
-        write!(f, "line {}", self.line)?;
-        if self.column > 0 { write!(f, " column {}", self.column) } else { Ok(()) }
+        write!(f, "line {} column {}", self.line, self.column)
     }
 }
 

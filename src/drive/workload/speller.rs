@@ -49,11 +49,6 @@ impl<'a> Speller<'a> {
         Ok(speller)
     }
 
-    /// The tokenizer.
-    pub fn local(&self) -> &'a Local {
-        self.local
-    }
-
     /// The text of tokens, and the tokens of that text.
     pub fn respell(&self, ids: &[u32]) -> Result<Spelled, TokenizeError> {
         match &self.memory {

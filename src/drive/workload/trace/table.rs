@@ -85,7 +85,7 @@ struct Report<'a> {
 
 impl Report<'_> {
     fn fault(&self, line: usize, fault: Fault) -> WorkloadError {
-        let place = Place { entry: None, line, column: 0 };
+        let place = Place { entry: None, line, column: 1 };
         WorkloadError::Malformed { path: self.path.to_owned(), place, fault, format: self.format }
     }
 

@@ -255,16 +255,16 @@ fn malformed_csv_is_told_with_place_and_cure() {
     for (content, expected) in [
         (String::new(), "is empty"),
         (header.into(), "only a header"),
-        ("a,b\n1,2\n".into(), "line 1: no column `ContextTokens` among: a, b"),
-        (format!("{header}{good}soon,374,44\n"), "line 3: `TIMESTAMP` must be a time"),
+        ("a,b\n1,2\n".into(), "line 1 column 1: no column `ContextTokens` among: a, b"),
+        (format!("{header}{good}soon,374,44\n"), "line 3 column 1: `TIMESTAMP` must be a time"),
         (
             format!("{header}2023-11-16 18:15:46,many,44\n"),
-            "line 2: `ContextTokens` must be a number of tokens",
+            "line 2 column 1: `ContextTokens` must be a number of tokens",
         ),
         (format!("{header}2023-11-16 18:15:46,-5,44\n"), "not `-5`"),
         (format!("{header}2023-11-16 18:15:46,5,99999999999\n"), "`GeneratedTokens`"),
-        (format!("{header}{good}2023-11-16 18:15:46,374\n{good}"), "line 3: 2 fields instead of 3"),
-        (format!("{header}{good}2023-11-16 18:1"), "line 3: the file ends in the middle"),
+        (format!("{header}{good}2023-11-16 18:15:46,374\n{good}"), "line 3 column 1: 2 fields instead of 3"),
+        (format!("{header}{good}2023-11-16 18:1"), "line 3 column 1: the file ends in the middle"),
     ] {
         let error = error(TraceKind::Azure, content.as_bytes());
         assert!(error.contains(expected), "{content}: {error}");
@@ -272,7 +272,7 @@ fn malformed_csv_is_told_with_place_and_cure() {
     let mut latin = format!("{header}{good}").into_bytes();
     latin.extend(b"2023-11-16 18:15:46,3\xe9,44\n");
     let text = error(TraceKind::Azure, &latin);
-    assert!(text.contains("line 3: not UTF-8; convert the file"), "{text}");
+    assert!(text.contains("line 3 column 1: not UTF-8; convert the file"), "{text}");
     let wide: Vec<u8> = header.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let text = error(TraceKind::Azure, &wide);
     assert!(text.contains("no column `ContextTokens`") || text.contains("not UTF-8"), "{text}");
@@ -288,7 +288,7 @@ fn malformed_json_lines_are_told_with_place_and_cure() {
         (format!("{good}\n[1]\n"), "line 2"),
         (format!("{good}\nnot json\n"), "line 2 column 2: not JSON"),
         (format!("{good}\n{}", &good[..40]), "line 2 column 40: the file ends in the middle"),
-        (r#"{"timestamp": 0, "output_length": 5}"#.into(), "line 1: no `input_length`"),
+        (r#"{"timestamp": 0, "output_length": 5}"#.into(), "line 1 column 0: no `input_length`"),
         (good.replace("10", "\"ten\""), "`input_length` must be a number of tokens"),
         (good.replace(": 0,", ": null,"), "`timestamp` must be a time"),
         (good.replace("[1]", "{}"), "`hash_ids` must be a list of hashes"),
