@@ -71,6 +71,7 @@ mod tests {
             prompt_tokens: tokens,
             output_tokens: tokens,
             events: Events::default(),
+            input: crate::core::record::Input::default(),
             outcome: e2e.map(|_| Finish::Length).map_err(|class| Failure::new(class, "x")),
             facets: None,
             text: None,

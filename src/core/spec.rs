@@ -16,7 +16,7 @@ pub use load::Load;
 pub use pace::{Pace, Ramp, RampBy, RampStrategy, Stage};
 pub use sampling::Sampling;
 pub use slo::{Slo, SloFrom};
-pub use target::{Backend, Connection, Target};
+pub use target::{Backend, Connection, Target, Task};
 pub use trace::{Trace, TraceColumns, TraceKind, TraceWindow};
 pub use workload::{Class, Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Workload};
 

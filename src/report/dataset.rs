@@ -39,7 +39,11 @@ pub fn render_workload(
     writeln!(to, "Dataset: {}", provenance.path.as_deref().unwrap_or(&provenance.dataset))?;
     writeln!(to, "Requests: {count}, warm-up included")?;
     if provenance.candidates > 0 {
-        let what = if matches!(spec.workload.dataset, Dataset::Trace(_)) { "Rows" } else { "Conversations" };
+        let what = match spec.workload.dataset {
+            Dataset::Sharegpt { .. } => "Conversations",
+            Dataset::Trace(_) => "Rows",
+            _ => "Candidates",
+        };
         writeln!(to, "{what}: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
     }
     if provenance.repeated > 0 {

@@ -80,18 +80,29 @@ fn requests(run: &Run, to: &mut impl Write) -> io::Result<()> {
     }
     figure("Benchmark duration (s):", Some(metrics.duration.as_secs_f64()), to)?;
     count("Total input tokens:", metrics.input_tokens.total, to)?;
-    count("Total generated tokens:", metrics.output_tokens.total, to)
+    match metrics.is_of_pooling() {
+        true => Ok(()),
+        false => count("Total generated tokens:", metrics.output_tokens.total, to),
+    }
 }
 
 fn rates(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     let value = |key: &str| scalar(key).and_then(|scalar| (scalar.value)(metrics));
     figure("Request throughput (req/s):", value("request_throughput"), to)?;
+    if metrics.is_of_pooling() {
+        figure("Input throughput (inputs/s):", value("input_sequence_throughput"), to)?;
+    }
     if metrics.good.is_some() {
         figure("Request goodput (req/s):", value("request_goodput"), to)?;
     }
-    figure("Output token throughput (tok/s):", value("output_throughput"), to)?;
-    figure("Peak output token throughput (tok/s):", metrics.peak_output_tokens_per_s, to)?;
-    figure("Peak concurrent requests:", Some(metrics.peak_in_flight as f64), to)?;
+    if !metrics.is_of_pooling() {
+        figure("Output token throughput (tok/s):", value("output_throughput"), to)?;
+        figure("Peak output token throughput (tok/s):", metrics.peak_output_tokens_per_s, to)?;
+        figure("Peak concurrent requests:", Some(metrics.peak_in_flight as f64), to)?;
+    }
+    if metrics.input_audio.is_some() {
+        figure("RTFx (Inverse Real-Time Factor):", value("rtfx"), to)?;
+    }
     figure("Total token throughput (tok/s):", value("total_token_throughput"), to)
 }
 
@@ -193,6 +204,22 @@ P99.9 TTFT (ms):                         100.00
         assert!(text.contains("\nMean TTFT (ms):                          nan       \n"), "{text}");
         assert!(text.contains("\nRequest throughput (req/s):              nan       \n"), "{text}");
         assert!(!text.contains("n/a"));
+    }
+
+    #[test]
+    fn pooling_and_recordings_have_the_lines_that_vllm_gives_them() {
+        let labels = |run: &Run| -> Vec<String> {
+            let text = text(run);
+            let lines = text.lines().skip_while(|line| !line.starts_with("Total input"));
+            lines.take_while(|line| !line.starts_with('-')).map(|line| line[..40].trim().to_owned()).collect()
+        };
+        let mut run = sample::run(false);
+        run.metrics.input_sequences = Some(2);
+        let pooling = ["Total input tokens:", "Request throughput (req/s):", "Input throughput (inputs/s):"];
+        assert_eq!(labels(&run), [&pooling[..], &["Total token throughput (tok/s):"]].concat());
+        run.metrics.input_sequences = None;
+        run.metrics.input_audio = Some(Duration::from_secs(9));
+        assert!(labels(&run).contains(&"RTFx (Inverse Real-Time Factor):".to_owned()));
     }
 
     #[test]

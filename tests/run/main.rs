@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "each test program uses its part")]
 mod support;
 
+mod backends;
 mod command_line;
 mod dataset;
 mod ending;
@@ -20,3 +21,4 @@ mod result;
 mod tokens;
 mod traces;
 mod warm_up;
+mod workload;

@@ -57,8 +57,8 @@ fn headers_that_are_none_are_usage_errors() {
 
 #[test]
 fn an_unknown_backend_is_a_usage_error_that_names_the_known_ones() {
-    let error = usage_error("--backend tgi");
-    assert!(error.contains("tgi") && error.contains("openai-chat"), "{error}");
+    let error = usage_error("--backend scalellm");
+    assert!(error.contains("scalellm") && error.contains("openai-chat"), "{error}");
 }
 
 #[test]

@@ -54,7 +54,10 @@ fn what_a_trace_excludes_is_told_with_the_way_out() {
         ("--dataset-name trace --trace-columns when=t", ["when=t", "timestamp, input"]),
         ("--dataset-name trace --trace-window 5m", ["--trace-window", "10m..20m"]),
         ("--dataset-name trace --trace-speed 0x", ["--trace-speed", "2x"]),
-        ("--dataset-name trace", ["line 1 column 1: no column `input_length` among: t, in, out", "--trace-columns"]),
+        (
+            "--dataset-name trace",
+            ["line 1 column 1: no column `input_length` among: t, in, out", "--trace-columns"],
+        ),
         ("--dataset-name azure", ["no column `ContextTokens`", "a Azure trace is a CSV"]),
         ("--dataset-name timed_trace", ["line 1 column 2: not JSON", "--timed-trace-label-"]),
     ] {

@@ -16,7 +16,7 @@ pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::{OutputArgs, ReportStyle};
 pub use pace::{PaceArgs, RampByName, RampStrategyName};
 pub use sampling::SamplingArgs;
-pub use target::{BackendName, TargetArgs};
+pub use target::TargetArgs;
 pub use trace::TraceArgs;
 pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
 

@@ -15,8 +15,9 @@ use crate::core::arrival::{self, Schedule};
 use crate::core::probes::Probes;
 use crate::core::record::{Record, TokenSource};
 use crate::core::rng::Dice;
-use crate::core::spec::Spec;
+use crate::core::spec::{Spec, Task};
 use crate::drive::client::stopwatch::{Keep, KeepText};
+use crate::drive::client::wire::Wire;
 use crate::drive::engine::{self, Beat, DriveError, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
 use crate::drive::workload::{Request, Workload};
 use crate::report::progress::{Live, Medium, Progress, Unit};
@@ -55,7 +56,7 @@ impl Measurement<'_> {
 
     /// What becomes of one small request.
     fn ask_once(&self) -> Result<Record, String> {
-        let request = Request::text("Are you ready?", 4, 1);
+        let request = Wire::of(self.spec.target.backend).question();
         let plan = self.plan(None, one(&request), KeepText::UntilUsage);
         let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, ..plan };
         let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {});
@@ -69,7 +70,9 @@ impl Measurement<'_> {
         let slots = self.spec.load.max_concurrency.map_or(requests.len(), usize::from).min(requests.len());
         let lengths = requests.iter().map(|request| request.max_tokens as usize);
         let at_once = (slots * lengths.clone().max().unwrap_or_default()).min(lengths.sum());
-        if self.keep.text {
+        if self.spec.target.backend.task() == Task::Pooling {
+            KeepText::Never
+        } else if self.keep.text {
             KeepText::Always
         } else if at_once <= MANY_TOKENS {
             KeepText::UntilUsage

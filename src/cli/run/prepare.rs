@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use crate::cli::exit::Halt;
 use crate::core::rng::Dice;
 use crate::core::spec::{self, Spec};
-use crate::drive::client::wire::Api;
+use crate::drive::client::wire::Wire;
 use crate::drive::tokenizer::Tokenizer;
 use crate::drive::workload::{self, Progress as Step, Workload};
 use crate::report::progress::{Medium, Progress, Unit};
@@ -38,13 +38,12 @@ pub fn workload(
 
 /// Whether the endpoint takes what the dataset gives: found out before the first request.
 pub fn check(spec: &Spec, workload: &Workload) -> Result<(), Halt> {
-    let api = Api::from(spec.target.backend);
-    match workload.requests.iter().find(|request| !api.takes(&request.content)) {
+    let wire = Wire::of(spec.target.backend);
+    match workload.requests.iter().find_map(|request| wire.cannot_say(request)) {
         None => Ok(()),
-        Some(request) => Err(Halt::usage(format!(
-            "--backend {} cannot send the dataset's requests: {} (see `--backend` in --help)",
+        Some(what) => Err(Halt::usage(format!(
+            "--backend {} cannot send the dataset's requests: {what} (see `--backend` in --help)",
             spec.target.backend.name(),
-            request.content.kind(),
         ))),
     }
 }

@@ -8,6 +8,7 @@ use crate::core::arrival::Schedule;
 use crate::core::probes::Probes;
 use crate::core::units::Rate;
 use crate::drive::client::stopwatch::KeepText;
+use crate::drive::client::wire::Wire;
 use crate::drive::engine::{self, DriveError, Phase, Plan, Stop};
 use crate::drive::workload::Request;
 
@@ -20,7 +21,9 @@ pub fn beside<T>(
     begin: Receiver<()>,
     work: impl FnOnce() -> T,
 ) -> (T, Result<Probes, DriveError>) {
-    let request = Request::text("Hi", 1, 1);
+    let wire = Wire::of(measurement.spec.target.backend);
+    let small = Request::text("Hi", 1, 1);
+    let request = if wire.cannot_say(&small).is_none() { small } else { wire.question() };
     let schedule = Schedule::Every(rate);
     let phase = Phase { requests: std::slice::from_ref(&request), schedule, cycle: true, duration: None };
     let plan = Plan {

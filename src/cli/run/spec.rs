@@ -3,6 +3,7 @@
 mod load;
 mod mix;
 mod pace;
+mod sampling;
 mod slo;
 mod target;
 mod trace;
@@ -10,19 +11,19 @@ mod workload;
 
 use std::time::Duration;
 
-use super::args::{RunArgs, SamplingArgs};
+use super::args::RunArgs;
 use super::values;
 use crate::core::metrics::Latency;
 use crate::core::run::{Notes, Selection};
-use crate::core::spec::{Dataset, Sampling, Spec};
+use crate::core::spec::{Spec, Task};
 
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load::load(args)?;
     let workload = workload::workload(args, &load)?;
     Ok(Spec {
-        target: target::target(&args.target)?,
-        sampling: sampling(&args.sampling, &workload.dataset),
+        target: target::target(&args.target, args.sampling.no_stream)?,
+        sampling: sampling::sampling(&args.sampling, &workload.dataset, args.target.backend)?,
         slo: slo::slo(args, &workload.dataset)?,
         max_failure_rate: args.measure.max_failure_rate,
         workload,
@@ -38,32 +39,16 @@ pub fn selection(args: &RunArgs) -> Result<Selection, String> {
         .map_err(|error| format!("--percentile-metrics: {error}"))?;
     let percents = values::percents(&args.measure.metric_percentiles)
         .map_err(|error| format!("--metric-percentiles: {error}"))?;
+    let generates = args.target.backend.task() == Task::Generation;
+    let applies = |latency: &Latency| asked.contains(latency) && (generates || !latency.needs_stream());
     // The report has one order, whatever the flag's.
-    let latencies = Latency::ALL.into_iter().filter(|latency| asked.contains(latency)).collect();
-    Ok(Selection { latencies, percents })
+    Ok(Selection { latencies: Latency::ALL.into_iter().filter(applies).collect(), percents })
 }
 
 /// What the user says of the run.
 pub fn notes(args: &RunArgs) -> Notes {
     let metadata = args.output.metadata.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
     Notes { label: args.output.label.clone(), metadata }
-}
-
-/// As asked. Answers to prompts that were made up have the length that was asked for, as in vLLM: where they would end by
-/// themselves means nothing.
-fn sampling(args: &SamplingArgs, dataset: &Dataset) -> Sampling {
-    let made = matches!(dataset, Dataset::Random(_) | Dataset::Trace(_));
-    Sampling {
-        ignore_eos: args.ignore_eos || made,
-        temperature: args.temperature,
-        top_p: args.top_p,
-        top_k: args.top_k,
-        min_p: args.min_p,
-        frequency_penalty: args.frequency_penalty,
-        presence_penalty: args.presence_penalty,
-        repetition_penalty: args.repetition_penalty,
-        extra_body: args.extra_body.clone().unwrap_or_default(),
-    }
 }
 
 fn positive(duration: Duration, flag: &str) -> Result<Duration, String> {

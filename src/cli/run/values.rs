@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::core::metrics::Latency;
-use crate::core::spec::{Stage, TraceWindow};
+use crate::core::spec::{Backend, Stage, TraceWindow};
+use crate::drive::client::wire::{TABLE, Wire};
 use crate::report::plot::timeline::MOST_THRESHOLDS;
 
 /// `K=V`.
@@ -24,6 +26,15 @@ pub fn pair(text: &str) -> Result<Pair, String> {
         }
         _ => Err("write it as KEY=VALUE".into()),
     }
+}
+
+/// Reads the name of a backend, or another name that vLLM has for it.
+pub fn backend() -> impl TypedValueParser<Value = Backend> {
+    let value = |wire: &'static Wire| {
+        PossibleValue::new(wire.backend.name()).help(wire.path(false)).aliases(wire.aliases)
+    };
+    PossibleValuesParser::new(TABLE.iter().map(value))
+        .map(|name| Wire::named(&name).expect("only the table's names are possible").backend)
 }
 
 /// Reads `500ms`, `30s`, `2m`, or a bare number of seconds.

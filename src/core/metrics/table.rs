@@ -100,6 +100,11 @@ impl Latency {
         }
     }
 
+    /// Whether it is a time within a stream, which an answer in one piece has not.
+    pub fn needs_stream(self) -> bool {
+        matches!(self, Self::Ttft | Self::Tpot | Self::Itl | Self::TtftFromDue)
+    }
+
     /// Its value for one request; ITL has many and is not here.
     pub(super) fn of(self, record: &Record) -> Option<Duration> {
         match self {
@@ -134,7 +139,7 @@ pub struct Scalar {
 }
 
 /// The metrics that are one number, in the order of reports.
-pub const SCALARS: [Scalar; 6] = [
+pub const SCALARS: [Scalar; 8] = [
     Scalar {
         key: "request_throughput",
         label: "Request throughput",
@@ -154,7 +159,10 @@ pub const SCALARS: [Scalar; 6] = [
         label: "Output token throughput",
         unit: "tok/s",
         direction: Direction::Higher,
-        value: |metrics| metrics.per_second(metrics.output_tokens.total as f64),
+        value: |metrics| match metrics.is_of_pooling() {
+            true => None,
+            false => metrics.per_second(metrics.output_tokens.total as f64),
+        },
     },
     Scalar {
         key: "total_token_throughput",
@@ -164,6 +172,20 @@ pub const SCALARS: [Scalar; 6] = [
         value: |metrics| {
             metrics.per_second((metrics.input_tokens.total + metrics.output_tokens.total) as f64)
         },
+    },
+    Scalar {
+        key: "input_sequence_throughput",
+        label: "Input sequence throughput",
+        unit: "inputs/s",
+        direction: Direction::Higher,
+        value: |metrics| metrics.per_second(metrics.input_sequences? as f64),
+    },
+    Scalar {
+        key: "rtfx",
+        label: "RTFx (audio over time)",
+        unit: "",
+        direction: Direction::Higher,
+        value: |metrics| metrics.per_second(metrics.input_audio?.as_secs_f64()),
     },
     Scalar {
         key: "request_goodput",

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::core::dataset::Drops;
-use crate::core::record::{Events, Failure, FailureClass, Finish, Times, TokenCount};
+use crate::core::record::{Events, Failure, FailureClass, Finish, Input, Times, TokenCount};
 use crate::core::simulated::{self, open_load};
 use crate::core::spec::{Load, Slo};
 use crate::core::stats::{Tally, TallyBySecond};
@@ -51,6 +51,7 @@ pub fn records() -> Vec<Record> {
         output_tokens: TokenCount { count: 3, source: TokenSource::Usage },
         events: Events { count: 3, by_second: vec![(0, 3)], gaps: Some(vec![ms(40), ms(60)]) },
         outcome: Ok(Finish::Stop),
+        input: Input::default(),
         facets: None,
         text: Some("Gut so.".into()),
     };

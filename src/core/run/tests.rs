@@ -38,6 +38,28 @@ fn vllms_keys_have_vllms_types_and_units() {
 }
 
 #[test]
+fn a_result_of_pooling_has_vllms_keys_of_pooling() {
+    let mut run = run(false);
+    run.metrics.input_sequences = Some(4);
+    let file = json(&run);
+    assert_eq!(file["total_input_sequences"], 4);
+    assert!(file["input_sequence_throughput"].is_f64());
+    for key in ["total_output_tokens", "output_throughput", "max_output_tokens_per_s", "rtfx"] {
+        assert!(file.get(key).is_none(), "{key}");
+    }
+    let generated = json(&self::run(false));
+    assert!(generated.get("total_input_sequences").is_none());
+    assert!(generated.get("input_sequence_throughput").is_none());
+}
+
+#[test]
+fn recordings_give_a_result_their_factor() {
+    let mut run = run(false);
+    run.metrics.input_audio = Some(run.metrics.duration * 3);
+    assert_eq!(json(&run)["rtfx"], 3.0);
+}
+
+#[test]
 fn details_are_saved_only_when_asked_for() {
     let file = json(&run(false));
     for key in ["input_lens", "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors"] {
@@ -137,4 +159,18 @@ fn times_that_the_client_took_have_vllms_names_for_them() {
     let file = json(&run);
     assert_eq!(file["mean_client_queue_time_ms"], 1.5, "also of a request that failed");
     assert_eq!(file["p99_e2el_including_client_queue_ms"], 202.0);
+}
+
+#[test]
+fn a_result_from_before_there_was_a_choice_of_random_numbers_has_our_own() {
+    let mut file = json(&run(false));
+    let spec = file["servebench"]["spec"].as_object_mut().unwrap();
+    assert!(spec.remove("rng").is_some());
+    let workload = spec["workload"].as_object_mut().unwrap();
+    assert!(workload.remove("draw").is_some() && workload.remove("lora").is_some());
+    let loaded: crate::core::spec::Spec = serde_json::from_value(file["servebench"]["spec"].take()).unwrap();
+    assert_eq!(loaded.rng, crate::core::spec::Rng::Native);
+    assert!(
+        loaded.workload.draw.shuffle && loaded.workload.draw.oversample && loaded.workload.lora.is_none()
+    );
 }

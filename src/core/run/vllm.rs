@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Always, Run, Selection};
 use crate::core::arrival;
-use crate::core::metrics::{Latency, SCALARS};
+use crate::core::metrics::{Latency, Metrics, SCALARS};
 use crate::core::record::Record;
 use crate::core::spec::{Pace, Ramp};
 use crate::core::stats::{Distribution, Percent};
@@ -27,7 +27,20 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     keys.extend(probes(run));
     keys.extend(named(always(run)));
     keys.extend(run.records.iter().flat_map(|records| named(details(records))));
+    fit_the_task(&mut keys, &run.metrics);
     keys
+}
+
+/// Pooling has a key of its own in vLLM, and lacks those that count what is generated.
+fn fit_the_task(keys: &mut Map<String, Value>, metrics: &Metrics) {
+    let lacks: &[_] = match metrics.input_sequences {
+        Some(sequences) => {
+            keys.insert("total_input_sequences".into(), json!(sequences));
+            &["total_output_tokens", "output_throughput", "max_output_tokens_per_s", "rtfx"]
+        }
+        None => &["input_sequence_throughput"],
+    };
+    lacks.iter().for_each(|key| _ = keys.remove(*key));
 }
 
 fn named<const N: usize>(pairs: [(&str, Value); N]) -> impl Iterator<Item = (String, Value)> {
@@ -56,7 +69,7 @@ fn traffic(run: &Run) -> [(&'static str, Value); 3] {
     ]
 }
 
-fn totals(run: &Run) -> [(&'static str, Value); 8] {
+fn totals(run: &Run) -> [(&'static str, Value); 7] {
     let metrics = &run.metrics;
     [
         ("duration", json!(metrics.duration.as_secs_f64())),
@@ -66,8 +79,6 @@ fn totals(run: &Run) -> [(&'static str, Value); 8] {
         ("total_output_tokens", json!(metrics.output_tokens.total)),
         ("max_output_tokens_per_s", json!(metrics.peak_output_tokens_per_s)),
         ("max_concurrent_requests", json!(metrics.peak_in_flight)),
-        // A factor of audio, of which nothing is sent here.
-        ("rtfx", Value::Null),
     ]
 }
 

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::{Sampling, Slo, Trace};
+use super::{Slo, Trace};
 
 /// What is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,8 +127,8 @@ pub struct Class {
     pub weight: f64,
     /// Where its prompts come from.
     pub dataset: Dataset,
-    /// How the model is asked to generate; wins over the run's.
-    pub sampling: Sampling,
+    /// What it has in the bodies of its requests, which wins over the run's.
+    pub body: Map<String, Value>,
     /// The LoRA adapter that it asks for.
     pub adapter: Option<String>,
     /// What counts as good service for it; `None` is what does for the run.

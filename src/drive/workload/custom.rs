@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::front::{Front, Order};
@@ -64,9 +65,13 @@ pub(super) fn prepare(
 
 /// A line of the file.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `prompt`")]
 struct Record {
     prompt: String,
     output_tokens: Option<Value>,
+    /// Whatever else there is; without it, an array would do for an object.
+    #[serde(flatten)]
+    _others: IgnoredAny,
 }
 
 /// What a line asks for.
@@ -84,7 +89,7 @@ fn read(
 ) -> Result<Digest, WorkloadError> {
     let source = Source::open(path, CUSTOM, job.progress)?;
     lines::read::<Record>(source, &mut |line| {
-        let Record { prompt, output_tokens } = line.record;
+        let Record { prompt, output_tokens, .. } = line.record;
         let max_tokens = output_len.map_or_else(|| asked_tokens(output_tokens.as_ref()), Ok)?;
         sink(Ask { prompt: prompt.into(), max_tokens });
         Ok(())

@@ -70,7 +70,7 @@ impl Lexicon {
                 spare = Some(both >> 32);
                 both & u64::from(u32::MAX)
             });
-            (bits * bound >> 32) as usize
+            ((bits * bound) >> 32) as usize
         })
     }
 
@@ -126,11 +126,10 @@ impl Sieve<'_> {
     fn sift(&self, words: &[&str], safe: &mut Vec<String>) -> Result<(), TokenizeError> {
         if self.hold(words)? {
             safe.extend(words.iter().map(|word| (*word).to_owned()));
-        } else if let (left, right @ [_, ..]) = words.split_at(words.len() / 2) {
-            if !left.is_empty() {
-                self.sift(left, safe)?;
-                self.sift(right, safe)?;
-            }
+        } else if words.len() > 1 {
+            let (left, right) = words.split_at(words.len() / 2);
+            self.sift(left, safe)?;
+            self.sift(right, safe)?;
         }
         Ok(())
     }

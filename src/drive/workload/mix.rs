@@ -11,7 +11,6 @@ use crate::core::dataset::{Drops, Provenance};
 use crate::core::digest::Hasher;
 use crate::core::rng::Dice;
 use crate::core::spec::Class;
-use crate::drive::client::wire;
 
 /// Draws the classes, prepares what each is drawn for, and deals it out.
 pub(super) fn prepare(path: &Path, classes: &[Class], job: &Job<'_>) -> Result<Workload, WorkloadError> {
@@ -85,13 +84,11 @@ impl Hand {
             &Job { num_prompts: wanted, measured: wanted, seed, ..*job },
             &mut Dice::native(seed),
         )?;
-        let mut body = wire::sampling_fields(&class.sampling);
-        body.extend(class.sampling.extra_body.clone());
         for request in &mut workload.requests {
             *request = request.clone().with(|own| {
                 own.class = Some(class.name.clone());
                 own.model = own.model.take().or_else(|| class.adapter.clone());
-                let theirs = std::mem::replace(&mut own.body, body.clone());
+                let theirs = std::mem::replace(&mut own.body, class.body.clone());
                 own.body.extend(theirs);
             });
         }
@@ -111,7 +108,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::core::spec::{Dataset, RandomLengths, Sampling};
+    use crate::core::spec::{Dataset, RandomLengths};
     use crate::drive::workload::bundled;
 
     fn class(name: &str, weight: f64, input_len: u32) -> Class {
@@ -123,9 +120,9 @@ mod tests {
             output_range_ratio: 0.0,
             token_ids: false,
         };
-        let sampling = Sampling { temperature: Some(0.5), ..Sampling::default() };
+        let body = serde_json::from_value(json!({ "temperature": 0.5 })).unwrap();
         let dataset = Dataset::Random(lengths);
-        Class { name: name.into(), weight, dataset, sampling, adapter: Some("sql".into()), slo: None }
+        Class { name: name.into(), weight, dataset, body, adapter: Some("sql".into()), slo: None }
     }
 
     fn mix(classes: &[Class], num_prompts: usize, seed: u64) -> Workload {

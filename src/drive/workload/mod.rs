@@ -21,6 +21,7 @@ mod speller;
 pub mod stats;
 mod stream;
 mod trace;
+pub mod wav;
 
 use std::time::Duration;
 

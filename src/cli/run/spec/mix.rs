@@ -7,9 +7,10 @@ use toml::{Table, Value};
 
 use super::workload::{dataset, dataset_name};
 use super::{sampling, slo};
-use crate::cli::run::args::{SamplingArgs, TraceArgs, WorkloadArgs};
+use crate::cli::run::args::{RunArgs, SamplingArgs, TraceArgs, WorkloadArgs};
 use crate::cli::run::values::{self, Objective};
-use crate::core::spec::{Class, Dataset};
+use crate::core::spec::{Backend, Class, Dataset};
+use crate::drive::client::wire::Wire;
 
 /// The flags that a class may have as keys.
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ struct ClassArgs {
 }
 
 /// Flags of a dataset that are the run's, not a class's.
-const OF_THE_RUN: [&str; 14] = [
+const OF_THE_RUN: [&str; 15] = [
     "workload",
     "num-prompts",
     "seed",
@@ -35,6 +36,7 @@ const OF_THE_RUN: [&str; 14] = [
     "no-self-timed",
     "trace-speed",
     "help",
+    "no-stream",
     "rng",
     "disable-shuffle",
     "no-oversample",
@@ -46,13 +48,14 @@ const SHAPE: &str =
     "a workload is [[class]] tables with `name`, `weight` and the flags of its dataset as keys";
 
 /// Reads the file.
-pub fn mix(path: &Path) -> Result<Dataset, String> {
+pub fn mix(path: &Path, run: &RunArgs) -> Result<Dataset, String> {
     let shown = path.display();
     let text = std::fs::read(path).map_err(|error| format!("--workload {shown}: {error}"))?;
     let text =
         String::from_utf8(text).map_err(|_| format!("{shown}: not UTF-8; convert the file to UTF-8"))?;
     let table: Table = text.parse().map_err(|error| format!("{shown}: {}", not_toml(&text, &error)))?;
-    let classes = classes(&table).map_err(|error| format!("{shown}: {error}"))?;
+    let classes = classes(&table, run.target.backend, slo::streams(run))
+        .map_err(|error| format!("{shown}: {error}"))?;
     Ok(Dataset::Mix { path: path.to_owned(), classes })
 }
 
@@ -63,7 +66,7 @@ fn not_toml(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}: not TOML: {}", message.join(" "))
 }
 
-fn classes(file: &Table) -> Result<Vec<Class>, String> {
+fn classes(file: &Table, backend: Backend, streams: bool) -> Result<Vec<Class>, String> {
     if let Some(other) = file.keys().find(|key| *key != "class") {
         return Err(format!("unknown key `{other}`; {SHAPE}"));
     }
@@ -81,12 +84,13 @@ fn classes(file: &Table) -> Result<Vec<Class>, String> {
         if classes.iter().any(|class| class.name == name) {
             return Err(format!("class `{name}` is there twice; give each a name of its own"));
         }
-        classes.push(class(&name, table).map_err(|error| format!("class `{name}`: {error}"))?);
+        classes
+            .push(class(&name, table, backend, streams).map_err(|error| format!("class `{name}`: {error}"))?);
     }
     Ok(classes)
 }
 
-fn class(name: &str, table: &Table) -> Result<Class, String> {
+fn class(name: &str, table: &Table, backend: Backend, streams: bool) -> Result<Class, String> {
     let weight = match table.get("weight") {
         None => 1.0,
         Some(Value::Integer(weight)) if *weight > 0 => *weight as f64,
@@ -101,12 +105,12 @@ fn class(name: &str, table: &Table) -> Result<Class, String> {
     let args = flags(table)?;
     let kind = dataset_name(&args.workload, false);
     let dataset = dataset(kind, &args.workload, &args.trace, false)?;
-    let sampling = sampling(&args.sampling, &dataset);
+    let body = Wire::of(backend).own_sampling(&sampling::sampling(&args.sampling, &dataset, backend)?);
     let slo = match args.goodput.as_slice() {
         [] => None,
-        goodput => Some(slo::limits(goodput)?),
+        goodput => Some(slo::limits(goodput, streams)?),
     };
-    Ok(Class { name: name.to_owned(), weight, dataset, sampling, adapter, slo })
+    Ok(Class { name: name.to_owned(), weight, dataset, body, adapter, slo })
 }
 
 /// The keys as flags: each alone first, so that an error names its key.
@@ -159,7 +163,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Class>, String> {
-        classes(&text.parse().map_err(|error| not_toml(text, &error))?)
+        classes(&text.parse().map_err(|error| not_toml(text, &error))?, Backend::Openai, true)
     }
 
     #[test]
@@ -183,9 +187,9 @@ mod tests {
         let [chat, batch] = classes.as_slice() else { panic!("{classes:?}") };
         let Dataset::Random(lengths) = &chat.dataset else { panic!("{chat:?}") };
         assert_eq!((lengths.input_len, lengths.input_range_ratio, chat.weight), (40, 0.5, 3.0));
-        assert_eq!((chat.sampling.temperature, chat.adapter.as_deref()), (Some(0.7), Some("sql")));
+        assert_eq!((&chat.body["temperature"], chat.adapter.as_deref()), (&0.7.into(), Some("sql")));
         assert!(chat.slo.as_ref().is_some_and(|slo| slo.ttft.is_some() && slo.e2e.is_some()));
-        assert_eq!((batch.weight, batch.sampling.ignore_eos, &batch.slo), (1.0, true, &None));
+        assert_eq!((batch.weight, &batch.body["ignore_eos"], &batch.slo), (1.0, &true.into(), &None));
     }
 
     #[test]

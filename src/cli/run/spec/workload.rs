@@ -13,7 +13,7 @@ const NUM_PROMPTS: usize = 1000;
 pub fn workload(args: &RunArgs, load: &Load) -> Result<Workload, String> {
     let flags = &args.workload;
     let dataset = match &flags.workload {
-        Some(path) => mix::mix(path)?,
+        Some(path) => mix::mix(path, args)?,
         None => {
             let name = dataset_name(flags, args.target.sim);
             dataset(name, flags, &args.trace, load.pace == Pace::Trace)?
