@@ -179,7 +179,7 @@ mod tests {
         let walk = local.ordinary_ids();
         let speller = Speller::for_walks(&local, &walk, usize::MAX).unwrap();
         assert!(speller.memory.as_ref().is_some_and(|memory| memory.parts.len() > 100));
-        for start in (0..walk.len()).step_by(97) {
+        for start in (0..walk.len()).step_by(397) {
             let ids: Vec<u32> = walk.iter().cycle().skip(start).take(300).copied().collect();
             let (text, encoded) = speller.spell(&ids).unwrap();
             assert_eq!(speller.respell(&ids).unwrap(), (text, encoded.clone()));
