@@ -49,6 +49,9 @@ impl Provenance {
 pub struct Drops {
     /// Fewer than two turns.
     pub few_turns: usize,
+    /// Rows of a trace whose prompt or output has no token, such as those of requests that failed.
+    #[serde(default)]
+    pub empty: usize,
     /// A prompt of fewer than 4 tokens.
     pub short_prompt: usize,
     /// An output of fewer than 4 tokens.
@@ -66,9 +69,10 @@ impl Drops {
     }
 
     /// Each reason in words, with its count.
-    pub fn reasons(&self) -> [(&'static str, usize); 5] {
+    pub fn reasons(&self) -> [(&'static str, usize); 6] {
         [
             ("fewer than two turns", self.few_turns),
+            ("no prompt or no output", self.empty),
             ("prompt under 4 tokens", self.short_prompt),
             ("output under 4 tokens", self.short_output),
             ("prompt over 1024 tokens", self.long_prompt),

@@ -3,20 +3,24 @@
 //! A [`Spec`] is stored with the result: two runs with the same Spec against the same server are repeats.
 
 mod load;
+mod pace;
 mod sampling;
 mod slo;
 mod steady;
 mod target;
+mod trace;
 mod workload;
 
 use serde::{Deserialize, Serialize};
 
 pub use load::Load;
+pub use pace::{Pace, Ramp, RampBy, RampStrategy, Stage};
 pub use sampling::Sampling;
 pub use slo::{Slo, SloFrom};
 pub use steady::Steadiness;
 pub use target::{Backend, Connection, Target, Task};
-pub use workload::{Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Workload};
+pub use trace::{Trace, TraceColumns, TraceKind, TraceWindow};
+pub use workload::{Class, Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Workload};
 
 /// The whole description of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -55,6 +55,9 @@ pub enum NoWindow {
     /// All requests were due at once.
     #[error("all requests were due at once; give --request-rate or --max-concurrency")]
     AllAtOnce,
+    /// The rate was meant to change.
+    #[error("the rate of arrivals went through a ramp or stages; give --request-rate for a steady state")]
+    RateChanged,
     /// The cap was never reached.
     #[error("at most {peak} requests were in flight, the plateau begins at {needed}; send more requests")]
     CapNotReached {
@@ -88,7 +91,8 @@ pub enum NoWindow {
 pub fn window(load: &Load, rules: Steadiness, records: &[Record]) -> Result<Window, NoWindow> {
     let full = match load.max_concurrency {
         Some(cap) if load.is_closed_loop() => plateau(cap.get() as f64 * rules.threshold, records)?,
-        _ if load.request_rate.is_finite() => arrivals(records),
+        _ if load.rate_changes() => return Err(NoWindow::RateChanged),
+        _ if load.is_paced() => arrivals(records),
         _ => return Err(NoWindow::AllAtOnce),
     };
     if Drift::of(load, records).is_some_and(|drift| drift.is_real()) {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::figures::{percent, requests_per_second, seconds};
 use crate::core::dataset::{DatasetStats, LengthSummary};
 use crate::core::run::Inputs;
-use crate::core::spec::Spec;
+use crate::core::spec::{Dataset, Pace, Spec};
 
 /// Writes what `servebench dataset stats` found; `tokenizer` says who counted.
 pub fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl Write) -> io::Result<()> {
@@ -39,7 +39,11 @@ pub fn render_workload(
     writeln!(to, "Dataset: {}", provenance.path.as_deref().unwrap_or(&provenance.dataset))?;
     writeln!(to, "Requests: {count}, warm-up included")?;
     if provenance.candidates > 0 {
-        let what = if provenance.dataset == "sharegpt" { "Conversations" } else { "Candidates" };
+        let what = match spec.workload.dataset {
+            Dataset::Sharegpt { .. } => "Conversations",
+            Dataset::Trace(_) => "Rows",
+            _ => "Candidates",
+        };
         writeln!(to, "{what}: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
     }
     if provenance.repeated > 0 {
@@ -54,9 +58,12 @@ pub fn render_workload(
         &[("prompt", prompts), ("asked output", LengthSummary::of(requests.map(|(_, output)| output)))],
         to,
     )?;
-    match load.request_rate.is_finite() {
-        true => writeln!(to, "Request rate: {}", requests_per_second(Some(load.request_rate.get())))?,
-        false => writeln!(to, "Request rate: all at once")?,
+    match (&load.pace, load.request_rate.is_finite()) {
+        (Pace::Steady, true) => {
+            writeln!(to, "Request rate: {}", requests_per_second(Some(load.request_rate.get())))?;
+        }
+        (Pace::Steady, false) => writeln!(to, "Request rate: all at once")?,
+        (pace, _) => writeln!(to, "Request rate: {pace}")?,
     }
     if let Some(cap) = load.max_concurrency {
         writeln!(to, "Most in flight: {cap}")?;

@@ -4,8 +4,10 @@ mod configuration;
 mod load;
 mod measure;
 mod output;
+mod pace;
 mod sampling;
 mod target;
+mod trace;
 mod workload;
 
 use clap::Args;
@@ -14,8 +16,10 @@ pub use configuration::ConfigurationArgs;
 pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::{OutputArgs, ReportStyle};
+pub use pace::{PaceArgs, RampByName, RampStrategyName};
 pub use sampling::SamplingArgs;
 pub use target::TargetArgs;
+pub use trace::TraceArgs;
 pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.
@@ -26,7 +30,11 @@ pub struct RunArgs {
     #[command(flatten)]
     pub workload: WorkloadArgs,
     #[command(flatten)]
+    pub trace: TraceArgs,
+    #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub pace: PaceArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]

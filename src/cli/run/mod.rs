@@ -17,6 +17,7 @@ mod deliver;
 mod evidence;
 mod measure;
 mod prepare;
+mod probes;
 mod profile;
 mod ready;
 mod redact;
@@ -50,7 +51,7 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
     let mut dice = Dice::new(spec.rng, spec.seed);
-    let workload = prepare::workload(&spec, &mut dice, stage.tokenizer(), medium)?;
+    let workload = prepare::workload(&mut spec, &mut dice, stage.tokenizer(), medium)?;
     prepare::check(&spec, &workload)?;
     let inputs = Inputs {
         dataset: workload.provenance.clone(),
@@ -63,18 +64,18 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
-    let measured_count = workload.requests.len().saturating_sub(spec.load.warmup_prompts());
-    let (requests, warmups) = workload.requests.split_at(measured_count);
+    let (requests, warmups) = workload.requests.split_at(spec.workload.num_prompts);
     let measured = measure::Measurement { spec: &spec, stage: &stage, keep: delivery.keep(), medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
     if args.load.reset_prefix_cache {
         stage.reset_prefix_cache()?;
     }
     let before = stage.prefix_cache();
+    let arrivals = measured.arrivals(&workload, &mut dice);
     let profiler = Profiler::start(&args.measure, &stage)?;
-    let outcome = measured.measure(requests, warmups, &mut dice);
+    let outcome = measured.measure(requests, warmups, arrivals);
     profiler.stop(&stage);
-    let outcome = outcome?;
+    let (outcome, probes) = outcome?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
     let (mut run, records) = assemble::Assembly {
         command: redact::secrets(invocation.command),
@@ -84,6 +85,7 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
         notes: spec::notes(args),
         selection,
         inputs,
+        probes,
         server_version: stage.server_version().map(ToOwned::to_owned),
     }
     .run(outcome);

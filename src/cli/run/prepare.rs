@@ -12,8 +12,10 @@ use crate::report::progress::{Medium, Progress, Unit};
 
 /// The measured requests, and behind them those of the warm-up: prompts of their own, so that no measured prompt is in
 /// the server's prefix cache already.
+///
+/// A trace may have fewer requests than were asked for: then the Spec says how many there are to measure.
 pub fn workload(
-    spec: &Spec,
+    spec: &mut Spec,
     dice: &mut Dice,
     tokenizer: &Tokenizer,
     medium: Medium,
@@ -23,7 +25,15 @@ pub fn workload(
     let show = |step: Step| display.lock().expect("a bar does not panic").show(step);
     let workload = workload::prepare(&wanted, dice, tokenizer, &show);
     display.into_inner().expect("a bar does not panic").clear();
-    workload.map_err(Halt::usage)
+    let workload = workload.map_err(Halt::usage)?;
+    let measured = workload.requests.len().saturating_sub(wanted.spare);
+    if measured == 0 {
+        return Err(Halt::usage(
+            "the dataset has no more requests than the warm-up takes: lower --num-warmups",
+        ));
+    }
+    spec.workload.num_prompts = spec.workload.num_prompts.min(measured);
+    Ok(workload)
 }
 
 /// Whether the endpoint takes what the dataset gives: found out before the first request.

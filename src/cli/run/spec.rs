@@ -1,9 +1,12 @@
 //! Flags become a Spec: the last place where a flag can be wrong.
 
 mod load;
+mod mix;
+mod pace;
 mod sampling;
 mod slo;
 mod target;
+mod trace;
 mod workload;
 
 use std::time::Duration;
@@ -17,14 +20,14 @@ use crate::core::spec::{Spec, Steadiness, Task};
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load::load(args)?;
-    let workload = workload::workload(&args.workload, args.target.sim, &load)?;
+    let workload = workload::workload(args, &load)?;
     Ok(Spec {
         target: target::target(&args.target, args.sampling.no_stream)?,
         sampling: sampling::sampling(&args.sampling, &workload.dataset, args.target.backend)?,
-        workload,
-        slo: slo::slo(args)?,
+        slo: slo::slo(args, &workload.dataset)?,
         steadiness: steadiness(&args.measure)?,
         max_failure_rate: args.measure.max_failure_rate,
+        workload,
         load,
         seed: args.workload.seed,
         rng: workload::rng(&args.workload),

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Slo, Trace};
 
 /// What is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,7 +14,7 @@ pub struct Workload {
     pub dataset: Dataset,
     /// The tokenizer as asked for: a file, a directory or a hub id; `None` means the model's.
     pub tokenizer: Option<String>,
-    /// How many requests to measure.
+    /// How many requests to measure; of a trace at most.
     pub num_prompts: usize,
     /// How many more to prepare behind those, for a warm-up.
     #[serde(skip)]
@@ -87,6 +90,15 @@ pub enum Dataset {
     },
     /// Random tokens of given lengths.
     Random(RandomLengths),
+    /// Requests as others once made them.
+    Trace(Trace),
+    /// Several datasets at once.
+    Mix {
+        /// The file that describes it.
+        path: PathBuf,
+        /// What is in it.
+        classes: Vec<Class>,
+    },
     /// Random tokens behind a few prefixes that many prompts share.
     #[serde(rename = "prefix_repetition")]
     PrefixRepetition(PrefixRepetition),
@@ -99,9 +111,28 @@ impl Dataset {
             Self::Sharegpt { .. } => "sharegpt",
             Self::Custom { .. } => "custom",
             Self::Random(_) => "random",
+            Self::Trace(trace) => trace.kind.name(),
+            Self::Mix { .. } => "mix",
             Self::PrefixRepetition(_) => "prefix_repetition",
         }
     }
+}
+
+/// A class of a mixed workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Class {
+    /// How reports call it.
+    pub name: String,
+    /// How often it is drawn, relative to the others.
+    pub weight: f64,
+    /// Where its prompts come from.
+    pub dataset: Dataset,
+    /// What it has in the bodies of its requests, which wins over the run's.
+    pub body: Map<String, Value>,
+    /// The LoRA adapter that it asks for.
+    pub adapter: Option<String>,
+    /// What counts as good service for it; `None` is what does for the run.
+    pub slo: Option<Slo>,
 }
 
 /// The parameters of the `random` dataset; lengths in tokens.

@@ -68,6 +68,32 @@ pub enum WorkloadError {
         /// Why each was dropped.
         dropped: Drops,
     },
+    /// The trace is in order, but nothing in it can be sent.
+    #[error("{path}: none of {rows} rows can be sent: {why}")]
+    NothingToSend {
+        /// The file.
+        path: String,
+        /// Rows in it.
+        rows: usize,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// A class of a mix has no requests.
+    #[error("{path}: class `{class}`: {source}")]
+    Class {
+        /// The file of the mix.
+        path: String,
+        /// The class.
+        class: String,
+        /// Why.
+        source: Box<WorkloadError>,
+    },
+    /// No words were found to write prompts of an exact length with.
+    #[error(
+        "tokenizer {0} has too few words that are one token each, so prompts of exact length cannot be written with it; \
+         give another --tokenizer"
+    )]
+    NoWords(String),
     /// The prompts of a generated dataset cannot be made.
     #[error("{dataset} dataset: {cause}")]
     Unmakeable {

@@ -7,8 +7,10 @@ mod draft;
 mod error;
 pub mod fingerprint;
 mod front;
+mod lexicon;
 mod lines;
 mod lora;
+mod mix;
 mod prefix_repetition;
 mod random;
 mod repeat;
@@ -16,8 +18,10 @@ mod request;
 mod sharegpt;
 pub mod sharing;
 mod source;
+mod speller;
 pub mod stats;
 mod stream;
+mod trace;
 pub mod wav;
 
 use std::time::Duration;
@@ -78,19 +82,14 @@ pub fn prepare(
     progress: &OnProgress<'_>,
 ) -> Result<Workload, WorkloadError> {
     let job = Job {
-        num_prompts: spec.num_prompts + spec.spare,
+        num_prompts: spec.num_prompts.saturating_add(spec.spare),
         measured: spec.num_prompts,
         draw: spec.draw,
         seed: dice.seed(),
         tokenizer,
         progress,
     };
-    let mut workload = match &spec.dataset {
-        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, &job, dice),
-        Dataset::Custom { path, output_len } => custom::prepare(path, *output_len, &job, dice),
-        Dataset::Random(lengths) => random::prepare(lengths, &job, dice),
-        Dataset::PrefixRepetition(shape) => prefix_repetition::prepare(shape, &job, dice),
-    }?;
+    let mut workload = requests(&spec.dataset, &job, dice)?;
     if let Some(lora) = spec.lora.as_ref().filter(|lora| !lora.modules.is_empty()) {
         let adapters = lora::assign(workload.requests.len(), lora, dice);
         let requests = workload.requests.into_iter().zip(adapters);
@@ -99,6 +98,18 @@ pub fn prepare(
         workload.requests = requests.map(sent_to).collect();
     }
     Ok(workload)
+}
+
+/// The requests of one dataset.
+fn requests(dataset: &Dataset, job: &Job<'_>, dice: &mut Dice) -> Result<Workload, WorkloadError> {
+    match dataset {
+        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, job, dice),
+        Dataset::Custom { path, output_len } => custom::prepare(path, *output_len, job, dice),
+        Dataset::Random(lengths) => random::prepare(lengths, job, dice),
+        Dataset::PrefixRepetition(shape) => prefix_repetition::prepare(shape, job, dice),
+        Dataset::Trace(trace) => trace::prepare(trace, job),
+        Dataset::Mix { path, classes } => mix::prepare(path, classes, job),
+    }
 }
 
 /// What every dataset needs to know.
@@ -114,7 +125,20 @@ struct Job<'a> {
     progress: &'a OnProgress<'a>,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// Nothing special.
+    #[cfg(test)]
+    fn plain(num_prompts: usize, tokenizer: &'a Tokenizer) -> Self {
+        Self {
+            num_prompts,
+            measured: num_prompts,
+            draw: Draw::default(),
+            seed: 0,
+            tokenizer,
+            progress: &|_| {},
+        }
+    }
+
     /// How many requests are not measured.
     fn spare(&self) -> usize {
         self.num_prompts - self.measured

@@ -15,6 +15,10 @@ pub(super) enum Stream {
     Padding,
     Suffix,
     Lora,
+    Block,
+    Session,
+    Tail,
+    Class,
 }
 
 impl Stream {

@@ -18,6 +18,15 @@ pub enum DatasetName {
     /// Random tokens behind a few prefixes that many prompts share
     #[value(name = "prefix_repetition", alias = "prefix-repetition")]
     PrefixRepetition,
+    /// A trace as of Mooncake: JSONL with time stamps, lengths and block hashes
+    #[value(name = "timed_trace", alias = "timed-trace")]
+    TimedTrace,
+    /// The Azure LLM inference traces: CSV with TIMESTAMP, ContextTokens, GeneratedTokens
+    Azure,
+    /// BurstGPT's CSV, at its time stamps; with --request-rate only its lengths, as in vLLM
+    Burstgpt,
+    /// Any CSV or JSONL with time stamps and lengths: see --trace-columns
+    Trace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,6 +56,10 @@ pub struct WorkloadArgs {
     /// The dataset's file, .gz too; without one, `sharegpt` is the bundled dataset
     #[arg(long, visible_alias = "dataset", value_name = "FILE")]
     pub dataset_path: Option<PathBuf>,
+    /// Several datasets at once: a TOML file of weighted [[class]] tables, each with a name, a weight, and `run`'s flags of
+    /// dataset and sampling as keys, `lora`, and `goodput`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dataset_name", "dataset_path"])]
+    pub workload: Option<PathBuf>,
     /// A tokenizer.json, a folder with one, or a hub id [default: the model's]
     #[arg(long, value_name = "PATH|ID")]
     pub tokenizer: Option<String>,

@@ -1,20 +1,29 @@
 //! The flags of the workload.
 
-use crate::cli::run::args::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
+use super::{mix, trace};
+use crate::cli::run::args::{DatasetName, LoraAssignmentName, RngName, RunArgs, TraceArgs, WorkloadArgs};
 use crate::core::spec::{
-    Dataset, Draw, Load, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Rng, Workload,
+    Dataset, Draw, Load, Lora, LoraAssignment, Pace, PrefixRepetition, RandomLengths, Rng, Workload,
 };
 
 /// vLLM's default for `--num-prompts`.
 const NUM_PROMPTS: usize = 1000;
 
 /// What the flags ask for.
-pub fn workload(args: &WorkloadArgs, sim: bool, load: &Load) -> Result<Workload, String> {
+pub fn workload(args: &RunArgs, load: &Load) -> Result<Workload, String> {
+    let flags = &args.workload;
+    let dataset = match &flags.workload {
+        Some(path) => mix::mix(path, args)?,
+        None => {
+            let name = dataset_name(flags, args.target.sim);
+            dataset(name, flags, &args.trace, load.pace == Pace::Trace)?
+        }
+    };
     Ok(Workload {
-        tokenizer: args.tokenizer.clone(),
-        draw: Draw { shuffle: !args.disable_shuffle, oversample: !args.no_oversample },
-        lora: lora(args),
-        ..Workload::new(dataset(args, sim)?, num_prompts(args, load))
+        tokenizer: flags.tokenizer.clone(),
+        draw: Draw { shuffle: !flags.disable_shuffle, oversample: !flags.no_oversample },
+        lora: lora(flags),
+        ..Workload::new(dataset, num_prompts(args, load))
     })
 }
 
@@ -36,14 +45,23 @@ fn lora(args: &WorkloadArgs) -> Option<Lora> {
     (!modules.is_empty()).then_some(Lora { modules, assignment })
 }
 
-fn dataset(args: &WorkloadArgs, sim: bool) -> Result<Dataset, String> {
-    let bundled = sim && args.dataset_name.is_none();
-    let name = match (args.dataset_name, &args.dataset_path) {
+/// The dataset that is meant.
+pub fn dataset_name(args: &WorkloadArgs, sim: bool) -> DatasetName {
+    match (args.dataset_name, &args.dataset_path) {
         (Some(name), _) => name,
         (None, Some(_)) => DatasetName::Sharegpt,
-        (None, None) if bundled => DatasetName::Sharegpt,
+        (None, None) if sim => DatasetName::Sharegpt,
         (None, None) => DatasetName::Random,
-    };
+    }
+}
+
+/// A dataset and its parameters; `timed`: at a trace's time stamps.
+pub fn dataset(
+    name: DatasetName,
+    args: &WorkloadArgs,
+    traces: &TraceArgs,
+    timed: bool,
+) -> Result<Dataset, String> {
     Ok(match name {
         DatasetName::Sharegpt => {
             let output_len = args.output_len.or(args.sharegpt_output_len);
@@ -52,6 +70,9 @@ fn dataset(args: &WorkloadArgs, sim: bool) -> Result<Dataset, String> {
         DatasetName::Custom => custom(args)?,
         DatasetName::Random => Dataset::Random(random(args)?),
         DatasetName::PrefixRepetition => Dataset::PrefixRepetition(prefix_repetition(args)?),
+        DatasetName::TimedTrace | DatasetName::Azure | DatasetName::Burstgpt | DatasetName::Trace => {
+            Dataset::Trace(trace::trace(name, args, traces, timed)?)
+        }
     })
 }
 
@@ -105,10 +126,12 @@ fn no_file(args: &WorkloadArgs, name: &str) -> Result<(), String> {
     }
 }
 
-/// As many as asked; else as many as are due within the duration; else vLLM's thousand.
-fn num_prompts(args: &WorkloadArgs, load: &Load) -> usize {
-    match (args.num_prompts, load.duration) {
+/// As many as asked; else as many as are due within the duration, or all of a trace's; else vLLM's thousand.
+fn num_prompts(args: &RunArgs, load: &Load) -> usize {
+    let stretch = load.duration.is_some() || args.trace.trace_window.is_some();
+    match (args.workload.num_prompts, load.duration) {
         (Some(asked), _) => asked.get(),
+        (None, _) if load.pace == Pace::Trace && stretch => usize::MAX,
         (None, Some(duration)) => load.due_within(duration).unwrap_or(NUM_PROMPTS),
         (None, None) => NUM_PROMPTS,
     }
