@@ -2,6 +2,9 @@
 //!
 //! A [`Spec`] is stored with the result: two runs with the same Spec against the same server are repeats.
 
+mod collections;
+mod form;
+mod generated;
 mod load;
 mod sampling;
 mod slo;
@@ -10,6 +13,9 @@ mod workload;
 
 use serde::{Deserialize, Serialize};
 
+pub use collections::{CustomMedia, Hf, Sonnet, SpecBench, SpeedBench};
+pub use form::{Bounds, Form};
+pub use generated::{MediaBucket, RandomBatch, RandomMedia, RandomRerank};
 pub use load::Load;
 pub use sampling::Sampling;
 pub use slo::{Slo, SloFrom};

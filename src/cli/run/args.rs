@@ -14,7 +14,7 @@ pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::OutputArgs;
 pub use sampling::SamplingArgs;
 pub use target::{BackendName, TargetArgs};
-pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
+pub use workload::{DatasetName, FormArgs, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.
 #[derive(Debug, Args)]

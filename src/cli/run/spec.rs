@@ -16,9 +16,10 @@ use crate::core::spec::{Dataset, Sampling, Spec};
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load::load(args)?;
-    let workload = workload::workload(&args.workload, args.target.sim, &load)?;
+    let target = target::target(&args.target)?;
+    let workload = workload::workload(&args.workload, target.backend, args.target.sim, &load)?;
     Ok(Spec {
-        target: target::target(&args.target)?,
+        target,
         sampling: sampling(&args.sampling, &workload.dataset),
         workload,
         slo: slo::slo(args)?,
@@ -50,7 +51,7 @@ pub fn notes(args: &RunArgs) -> Notes {
 /// means nothing.
 fn sampling(args: &SamplingArgs, dataset: &Dataset) -> Sampling {
     Sampling {
-        ignore_eos: args.ignore_eos || matches!(dataset, Dataset::Random(_)),
+        ignore_eos: args.ignore_eos || dataset.is_random(),
         temperature: args.temperature,
         top_p: args.top_p,
         top_k: args.top_k,

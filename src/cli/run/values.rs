@@ -1,11 +1,14 @@
 //! Flag values and how they are written: durations with units, pairs, lists, JSON objects.
 
+mod media;
+
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::core::metrics::Latency;
+pub use media::{MediaBuckets, MediaLimits, media_buckets, media_limits};
 
 /// `K=V`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -79,6 +79,14 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// Whether it takes chat messages, which the server puts through the model's chat template.
+    pub fn takes_chats(self) -> bool {
+        match self {
+            Self::OpenaiChat => true,
+            Self::Openai | Self::Vllm => false,
+        }
+    }
+
     /// The name on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {

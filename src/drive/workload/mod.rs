@@ -1,29 +1,45 @@
 //! Where prompts come from: every request is made before the clock starts, from a file or from a seed.
 
+mod array;
+mod batch;
 pub mod bundled;
+mod columns;
 mod conversations;
 mod custom;
+mod custom_media;
 mod draft;
 mod error;
 mod front;
+mod hf;
+pub mod hub;
 mod lines;
 mod lora;
+mod message;
+mod parquet;
 mod prefix_repetition;
+mod questions;
 mod random;
+mod random_mm;
+mod records;
 mod repeat;
 mod request;
+mod sampler;
 mod sharegpt;
 pub mod sharing;
+mod sonnet;
 mod source;
 pub mod stats;
 mod stream;
+pub mod template;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::dataset::Provenance;
 use crate::core::rng::Dice;
-use crate::core::spec::{self, Dataset, Draw};
+use crate::core::spec::{self, Bounds, Dataset, Draw, Form};
 use crate::drive::tokenizer::Tokenizer;
+use template::Template;
 
 pub use error::{Fault, Format, Place, WorkloadError};
 pub use request::{Content, Own, Request};
@@ -75,10 +91,14 @@ pub fn prepare(
     tokenizer: &Tokenizer,
     progress: &OnProgress<'_>,
 ) -> Result<Workload, WorkloadError> {
+    let template = template_for(spec, tokenizer)?;
     let job = Job {
         num_prompts: spec.num_prompts + spec.spare,
         measured: spec.num_prompts,
         draw: spec.draw,
+        bounds: spec.bounds,
+        form: &spec.form,
+        template: template.as_ref(),
         seed: dice.seed(),
         tokenizer,
         progress,
@@ -88,6 +108,15 @@ pub fn prepare(
         Dataset::Custom { path, output_len } => custom::prepare(path, *output_len, &job, dice),
         Dataset::Random(lengths) => random::prepare(lengths, &job, dice),
         Dataset::PrefixRepetition(shape) => prefix_repetition::prepare(shape, &job, dice),
+        Dataset::RandomBatch(batch) => batch::prepare(batch, &job, dice),
+        Dataset::RandomRerank(rerank) => batch::prepare_rerank(rerank, &job, dice),
+        Dataset::RandomMm(media) => random_mm::prepare(media, &job, dice),
+        Dataset::Sonnet(poem) => sonnet::prepare(poem, &job),
+        Dataset::SpecBench(bench) => questions::spec_bench(bench, &job, dice),
+        Dataset::SpeedBench(bench) => questions::speed_bench(bench, &job, dice),
+        Dataset::Hf(hf) => hf::prepare(hf, &job, dice),
+        Dataset::CustomImage(media) => custom_media::images(media, &job, dice),
+        Dataset::CustomAudio(media) => custom_media::recordings(media, &job, dice),
     }?;
     if let Some(lora) = spec.lora.as_ref().filter(|lora| !lora.modules.is_empty()) {
         let adapters = lora::assign(workload.requests.len(), lora, dice);
@@ -99,6 +128,20 @@ pub fn prepare(
     Ok(workload)
 }
 
+/// The template that prompts are put through on our side, if they are.
+fn template_for(spec: &spec::Workload, tokenizer: &Tokenizer) -> Result<Option<Template>, WorkloadError> {
+    match &spec.form {
+        Form::Rendered { kwargs } if spec.dataset.is_rendered() => {
+            let chat = tokenizer.chat()?.ok_or_else(|| WorkloadError::Template {
+                origin: tokenizer.describe().origin,
+                cause: "there is none beside the tokenizer".into(),
+            })?;
+            Template::new(&chat, kwargs).map(Some)
+        }
+        Form::Rendered { .. } | Form::Text | Form::Chat => Ok(None),
+    }
+}
+
 /// What every dataset needs to know.
 #[derive(Clone, Copy)]
 struct Job<'a> {
@@ -107,6 +150,10 @@ struct Job<'a> {
     /// How many of them, from the first, are measured.
     measured: usize,
     draw: Draw,
+    bounds: Bounds,
+    form: &'a Form,
+    /// What prompts are put through, where the form asks for it.
+    template: Option<&'a Template>,
     seed: u64,
     tokenizer: &'a Tokenizer,
     progress: &'a OnProgress<'a>,
@@ -116,6 +163,14 @@ impl Job<'_> {
     /// How many requests are not measured.
     fn spare(&self) -> usize {
         self.num_prompts - self.measured
+    }
+
+    /// The text that is sent for a user's prompt, where vLLM puts it through a chat template.
+    fn put(&self, prompt: Arc<str>) -> Result<Arc<str>, WorkloadError> {
+        match self.template {
+            Some(template) => Ok(template.render_user(&prompt)?.into()),
+            None => Ok(prompt),
+        }
     }
 }
 

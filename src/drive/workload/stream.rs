@@ -15,6 +15,9 @@ pub(super) enum Stream {
     Padding,
     Suffix,
     Lora,
+    Media,
+    Pixels,
+    Lines,
 }
 
 impl Stream {
