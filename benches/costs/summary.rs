@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use servebench::core::metrics::Metrics;
-use servebench::core::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
+use servebench::core::record::{Events, Finish, Input, Record, Times, TokenCount, TokenSource};
 use servebench::core::spec::Slo;
 use servebench::core::stats::Tally;
 use uuid::Uuid;
@@ -49,6 +49,7 @@ fn record(ordinal: usize) -> Record {
         output_tokens: tokens(128),
         events,
         outcome: Ok(Finish::Length),
+        input: Input::default(),
         facets: None,
         text: None,
     }

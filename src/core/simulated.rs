@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand_distr::{Distribution as _, Exp, Uniform};
 use uuid::Uuid;
 
-use super::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
+use super::record::{Events, Finish, Input, Record, Times, TokenCount, TokenSource};
 use super::spec::{Backend, Connection, Dataset, Load, Rng, Sampling, Slo, Spec, Target, Workload};
 use super::units::Rate;
 
@@ -177,6 +177,7 @@ pub fn record(ordinal: usize, due: Duration, first: Duration, last: Duration) ->
         output_tokens: TokenCount { count: tokens, source: TokenSource::Usage },
         events,
         outcome: Ok(Finish::Length),
+        input: Input::default(),
         facets: None,
         text: None,
     }

@@ -19,7 +19,7 @@ pub use generated::{MediaBucket, RandomBatch, RandomMedia, RandomRerank};
 pub use load::Load;
 pub use sampling::Sampling;
 pub use slo::{Slo, SloFrom};
-pub use target::{Backend, Connection, Target};
+pub use target::{Backend, Connection, Target, Task};
 pub use workload::{Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Workload};
 
 /// The whole description of a run.

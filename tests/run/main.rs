@@ -6,13 +6,16 @@
 #[allow(dead_code, reason = "each test program uses its part")]
 mod support;
 
+mod backends;
 mod command_line;
 mod dataset;
 mod ending;
 mod failures;
 mod interrupt;
 mod mistakes;
+mod output;
 mod report;
 mod result;
 mod tokens;
 mod warm_up;
+mod workload;

@@ -11,9 +11,9 @@ use clap::Args;
 
 pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
-pub use output::OutputArgs;
+pub use output::{OutputArgs, ReportStyle};
 pub use sampling::SamplingArgs;
-pub use target::{BackendName, TargetArgs};
+pub use target::TargetArgs;
 pub use workload::{DatasetName, FormArgs, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.

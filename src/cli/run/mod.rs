@@ -9,6 +9,7 @@ use crate::report::dataset;
 use crate::report::progress::Medium;
 
 mod args;
+mod assemble;
 mod deliver;
 mod evidence;
 mod measure;
@@ -20,7 +21,7 @@ mod stage;
 mod values;
 
 pub use args::RunArgs;
-use deliver::Destination;
+use deliver::Delivery;
 use evidence::CacheReadings;
 pub use prepare::Preparing;
 use stage::Stage;
@@ -29,7 +30,7 @@ use stage::Stage;
 pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> {
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
     let selection = spec::selection(args).map_err(Halt::usage)?;
-    let destination = Destination::of(&args.output)?;
+    let delivery = Delivery::of(&args.output)?;
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
     let mut dice = Dice::new(spec.rng, spec.seed);
@@ -42,13 +43,12 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     }
     let measured_count = workload.requests.len().saturating_sub(spec.load.warmup_prompts());
     let (requests, warmups) = workload.requests.split_at(measured_count);
-    let measured =
-        measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
+    let measured = measure::Measurement { spec: &spec, stage: &stage, keep: delivery.keep(), medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
     let before = stage.prefix_cache();
     let outcome = measured.measure(requests, warmups, &mut dice)?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
-    let run = deliver::Assembly {
+    let (mut run, records) = assemble::Assembly {
         command: redact::secrets(command_line),
         evidence: evidence::gather(&spec, &workload, cache, &outcome),
         spec,
@@ -57,8 +57,8 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
         inputs,
         server_version: stage.server_version().map(ToOwned::to_owned),
     }
-    .run(outcome, args.output.save_detailed);
-    destination.deliver(&run)?;
+    .run(outcome);
+    delivery.deliver(&mut run, records)?;
     Ok(judge(&run, args.measure.allow_invalid))
 }
 

@@ -6,7 +6,7 @@ use super::stage::Stage;
 use crate::cli::exit::{Halt, say};
 use crate::core::rng::Dice;
 use crate::core::spec::{self, Dataset, Form, Spec};
-use crate::drive::client::wire::Api;
+use crate::drive::client::wire::Wire;
 use crate::drive::tokenizer::{Hub, Tokenizer};
 use crate::drive::workload::{self, OnProgress, Progress as Step, Workload, WorkloadError, hub};
 use crate::report::progress::{Medium, Progress, Unit};
@@ -57,13 +57,12 @@ pub fn settle_form(spec: &mut Spec, tokenizer: &Tokenizer) -> Result<(), Halt> {
 
 /// Whether the endpoint takes what the dataset gives: found out before the first request.
 pub fn check(spec: &Spec, workload: &Workload) -> Result<(), Halt> {
-    let api = Api::from(spec.target.backend);
-    match workload.requests.iter().find(|request| !api.takes(&request.content)) {
+    let wire = Wire::of(spec.target.backend);
+    match workload.requests.iter().find_map(|request| wire.cannot_say(request)) {
         None => Ok(()),
-        Some(request) => Err(Halt::usage(format!(
-            "--backend {} cannot send the dataset's requests: {} (see `--backend` in --help)",
+        Some(what) => Err(Halt::usage(format!(
+            "--backend {} cannot send the dataset's requests: {what} (see `--backend` in --help)",
             spec.target.backend.name(),
-            request.content.kind(),
         ))),
     }
 }

@@ -66,7 +66,7 @@ impl Default for Connection {
     }
 }
 
-/// The protocols, under vLLM's names for them.
+/// The protocols, under vLLM's names for them where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
@@ -76,16 +76,67 @@ pub enum Backend {
     Vllm,
     /// OpenAI chat completions.
     OpenaiChat,
+    /// OpenAI responses.
+    OpenaiResponses,
+    /// OpenAI transcriptions; its translations are another path.
+    OpenaiAudio,
+    /// OpenAI embeddings.
+    OpenaiEmbeddings,
+    /// vLLM's embeddings of chat messages.
+    OpenaiEmbeddingsChat,
+    /// vLLM's pooling of any kind.
+    VllmPooling,
+    /// vLLM's (and Jina's) reranking.
+    VllmRerank,
+    /// Embeddings as infinity has them, images included.
+    InfinityEmbeddings,
+    /// SGLang's own endpoint.
+    Sglang,
+    /// Text Generation Inference's own endpoint.
+    Tgi,
+    /// TensorRT-LLM behind Triton.
+    #[serde(rename = "tensorrt-llm")]
+    TensorrtLlm,
+    /// llama.cpp's own endpoint.
+    #[serde(rename = "llama.cpp")]
+    LlamaCpp,
+    /// ollama's own endpoint.
+    Ollama,
+}
+
+/// What a server makes of a request, which decides what there is to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Tokens, one after the other.
+    Generation,
+    /// One value for each input: a vector, a score.
+    Pooling,
 }
 
 impl Backend {
     /// Whether it takes chat messages, which the server puts through the model's chat template.
     pub fn takes_chats(self) -> bool {
-        match self {
-            Self::OpenaiChat => true,
-            Self::Openai | Self::Vllm => false,
-        }
+        matches!(self, Self::OpenaiChat | Self::OpenaiResponses | Self::OpenaiEmbeddingsChat | Self::Ollama)
     }
+
+    /// All of them, in the order of the help.
+    pub const ALL: [Self; 15] = [
+        Self::Openai,
+        Self::Vllm,
+        Self::OpenaiChat,
+        Self::OpenaiResponses,
+        Self::OpenaiAudio,
+        Self::OpenaiEmbeddings,
+        Self::OpenaiEmbeddingsChat,
+        Self::VllmPooling,
+        Self::VllmRerank,
+        Self::InfinityEmbeddings,
+        Self::Sglang,
+        Self::Tgi,
+        Self::TensorrtLlm,
+        Self::LlamaCpp,
+        Self::Ollama,
+    ];
 
     /// The name on the command line and in JSON.
     pub fn name(self) -> &'static str {
@@ -93,6 +144,50 @@ impl Backend {
             Self::Openai => "openai",
             Self::Vllm => "vllm",
             Self::OpenaiChat => "openai-chat",
+            Self::OpenaiResponses => "openai-responses",
+            Self::OpenaiAudio => "openai-audio",
+            Self::OpenaiEmbeddings => "openai-embeddings",
+            Self::OpenaiEmbeddingsChat => "openai-embeddings-chat",
+            Self::VllmPooling => "vllm-pooling",
+            Self::VllmRerank => "vllm-rerank",
+            Self::InfinityEmbeddings => "infinity-embeddings",
+            Self::Sglang => "sglang",
+            Self::Tgi => "tgi",
+            Self::TensorrtLlm => "tensorrt-llm",
+            Self::LlamaCpp => "llama.cpp",
+            Self::Ollama => "ollama",
         }
+    }
+
+    /// The backend with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+
+    /// What its server does.
+    pub fn task(self) -> Task {
+        match self {
+            Self::OpenaiEmbeddings
+            | Self::OpenaiEmbeddingsChat
+            | Self::VllmPooling
+            | Self::VllmRerank
+            | Self::InfinityEmbeddings => Task::Pooling,
+            _ => Task::Generation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_are_found_by_their_names_which_are_those_in_json() {
+        for (place, backend) in Backend::ALL.into_iter().enumerate() {
+            assert_eq!(backend as usize, place, "the order of the variants");
+            assert_eq!(Backend::from_name(backend.name()), Some(backend));
+            assert_eq!(serde_json::to_value(backend).unwrap(), backend.name());
+        }
+        assert_eq!(Backend::from_name("triton"), None);
     }
 }

@@ -147,7 +147,7 @@ fn http_client(target: &Target) -> Result<reqwest::Client, ClientError> {
     tls::install_provider();
     let mut builder = reqwest::Client::builder()
         .user_agent(AGENT)
-        .default_headers(headers(target)?)
+        .default_headers(headers(target, "application/json")?)
         .http1_only()
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())

@@ -63,12 +63,12 @@ impl Hub {
     }
 
     /// The cached file, if there is one.
-    fn cached(&self, id: &HubId) -> Option<PathBuf> {
+    pub(super) fn cached(&self, id: &HubId) -> Option<PathBuf> {
         self.snapshot(id).map(|folder| folder.join(FILE)).filter(|file| file.is_file())
     }
 
     /// The folder with the cached files of a revision, if there is one.
-    pub(super) fn snapshot(&self, id: &HubId) -> Option<PathBuf> {
+    fn snapshot(&self, id: &HubId) -> Option<PathBuf> {
         let folder = self.folder(id);
         let commit = fs::read_to_string(folder.join("refs").join(&id.revision)).ok();
         let commit = commit.as_deref().map(str::trim).filter(|commit| is_commit(commit));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::{Chat, Specials, TokenizeError, TokenizerError};
+use super::{Chat, Specials, TokenizeError, TokenizerError, special};
 use crate::core::digest::Digest;
 
 /// A loaded `tokenizer.json` and where it came from.
@@ -14,6 +14,8 @@ pub struct Local {
     digest: Digest,
     /// Where the files are that belong to it.
     folder: Option<PathBuf>,
+    /// The special tokens that a configuration beside the file names, if there is one.
+    named_special: Option<Vec<String>>,
 }
 
 impl Local {
@@ -27,6 +29,7 @@ impl Local {
         let mut local = Self::from_bytes(&bytes, path.display().to_string())?;
         local.origin = origin;
         local.folder = path.parent().map(Path::to_owned);
+        local.named_special = special::named_beside(path);
         Ok(local)
     }
 
@@ -44,12 +47,7 @@ impl Local {
         // A file may carry the truncation and padding of its training: the server applies neither to a prompt.
         inner.with_truncation(None).map_err(|error| malformed(one_line(&error)))?;
         inner.with_padding(None);
-        Ok(Self { inner, origin, digest: Digest::of(bytes), folder: None })
-    }
-
-    /// Says where the files are that belong to it.
-    pub(super) fn set_folder(&mut self, folder: Option<PathBuf>) {
-        self.folder = folder;
+        Ok(Self { inner, origin, digest: Digest::of(bytes), folder: None, named_special: None })
     }
 
     /// How the model wants its chats written, if a file beside the tokenizer says it.
@@ -110,9 +108,13 @@ impl Local {
     }
 
     /// The ids from zero to the size of the vocabulary that are not special, ascending: from what vLLM's client writes
-    /// random prompts. Unlike [`Local::ordinary_ids`] these may have gaps that stand for no token.
+    /// random prompts. Special is what `tokenizer_config.json` names, or without one, what `tokenizer.json` marks. Unlike
+    /// with [`Local::ordinary_ids`] there may be gaps among them that stand for no token.
     pub fn unspecial_ids(&self) -> Vec<u32> {
-        let special = self.special_ids();
+        let special = match &self.named_special {
+            Some(names) => names.iter().filter_map(|name| self.inner.token_to_id(name)).collect(),
+            None => self.special_ids(),
+        };
         (0..self.vocabulary_size()).filter(|id| !special.contains(id)).collect()
     }
 

@@ -6,6 +6,7 @@ mod error;
 mod estimate;
 mod hub;
 mod local;
+mod special;
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,12 +65,14 @@ impl Tokenizer {
             hub::Found::Cached(path, id) => Local::from_file(&path, id.to_string()).map(Self::from),
             hub::Found::Nowhere(id) => {
                 let file = download::file(&id, hub, hub::FILE).await?;
-                let mut tokenizer = Local::from_bytes(&file.bytes, id.to_string())?;
+                let tokenizer = Local::from_bytes(&file.bytes, id.to_string())?;
                 // A cache that cannot be written costs the next run a download, nothing else.
                 let _ = hub.store(&id, hub::FILE, &file);
                 download::chat(&id, hub).await;
-                tokenizer.set_folder(hub.snapshot(&id));
-                Ok(tokenizer.into())
+                match hub.cached(&id) {
+                    Some(path) => Local::from_file(&path, id.to_string()).map(Self::from),
+                    None => Ok(tokenizer.into()),
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::sampler::{Collection, Contents, sample};
@@ -38,9 +39,13 @@ struct Custom<'a> {
 
 /// A line of the file.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `prompt`")]
 struct Record {
     prompt: String,
     output_tokens: Option<Value>,
+    /// Whatever else there is; without it, an array would do for an object.
+    #[serde(flatten)]
+    _others: IgnoredAny,
 }
 
 /// What a line asks for.
@@ -76,7 +81,7 @@ impl Collection for Custom<'_> {
     ) -> Result<Contents, WorkloadError> {
         let source = Source::open(self.path, CUSTOM, progress)?;
         let digest = lines::read::<Record>(source, &mut |line| {
-            let Record { prompt, output_tokens } = line.record;
+            let Record { prompt, output_tokens, .. } = line.record;
             let max_tokens = self.output_len.map_or_else(|| asked_tokens(output_tokens.as_ref()), Ok)?;
             sink(Ask { prompt: prompt.into(), max_tokens });
             Ok(())

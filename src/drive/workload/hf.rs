@@ -241,4 +241,4 @@ fn together(mut digests: Vec<Digest>) -> Digest {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

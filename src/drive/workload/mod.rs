@@ -31,6 +31,7 @@ mod source;
 pub mod stats;
 mod stream;
 pub mod template;
+pub mod wav;
 
 use std::sync::Arc;
 use std::time::Duration;

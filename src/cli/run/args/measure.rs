@@ -15,7 +15,8 @@ pub enum GoodputFrom {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Measuring")]
 pub struct MeasureArgs {
-    /// Latencies with a section in the report and keys in the JSON: ttft, tpot, e2el, itl
+    /// Latencies with a section in the report and keys in the JSON: ttft, tpot, e2el, itl; client_queue_time (the lag) and
+    /// e2el_including_client_queue (E2E from due)
     #[arg(long, value_name = "LIST", default_value = "ttft,tpot,e2el,itl")]
     pub percentile_metrics: String,
     /// Percentiles to report

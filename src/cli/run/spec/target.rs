@@ -1,24 +1,19 @@
 //! The flags of the target.
 
 use super::positive;
-use crate::cli::run::args::{BackendName, TargetArgs};
-use crate::core::spec::{Backend, Connection, Target};
+use crate::cli::run::args::TargetArgs;
+use crate::core::spec::{Connection, Target};
 use crate::core::units::Secret;
-use crate::drive::client::wire::Api;
+use crate::drive::client::wire::Wire;
 
-/// What the flags ask for.
-pub fn target(args: &TargetArgs) -> Result<Target, String> {
-    let backend = match args.backend {
-        BackendName::Openai => Backend::Openai,
-        BackendName::Vllm => Backend::Vllm,
-        BackendName::OpenaiChat => Backend::OpenaiChat,
-    };
-    let endpoint = args.endpoint.clone().unwrap_or_else(|| Api::from(backend).path().to_owned());
+/// What the flags ask for; `whole` answers may come from another path.
+pub fn target(args: &TargetArgs, whole: bool) -> Result<Target, String> {
+    let endpoint = args.endpoint.clone().unwrap_or_else(|| Wire::of(args.backend).path(whole).to_owned());
     if !endpoint.starts_with('/') {
         return Err(format!("--endpoint is a path and begins with a slash: /{endpoint}"));
     }
     Ok(Target {
-        backend,
+        backend: args.backend,
         base_url: base_url(args)?,
         endpoint,
         model: args.model.clone().unwrap_or_default(),

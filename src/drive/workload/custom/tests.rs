@@ -69,11 +69,11 @@ const MALFORMED: &[(&str, &[u8], &str)] = &[
     ("blank lines only", b"\n  \n", "is empty; a custom dataset is {\"prompt\""),
     ("no JSON", b"prompt,output\nhello,3\n", "line 1 column 1: not JSON"),
     ("a binary file", b"PAR1\x15\x04\x15\xff", "line 1 column 7: not UTF-8"),
-    ("an array", b"[{\"prompt\": \"x\"}]\n", "line 1"),
+    ("an array", b"[\"x\", 1]\n", "line 1 column 0: expected an object with `prompt`, found an array"),
     ("a string", b"\"text\"\n", "found a string"),
     (
         "another column",
-        b"{\"prompt\": \"x\"}\n{\"text\": \"x\"}\n",
+        b"{\"prompt\": \"x\", \"output_tokens\": 1}\n{\"text\": \"x\"}\n",
         "line 2 column 13: missing field `prompt`",
     ),
     (
@@ -124,4 +124,12 @@ fn a_file_that_is_not_there_or_a_folder_is_told() {
     let told = |path: PathBuf| made(&wanted(path, None, 1), Rng::Python).unwrap_err().to_string();
     assert!(told(folder.path().join("no.jsonl")).contains("no.jsonl: no such file; check --dataset-path"));
     assert!(told(folder.path().into()).contains("is a folder; give --dataset-path the file in it"));
+}
+
+#[test]
+fn a_line_that_does_not_end_is_told() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, &vec![b'x'; (64 << 20) + 1]);
+    let text = made(&wanted(path, None, 1), Rng::Python).unwrap_err().to_string();
+    assert!(text.contains("line 1 ") && text.contains("longer than 64 MiB"), "{text}");
 }
