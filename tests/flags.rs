@@ -13,29 +13,8 @@ const LISTS: [(&str, &str); 2] =
     [("Python", include_str!("flags/python-0.33.txt")), ("Rust", include_str!("flags/rust-0.33.txt"))];
 
 /// Flags that are on their way: how their names begin, and with what they come. To be emptied.
-const COMING: [(&str, &[&str]); 3] = [
-    ("rng", &["--random-cache-"]),
-    (
-        "datasets",
-        &[
-            "--custom-ensure-client-side-data",
-            "--random-mm-",
-            "--random-batch-size",
-            "--no-reranker",
-            "--spec-bench-",
-            "--speed-bench-",
-            "--hf-",
-            "--bfcl-",
-            "--blazedit-",
-            "--asr-",
-            "--chat-template-kwargs",
-            "--skip-chat-template",
-            "--enable-multimodal-chat",
-            "--max-model-len",
-        ],
-    ),
-    ("sessions", &["--multi-turn", "--per-turn-input-len"]),
-];
+const COMING: [(&str, &[&str]); 2] =
+    [("rng", &["--random-cache-"]), ("sessions", &["--multi-turn", "--per-turn-input-len"])];
 
 /// A flag of vLLM's.
 struct Theirs<'a> {

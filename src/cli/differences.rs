@@ -20,7 +20,7 @@ pub struct Difference {
 const HEADING: &str = "Flags of vLLM that do not work here";
 
 /// All of them.
-pub const DIFFERENCES: [Difference; 7] = [
+pub const DIFFERENCES: [Difference; 9] = [
     Difference {
         flags: &["endpoint"],
         works: true,
@@ -58,6 +58,23 @@ pub const DIFFERENCES: [Difference; 7] = [
         works: false,
         reason: "a sweep's points find each other's prompts cached: run the command once for each load, with another \
                  --seed or --reset-prefix-cache; --duration gives every load the same time",
+    },
+    Difference {
+        flags: &["random-mm-bucket-config"],
+        works: true,
+        reason: "vLLM's Rust client leaves out the bucket of videos, which nothing is drawn from",
+    },
+    Difference {
+        flags: &[
+            "bfcl-categories",
+            "blazedit-min-distance",
+            "blazedit-max-distance",
+            "asr-min-audio-len-sec",
+            "asr-max-audio-len-sec",
+        ],
+        works: false,
+        reason: "vLLM knows a few datasets of the hub by name and filters their rows; --dataset-name hf reads any dataset by its \
+                 columns: give it a file of the rows that you want",
     },
     Difference {
         flags: &["timed-trace-chunk-hash-size"],

@@ -2,6 +2,9 @@
 //!
 //! A [`Spec`] is stored with the result: two runs with the same Spec against the same server are repeats.
 
+mod collections;
+mod form;
+mod generated;
 mod load;
 mod pace;
 mod sampling;
@@ -13,6 +16,9 @@ mod workload;
 
 use serde::{Deserialize, Serialize};
 
+pub use collections::{CustomMedia, Hf, Sonnet, SpecBench, SpeedBench};
+pub use form::{Bounds, Form};
+pub use generated::{MediaBucket, RandomBatch, RandomMedia, RandomRerank};
 pub use load::Load;
 pub use pace::{Pace, Ramp, RampBy, RampStrategy, Stage};
 pub use sampling::Sampling;

@@ -20,7 +20,7 @@ pub use pace::{PaceArgs, RampByName, RampStrategyName};
 pub use sampling::SamplingArgs;
 pub use target::TargetArgs;
 pub use trace::TraceArgs;
-pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
+pub use workload::{DatasetName, FormArgs, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.
 #[derive(Debug, Args)]

@@ -51,7 +51,8 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
     let mut dice = Dice::new(spec.rng, spec.seed);
-    let workload = prepare::workload(&mut spec, &mut dice, stage.tokenizer(), medium)?;
+    prepare::settle_form(&mut spec, stage.tokenizer())?;
+    let workload = prepare::workload(&mut spec, &mut dice, &stage, medium)?;
     prepare::check(&spec, &workload)?;
     let inputs = Inputs {
         dataset: workload.provenance.clone(),

@@ -20,9 +20,10 @@ use crate::core::spec::{Spec, Steadiness, Task};
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load::load(args)?;
-    let workload = workload::workload(args, &load)?;
+    let target = target::target(&args.target, args.sampling.no_stream)?;
+    let workload = workload::workload(args, target.backend, &load)?;
     Ok(Spec {
-        target: target::target(&args.target, args.sampling.no_stream)?,
+        target,
         sampling: sampling::sampling(&args.sampling, &workload.dataset, args.target.backend)?,
         slo: slo::slo(args, &workload.dataset)?,
         steadiness: steadiness(&args.measure)?,

@@ -1,5 +1,7 @@
 //! Flag values and how they are written: durations with units, pairs, lists, JSON objects.
 
+mod media;
+
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -10,6 +12,7 @@ use crate::core::metrics::Latency;
 use crate::core::spec::{Backend, Stage, TraceWindow};
 use crate::drive::client::wire::{TABLE, Wire};
 use crate::report::plot::timeline::MOST_THRESHOLDS;
+pub use media::{MediaBuckets, MediaLimits, media_buckets, media_limits};
 
 /// `K=V`.
 #[derive(Debug, Clone, PartialEq, Eq)]

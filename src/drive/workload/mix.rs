@@ -60,9 +60,11 @@ fn add(sum: &mut Provenance, part: &Provenance, again: usize) {
     sum.candidates += part.candidates;
     sum.repeated += part.repeated + again;
     sum.inexact += part.inexact;
-    let Drops { few_turns, empty, short_prompt, short_output, long_prompt, long_total } = part.dropped;
+    let Drops { few_turns, empty, textless, short_prompt, short_output, long_prompt, long_total } =
+        part.dropped;
     sum.dropped.few_turns += few_turns;
     sum.dropped.empty += empty;
+    sum.dropped.textless += textless;
     sum.dropped.short_prompt += short_prompt;
     sum.dropped.short_output += short_output;
     sum.dropped.long_prompt += long_prompt;

@@ -19,6 +19,9 @@ pub(super) enum Stream {
     Session,
     Tail,
     Class,
+    Media,
+    Pixels,
+    Lines,
 }
 
 impl Stream {

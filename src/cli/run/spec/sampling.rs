@@ -21,7 +21,7 @@ pub fn sampling(args: &SamplingArgs, dataset: &Dataset, backend: Backend) -> Res
         extra_body: args.extra_body.clone().unwrap_or_default(),
     };
     if backend.task() == Task::Generation {
-        let ignore_eos = sampling.ignore_eos || matches!(dataset, Dataset::Random(_) | Dataset::Trace(_));
+        let ignore_eos = sampling.ignore_eos || dataset.is_random();
         return Ok(Sampling { ignore_eos, ..sampling });
     }
     let nothing = Sampling { extra_body: sampling.extra_body.clone(), ..Sampling::default() };

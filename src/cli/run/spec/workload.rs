@@ -1,16 +1,21 @@
 //! The flags of the workload.
 
+mod datasets;
+
 use super::{mix, trace};
-use crate::cli::run::args::{DatasetName, LoraAssignmentName, RngName, RunArgs, TraceArgs, WorkloadArgs};
+use crate::cli::run::args::{
+    DatasetName, FormArgs, LoraAssignmentName, RngName, RunArgs, TraceArgs, WorkloadArgs,
+};
 use crate::core::spec::{
-    Dataset, Draw, Load, Lora, LoraAssignment, Pace, PrefixRepetition, RandomLengths, Rng, Workload,
+    Backend, Bounds, Dataset, Draw, Form, Load, Lora, LoraAssignment, Pace, PrefixRepetition, RandomLengths,
+    Rng, Workload,
 };
 
 /// vLLM's default for `--num-prompts`.
 const NUM_PROMPTS: usize = 1000;
 
 /// What the flags ask for.
-pub fn workload(args: &RunArgs, load: &Load) -> Result<Workload, String> {
+pub fn workload(args: &RunArgs, backend: Backend, load: &Load) -> Result<Workload, String> {
     let flags = &args.workload;
     let dataset = match &flags.workload {
         Some(path) => mix::mix(path, args)?,
@@ -19,11 +24,14 @@ pub fn workload(args: &RunArgs, load: &Load) -> Result<Workload, String> {
             dataset(name, flags, &args.trace, load.pace == Pace::Trace)?
         }
     };
+    let num_prompts = num_requests(&dataset, num_prompts(args, load));
     Ok(Workload {
+        form: form(flags, backend, &dataset),
+        bounds: bounds(flags),
         tokenizer: flags.tokenizer.clone(),
         draw: Draw { shuffle: !flags.disable_shuffle, oversample: !flags.no_oversample },
         lora: lora(flags),
-        ..Workload::new(dataset, num_prompts(args, load))
+        ..Workload::new(dataset, num_prompts)
     })
 }
 
@@ -32,6 +40,32 @@ pub fn rng(args: &WorkloadArgs) -> Rng {
     match args.rng {
         RngName::Python => Rng::Python,
         RngName::Native => Rng::Native,
+    }
+}
+
+/// How prompts are put to the endpoint.
+fn form(args: &WorkloadArgs, backend: Backend, dataset: &Dataset) -> Form {
+    let spoken = matches!(dataset, Dataset::CustomAudio(_)) && args.form.enable_multimodal_chat;
+    if spoken || backend.takes_chats() {
+        Form::Chat
+    } else if args.form.skip_chat_template || !dataset.is_rendered() {
+        Form::Text
+    } else {
+        Form::Rendered { kwargs: args.form.chat_template_kwargs.clone().unwrap_or_default() }
+    }
+}
+
+fn bounds(args: &WorkloadArgs) -> Bounds {
+    let FormArgs { min_prompt_len, max_prompt_len, max_total_len, max_model_len, .. } = args.form;
+    Bounds { min_prompt_len, max_prompt_len, max_total_len, max_model_len }
+}
+
+/// vLLM counts texts where a request has several.
+fn num_requests(dataset: &Dataset, num_prompts: usize) -> usize {
+    match dataset {
+        Dataset::RandomBatch(batch) => batch.requests(num_prompts),
+        Dataset::RandomRerank(rerank) => rerank.requests(num_prompts),
+        _ => num_prompts,
     }
 }
 
@@ -68,26 +102,38 @@ pub fn dataset(
             Dataset::Sharegpt { path: args.dataset_path.clone(), output_len }
         }
         DatasetName::Custom => custom(args)?,
-        DatasetName::Random => Dataset::Random(random(args)?),
+        DatasetName::Random => datasets::random_texts(args)?,
         DatasetName::PrefixRepetition => Dataset::PrefixRepetition(prefix_repetition(args)?),
         DatasetName::TimedTrace | DatasetName::Azure | DatasetName::Burstgpt | DatasetName::Trace => {
             Dataset::Trace(trace::trace(name, args, traces, timed)?)
         }
+        DatasetName::RandomMm => datasets::random_mm(args)?,
+        DatasetName::RandomRerank => datasets::random_rerank(args)?,
+        DatasetName::Sonnet => datasets::sonnet(args),
+        DatasetName::SpecBench => datasets::spec_bench(args)?,
+        DatasetName::SpeedBench => datasets::speed_bench(args)?,
+        DatasetName::Hf => datasets::hf(args)?,
+        DatasetName::CustomImage => Dataset::CustomImage(datasets::custom_media(args)?),
+        DatasetName::CustomAudio => Dataset::CustomAudio(datasets::custom_media(args)?),
     })
 }
 
 fn custom(args: &WorkloadArgs) -> Result<Dataset, String> {
     let path = args.dataset_path.clone();
     let path = path.ok_or("--dataset-name custom needs its file: --dataset-path FILE.jsonl")?;
-    let output_len = match (args.output_len, args.custom_output_len) {
-        (Some(len), _) => Some(len),
-        (None, -1) => None,
+    Ok(Dataset::Custom { path, output_len: custom_output_len(args)? })
+}
+
+/// The output length of one's own datasets; `None` is that of the file.
+fn custom_output_len(args: &WorkloadArgs) -> Result<Option<u32>, String> {
+    match (args.output_len, args.custom_output_len) {
+        (Some(len), _) => Ok(Some(len)),
+        (None, -1) => Ok(None),
         (None, len) => {
             let wrong = |_| format!("--custom-output-len {len}: a number of tokens, or -1 for the file's");
-            Some(u32::try_from(len).map_err(wrong)?)
+            Ok(Some(u32::try_from(len).map_err(wrong)?))
         }
-    };
-    Ok(Dataset::Custom { path, output_len })
+    }
 }
 
 fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
