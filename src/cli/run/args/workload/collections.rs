@@ -57,13 +57,13 @@ pub struct CollectionArgs {
     /// Cut speed_bench prompts to this length
     #[arg(long, value_name = "TOKENS")]
     pub speed_bench_max_input_len: Option<u32>,
-    /// Subset of the hub dataset [default: `default`, or the first]
+    /// Subset of the hub dataset [default: the one called default, or the first]
     #[arg(long, value_name = "NAME")]
     pub hf_subset: Option<String>,
     /// Split of the hub dataset [default: the first of train, test, validation]
     #[arg(long, value_name = "NAME")]
     pub hf_split: Option<String>,
-    /// Output length of hf requests [default: that of the dataset's answer, or 128]
+    /// Output length of hf requests [default: the length of the dataset's answer, or 128]
     #[arg(long, value_name = "TOKENS")]
     pub hf_output_len: Option<u32>,
     /// The hub's name of the dataset, where --dataset-path is a file or folder
