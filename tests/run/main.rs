@@ -9,6 +9,7 @@ mod support;
 mod backends;
 mod command_line;
 mod dataset;
+mod datasets;
 mod ending;
 mod failures;
 mod interrupt;
