@@ -10,6 +10,7 @@ mod backends;
 mod command_line;
 mod configuration;
 mod dataset;
+mod datasets;
 mod ending;
 mod failures;
 mod interrupt;

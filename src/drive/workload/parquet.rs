@@ -25,12 +25,11 @@ const CHUNK: usize = 1 << 20;
 /// Takes the rows of a file; an error ends the reading.
 pub(super) type Sink<'a> = dyn FnMut(Map<String, Value>) -> Result<(), WorkloadError> + 'a;
 
+/// Picks columns by the names of all.
+pub(super) type Wanted<'a> = dyn Fn(&[&str]) -> Result<Vec<String>, WorkloadError> + 'a;
+
 /// Reads the rows of a file as JSON objects with those columns that `wanted` picks from the names of all.
-pub(super) fn read(
-    path: &Path,
-    wanted: &dyn Fn(&[&str]) -> Result<Vec<String>, WorkloadError>,
-    sink: &mut Sink<'_>,
-) -> Result<(), WorkloadError> {
+pub(super) fn read(path: &Path, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), WorkloadError> {
     let refused = |error: ParquetError| refused(path, &error);
     let reader = open(path)?;
     check_codecs(path, &reader)?;
