@@ -16,11 +16,12 @@ pub struct InFlight {
 impl InFlight {
     /// From the Records, in any order.
     pub fn of(records: &[Record]) -> Self {
-        let mut edges: Vec<(Duration, i8)> = records
-            .iter()
-            .filter_map(|record| Some([(record.times.sent?, 1), (record.times.done?, -1)]))
-            .flatten()
-            .collect();
+        Self::spans(records.iter().filter_map(|record| Some((record.times.sent?, record.times.done?))))
+    }
+
+    /// From the beginning and the end of each of whatever is counted, in any order.
+    pub fn spans(spans: impl Iterator<Item = (Duration, Duration)>) -> Self {
+        let mut edges: Vec<(Duration, i8)> = spans.flat_map(|(start, end)| [(start, 1), (end, -1)]).collect();
         edges.sort_unstable();
         let steps = edges.into_iter().scan(0_i64, |level, (at, edge)| {
             *level += i64::from(edge);

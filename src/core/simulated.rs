@@ -14,7 +14,7 @@ use rand_distr::{Distribution as _, Exp, Uniform};
 use uuid::Uuid;
 
 use super::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
-use super::spec::{Backend, Connection, Dataset, Load, Sampling, Slo, Spec, Target, Workload};
+use super::spec::{Backend, Connection, Dataset, Load, Sampling, Sessions, Slo, Spec, Target, Workload};
 use super::units::Rate;
 
 /// A queue before `servers` servers (M/M/c: exponential gaps and services), first come, first served.
@@ -41,6 +41,7 @@ pub fn open_load(rate: f64) -> Load {
         burstiness: 1.0,
         normalize_arrivals: false,
         max_concurrency: None,
+        max_active_sessions: None,
         duration: None,
         cycle: false,
         num_warmups: 0,
@@ -71,6 +72,8 @@ pub fn spec(load: Load) -> Spec {
         },
         sampling: Sampling::default(),
         load,
+        sessions: Sessions::default(),
+        cancel: None,
         slo: Slo::default(),
         max_failure_rate: 0.01,
         seed: 0,
@@ -177,6 +180,7 @@ pub fn record(ordinal: usize, due: Duration, first: Duration, last: Duration) ->
             ..Times::default()
         },
         prompt_tokens: TokenCount { count: 100, source: TokenSource::Usage },
+        cached_tokens: None,
         output_tokens: TokenCount { count: tokens, source: TokenSource::Usage },
         events,
         outcome: Ok(Finish::Length),

@@ -4,6 +4,7 @@
 
 mod load;
 mod sampling;
+mod sessions;
 mod slo;
 mod target;
 mod workload;
@@ -12,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 pub use load::Load;
 pub use sampling::Sampling;
+pub use sessions::{Cancel, History, Sessions, Wait};
 pub use slo::{Slo, SloFrom};
 pub use target::{Backend, Connection, Target};
-pub use workload::{Dataset, RandomLengths, Workload};
+pub use workload::{Dataset, RandomLengths, RandomTurns, TurnCount, Workload};
 
 /// The whole description of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,12 @@ pub struct Spec {
     pub sampling: Sampling,
     /// When it is sent, and how much of it.
     pub load: Load,
+    /// How users of several turns behave.
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// Users who leave early; `None`: all wait for the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Cancel>,
     /// What counts as good service.
     pub slo: Slo,
     /// The share of failed requests above which a run is INVALID.

@@ -4,6 +4,7 @@ mod load;
 mod measure;
 mod output;
 mod sampling;
+mod sessions;
 mod target;
 mod workload;
 
@@ -13,6 +14,7 @@ pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::OutputArgs;
 pub use sampling::SamplingArgs;
+pub use sessions::{HistoryName, SessionArgs};
 pub use target::{BackendName, TargetArgs};
 pub use workload::{DatasetName, WorkloadArgs};
 
@@ -25,6 +27,8 @@ pub struct RunArgs {
     pub workload: WorkloadArgs,
     #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub sessions: SessionArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]

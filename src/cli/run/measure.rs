@@ -14,7 +14,7 @@ use crate::core::record::{Record, TokenSource};
 use crate::core::spec::Spec;
 use crate::drive::client::stopwatch::{Keep, KeepText};
 use crate::drive::engine::{self, Beat, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
-use crate::drive::workload::Request;
+use crate::drive::workload::{Request, sessions};
 use crate::report::progress::{Live, Medium, Progress, Unit};
 
 /// So many tokens in flight are megabytes of text.
@@ -53,7 +53,7 @@ impl Measurement<'_> {
     /// Answers are kept until the server counts their tokens: for a server that does not, they are counted in the text.
     /// Where that would take much memory, one request beforehand tells whether the server counts.
     fn text_to_keep(&self, requests: &[Request]) -> KeepText {
-        let slots = self.spec.load.max_concurrency.map_or(requests.len(), usize::from).min(requests.len());
+        let slots = self.spec.load.slots().map_or(requests.len(), usize::from).min(requests.len());
         let lengths = requests.iter().map(|request| request.max_tokens as usize);
         let at_once = (slots * lengths.clone().max().unwrap_or_default()).min(lengths.sum());
         if self.details {
@@ -76,7 +76,7 @@ impl Measurement<'_> {
         let load = &self.spec.load;
         let measured = Phase {
             requests,
-            schedule: arrival::schedule(load, requests.len(), self.spec.seed),
+            schedule: arrival::schedule(load, sessions::count(requests), self.spec.seed),
             cycle: load.cycle,
             duration: load.duration,
         };
@@ -100,7 +100,7 @@ impl Measurement<'_> {
         let load = &self.spec.load;
         (!requests.is_empty()).then(|| Phase {
             requests,
-            schedule: arrival::schedule(load, requests.len(), self.spec.seed ^ WARMUP_STREAM),
+            schedule: arrival::schedule(load, sessions::count(requests), self.spec.seed ^ WARMUP_STREAM),
             cycle: load.warmup.is_some() && load.is_closed_loop(),
             duration: load.warmup,
         })
@@ -113,6 +113,8 @@ impl Measurement<'_> {
             warmup,
             measured,
             cap: self.spec.load.max_concurrency.map(usize::from),
+            max_active: self.spec.load.max_active_sessions.map(usize::from),
+            history: self.spec.sessions.history,
             keep: Keep { text, gaps: self.details },
             preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,

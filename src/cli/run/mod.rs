@@ -3,7 +3,7 @@
 use crate::cli::exit::{Exit, Halt, say};
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
-use crate::drive::workload::Request;
+use crate::drive::workload::{Request, sessions};
 use crate::report::dataset;
 use crate::report::progress::Medium;
 
@@ -31,14 +31,15 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let destination = Destination::of(&args.output)?;
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
-    let workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
+    let mut workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
     prepare::check(&spec, &workload)?;
+    prepare::behave(&spec, &mut workload);
     let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
-    let measured_count = workload.requests.len().saturating_sub(spec.load.warmup_prompts());
-    let (requests, warmups) = workload.requests.split_at(measured_count);
+    let (requests, warmups) = sessions::split_last(&workload.requests, spec.load.warmup_prompts());
+    spec.workload.num_prompts = sessions::count(requests);
     let measured =
         measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;

@@ -6,6 +6,7 @@ use crate::cli::exit::Halt;
 use crate::core::spec::{self, Spec};
 use crate::drive::client::wire::Api;
 use crate::drive::tokenizer::Tokenizer;
+use crate::drive::workload::sessions::{self, Manners};
 use crate::drive::workload::{self, Progress as Step, Workload};
 use crate::report::progress::{Medium, Progress, Unit};
 
@@ -41,6 +42,17 @@ pub fn check(spec: &Spec, workload: &Workload) -> Result<(), Halt> {
             request.content.kind(),
         ))),
     }
+}
+
+/// Gives the users of the workload their manners.
+pub fn behave(spec: &Spec, workload: &mut Workload) {
+    let given = spec.sampling.ignore_eos || spec.sampling.extra_body.contains_key("min_tokens");
+    let manners = Manners {
+        think: spec.sessions.think,
+        cancel: spec.cancel,
+        whole_answers: !given && sessions::asks_for_whole_answers(&spec.workload.dataset),
+    };
+    sessions::behave(workload, &manners, spec.seed);
 }
 
 /// One bar after the other: reading, then counting.

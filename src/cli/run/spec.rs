@@ -1,6 +1,7 @@
 //! Flags become a Spec: the last place where a flag can be wrong.
 
 mod load;
+mod sessions;
 mod slo;
 mod target;
 mod workload;
@@ -16,10 +17,12 @@ use crate::core::spec::{Dataset, Sampling, Spec};
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load::load(args)?;
-    let workload = workload::workload(&args.workload, args.target.sim, &load)?;
+    let workload = workload::workload(args, &load)?;
     Ok(Spec {
         target: target::target(&args.target)?,
         sampling: sampling(&args.sampling, &workload.dataset),
+        sessions: sessions::sessions(&args.sessions, &workload.dataset)?,
+        cancel: sessions::cancel(&args.sessions),
         workload,
         slo: slo::slo(args)?,
         max_failure_rate: args.measure.max_failure_rate,

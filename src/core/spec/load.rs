@@ -10,7 +10,7 @@ use crate::core::units::{Rate, number_or_inf, seconds};
 /// When requests are sent, and how many.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// Arrivals per second.
+    /// Arrivals per second: of requests, or of sessions where there are any.
     pub request_rate: Rate,
     /// Shape of the gamma law of the gaps: 1 is Poisson, below 1 is burstier, above is more even, infinite is constant.
     #[serde(with = "number_or_inf")]
@@ -19,6 +19,9 @@ pub struct Load {
     pub normalize_arrivals: bool,
     /// At most this many requests in flight.
     pub max_concurrency: Option<NonZeroUsize>,
+    /// At most this many sessions active, from the first turn's sending to the last turn's end.
+    #[serde(default)]
+    pub max_active_sessions: Option<NonZeroUsize>,
     /// Send nothing that is due after this.
     #[serde(rename = "duration_s", with = "seconds::option")]
     pub duration: Option<Duration>,
@@ -38,7 +41,12 @@ pub struct Load {
 impl Load {
     /// Whether a request is due when another has ended (a cap and no pace) rather than at a time of its own.
     pub fn is_closed_loop(&self) -> bool {
-        self.max_concurrency.is_some() && !self.request_rate.is_finite()
+        self.slots().is_some() && !self.request_rate.is_finite()
+    }
+
+    /// How many users a closed loop has: sessions, or requests where each is a session of its own.
+    pub fn slots(&self) -> Option<NonZeroUsize> {
+        self.max_active_sessions.or(self.max_concurrency)
     }
 
     /// Enough requests for this time at the rate; `None` without a finite rate.
@@ -55,7 +63,7 @@ impl Load {
     pub fn warmup_prompts(&self) -> usize {
         match self.warmup {
             Some(time) => {
-                let slots = self.max_concurrency.map_or(1, usize::from);
+                let slots = self.slots().map_or(1, usize::from);
                 self.due_within(time).unwrap_or(2 * slots)
             }
             None => self.num_warmups,

@@ -28,6 +28,27 @@ pub enum Dataset {
     },
     /// Random tokens of given lengths.
     Random(RandomLengths),
+    /// All turns of ShareGPT conversations.
+    #[serde(rename = "sharegpt_turns")]
+    SharegptTurns {
+        /// The file; `None` is the bundled one.
+        path: Option<PathBuf>,
+        /// Ask for this many output tokens instead of each answer's length.
+        output_len: Option<u32>,
+        /// Of each conversation at most the first so many turns.
+        turns: Option<TurnCount>,
+    },
+    /// Sessions of random tokens.
+    #[serde(rename = "random_turns")]
+    RandomTurns(RandomTurns),
+    /// Conversations in the format of vLLM's multi-turn script: a list of them, or a description to make them from.
+    #[serde(rename = "conversations")]
+    Conversations {
+        /// The file.
+        path: PathBuf,
+        /// As many sessions as the file has, whatever `num_prompts` says.
+        all: bool,
+    },
 }
 
 impl Dataset {
@@ -36,7 +57,15 @@ impl Dataset {
         match self {
             Self::Sharegpt { .. } => "sharegpt",
             Self::Random(_) => "random",
+            Self::SharegptTurns { .. } => "sharegpt_turns",
+            Self::RandomTurns(_) => "random_turns",
+            Self::Conversations { .. } => "conversations",
         }
+    }
+
+    /// Whether it consists of sessions: `num_prompts` then counts those.
+    pub fn has_sessions(&self) -> bool {
+        matches!(self, Self::SharegptTurns { .. } | Self::RandomTurns(_) | Self::Conversations { .. })
     }
 }
 
@@ -53,4 +82,35 @@ pub struct RandomLengths {
     pub input_range_ratio: f64,
     /// The same for output lengths.
     pub output_range_ratio: f64,
+}
+
+/// How many turns a session has: uniform between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnCount {
+    /// The fewest.
+    pub min: u32,
+    /// The most.
+    pub max: u32,
+}
+
+/// The parameters of random sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RandomTurns {
+    /// Of the first turn.
+    pub first: RandomLengths,
+    /// What each later turn adds, in tokens.
+    pub input_len: u32,
+    /// How many turns.
+    pub turns: TurnCount,
+    /// The share of each prompt that all sessions have in common.
+    pub global_ratio: f64,
+    /// The share of each prompt that the turns of a session have in common.
+    pub session_ratio: f64,
+}
+
+impl RandomTurns {
+    /// Whether turns share beginnings instead of a history.
+    pub fn shares_prefixes(&self) -> bool {
+        self.global_ratio > 0.0 || self.session_ratio > 0.0
+    }
 }

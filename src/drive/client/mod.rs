@@ -63,6 +63,21 @@ pub enum ClientError {
     Setup(String),
 }
 
+/// By what a server can tell requests and sessions apart: headers of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// `x-request-id`.
+    pub request: Uuid,
+    /// `x-session-id`: the same for the turns of a session.
+    pub session: Option<Uuid>,
+}
+
+impl From<Uuid> for Identity {
+    fn from(request: Uuid) -> Self {
+        Self { request, session: None }
+    }
+}
+
 /// Sends a run's requests to its target.
 ///
 /// Its connections belong to the runtime it is used in, on one thread: make one for each.
@@ -101,12 +116,22 @@ impl Client {
         self.transport.clock_step()
     }
 
+    /// Whether what was said in a session goes out as messages; else it is one text.
+    pub fn speaks_in_messages(&self) -> bool {
+        self.template.takes_messages()
+    }
+
     /// Sends one request and follows its answer to the end; `Ok` when the transport did its part.
     ///
     /// There is no time limit and no retry here. The outcome is [`Stopwatch::conclude`]'s to tell, from this result (or
     /// from a timeout: the future may be dropped at any time, and the stopwatch keeps what it saw).
-    pub async fn send(&self, id: Uuid, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
-        self.transport.send(id, body, watch).await
+    pub async fn send(
+        &self,
+        id: impl Into<Identity>,
+        body: Bytes,
+        watch: &mut Stopwatch,
+    ) -> Result<(), Failure> {
+        self.transport.send(id.into(), body, watch).await
     }
 }
 

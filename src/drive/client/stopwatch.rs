@@ -86,6 +86,8 @@ pub struct Story {
     pub outcome: Result<Finish, Failure>,
     /// The server's last count of tokens; partial for a stream that broke off.
     pub usage: Option<Usage>,
+    /// What was said to the user, of a stopwatch that [listens](Stopwatch::listening).
+    pub said: Option<String>,
     /// All output in order of arrival (reasoning and tool calls included), as far as [`Keep`] asks for it.
     pub text: Option<String>,
 }
@@ -117,11 +119,18 @@ impl Stopwatch {
             outputs_of_read: 0,
             keep_text,
             text,
+            said: None,
             usage: None,
             finish: None,
             ended: None,
         };
         Self { decoder: Decoder::default(), answer, clock, latest: Duration::ZERO, connecting: false }
+    }
+
+    /// The same, which also remembers what is said to the user (reasoning and tool calls apart), for the next turn.
+    pub fn listening(mut self) -> Self {
+        self.answer.said = Some(String::new());
+        self
     }
 
     /// The offset of this moment.
@@ -241,6 +250,7 @@ struct Answer {
     outputs_of_read: u32,
     keep_text: KeepText,
     text: Option<String>,
+    said: Option<String>,
     usage: Option<Usage>,
     finish: Option<Finish>,
     /// `Ok` after `[DONE]`.
@@ -278,6 +288,9 @@ impl Answer {
         if let Some(text) = &mut self.text {
             text.extend(chunk.texts().map(Text::decode));
         }
+        if let Some(said) = &mut self.said {
+            said.extend(chunk.said().map(Text::decode));
+        }
         if let Some(reason) = chunk.finish_reason() {
             self.finish = Some(Finish::from_reason(&reason));
         }
@@ -314,7 +327,7 @@ impl Answer {
     }
 
     fn conclude(self, sent: Result<(), Failure>) -> Story {
-        let Self { times, events, text, usage, finish, ended, .. } = self;
+        let Self { times, events, text, said, usage, finish, ended, .. } = self;
         let outcome = match (ended, sent) {
             // What the stream said goes before what became of the connection.
             (Some(Err(failure)), _) | (None, Err(failure)) => Err(failure),
@@ -322,7 +335,7 @@ impl Answer {
             _ if events.count == 0 => Err(Failure::new(FailureClass::EmptyStream, "")),
             _ => Ok(finish.unwrap_or(Finish::Unsaid)),
         };
-        Story { times, events, outcome, usage, text }
+        Story { times, events, outcome, usage, said, text }
     }
 }
 

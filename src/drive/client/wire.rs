@@ -80,6 +80,11 @@ impl Template {
         Self { api, common, extra: sampling.extra_body.clone() }
     }
 
+    /// Whether the endpoint takes a conversation as messages.
+    pub fn takes_messages(&self) -> bool {
+        self.api.takes(&Content::Messages([].into()))
+    }
+
     /// The body of one request. The extra fields, then the request's own, come last and replace what is there.
     ///
     /// # Panics

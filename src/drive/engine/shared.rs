@@ -14,6 +14,8 @@ pub struct Shared<'a> {
     pub stop: &'a CancellationToken,
     /// The cap, exact over all workers.
     pub cap: Option<Arc<Semaphore>>,
+    /// The seats of active sessions, the same.
+    pub seats: Option<Arc<Semaphore>>,
     /// The run's t0: when the measured phase began.
     pub measured: OnceLock<Clock>,
     /// Every worker is past its warm-up.
@@ -25,9 +27,14 @@ impl<'a> Shared<'a> {
     pub fn new(plan: &Plan<'_>, stop: &'a CancellationToken) -> Self {
         Self {
             stop,
-            cap: plan.cap.map(|cap| Arc::new(Semaphore::new(cap))),
+            cap: plan.cap.map(semaphore),
+            seats: plan.max_active.map(semaphore),
             measured: OnceLock::new(),
             warmed: Barrier::new(plan.workers.get()),
         }
     }
+}
+
+fn semaphore(permits: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits))
 }

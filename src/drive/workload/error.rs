@@ -68,6 +68,16 @@ pub enum WorkloadError {
         /// Why each was dropped.
         dropped: Drops,
     },
+    /// The file is in order, but none of its conversations is a session.
+    #[error("{path}: none of {candidates} conversations can be used; a usable one has {rule}")]
+    NoSessions {
+        /// The file.
+        path: String,
+        /// Conversations in it.
+        candidates: usize,
+        /// What they lack.
+        rule: &'static str,
+    },
     /// The lengths of the `random` dataset cannot be met.
     #[error("random dataset: {0}")]
     Lengths(String),

@@ -2,11 +2,13 @@
 
 pub mod bundled;
 mod conversations;
+mod entries;
 mod error;
 #[allow(dead_code, reason = "its first readers are on their way")]
 mod lines;
 mod random;
 mod request;
+pub mod sessions;
 mod sharegpt;
 pub mod sharing;
 mod source;
@@ -20,7 +22,7 @@ use crate::core::spec::{self, Dataset};
 use crate::drive::tokenizer::Tokenizer;
 
 pub use error::{Fault, Format, Place, WorkloadError};
-pub use request::{Content, Own, Request};
+pub use request::{Content, Own, Request, Turn};
 
 /// The requests of a run, in the order in which they are sent, and where they came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +73,11 @@ pub fn prepare(
     match &spec.dataset {
         Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, &job),
         Dataset::Random(lengths) => random::prepare(lengths, &job),
+        Dataset::SharegptTurns { path, output_len, turns } => {
+            sessions::sharegpt(path.as_deref(), *output_len, *turns, &job)
+        }
+        Dataset::RandomTurns(wanted) => sessions::random(wanted, &job),
+        Dataset::Conversations { path, all } => sessions::conversations(path, *all, &job),
     }
 }
 

@@ -13,6 +13,10 @@ pub(super) enum Stream {
     Offset,
     Prefix,
     Padding,
+    Turns,
+    Passage,
+    Think,
+    Patience,
 }
 
 impl Stream {

@@ -1,5 +1,7 @@
 //! The flags of the load.
 
+use std::num::NonZeroUsize;
+
 use super::positive;
 use crate::cli::run::args::{LoadArgs, RunArgs};
 use crate::core::spec::Load;
@@ -14,7 +16,10 @@ const PRECONNECT: usize = 64;
 /// What the flags ask for.
 pub fn load(args: &RunArgs) -> Result<Load, String> {
     let LoadArgs { request_rate, burstiness, max_concurrency, duration, num_warmups, .. } = args.load;
-    let default = match (args.target.sim && max_concurrency.is_none(), Rate::per_second(SIM_RATE)) {
+    let default = match (
+        args.target.sim && max_concurrency.is_none() && args.sessions.max_active_sessions.is_none(),
+        Rate::per_second(SIM_RATE),
+    ) {
         (true, Some(rate)) => rate,
         _ => Rate::INFINITE,
     };
@@ -23,6 +28,7 @@ pub fn load(args: &RunArgs) -> Result<Load, String> {
         burstiness,
         normalize_arrivals: !args.load.no_normalize_arrivals,
         max_concurrency,
+        max_active_sessions: max_active_sessions(args),
         duration: duration.map(|duration| positive(duration, "--duration")).transpose()?,
         cycle: false,
         num_warmups,
@@ -30,7 +36,7 @@ pub fn load(args: &RunArgs) -> Result<Load, String> {
         preconnect: preconnect(args),
         workers: args.load.workers,
     };
-    if load.warmup.is_some() && !load.request_rate.is_finite() && max_concurrency.is_none() {
+    if load.warmup.is_some() && !load.request_rate.is_finite() && load.slots().is_none() {
         return Err(
             "--warmup needs a pace: --request-rate or --max-concurrency (or count with --num-warmups)".into(),
         );
@@ -39,11 +45,22 @@ pub fn load(args: &RunArgs) -> Result<Load, String> {
     Ok(load)
 }
 
+/// As asked; in a closed loop of sessions as many as requests may be in flight, or every session's first turn would come
+/// before any second one.
+fn max_active_sessions(args: &RunArgs) -> Option<NonZeroUsize> {
+    let sessions = args.sessions.multi_turn || args.sessions.input_file.is_some();
+    let rate = args.load.request_rate.unwrap_or(Rate::INFINITE);
+    let default = args.load.max_concurrency.filter(|_| sessions && !rate.is_finite());
+    args.sessions.max_active_sessions.or(default)
+}
+
 /// As many as asked; without a number, as many as can be in flight.
 fn preconnect(args: &RunArgs) -> usize {
     match args.load.preconnect {
         None => 0,
-        Some(0) => args.load.max_concurrency.map_or(PRECONNECT, usize::from),
+        Some(0) => {
+            args.load.max_concurrency.or(args.sessions.max_active_sessions).map_or(PRECONNECT, usize::from)
+        }
         Some(asked) => asked,
     }
 }

@@ -1,30 +1,33 @@
 //! The flags of the workload.
 
-use crate::cli::run::args::{DatasetName, WorkloadArgs};
+use super::sessions;
+use crate::cli::run::args::{DatasetName, RunArgs, WorkloadArgs};
 use crate::core::spec::{Dataset, Load, RandomLengths, Workload};
 
 /// vLLM's default for `--num-prompts`.
 const NUM_PROMPTS: usize = 1000;
 
 /// What the flags ask for.
-pub fn workload(args: &WorkloadArgs, sim: bool, load: &Load) -> Result<Workload, String> {
-    let bundled = sim && args.dataset_name.is_none();
+pub fn workload(run: &RunArgs, load: &Load) -> Result<Workload, String> {
+    let args = &run.workload;
+    let bundled = run.target.sim && args.dataset_name.is_none();
     let name = match (args.dataset_name, &args.dataset_path) {
         (Some(name), _) => name,
         (None, Some(_)) => DatasetName::Sharegpt,
         (None, None) if bundled => DatasetName::Sharegpt,
         (None, None) => DatasetName::Random,
     };
-    let dataset = match name {
-        DatasetName::Sharegpt => {
+    let dataset = match (sessions::dataset(run, name)?, name) {
+        (Some(sessions), _) => sessions,
+        (None, DatasetName::Sharegpt) => {
             Dataset::Sharegpt { path: args.dataset_path.clone(), output_len: args.sharegpt_output_len }
         }
-        DatasetName::Random => Dataset::Random(random(args)?),
+        (None, DatasetName::Random) => Dataset::Random(random(args)?),
     };
     Ok(Workload { dataset, tokenizer: args.tokenizer.clone(), num_prompts: num_prompts(args, load) })
 }
 
-fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
+pub fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
     if args.dataset_path.is_some() {
         return Err(
             "--dataset-path goes with --dataset-name sharegpt: random prompts are made, not read".into()

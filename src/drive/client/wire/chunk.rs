@@ -34,6 +34,8 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Tokens generated so far.
     pub completion_tokens: u32,
+    /// Of the prompt's tokens, how many came from the prefix cache; `None` from a server that does not tell.
+    pub cached_tokens: Option<u32>,
 }
 
 impl<'a> Chunk<'a> {
@@ -47,6 +49,15 @@ impl<'a> Chunk<'a> {
         self.choices.iter().flat_map(Choice::texts).filter(|text| !text.is_empty())
     }
 
+    /// The pieces of what is said to the user: no reasoning, no tool calls.
+    pub fn said(&self) -> impl Iterator<Item = Text<'a>> {
+        let contents = self.choices.iter().flat_map(|choice| {
+            let content = choice.delta.as_ref().and_then(|delta| delta.content);
+            choice.text.into_iter().chain(content)
+        });
+        contents.filter(|text| !text.is_empty())
+    }
+
     /// Why a choice ended, in the server's words.
     pub fn finish_reason(&self) -> Option<Cow<'a, str>> {
         self.choices.iter().filter_map(|choice| choice.finish_reason).last().map(Text::decode)
@@ -54,8 +65,9 @@ impl<'a> Chunk<'a> {
 
     /// The server's count, if both of its numbers are there: on the last event, on the one that finishes, or on all.
     pub fn usage(&self) -> Option<Usage> {
-        let RawUsage { prompt_tokens, completion_tokens } = self.usage?;
-        Some(Usage { prompt_tokens: prompt_tokens?, completion_tokens: completion_tokens? })
+        let RawUsage { prompt_tokens, completion_tokens, prompt_tokens_details } = self.usage?;
+        let cached_tokens = prompt_tokens_details.and_then(|details| details.cached_tokens);
+        Some(Usage { prompt_tokens: prompt_tokens?, completion_tokens: completion_tokens?, cached_tokens })
     }
 
     /// The error it reports, in words.
@@ -99,6 +111,12 @@ impl<'a> Text<'a> {
 struct RawUsage {
     prompt_tokens: Option<u32>,
     completion_tokens: Option<u32>,
+    prompt_tokens_details: Option<PromptDetails>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct PromptDetails {
+    cached_tokens: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -261,8 +279,32 @@ mod tests {
     fn finish_and_usage_may_share_a_chunk() {
         let json = r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"length"}],
             "usage":{"prompt_tokens":18,"total_tokens":24,"completion_tokens":6}}"#;
-        let usage = Usage { prompt_tokens: 18, completion_tokens: 6 };
+        let usage = Usage { prompt_tokens: 18, completion_tokens: 6, cached_tokens: None };
         assert_eq!(read(json), ("x".into(), Some("length".into()), Some(usage)));
+    }
+
+    #[test]
+    fn the_share_of_the_prompt_that_was_cached_is_read_where_it_is_told() {
+        let usage = |details: &str| {
+            let json =
+                format!(r#"{{"choices":[],"usage":{{"prompt_tokens":9,"completion_tokens":1{details}}}}}"#);
+            read(&json).2.unwrap().cached_tokens
+        };
+        assert_eq!(usage(r#","prompt_tokens_details":{"cached_tokens":8}"#), Some(8));
+        for none in ["", r#","prompt_tokens_details":null"#, r#","prompt_tokens_details":{}"#] {
+            assert_eq!(usage(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_is_neither_reasoning_nor_a_tool_call() {
+        let said = |json: &str| {
+            parse(json.as_bytes()).unwrap().said().map(|text| text.decode().into_owned()).collect::<String>()
+        };
+        assert_eq!(said(r#"{"choices":[{"delta":{"reasoning":"hm","content":"yes"}}]}"#), "yes");
+        assert_eq!(said(r#"{"choices":[{"text":"yes"}]}"#), "yes");
+        assert_eq!(said(r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}"#), "");
+        assert_eq!(said(r#"{"choices":[{"delta":{"reasoning":"hm","content":null}}]}"#), "");
     }
 
     #[test]

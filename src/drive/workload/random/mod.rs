@@ -48,7 +48,7 @@ pub(super) fn prepare(lengths: &RandomLengths, job: &Job<'_>) -> Result<Workload
     Ok(Workload { requests, arrivals: None, provenance: provenance(inexact) })
 }
 
-fn provenance(inexact: usize) -> Provenance {
+pub(super) fn provenance(inexact: usize) -> Provenance {
     Provenance {
         dataset: "random".into(),
         path: None,
