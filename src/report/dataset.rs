@@ -53,6 +53,19 @@ pub fn render_workload(
         &[("prompt", prompts), ("asked output", LengthSummary::of(requests.map(|(_, output)| output)))],
         to,
     )?;
+    if spec.workload.dataset.has_sessions() {
+        writeln!(
+            to,
+            "Sessions: {}, warm-up not included; lengths are what each turn adds",
+            spec.workload.num_prompts
+        )?;
+        if let Some(think) = spec.sessions.think {
+            writeln!(to, "Think time: {think}")?;
+        }
+        if let Some(most) = load.max_active_sessions {
+            writeln!(to, "Most sessions active: {most}")?;
+        }
+    }
     match load.request_rate.is_finite() {
         true => writeln!(to, "Request rate: {}", requests_per_second(Some(load.request_rate.get())))?,
         false => writeln!(to, "Request rate: all at once")?,

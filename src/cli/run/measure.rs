@@ -171,7 +171,7 @@ impl Display {
 
     fn show(&mut self, event: &Event<'_>) {
         match event {
-            Event::Done(record) => self.live.ended(record.ttft(), record.succeeded()),
+            Event::Done(record) => self.live.ended(record.ttft(), record.failed()),
             Event::Beat(beat) => {
                 self.beats[beat.worker] = Some(*beat);
                 let gaps = self.beats.iter().flatten().map(|beat| beat.gaps).sum();

@@ -34,12 +34,12 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
     let mut workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
     prepare::check(&spec, &workload)?;
     prepare::behave(&spec, &mut workload);
+    let (requests, warmups) = sessions::split_last(&workload.requests, spec.load.warmup_prompts());
+    spec.workload.num_prompts = sessions::count(requests);
     let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
-    let (requests, warmups) = sessions::split_last(&workload.requests, spec.load.warmup_prompts());
-    spec.workload.num_prompts = sessions::count(requests);
     let measured =
         measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
@@ -81,6 +81,9 @@ fn judge(run: &Run, allow_invalid: bool) -> Exit {
             "error: all {} requests failed, {} of them with: {}: {}",
             metrics.failed, failure.count, failure.class, failure.example
         )),
+        None if metrics.abandoned > 0 => {
+            say(format_args!("error: all {} requests were abandoned before their end", metrics.abandoned));
+        }
         None => say("error: no request was due within the duration"),
     }
     Exit::Failed

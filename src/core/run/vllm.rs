@@ -3,6 +3,8 @@
 //! Where vLLM writes something that is not JSON (`Infinity`) or a zero for what was never measured, this writes `"inf"`
 //! and `null`.
 
+mod multi_turn;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -48,6 +50,7 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     }
     put("latencies", run.always.iter().map(|always| always.latency).collect());
     put("queue_times", run.always.iter().map(|always| always.queue_time).collect());
+    multi_turn::keys(run).into_iter().for_each(|(key, value)| put(key, value));
     if let Some(records) = &run.records {
         details(records).into_iter().for_each(|(key, value)| put(key, value));
     }
