@@ -1,10 +1,12 @@
-//! From the bytes of a read to "this event carries output": the cost of one event, for recorded answers of a real vLLM.
+//! From the bytes of a read to a token with its time: the cost of one event, for recorded answers of a real vLLM.
 
 use std::hint::black_box;
+use std::rc::Rc;
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use servebench::drive::client::sse::Decoder;
-use servebench::drive::client::wire::chunk;
+use servebench::drive::client::stopwatch::{Keep, KeepText, Stopwatch};
+use servebench::drive::clock::Clock;
 
 const ANSWERS: [(&str, &[u8]); 2] = [
     ("completions", include_bytes!("../../tests/fixtures/sse/completions.sse")),
@@ -36,16 +38,14 @@ fn pieces(answer: &[u8]) -> Vec<&[u8]> {
 }
 
 /// How many events of the reads carry output.
-fn outputs(reads: &[&[u8]]) -> usize {
-    let mut decoder = Decoder::default();
-    let mut count = 0;
+fn outputs(reads: &[&[u8]]) -> u32 {
+    let keep = Keep { text: KeepText::Never, gaps: false };
+    let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
     for read in reads {
-        let pushed = decoder.push(read, &mut |event| {
-            let output = chunk::parse(event.data).is_ok_and(|chunk| chunk.has_output());
-            count += usize::from(output);
-        });
-        pushed.expect("a recorded event is short");
+        watch.socket_read(None);
+        watch.bytes_arrived(Duration::from_secs(1), read);
     }
+    let count = watch.conclude(Ok(())).events.count;
     assert!(count > 0, "a recorded answer has output");
     count
 }

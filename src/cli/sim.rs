@@ -9,6 +9,13 @@ use crate::sim::{
 };
 
 /// Serve a simulated vLLM: its endpoints, batching, KV cache and metrics, without a model.
+///
+/// Text: /v1/completions, /v1/chat/completions, /v1/responses, /v1/audio/transcriptions, /v1/audio/translations; SGLang's /generate; TGI's
+/// /generate_stream; Triton's /v2/models/MODEL/generate_stream; llama.cpp's /completion; ollama's /api/generate and /api/chat.
+/// Prompts alone: /v1/embeddings, /embeddings (infinity), /pooling, /rerank.
+///
+/// Besides text a prompt may hold images (a token for each 28 × 28 pixels; 576 if the size cannot be told), sound (100 tokens a second, as
+/// WAV; else it counts as 30 s) and videos (4608 tokens).
 #[derive(Debug, clap::Args)]
 pub struct SimArgs {
     /// Address to listen on
@@ -27,6 +34,10 @@ pub struct SimArgs {
     #[arg(long, value_name = "NAME")]
     pub served_model_name: Vec<String>,
 
+    /// LoRA adapters, served as models of their own; NAME=PATH is taken as vLLM writes it, and the path is not looked at
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub lora_modules: Vec<String>,
+
     /// File with a tokenizer.json [default: the bundled tokenizer]
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
@@ -38,6 +49,10 @@ pub struct SimArgs {
     /// File for what truly happened to each request, as JSON lines; overwritten
     #[arg(long, value_name = "FILE")]
     pub truth_log: Option<PathBuf>,
+
+    /// Tell in the truth log a hash of each of a prompt's first BLOCKS blocks (64 if no number is given), so that shared beginnings can be seen
+    #[arg(long, value_name = "BLOCKS", num_args = 0..=1, default_value_t = 0, default_missing_value = "64", requires = "truth_log")]
+    pub truth_prompts: usize,
 
     #[command(flatten)]
     engine: EngineArgs,
@@ -158,6 +173,14 @@ struct OutputArgs {
     #[arg(long)]
     no_usage: bool,
 
+    /// Say in the usage how many of the prompt's tokens the prefix cache had
+    #[arg(long)]
+    enable_prompt_tokens_details: bool,
+
+    /// Numbers in an embedding
+    #[arg(long, value_name = "NUMBERS", default_value_t = 1024)]
+    embedding_size: usize,
+
     /// Line ends of event streams: lf or crlf
     #[arg(long, default_value_t = LineEnding::Lf)]
     line_ending: LineEnding,
@@ -194,6 +217,7 @@ impl SimArgs {
         Ok(Spec {
             model: self.model.clone(),
             served_names: self.served_model_name.clone(),
+            lora_modules: self.lora_modules.iter().map(|module| adapter_name(module).to_owned()).collect(),
             max_model_len: engine.max_model_len,
             max_num_seqs: engine.max_num_seqs,
             max_num_batched_tokens: engine.max_num_batched_tokens,
@@ -208,10 +232,16 @@ impl SimArgs {
             seed: self.seed,
             tokenizer_json: Some(tokenizer_json.into()),
             truth_log: self.truth_log.clone(),
+            truth_prompts: self.truth_prompts,
             log: Some(Box::new(|line| say(line))),
             ..Spec::default()
         })
     }
+}
+
+/// The adapter's name out of `name` or `name=path`.
+fn adapter_name(module: &str) -> &str {
+    module.split_once('=').map_or(module, |(name, _)| name)
 }
 
 impl TimingArgs {
@@ -241,6 +271,8 @@ impl OutputArgs {
             reasoning_field: self.reasoning_field,
             tokens_per_event: self.tokens_per_event,
             usage: !self.no_usage,
+            prompt_tokens_details: self.enable_prompt_tokens_details,
+            embedding_size: self.embedding_size,
             line_ending: self.line_ending,
         }
     }
@@ -314,6 +346,20 @@ mod tests {
         assert!(spec.chunked_prefill && spec.prefix_caching);
         assert_eq!((spec.timing, spec.output), (default.timing, default.output));
         assert!(spec.faults.fate(0, 0).is_none());
+    }
+
+    #[test]
+    fn adapters_are_named_with_or_without_a_path() {
+        let spec = spec("--lora-modules one two=/somewhere/two --max-num-seqs 4");
+        assert_eq!(spec.lora_modules, ["one", "two"]);
+    }
+
+    #[test]
+    fn prompts_are_told_in_the_truth_log_only_if_asked_for() {
+        assert_eq!(spec("").truth_prompts, 0);
+        assert_eq!(spec("--truth-log t.jsonl --truth-prompts").truth_prompts, 64);
+        assert_eq!(spec("--truth-log t.jsonl --truth-prompts 3").truth_prompts, 3);
+        assert!(Line::try_parse_from(["sim", "--truth-prompts"]).is_err(), "no log to tell it in");
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! late by more than the gap to the next. On Linux a timerfd wakes within tens of microseconds instead.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long before an instant the timer is set, in place of which the processor spins.
+const SPIN: Duration = Duration::from_micros(60);
 
 /// Waits for instants, one at a time.
 pub struct Pacer {
@@ -16,13 +19,15 @@ impl Pacer {
     /// Returns at the instant, or at once if it has passed. Either way the runtime polls its sockets first, so that a
     /// schedule that is behind cannot starve the responses.
     pub async fn until(&mut self, at: Instant) -> io::Result<()> {
-        match at.checked_duration_since(Instant::now()) {
-            Some(ahead) if !ahead.is_zero() => self.sleep(ahead).await,
-            _ => {
-                tokio::task::yield_now().await;
-                Ok(())
-            }
+        let ahead = at.saturating_duration_since(Instant::now());
+        match ahead.checked_sub(SPIN) {
+            Some(ahead) if !ahead.is_zero() => self.sleep(ahead).await?,
+            _ => tokio::task::yield_now().await,
         }
+        while Instant::now() < at {
+            std::hint::spin_loop();
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,8 @@
-//! The HTTP side: vLLM's endpoints and shapes.
+//! The HTTP side: vLLM's endpoints and shapes, and those of the servers it is compared with.
+//!
+//! ```text
+//! endpoint (the table) ─▶ protocol::x reads ─▶ answer ─▶ stream ─▶ protocol::x writes
+//! ```
 
 use std::sync::{
     Arc, Mutex, MutexGuard,
@@ -9,9 +13,8 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State},
-    http::HeaderMap,
-    response::Response,
-    routing::{get, post},
+    http::{HeaderMap, Uri},
+    routing::{MethodRouter, get, post},
 };
 use tokio::sync::watch;
 
@@ -19,19 +22,27 @@ use super::{
     engine::Engine,
     metrics::{Facts, Metrics},
     spec::Spec,
-    tokens::{Markers, Vocabulary},
+    tokens::{Markers, Segment, Vocabulary},
     truth::TruthLog,
 };
 
 mod answer;
 mod ask;
 mod chunks;
+mod endpoint;
 mod info;
+mod media;
+mod message;
 pub(super) mod metronome;
+mod pooling;
+mod protocol;
 mod refusal;
+mod shape;
 mod stream;
 
-use ask::Endpoint;
+use ask::Call;
+use endpoint::{ENDPOINTS, Endpoint};
+use pooling::Pooler;
 use refusal::Refusal;
 
 /// A text of more bytes than this is encoded away from the step loop's thread, which it would hold up.
@@ -80,6 +91,23 @@ impl Parts {
         tokens.map_err(|error| Refusal::bad("prompt", format!("the prompt cannot be tokenized: {error}")))
     }
 
+    /// The tokens of a prompt of several pieces; the markers are for its first.
+    async fn encode_all(
+        self: &Arc<Self>,
+        prompt: Vec<Segment>,
+        markers: Markers,
+    ) -> Result<Vec<u32>, Refusal> {
+        let (mut tokens, mut markers) = (Vec::new(), markers);
+        for segment in prompt {
+            match segment {
+                Segment::Text(text) => tokens.extend(self.encode(text, markers).await?),
+                Segment::Media(media) => tokens.extend(media.placeholders()),
+            }
+            markers = Markers::Leave;
+        }
+        Ok(tokens)
+    }
+
     /// Completes when the server shuts down.
     async fn closing(&self) {
         super::turns_true(self.closed.clone()).await;
@@ -95,9 +123,18 @@ pub(super) struct Shared {
 
 /// All endpoints.
 pub(super) fn router(parts: Arc<Parts>) -> Router {
-    Router::new()
-        .route("/v1/completions", post(completions))
-        .route("/v1/chat/completions", post(chat))
+    let mut router = Router::new();
+    for endpoint in ENDPOINTS {
+        for path in endpoint.paths {
+            router = router.route(path, generating(endpoint));
+        }
+    }
+    for pooler in pooling::POOLERS {
+        for path in pooler.paths {
+            router = router.route(path, pooled(pooler));
+        }
+    }
+    router
         .route("/v1/models", get(info::models))
         .route("/tokenize", post(info::tokenize))
         .route("/detokenize", post(info::detokenize))
@@ -115,14 +152,14 @@ pub(super) fn router(parts: Arc<Parts>) -> Router {
         .with_state(parts)
 }
 
-async fn completions(
-    State(parts): State<Arc<Parts>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    answer::respond(parts, Endpoint::Completions, &headers, &body).await
+fn generating(endpoint: &'static Endpoint) -> MethodRouter<Arc<Parts>> {
+    post(async move |State(parts): State<Arc<Parts>>, uri: Uri, headers: HeaderMap, body: Bytes| {
+        answer::respond(parts, endpoint, &Call { path: uri.path(), headers: &headers, body: &body }).await
+    })
 }
 
-async fn chat(State(parts): State<Arc<Parts>>, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
-    answer::respond(parts, Endpoint::Chat, &headers, &body).await
+fn pooled(pooler: &'static Pooler) -> MethodRouter<Arc<Parts>> {
+    post(async move |State(parts): State<Arc<Parts>>, uri: Uri, headers: HeaderMap, body: Bytes| {
+        pooling::respond(parts, pooler, &Call { path: uri.path(), headers: &headers, body: &body }).await
+    })
 }

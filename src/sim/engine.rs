@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     io,
     sync::{
         Arc, Mutex,
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{
     alarm::Alarm,
+    blocks::ContentHash,
     metrics::{Metrics, Retired},
     plan::Finish,
     scheduler::{Batch, Emission, Limits, Scheduler, SeqId},
@@ -31,11 +33,32 @@ const FORGIVEN_LAG: Duration = Duration::from_millis(20);
 pub(super) struct Job {
     pub prompt: Vec<u32>,
     pub output: Vec<u32>,
-    pub finish: Finish,
-    /// The request's own limit of output tokens, for the statistics.
-    pub max_tokens: usize,
+    pub work: Work,
     /// When the request had been read.
     pub arrived: Instant,
+    /// The LoRA adapter it is for.
+    pub adapter: Option<String>,
+    /// Jobs of different salts share nothing of the prefix cache, nor do jobs for different adapters.
+    pub cache_salt: Option<String>,
+}
+
+/// What a job is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    /// Its output, which ends for this reason.
+    Generate {
+        finish: Finish,
+        /// The request's own limit of output tokens, for the statistics.
+        max_tokens: usize,
+    },
+    /// Its prompt alone: the one token of its output is an end and no output.
+    Pool,
+}
+
+impl Work {
+    fn generates(self) -> bool {
+        matches!(self, Self::Generate { .. })
+    }
 }
 
 /// A token has been generated.
@@ -144,7 +167,8 @@ struct Flight {
     scheduled: Option<Instant>,
     first: Option<Instant>,
     latest: Instant,
-    finish: Finish,
+    work: Work,
+    adapter: Option<String>,
 }
 
 struct Stepper {
@@ -182,29 +206,43 @@ impl Stepper {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Submit { id, job, events } => {
-                let now = Instant::now();
-                let flight = Flight {
-                    events,
-                    facts: Retired::of(job.prompt.len(), job.max_tokens),
-                    arrived: job.arrived,
-                    queued: now,
-                    scheduled: None,
-                    first: None,
-                    latest: now,
-                    finish: job.finish,
-                };
-                self.flights.insert(id, flight);
-                self.scheduler.add(id, job.prompt, job.output);
-            }
+            Command::Submit { id, job, events } => self.queue(id, job, events),
             Command::Abort(id) => {
                 self.scheduler.abort(id);
-                if self.flights.remove(&id).is_some() {
-                    self.with_metrics(|metrics| metrics.abort());
+                if let Some(flight) = self.flights.remove(&id) {
+                    self.with_metrics(|metrics| {
+                        metrics.abort();
+                        flight.leave(metrics);
+                    });
                 }
             }
             Command::ResetPrefixCache => self.scheduler.reset_prefix_cache(),
         }
+    }
+
+    fn queue(&mut self, id: SeqId, job: Job, events: UnboundedSender<Event>) {
+        let now = Instant::now();
+        let salt = salt_of(&job);
+        let max_tokens = match job.work {
+            Work::Generate { max_tokens, .. } => max_tokens,
+            Work::Pool => 0,
+        };
+        if let Some(adapter) = &job.adapter {
+            self.with_metrics(|metrics| metrics.adapters.wait(adapter));
+        }
+        let flight = Flight {
+            events,
+            facts: Retired::of(job.prompt.len(), max_tokens),
+            arrived: job.arrived,
+            queued: now,
+            scheduled: None,
+            first: None,
+            latest: now,
+            work: job.work,
+            adapter: job.adapter,
+        };
+        self.flights.insert(id, flight);
+        self.scheduler.add(id, job.prompt, job.output, salt);
     }
 
     /// Waits until the step is over: its time after the end of the one before.
@@ -232,6 +270,9 @@ impl Stepper {
             let Some(flight) = self.flights.get_mut(&admission.id) else { continue };
             flight.scheduled = Some(now);
             flight.facts.cached = admission.cached;
+            if let Some(adapter) = &flight.adapter {
+                metrics.adapters.run(adapter);
+            }
             metrics.admit(flight.facts.prompt_tokens, admission.cached);
         }
     }
@@ -242,22 +283,33 @@ impl Stepper {
         let load = self.scheduler.load();
         let mut metrics = self.metrics.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         metrics.load = load;
-        metrics.step(batch.prefill_tokens + batch.decode_seqs, emissions.len());
+        metrics.step(batch.prefill_tokens + batch.decode_seqs);
         for emission in emissions {
             let Some(flight) = self.flights.get_mut(&emission.id) else { continue };
             match flight.first {
-                None => metrics.first_token(&flight.facts, now - flight.arrived),
+                None => metrics.prompt_done(&flight.facts),
                 Some(_) => metrics.next_token(now - flight.latest),
             }
+            if flight.work.generates() {
+                if flight.first.is_none() {
+                    metrics.first_token(now - flight.arrived);
+                }
+                flight.facts.output_tokens += 1;
+                metrics.generation_tokens += 1;
+            }
             flight.first.get_or_insert(now);
-            (flight.latest, flight.facts.output_tokens) = (now, flight.facts.output_tokens + 1);
+            flight.latest = now;
             let event = Event { at: now, cached: flight.facts.cached, last: emission.last };
             // A ticket that is gone has sent its abort; nothing to do here.
             let _ = flight.events.send(event);
             if emission.last
                 && let Some(flight) = self.flights.remove(&emission.id)
             {
-                let finish = flight.finish;
+                flight.leave(&mut metrics);
+                let finish = match flight.work {
+                    Work::Generate { finish, .. } => finish,
+                    Work::Pool => Finish::Stop,
+                };
                 metrics.retire(&flight.retired(now), finish);
             }
         }
@@ -270,7 +322,24 @@ impl Stepper {
     }
 }
 
+/// What keeps a job's blocks apart from those of jobs that compute something else of the same tokens.
+fn salt_of(job: &Job) -> Option<ContentHash> {
+    if job.adapter.is_none() && job.cache_salt.is_none() {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    (&job.adapter, &job.cache_salt).hash(&mut hasher);
+    Some(hasher.finish())
+}
+
 impl Flight {
+    /// Takes the job off the count of its adapter.
+    fn leave(&self, metrics: &mut Metrics) {
+        if let Some(adapter) = &self.adapter {
+            metrics.adapters.leave(adapter, self.scheduled.is_some());
+        }
+    }
+
     /// The whole story of a job that has come to its end.
     fn retired(self, now: Instant) -> Retired {
         let scheduled = self.scheduled.unwrap_or(self.queued);

@@ -11,7 +11,9 @@ use super::{
     scheduler::Load,
 };
 
+mod adapters;
 mod page;
+use adapters::Adapters;
 pub(super) use page::Facts;
 
 /// Requests over which the hit rate of the prefix cache is taken, as in vLLM.
@@ -69,6 +71,7 @@ pub(super) struct Metrics {
     pub finished: Finished,
     /// Set by whoever writes the statistics line.
     pub throughput: Throughput,
+    pub adapters: Adapters,
     recent_lookups: VecDeque<(usize, usize)>,
     created: SystemTime,
     ttft: Histogram,
@@ -103,6 +106,7 @@ impl Metrics {
             prefix_hits: 0,
             finished: Finished::default(),
             throughput: Throughput::default(),
+            adapters: Adapters::default(),
             recent_lookups: VecDeque::new(),
             created: SystemTime::now(),
             ttft: Histogram::new(FIRST_TOKEN),
@@ -134,15 +138,18 @@ impl Metrics {
     }
 
     /// A step is over.
-    pub(super) fn step(&mut self, computed: usize, generated: usize) {
+    pub(super) fn step(&mut self, computed: usize) {
         self.step_tokens.observe(computed as f64);
-        self.generation_tokens += generated as u64;
     }
 
-    /// A request has its first token, and with it its whole prompt computed.
-    pub(super) fn first_token(&mut self, request: &Retired, since_arrival: Duration) {
+    /// A request has its whole prompt computed.
+    pub(super) fn prompt_done(&mut self, request: &Retired) {
         self.prompt_tokens += request.prompt_tokens as u64;
         self.cached_tokens += request.cached as u64;
+    }
+
+    /// A request has its first token.
+    pub(super) fn first_token(&mut self, since_arrival: Duration) {
         self.ttft.observe(since_arrival.as_secs_f64());
     }
 

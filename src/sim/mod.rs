@@ -1,5 +1,6 @@
 //! A simulated vLLM: continuous batching, paged KV cache, prefix cache, preemption, and vLLM's HTTP shapes,
-//! with a model of step times in place of a model of language.
+//! with a model of step times in place of a model of language. It answers in the protocols of other servers too, with the
+//! same engine behind them.
 //!
 //! ```text
 //! request ─▶ api ─▶ engine (the clock) ─▶ scheduler (pure) ─▶ blocks

@@ -1,6 +1,9 @@
 //! What the simulated model will say.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::Serialize;
@@ -8,7 +11,7 @@ use serde::Serialize;
 use super::tokens::Vocabulary;
 
 /// The end-of-sequence token's id within the scheduler; no vocabulary is this large.
-const END_OF_SEQUENCE: u32 = u32::MAX;
+pub(super) const END_OF_SEQUENCE: u32 = u32::MAX;
 
 /// Why an answer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -71,6 +74,12 @@ impl Plan {
     pub(super) fn tokens(&self, vocabulary: &Vocabulary) -> Vec<u32> {
         let end = (self.finish == Finish::Stop).then_some(END_OF_SEQUENCE);
         self.words.iter().map(|word| vocabulary.word_token(*word)).chain(end).collect()
+    }
+
+    /// The ids of the tokens in `range`, without that of the end of the sequence.
+    pub(super) fn ids(&self, vocabulary: &Vocabulary, range: Range<usize>) -> Vec<u32> {
+        let end = range.end.min(self.words.len());
+        self.words[range.start.min(end)..end].iter().map(|word| vocabulary.word_token(*word)).collect()
     }
 
     /// The text of the `index`-th token; empty for the end of the sequence.

@@ -68,6 +68,8 @@ struct Sequence {
     prompt_len: usize,
     /// Everything that will be generated; `tokens` tells how much of it has been.
     output: Vec<u32>,
+    /// What the hash of the first block follows on.
+    salt: Option<ContentHash>,
     /// Content hashes of the full blocks of `tokens`.
     contents: Vec<ContentHash>,
     blocks: Vec<BlockId>,
@@ -86,7 +88,7 @@ impl Sequence {
         while (self.contents.len() + 1) * block_size <= self.tokens.len() {
             let start = self.contents.len() * block_size;
             let block = &self.tokens[start..start + block_size];
-            self.contents.push(content_hash(self.contents.last().copied(), block));
+            self.contents.push(content_hash(self.contents.last().copied().or(self.salt), block));
         }
     }
 }
@@ -107,14 +109,16 @@ impl Scheduler {
         Self { limits, pool, waiting: VecDeque::new(), running: Vec::new() }
     }
 
-    /// Queues a sequence that will generate `output` after `prompt`; neither may be empty.
-    pub(super) fn add(&mut self, id: SeqId, prompt: Vec<u32>, output: Vec<u32>) {
+    /// Queues a sequence that will generate `output` after `prompt`; neither may be empty. It shares blocks only with sequences
+    /// of the same `salt`.
+    pub(super) fn add(&mut self, id: SeqId, prompt: Vec<u32>, output: Vec<u32>, salt: Option<ContentHash>) {
         debug_assert!(!prompt.is_empty() && !output.is_empty());
         let mut sequence = Sequence {
             id,
             prompt_len: prompt.len(),
             tokens: prompt,
             output,
+            salt,
             contents: Vec::new(),
             blocks: Vec::new(),
             computed: 0,

@@ -18,6 +18,8 @@ pub struct Spec {
     pub model: String,
     /// The names requests may ask for; empty means only `model`, and `*` accepts any name.
     pub served_names: Vec<String>,
+    /// Names of LoRA adapters, which requests may ask for as models of their own.
+    pub lora_modules: Vec<String>,
     /// Longest prompt plus output, in tokens.
     pub max_model_len: usize,
     /// Most sequences that run at once.
@@ -49,6 +51,8 @@ pub struct Spec {
     /// File that receives what truly happened to each request, in the format that [`truth`](super::truth)
     /// describes. An existing file is overwritten; all of it is there when the server has ended.
     pub truth_log: Option<PathBuf>,
+    /// How many of a prompt's first blocks the truth log tells by their chained hashes; 0: none.
+    pub truth_prompts: usize,
     /// Receives the lines a real server would log.
     pub log: Option<LogSink>,
     /// Time between two statistics lines; vLLM's is ten seconds. Not zero.
@@ -69,6 +73,10 @@ pub struct Output {
     pub tokens_per_event: usize,
     /// Whether usage is reported when it is asked for.
     pub usage: bool,
+    /// Whether OpenAI's usage says what the prefix cache had of the prompt, as with vLLM's `--enable-prompt-tokens-details`.
+    pub prompt_tokens_details: bool,
+    /// Numbers in an embedding; at least 1.
+    pub embedding_size: usize,
     /// How lines of the event stream end.
     pub line_ending: LineEnding,
 }
@@ -84,6 +92,13 @@ named! {
 }
 
 impl LineEnding {
+    pub(super) const fn line_end(self) -> &'static str {
+        match self {
+            Self::Lf => "\n",
+            Self::Crlf => "\r\n",
+        }
+    }
+
     pub(super) const fn blank_line(self) -> &'static str {
         match self {
             Self::Lf => "\n\n",
@@ -110,6 +125,8 @@ impl Default for Output {
             reasoning_field: ReasoningField::Reasoning,
             tokens_per_event: 1,
             usage: true,
+            prompt_tokens_details: false,
+            embedding_size: 1024,
             line_ending: LineEnding::Lf,
         }
     }
@@ -120,6 +137,7 @@ impl Default for Spec {
         Self {
             model: "servebench-sim".to_owned(),
             served_names: Vec::new(),
+            lora_modules: Vec::new(),
             max_model_len: 8192,
             max_num_seqs: 256,
             max_num_batched_tokens: 2048,
@@ -134,6 +152,7 @@ impl Default for Spec {
             seed: 0,
             tokenizer_json: None,
             truth_log: None,
+            truth_prompts: 0,
             log: None,
             log_interval: Duration::from_secs(10),
         }
@@ -197,6 +216,7 @@ impl Spec {
             ("block_size", self.block_size),
             ("num_gpu_blocks", self.num_gpu_blocks),
             ("tokens_per_event", self.output.tokens_per_event),
+            ("embedding_size", self.output.embedding_size),
             ("events_per_write", self.rhythm.map_or(1, |rhythm| rhythm.events_per_write)),
         ] {
             if value == 0 {
@@ -219,6 +239,7 @@ impl Spec {
     fn check_sizes(&self) -> Result<(), SpecError> {
         within("num_gpu_blocks", self.num_gpu_blocks as f64, 1.0..1e8, "below 100 million")?;
         within("max_model_len", self.max_model_len as f64, 1.0..1e8, "below 100 million")?;
+        within("embedding_size", self.output.embedding_size as f64, 1.0..1e6, "below a million")?;
         within(
             "log_interval",
             self.log_interval.as_secs_f64(),
@@ -242,17 +263,21 @@ impl Spec {
         self.names().iter().any(|served| *served == name || *served == "*")
     }
 
-    /// The names requests may ask for.
+    /// Whether `name` is that of an adapter.
+    pub(super) fn is_adapter(&self, name: &str) -> bool {
+        self.lora_modules.iter().any(|adapter| adapter == name)
+    }
+
+    /// The names requests may ask for: the model's, then the adapters'.
     pub(super) fn names(&self) -> Vec<&str> {
-        if self.served_names.is_empty() {
-            return vec![&self.model];
-        }
-        self.served_names.iter().map(String::as_str).collect()
+        let model =
+            if self.served_names.is_empty() { std::slice::from_ref(&self.model) } else { &self.served_names };
+        model.iter().chain(&self.lora_modules).map(String::as_str).collect()
     }
 
     /// The first real name, which stands for the server in metrics and answers.
     pub(super) fn chief_name(&self) -> &str {
-        self.names().into_iter().find(|name| *name != "*").unwrap_or(&self.model)
+        self.served_names.iter().find(|name| *name != "*").unwrap_or(&self.model)
     }
 }
 

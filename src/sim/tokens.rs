@@ -35,6 +35,36 @@ pub(super) enum Markers {
     Leave,
 }
 
+/// A piece of a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Segment {
+    Text(String),
+    Media(Media),
+}
+
+/// One turn of a conversation: who speaks, and what.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub role: String,
+    pub said: Vec<Segment>,
+}
+
+/// An image, a sound or a video: so many tokens, the same ones for the same content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Media {
+    pub tokens: usize,
+    /// Stands for the content.
+    pub content: u64,
+}
+
+impl Media {
+    /// The tokens that stand in the prompt for it; in no vocabulary, since nobody spells them.
+    pub(super) fn placeholders(self) -> impl Iterator<Item = u32> {
+        let first = self.content as u32 ^ (self.content >> 32) as u32;
+        (0..self.tokens).map(move |at| first.wrapping_add(at as u32))
+    }
+}
+
 impl Vocabulary {
     pub(super) fn new(tokenizer_json: Option<&[u8]>) -> Result<Self, SpecError> {
         let Some(json) = tokenizer_json else {
@@ -84,13 +114,26 @@ impl Vocabulary {
 
     /// A conversation as the model would see it: ChatML where the tokenizer knows its markers, else plain
     /// lines of `role: content`.
-    pub(super) fn chat_prompt<'a>(&self, turns: impl Iterator<Item = (&'a str, String)>) -> String {
+    pub(super) fn chat_prompt(&self, turns: &[Turn]) -> Vec<Segment> {
         let chatml = self.tokenizer.as_ref().is_some_and(|t| t.token_to_id("<|im_start|>").is_some());
-        if chatml {
-            let turns = turns.map(|(role, content)| format!("<|im_start|>{role}\n{content}<|im_end|>\n"));
-            return turns.collect::<String>() + "<|im_start|>assistant\n";
+        let [before, between, after, cue] = if chatml {
+            ["<|im_start|>", "\n", "<|im_end|>\n", "<|im_start|>assistant\n"]
+        } else {
+            ["", ": ", "\n", "assistant:"]
+        };
+        let mut prompt = vec![Segment::Text(String::new())];
+        for Turn { role, said } in turns {
+            add_text(&mut prompt, &[before, role, between]);
+            for segment in said {
+                match segment {
+                    Segment::Text(text) => add_text(&mut prompt, &[text]),
+                    Segment::Media(media) => prompt.push(Segment::Media(*media)),
+                }
+            }
+            add_text(&mut prompt, &[after]);
         }
-        turns.map(|(role, content)| format!("{role}: {content}\n")).collect::<String>() + "assistant:"
+        add_text(&mut prompt, &[cue]);
+        prompt
     }
 
     /// How many different words answers are made of.
@@ -106,6 +149,16 @@ impl Vocabulary {
     /// The text of the `index`-th word.
     pub(super) fn word_text(&self, index: usize) -> &str {
         &self.words[index].text
+    }
+}
+
+/// Adds to the text at the prompt's end, so that what belongs together is encoded together.
+fn add_text(prompt: &mut Vec<Segment>, parts: &[&str]) {
+    if !matches!(prompt.last(), Some(Segment::Text(_))) {
+        prompt.push(Segment::Text(String::new()));
+    }
+    if let Some(Segment::Text(text)) = prompt.last_mut() {
+        text.extend(parts.iter().copied());
     }
 }
 

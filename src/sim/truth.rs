@@ -2,14 +2,19 @@
 //!
 //! A file of JSON lines. The first is the header
 //! `{"clock":"monotonic","base_unix_ns":N,"version":...}`: every `*_ns` of the other lines is nanoseconds of the monotonic clock
-//! since an instant at which the wall clock said `base_unix_ns`. Then one line for each completion or chat
-//! request, written when its answer has ended or its client has left:
+//! since an instant at which the wall clock said `base_unix_ns`. Then one line for each
+//! request for text, embeddings or scores, written when its answer has ended or its client has left:
 //!
 //! - `id` (the request's `x-request-id`, or made up), `ordinal` (requests are numbered as they are read), `fault`;
+//! - `path`, `model` (as asked for), `session` (the request's `x-session-id`), `max_tokens` (as asked for);
 //! - `arrived_ns`: the kernel had received the request's last byte (`null` where the server does not ask it);
 //! - `read_ns`: the request's body had been read;
 //! - `prompt_tokens`, `cached_tokens` (of the prompt, from the prefix cache), `output_tokens` (handed out, the
 //!   end-of-sequence token included), `finish_reason` (`null` if the answer did not get that far);
+//! - `cancelled`: the client left before the answer was complete;
+//! - `prompt_blocks`, if it was switched on: a hash for each of the prompt's first full blocks, in hexadecimal. A hash stands for
+//!   its block and all before it, so two prompts of one log share a beginning as far as their hashes are equal. A request of
+//!   several prompts has the hashes of one after the other;
 //! - `tokens_ns`: for each event that carries output text, when it was handed to the connection for writing;
 //!   `step_ns`: when the step that made the event's last token ended; `first_token_ns`: the first of `tokens_ns`;
 //! - `done_ns`: the answer's last frame was handed over, or the client was gone.
@@ -19,6 +24,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
+    ops::{Deref, DerefMut},
     path::Path,
     sync::{Arc, Mutex},
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -26,7 +32,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{VERSION, fault::FaultKind, plan::Finish};
+use super::{VERSION, blocks::content_hash, fault::FaultKind, plan::Finish};
 
 /// Where stories go; without a file they are dropped. Clones write to the same file.
 #[derive(Clone)]
@@ -47,19 +53,71 @@ struct Book {
 pub(super) struct Story {
     pub id: String,
     pub ordinal: u64,
+    pub path: String,
+    pub model: String,
+    pub session: Option<String>,
     #[serde(serialize_with = "fault_name")]
     pub fault: Option<FaultKind>,
     pub stream: bool,
     pub arrived_ns: Option<u64>,
     pub read_ns: u64,
+    pub max_tokens: Option<usize>,
     pub prompt_tokens: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_blocks: Option<Vec<String>>,
     pub cached_tokens: usize,
     pub output_tokens: usize,
     pub finish_reason: Option<Finish>,
+    pub cancelled: bool,
     pub first_token_ns: Option<u64>,
     pub done_ns: u64,
     pub tokens_ns: Vec<u64>,
     pub step_ns: Vec<u64>,
+}
+
+/// A story that is still being told. Dropping it writes its line.
+pub(super) struct Entry {
+    log: TruthLog,
+    story: Story,
+}
+
+impl Entry {
+    /// The client of a story that goes on is taken to have left until `cancelled` is set otherwise: who leaves is gone
+    /// without a word.
+    pub(super) fn new(log: &TruthLog, story: Story) -> Self {
+        Self { log: log.clone(), story: Story { cancelled: true, ..story } }
+    }
+}
+
+impl Deref for Entry {
+    type Target = Story;
+
+    fn deref(&self) -> &Story {
+        &self.story
+    }
+}
+
+impl DerefMut for Entry {
+    fn deref_mut(&mut self) -> &mut Story {
+        &mut self.story
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.story.done_ns = self.log.stamp(Instant::now());
+        self.log.append(&self.story);
+    }
+}
+
+/// The chained hashes of the first full blocks of a prompt, `most` of them at most.
+pub(super) fn prompt_hashes(prompt: &[u32], block_size: usize, most: usize) -> Vec<String> {
+    let blocks = prompt.chunks_exact(block_size).take(most);
+    let chain = blocks.scan(None, |before, block| {
+        *before = Some(content_hash(*before, block));
+        *before
+    });
+    chain.map(|hash| format!("{hash:016x}")).collect()
 }
 
 fn fault_name<S: Serializer>(fault: &Option<FaultKind>, serializer: S) -> Result<S::Ok, S::Error> {

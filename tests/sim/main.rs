@@ -1,9 +1,16 @@
 //! The simulated vLLM over HTTP: its shapes against recordings of a real one, its faults, its numbers.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adapters;
+mod audio;
 mod endpoints;
 mod engine;
 mod faults;
 mod harness;
+mod media;
+mod pooling;
+mod protocols;
+mod responses;
+mod sessions;
 mod shapes;
 mod truth;

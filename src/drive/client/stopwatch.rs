@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::excerpt::excerpt;
 use super::sse::{Decoder, Event};
 use super::wire::chunk::{self, Chunk, Text, Usage};
+use super::wire::refrain::Refrain;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Phase, Times};
 use crate::core::stats::{Tally, TallyBySecond};
 use crate::drive::clock::Clock;
@@ -122,6 +123,8 @@ impl Stopwatch {
             said: None,
             usage: None,
             finish: None,
+            refrain: Refrain::default(),
+            is_said: false,
             ended: None,
         };
         Self { decoder: Decoder::default(), answer, clock, latest: Duration::ZERO, connecting: false }
@@ -253,6 +256,9 @@ struct Answer {
     said: Option<String>,
     usage: Option<Usage>,
     finish: Option<Finish>,
+    refrain: Refrain,
+    /// Whether the refrain is said to the user, and no reasoning or tool call.
+    is_said: bool,
     /// `Ok` after `[DONE]`.
     ended: Option<Result<(), Failure>>,
 }
@@ -267,11 +273,27 @@ impl Answer {
             self.ended = Some(Ok(()));
             return;
         }
+        if let Some(text) = self.refrain.text_of(data).filter(|_| event.name.is_empty()) {
+            self.output(at);
+            if let Some(kept) = &mut self.text {
+                kept.push_str(text);
+            }
+            if let Some(said) = self.said.as_mut().filter(|_| self.is_said) {
+                said.push_str(text);
+            }
+            return;
+        }
         match chunk::parse(data) {
             Ok(chunk) => match chunk.error() {
                 Some(error) => self.fail(FailureClass::ErrorEvent, error),
                 None if event.name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
-                None => self.chunk(at, &chunk),
+                None => {
+                    self.chunk(at, &chunk);
+                    if let Some(text) = chunk.only_text() {
+                        self.refrain.learn(data, text);
+                        self.is_said = chunk.said().next().is_some();
+                    }
+                }
             },
             Err(_) if event.name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
             Err(error) => {

@@ -1,6 +1,7 @@
 //! The OpenAI API's field names: the requests we write and, in [`chunk`], the stream events we read.
 
 pub mod chunk;
+pub mod refrain;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};

@@ -3,26 +3,28 @@
 
 use std::io::Write;
 
-use super::{ask::Endpoint, refusal::Refusal};
+use super::{
+    refusal::Refusal,
+    shape::{Identity, Whole},
+};
 use crate::sim::{plan::Finish, spec::LineEnding};
 
 /// What stands for the build of the server in an answer's last part.
 const FINGERPRINT: &str = "vllm-0.32.0-sim";
 
+/// The two kinds of OpenAI's older API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Completions,
+    Chat,
+}
+
 /// The constant parts of one answer.
 pub(super) struct Chunks {
-    endpoint: Endpoint,
+    kind: Kind,
     /// `"id":…,"object":…,"created":…,"model":…,"choices":[`
     head: String,
     blank_line: &'static str,
-}
-
-/// Who an answer belongs to.
-pub(super) struct Identity<'a> {
-    pub id: &'a str,
-    /// Unix time in seconds.
-    pub created: u64,
-    pub model: &'a str,
 }
 
 /// Where a piece of text goes.
@@ -39,6 +41,8 @@ pub(super) enum Field {
 pub(super) struct Usage {
     pub prompt: usize,
     pub completion: usize,
+    /// Of the prompt, what the prefix cache had, if that is to be told.
+    pub cached: Option<usize>,
 }
 
 /// One event's worth of output. The text is taken as it is: words need no escaping.
@@ -53,12 +57,12 @@ pub(super) struct Piece<'a> {
 
 impl Chunks {
     /// The parts of a stream's chunks.
-    pub(super) fn new(endpoint: Endpoint, who: &Identity, line_ending: LineEnding) -> Self {
-        let object = match endpoint {
-            Endpoint::Completions => "text_completion",
-            Endpoint::Chat => "chat.completion.chunk",
+    pub(super) fn new(kind: Kind, who: &Identity, line_ending: LineEnding) -> Self {
+        let object = match kind {
+            Kind::Completions => "text_completion",
+            Kind::Chat => "chat.completion.chunk",
         };
-        Self { endpoint, head: head(endpoint, object, who), blank_line: line_ending.blank_line() }
+        Self { kind, head: head(kind, object, who), blank_line: line_ending.blank_line() }
     }
 
     /// The chunk that opens a chat stream and carries no output.
@@ -75,29 +79,24 @@ impl Chunks {
     /// A chunk with output, a finish reason, or both.
     pub(super) fn piece(&self, out: &mut Vec<u8>, piece: &Piece) {
         self.open(out);
-        match (self.endpoint, piece.field) {
-            (Endpoint::Completions, _) => put(out, r#"{"index":0,"text":""#),
-            (Endpoint::Chat, Field::Text) => put(out, r#"{"index":0,"delta":{"content":""#),
-            (Endpoint::Chat, Field::Reasoning(name)) => {
+        match (self.kind, piece.field) {
+            (Kind::Completions, _) => put(out, r#"{"index":0,"text":""#),
+            (Kind::Chat, Field::Text) => put(out, r#"{"index":0,"delta":{"content":""#),
+            (Kind::Chat, Field::Reasoning(name)) => {
                 put(out, r#"{"index":0,"delta":{""#);
                 put(out, name);
                 put(out, r#"":""#);
             }
         }
         put(out, piece.text);
-        put(
-            out,
-            if self.endpoint == Endpoint::Chat { r#""},"logprobs":null"# } else { r#"","logprobs":null"# },
-        );
+        put(out, if self.kind == Kind::Chat { r#""},"logprobs":null"# } else { r#"","logprobs":null"# });
         put_finish(out, piece.finish);
         put(
             out,
-            match (self.endpoint, piece.finish) {
-                (Endpoint::Completions, _) => {
-                    r#","stop_reason":null,"prompt_token_ids":null,"token_ids":null}]"#
-                }
-                (Endpoint::Chat, None) => r#","token_ids":null}]"#,
-                (Endpoint::Chat, Some(_)) => r#","stop_reason":null,"token_ids":null}]"#,
+            match (self.kind, piece.finish) {
+                (Kind::Completions, _) => r#","stop_reason":null,"prompt_token_ids":null,"token_ids":null}]"#,
+                (Kind::Chat, None) => r#","token_ids":null}]"#,
+                (Kind::Chat, Some(_)) => r#","stop_reason":null,"token_ids":null}]"#,
             },
         );
         put_usage(out, piece.usage);
@@ -148,71 +147,64 @@ impl Chunks {
     }
 }
 
-/// An answer given at once; `finish` and `usage` are left out only by faults.
-pub(super) struct Whole<'a> {
-    pub reasoning: &'a str,
-    pub text: &'a str,
-    pub finish: Option<Finish>,
-    pub usage: Option<Usage>,
+/// The body of an answer in one piece.
+pub(super) fn whole(kind: Kind, who: &Identity, answer: &Whole, usage: Option<Usage>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024 + answer.said.text.len());
+    put(&mut out, "{");
+    let object = match kind {
+        Kind::Completions => "text_completion",
+        Kind::Chat => "chat.completion",
+    };
+    put(&mut out, &head(kind, object, who));
+    match kind {
+        Kind::Completions => put_text(&mut out, answer),
+        Kind::Chat => put_message(&mut out, answer),
+    }
+    put(&mut out, r#","service_tier":null,"system_fingerprint":""#);
+    put(&mut out, FINGERPRINT);
+    put(&mut out, "\"");
+    if let Some(usage) = usage {
+        put_usage(&mut out, Some(usage));
+        out.pop();
+        if usage.cached.is_none() {
+            put(&mut out, r#","prompt_tokens_details":null"#);
+        }
+        put(&mut out, r#","completion_tokens_details":null}"#);
+    }
+    if kind == Kind::Chat {
+        put(&mut out, r#","prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null"#);
+    }
+    put(&mut out, r#","kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#);
+    out
 }
 
-impl Whole<'_> {
-    /// The body of the answer.
-    pub(super) fn json(&self, endpoint: Endpoint, who: &Identity) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1024 + self.text.len());
-        put(&mut out, "{");
-        let object = match endpoint {
-            Endpoint::Completions => "text_completion",
-            Endpoint::Chat => "chat.completion",
-        };
-        put(&mut out, &head(endpoint, object, who));
-        match endpoint {
-            Endpoint::Completions => self.put_text(&mut out),
-            Endpoint::Chat => self.put_message(&mut out),
-        }
-        put(&mut out, r#","service_tier":null,"system_fingerprint":""#);
-        put(&mut out, FINGERPRINT);
-        put(&mut out, "\"");
-        if let Some(usage) = self.usage {
-            put_usage(&mut out, Some(usage));
-            out.pop();
-            put(&mut out, r#","prompt_tokens_details":null,"completion_tokens_details":null}"#);
-        }
-        if endpoint == Endpoint::Chat {
-            put(&mut out, r#","prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null"#);
-        }
-        put(&mut out, r#","kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#);
-        out
-    }
-
-    fn put_text(&self, out: &mut Vec<u8>) {
-        put(out, r#"{"index":0,"text":""#);
-        put(out, self.text);
-        put(out, r#"","logprobs":null"#);
-        put_finish(out, self.finish);
-        put(
-            out,
-            r#","stop_reason":null,"token_ids":null,"prompt_logprobs":null,"prompt_token_ids":null,"routed_experts":null}]"#,
-        );
-    }
-
-    fn put_message(&self, out: &mut Vec<u8>) {
-        put(out, r#"{"index":0,"message":{"role":"assistant","content":""#);
-        put(out, self.text);
-        put(out, r#"","refusal":null,"annotations":null,"audio":null,"function_call":null,"reasoning":"#);
-        let reasoning =
-            if self.reasoning.is_empty() { "null".to_owned() } else { format!("\"{}\"", self.reasoning) };
-        put(out, &reasoning);
-        put(out, r#"},"logprobs":null"#);
-        put_finish(out, self.finish);
-        put(out, r#","stop_reason":null,"token_ids":null,"routed_experts":null}]"#);
-    }
+fn put_text(out: &mut Vec<u8>, answer: &Whole) {
+    put(out, r#"{"index":0,"text":""#);
+    put(out, answer.said.text);
+    put(out, r#"","logprobs":null"#);
+    put_finish(out, answer.finish);
+    put(
+        out,
+        r#","stop_reason":null,"token_ids":null,"prompt_logprobs":null,"prompt_token_ids":null,"routed_experts":null}]"#,
+    );
 }
 
-fn head(endpoint: Endpoint, object: &str, who: &Identity) -> String {
-    let prefix = match endpoint {
-        Endpoint::Completions => "cmpl-",
-        Endpoint::Chat => "chatcmpl-",
+fn put_message(out: &mut Vec<u8>, answer: &Whole) {
+    put(out, r#"{"index":0,"message":{"role":"assistant","content":""#);
+    put(out, answer.said.text);
+    put(out, r#"","refusal":null,"annotations":null,"audio":null,"function_call":null,"reasoning":"#);
+    let reasoning =
+        if answer.reasoning.is_empty() { "null".to_owned() } else { format!("\"{}\"", answer.reasoning) };
+    put(out, &reasoning);
+    put(out, r#"},"logprobs":null"#);
+    put_finish(out, answer.finish);
+    put(out, r#","stop_reason":null,"token_ids":null,"routed_experts":null}]"#);
+}
+
+fn head(kind: Kind, object: &str, who: &Identity) -> String {
+    let prefix = match kind {
+        Kind::Completions => "cmpl-",
+        Kind::Chat => "chatcmpl-",
     };
     let id = quoted(&format!("{prefix}{}", who.id));
     let model = quoted(who.model);
@@ -240,11 +232,15 @@ fn put_finish(out: &mut Vec<u8>, finish: Option<Finish>) {
 }
 
 fn put_usage(out: &mut Vec<u8>, usage: Option<Usage>) {
-    let Some(Usage { prompt, completion }) = usage else { return };
+    let Some(Usage { prompt, completion, cached }) = usage else { return };
     let total = prompt + completion;
     // Writing to a vector cannot fail.
     let _ = write!(
         out,
-        r#","usage":{{"prompt_tokens":{prompt},"total_tokens":{total},"completion_tokens":{completion}}}"#
+        r#","usage":{{"prompt_tokens":{prompt},"total_tokens":{total},"completion_tokens":{completion}"#
     );
+    if let Some(cached) = cached {
+        let _ = write!(out, r#","prompt_tokens_details":{{"cached_tokens":{cached}}}"#);
+    }
+    put(out, "}");
 }

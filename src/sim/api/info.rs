@@ -17,10 +17,15 @@ use serde_json::json;
 
 use super::{
     Parts,
-    ask::{Message, no_prompt, read_object, served_model},
+    ask::{Call, read_object, served_model},
+    message::{Message, turns},
+    protocol::openai::no_prompt,
     refusal::Refusal,
 };
-use crate::sim::{VERSION, tokens::Markers};
+use crate::sim::{
+    VERSION,
+    tokens::{Markers, Segment},
+};
 
 pub(super) async fn models(State(parts): State<Arc<Parts>>) -> impl IntoResponse {
     let created = unix_seconds();
@@ -33,8 +38,9 @@ pub(super) async fn models(State(parts): State<Arc<Parts>>) -> impl IntoResponse
         .iter()
         .map(|name| {
             json!({
-                "id": name, "object": "model", "created": created, "owned_by": "vllm", "root": parts.spec.model,
-                "parent": null, "max_model_len": parts.spec.max_model_len,
+                "id": name, "object": "model", "created": created, "owned_by": "vllm",
+                "root": if parts.spec.is_adapter(name) { name } else { parts.spec.model.as_str() },
+                "parent": parts.spec.is_adapter(name).then(|| parts.spec.chief_name()), "max_model_len": parts.spec.max_model_len,
                 "permission": [{
                     "id": "modelperm-sim", "object": "model_permission", "created": created,
                     "allow_create_engine": false, "allow_sampling": true, "allow_logprobs": true,
@@ -73,18 +79,17 @@ pub(super) async fn tokenize(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let body: TokenizeBody = read_object(&headers, &body)?;
+    let body: TokenizeBody = read_object(&Call { path: "/tokenize", headers: &headers, body: &body })?;
     served_model(body.model, &parts.spec)?;
-    let (text, add) = match (body.prompt, &body.messages) {
-        (Some(prompt), _) => (prompt, body.add_special_tokens.unwrap_or(true)),
+    let (prompt, add) = match (body.prompt, body.messages) {
+        (Some(prompt), _) => (vec![Segment::Text(prompt)], body.add_special_tokens.unwrap_or(true)),
         (None, Some(messages)) => {
-            let text = parts.vocabulary.chat_prompt(messages.iter().map(Message::turn));
-            (text, body.add_special_tokens.unwrap_or(false))
+            let prompt = parts.vocabulary.chat_prompt(&turns(messages)?);
+            (prompt, body.add_special_tokens.unwrap_or(false))
         }
         (None, None) => return Err(no_prompt()),
     };
-    let markers = if add { Markers::Add } else { Markers::Leave };
-    let tokens = parts.encode(text, markers).await?;
+    let tokens = parts.encode_all(prompt, if add { Markers::Add } else { Markers::Leave }).await?;
     let spell = || tokens.iter().map(|id| parts.vocabulary.spelling(*id)).collect();
     let token_strs = body.return_token_strs.unwrap_or(false).then(spell);
     let max_model_len = parts.spec.max_model_len;
@@ -102,7 +107,7 @@ pub(super) async fn detokenize(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let body: DetokenizeBody = read_object(&headers, &body)?;
+    let body: DetokenizeBody = read_object(&Call { path: "/detokenize", headers: &headers, body: &body })?;
     served_model(body.model, &parts.spec)?;
     let prompt = parts.vocabulary.decode(&body.tokens).map_err(|error| Refusal::bad("tokens", error))?;
     Ok(Json(json!({ "prompt": prompt })).into_response())

@@ -24,11 +24,17 @@ use tower_service::Service;
 
 use super::{
     LONGEST_BODY, Parts,
-    answer::{prompt_of, request_id},
-    ask::{Ask, Endpoint},
+    answer::{prompt_of, story},
+    ask::Ask,
+    chunks::Kind,
+    protocol::openai,
     refusal::Refusal,
 };
-use crate::sim::{alarm::Alarm, rhythm::Rhythm, truth::Story};
+use crate::sim::{
+    alarm::Alarm,
+    rhythm::Rhythm,
+    truth::{Entry, Story},
+};
 
 mod beats;
 mod requests;
@@ -81,8 +87,8 @@ impl Host {
         let socket = Arc::new(socket);
         let mut requests = Requests::of(Arc::clone(&socket));
         while let Ok(Some(request)) = requests.next().await {
-            let answered = match endpoint(&request) {
-                Some(endpoint) => self.stream(&socket, endpoint, request).await,
+            let answered = match kind(&request) {
+                Some(kind) => self.stream(&socket, kind, request).await,
                 None => self.whole(&socket, request).await,
             };
             if answered.is_err() {
@@ -92,20 +98,20 @@ impl Host {
     }
 
     /// Hands the connection to the beats and waits until they have done with it.
-    async fn stream(&self, socket: &Arc<TcpStream>, endpoint: Endpoint, request: Request) -> io::Result<()> {
-        let ask = match Ask::read(endpoint, &request.headers, &request.body, &self.parts.spec) {
+    async fn stream(&self, socket: &Arc<TcpStream>, kind: Kind, request: Request) -> io::Result<()> {
+        let ask = match openai::read(kind, &request.call(), &self.parts.spec) {
             Ok(ask) if ask.stream => ask,
             Ok(_) => return self.whole(socket, request).await,
             Err(refusal) => return refuse(socket, refusal).await,
         };
-        let prompt_tokens = match prompt_of(&self.parts, &ask).await {
-            Ok(prompt) => prompt.len(),
+        let prompt = match prompt_of(&self.parts, &ask).await {
+            Ok(prompt) => prompt,
             Err(refusal) => return refuse(socket, refusal).await,
         };
-        let story = self.story(&request, prompt_tokens);
+        let story = self.story(&request, &ask, &prompt);
         let first = self.rhythm.first(self.epoch, request.read);
         let (ended, end) = oneshot::channel();
-        let script = Script::new(&self.parts, endpoint, &ask, story);
+        let script = Script::new(&self.parts, kind, &ask, story);
         let stream = script.for_client(Arc::clone(socket), first, ended);
         send_all(socket, stream::HEAD).await?;
         let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
@@ -113,17 +119,17 @@ impl Host {
         end.await.map_err(|_| gone(()))
     }
 
-    fn story(&self, request: &Request, prompt_tokens: usize) -> Story {
+    fn story(&self, request: &Request, ask: &Ask, prompt: &[u32]) -> Entry {
         let truth = &self.parts.truth;
-        Story {
-            id: request_id(&request.headers),
+        let story = Story {
             ordinal: self.parts.next_ordinal(),
             stream: true,
             arrived_ns: request.arrived.map(|arrived| truth.stamp(arrived)),
             read_ns: truth.stamp(request.read),
-            prompt_tokens,
-            ..Story::default()
-        }
+            max_tokens: ask.max_tokens,
+            ..story(&self.parts, &request.call(), &ask.model, [prompt])
+        };
+        Entry::new(truth, story)
     }
 
     /// An answer by the router.
@@ -138,11 +144,11 @@ impl Host {
     }
 }
 
-/// What the request may want as a stream.
-fn endpoint(request: &Request) -> Option<Endpoint> {
+/// What the request may want as a stream of fixed timing.
+fn kind(request: &Request) -> Option<Kind> {
     match (request.method.as_str(), request.path.as_str()) {
-        ("POST", "/v1/completions") => Some(Endpoint::Completions),
-        ("POST", "/v1/chat/completions") => Some(Endpoint::Chat),
+        ("POST", "/v1/completions") => Some(Kind::Completions),
+        ("POST", "/v1/chat/completions") => Some(Kind::Chat),
         _ => None,
     }
 }

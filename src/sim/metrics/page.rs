@@ -1,6 +1,9 @@
 //! The `/metrics` page in Prometheus' text format: vLLM's current names, then those of older versions.
 
-use std::{fmt::Write, time::UNIX_EPOCH};
+use std::{
+    fmt::Write,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::{super::histogram::Histogram, super::spec::Spec, Metrics};
 
@@ -10,14 +13,17 @@ pub(in crate::sim) struct Facts {
     labels: String,
     /// Labels of `vllm:cache_config_info`.
     cache_config: String,
+    /// How many LoRA adapters there are.
+    adapters: usize,
 }
 
 impl Facts {
     pub(in crate::sim) fn new(spec: &Spec) -> Self {
-        let name = spec.chief_name().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let name = escaped(spec.chief_name());
         let tokens = (spec.num_gpu_blocks - 1) * spec.block_size;
         let caching = if spec.prefix_caching { "True" } else { "False" };
         Self {
+            adapters: spec.lora_modules.len(),
             labels: format!("engine=\"0\",model_name=\"{name}\""),
             cache_config: format!(
                 "block_size=\"{block}\",cache_dtype=\"auto\",enable_prefix_caching=\"{caching}\",engine=\"0\",\
@@ -30,6 +36,11 @@ impl Facts {
             ),
         }
     }
+}
+
+/// The text as a label's value.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// A page under construction. Numbers are written as Python writes floats (`1.0`), as vLLM's client does.
@@ -98,6 +109,9 @@ impl Metrics {
         self.write_time_histograms(&mut page);
         self.write_unused(&mut page);
         self.write_older_names(&mut page);
+        if facts.adapters > 0 {
+            self.write_adapters(&mut page, facts.adapters);
+        }
         page.head("vllm:cache_config_info", "gauge", "Settings of the KV cache");
         page.line(format_args!("vllm:cache_config_info{{{}}} 1.0", facts.cache_config));
         page.text
@@ -118,6 +132,17 @@ impl Metrics {
             page.line(format_args!("{state}{{{labels},sleep_state=\"{name}\"}} {value}"));
         }
         page.gauge("vllm:kv_cache_usage_perc", "Used share of the KV cache, 1 is all.", self.load.kv_usage);
+    }
+
+    /// Only with adapters, and without the usual labels, as in vLLM; the value is the time.
+    fn write_adapters(&self, page: &mut Page, most: usize) {
+        let name = "vllm:lora_requests_info";
+        page.head(name, "gauge", "Which LoRA adapters have requests; the value is the time.");
+        let [running, waiting] = self.adapters.labels().map(|names| escaped(&names));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        page.line(format_args!(
+            "{name}{{max_lora=\"{most}\",running_lora_adapters=\"{running}\",waiting_lora_adapters=\"{waiting}\"}} {now:?}"
+        ));
     }
 
     fn write_counters(&self, page: &mut Page) {

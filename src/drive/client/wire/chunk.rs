@@ -58,6 +58,15 @@ impl<'a> Chunk<'a> {
         contents.filter(|text| !text.is_empty())
     }
 
+    /// The characters between the quotes of the only thing that it says, if that is one piece of text.
+    pub fn only_text(&self) -> Option<&'a str> {
+        let mut texts = self.texts();
+        let (text, None) = (texts.next()?, texts.next()) else { return None };
+        let silent = self.usage.is_none() && self.error.is_none();
+        let silent = silent && self.choices.iter().all(|choice| choice.finish_reason.is_none());
+        text.0.get().strip_prefix('"')?.strip_suffix('"').filter(|_| silent)
+    }
+
     /// Why a choice ended, in the server's words.
     pub fn finish_reason(&self) -> Option<Cow<'a, str>> {
         self.choices.iter().filter_map(|choice| choice.finish_reason).last().map(Text::decode)

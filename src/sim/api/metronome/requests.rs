@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Instant};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::LONGEST_BODY;
+use super::super::{LONGEST_BODY, ask::Call};
 
 /// More headers than any client sends.
 const MOST_HEADERS: usize = 100;
@@ -22,6 +22,12 @@ pub(super) struct Request {
     pub arrived: Option<Instant>,
     /// When it had been read.
     pub read: Instant,
+}
+
+impl Request {
+    pub(super) fn call(&self) -> Call<'_> {
+        Call { path: &self.path, headers: &self.headers, body: &self.body }
+    }
 }
 
 /// The requests of a connection, one after the other.

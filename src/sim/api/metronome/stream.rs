@@ -10,12 +10,13 @@ use tokio::{net::TcpStream, sync::oneshot};
 
 use super::super::{
     Parts,
-    answer::DEFAULT_COMPLETION,
-    ask::{Ask, Endpoint, UsageReports},
-    chunks::{Chunks, Field, Identity, Piece, Usage},
+    ask::{Ask, UsageReports},
+    chunks::{Chunks, Field, Kind, Piece, Usage},
     info::unix_seconds,
+    protocol::openai::DEFAULT_COMPLETION,
+    shape::Identity,
 };
-use crate::sim::{plan::Finish, rhythm::Rhythm, truth::Story};
+use crate::sim::{plan::Finish, rhythm::Rhythm, truth::Entry};
 
 /// What goes out before the first token.
 pub(super) const HEAD: &[u8] =
@@ -32,9 +33,9 @@ pub(super) struct Script {
     parts: Arc<Parts>,
     chunks: Chunks,
     usage: UsageReports,
-    endpoint: Endpoint,
+    kind: Kind,
     tokens: usize,
-    story: Story,
+    story: Entry,
 }
 
 /// An answer under way. Dropping it writes its story to the truth log.
@@ -60,13 +61,13 @@ pub(super) enum Next {
 }
 
 impl Script {
-    pub(super) fn new(parts: &Arc<Parts>, endpoint: Endpoint, ask: &Ask, story: Story) -> Self {
+    pub(super) fn new(parts: &Arc<Parts>, kind: Kind, ask: &Ask, story: Entry) -> Self {
         let who = Identity { id: &story.id, created: unix_seconds(), model: &ask.model };
-        let chunks = Chunks::new(endpoint, &who, parts.spec.output.line_ending);
+        let chunks = Chunks::new(kind, &who, parts.spec.output.line_ending);
         let usage = if parts.spec.output.usage { ask.usage } else { UsageReports::Never };
         let room = parts.spec.max_model_len - story.prompt_tokens;
         let tokens = ask.max_tokens.unwrap_or(DEFAULT_COMPLETION).min(room);
-        Self { parts: Arc::clone(parts), chunks, usage, endpoint, tokens, story }
+        Self { parts: Arc::clone(parts), chunks, usage, kind, tokens, story }
     }
 
     /// The answer on its way to a client.
@@ -87,7 +88,7 @@ impl Script {
     fn compose(&mut self, events: usize, out: &mut Vec<u8>) {
         out.clear();
         out.resize(LENGTH_DIGITS + 2, b'\n');
-        if self.story.output_tokens == 0 && self.endpoint == Endpoint::Chat {
+        if self.story.output_tokens == 0 && self.kind == Kind::Chat {
             self.chunks.role(out, self.running_usage());
         }
         for _ in 0..events.min(self.tokens - self.story.output_tokens) {
@@ -120,7 +121,7 @@ impl Script {
     }
 
     fn count(&self) -> Usage {
-        Usage { prompt: self.story.prompt_tokens, completion: self.story.output_tokens }
+        Usage { prompt: self.story.prompt_tokens, completion: self.story.output_tokens, cached: None }
     }
 
     fn running_usage(&self) -> Option<Usage> {
@@ -136,6 +137,7 @@ impl Script {
         self.story.tokens_ns.extend(std::iter::repeat_n(now, events));
         self.story.step_ns.extend(std::iter::repeat_n(step, events));
         self.story.finish_reason = self.is_over().then_some(Finish::Length);
+        self.story.cancelled = !self.is_over();
     }
 }
 
@@ -181,13 +183,5 @@ impl Stream {
             // A client that has left meanwhile is nobody's concern any more.
             let _ = ended.send(());
         }
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        let truth = &self.parts.truth;
-        self.story.done_ns = truth.stamp(Instant::now());
-        truth.append(&self.story);
     }
 }
