@@ -86,6 +86,9 @@ pub struct Story {
     pub fault: Option<String>,
     pub read_ns: u64,
     pub prompt_tokens: u64,
+    pub cached_tokens: u64,
+    pub session: Option<String>,
+    pub cancelled: bool,
     pub output_tokens: u64,
     pub tokens_ns: Vec<u64>,
 }
