@@ -33,9 +33,9 @@ pub struct SessionTotals {
 
 impl SessionTotals {
     /// Of Records in any order; `None` if none belongs to a session.
-    pub(super) fn of<'a>(records: impl Iterator<Item = &'a Record>) -> Option<Self> {
+    pub(super) fn of<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> Option<Self> {
         let mut sessions = BTreeMap::<u32, Session>::new();
-        for record in records {
+        for record in records.clone() {
             if let Some(number) = record.facets.as_deref().and_then(|facets| facets.session) {
                 sessions.entry(number).or_default().add(record);
             }
@@ -51,7 +51,7 @@ impl SessionTotals {
             failed,
             abandoned,
             cut: started - completed - failed - abandoned,
-            peak_active: InFlight::spans(sessions.values().filter_map(Session::span)).peak() as usize,
+            peak_active: InFlight::sessions(records).peak() as usize,
             mean_turns: f64::from(turns) / started as f64,
             mean_duration: mean(sessions.values().filter(|session| session.is_complete())),
         })
@@ -89,10 +89,6 @@ impl Session {
 
     fn is_complete(&self) -> bool {
         self.answered >= self.turns && !self.failed && !self.abandoned
-    }
-
-    fn span(&self) -> Option<(Duration, Duration)> {
-        Some((self.start?, self.end?))
     }
 }
 

@@ -12,7 +12,7 @@ type Column = (&'static str, fn(&Row) -> Option<String>);
 const COLUMNS: [Column; 13] = [
     ("n", |row| Some(row.requests.to_string())),
     ("failed", |row| Some(row.failed.to_string())),
-    ("abandoned", |row| (row.abandoned > 0).then(|| row.abandoned.to_string())),
+    ("abandoned", |row| Some(row.abandoned.to_string())),
     ("input", |row| row.mean_input().map(|tokens| format!("{tokens:.0}"))),
     ("cached", |row| row.cached_share.map(share)),
     ("output", |row| row.output_share.map(share)),
@@ -45,12 +45,15 @@ pub fn render(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     })
 }
 
-/// Columns in which nothing stands are left out.
+/// Columns in which nothing stands, or nothing but zeros, are left out; that nothing failed is told.
 fn table(facet: Facet, rows: &[Row], to: &mut impl Write) -> io::Result<()> {
     let names = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
     let first = names.max(facet.label().len());
-    let columns: Vec<Column> =
-        COLUMNS.into_iter().filter(|(_, cell)| rows.iter().any(|row| cell(row).is_some())).collect();
+    let tells = |(head, cell): &Column| {
+        let mut cells = rows.iter().filter_map(cell);
+        cells.any(|cell| cell != "0" || *head == "failed")
+    };
+    let columns: Vec<Column> = COLUMNS.into_iter().filter(tells).collect();
     let cell = |column: &Column, row: &Row| column.1(row).unwrap_or_else(|| NOT_AVAILABLE.to_owned());
     let width = |column: &Column| {
         let cells = rows.iter().map(|row| cell(column, row).chars().count());
