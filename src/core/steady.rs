@@ -216,7 +216,7 @@ mod tests {
         }
         let sessions = Load { max_active_sessions: std::num::NonZeroUsize::new(4), ..open(f64::INFINITY) };
         let found = window(&sessions, &records).unwrap();
-        assert!(found.start <= s(30) && found.end >= s(85), "{found:?}");
+        assert!(found.start <= s(60) && found.end >= s(85), "{found:?}");
     }
 
     #[test]
