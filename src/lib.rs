@@ -26,6 +26,7 @@
 //!
 //! use servebench::core::arrival::Schedule;
 //! use servebench::core::metrics::{Latency, Metrics};
+//! use servebench::core::rng::Dice;
 //! use servebench::core::spec::{Backend, Connection, Dataset, History, Sampling, Slo, Target, Workload};
 //! use servebench::drive::client::stopwatch::{Keep, KeepText};
 //! use servebench::drive::engine::{self, Phase, Plan, Stop};
@@ -49,8 +50,8 @@
 //! // What to send: eight of the bundled conversations.
 //! let tokenizer = bundled::tokenizer();
 //! let dataset = Dataset::Sharegpt { path: None, output_len: Some(8) };
-//! let wanted = Workload { dataset, tokenizer: None, num_prompts: 8 };
-//! let work = workload::prepare(&wanted, 0, &tokenizer, &|_| {})?;
+//! let wanted = Workload::new(dataset, 8);
+//! let work = workload::prepare(&wanted, &mut Dice::native(0), &tokenizer, &|_| {})?;
 //!
 //! // Where.
 //! let target = Target {
@@ -60,6 +61,7 @@
 //!     model: "servebench-sim".into(),
 //!     served_model_name: None,
 //!     headers: Vec::new(),
+//!     request_id_prefix: None,
 //!     insecure: false,
 //!     connection: Connection::default(),
 //!     timeout: Duration::from_secs(60),

@@ -43,10 +43,34 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const EVENT: &str = "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"model\":\"m\",\"choices\":[{\"index\":0,\"text\":\" \\\"so\\\"\",\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n";
+/// A protocol, an event of it with an escape in its text, and one that ends its stream.
+type Protocol = (Backend, &'static str, &'static str);
+
+const PROTOCOLS: [Protocol; 4] = [
+    (
+        Backend::Openai,
+        r#"{"id":"cmpl-1","object":"text_completion","model":"m","choices":[{"index":0,"text":" \"so\"","logprobs":null,"finish_reason":null}],"usage":null}"#,
+        "[DONE]",
+    ),
+    (
+        Backend::OpenaiChat,
+        r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{"content":" \"so\"","reasoning":null,"tool_calls":[]},"logprobs":null,"finish_reason":null}],"usage":null}"#,
+        "[DONE]",
+    ),
+    (
+        Backend::OpenaiResponses,
+        r#"{"content_index":0,"delta":" \"so\"","item_id":"msg_1","logprobs":[],"output_index":0,"sequence_number":5,"type":"response.output_text.delta"}"#,
+        r#"{"response":{"status":"completed"},"type":"response.completed"}"#,
+    ),
+    (
+        Backend::Tgi,
+        r#"{"index":3,"token":{"id":9,"text":" \"so\"","logprob":-0.5,"special":false},"generated_text":null,"details":null}"#,
+        r#"{"token":null,"generated_text":"","details":{"finish_reason":"length","generated_tokens":3}}"#,
+    ),
+];
 
 /// Serves one stream of so many events, each by a write of its own.
-fn serve(events: usize) -> u16 {
+fn serve(events: usize, (_, event, end): Protocol) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -55,10 +79,10 @@ fn serve(events: usize) -> u16 {
         let _ = socket.read(&mut [0; 4096]).unwrap();
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         socket.write_all(head.as_bytes()).unwrap();
-        let chunk = |event: &str| format!("{:x}\r\n{event}\r\n", event.len());
-        let event = chunk(EVENT);
+        let chunk = |data: &str| format!("{:x}\r\ndata: {data}\n\n\r\n", data.len() + 8);
+        let event = chunk(event);
         (0..events).for_each(|_| socket.write_all(event.as_bytes()).unwrap());
-        socket.write_all((chunk("data: [DONE]\n\n") + "0\r\n\r\n").as_bytes()).unwrap();
+        socket.write_all((chunk(end) + "0\r\n\r\n").as_bytes()).unwrap();
         // Until the client has read it all.
         let _ = socket.read(&mut [0; 1]);
     });
@@ -66,14 +90,15 @@ fn serve(events: usize) -> u16 {
 }
 
 /// How often following a stream of so many events allocates.
-fn allocations(events: usize) -> usize {
+fn allocations(events: usize, protocol: Protocol) -> usize {
     let target = Target {
-        backend: Backend::Openai,
-        base_url: format!("http://127.0.0.1:{}", serve(events)),
+        backend: protocol.0,
+        base_url: format!("http://127.0.0.1:{}", serve(events, protocol)),
         endpoint: "/v1/completions".into(),
         model: "m".into(),
         served_model_name: None,
         headers: Vec::new(),
+        request_id_prefix: None,
         insecure: false,
         connection: Connection::default(),
         timeout: Duration::from_secs(60),
@@ -84,7 +109,7 @@ fn allocations(events: usize) -> usize {
     let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
     let body = client.body(&Request::text("Hi", 1, 8));
     let before = COUNT.get();
-    runtime.block_on(client.send(uuid::Uuid::nil(), body, &mut watch)).unwrap();
+    runtime.block_on(client.send("bench-0", body, &mut watch)).unwrap();
     let count = COUNT.get() - before;
     assert_eq!(watch.conclude(Ok(())).events.count as usize, events);
     count
@@ -92,7 +117,10 @@ fn allocations(events: usize) -> usize {
 
 #[test]
 fn tokens_allocate_nothing() {
-    let (few, many) = (allocations(100), allocations(10_100));
-    // Events cut by the end of a read are put together in a buffer, which grows a few times.
-    assert!(many < few + 100, "{few} allocations for 100 events, {many} for 10,100");
+    for protocol in PROTOCOLS {
+        let (few, many) = (allocations(100, protocol), allocations(10_100, protocol));
+        // Events cut by the end of a read are put together in a buffer, which grows a few times.
+        let name = protocol.0.name();
+        assert!(many < few + 100, "{name}: {few} allocations for 100 events, {many} for 10,100");
+    }
 }

@@ -75,9 +75,15 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
     small
 }
 
+/// The README's configuration file.
+fn configuration() -> &'static str {
+    README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap()
+}
+
 /// A folder in which the README's files are.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bench.toml"), configuration()).unwrap();
     fs::write(folder.path().join("ShareGPT_V3_unfiltered_cleaned_split.json"), SHAREGPT).unwrap();
     folder
 }

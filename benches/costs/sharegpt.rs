@@ -8,6 +8,7 @@ use criterion::{Criterion, Throughput};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
+use servebench::core::rng::Dice;
 use servebench::core::spec::{Dataset, Workload};
 use servebench::drive::workload::{self, bundled};
 
@@ -19,11 +20,14 @@ pub fn bench(criterion: &mut Criterion) {
     let size = write_conversations(&path).expect("the temporary folder takes 20 MB");
     let tokenizer = bundled::tokenizer();
     let dataset = Dataset::Sharegpt { path: Some(path), output_len: None };
-    let wanted = Workload { dataset, tokenizer: None, num_prompts: 1000 };
+    let wanted = Workload::new(dataset, 1000);
     let mut group = criterion.benchmark_group("sharegpt");
     group.sample_size(10).throughput(Throughput::Bytes(size));
     group.bench_function("1000 requests of 20 MB", |bencher| {
-        bencher.iter(|| workload::prepare(&wanted, 0, &tokenizer, &|_| ()).expect("the file is sound"));
+        bencher.iter(|| {
+            let mut dice = Dice::native(0);
+            workload::prepare(&wanted, &mut dice, &tokenizer, &|_| ()).expect("the file is sound")
+        });
     });
     group.finish();
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use servebench::core::metrics::Metrics;
-use servebench::core::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
+use servebench::core::record::{Events, Finish, Input, Record, Times, TokenCount, TokenSource};
 use servebench::core::spec::Slo;
 use servebench::core::stats::Tally;
-use uuid::Uuid;
 
 const REQUESTS: usize = 1_000_000;
 
@@ -36,7 +35,7 @@ fn record(ordinal: usize) -> Record {
     let tokens = |count| TokenCount { count, source: TokenSource::Usage };
     Record {
         ordinal,
-        id: Uuid::from_u128(ordinal as u128),
+        id: format!("bench-0123abcd-{ordinal}"),
         times: Times {
             due,
             sent: Some(due + Duration::from_micros(40)),
@@ -50,6 +49,7 @@ fn record(ordinal: usize) -> Record {
         output_tokens: tokens(128),
         events,
         outcome: Ok(Finish::Length),
+        input: Input::default(),
         facets: None,
         text: None,
     }

@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod dataset;
+pub mod differences;
 mod embedded;
 mod exit;
 mod run;
+mod settings;
 mod sim;
 mod spelling;
 
@@ -36,14 +38,44 @@ enum Command {
     Dataset(dataset::DatasetArgs),
 }
 
+/// The command line as clap knows it.
+///
+/// As in vLLM's Python client, the last of two values of a flag holds, so that a script can add to its own flags what it
+/// was called with; and a number may be negative wherever a value is expected.
+pub fn command() -> clap::Command {
+    let lenient = |arg: clap::Arg| {
+        let takes_values = arg.get_action().takes_values();
+        if takes_values { arg.allow_negative_numbers(true) } else { arg }
+    };
+    Cli::command()
+        .mut_subcommand("run", |run| differences::told(run.args_override_self(true).mut_args(lenient)))
+}
+
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = spelling::with_dashes(std::env::args_os()).collect();
-    let command_line = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let ended = match Cli::parse_from(words).command {
-        Command::Run(args) => run::execute(&args, command_line),
+    perform(words).unwrap_or_else(Halt::tell).into()
+}
+
+fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
+    let typed = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let command = command();
+    let gathered = settings::gather(&command, words).map_err(Halt::usage)?;
+    let matches = command.clone().get_matches_from(gathered.words);
+    match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
+        Command::Run(args) => {
+            let matches = matches.subcommand_matches("run").expect("the command is `run`");
+            if let Some(reason) = differences::refused(matches) {
+                return Err(Halt::usage(reason));
+            }
+            let flags = settings::Flags::new(command);
+            let settings = settings::effective(&flags, matches);
+            if args.configuration.dump_config {
+                return settings::print(&settings, &flags);
+            }
+            run::execute(&args, run::Invocation { command: typed, settings, like: gathered.like })
+        }
         Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
         Command::Dataset(args) => dataset::execute(&args),
-    };
-    ended.unwrap_or_else(Halt::tell).into()
+    }
 }

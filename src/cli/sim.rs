@@ -8,15 +8,22 @@ use crate::sim::{
     self, FaultKind, Faults, LineEnding, Output, ReasoningField, Rhythm, Spec, Speed, StepTime,
 };
 
+/// What the help says of endpoints and of prompts that are not text.
+const SPOKEN: &str = "\
+Endpoints:
+  Text:     /v1/completions, /v1/chat/completions, /v1/responses,
+            /v1/audio/transcriptions, /v1/audio/translations,
+            SGLang's /generate, TGI's /generate_stream, llama.cpp's /completion,
+            Triton's /v2/models/MODEL/generate_stream, ollama's /api/generate and /api/chat
+  Prompts:  /v1/embeddings, /embeddings (infinity), /pooling, /rerank and /v1/rerank
+  Images:   a prompt token for each 28 x 28 pixels; 576 if the size cannot be told
+            (only data URLs are looked into)
+  Sound:    100 prompt tokens a second of WAV, anything else counts as 30 s
+  Videos:   4608 prompt tokens";
+
 /// Serve a simulated vLLM: its endpoints, batching, KV cache and metrics, without a model.
-///
-/// Text: /v1/completions, /v1/chat/completions, /v1/responses, /v1/audio/transcriptions, /v1/audio/translations; SGLang's /generate; TGI's
-/// /generate_stream; Triton's /v2/models/MODEL/generate_stream; llama.cpp's /completion; ollama's /api/generate and /api/chat.
-/// Prompts alone: /v1/embeddings, /embeddings (infinity), /pooling, /rerank.
-///
-/// Besides text a prompt may hold images (a token for each 28 × 28 pixels; 576 if the size cannot be told), sound (100 tokens a second, as
-/// WAV; else it counts as 30 s) and videos (4608 tokens).
 #[derive(Debug, clap::Args)]
+#[command(after_help = SPOKEN)]
 pub struct SimArgs {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1")]

@@ -10,6 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, Exp, Gamma};
 
+use super::rng::{Dice, RandomState};
 use super::spec::Load;
 
 /// The law of the gaps between arrivals.
@@ -51,20 +52,23 @@ impl Law {
         }
     }
 
-    /// The offsets of `n` arrivals, ascending. The same seed gives the same offsets.
-    pub fn offsets(self, n: usize, seed: u64) -> Vec<Duration> {
+    /// The offsets of `n` arrivals in seconds, ascending. The same dice give the same offsets.
+    fn offsets(self, n: usize, dice: &mut Dice) -> Vec<f64> {
+        let seed = dice.seed();
+        let mut gaps = match dice.python() {
+            None => self.native_gaps(seed),
+            Some(globals) => self.python_gaps(&mut globals.numpy),
+        };
         let mut at = 0.0;
-        self.gaps(seed)
-            .take(n)
-            .map(|gap| {
-                at += gap;
-                Duration::from_secs_f64(at)
-            })
-            .collect()
+        let mut next = || {
+            at += gaps.next()?;
+            Some(at)
+        };
+        std::iter::from_fn(&mut next).take(n).collect()
     }
 
-    /// The gaps in seconds, without end.
-    fn gaps(self, seed: u64) -> Box<dyn Iterator<Item = f64>> {
+    /// The gaps in seconds, without end, from a stream of their own.
+    fn native_gaps(self, seed: u64) -> Gaps<'static> {
         let rng = StdRng::seed_from_u64(seed ^ ARRIVAL_STREAM);
         match self {
             Self::AllAtOnce => Box::new(std::iter::repeat(0.0)),
@@ -79,7 +83,20 @@ impl Law {
             ),
         }
     }
+
+    /// The gaps in seconds as the Python client draws them, without end.
+    fn python_gaps(self, numpy: &mut RandomState) -> Gaps<'_> {
+        let (rate, burstiness) = match self {
+            Self::AllAtOnce | Self::Constant { .. } => return self.native_gaps(0),
+            Self::Poisson { rate } => (rate, 1.0),
+            Self::Gamma { rate, burstiness } => (rate, burstiness),
+        };
+        Box::new(std::iter::repeat_with(move || numpy.gamma(burstiness, 1.0 / (rate * burstiness))))
+    }
 }
+
+/// Gaps between arrivals in seconds.
+type Gaps<'a> = Box<dyn Iterator<Item = f64> + 'a>;
 
 /// Keeps the arrivals independent of whatever else is drawn from the same seed.
 const ARRIVAL_STREAM: u64 = 0x0A22_17A1_5EED_0001;
@@ -107,22 +124,24 @@ impl Schedule {
 ///
 /// With `normalize_arrivals` all offsets are scaled so that the last is n / rate: the total time is then the same for
 /// every seed, which takes 1 to 2 % of noise out of throughput (vLLM's reason), at the price of a process that is no
-/// longer exactly Poisson.
-pub fn schedule(load: &Load, n: usize, seed: u64) -> Schedule {
+/// longer exactly Poisson. The arithmetic is in Python's order, so that Python's dice give Python's offsets.
+pub fn schedule(load: &Load, n: usize, dice: &mut Dice) -> Schedule {
     if load.is_closed_loop() {
         return Schedule::Closed;
     }
-    let mut offsets = Law::of(load).offsets(n, seed);
+    let mut offsets = Law::of(load).offsets(n, dice);
     if load.normalize_arrivals {
         normalize(&mut offsets, load.request_rate.get());
     }
-    Schedule::Open(offsets)
+    // No clock reaches what is beyond the longest duration.
+    let due = |at| Duration::try_from_secs_f64(at).unwrap_or(Duration::MAX);
+    Schedule::Open(offsets.into_iter().map(due).collect())
 }
 
-fn normalize(offsets: &mut [Duration], rate: f64) {
-    let Some(last) = offsets.last().map(Duration::as_secs_f64).filter(|last| *last > 0.0) else { return };
+fn normalize(offsets: &mut [f64], rate: f64) {
+    let Some(last) = offsets.last().copied().filter(|last| *last > 0.0) else { return };
     let factor = offsets.len() as f64 / rate / last;
-    offsets.iter_mut().for_each(|offset| *offset = offset.mul_f64(factor));
+    offsets.iter_mut().for_each(|offset| *offset *= factor);
 }
 
 #[cfg(test)]

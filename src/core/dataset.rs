@@ -17,7 +17,7 @@ pub struct Provenance {
     pub path: Option<String>,
     /// SHA-256 of the file as it lies on disk.
     pub sha256: Option<Digest>,
-    /// Conversations in the file.
+    /// Conversations, or whatever else there is to choose from, in the file.
     pub candidates: usize,
     /// Conversations that cannot be used. Too few turns are counted over the whole file, the rest only as far as
     /// conversations were looked at to fill the run.
@@ -27,6 +27,21 @@ pub struct Provenance {
     /// Generated prompts whose length is not exactly the one asked for, because no text was found that has it. Their
     /// counted lengths are true.
     pub inexact: usize,
+}
+
+impl Provenance {
+    /// Of requests that come from no file.
+    pub fn generated(dataset: &str) -> Self {
+        Self {
+            dataset: dataset.to_owned(),
+            path: None,
+            sha256: None,
+            candidates: 0,
+            dropped: Drops::default(),
+            repeated: 0,
+            inexact: 0,
+        }
+    }
 }
 
 /// Conversations that cannot be used, by the first rule that they break (vLLM's `is_valid_sequence`).

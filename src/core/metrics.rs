@@ -40,6 +40,12 @@ pub struct Metrics {
     pub input_tokens: Tokens,
     /// Output tokens of completed requests.
     pub output_tokens: Tokens,
+    /// Texts embedded or ranked in completed requests; `None` where text was generated.
+    #[serde(default)]
+    pub input_sequences: Option<u64>,
+    /// The length of the recordings in completed requests; `None` without any.
+    #[serde(default, rename = "input_audio_s", with = "seconds::option")]
+    pub input_audio: Option<Duration>,
     /// Output tokens an event carried, over the completed requests; `None` where nobody counted but the events.
     pub tokens_per_event: Option<Spread>,
     /// Arrivals per second as scheduled, over those that were sent; `None` for all at once.
@@ -145,6 +151,11 @@ impl Metrics {
     /// Requests, answered or not.
     pub fn requests(&self) -> usize {
         self.completed + self.failed + self.abandoned
+    }
+
+    /// Whether the server made vectors or scores: then nothing that counts output tokens applies.
+    pub fn is_of_pooling(&self) -> bool {
+        self.input_sequences.is_some()
     }
 
     /// A count over the run's duration; `None` for a run that took no time.

@@ -10,10 +10,11 @@ pub mod digest;
 pub mod in_flight;
 pub mod metrics;
 pub mod record;
+pub mod rng;
 pub mod run;
 pub mod series;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 pub mod spec;
 pub mod stats;
 pub mod steady;

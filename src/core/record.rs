@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::units::seconds;
 
@@ -16,7 +15,7 @@ pub struct Record {
     /// Position in the schedule, from 0.
     pub ordinal: usize,
     /// Sent as `x-request-id`.
-    pub id: Uuid,
+    pub id: String,
     /// The times.
     pub times: Times,
     /// Prompt tokens, by the server's usage if it sent one, else by our count.
@@ -30,12 +29,31 @@ pub struct Record {
     pub events: Events,
     /// How it ended.
     pub outcome: Result<Finish, Failure>,
+    /// What it carried beside its tokens.
+    #[serde(default)]
+    pub input: Input,
     /// What it belongs to, where that is told apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facets: Option<Box<Facets>>,
     /// The generated text, kept only when something needs it. A saved run has it in vLLM's `generated_texts`.
     #[serde(skip)]
     pub text: Option<String>,
+}
+
+/// What a request carried beside its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// How many texts are embedded or ranked in it; one where text is generated.
+    pub sequences: u32,
+    /// How long its recording is.
+    #[serde(default, rename = "audio_s", with = "seconds::option", skip_serializing_if = "Option::is_none")]
+    pub audio: Option<Duration>,
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Self { sequences: 1, audio: None }
+    }
 }
 
 /// What a request belongs to: each facet gives a report rows of its own.
@@ -90,10 +108,10 @@ pub struct Times {
     /// The first body byte was there.
     #[serde(with = "seconds::option")]
     pub first_chunk: Option<Duration>,
-    /// The first event that carried output.
+    /// The first event that carried output; an answer in one piece has none.
     #[serde(with = "seconds::option")]
     pub first_token: Option<Duration>,
-    /// The last event that carried output.
+    /// The last event that carried output, or the end of an answer in one piece.
     #[serde(with = "seconds::option")]
     pub last_token: Option<Duration>,
     /// Nothing more happens to this request.
@@ -117,7 +135,7 @@ pub struct Events {
 impl Events {
     /// Counts an output event at an offset from t0. Offsets do not go back.
     pub fn note(&mut self, at: Duration) {
-        let second = u32::try_from(at.as_secs()).unwrap_or(u32::MAX);
+        let second = whole_second(at);
         self.count += 1;
         match self.by_second.last_mut() {
             Some((last, events)) if *last == second => *events += 1,
@@ -183,16 +201,28 @@ impl Record {
         Some(since(self.times.first_token?, self.times.last_token)? / gaps)
     }
 
-    /// Output tokens by whole second since t0, each event taken to carry the same share of the request's tokens.
+    /// Output tokens by whole second since t0, each event taken to carry the same share of the request's tokens; those of
+    /// an answer in one piece came with it.
     pub fn tokens_by_second(&self) -> impl Iterator<Item = (u32, f64)> {
-        let per_event = f64::from(self.output_tokens.count) / f64::from(self.events.count.max(1));
-        self.events.by_second.iter().map(move |&(second, events)| (second, per_event * f64::from(events)))
+        let tokens = f64::from(self.output_tokens.count);
+        let per_event = tokens / f64::from(self.events.count.max(1));
+        let by_second = self
+            .events
+            .by_second
+            .iter()
+            .map(move |&(second, events)| (second, per_event * f64::from(events)));
+        let at_once = self.times.last_token.filter(|_| self.events.count == 0 && tokens > 0.0);
+        by_second.chain(at_once.map(|at| (whole_second(at), tokens)))
     }
 
     /// Output tokens per output event; `None` without events.
     pub fn tokens_per_event(&self) -> Option<f64> {
         (self.events.count > 0).then(|| f64::from(self.output_tokens.count) / f64::from(self.events.count))
     }
+}
+
+fn whole_second(at: Duration) -> u32 {
+    u32::try_from(at.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn since(start: Duration, end: Option<Duration>) -> Option<Duration> {
@@ -419,7 +449,7 @@ mod tests {
     fn record() -> Record {
         Record {
             ordinal: 0,
-            id: Uuid::nil(),
+            id: String::new(),
             times: Times {
                 due: ms(100),
                 released: Some(ms(120)),
@@ -436,6 +466,7 @@ mod tests {
             output_tokens: TokenCount { count: 11, source: TokenSource::Usage },
             events: Events::default(),
             outcome: Ok(Finish::Length),
+            input: Input::default(),
             facets: None,
             text: None,
         }

@@ -1,16 +1,18 @@
 //! A saved run: what was asked, where it ran, what was measured.
 //!
-//! The file is one JSON object: vLLM's keys at the top level, for the tools that read those, and everything vLLM
-//! lacks under `servebench`. Only `servebench` is read back (and from vLLM's arrays what it would repeat).
+//! The file is one JSON object (or several, one a line): vLLM's keys at the top level, for the tools that read those,
+//! and everything vLLM lacks under `servebench`. Only `servebench` is read back (and from vLLM's arrays what it would
+//! repeat).
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::dataset::Provenance;
 use super::digest::Digest;
@@ -22,6 +24,10 @@ use super::stats::Percent;
 use super::steady::{self, NoWindow, Window};
 use super::validity::Verdict;
 
+pub mod file;
+pub mod pytorch;
+#[cfg(test)]
+pub(crate) mod sample;
 mod vllm;
 
 /// The version of the `servebench` object; it changes when a field changes its meaning or goes.
@@ -38,6 +44,10 @@ pub struct Run {
     pub started: Zoned,
     /// The command line, secrets masked.
     pub command: Vec<String>,
+    /// Every flag that it was given, on the command line or elsewhere, secrets masked: what `--like` does again. A run that
+    /// was not made by the program has none.
+    #[serde(default)]
+    pub settings: Option<Map<String, Value>>,
     /// Whether it was cut short by an interrupt: the numbers are of what was measured until then.
     pub interrupted: bool,
     /// What was asked for.
@@ -97,7 +107,8 @@ pub struct Steady {
 impl Steady {
     /// Finds it and sums it up. Records are in the order of the schedule.
     pub fn of(spec: &Spec, records: &[Record], percents: &[Percent]) -> Result<Self, NoWindow> {
-        let window = steady::window(&spec.load, records)?;
+        let rules = spec.steadiness.ok_or(NoWindow::NotLookedFor)?;
+        let window = steady::window(&spec.load, rules, records)?;
         Ok(Self { window, metrics: Metrics::within(&window, records, &spec.slo, percents) })
     }
 }
@@ -127,6 +138,9 @@ pub struct Inputs {
     pub dataset: Provenance,
     /// Who counted tokens.
     pub tokenizer: TokenizerOrigin,
+    /// SHA-256 over the prompts as they were sent, in their order.
+    #[serde(default)]
+    pub prompts: Option<Digest>,
 }
 
 /// Where token counts come from.
@@ -195,20 +209,24 @@ impl Run {
         vllm::file_name(self)
     }
 
-    /// Writes the file whole or not at all: to a temporary name beside it, then renamed. Makes missing folders.
+    /// Writes the file whole or not at all. Makes missing folders.
     pub fn save(&self, path: &Path) -> Result<(), RunError> {
-        write_atomically(path, self.to_json().as_bytes())
-            .map_err(|source| RunError::Write { path: path.to_owned(), source })
+        file::write(path, self.to_json().as_bytes())
     }
 
-    /// Reads a file that [`Run::save`] wrote.
+    /// Adds a line to a file of runs, which keeps what it had whatever happens.
+    pub fn append(&self, path: &Path) -> Result<(), RunError> {
+        file::append(path, &self.to_json())
+    }
+
+    /// Reads a file that [`Run::save`] wrote, or the last run of one that [`Run::append`] wrote.
     pub fn load(path: &Path) -> Result<Self, RunError> {
         let text = fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
         Self::from_json(&text).map_err(|why| RunError::Format { path: path.to_owned(), why })
     }
 
     fn from_json(text: &[u8]) -> Result<Self, String> {
-        let mut file: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let mut file = last_of(text).map_err(|error| error.to_string())?;
         let ours = file.get_mut("servebench").map(Value::take).ok_or("it has no key `servebench`")?;
         match ours.get("schema").and_then(Value::as_u64) {
             Some(schema) if schema == u64::from(SCHEMA) => {}
@@ -221,19 +239,13 @@ impl Run {
     }
 }
 
-fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::other("that is not a file name"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The write already failed: a leftover that cannot be removed adds nothing to tell.
-        let _ = fs::remove_file(&temporary);
+/// The last of the values in a text, of which each is one run.
+fn last_of(text: &[u8]) -> serde_json::Result<Value> {
+    let mut last = None;
+    for run in serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>() {
+        last = Some(run?);
     }
-    written
+    serde_json::from_str(last.map_or("", RawValue::get))
 }
 
 #[cfg(test)]

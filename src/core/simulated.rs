@@ -11,10 +11,11 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution as _, Exp, Uniform};
-use uuid::Uuid;
 
-use super::record::{Events, Finish, Record, Times, TokenCount, TokenSource};
-use super::spec::{Backend, Connection, Dataset, Load, Sampling, Sessions, Slo, Spec, Target, Workload};
+use super::record::{Events, Finish, Input, Record, Times, TokenCount, TokenSource};
+use super::spec::{
+    Backend, Connection, Dataset, Load, Rng, Sampling, Sessions, Slo, Spec, Steadiness, Target, Workload,
+};
 use super::units::Rate;
 
 /// A queue before `servers` servers (M/M/c: exponential gaps and services), first come, first served.
@@ -61,22 +62,21 @@ pub fn spec(load: Load) -> Spec {
             model: "m".into(),
             served_model_name: None,
             headers: Vec::new(),
+            request_id_prefix: None,
             insecure: false,
             connection: Connection::default(),
             timeout: Duration::from_secs(600),
         },
-        workload: Workload {
-            dataset: Dataset::Sharegpt { path: None, output_len: None },
-            tokenizer: None,
-            num_prompts: 1000,
-        },
+        workload: Workload::new(Dataset::Sharegpt { path: None, output_len: None }, 1000),
         sampling: Sampling::default(),
         load,
         sessions: Sessions::default(),
         cancel: None,
         slo: Slo::default(),
+        steadiness: Some(Steadiness::default()),
         max_failure_rate: 0.01,
         seed: 0,
+        rng: Rng::default(),
     }
 }
 
@@ -168,7 +168,7 @@ pub fn record(ordinal: usize, due: Duration, first: Duration, last: Duration) ->
     let sent = due + Duration::from_micros(50);
     Record {
         ordinal,
-        id: Uuid::nil(),
+        id: String::new(),
         times: Times {
             due,
             sent: Some(sent),
@@ -184,6 +184,7 @@ pub fn record(ordinal: usize, due: Duration, first: Duration, last: Duration) ->
         output_tokens: TokenCount { count: tokens, source: TokenSource::Usage },
         events,
         outcome: Ok(Finish::Length),
+        input: Input::default(),
         facets: None,
         text: None,
     }

@@ -6,6 +6,7 @@ mod load;
 mod sampling;
 mod sessions;
 mod slo;
+mod steady;
 mod target;
 mod workload;
 
@@ -15,8 +16,11 @@ pub use load::Load;
 pub use sampling::Sampling;
 pub use sessions::{Cancel, History, Sessions, Wait};
 pub use slo::{Slo, SloFrom};
-pub use target::{Backend, Connection, Target};
-pub use workload::{Dataset, RandomLengths, RandomTurns, TurnCount, Workload};
+pub use steady::Steadiness;
+pub use target::{Backend, Connection, Target, Task};
+pub use workload::{
+    Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, RandomTurns, TurnCount, Workload,
+};
 
 /// The whole description of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,8 +41,29 @@ pub struct Spec {
     pub cancel: Option<Cancel>,
     /// What counts as good service.
     pub slo: Slo,
+    /// What counts as steady; `None` looks for no window.
+    #[serde(default = "looked_for")]
+    pub steadiness: Option<Steadiness>,
     /// The share of failed requests above which a run is INVALID.
     pub max_failure_rate: f64,
     /// Seeds the workload, the arrivals and nothing else.
     pub seed: u64,
+    /// Whose random numbers the seed gives. Results from before there was a choice have our own.
+    #[serde(default)]
+    pub rng: Rng,
+}
+
+/// Whose random numbers a seed gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rng {
+    /// Those of vLLM's Python client: the same seed gives the same prompts at the same times.
+    Python,
+    /// Our own: asking for more requests keeps the first ones, and prompts are written on all cores.
+    #[default]
+    Native,
+}
+
+fn looked_for() -> Option<Steadiness> {
+    Some(Steadiness::default())
 }

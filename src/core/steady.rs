@@ -1,7 +1,7 @@
 //! The steady-state window: the part of a run in which neither its start nor its end shows.
 //!
 //! *Closed loop*: the longest plateau of the requests in flight (of the active sessions, where there are any) at 95 % of the
-//! cap or more. Dips of a moment (a slot
+//! cap (or another [`Steadiness::threshold`]) or more. Dips of a moment (a slot
 //! between two requests) belong to it, longer ones end it: from the first crossing to the last would count a stall in
 //! the middle as steady.
 //!
@@ -20,21 +20,15 @@ use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
 use super::record::Record;
-use super::spec::Load;
+use super::spec::{Load, Steadiness};
 use super::stats::{percentile, truncation};
 use super::units::seconds;
 pub use drift::Drift;
 
 mod drift;
 
-/// The share of the cap that counts as full.
-const PLATEAU: f64 = 0.95;
-
 /// A dip up to this is a slot between two requests.
 const LONGEST_DIP: Duration = Duration::from_secs(1);
-
-/// A window must be worth its name.
-const SHORTEST: Duration = Duration::from_secs(5);
 
 /// Fewer requests than this say nothing.
 const FEWEST_REQUESTS: usize = 50;
@@ -56,6 +50,9 @@ pub struct Window {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum NoWindow {
+    /// Nobody wants to know.
+    #[error("it was not looked for: --no-steady-state")]
+    NotLookedFor,
     /// All requests were due at once.
     #[error("all requests were due at once; give --request-rate or --max-concurrency")]
     AllAtOnce,
@@ -69,8 +66,9 @@ pub enum NoWindow {
     },
     /// What is left is too short.
     #[error(
-        "only {requests} requests in {} s are left between start and end, 50 in 5 s are needed; run longer",
-        length.as_secs()
+        "only {requests} requests in {} s are left between start and end, 50 in {} s are needed; run longer",
+        length.as_secs(),
+        needed.as_secs()
     )]
     TooShort {
         /// Requests sent in it.
@@ -78,6 +76,9 @@ pub enum NoWindow {
         /// Its length.
         #[serde(rename = "length_s", with = "seconds")]
         length: Duration,
+        /// The shortest that would do.
+        #[serde(rename = "needed_s", with = "seconds")]
+        needed: Duration,
     },
     /// The run drifted all the time.
     #[error("the run drifted all the time: see the validity section")]
@@ -85,9 +86,9 @@ pub enum NoWindow {
 }
 
 /// Finds the window of a run under this load. Records are in the order of the schedule.
-pub fn window(load: &Load, records: &[Record]) -> Result<Window, NoWindow> {
+pub fn window(load: &Load, rules: Steadiness, records: &[Record]) -> Result<Window, NoWindow> {
     let full = match load.is_closed_loop() {
-        true => plateau(load, records)?,
+        true => plateau(load, rules.threshold, records)?,
         false if load.request_rate.is_finite() => arrivals(records),
         false => return Err(NoWindow::AllAtOnce),
     };
@@ -100,8 +101,8 @@ pub fn window(load: &Load, records: &[Record]) -> Result<Window, NoWindow> {
     let whole = Span { start: next_second(start), end: Duration::from_secs(full.end.as_secs()) };
     let requests = sent_in(whole).count();
     let length = whole.end.saturating_sub(whole.start);
-    if requests < FEWEST_REQUESTS || length < SHORTEST {
-        return Err(NoWindow::TooShort { requests, length });
+    if requests < FEWEST_REQUESTS || length < rules.shortest {
+        return Err(NoWindow::TooShort { requests, length, needed: rules.shortest });
     }
     Ok(Window { start: whole.start, end: whole.end, requests })
 }
@@ -149,10 +150,10 @@ fn arrivals(records: &[Record]) -> Span {
     Span { start: sent().min().unwrap_or_default() + filled, end: sent().max().unwrap_or_default() }
 }
 
-/// The longest stretch at 95 % of a closed loop's slots or more, moments aside.
-fn plateau(load: &Load, records: &[Record]) -> Result<Span, NoWindow> {
-    let needed = (load.slots().map_or(1, usize::from) as f64 * PLATEAU).ceil() as u32;
-    // A session fills its slot while its user thinks, too.
+/// The longest stretch with this share of a closed loop's slots in use or more, moments aside.
+fn plateau(load: &Load, share: f64, records: &[Record]) -> Result<Span, NoWindow> {
+    let needed = (load.slots().map_or(1, usize::from) as f64 * share).ceil() as u32;
+    // A session uses its slot while its user thinks, too.
     let in_flight = match load.max_active_sessions {
         Some(_) => InFlight::sessions(records.iter()),
         None => InFlight::of(records),
@@ -186,6 +187,10 @@ mod tests {
     use crate::core::record::Facets;
     use crate::core::simulated::{Queue, closed_load as closed, open_load as open, record};
 
+    fn find(load: &Load, records: &[Record]) -> Result<Window, NoWindow> {
+        window(load, Steadiness::default(), records)
+    }
+
     fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn a_closed_loop_is_steady_while_the_cap_is_full() {
         let records = Queue::default().closed(2000, 20);
-        let window = window(&closed(20), &records).unwrap();
+        let window = find(&closed(20), &records).unwrap();
         let end = records.iter().filter_map(|record| record.times.done).max().unwrap();
         assert!(window.start < end / 2, "{window:?} of {end:?}");
         assert!(end - window.end < s(8), "{window:?} of {end:?}");
@@ -215,7 +220,7 @@ mod tests {
             }
         }
         let sessions = Load { max_active_sessions: std::num::NonZeroUsize::new(4), ..open(f64::INFINITY) };
-        let found = window(&sessions, &records).unwrap();
+        let found = find(&sessions, &records).unwrap();
         assert!(found.start <= s(60) && found.end >= s(85), "{found:?}");
     }
 
@@ -230,22 +235,34 @@ mod tests {
                 (0..4).for_each(|_| records.push(record(0, due, due + Duration::from_millis(20), done)));
             }
         }
-        let window = window(&closed(4), &records).unwrap();
+        let window = find(&closed(4), &records).unwrap();
         assert!(window.start >= s(25) && window.end >= s(64), "{window:?}");
     }
 
     #[test]
     fn a_cap_that_was_never_reached_is_said_so() {
         let records = Queue::default().closed(10, 20);
-        let found = window(&closed(20), &records);
+        let found = find(&closed(20), &records);
         assert_eq!(found, Err(NoWindow::CapNotReached { peak: 10, needed: 19 }));
+    }
+
+    #[test]
+    fn the_threshold_and_the_shortest_window_are_the_users() {
+        let records = Queue::default().closed(2000, 20);
+        // Never more than 20 of a cap of 40 in flight.
+        assert!(find(&closed(40), &records).is_err());
+        let half = Steadiness { threshold: 0.5, ..Steadiness::default() };
+        assert!(window(&closed(40), half, &records).is_ok());
+        let long = Steadiness { threshold: 0.5, shortest: s(100_000) };
+        let found = window(&closed(40), long, &records);
+        assert!(matches!(found, Err(NoWindow::TooShort { needed, .. }) if needed == s(100_000)), "{found:?}");
     }
 
     #[test]
     fn an_open_loop_is_steady_from_its_filling_to_its_last_arrival() {
         let queue = Queue::default();
         let records = queue.open(2000, queue.rate(0.7));
-        let found = window(&open(queue.rate(0.7)), &records).unwrap();
+        let found = find(&open(queue.rate(0.7)), &records).unwrap();
         let last = records.iter().filter_map(|record| record.times.sent).max().unwrap();
         assert!(found.start >= s(1) && found.start < last / 2, "{found:?} of {last:?}");
         assert_eq!(found.end, s(last.as_secs()));
@@ -259,7 +276,7 @@ mod tests {
             record.times.first_token = record.times.first_token.map(|at| at + s(3));
             record.times.last_token = record.times.last_token.map(|at| at + s(3));
         }
-        let found = window(&open(queue.rate(0.5)), &records).unwrap();
+        let found = find(&open(queue.rate(0.5)), &records).unwrap();
         assert!(found.start >= s(19), "{found:?}");
     }
 
@@ -268,15 +285,15 @@ mod tests {
         let queue = Queue::default();
         let rate = queue.rate(1.5);
         let records = queue.open(2000, rate);
-        let found = window(&open(rate), &records);
+        let found = find(&open(rate), &records);
         assert!(matches!(found, Err(NoWindow::NeverSettled | NoWindow::TooShort { .. })), "{found:?}");
     }
 
     #[test]
     fn everything_at_once_and_nothing_at_all_have_no_window() {
-        assert_eq!(window(&open(f64::INFINITY), &[]), Err(NoWindow::AllAtOnce));
-        let none = NoWindow::TooShort { requests: 0, length: Duration::ZERO };
-        assert_eq!(window(&open(5.0), &[]), Err(none));
-        assert!(window(&closed(4), &[]).is_err());
+        assert_eq!(find(&open(f64::INFINITY), &[]), Err(NoWindow::AllAtOnce));
+        let none = NoWindow::TooShort { requests: 0, length: Duration::ZERO, needed: s(5) };
+        assert_eq!(find(&open(5.0), &[]), Err(none));
+        assert!(find(&closed(4), &[]).is_err());
     }
 }

@@ -39,7 +39,8 @@ pub fn render_workload(
     writeln!(to, "Dataset: {}", provenance.path.as_deref().unwrap_or(&provenance.dataset))?;
     writeln!(to, "Requests: {count}, warm-up included")?;
     if provenance.candidates > 0 {
-        writeln!(to, "Conversations: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
+        let what = if provenance.dataset == "sharegpt" { "Conversations" } else { "Candidates" };
+        writeln!(to, "{what}: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
     }
     if provenance.repeated > 0 {
         writeln!(to, "Repeated prompts: {} (the dataset has too few)", provenance.repeated)?;

@@ -14,7 +14,7 @@ pub const DEFINITIONS: [(&str, &str); 12] = [
         "TPOT",
         "(last token − first token) / (output tokens − 1), for requests with more than one output token",
     ),
-    ("E2E", "last output event − sent"),
+    ("E2E", "last output event (of an answer that is no stream, its last byte) − sent"),
     (
         "from due",
         "the same measured from due: what a user who arrived on schedule felt (no coordinated omission)",

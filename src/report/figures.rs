@@ -43,6 +43,12 @@ pub fn tokens_per_second(value: Option<f64>) -> String {
     value.map_or(NOT_AVAILABLE.to_owned(), |value| format!("{value:.*} tok/s", decimals(value)))
 }
 
+/// Any other number with its unit, which may be none: three significant digits or more.
+pub fn plain(value: Option<f64>, unit: &str) -> String {
+    let written = value.map(|value| format!("{value:.*} {unit}", decimals(value)).trim_end().to_owned());
+    written.unwrap_or_else(|| NOT_AVAILABLE.to_owned())
+}
+
 /// Seconds with two decimals.
 pub fn seconds(value: Duration) -> String {
     format!("{:.2} s", value.as_secs_f64())

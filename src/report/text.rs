@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::figures::{
-    NOT_AVAILABLE, milliseconds, percent, percentile, requests_per_second, seconds, tokens_per_second,
+    NOT_AVAILABLE, milliseconds, percent, percentile, plain, requests_per_second, seconds, tokens_per_second,
 };
 use crate::core::metrics::{Latency, Metrics, SCALARS, Spread, Tokens};
 use crate::core::record::TokenSource;
@@ -17,7 +17,7 @@ mod facets;
 mod intervals;
 mod sessions;
 mod steady;
-mod verdict;
+pub(super) mod verdict;
 
 /// Width of a section's rule, in characters.
 const WIDTH: usize = 39;
@@ -46,10 +46,15 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     intervals::render(run, to)?;
     steady::render(run, to)?;
     if run.interrupted {
-        section("Interrupted", to)?;
-        writeln!(to, "The run was cut short: the numbers are of what was measured until then.")?;
+        interruption(to)?;
     }
     verdict::render(&run.validity, to)
+}
+
+/// What makes the numbers those of a shorter run.
+pub(super) fn interruption(to: &mut impl Write) -> io::Result<()> {
+    section("Interrupted", to)?;
+    writeln!(to, "The run was cut short: the numbers are of what was measured until then.")
 }
 
 fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
@@ -57,9 +62,18 @@ fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     sessions::abandoned(metrics, to)?;
     writeln!(to, "Benchmark duration: {}", seconds(metrics.duration))?;
     writeln!(to, "Total input tokens: {}", metrics.input_tokens.total)?;
-    writeln!(to, "Total generated tokens: {}", metrics.output_tokens.total)?;
-    for key in ["request_throughput", "input_throughput", "output_throughput"] {
-        throughput(metrics, key, to)?;
+    match metrics.input_sequences {
+        Some(sequences) => writeln!(to, "Total input sequences: {sequences}")?,
+        None => writeln!(to, "Total generated tokens: {}", metrics.output_tokens.total)?,
+    }
+    throughput(metrics, "request_throughput", to)?;
+    throughput(metrics, "input_throughput", to)?;
+    match metrics.is_of_pooling() {
+        true => throughput(metrics, "input_sequence_throughput", to)?,
+        false => throughput(metrics, "output_throughput", to)?,
+    }
+    if metrics.input_audio.is_some() {
+        throughput(metrics, "rtfx", to)?;
     }
     Ok(())
 }
@@ -67,7 +81,11 @@ fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
 fn throughput(metrics: &Metrics, key: &str, to: &mut impl Write) -> io::Result<()> {
     let Some(scalar) = SCALARS.iter().find(|scalar| scalar.key == key) else { return Ok(()) };
     let value = (scalar.value)(metrics);
-    let figure = if scalar.unit == "req/s" { requests_per_second(value) } else { tokens_per_second(value) };
+    let figure = match scalar.unit {
+        "req/s" => requests_per_second(value),
+        "tok/s" => tokens_per_second(value),
+        unit => plain(value, unit),
+    };
     writeln!(to, "{}: {figure}", scalar.label)
 }
 
@@ -81,6 +99,9 @@ fn section(title: &str, to: &mut impl Write) -> io::Result<()> {
 fn latency_lines(run: &Run, latency: Latency, to: &mut impl Write) -> io::Result<()> {
     let distribution = run.metrics.latencies.get(&latency);
     let symbol = latency.symbol();
+    if run.spec.sampling.whole && latency.needs_stream() {
+        return writeln!(to, "{symbol} does not apply: answers came in one piece");
+    }
     writeln!(to, "Mean {symbol}: {}", milliseconds(distribution.map(|d| d.mean)))?;
     writeln!(to, "Median {symbol}: {}", milliseconds(distribution.map(|d| d.median)))?;
     for p in &run.selection.percents {
@@ -111,7 +132,7 @@ fn failures(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
 }
 
 /// Line ends and control characters in a server's words must not break the report.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
@@ -165,12 +186,18 @@ fn arrivals(run: &Run, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "{name} lag (sent − due): {}", milliseconds(Some(value)))?;
     }
     writeln!(to, "Peak requests in flight: {}", metrics.peak_in_flight)?;
+    if metrics.is_of_pooling() {
+        return Ok(());
+    }
     writeln!(to, "Peak output token throughput: {}", tokens_per_second(metrics.peak_output_tokens_per_s))
 }
 
 fn tokens(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     section("Token counts", to)?;
     writeln!(to, "Input tokens by: {}", sources(&metrics.input_tokens))?;
+    if metrics.is_of_pooling() {
+        return Ok(());
+    }
     writeln!(to, "Output tokens by: {}", sources(&metrics.output_tokens))?;
     match metrics.tokens_per_event {
         // About one token an event is what everyone expects.

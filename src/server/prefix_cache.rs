@@ -1,5 +1,7 @@
 //! The server's prefix cache, by its counters on `/metrics`.
 
+use super::page;
+
 /// The counters of vLLM V1: tokens looked up, and tokens found. Older versions know only a rate, which cannot be taken
 /// apart into a before and an after.
 const QUERIES: [&str; 2] = ["vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"];
@@ -15,26 +17,9 @@ pub struct Counters {
 }
 
 /// Reads the counters from a page in Prometheus' text format, summed over engines; `None` if it has none.
-pub fn read(page: &str) -> Option<Counters> {
-    let sum = |names: [&str; 2]| names.into_iter().find_map(|name| sum(page, name));
+pub fn read(text: &str) -> Option<Counters> {
+    let sum = |names: [&str; 2]| names.into_iter().find_map(|name| page::sum(text, name));
     Some(Counters { queries: sum(QUERIES)?, hits: sum(HITS)? })
-}
-
-/// The sum of all series of a name; `None` if there is no series of it.
-fn sum(page: &str, name: &str) -> Option<u64> {
-    let values = page.lines().filter_map(|line| value(line, name));
-    values.fold(None, |sum, value| Some(sum.unwrap_or(0) + value))
-}
-
-fn value(line: &str, name: &str) -> Option<u64> {
-    let rest = line.strip_prefix(name)?;
-    let after_labels = match rest.strip_prefix('{') {
-        // Label values are quoted, and may hold a brace; the last one closes.
-        Some(labels) => &labels[labels.rfind('}')? + 1..],
-        None => rest.strip_prefix(' ')?,
-    };
-    let value: f64 = after_labels.split_whitespace().next()?.parse().ok()?;
-    (value >= 0.0).then_some(value as u64)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub(super) struct Media {
 }
 
 impl Media {
-    /// The tokens that stand in the prompt for it; in no vocabulary, since nobody spells them.
+    /// The tokens that stand in the prompt for it: made of its content, so that the prefix cache knows it again.
     pub(super) fn placeholders(self) -> impl Iterator<Item = u32> {
         let first = self.content as u32 ^ (self.content >> 32) as u32;
         (0..self.tokens).map(move |at| first.wrapping_add(at as u32))

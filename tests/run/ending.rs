@@ -73,7 +73,7 @@ fn a_dry_run_sends_nothing_and_prints_what_it_would() {
     let simulator = Simulator::start(quick());
     let witness = Witness::before(&simulator);
     let words = "--dry-run --dataset-name random --random-input-len 20 --random-output-len 7 --num-prompts 9 \
-                 --request-rate 4 --num-warmups 2 --max-concurrency 3 --save-result";
+                 --request-rate 4 --num-warmups 2 --max-concurrency 3 --save-result --rng native";
     let ended = witness.run(words).end().well();
     assert!(witness.all().is_empty(), "{:?}", witness.all());
     assert!(ended.saved_nothing());

@@ -6,13 +6,18 @@
 #[allow(dead_code, reason = "each test program uses its part")]
 mod support;
 
+mod backends;
 mod command_line;
+mod configuration;
 mod dataset;
 mod ending;
 mod failures;
 mod interrupt;
 mod mistakes;
+mod orders;
+mod output;
 mod report;
 mod result;
 mod tokens;
 mod warm_up;
+mod workload;

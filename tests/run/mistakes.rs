@@ -1,6 +1,11 @@
 //! Mistakes end with exit code 2 and one line for people, before anything is sent.
 
-use crate::support::{Ended, Port, Program, Simulator, quick};
+use std::fs;
+use std::time::Duration;
+
+use servebench::sim::Spec;
+
+use crate::support::{Ended, Port, Program, Simulator, Witness, quick, steps};
 
 #[test]
 fn a_dataset_that_is_not_json_is_told_in_one_line() {
@@ -52,8 +57,8 @@ fn headers_that_are_none_are_usage_errors() {
 
 #[test]
 fn an_unknown_backend_is_a_usage_error_that_names_the_known_ones() {
-    let error = usage_error("--backend tgi");
-    assert!(error.contains("tgi") && error.contains("openai-chat"), "{error}");
+    let error = usage_error("--backend scalellm");
+    assert!(error.contains("scalellm") && error.contains("openai-chat"), "{error}");
 }
 
 #[test]
@@ -63,23 +68,43 @@ fn a_cap_of_nothing_is_a_usage_error() {
 }
 
 #[test]
-fn a_result_folder_that_cannot_be_is_found_out_before_the_run() {
+fn a_result_that_cannot_be_written_is_found_out_before_the_run() {
     let simulator = Simulator::start(quick());
-    let program = simulator.run("--num-prompts 1 --save-result --result-dir taken/results");
-    let error = program.file("taken", "").end().with_code(2).stderr;
-    assert!(error.contains("--result-dir taken/results"), "{error}");
+    for words in [
+        "--save-result --result-dir taken/results",
+        "--result-filename taken/result.json",
+        "--append-result --result-filename .",
+        "--plot-timeline --result-dir taken",
+    ] {
+        let program = simulator.run("--num-prompts 1").words(words).file("taken", "");
+        let error = program.end().with_code(2).stderr;
+        assert!(error.starts_with("error: cannot write ") && error.contains("--result-dir"), "{error}");
+    }
     assert_eq!(simulator.truth().len(), 0, "nothing was sent");
 }
 
+/// Whatever could be written before the run: something takes the folder's place during it.
 #[test]
 fn a_result_that_cannot_be_saved_costs_no_report() {
-    let simulator = Simulator::start(quick());
-    let words =
-        "--num-prompts 1 --random-input-len 8 --random-output-len 6 --result-filename taken/result.json";
-    let ended = simulator.run(words).file("taken", "").end().with_code(1);
+    let simulator = Simulator::start(Spec { timing: steps(Duration::from_millis(200)), ..quick() });
+    let witness = Witness::before(&simulator);
+    let outside = tempfile::tempdir().unwrap();
+    let folder = outside.path().join("results");
+    let words = "--num-prompts 1 --random-input-len 8 --random-output-len 6 --save-result";
+    let running = witness.run(words).arg("--result-dir").arg(&folder).start();
+    witness.wait_for(1, "/v1/completions");
+    fs::remove_dir(&folder).unwrap();
+    fs::write(&folder, "").unwrap();
+    let ended = running.end().with_code(1);
     assert_eq!(ended.line("Successful requests"), "1");
-    assert!(ended.stderr.starts_with("error: cannot write taken/result.json: "), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("error: cannot write "), "{}", ended.stderr);
     assert!(ended.stderr.contains("--result-dir"), "{}", ended.stderr);
+}
+
+#[test]
+fn thresholds_that_do_not_ascend_are_a_usage_error() {
+    let error = usage_error("--plot-timeline --timeline-itl-thresholds 50,25");
+    assert!(error.contains("--timeline-itl-thresholds") && error.contains("ascend"), "{error}");
 }
 
 #[test]

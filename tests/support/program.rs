@@ -77,9 +77,11 @@ impl Program {
         self
     }
 
-    /// Puts a file into the folder.
+    /// Puts a file into the folder, or into one in it.
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
-        fs::write(self.folder.path().join(name), content).unwrap();
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
         self
     }
 

@@ -1,5 +1,6 @@
 //! The flags of `servebench run`, under vLLM's names and with vLLM's defaults.
 
+mod configuration;
 mod load;
 mod measure;
 mod output;
@@ -10,13 +11,14 @@ mod workload;
 
 use clap::Args;
 
+pub use configuration::ConfigurationArgs;
 pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
-pub use output::OutputArgs;
+pub use output::{OutputArgs, ReportStyle};
 pub use sampling::SamplingArgs;
 pub use sessions::{HistoryName, SessionArgs};
-pub use target::{BackendName, TargetArgs};
-pub use workload::{DatasetName, WorkloadArgs};
+pub use target::TargetArgs;
+pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.
 #[derive(Debug, Args)]
@@ -35,4 +37,6 @@ pub struct RunArgs {
     pub measure: MeasureArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
 }

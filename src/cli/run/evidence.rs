@@ -80,8 +80,19 @@ fn repeated_history(workload: &Workload, outcome: &Outcome) -> u64 {
     later.sum()
 }
 
-/// The share of prompt tokens that we count otherwise than the server. A chat template adds tokens that we cannot know.
+/// The share of prompt tokens that we count otherwise than the server, where it takes prompts as they are. A template adds
+/// tokens that we cannot know.
 fn disagreement(spec: &Spec, agreement: &Agreement) -> Option<f64> {
-    let comparable = agreement.servers > 0 && spec.target.backend != Backend::OpenaiChat;
-    comparable.then(|| (agreement.more + agreement.less) as f64 / agreement.servers as f64)
+    let adds_nothing = matches!(
+        spec.target.backend,
+        Backend::Openai
+            | Backend::Vllm
+            | Backend::OpenaiEmbeddings
+            | Backend::InfinityEmbeddings
+            | Backend::Sglang
+            | Backend::Tgi
+            | Backend::LlamaCpp
+    );
+    (agreement.servers > 0 && adds_nothing)
+        .then(|| (agreement.more + agreement.less) as f64 / agreement.servers as f64)
 }

@@ -11,8 +11,10 @@ use super::stage::Stage;
 use crate::cli::exit::{Exit, Halt, say};
 use crate::core::arrival::{self, Schedule};
 use crate::core::record::{Record, TokenSource};
-use crate::core::spec::Spec;
+use crate::core::rng::Dice;
+use crate::core::spec::{Spec, Task};
 use crate::drive::client::stopwatch::{Keep, KeepText};
+use crate::drive::client::wire::Wire;
 use crate::drive::engine::{self, Beat, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
 use crate::drive::workload::{Request, sessions};
 use crate::report::progress::{Live, Medium, Progress, Unit};
@@ -23,11 +25,20 @@ const MANY_TOKENS: usize = 1 << 20;
 /// Keeps the warm-up's arrivals independent of the run's.
 const WARMUP_STREAM: u64 = 0x5EED_0FA1;
 
+/// What of each request is wanted after the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Details {
+    /// The generated text.
+    pub text: bool,
+    /// Every gap between output events.
+    pub gaps: bool,
+}
+
 /// What all traffic of a run shares.
 pub struct Measurement<'a> {
     pub spec: &'a Spec,
     pub stage: &'a Stage,
-    pub details: bool,
+    pub keep: Details,
     pub medium: Medium,
 }
 
@@ -42,7 +53,7 @@ impl Measurement<'_> {
 
     /// What becomes of one small request.
     fn ask_once(&self) -> Result<Record, String> {
-        let request = Request::text("Are you ready?", 4, 1);
+        let request = Wire::of(self.spec.target.backend).question();
         let plan = self.plan(None, one(&request), KeepText::UntilUsage);
         let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, ..plan };
         let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {});
@@ -56,7 +67,9 @@ impl Measurement<'_> {
         let slots = self.spec.load.slots().map_or(requests.len(), usize::from).min(requests.len());
         let lengths = requests.iter().map(|request| request.max_tokens as usize);
         let at_once = (slots * lengths.clone().max().unwrap_or_default()).min(lengths.sum());
-        if self.details {
+        if self.spec.target.backend.task() == Task::Pooling {
+            KeepText::Never
+        } else if self.keep.text {
             KeepText::Always
         } else if at_once <= MANY_TOKENS {
             KeepText::UntilUsage
@@ -71,12 +84,17 @@ impl Measurement<'_> {
         }
     }
 
-    /// The warm-up and, without a pause, the measured run.
-    pub fn measure(&self, requests: &[Request], warmup: &[Request]) -> Result<Outcome, Halt> {
+    /// The warm-up and, without a pause, the measured run, whose arrivals come from these dice.
+    pub fn measure(
+        &self,
+        requests: &[Request],
+        warmup: &[Request],
+        dice: &mut Dice,
+    ) -> Result<Outcome, Halt> {
         let load = &self.spec.load;
         let measured = Phase {
             requests,
-            schedule: arrival::schedule(load, sessions::count(requests), self.spec.seed),
+            schedule: arrival::schedule(load, sessions::count(requests), dice),
             cycle: load.cycle,
             duration: load.duration,
         };
@@ -100,7 +118,11 @@ impl Measurement<'_> {
         let load = &self.spec.load;
         (!requests.is_empty()).then(|| Phase {
             requests,
-            schedule: arrival::schedule(load, sessions::count(requests), self.spec.seed ^ WARMUP_STREAM),
+            schedule: arrival::schedule(
+                load,
+                sessions::count(requests),
+                &mut Dice::native(self.spec.seed ^ WARMUP_STREAM),
+            ),
             cycle: load.warmup.is_some() && load.is_closed_loop(),
             duration: load.warmup,
         })
@@ -115,7 +137,7 @@ impl Measurement<'_> {
             cap: self.spec.load.max_concurrency.map(usize::from),
             max_active: self.spec.load.max_active_sessions.map(usize::from),
             history: self.spec.sessions.history,
-            keep: Keep { text, gaps: self.details },
+            keep: Keep { text, gaps: self.keep.gaps },
             preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,
         }

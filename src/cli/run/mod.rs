@@ -1,17 +1,23 @@
 //! `servebench run`: the main job, from flags to the report.
 
+use serde_json::{Map, Value};
+
 use crate::cli::exit::{Exit, Halt, say};
+use crate::cli::settings::Saved;
+use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
-use crate::drive::workload::{Request, sessions};
+use crate::drive::workload::{Request, fingerprint, sessions};
 use crate::report::dataset;
 use crate::report::progress::Medium;
 
 mod args;
+mod assemble;
 mod deliver;
 mod evidence;
 mod measure;
 mod prepare;
+mod profile;
 mod ready;
 mod redact;
 mod spec;
@@ -19,35 +25,61 @@ mod stage;
 mod values;
 
 pub use args::RunArgs;
-use deliver::Destination;
+use deliver::Delivery;
 use evidence::CacheReadings;
 pub use prepare::Preparing;
+use profile::Profiler;
 use stage::Stage;
 
+/// How a run was asked for.
+pub struct Invocation {
+    /// What the user typed.
+    pub command: Vec<String>,
+    /// All flags that hold, secrets masked.
+    pub settings: Map<String, Value>,
+    /// The saved run that it is like.
+    pub like: Option<Saved>,
+}
+
 /// Runs the command.
-pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> {
+pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
     let selection = spec::selection(args).map_err(Halt::usage)?;
-    let destination = Destination::of(&args.output)?;
+    spec::idle(args).iter().for_each(|why| say(format_args!("warning: {why}")));
+    let delivery = Delivery::of(&args.output)?;
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
-    let mut workload = prepare::workload(&spec, stage.tokenizer(), medium)?;
+    let mut dice = Dice::new(spec.rng, spec.seed);
+    let mut workload = prepare::workload(&spec, &mut dice, stage.tokenizer(), medium)?;
     prepare::check(&spec, &workload)?;
     prepare::behave(&spec, &mut workload);
     let (requests, warmups) = sessions::split_last(&workload.requests, spec.load.warmup_prompts());
     spec.workload.num_prompts = sessions::count(requests);
-    let inputs = Inputs { dataset: workload.provenance.clone(), tokenizer: stage.tokenizer().describe() };
+    let inputs = Inputs {
+        dataset: workload.provenance.clone(),
+        tokenizer: stage.tokenizer().describe(),
+        prompts: Some(fingerprint::of(&workload.requests)),
+    };
+    if let Some(saved) = &invocation.like {
+        hold_against(saved, &inputs);
+    }
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
-    let measured =
-        measure::Measurement { spec: &spec, stage: &stage, details: args.output.save_detailed, medium };
+    let measured = measure::Measurement { spec: &spec, stage: &stage, keep: delivery.keep(), medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
+    if args.load.reset_prefix_cache {
+        stage.reset_prefix_cache()?;
+    }
     let before = stage.prefix_cache();
-    let outcome = measured.measure(requests, warmups)?;
+    let profiler = Profiler::start(&args.measure, &stage)?;
+    let outcome = measured.measure(requests, warmups, &mut dice);
+    profiler.stop(&stage);
+    let outcome = outcome?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
-    let run = deliver::Assembly {
-        command: redact::secrets(command_line),
+    let (mut run, records) = assemble::Assembly {
+        command: redact::secrets(invocation.command),
+        settings: invocation.settings,
         evidence: evidence::gather(&spec, &workload, cache, &outcome),
         spec,
         notes: spec::notes(args),
@@ -55,9 +87,22 @@ pub fn execute(args: &RunArgs, command_line: Vec<String>) -> Result<Exit, Halt> 
         inputs,
         server_version: stage.server_version().map(ToOwned::to_owned),
     }
-    .run(outcome, args.output.save_detailed);
-    destination.deliver(&run)?;
+    .run(outcome);
+    delivery.deliver(&mut run, records)?;
     Ok(judge(&run, args.measure.allow_invalid))
+}
+
+/// Says whether a replay sends what the saved run sent.
+fn hold_against(saved: &Saved, inputs: &Inputs) {
+    let (theirs, ours) = (&saved.run.inputs, inputs);
+    if theirs.prompts != ours.prompts {
+        let why = match (theirs.dataset.sha256 != ours.dataset.sha256, theirs.tokenizer != ours.tokenizer) {
+            (true, _) => "the dataset is another",
+            (false, true) => "the tokenizer is another",
+            (false, false) => "other flags were given, or another version saved it",
+        };
+        say(format_args!("note: these are not the prompts of the saved run: {why}"));
+    }
 }
 
 fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Halt> {
@@ -81,9 +126,6 @@ fn judge(run: &Run, allow_invalid: bool) -> Exit {
             "error: all {} requests failed, {} of them with: {}: {}",
             metrics.failed, failure.count, failure.class, failure.example
         )),
-        None if metrics.abandoned > 0 => {
-            say(format_args!("error: all {} requests were abandoned before their end", metrics.abandoned));
-        }
         None => say("error: no request was due within the duration"),
     }
     Exit::Failed

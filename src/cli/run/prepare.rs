@@ -3,8 +3,9 @@
 use std::sync::Mutex;
 
 use crate::cli::exit::Halt;
+use crate::core::rng::Dice;
 use crate::core::spec::{self, Spec};
-use crate::drive::client::wire::Api;
+use crate::drive::client::wire::Wire;
 use crate::drive::tokenizer::Tokenizer;
 use crate::drive::workload::sessions::{self, Manners};
 use crate::drive::workload::{self, Progress as Step, Workload};
@@ -12,34 +13,28 @@ use crate::report::progress::{Medium, Progress, Unit};
 
 /// The measured requests, and behind them those of the warm-up: prompts of their own, so that no measured prompt is in
 /// the server's prefix cache already.
-pub fn workload(spec: &Spec, tokenizer: &Tokenizer, medium: Medium) -> Result<Workload, Halt> {
-    let mut wanted = spec.workload.clone();
-    wanted.num_prompts += spec.load.warmup_prompts();
-    prepare(&wanted, spec.seed, tokenizer, medium)
-}
-
-fn prepare(
-    wanted: &spec::Workload,
-    seed: u64,
+pub fn workload(
+    spec: &Spec,
+    dice: &mut Dice,
     tokenizer: &Tokenizer,
     medium: Medium,
 ) -> Result<Workload, Halt> {
+    let wanted = spec::Workload { spare: spec.load.warmup_prompts(), ..spec.workload.clone() };
     let display = Mutex::new(Preparing::new(medium));
     let show = |step: Step| display.lock().expect("a bar does not panic").show(step);
-    let workload = workload::prepare(wanted, seed, tokenizer, &show);
+    let workload = workload::prepare(&wanted, dice, tokenizer, &show);
     display.into_inner().expect("a bar does not panic").clear();
     workload.map_err(Halt::usage)
 }
 
 /// Whether the endpoint takes what the dataset gives: found out before the first request.
 pub fn check(spec: &Spec, workload: &Workload) -> Result<(), Halt> {
-    let api = Api::from(spec.target.backend);
-    match workload.requests.iter().find(|request| !api.takes(&request.content)) {
+    let wire = Wire::of(spec.target.backend);
+    match workload.requests.iter().find_map(|request| wire.cannot_say(request)) {
         None => Ok(()),
-        Some(request) => Err(Halt::usage(format!(
-            "--backend {} cannot send the dataset's requests: {} (see `--backend` in --help)",
+        Some(what) => Err(Halt::usage(format!(
+            "--backend {} cannot send the dataset's requests: {what} (see `--backend` in --help)",
             spec.target.backend.name(),
-            request.content.kind(),
         ))),
     }
 }

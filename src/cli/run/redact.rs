@@ -1,6 +1,6 @@
 //! The command line as it is stored: without what must not leave the process.
 
-use crate::core::units::Secret;
+use crate::cli::settings::secret::masked;
 
 /// Masks the values of `--header` and of whatever else is secret.
 pub fn secrets(words: Vec<String>) -> Vec<String> {
@@ -21,11 +21,6 @@ pub fn secrets(words: Vec<String>) -> Vec<String> {
             }
         })
         .collect()
-}
-
-fn masked(pair: &str) -> String {
-    let key = pair.split_once('=').map_or("", |(key, _)| key);
-    format!("{key}={}", Secret::MASK)
 }
 
 #[cfg(test)]

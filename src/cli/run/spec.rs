@@ -1,6 +1,7 @@
 //! Flags become a Spec: the last place where a flag can be wrong.
 
 mod load;
+mod sampling;
 mod sessions;
 mod slo;
 mod target;
@@ -8,27 +9,52 @@ mod workload;
 
 use std::time::Duration;
 
-use super::args::{RunArgs, SamplingArgs};
+use super::args::{MeasureArgs, RunArgs};
 use super::values;
 use crate::core::metrics::Latency;
 use crate::core::run::{Notes, Selection};
-use crate::core::spec::{Dataset, Sampling, Spec};
+use crate::core::spec::{Spec, Steadiness, Task};
 
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load::load(args)?;
     let workload = workload::workload(args, &load)?;
     Ok(Spec {
-        target: target::target(&args.target)?,
-        sampling: sampling(&args.sampling, &workload.dataset),
+        target: target::target(&args.target, args.sampling.no_stream)?,
+        sampling: sampling::sampling(&args.sampling, &workload.dataset, args.target.backend)?,
         sessions: sessions::sessions(&args.sessions, &workload.dataset)?,
         cancel: sessions::cancel(&args.sessions),
         workload,
         slo: slo::slo(args)?,
+        steadiness: steadiness(&args.measure)?,
         max_failure_rate: args.measure.max_failure_rate,
         load,
         seed: args.workload.seed,
+        rng: workload::rng(&args.workload),
     })
+}
+
+/// Flags of vLLM's that were given and change nothing here, with the reason.
+pub fn idle(args: &RunArgs) -> Vec<String> {
+    let workload = &args.workload;
+    let mode = (workload.tokenizer_mode != "auto").then(|| {
+        format!("--tokenizer-mode {} changes nothing: the tokenizer.json is read", workload.tokenizer_mode)
+    });
+    let trust = workload
+        .trust_remote_code
+        .then(|| "--trust-remote-code changes nothing: no code of a model is run".to_owned());
+    mode.into_iter().chain(trust).collect()
+}
+
+fn steadiness(args: &MeasureArgs) -> Result<Option<Steadiness>, String> {
+    if args.steady_state_threshold <= 0.0 {
+        return Err(
+            "--steady-state-threshold must be above 0: a share of --max-concurrency such as 0.95".into()
+        );
+    }
+    let shortest = args.steady_state_min_window.unwrap_or(Steadiness::default().shortest);
+    let rules = Steadiness { threshold: args.steady_state_threshold, shortest };
+    Ok((!args.no_steady_state).then_some(rules))
 }
 
 /// What is shown of the run.
@@ -37,31 +63,16 @@ pub fn selection(args: &RunArgs) -> Result<Selection, String> {
         .map_err(|error| format!("--percentile-metrics: {error}"))?;
     let percents = values::percents(&args.measure.metric_percentiles)
         .map_err(|error| format!("--metric-percentiles: {error}"))?;
+    let generates = args.target.backend.task() == Task::Generation;
+    let applies = |latency: &Latency| asked.contains(latency) && (generates || !latency.needs_stream());
     // The report has one order, whatever the flag's.
-    let latencies = Latency::SELECTABLE.into_iter().filter(|latency| asked.contains(latency)).collect();
-    Ok(Selection { latencies, percents })
+    Ok(Selection { latencies: Latency::ALL.into_iter().filter(applies).collect(), percents })
 }
 
 /// What the user says of the run.
 pub fn notes(args: &RunArgs) -> Notes {
     let metadata = args.output.metadata.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
     Notes { label: args.output.label.clone(), metadata }
-}
-
-/// As asked. Answers to random prompts have the length that was asked for, as in vLLM: where they would end by themselves
-/// means nothing.
-fn sampling(args: &SamplingArgs, dataset: &Dataset) -> Sampling {
-    Sampling {
-        ignore_eos: args.ignore_eos || matches!(dataset, Dataset::Random(_)),
-        temperature: args.temperature,
-        top_p: args.top_p,
-        top_k: args.top_k,
-        min_p: args.min_p,
-        frequency_penalty: args.frequency_penalty,
-        presence_penalty: args.presence_penalty,
-        repetition_penalty: args.repetition_penalty,
-        extra_body: args.extra_body.clone().unwrap_or_default(),
-    }
 }
 
 fn positive(duration: Duration, flag: &str) -> Result<Duration, String> {

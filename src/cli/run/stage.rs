@@ -70,9 +70,23 @@ impl Stage {
         self.server_version.as_deref()
     }
 
+    /// Empties the server's prefix cache.
+    pub fn reset_prefix_cache(&self) -> Result<(), Halt> {
+        self.runtime.block_on(self.control.order("/reset_prefix_cache")).map_err(|error| {
+            Halt::failed(format!(
+                "--reset-prefix-cache: {error}; vLLM takes this order when it is started with VLLM_SERVER_DEV_MODE=1"
+            ))
+        })
+    }
+
     /// The counters of the server's prefix cache, if it has any.
     pub fn prefix_cache(&self) -> Option<prefix_cache::Counters> {
         prefix_cache::read(&self.runtime.block_on(self.control.metrics())?)
+    }
+
+    /// Asks the server things that are not measured.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.control
     }
 
     /// The runtime of everything that is not measured.
@@ -118,7 +132,8 @@ impl Stage {
         control: &Arc<Control>,
     ) -> Result<Tokenizer, Halt> {
         let hub = Hub::from_env();
-        if let Some(name) = &args.workload.tokenizer {
+        let skip = args.workload.skip_tokenizer_init;
+        if let Some(name) = args.workload.tokenizer.as_ref().filter(|_| !skip) {
             return self.runtime.block_on(Tokenizer::resolve(name, &hub)).map_err(Halt::usage);
         }
         if args.target.sim {
@@ -126,6 +141,7 @@ impl Stage {
         }
         let name = root.unwrap_or(&spec.target.model);
         let local = match may_be_found(name) {
+            _ if skip => Err("--skip-tokenizer-init".to_owned()),
             true => self.runtime.block_on(Tokenizer::resolve(name, &hub)).map_err(|error| error.to_string()),
             false => Err(format!("`{name}` is neither a path nor a hub id")),
         };

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::core::metrics::Latency;
-use crate::core::spec::Wait;
+use crate::core::spec::{Backend, Wait};
+use crate::drive::client::wire::{TABLE, Wire};
+use crate::report::plot::timeline::MOST_THRESHOLDS;
 
 /// `K=V`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,15 @@ pub fn pair(text: &str) -> Result<Pair, String> {
         }
         _ => Err("write it as KEY=VALUE".into()),
     }
+}
+
+/// Reads the name of a backend, or another name that vLLM has for it.
+pub fn backend() -> impl TypedValueParser<Value = Backend> {
+    let value = |wire: &'static Wire| {
+        PossibleValue::new(wire.backend.name()).help(wire.path(false)).aliases(wire.aliases)
+    };
+    PossibleValuesParser::new(TABLE.iter().map(value))
+        .map(|name| Wire::named(&name).expect("only the table's names are possible").backend)
 }
 
 /// Reads `500ms`, `30s`, `2m`, or a bare number of seconds.
@@ -113,7 +125,8 @@ pub struct Objective {
 /// Reads `ttft:500` (milliseconds) or `e2el:5s`.
 pub fn objective(text: &str) -> Result<Objective, String> {
     let (key, limit) = text.split_once(':').ok_or("write it as ttft:500 or e2el:5s")?;
-    let latency = latency(key).filter(|latency| *latency != Latency::Itl);
+    let limited = |latency: &Latency| matches!(latency, Latency::Ttft | Latency::Tpot | Latency::E2e);
+    let latency = latency(key).filter(limited);
     Ok(Objective {
         latency: latency.ok_or_else(|| format!("`{key}` is none of ttft, tpot, e2el"))?,
         limit: duration(limit, Duration::from_millis(1))?,
@@ -122,8 +135,26 @@ pub fn objective(text: &str) -> Result<Objective, String> {
 
 /// Reads a list of latencies.
 pub fn latencies(text: &str) -> Result<Vec<Latency>, String> {
-    let read = |key: &str| latency(key).ok_or_else(|| format!("`{key}` is none of ttft, tpot, e2el, itl"));
+    let known = || Latency::ALL.into_iter().filter_map(Latency::vllm_key).collect::<Vec<_>>().join(", ");
+    let read = |key: &str| latency(key).ok_or_else(|| format!("`{key}` is none of {}", known()));
     list(text).map(read).collect()
+}
+
+/// `--timeline-itl-thresholds`, ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thresholds(pub Vec<Duration>);
+
+/// Reads a list of milliseconds (or with units), ascending.
+pub fn thresholds(text: &str) -> Result<Thresholds, String> {
+    let read = list(text).map(|item| duration(item, Duration::from_millis(1)));
+    let thresholds: Vec<_> = read.collect::<Result<_, _>>()?;
+    if !(1..=MOST_THRESHOLDS).contains(&thresholds.len()) {
+        return Err(format!("give 1 to {MOST_THRESHOLDS} thresholds"));
+    }
+    match thresholds[0].is_zero() || !thresholds.is_sorted_by(|low, high| low < high) {
+        true => Err("thresholds are above 0 and ascend".into()),
+        false => Ok(Thresholds(thresholds)),
+    }
 }
 
 /// Reads a list of percentiles.
@@ -143,7 +174,7 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 fn latency(key: &str) -> Option<Latency> {
     match key {
         "e2e" => Some(Latency::E2e),
-        _ => Latency::SELECTABLE.into_iter().find(|latency| latency.key() == key),
+        _ => Latency::ALL.into_iter().find(|latency| latency.vllm_key() == Some(key)),
     }
 }
 
@@ -182,7 +213,7 @@ mod tests {
         assert_eq!(objective("ttft:500"), Ok(Objective { latency: Latency::Ttft, limit: ms(500) }));
         assert_eq!(objective("e2e:5s"), Ok(Objective { latency: Latency::E2e, limit: ms(5000) }));
         assert_eq!(objective("e2el:5000").map(|o| o.latency), Ok(Latency::E2e));
-        for text in ["ttft", "itl:5", "foo:5", "ttft:", "ttft:-1", "lag:5"] {
+        for text in ["ttft", "itl:5", "foo:5", "client_queue_time:5", "ttft:", "ttft:-1", "lag:5"] {
             assert!(objective(text).is_err(), "{text}");
         }
     }
@@ -205,9 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn thresholds_ascend() {
+        assert_eq!(thresholds("25,50"), Ok(Thresholds(vec![ms(25), ms(50)])));
+        assert_eq!(thresholds("500us, 1s"), Ok(Thresholds(vec![Duration::from_micros(500), ms(1000)])));
+        for text in ["", "0,1", "50,25", "25,25", "x", "1,2,3,4,5"] {
+            assert!(thresholds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn lists_name_the_item_that_is_wrong() {
         assert_eq!(latencies("ttft, e2el").unwrap(), [Latency::Ttft, Latency::E2e]);
-        assert!(latencies("ttft,lag").unwrap_err().contains("lag"));
+        let queue = [Latency::Lag, Latency::E2eFromDue];
+        assert_eq!(latencies("client_queue_time,e2el_including_client_queue").unwrap(), queue);
+        let error = latencies("ttft,lag").unwrap_err();
+        assert!(error.contains("`lag`") && error.contains("client_queue_time"), "{error}");
         assert_eq!(percents("50,99.9").unwrap(), [50.0, 99.9]);
         assert!(percents("50,101").unwrap_err().contains("101"));
     }

@@ -1,5 +1,9 @@
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+
 use super::*;
 use crate::core::simulated::open_load;
+use crate::core::spec::Rng;
 use crate::core::units::Rate;
 
 fn load(rate: f64, burstiness: f64) -> Load {
@@ -7,7 +11,11 @@ fn load(rate: f64, burstiness: f64) -> Load {
 }
 
 fn offsets(load: &Load, n: usize, seed: u64) -> Vec<Duration> {
-    match schedule(load, n, seed) {
+    from_dice(load, n, &mut Dice::native(seed))
+}
+
+fn from_dice(load: &Load, n: usize, dice: &mut Dice) -> Vec<Duration> {
+    match schedule(load, n, dice) {
         Schedule::Open(offsets) => offsets,
         Schedule::Closed => panic!("an open loop was asked for"),
     }
@@ -113,7 +121,40 @@ fn no_requests_have_no_arrivals() {
 #[test]
 fn a_cap_without_a_rate_is_a_closed_loop() {
     let capped = Load { max_concurrency: std::num::NonZeroUsize::new(4), ..load(f64::INFINITY, 1.0) };
-    assert_eq!(schedule(&capped, 3, 0), Schedule::Closed);
+    assert_eq!(schedule(&capped, 3, &mut Dice::native(0)), Schedule::Closed);
     let paced = Load { request_rate: Rate::per_second(1.0).unwrap(), ..capped };
-    assert!(matches!(schedule(&paced, 3, 0), Schedule::Open(_)));
+    assert!(matches!(schedule(&paced, 3, &mut Dice::native(0)), Schedule::Open(_)));
+}
+
+/// Arrivals of vLLM's Python client.
+#[derive(Deserialize)]
+struct Recorded {
+    rate: f64,
+    burstiness: String,
+    seed: u64,
+    offsets: Vec<f64>,
+}
+
+#[test]
+fn python_arrivals_are_those_of_vllms_client_to_the_nanosecond() {
+    let bytes = include_bytes!("../../../tests/fixtures/python/arrivals.json.gz");
+    let recorded: Vec<Recorded> = serde_json::from_reader(GzDecoder::new(&bytes[..])).unwrap();
+    assert_eq!(recorded.len(), 120);
+    for Recorded { rate, burstiness, seed, offsets: theirs } in recorded {
+        let load = load(rate, burstiness.parse().unwrap());
+        let load = Load { normalize_arrivals: true, ..load };
+        let ours = from_dice(&load, theirs.len(), &mut Dice::new(Rng::Python, seed));
+        for (ours, theirs) in ours.into_iter().zip(theirs) {
+            let difference = ours.abs_diff(Duration::from_secs_f64(theirs));
+            assert!(difference <= Duration::from_nanos(1), "{rate} {burstiness} {seed}: {ours:?} {theirs}");
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_no_clock_reaches_is_no_panic() {
+    let load = load(f64::MIN_POSITIVE, 1.0);
+    for rng in [Rng::Native, Rng::Python] {
+        assert_eq!(from_dice(&load, 2, &mut Dice::new(rng, 1))[1], Duration::MAX);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::meets;
-use super::scope::Scope;
+use super::scope::{Scope, is_pooled};
 use crate::core::spec::Slo;
 use crate::core::stats::{RateInterval, rate_interval};
 
@@ -15,10 +15,13 @@ pub fn intervals(scope: Scope<'_>, slo: &Slo) -> BTreeMap<String, RateInterval> 
     let seconds = Seconds::of(scope);
     let mut requests = seconds.column();
     let (mut input, mut good) = (seconds.column(), seconds.column());
+    let (mut sequences, mut audio) = (seconds.column(), seconds.column());
     for record in scope.answered() {
         let second = seconds.of_offset(record.times.done.unwrap_or_default().as_secs());
         requests[second] += 1.0;
         input[second] += f64::from(record.prompt_tokens.count);
+        sequences[second] += if is_pooled(record) { f64::from(record.input.sequences) } else { 0.0 };
+        audio[second] += record.input.audio.unwrap_or_default().as_secs_f64();
         good[second] += f64::from(u8::from(meets(record, slo)));
     }
     let mut output = seconds.column();
@@ -31,9 +34,17 @@ pub fn intervals(scope: Scope<'_>, slo: &Slo) -> BTreeMap<String, RateInterval> 
         ("input_throughput", input),
         ("output_throughput", output),
         ("total_token_throughput", total),
+        ("input_sequence_throughput", sequences),
+        ("rtfx", audio),
         ("request_goodput", good),
     ];
-    let wanted = columns.into_iter().filter(|(key, _)| *key != "request_goodput" || slo.is_set());
+    let applies = |key: &str, column: &[f64]| match key {
+        "request_goodput" => slo.is_set(),
+        // What was never there.
+        "output_throughput" | "input_sequence_throughput" | "rtfx" => column.iter().any(|&count| count > 0.0),
+        _ => true,
+    };
+    let wanted = columns.into_iter().filter(|(key, column)| applies(key, column));
     wanted.filter_map(|(key, column)| Some((key.to_owned(), seconds.interval(column)?))).collect()
 }
 

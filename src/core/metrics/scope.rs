@@ -78,6 +78,8 @@ impl<'a> Scope<'a> {
             abandoned: self.ended().filter(|record| record.was_abandoned()).count(),
             input_tokens: Tokens::default(),
             output_tokens: Tokens::default(),
+            input_sequences: self.input_sequences(),
+            input_audio: self.answered().filter_map(|record| record.input.audio).reduce(|a, b| a + b),
             tokens_per_event: self.tokens_per_event(),
             offered_rate: self.rate(|record| Some(record.times.due)),
             achieved_rate: self.rate(|record| record.times.sent),
@@ -92,7 +94,9 @@ impl<'a> Scope<'a> {
         };
         for record in self.answered() {
             metrics.input_tokens.add(record.prompt_tokens);
-            metrics.output_tokens.add(record.output_tokens);
+            if !is_pooled(record) {
+                metrics.output_tokens.add(record.output_tokens);
+            }
         }
         if self.cut {
             metrics.output_tokens.total =
@@ -130,8 +134,15 @@ impl<'a> Scope<'a> {
         (scheduled && !span.is_zero()).then(|| within.count() as f64 / span.as_secs_f64())
     }
 
-    /// Each request's tokens are spread over its events, so that the peak is never below the average.
+    fn input_sequences(self) -> Option<u64> {
+        let pooled = self.answered().filter(|record| is_pooled(record));
+        pooled.map(|record| u64::from(record.input.sequences)).reduce(|a, b| a + b)
+    }
+
+    /// Each request's tokens are spread over its events, so that the peak is never below the average. Of answers in one
+    /// piece nobody knows when their tokens were made.
     fn peak_output_tokens(self) -> Option<f64> {
+        self.answered().find(|record| record.events.count > 0)?;
         let mut by_second = BTreeMap::<u32, f64>::new();
         self.tokens_by_second().for_each(|(second, tokens)| *by_second.entry(second).or_default() += tokens);
         by_second.into_values().reduce(f64::max)
@@ -149,6 +160,11 @@ impl<'a> Scope<'a> {
         let counted = self.answered().filter(|record| record.output_tokens.source != TokenSource::Events);
         Spread::of(counted.filter_map(Record::tokens_per_event))
     }
+}
+
+/// Whether a request was answered with vectors or scores: generating not even one token is a failure.
+pub fn is_pooled(record: &Record) -> bool {
+    record.succeeded() && record.output_tokens.count == 0
 }
 
 fn failures<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<FailureCount> {

@@ -43,7 +43,7 @@ impl Latency {
     pub const ALL: [Self; 7] =
         [Self::Ttft, Self::Tpot, Self::E2e, Self::Itl, Self::TtftFromDue, Self::E2eFromDue, Self::Lag];
 
-    /// Those that `--percentile-metrics` chooses among, in the order of reports.
+    /// Those that the server alone answers for, in the order of reports.
     pub const SELECTABLE: [Self; 4] = [Self::Ttft, Self::Tpot, Self::E2e, Self::Itl];
 
     /// The key in JSON and on the command line, vLLM's where it has one.
@@ -56,6 +56,16 @@ impl Latency {
             Self::TtftFromDue => "ttft_from_due",
             Self::E2eFromDue => "e2el_from_due",
             Self::Lag => "lag",
+        }
+    }
+
+    /// vLLM's key for it, in its JSON and for `--percentile-metrics`, where it has one.
+    pub fn vllm_key(self) -> Option<&'static str> {
+        match self {
+            Self::Ttft | Self::Tpot | Self::E2e | Self::Itl => Some(self.key()),
+            Self::Lag => Some("client_queue_time"),
+            Self::E2eFromDue => Some("e2el_including_client_queue"),
+            Self::TtftFromDue => None,
         }
     }
 
@@ -88,6 +98,11 @@ impl Latency {
             Self::E2eFromDue => "End-to-End Latency from due",
             Self::Lag => "Lag (sent − due)",
         }
+    }
+
+    /// Whether it is a time within a stream, which an answer in one piece has not.
+    pub fn needs_stream(self) -> bool {
+        matches!(self, Self::Ttft | Self::Tpot | Self::Itl | Self::TtftFromDue)
     }
 
     /// Its value for one request; ITL has many and is not here.
@@ -129,7 +144,7 @@ pub struct Scalar {
 }
 
 /// The metrics that are one number, in the order of reports.
-pub const SCALARS: [Scalar; 6] = [
+pub const SCALARS: [Scalar; 8] = [
     Scalar {
         key: "request_throughput",
         label: "Request throughput",
@@ -149,7 +164,10 @@ pub const SCALARS: [Scalar; 6] = [
         label: "Output token throughput",
         unit: "tok/s",
         direction: Direction::Higher,
-        value: |metrics| metrics.per_second(metrics.output_tokens.total as f64),
+        value: |metrics| match metrics.is_of_pooling() {
+            true => None,
+            false => metrics.per_second(metrics.output_tokens.total as f64),
+        },
     },
     Scalar {
         key: "total_token_throughput",
@@ -159,6 +177,20 @@ pub const SCALARS: [Scalar; 6] = [
         value: |metrics| {
             metrics.per_second((metrics.input_tokens.total + metrics.output_tokens.total) as f64)
         },
+    },
+    Scalar {
+        key: "input_sequence_throughput",
+        label: "Input sequence throughput",
+        unit: "inputs/s",
+        direction: Direction::Higher,
+        value: |metrics| metrics.per_second(metrics.input_sequences? as f64),
+    },
+    Scalar {
+        key: "rtfx",
+        label: "RTFx (audio over time)",
+        unit: "",
+        direction: Direction::Higher,
+        value: |metrics| metrics.per_second(metrics.input_audio?.as_secs_f64()),
     },
     Scalar {
         key: "request_goodput",

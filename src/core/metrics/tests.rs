@@ -1,7 +1,6 @@
 use super::*;
-use crate::core::record::{Events, Failure, Finish, Times};
+use crate::core::record::{Events, Failure, Finish, Input, Times};
 use crate::core::simulated::Queue;
-use uuid::Uuid;
 
 fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
@@ -16,7 +15,7 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
     let count = |count| TokenCount { count, source: TokenSource::Usage };
     Record {
         ordinal: 0,
-        id: Uuid::nil(),
+        id: String::new(),
         times: Times {
             due: ms(due),
             released: None,
@@ -33,6 +32,7 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
         output_tokens: count(tokens),
         events,
         outcome: Ok(Finish::Length),
+        input: Input::default(),
         facets: None,
         text: None,
     }
@@ -60,6 +60,52 @@ fn throughput_is_over_t0_to_the_last_end() {
     assert_eq!(value("total_token_throughput"), Some(30.0));
     assert_eq!(value("request_goodput"), None);
     assert_eq!(value("failure_rate"), Some(0.0));
+}
+
+/// A request of three texts that was answered with vectors.
+fn pooled(sent: u64, done: u64) -> Record {
+    let mut record = answered(sent, sent, done, done, 0);
+    record.times.first_token = None;
+    record.input.sequences = 3;
+    record
+}
+
+#[test]
+fn what_pools_has_input_sequences_and_nothing_that_is_generated() {
+    let metrics = sum(&[pooled(0, 500), pooled(500, 2000)], &Slo::default());
+    let value = |key: &str| (scalar(key).unwrap().value)(&metrics);
+    assert_eq!((metrics.input_sequences, value("input_sequence_throughput")), (Some(6), Some(3.0)));
+    assert_eq!((value("input_throughput"), value("total_token_throughput")), (Some(10.0), Some(10.0)));
+    assert_eq!((value("output_throughput"), metrics.peak_output_tokens_per_s), (None, None));
+    assert!(metrics.output_tokens.requests_by_source.is_empty());
+    let latencies: Vec<_> = metrics.latencies.keys().copied().collect();
+    assert_eq!(latencies, [Latency::E2e, Latency::E2eFromDue, Latency::Lag]);
+    let long: Vec<_> = (0..12).map(|i| pooled(1000 * i, 1000 * (i + 1))).collect();
+    let intervals = sum(&long, &Slo::default()).rate_intervals;
+    assert!(
+        intervals.contains_key("input_sequence_throughput") && !intervals.contains_key("output_throughput")
+    );
+}
+
+#[test]
+fn an_answer_in_one_piece_has_its_tokens_when_it_ends() {
+    let mut record = answered(0, 0, 2000, 2000, 40);
+    (record.times.first_token, record.events) = (None, Events::default());
+    assert_eq!(record.tokens_by_second().collect::<Vec<_>>(), [(2, 40.0)]);
+    let metrics = sum(&[record], &Slo::default());
+    assert_eq!((scalar("output_throughput").unwrap().value)(&metrics), Some(20.0));
+    assert_eq!(metrics.peak_output_tokens_per_s, None, "nobody knows when they were made");
+    assert!(
+        !metrics.latencies.contains_key(&Latency::Ttft) && !metrics.latencies.contains_key(&Latency::Tpot)
+    );
+}
+
+#[test]
+fn recordings_have_their_length_over_the_time() {
+    let mut records = [answered(0, 0, 100, 1000, 10), answered(500, 500, 600, 2000, 30)];
+    records.iter_mut().for_each(|record| record.input.audio = Some(ms(7000)));
+    let metrics = sum(&records, &Slo::default());
+    assert_eq!((scalar("rtfx").unwrap().value)(&metrics), Some(7.0));
 }
 
 #[test]
@@ -192,8 +238,12 @@ fn throughputs_of_ten_seconds_and_more_have_intervals_that_hold_them() {
     let records = queue.open(1000, queue.rate(0.7));
     let slo = Slo { ttft: Some(ms(70)), ..Slo::default() };
     let metrics = sum(&records, &slo);
-    for scalar in SCALARS.iter().filter(|scalar| scalar.key != "failure_rate") {
-        let value = (scalar.value)(&metrics).unwrap();
+    let generated = ["input_sequence_throughput", "rtfx"].map(|key| (scalar(key).unwrap().value)(&metrics));
+    assert_eq!(generated, [None, None]);
+    for (scalar, value) in SCALARS.iter().filter_map(|scalar| Some((scalar, (scalar.value)(&metrics)?))) {
+        if scalar.key == "failure_rate" {
+            continue;
+        }
         let interval = metrics.rate_intervals[scalar.key];
         assert!(interval.low < value && value < interval.high, "{}: {value} {interval:?}", scalar.key);
         assert!(interval.high < 2.0 * value, "{}: {value} {interval:?}", scalar.key);

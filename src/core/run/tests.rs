@@ -1,106 +1,8 @@
-use std::num::NonZeroUsize;
-use std::time::Duration;
-
 use serde_json::json;
-use uuid::Uuid;
 
+use super::sample::run;
 use super::*;
-use crate::core::dataset::Drops;
-use crate::core::record::{Events, Failure, FailureClass, Finish, Times, TokenCount, TokenSource};
-use crate::core::simulated::{self, open_load};
-use crate::core::spec::{Load, Slo};
-use crate::core::stats::{Tally, TallyBySecond};
 use crate::core::units::{Rate, Secret};
-use crate::core::validity::Evidence;
-
-fn spec() -> Spec {
-    let load = open_load(20.0);
-    let mut spec = simulated::spec(Load {
-        burstiness: f64::INFINITY,
-        normalize_arrivals: true,
-        max_concurrency: NonZeroUsize::new(8),
-        ..load
-    });
-    spec.target.model = "meta-llama/Llama-3-8B-Instruct".into();
-    spec.target.headers = vec![("authorization".into(), Secret::new("Bearer sk-secret"))];
-    spec.workload.num_prompts = 2;
-    spec.seed = 7;
-    spec
-}
-
-fn records() -> Vec<Record> {
-    let ms = Duration::from_millis;
-    let good = Record {
-        ordinal: 0,
-        id: Uuid::nil(),
-        times: Times {
-            due: ms(10),
-            released: None,
-            sent: Some(ms(12)),
-            headers: Some(ms(20)),
-            first_chunk: Some(ms(20)),
-            first_token: Some(ms(112)),
-            last_token: Some(ms(212)),
-            done: Some(ms(213)),
-            ..Times::default()
-        },
-        prompt_tokens: TokenCount { count: 9, source: TokenSource::Tokenizer },
-        cached_tokens: None,
-        output_tokens: TokenCount { count: 3, source: TokenSource::Usage },
-        events: Events { count: 3, by_second: vec![(0, 3)], gaps: Some(vec![ms(40), ms(60)]) },
-        outcome: Ok(Finish::Stop),
-        facets: None,
-        text: Some("Gut so.".into()),
-    };
-    let mut bad = good.clone();
-    bad.ordinal = 1;
-    bad.times = Times { due: ms(20), sent: Some(ms(21)), done: Some(ms(30)), ..Times::default() };
-    bad.events = Events { gaps: Some(Vec::new()), ..Events::default() };
-    bad.outcome = Err(Failure::new(FailureClass::Status(503), "busy"));
-    bad.text = Some(String::new());
-    vec![good, bad]
-}
-
-fn run(detailed: bool) -> Run {
-    let records = records();
-    let itl: Tally = records[0].events.gaps.iter().flatten().copied().collect();
-    let percents = vec![50.0, 99.0, 99.9];
-    let metrics = Metrics::of(&records, &itl, &Slo::default(), &percents);
-    Run {
-        schema: SCHEMA,
-        version: "0.1.0".into(),
-        started: "2026-11-22T09:44:51+01:00[Europe/Berlin]".parse().unwrap(),
-        command: vec!["servebench".into(), "run".into()],
-        interrupted: false,
-        spec: spec(),
-        notes: Notes { label: None, metadata: [("gpu".to_owned(), "none".to_owned())].into() },
-        selection: Selection { latencies: Latency::SELECTABLE.to_vec(), percents: percents.clone() },
-        inputs: Inputs {
-            dataset: Provenance {
-                dataset: "sharegpt".into(),
-                path: Some("bundled".into()),
-                sha256: Some(Digest::of(b"data")),
-                candidates: 3,
-                dropped: Drops { few_turns: 1, ..Drops::default() },
-                repeated: 0,
-                inexact: 0,
-            },
-            tokenizer: TokenizerOrigin {
-                origin: "bundled".into(),
-                sha256: None,
-                source: TokenSource::Tokenizer,
-            },
-        },
-        environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
-        steady: Steady::of(&spec(), &records, &percents),
-        series: Series::of(&records, &TallyBySecond::default()),
-        validity: Verdict::of(&Evidence::default(), &spec(), &records, &metrics),
-        metrics,
-        histograms: [(Latency::Itl, itl.encode())].into(),
-        always: records.iter().map(Always::of).collect(),
-        records: detailed.then_some(records),
-    }
-}
 
 fn json(run: &Run) -> Value {
     serde_json::from_str(&run.to_json()).unwrap()
@@ -133,6 +35,28 @@ fn vllms_keys_have_vllms_types_and_units() {
     assert_eq!(file["latencies"], json!([0.2, 0.0]));
     assert_eq!(file["queue_times"], json!([0.002, 0.001]));
     assert_eq!(file["generated_texts"], json!(["Gut so.", ""]));
+}
+
+#[test]
+fn a_result_of_pooling_has_vllms_keys_of_pooling() {
+    let mut run = run(false);
+    run.metrics.input_sequences = Some(4);
+    let file = json(&run);
+    assert_eq!(file["total_input_sequences"], 4);
+    assert!(file["input_sequence_throughput"].is_f64());
+    for key in ["total_output_tokens", "output_throughput", "max_output_tokens_per_s", "rtfx"] {
+        assert!(file.get(key).is_none(), "{key}");
+    }
+    let generated = json(&self::run(false));
+    assert!(generated.get("total_input_sequences").is_none());
+    assert!(generated.get("input_sequence_throughput").is_none());
+}
+
+#[test]
+fn recordings_give_a_result_their_factor() {
+    let mut run = run(false);
+    run.metrics.input_audio = Some(run.metrics.duration * 3);
+    assert_eq!(json(&run)["rtfx"], 3.0);
 }
 
 #[test]
@@ -201,4 +125,52 @@ fn what_is_no_result_is_said_to_be_none() {
     }
     let missing = Run::load(&folder.path().join("nowhere.json")).unwrap_err().to_string();
     assert!(missing.contains("nowhere.json"), "{missing}");
+}
+
+#[test]
+fn of_several_runs_in_a_file_the_last_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.jsonl");
+    let runs = ["first", "second"].map(|label| {
+        let mut run = run(false);
+        run.spec.target.headers[0].1 = Secret::new(Secret::MASK);
+        run.notes.label = Some(label.into());
+        run.append(&path).unwrap();
+        run
+    });
+    assert_eq!(Run::load(&path).unwrap(), runs[1]);
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2, "JSON lines");
+}
+
+#[test]
+fn a_file_whose_last_line_is_cut_off_is_refused_with_the_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.jsonl");
+    run(false).append(&path).unwrap();
+    file::append(&path, "{\"date\": \"2026").unwrap();
+    let message = Run::load(&path).unwrap_err().to_string();
+    assert!(message.contains("line 2"), "{message}");
+}
+
+#[test]
+fn times_that_the_client_took_have_vllms_names_for_them() {
+    let mut run = run(false);
+    run.selection.latencies = vec![Latency::E2eFromDue, Latency::Lag];
+    let file = json(&run);
+    assert_eq!(file["mean_client_queue_time_ms"], 1.5, "also of a request that failed");
+    assert_eq!(file["p99_e2el_including_client_queue_ms"], 202.0);
+}
+
+#[test]
+fn a_result_from_before_there_was_a_choice_of_random_numbers_has_our_own() {
+    let mut file = json(&run(false));
+    let spec = file["servebench"]["spec"].as_object_mut().unwrap();
+    assert!(spec.remove("rng").is_some());
+    let workload = spec["workload"].as_object_mut().unwrap();
+    assert!(workload.remove("draw").is_some() && workload.remove("lora").is_some());
+    let loaded: crate::core::spec::Spec = serde_json::from_value(file["servebench"]["spec"].take()).unwrap();
+    assert_eq!(loaded.rng, crate::core::spec::Rng::Native);
+    assert!(
+        loaded.workload.draw.shuffle && loaded.workload.draw.oversample && loaded.workload.lora.is_none()
+    );
 }

@@ -9,52 +9,89 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Always, Run};
-use crate::core::metrics::{Latency, SCALARS, Scalar};
+use super::{Always, Run, Selection};
+use crate::core::metrics::{Latency, Metrics, SCALARS};
 use crate::core::record::Record;
 use crate::core::stats::{Distribution, Percent};
 
-/// The top-level keys.
+/// The top-level keys. A later group wins, as in vLLM: metadata may rename the date, but not what was measured.
 pub fn keys(run: &Run) -> Map<String, Value> {
     let mut keys = Map::new();
-    let mut put = |key: &str, value: Value| {
-        keys.insert(key.to_owned(), value);
-    };
-    let (spec, metrics) = (&run.spec, &run.metrics);
-    put("date", json!(date(run)));
-    put("endpoint_type", json!(spec.target.backend.name()));
-    put("backend", json!(spec.target.backend.name()));
-    put("label", json!(run.notes.label));
-    put("model_id", json!(spec.target.model));
-    put("tokenizer_id", json!(run.inputs.tokenizer.origin));
-    put("num_prompts", json!(spec.workload.num_prompts));
-    run.notes.metadata.iter().for_each(|(key, value)| put(key, json!(value)));
-    put("request_rate", json!(spec.load.request_rate));
-    put("burstiness", number(spec.load.burstiness));
-    put("max_concurrency", json!(spec.load.max_concurrency));
-    put("duration", json!(metrics.duration.as_secs_f64()));
-    put("completed", json!(metrics.completed));
-    put("failed", json!(metrics.failed));
-    put("total_input_tokens", json!(metrics.input_tokens.total));
-    put("total_output_tokens", json!(metrics.output_tokens.total));
-    for Scalar { key, value, .. } in &SCALARS {
-        put(key, json!(value(metrics)));
-    }
-    put("max_output_tokens_per_s", json!(metrics.peak_output_tokens_per_s));
-    put("max_concurrent_requests", json!(metrics.peak_in_flight));
-    // A factor of audio, of which nothing is sent here.
-    put("rtfx", Value::Null);
-    for latency in &run.selection.latencies {
-        let distribution = metrics.latencies.get(latency);
-        statistics(*latency, distribution, &run.selection.percents).for_each(|(key, value)| put(&key, value));
-    }
-    put("latencies", run.always.iter().map(|always| always.latency).collect());
-    put("queue_times", run.always.iter().map(|always| always.queue_time).collect());
-    multi_turn::keys(run).into_iter().for_each(|(key, value)| put(key, value));
-    if let Some(records) = &run.records {
-        details(records).into_iter().for_each(|(key, value)| put(key, value));
-    }
+    keys.extend(named(identity(run)));
+    keys.extend(run.notes.metadata.iter().map(|(key, value)| (key.clone(), json!(value))));
+    keys.extend(named(traffic(run)));
+    keys.extend(named(totals(run)));
+    keys.extend(SCALARS.iter().map(|scalar| (scalar.key.to_owned(), json!((scalar.value)(&run.metrics)))));
+    keys.extend(latencies(run));
+    keys.extend(named(always(run)));
+    keys.extend(multi_turn::keys(run).into_iter().map(|(key, value)| (key.to_owned(), value)));
+    keys.extend(run.records.iter().flat_map(|records| named(details(records))));
+    fit_the_task(&mut keys, &run.metrics);
     keys
+}
+
+/// Pooling has a key of its own in vLLM, and lacks those that count what is generated.
+fn fit_the_task(keys: &mut Map<String, Value>, metrics: &Metrics) {
+    let lacks: &[_] = match metrics.input_sequences {
+        Some(sequences) => {
+            keys.insert("total_input_sequences".into(), json!(sequences));
+            &["total_output_tokens", "output_throughput", "max_output_tokens_per_s", "rtfx"]
+        }
+        None => &["input_sequence_throughput"],
+    };
+    lacks.iter().for_each(|key| _ = keys.remove(*key));
+}
+
+fn named<const N: usize>(pairs: [(&str, Value); N]) -> impl Iterator<Item = (String, Value)> {
+    pairs.map(|(key, value)| (key.to_owned(), value)).into_iter()
+}
+
+fn identity(run: &Run) -> [(&'static str, Value); 7] {
+    let backend = run.spec.target.backend.name();
+    [
+        ("date", json!(date(run))),
+        ("endpoint_type", json!(backend)),
+        ("backend", json!(backend)),
+        ("label", json!(run.notes.label)),
+        ("model_id", json!(run.spec.target.model)),
+        ("tokenizer_id", json!(run.inputs.tokenizer.origin)),
+        ("num_prompts", json!(run.spec.workload.num_prompts)),
+    ]
+}
+
+fn traffic(run: &Run) -> [(&'static str, Value); 3] {
+    let load = &run.spec.load;
+    [
+        ("request_rate", json!(load.request_rate)),
+        ("burstiness", number(load.burstiness)),
+        ("max_concurrency", json!(load.max_concurrency)),
+    ]
+}
+
+fn totals(run: &Run) -> [(&'static str, Value); 7] {
+    let metrics = &run.metrics;
+    [
+        ("duration", json!(metrics.duration.as_secs_f64())),
+        ("completed", json!(metrics.completed)),
+        ("failed", json!(metrics.failed)),
+        ("total_input_tokens", json!(metrics.input_tokens.total)),
+        ("total_output_tokens", json!(metrics.output_tokens.total)),
+        ("max_output_tokens_per_s", json!(metrics.peak_output_tokens_per_s)),
+        ("max_concurrent_requests", json!(metrics.peak_in_flight)),
+    ]
+}
+
+fn latencies(run: &Run) -> impl Iterator<Item = (String, Value)> {
+    let Selection { latencies, percents } = &run.selection;
+    latencies.iter().flat_map(|latency| statistics(*latency, run.metrics.latencies.get(latency), percents))
+}
+
+/// What vLLM saves of each request even without details.
+fn always(run: &Run) -> [(&'static str, Value); 2] {
+    [
+        ("latencies", run.always.iter().map(|always| always.latency).collect()),
+        ("queue_times", run.always.iter().map(|always| always.queue_time).collect()),
+    ]
 }
 
 /// `{label or backend}-{rate}qps{-concurrencyN}-{model's last part}-{date}.json`.
@@ -87,7 +124,8 @@ fn statistics<'a>(
     distribution: Option<&'a Distribution>,
     percents: &'a [Percent],
 ) -> impl Iterator<Item = (String, Value)> + 'a {
-    let key = move |statistic: &str| format!("{statistic}_{}_ms", latency.key());
+    let name = latency.vllm_key().unwrap_or(latency.key());
+    let key = move |statistic: &str| format!("{statistic}_{name}_ms");
     let moments = [
         (key("mean"), milliseconds(distribution.map(|d| d.mean))),
         (key("median"), milliseconds(distribution.map(|d| d.median))),

@@ -22,6 +22,15 @@ pub struct Sampling {
     pub presence_penalty: Option<f64>,
     /// `repetition_penalty`.
     pub repetition_penalty: Option<f64>,
+    /// Ask for the log probabilities of so many of the likeliest tokens at each place.
+    #[serde(default)]
+    pub logprobs: Option<u32>,
+    /// Ask for beam search.
+    #[serde(default)]
+    pub use_beam_search: bool,
+    /// Ask for the answer in one piece, when all of it is there, instead of as a stream.
+    #[serde(default)]
+    pub whole: bool,
     /// Merged last into every body: wins over everything else in it.
     pub extra_body: Map<String, Value>,
 }

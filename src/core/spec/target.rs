@@ -22,6 +22,9 @@ pub struct Target {
     pub served_model_name: Option<String>,
     /// Extra request headers; their values are never stored.
     pub headers: Vec<(String, Secret)>,
+    /// How every `x-request-id` begins; `None` is something new for each run.
+    #[serde(default)]
+    pub request_id_prefix: Option<String>,
     /// Accept any TLS certificate.
     pub insecure: bool,
     /// How measured connections are made.
@@ -66,7 +69,7 @@ impl Default for Connection {
     }
 }
 
-/// The protocols, under vLLM's names for them.
+/// The protocols, under vLLM's names for them where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
@@ -76,15 +79,113 @@ pub enum Backend {
     Vllm,
     /// OpenAI chat completions.
     OpenaiChat,
+    /// OpenAI responses.
+    OpenaiResponses,
+    /// OpenAI transcriptions; its translations are another path.
+    OpenaiAudio,
+    /// OpenAI embeddings.
+    OpenaiEmbeddings,
+    /// vLLM's embeddings of chat messages.
+    OpenaiEmbeddingsChat,
+    /// vLLM's pooling of any kind.
+    VllmPooling,
+    /// vLLM's (and Jina's) reranking.
+    VllmRerank,
+    /// Embeddings as infinity has them, images included.
+    InfinityEmbeddings,
+    /// SGLang's own endpoint.
+    Sglang,
+    /// Text Generation Inference's own endpoint.
+    Tgi,
+    /// TensorRT-LLM behind Triton.
+    #[serde(rename = "tensorrt-llm")]
+    TensorrtLlm,
+    /// llama.cpp's own endpoint.
+    #[serde(rename = "llama.cpp")]
+    LlamaCpp,
+    /// ollama's own endpoint.
+    Ollama,
+}
+
+/// What a server makes of a request, which decides what there is to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Tokens, one after the other.
+    Generation,
+    /// One value for each input: a vector, a score.
+    Pooling,
 }
 
 impl Backend {
+    /// All of them, in the order of the help.
+    pub const ALL: [Self; 15] = [
+        Self::Openai,
+        Self::Vllm,
+        Self::OpenaiChat,
+        Self::OpenaiResponses,
+        Self::OpenaiAudio,
+        Self::OpenaiEmbeddings,
+        Self::OpenaiEmbeddingsChat,
+        Self::VllmPooling,
+        Self::VllmRerank,
+        Self::InfinityEmbeddings,
+        Self::Sglang,
+        Self::Tgi,
+        Self::TensorrtLlm,
+        Self::LlamaCpp,
+        Self::Ollama,
+    ];
+
     /// The name on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Openai => "openai",
             Self::Vllm => "vllm",
             Self::OpenaiChat => "openai-chat",
+            Self::OpenaiResponses => "openai-responses",
+            Self::OpenaiAudio => "openai-audio",
+            Self::OpenaiEmbeddings => "openai-embeddings",
+            Self::OpenaiEmbeddingsChat => "openai-embeddings-chat",
+            Self::VllmPooling => "vllm-pooling",
+            Self::VllmRerank => "vllm-rerank",
+            Self::InfinityEmbeddings => "infinity-embeddings",
+            Self::Sglang => "sglang",
+            Self::Tgi => "tgi",
+            Self::TensorrtLlm => "tensorrt-llm",
+            Self::LlamaCpp => "llama.cpp",
+            Self::Ollama => "ollama",
         }
+    }
+
+    /// The backend with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+
+    /// What its server does.
+    pub fn task(self) -> Task {
+        match self {
+            Self::OpenaiEmbeddings
+            | Self::OpenaiEmbeddingsChat
+            | Self::VllmPooling
+            | Self::VllmRerank
+            | Self::InfinityEmbeddings => Task::Pooling,
+            _ => Task::Generation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_are_found_by_their_names_which_are_those_in_json() {
+        for (place, backend) in Backend::ALL.into_iter().enumerate() {
+            assert_eq!(backend as usize, place, "the order of the variants");
+            assert_eq!(Backend::from_name(backend.name()), Some(backend));
+            assert_eq!(serde_json::to_value(backend).unwrap(), backend.name());
+        }
+        assert_eq!(Backend::from_name("triton"), None);
     }
 }

@@ -11,8 +11,60 @@ pub struct Workload {
     pub dataset: Dataset,
     /// The tokenizer as asked for: a file, a directory or a hub id; `None` means the model's.
     pub tokenizer: Option<String>,
-    /// How many requests to prepare.
+    /// How many requests to measure.
     pub num_prompts: usize,
+    /// How many more to prepare behind those, for a warm-up.
+    #[serde(skip)]
+    pub spare: usize,
+    /// How requests are drawn from a file.
+    #[serde(default)]
+    pub draw: Draw,
+    /// The adapters that requests are sent to instead of the model; `None` without any.
+    #[serde(default)]
+    pub lora: Option<Lora>,
+}
+
+impl Workload {
+    /// So many requests of a dataset, and nothing special about them.
+    pub fn new(dataset: Dataset, num_prompts: usize) -> Self {
+        Self { dataset, tokenizer: None, num_prompts, spare: 0, draw: Draw::default(), lora: None }
+    }
+}
+
+/// How requests are drawn from a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draw {
+    /// In random order instead of the file's.
+    pub shuffle: bool,
+    /// Some of them again if there are too few; otherwise the run is shorter.
+    pub oversample: bool,
+}
+
+impl Default for Draw {
+    fn default() -> Self {
+        Self { shuffle: true, oversample: true }
+    }
+}
+
+/// Which LoRA adapter a request is sent to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lora {
+    /// The adapters' names as the server knows them.
+    pub modules: Vec<String>,
+    /// How requests choose among them.
+    pub assignment: LoraAssignment,
+}
+
+/// How requests choose among adapters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoraAssignment {
+    /// Each with the same probability.
+    Random,
+    /// In turn.
+    RoundRobin,
+    /// With a probability in proportion to 1 / place in the list: a few popular adapters and many rare ones.
+    Zipf,
 }
 
 /// Where prompts come from.
@@ -26,8 +78,18 @@ pub enum Dataset {
         /// Ask for this many output tokens instead of the answer's length.
         output_len: Option<u32>,
     },
+    /// One prompt a line of a JSONL file.
+    Custom {
+        /// The file.
+        path: PathBuf,
+        /// Ask for this many output tokens; `None` asks for what the line says.
+        output_len: Option<u32>,
+    },
     /// Random tokens of given lengths.
     Random(RandomLengths),
+    /// Random tokens behind a few prefixes that many prompts share.
+    #[serde(rename = "prefix_repetition")]
+    PrefixRepetition(PrefixRepetition),
     /// All turns of ShareGPT conversations.
     #[serde(rename = "sharegpt_turns")]
     SharegptTurns {
@@ -56,7 +118,9 @@ impl Dataset {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Sharegpt { .. } => "sharegpt",
+            Self::Custom { .. } => "custom",
             Self::Random(_) => "random",
+            Self::PrefixRepetition(_) => "prefix_repetition",
             Self::SharegptTurns { .. } => "sharegpt_turns",
             Self::RandomTurns(_) => "random_turns",
             Self::Conversations { .. } => "conversations",
@@ -82,6 +146,22 @@ pub struct RandomLengths {
     pub input_range_ratio: f64,
     /// The same for output lengths.
     pub output_range_ratio: f64,
+    /// Send the ids of the tokens instead of their text.
+    #[serde(default)]
+    pub token_ids: bool,
+}
+
+/// The parameters of the `prefix_repetition` dataset; lengths in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixRepetition {
+    /// Length of each prefix.
+    pub prefix_len: u32,
+    /// Length of what follows it, different in each prompt.
+    pub suffix_len: u32,
+    /// How many prefixes there are.
+    pub num_prefixes: usize,
+    /// Output length.
+    pub output_len: u32,
 }
 
 /// How many turns a session has: uniform between the two.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Span;
 use crate::core::in_flight::InFlight;
 use crate::core::record::Record;
-use crate::core::spec::Load;
+use crate::core::spec::{Load, Steadiness};
 use crate::core::stats::{Trend, percentile};
 
 /// Standard errors below which a rise may be chance.
@@ -111,7 +111,7 @@ fn pile_up(records: &[Record]) -> Option<Drift> {
 
 /// The TTFT while the cap was full, without the storm at the start (as many requests as the cap).
 fn slowdown(load: &Load, records: &[Record]) -> Option<Drift> {
-    let full = super::plateau(load, records).ok()?;
+    let full = super::plateau(load, Steadiness::default().threshold, records).ok()?;
     let ttfts = records
         .iter()
         .filter(|record| record.succeeded() && full.holds(record.times.sent))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::excerpt::excerpt;
+use super::framing::Framing;
 use super::http1::{Decoder, Head, Malformed, Part};
 use super::stopwatch::Stopwatch;
 use super::wire::chunk;
@@ -24,11 +25,11 @@ enum Kind {
     /// The head is not there yet.
     #[default]
     Unknown,
-    /// What was asked for.
-    Stream,
+    /// What was asked for: a stream, or a document.
+    Wanted,
     /// Another status than success.
     Refusal { status: u16, location: Option<Vec<u8>>, body: Vec<u8> },
-    /// A success that is one JSON document: an error with the wrong status, or a server that does not stream.
+    /// One JSON document instead of events: an error with the wrong status, or a server that does not stream.
     Document { body: Vec<u8> },
 }
 
@@ -39,7 +40,7 @@ impl Answer {
         let taken = response.push(bytes, &mut |part| match part {
             Part::Head(head) => {
                 watch.head_arrived(at);
-                *kind = Kind::of(head);
+                *kind = Kind::of(head, watch.framing());
             }
             Part::Data(data) => kind.take(at, data, watch),
         });
@@ -60,7 +61,7 @@ impl Answer {
     pub fn is_settled(&self, watch: &Stopwatch) -> bool {
         match self.kind {
             Kind::Unknown => self.is_over(),
-            Kind::Stream => self.is_over() || watch.is_over(),
+            Kind::Wanted => self.is_over() || watch.is_over(),
             Kind::Refusal { .. } | Kind::Document { .. } => true,
         }
     }
@@ -69,7 +70,7 @@ impl Answer {
     /// lets the connection be used again.
     pub fn wants_rest(&self) -> bool {
         let is_full = match &self.kind {
-            Kind::Unknown | Kind::Stream => false,
+            Kind::Unknown | Kind::Wanted => false,
             Kind::Refusal { body, .. } => body.len() > Failure::BODY_LIMIT,
             Kind::Document { body } => body.len() >= PLAIN_LIMIT,
         };
@@ -86,7 +87,7 @@ impl Answer {
         self.broken == Some(Malformed::NoAnswer)
     }
 
-    /// `Ok` for a stream that came to its end or was settled before.
+    /// `Ok` for a body that came to its end or was settled before.
     pub fn conclude(self) -> Result<(), Failure> {
         match (self.kind, self.broken) {
             (Kind::Refusal { status, location, body }, _) => Err(refusal(status, location, &body)),
@@ -98,10 +99,10 @@ impl Answer {
 }
 
 impl Kind {
-    fn of(head: Head) -> Self {
+    fn of(head: Head, wanted: Framing) -> Self {
         match head.status {
-            200..300 if head.is_json => Self::Document { body: Vec::new() },
-            200..300 => Self::Stream,
+            200..300 if head.is_json && wanted == Framing::Events => Self::Document { body: Vec::new() },
+            200..300 => Self::Wanted,
             status => Self::Refusal { status, location: head.location, body: Vec::new() },
         }
     }
@@ -109,7 +110,7 @@ impl Kind {
     fn take(&mut self, at: Duration, data: &[u8], watch: &mut Stopwatch) {
         match self {
             Self::Unknown => {}
-            Self::Stream => watch.bytes_arrived(at, data),
+            Self::Wanted => watch.bytes_arrived(at, data),
             Self::Refusal { body, .. } | Self::Document { body } => {
                 let room = PLAIN_LIMIT.saturating_sub(body.len());
                 body.extend_from_slice(&data[..data.len().min(room)]);
@@ -128,7 +129,7 @@ fn refusal(status: u16, location: Option<Vec<u8>>, body: &[u8]) -> Failure {
 }
 
 fn document(body: &[u8]) -> Failure {
-    match chunk::parse(body).ok().and_then(|answer| answer.error()) {
+    match chunk::read(body).ok().and_then(|answer| answer.error) {
         Some(error) => Failure::new(FailureClass::ErrorEvent, error),
         None => {
             let detail = format!("one JSON document instead of an event stream: {}", excerpt(body));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{Method, Url};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
@@ -116,11 +117,32 @@ impl Control {
         page.error_for_status().ok()?.text().await.ok()
     }
 
+    /// Orders the server to do what a path stands for; what it says beyond success does not matter.
+    pub async fn order(&self, path: &str) -> Result<(), ControlError> {
+        self.exchange(Method::POST, path, None).await.map(drop)
+    }
+
     async fn ask<T>(&self, method: Method, path: &str, question: Option<Value>) -> Result<T, ControlError>
     where
         T: DeserializeOwned,
     {
-        let url = format!("{}{path}", self.base_url);
+        let (status, body) = self.exchange(method, path, question).await?;
+        serde_json::from_slice(&body).map_err(|error| ControlError::NotUnderstood {
+            url: self.url(path),
+            status,
+            cause: error.to_string(),
+            body: excerpt(&body),
+        })
+    }
+
+    /// The status and the body of a success.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        question: Option<Value>,
+    ) -> Result<(u16, Bytes), ControlError> {
+        let url = self.url(path);
         let unreachable = |error| ControlError::Unreachable { url: url.clone(), cause: fault::causes(error) };
         let mut request = self.http.request(method, &url).timeout(PATIENCE);
         if let Some(question) = question {
@@ -129,15 +151,14 @@ impl Control {
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;
-        if !status.is_success() {
-            return Err(ControlError::Refused { url, status: status.as_u16(), body: excerpt(&body) });
+        match status.is_success() {
+            true => Ok((status.as_u16(), body)),
+            false => Err(ControlError::Refused { url, status: status.as_u16(), body: excerpt(&body) }),
         }
-        serde_json::from_slice(&body).map_err(|error| ControlError::NotUnderstood {
-            url,
-            status: status.as_u16(),
-            cause: error.to_string(),
-            body: excerpt(&body),
-        })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
     }
 }
 
@@ -147,7 +168,7 @@ fn http_client(target: &Target) -> Result<reqwest::Client, ClientError> {
     tls::install_provider();
     let mut builder = reqwest::Client::builder()
         .user_agent(AGENT)
-        .default_headers(headers(target)?)
+        .default_headers(headers(target, "application/json")?)
         .http1_only()
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::proxy::Proxy;
+use super::wire::Wire;
 use super::{ClientError, Identity};
 use crate::core::spec::Target;
 
@@ -43,7 +44,7 @@ impl Endpoint {
     }
 
     /// The head of one request.
-    pub fn head(&self, id: Identity, body_length: usize) -> Vec<u8> {
+    pub fn head(&self, id: Identity<'_>, body_length: usize) -> Vec<u8> {
         let own = format!("x-request-id: {}\r\ncontent-length: {body_length}\r\n\r\n", id.request);
         match id.session {
             None => [self.opening.as_slice(), own.as_bytes()].concat(),
@@ -76,10 +77,10 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// The headers that a target asks for, and the JSON body's type; the target's own win over ours.
-pub(super) fn headers(target: &Target) -> Result<HeaderMap, ClientError> {
+/// The headers that a target asks for, and the body's type; the target's own win over ours.
+pub(super) fn headers(target: &Target, content_type: &'static str) -> Result<HeaderMap, ClientError> {
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     for (name, secret) in &target.headers {
         let refuse = |problem| ClientError::Header { name: name.clone(), problem };
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse("not a header's name"))?;
@@ -114,7 +115,8 @@ fn all_headers(target: &Target, url: &Url, proxy: Option<&Proxy>) -> Result<Head
     if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
         all.insert(PROXY_AUTHORIZATION, authorization);
     }
-    for (name, value) in headers(target)?.iter().filter(|(name, _)| *name != "x-request-id") {
+    let content_type = Wire::of(target.backend).content_type();
+    for (name, value) in headers(target, content_type)?.iter().filter(|(name, _)| *name != "x-request-id") {
         all.insert(name, value.clone());
     }
     Ok(all)

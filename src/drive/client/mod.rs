@@ -1,7 +1,7 @@
-//! The measured client: one streaming request over HTTP, followed on the run's clock.
+//! The measured client: one request over HTTP, followed on the run's clock.
 //!
 //! Parts that do not know each other's business: [`stamp`] reads bytes with the time they were there, [`http1`] finds the
-//! body in them, [`sse`] cuts it into events, [`wire`] reads an event's JSON, [`stopwatch`] notes what happened when.
+//! body in them, [`framing`] (with [`sse`]) cuts it into events, [`wire`] reads an event's JSON, [`stopwatch`] notes what happened when.
 //! [`transport`] opens connections and leads a request through. Between it and the rest there is one seam: *these bytes
 //! were there at this moment* ([`stopwatch::Stopwatch::bytes_arrived`]). [`control`] asks a server what is not measured.
 
@@ -11,10 +11,12 @@ mod dial;
 mod endpoint;
 mod excerpt;
 mod fault;
+pub mod framing;
 pub mod http1;
 mod link;
 mod pool;
 mod proxy;
+mod sieve;
 pub mod sse;
 #[cfg(test)]
 mod stage;
@@ -37,7 +39,8 @@ use crate::core::validity::Stamps;
 use crate::drive::workload::Request;
 use stopwatch::Stopwatch;
 use transport::Transport;
-use wire::{Api, Template};
+use wire::body::Template;
+use wire::{Reading, Wire};
 
 /// A target that cannot be talked to, whatever the server does.
 #[derive(Debug, Error)]
@@ -65,15 +68,15 @@ pub enum ClientError {
 
 /// By what a server can tell requests and sessions apart: headers of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub struct Identity<'a> {
     /// `x-request-id`.
-    pub request: Uuid,
+    pub request: &'a str,
     /// `x-session-id`: the same for the turns of a session.
     pub session: Option<Uuid>,
 }
 
-impl From<Uuid> for Identity {
-    fn from(request: Uuid) -> Self {
+impl<'a> From<&'a str> for Identity<'a> {
+    fn from(request: &'a str) -> Self {
         Self { request, session: None }
     }
 }
@@ -85,20 +88,30 @@ impl From<Uuid> for Identity {
 pub struct Client {
     transport: Transport,
     template: Template,
+    reading: Reading,
+    in_messages: bool,
 }
 
 impl Client {
     /// A client for a target that keeps up to `idle` unused connections open for the next requests.
     pub fn new(target: &Target, sampling: &Sampling, idle: usize) -> Result<Self, ClientError> {
+        let wire = Wire::of(target.backend);
         Ok(Self {
             transport: Transport::new(target, idle)?,
-            template: Template::new(Api::from(target.backend), target.model_field(), sampling),
+            template: Template::new(wire, target.model_field(), sampling),
+            reading: wire.reading(sampling.whole),
+            in_messages: wire.takes_messages(),
         })
     }
 
     /// The body of one request. Made before the clock starts, so that building it is in no measurement.
     pub fn body(&self, request: &Request) -> Bytes {
         self.template.body(request)
+    }
+
+    /// Whether what was said in a session goes out as messages; else it is one text.
+    pub fn speaks_in_messages(&self) -> bool {
+        self.in_messages
     }
 
     /// Opens so many connections, so that the first requests find them open.
@@ -116,21 +129,17 @@ impl Client {
         self.transport.clock_step()
     }
 
-    /// Whether what was said in a session goes out as messages; else it is one text.
-    pub fn speaks_in_messages(&self) -> bool {
-        self.template.takes_messages()
-    }
-
     /// Sends one request and follows its answer to the end; `Ok` when the transport did its part.
     ///
     /// There is no time limit and no retry here. The outcome is [`Stopwatch::conclude`]'s to tell, from this result (or
     /// from a timeout: the future may be dropped at any time, and the stopwatch keeps what it saw).
-    pub async fn send(
+    pub async fn send<'a>(
         &self,
-        id: impl Into<Identity>,
+        id: impl Into<Identity<'a>>,
         body: Bytes,
         watch: &mut Stopwatch,
     ) -> Result<(), Failure> {
+        watch.expect(self.reading);
         self.transport.send(id.into(), body, watch).await
     }
 }

@@ -120,9 +120,15 @@ impl Decoder {
             self.dispatch(here.take(), on_event);
             return Ok(());
         }
-        match split_field(line) {
-            (b"data", value) if here.is_none() && self.data.is_none() => *here = Some(value),
-            (b"data", value) => {
+        let (field, value) = split_field(line);
+        if field == b"error" {
+            self.name.clear();
+            self.name.extend_from_slice(field);
+        }
+        match (field, value) {
+            // llama.cpp once told errors in a field of that name, which the standard does not know.
+            (b"data" | b"error", value) if here.is_none() && self.data.is_none() => *here = Some(value),
+            (b"data" | b"error", value) => {
                 self.keep(here.take());
                 self.keep(Some(value));
             }

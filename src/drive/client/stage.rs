@@ -63,6 +63,7 @@ pub fn target(scheme: &str, port: u16) -> Target {
         model: "/models/tiny".into(),
         served_model_name: Some("tiny".into()),
         headers: vec![("Authorization".into(), Secret::new("Bearer sk-1"))],
+        request_id_prefix: None,
         insecure: false,
         connection: Connection::default(),
         timeout: Duration::from_secs(600),

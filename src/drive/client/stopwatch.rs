@@ -5,8 +5,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::excerpt::excerpt;
-use super::sse::{Decoder, Event};
-use super::wire::chunk::{self, Chunk, Text, Usage};
+use super::framing::{Cutter, Framing};
+use super::sse::Event;
+use super::wire::Reading;
+use super::wire::meaning::{Meaning, Output, Text, Usage};
 use super::wire::refrain::Refrain;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Phase, Times};
 use crate::core::stats::{Tally, TallyBySecond};
@@ -98,7 +100,7 @@ pub struct Story {
 /// The transport tells it when things happened; it takes no time itself, except for the end.
 #[derive(Debug)]
 pub struct Stopwatch {
-    decoder: Decoder,
+    cutter: Cutter,
     answer: Answer,
     clock: Clock,
     /// The latest moment told: stamps of two clocks may disagree by microseconds, a story does not go back.
@@ -121,13 +123,27 @@ impl Stopwatch {
             keep_text,
             text,
             said: None,
+            so_far: 0,
             usage: None,
             finish: None,
+            reading: Reading::default(),
             refrain: Refrain::default(),
             is_said: false,
             ended: None,
         };
-        Self { decoder: Decoder::default(), answer, clock, latest: Duration::ZERO, connecting: false }
+        let cutter = Cutter::new(answer.reading.framing);
+        Self { cutter, answer, clock, latest: Duration::ZERO, connecting: false }
+    }
+
+    /// Says how the answer is to be read; a stream of completions or chat unless told otherwise.
+    pub fn expect(&mut self, reading: Reading) {
+        self.cutter = Cutter::new(reading.framing);
+        self.answer.reading = reading;
+    }
+
+    /// In what pieces the answer is expected.
+    pub fn framing(&self) -> Framing {
+        self.answer.reading.framing
     }
 
     /// The same, which also remembers what is said to the user (reasoning and tool calls apart), for the next turn.
@@ -198,7 +214,7 @@ impl Stopwatch {
         let at = self.follow(at);
         let answer = &mut self.answer;
         answer.times.first_chunk.get_or_insert(at);
-        if let Err(error) = self.decoder.push(bytes, &mut |event| answer.event(at, event)) {
+        if let Err(error) = self.cutter.push(bytes, &mut |event| answer.event(at, event)) {
             answer.fail(FailureClass::BrokenStream, error.to_string());
         }
     }
@@ -214,8 +230,9 @@ impl Stopwatch {
         match (times.headers, times.first_token) {
             (None, _) if self.connecting => Phase::Connect,
             (None, _) => Phase::Headers,
-            (Some(_), None) => Phase::FirstToken,
-            (Some(_), Some(_)) => Phase::Stream,
+            // A document has no first token to wait for.
+            (Some(_), None) if self.framing() != Framing::Document => Phase::FirstToken,
+            (Some(_), _) => Phase::Stream,
         }
     }
 
@@ -235,8 +252,8 @@ impl Stopwatch {
     }
 
     fn finish_stream(&mut self) {
-        let Self { decoder, answer, latest, .. } = self;
-        if let Err(error) = decoder.finish(&mut |event| answer.event(*latest, event)) {
+        let Self { cutter, answer, latest, .. } = self;
+        if let Err(error) = cutter.finish(&mut |event| answer.event(*latest, event)) {
             answer.fail(FailureClass::BrokenStream, error.to_string());
         }
     }
@@ -253,20 +270,25 @@ struct Answer {
     outputs_of_read: u32,
     keep_text: KeepText,
     text: Option<String>,
+    /// What is said to the user, for who listens.
     said: Option<String>,
+    /// How far the output had grown, from protocols that repeat it: in tokens or bytes.
+    so_far: usize,
     usage: Option<Usage>,
     finish: Option<Finish>,
+    reading: Reading,
     refrain: Refrain,
-    /// Whether the refrain is said to the user, and no reasoning or tool call.
+    /// Whether the refrain is said to the user.
     is_said: bool,
-    /// `Ok` after `[DONE]`.
+    /// `Ok` after the end that a protocol marks, such as `[DONE]`.
     ended: Option<Result<(), Failure>>,
 }
 
 impl Answer {
     fn event(&mut self, at: Duration, event: Event<'_>) {
         let data = event.data.trim_ascii();
-        if self.ended.is_some() || data.is_empty() {
+        let is_nothing = data.is_empty() && self.reading.framing != Framing::Document;
+        if self.ended.is_some() || is_nothing {
             return;
         }
         if data == b"[DONE]" {
@@ -283,45 +305,83 @@ impl Answer {
             }
             return;
         }
-        match chunk::parse(data) {
-            Ok(chunk) => match chunk.error() {
-                Some(error) => self.fail(FailureClass::ErrorEvent, error),
-                None if event.name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
-                None => {
-                    self.chunk(at, &chunk);
-                    if let Some(text) = chunk.only_text() {
-                        self.refrain.learn(data, text);
-                        self.is_said = chunk.said().next().is_some();
-                    }
+        match (self.reading.read)(data) {
+            Ok(Meaning { error: Some(error), .. }) => self.fail(FailureClass::ErrorEvent, error),
+            Ok(_) if event.name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
+            Ok(meaning) => {
+                if let Some(text) = meaning.only_text() {
+                    self.refrain.learn(data, text);
+                    self.is_said = meaning.is_said();
                 }
-            },
+                self.take(at, meaning);
+            }
             Err(_) if event.name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
             Err(error) => {
-                let detail = format!("event is not a chunk ({error}): {}", excerpt(data));
-                self.fail(FailureClass::BrokenStream, detail);
+                let what = match self.reading.framing {
+                    Framing::Events => "event is not a chunk",
+                    Framing::Lines => "line is not a chunk",
+                    Framing::Document => "answer is not the document that was asked for",
+                };
+                self.fail(FailureClass::BrokenStream, format!("{what} ({error}): {}", excerpt(data)));
             }
         }
     }
 
-    fn chunk(&mut self, at: Duration, chunk: &Chunk<'_>) {
-        if chunk.has_output() {
-            self.output(at);
+    fn take(&mut self, at: Duration, meaning: Meaning<'_>) {
+        let Meaning { output, usage, finish, is_end, .. } = meaning;
+        let is_document = self.reading.framing == Framing::Document;
+        match self.grows(&output) {
+            true if is_document => self.times.last_token = Some(at),
+            true => self.output(at),
+            false => {}
         }
-        if let Some(text) = &mut self.text {
-            text.extend(chunk.texts().map(Text::decode));
-        }
-        if let Some(said) = &mut self.said {
-            said.extend(chunk.said().map(Text::decode));
-        }
-        if let Some(reason) = chunk.finish_reason() {
-            self.finish = Some(Finish::from_reason(&reason));
-        }
-        // Some servers send zeros with every event until the last: those are no count.
-        if let Some(usage) = chunk.usage().filter(|usage| usage.completion_tokens > 0) {
-            self.usage = Some(usage);
-            if self.keep_text == KeepText::UntilUsage {
+        self.keep(&output);
+        self.listen(&output);
+        self.finish = finish.or(self.finish.take());
+        if let Some(usage) = usage {
+            self.usage = Some(usage.or(self.usage));
+            if self.keep_text == KeepText::UntilUsage && usage.completion_tokens.is_some() {
                 self.text = None;
             }
+        }
+        if is_end || is_document {
+            self.ended = Some(Ok(()));
+        }
+    }
+
+    /// Whether it adds to the output. Of a text that is repeated, its length tells; or better its tokens, where they are
+    /// counted: a server may send them before their text can be shown.
+    fn grows(&mut self, output: &Output<'_>) -> bool {
+        match *output {
+            Output::New(ref pieces) => !pieces.is_empty(),
+            Output::Results(count) => count > 0,
+            Output::SoFar { text: Some(text), .. } if text.is_empty() => false,
+            Output::SoFar { text, tokens } => {
+                let tokens = tokens.map(|count| count as usize);
+                let length = tokens.or(text.map(Text::length)).unwrap_or_default();
+                let grown = length.max(self.so_far);
+                std::mem::replace(&mut self.so_far, grown) < grown
+            }
+        }
+    }
+
+    fn keep(&mut self, output: &Output<'_>) {
+        let Some(text) = &mut self.text else { return };
+        match *output {
+            Output::New(ref pieces) => text.extend(pieces.iter().map(|piece| piece.text.decode())),
+            Output::SoFar { text: Some(whole), .. } => *text = whole.decode().into_owned(),
+            Output::SoFar { text: None, .. } | Output::Results(_) => {}
+        }
+    }
+
+    fn listen(&mut self, output: &Output<'_>) {
+        let Some(said) = &mut self.said else { return };
+        match *output {
+            Output::New(ref pieces) => {
+                said.extend(pieces.iter().filter(|piece| piece.is_said).map(|piece| piece.text.decode()));
+            }
+            Output::SoFar { text: Some(whole), .. } => *said = whole.decode().into_owned(),
+            Output::SoFar { text: None, .. } | Output::Results(_) => {}
         }
     }
 
@@ -349,12 +409,12 @@ impl Answer {
     }
 
     fn conclude(self, sent: Result<(), Failure>) -> Story {
-        let Self { times, events, text, said, usage, finish, ended, .. } = self;
+        let Self { times, events, text, said, usage, finish, ended, reading, .. } = self;
         let outcome = match (ended, sent) {
             // What the stream said goes before what became of the connection.
             (Some(Err(failure)), _) | (None, Err(failure)) => Err(failure),
-            (None, Ok(())) if finish.is_none() => Err(unended(&events)),
-            _ if events.count == 0 => Err(Failure::new(FailureClass::EmptyStream, "")),
+            (None, Ok(())) if finish.is_none() && !reading.ends_unmarked => Err(unended(&events)),
+            _ if times.last_token.is_none() => Err(Failure::new(FailureClass::EmptyStream, "")),
             _ => Ok(finish.unwrap_or(Finish::Unsaid)),
         };
         Story { times, events, outcome, usage, said, text }

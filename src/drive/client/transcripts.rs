@@ -1,5 +1,7 @@
 //! Whole answers for the tests: recorded from a real vLLM, or written in the shape of one.
 
+use crate::core::spec::Backend;
+
 /// A stream's name and bytes.
 pub type Transcript = (&'static str, &'static [u8]);
 
@@ -27,6 +29,46 @@ pub const ALL: &[Transcript] = transcripts![
     "completions-logprobs",
     "completions-multibyte",
     "completions-no-usage",
+];
+
+macro_rules! answers {
+    ($($backend:ident $name:literal),* $(,)?) => {
+        &[$((
+            Backend::$backend,
+            $name,
+            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/protocols/", $name)),
+        )),*]
+    };
+}
+
+/// All of `tests/fixtures/protocols/`: by whom, its name, its bytes.
+pub const PROTOCOLS: &[(Backend, &str, &[u8])] = answers![
+    Openai "completions.json",
+    OpenaiChat "chat.json",
+    OpenaiResponses "responses.sse",
+    OpenaiResponses "responses-incomplete.sse",
+    OpenaiResponses "responses.json",
+    OpenaiAudio "audio.sse",
+    OpenaiAudio "audio-openai.sse",
+    OpenaiAudio "audio.json",
+    OpenaiEmbeddings "embeddings.json",
+    VllmPooling "pooling.json",
+    VllmRerank "rerank.json",
+    InfinityEmbeddings "infinity.json",
+    Sglang "sglang.sse",
+    Sglang "sglang-uncounted.sse",
+    Sglang "sglang.json",
+    Tgi "tgi.sse",
+    Tgi "tgi-limit.sse",
+    Tgi "tgi.json",
+    TensorrtLlm "triton.sse",
+    TensorrtLlm "triton.json",
+    LlamaCpp "llama-cpp.sse",
+    LlamaCpp "llama-cpp-old.sse",
+    LlamaCpp "llama-cpp.json",
+    Ollama "ollama.ndjson",
+    Ollama "ollama-chat.ndjson",
+    Ollama "ollama.json",
 ];
 
 /// The bytes in pieces that end at the given places, in any order and of any size.

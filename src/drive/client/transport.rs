@@ -93,7 +93,7 @@ impl Transport {
     }
 
     /// Posts a body and gives what comes back to the stopwatch, until the outcome is settled.
-    pub async fn send(&self, id: Identity, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
+    pub async fn send(&self, id: Identity<'_>, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
         watch.sending(watch.now());
         let taken = self.pool.borrow_mut().take();
         let (link, idle) = match taken {

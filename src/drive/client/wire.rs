@@ -1,177 +1,202 @@
-//! The OpenAI API's field names: the requests we write and, in [`chunk`], the stream events we read.
+//! The field names of every protocol: one row a backend in [`TABLE`], which says where requests go, how their bodies are
+//! written ([`body`]), and how answers are read into a [`meaning`] that is the same for all.
 
+pub mod audio;
+pub mod body;
 pub mod chunk;
+pub mod few;
+pub mod form;
+pub mod llama_cpp;
+pub mod meaning;
+pub mod ollama;
+pub mod pooling;
+pub mod prompt;
 pub mod refrain;
+pub mod responses;
+pub mod sglang;
+mod table;
+pub mod tgi;
+pub mod triton;
 
-use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::core::spec::{Backend, Sampling};
-use crate::drive::workload::{Content, Request};
+use serde_json::{Map, Value};
 
-/// The measured endpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Api {
-    /// `/v1/completions`.
-    Completions,
-    /// `/v1/chat/completions`.
-    Chat,
-}
+use super::framing::Framing;
+use crate::core::spec::Backend;
+use crate::drive::workload::{Content, Request, wav};
+use meaning::Read;
+use prompt::Fields;
+pub use table::TABLE;
 
-impl From<Backend> for Api {
-    fn from(backend: Backend) -> Self {
-        match backend {
-            Backend::Openai | Backend::Vllm => Self::Completions,
-            Backend::OpenaiChat => Self::Chat,
-        }
-    }
-}
-
-impl Api {
+/// A protocol: everything that sets one backend apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Wire {
+    /// Whose it is.
+    pub backend: Backend,
+    /// Other names that vLLM has for it. Its `-clip` and `-vlm2vec` also change the texts of pictures, which we send as the
+    /// dataset has them.
+    pub aliases: &'static [&'static str],
     /// The usual path.
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Completions => "/v1/completions",
-            Self::Chat => "/v1/chat/completions",
-        }
-    }
+    path: &'static str,
+    /// The usual path for an answer in one piece, where that is another.
+    whole_path: Option<&'static str>,
+    /// The fields of a prompt; `None` for a content that it does not take.
+    prompt: Fields,
+    /// Where the names of models go.
+    model: Model,
+    /// The object that the sampling fields lie in; they lie beside the prompt without.
+    parameters: Option<&'static str>,
+    /// The field of the token limit, among the sampling fields; what generates nothing has none.
+    limit: Option<&'static str>,
+    /// Sampling fields that are called otherwise here than in OpenAI's API.
+    names: &'static [(&'static str, &'static str)],
+    /// The fields that all requests have, with and without a stream.
+    fixed: fn(bool) -> Value,
+    /// Says in this protocol's way what its names alone do not say.
+    adapt: fn(&mut Map<String, Value>),
+    /// How a body is put on the wire.
+    encoding: Encoding,
+    /// How a stream is cut; a document for what does not stream.
+    framing: Framing,
+    /// What an event says.
+    event: Read,
+    /// What an answer in one piece says.
+    document: Read,
+    /// Whether the end of a stream is all that marks it.
+    ends_unmarked: bool,
+}
 
-    /// The name of the token limit. Chat has the newer one: its older name is refused by some servers.
-    fn limit_field(self) -> &'static str {
-        match self {
-            Self::Completions => "max_tokens",
-            Self::Chat => "max_completion_tokens",
-        }
-    }
+/// Where the names of models go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Model {
+    /// Into this field, the run's or the request's own.
+    Field(&'static str),
+    /// The server has one model; a request's own goes into this field.
+    Own(&'static str),
+    /// The server has one model, and that is all.
+    Unnamed,
+}
 
-    /// Whether the endpoint takes requests of this kind.
-    pub fn takes(self, content: &Content) -> bool {
-        self.prompt_field(content).is_some()
-    }
+/// How a body is put on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Json,
+    Form,
+}
 
-    /// The field that carries the prompt, and the prompt in it.
-    fn prompt_field(self, content: &Content) -> Option<(&'static str, Value)> {
-        match (self, content) {
-            (Self::Completions, Content::Text(prompt)) => Some(("prompt", json!(**prompt))),
-            (Self::Completions, Content::TokenIds(ids)) => Some(("prompt", json!(**ids))),
-            (Self::Chat, Content::Text(prompt)) => {
-                Some(("messages", json!([{ "role": "user", "content": **prompt }])))
-            }
-            (Self::Chat, Content::Messages(messages)) => Some(("messages", json!(**messages))),
-            _ => None,
-        }
+/// How answers are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// How the body is cut.
+    pub framing: Framing,
+    /// What a piece says.
+    pub read: Read,
+    /// Whether the end of a stream is all that marks it.
+    pub ends_unmarked: bool,
+}
+
+impl Default for Reading {
+    /// Of completions, which chat streams are read like.
+    fn default() -> Self {
+        Wire::of(Backend::Openai).reading(false)
     }
 }
 
-/// What the bodies of a run have in common.
-#[derive(Debug, Clone)]
-pub struct Template {
-    api: Api,
-    common: Map<String, Value>,
-    extra: Map<String, Value>,
-}
-
-impl Template {
-    /// Bodies for an endpoint, a model by its served name, and a way of sampling.
-    pub fn new(api: Api, model: &str, sampling: &Sampling) -> Self {
-        let mut common = sampling_fields(sampling);
-        common.insert("model".into(), model.into());
-        common.insert("stream".into(), true.into());
-        common.insert("stream_options".into(), json!({ "include_usage": true }));
-        Self { api, common, extra: sampling.extra_body.clone() }
+impl Wire {
+    /// The protocol of a backend.
+    pub fn of(backend: Backend) -> &'static Self {
+        &TABLE[backend as usize]
     }
 
-    /// Whether the endpoint takes a conversation as messages.
+    /// The protocol with this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        TABLE.iter().find(|wire| wire.backend.name() == name || wire.aliases.contains(&name))
+    }
+
+    /// A small request that it takes, to see whether a server answers.
+    pub fn question(&self) -> Request {
+        let text = || Arc::from("Are you ready?");
+        let contents = [
+            Content::Text(text()),
+            Content::Rerank { query: text(), documents: [text()].into() },
+            Content::Audio { wav: wav::silence(Duration::from_millis(100)).into(), prompt: "".into() },
+        ];
+        let taken = contents.into_iter().find(|content| (self.prompt)(content).is_some());
+        Request::of(taken.expect("every protocol takes one of them"), 4, 1)
+    }
+
+    /// The usual path, for answers as a stream or `whole`.
+    pub fn path(&self, whole: bool) -> &'static str {
+        self.whole_path.filter(|_| whole).unwrap_or(self.path)
+    }
+
+    /// What it has no way to say of a request, in words; `None` if it can be sent.
+    pub fn cannot_say(&self, request: &Request) -> Option<&'static str> {
+        let names_model = request.own.as_ref().is_some_and(|own| own.model.is_some());
+        match (self.prompt)(&request.content) {
+            None => Some(request.content.kind()),
+            Some(_) if names_model && self.model == Model::Unnamed => Some("the name of an adapter"),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether it takes a conversation as messages.
     pub fn takes_messages(&self) -> bool {
-        self.api.takes(&Content::Messages([].into()))
+        (self.prompt)(&Content::Messages([].into())).is_some()
     }
 
-    /// The body of one request. The extra fields, then the request's own, come last and replace what is there.
-    ///
-    /// # Panics
-    /// On content that the endpoint does not [take](Api::takes).
-    pub fn body(&self, request: &Request) -> Bytes {
-        let prompt = self.api.prompt_field(&request.content);
-        let (field, prompt) = prompt.expect("a run's requests are checked before it");
-        let mut body = self.common.clone();
-        body.insert(field.into(), prompt);
-        body.insert(self.api.limit_field().into(), request.max_tokens.into());
-        body.extend(self.extra.clone());
-        if let Some(own) = &request.own {
-            body.extend(own.model.as_deref().map(|model| ("model".to_owned(), model.into())));
-            body.extend(own.body.clone());
+    /// The type of its bodies.
+    pub fn content_type(&self) -> &'static str {
+        match self.encoding {
+            Encoding::Json => "application/json",
+            Encoding::Form => form::CONTENT_TYPE,
         }
-        Value::Object(body).to_string().into()
     }
-}
 
-/// The sampling fields that are set; an absent one leaves the server its default.
-fn sampling_fields(sampling: &Sampling) -> Map<String, Value> {
-    let fields = [
-        ("ignore_eos", sampling.ignore_eos.then_some(Value::Bool(true))),
-        ("temperature", sampling.temperature.map(Value::from)),
-        ("top_p", sampling.top_p.map(Value::from)),
-        ("top_k", sampling.top_k.map(Value::from)),
-        ("min_p", sampling.min_p.map(Value::from)),
-        ("frequency_penalty", sampling.frequency_penalty.map(Value::from)),
-        ("presence_penalty", sampling.presence_penalty.map(Value::from)),
-        ("repetition_penalty", sampling.repetition_penalty.map(Value::from)),
-    ];
-    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    /// How its answers are read, as a stream or `whole`.
+    pub fn reading(&self, whole: bool) -> Reading {
+        let document = whole || self.framing == Framing::Document;
+        Reading {
+            framing: if document { Framing::Document } else { self.framing },
+            read: if document { self.document } else { self.event },
+            ends_unmarked: self.ends_unmarked,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn body(api: Api, sampling: &Sampling) -> Value {
-        serde_json::from_slice(&Template::new(api, "tiny", sampling).body(&Request::text("Hi \"you\"", 3, 7)))
-            .unwrap()
-    }
+    use crate::core::spec::Task;
 
     #[test]
-    fn a_completions_body_asks_for_a_stream_with_usage() {
-        let expected = json!({
-            "model": "tiny", "prompt": "Hi \"you\"", "max_tokens": 7, "stream": true,
-            "stream_options": { "include_usage": true },
-        });
-        assert_eq!(body(Api::Completions, &Sampling::default()), expected);
-    }
-
-    #[test]
-    fn a_chat_body_has_one_user_message() {
-        let expected = json!({
-            "model": "tiny", "messages": [{ "role": "user", "content": "Hi \"you\"" }],
-            "max_completion_tokens": 7, "stream": true, "stream_options": { "include_usage": true },
-        });
-        assert_eq!(body(Api::Chat, &Sampling::default()), expected);
-    }
-
-    #[test]
-    fn sampling_is_sent_only_where_set() {
-        let sampling =
-            Sampling { ignore_eos: true, temperature: Some(0.0), top_k: Some(-1), ..Sampling::default() };
-        let body = body(Api::Completions, &sampling);
-        assert_eq!(
-            (&body["ignore_eos"], &body["temperature"], &body["top_k"]),
-            (&json!(true), &json!(0.0), &json!(-1))
-        );
-        assert_eq!(body.get("top_p"), None);
-    }
-
-    #[test]
-    fn the_extra_body_wins_over_every_field() {
-        let extra = json!({ "stream_options": null, "max_tokens": 1, "prompt": "other", "n": 2 });
-        let Value::Object(extra_body) = extra.clone() else { unreachable!() };
-        let body = body(Api::Completions, &Sampling { extra_body, ..Sampling::default() });
-        for (name, value) in extra.as_object().unwrap() {
-            assert_eq!(&body[name], value, "{name}");
+    fn every_backend_has_its_row() {
+        for backend in Backend::ALL {
+            let wire = Wire::of(backend);
+            assert_eq!(wire.backend, backend);
+            assert!(wire.path(false).starts_with('/') && wire.path(true).starts_with('/'));
+            assert_eq!(wire.cannot_say(&wire.question()), None, "{}", backend.name());
+            assert_eq!(Wire::named(backend.name()).map(|wire| wire.backend), Some(backend));
         }
     }
 
     #[test]
-    fn backends_name_their_endpoint() {
-        let paths = [Backend::Openai, Backend::Vllm, Backend::OpenaiChat].map(|it| Api::from(it).path());
-        assert_eq!(paths, ["/v1/completions", "/v1/completions", "/v1/chat/completions"]);
+    fn vllms_other_names_are_known() {
+        let backend = |name| Wire::named(name).map(|wire| wire.backend);
+        assert_eq!(backend("openai-embeddings-clip"), Some(Backend::OpenaiEmbeddingsChat));
+        assert_eq!(backend("openai-embeddings-vlm2vec"), Some(Backend::OpenaiEmbeddingsChat));
+        assert_eq!(backend("infinity-embeddings-clip"), Some(Backend::InfinityEmbeddings));
+        assert_eq!(backend("scalellm"), None);
+    }
+
+    #[test]
+    fn what_pools_answers_with_documents_and_has_no_token_limit() {
+        for wire in &TABLE {
+            let pools = wire.backend.task() == Task::Pooling;
+            assert_eq!(wire.framing == Framing::Document, pools, "{}", wire.backend.name());
+            assert_eq!(wire.limit.is_none(), pools, "{}", wire.backend.name());
+        }
     }
 }

@@ -6,11 +6,11 @@ use std::sync::mpsc::Receiver;
 use super::deal::Sessions;
 use super::traffic::{Landed, Report};
 use super::{Agreement, Event, Plan};
-use crate::core::record::{Facets, Record, TokenCount, TokenSource};
+use crate::core::record::{Facets, Input, Record, TokenCount, TokenSource};
 use crate::core::spec::History;
 use crate::drive::client::stopwatch::{KeepText, Story};
 use crate::drive::tokenizer::Tokenizer;
-use crate::drive::workload::Request;
+use crate::drive::workload::{Content, Request, wav};
 
 /// Turns what the traffic reports into Records.
 pub struct Collector<'a> {
@@ -63,14 +63,13 @@ impl<'a> Collector<'a> {
     fn compare(&self, landed: &Landed, agreement: &mut Agreement) {
         let request = self.request(landed.ordinal);
         // What a later turn repeats is not counted again: only its parts were.
-        let whole = request.turn().is_none_or(|turn| turn.index == 0);
-        if let (Some(usage), TokenSource::Tokenizer, true) =
-            (landed.story.usage, self.tokenizer.source(), whole)
-        {
+        let is_whole = request.turn().is_none_or(|turn| turn.index == 0);
+        let servers = landed.story.usage.and_then(|usage| usage.prompt_tokens).filter(|_| is_whole);
+        if let (Some(servers), TokenSource::Tokenizer) = (servers, self.tokenizer.source()) {
             let ours = request.prompt_tokens;
-            agreement.servers += u64::from(usage.prompt_tokens);
-            agreement.more += u64::from(usage.prompt_tokens.saturating_sub(ours));
-            agreement.less += u64::from(ours.saturating_sub(usage.prompt_tokens));
+            agreement.servers += u64::from(servers);
+            agreement.more += u64::from(servers.saturating_sub(ours));
+            agreement.less += u64::from(ours.saturating_sub(servers));
         }
     }
 
@@ -87,7 +86,7 @@ impl<'a> Collector<'a> {
         Record {
             ordinal: landed.ordinal,
             id: landed.id,
-            prompt_tokens: match story.usage.map(|usage| usage.prompt_tokens) {
+            prompt_tokens: match story.usage.and_then(|usage| usage.prompt_tokens) {
                 Some(count) => TokenCount { count, source: TokenSource::Usage },
                 None => TokenCount { count: prompt, source: self.tokenizer.source() },
             },
@@ -96,6 +95,7 @@ impl<'a> Collector<'a> {
             times: story.times,
             events: story.events,
             outcome: story.outcome,
+            input: input(&request.content),
             facets: self.facets(landed.ordinal, request),
             text: story.text.filter(|_| self.keep_text),
         }
@@ -127,18 +127,35 @@ impl<'a> Collector<'a> {
         (facets != Facets::default()).then(|| facets.into())
     }
 
-    /// The server's usage, else a tokenizer's count of the text, else the events.
+    /// The server's usage, else a tokenizer's count of the text, else the events, of which an answer in one piece has none.
     fn output_tokens(&self, story: &Story) -> TokenCount {
-        if let Some(count) = story.usage.map(|usage| usage.completion_tokens) {
+        if let Some(count) = story.usage.and_then(|usage| usage.completion_tokens) {
             return TokenCount { count, source: TokenSource::Usage };
         }
         let counted = story.text.as_deref().and_then(|text| match self.tokenizer.source() {
             TokenSource::Tokenizer => self.tokenizer.count_plain(text).ok(),
             _ => None,
         });
-        match counted {
-            Some(count) => TokenCount { count, source: TokenSource::Tokenizer },
-            None => TokenCount { count: story.events.count, source: TokenSource::Events },
+        let guess = |text| Tokenizer::Estimate.count_plain(text).unwrap_or_default();
+        match (counted, story.text.as_deref()) {
+            (Some(count), _) => TokenCount { count, source: TokenSource::Tokenizer },
+            (None, Some(text)) if story.events.count == 0 => {
+                TokenCount { count: guess(text), source: TokenSource::Estimate }
+            }
+            (None, _) => TokenCount { count: story.events.count, source: TokenSource::Events },
         }
     }
+}
+
+fn input(content: &Content) -> Input {
+    let sequences = match content {
+        Content::Batch(texts) => texts.len(),
+        Content::Rerank { documents, .. } => documents.len(),
+        _ => 1,
+    };
+    let audio = match content {
+        Content::Audio { wav, .. } => wav::length(wav),
+        _ => None,
+    };
+    Input { sequences: u32::try_from(sequences).unwrap_or(u32::MAX), audio }
 }

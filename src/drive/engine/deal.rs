@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::core::record::Facets;
 use crate::drive::workload::Request;
+use crate::drive::workload::sessions::is_later;
 
 /// The sessions of a list of requests, by where each begins.
 pub struct Sessions {
@@ -53,10 +54,6 @@ impl Sessions {
         let session = u32::try_from(self.number(ordinal)).unwrap_or(u32::MAX);
         Facets { session: Some(session), turn: Some(turn.index), turns: Some(turn.of), ..Facets::default() }
     }
-}
-
-fn is_later(request: &Request) -> bool {
-    request.turn().is_some_and(|turn| turn.index > 0)
 }
 
 #[cfg(test)]

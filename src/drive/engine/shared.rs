@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Barrier, Semaphore};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Plan;
 use crate::drive::clock::Clock;
@@ -20,6 +21,8 @@ pub struct Shared<'a> {
     pub measured: OnceLock<Clock>,
     /// Every worker is past its warm-up.
     pub warmed: Barrier,
+    /// How every `x-request-id` of the run begins.
+    id_prefix: String,
 }
 
 impl<'a> Shared<'a> {
@@ -31,8 +34,20 @@ impl<'a> Shared<'a> {
             seats: plan.max_active.map(semaphore),
             measured: OnceLock::new(),
             warmed: Barrier::new(plan.workers.get()),
+            id_prefix: plan.target.request_id_prefix.clone().unwrap_or_else(new_prefix),
         }
     }
+
+    /// The `x-request-id` of a request, after vLLM's: the prefix and its place in the schedule.
+    pub fn request_id(&self, ordinal: usize, measured: bool) -> String {
+        let phase = if measured { "" } else { "warmup-" };
+        format!("{}{phase}{ordinal}", self.id_prefix)
+    }
+}
+
+/// vLLM's: `bench-`, eight hex digits of its own for each run, and a dash.
+fn new_prefix() -> String {
+    format!("bench-{}-", &Uuid::new_v4().simple().to_string()[..8])
 }
 
 fn semaphore(permits: usize) -> Arc<Semaphore> {

@@ -38,7 +38,7 @@ pub struct Landed {
     /// Its place in the schedule.
     pub ordinal: usize,
     /// Its `x-request-id`.
-    pub id: Uuid,
+    pub id: String,
     /// What the stopwatch saw.
     pub story: Story,
 }
@@ -64,6 +64,7 @@ pub struct Traffic {
 /// One request on its way.
 pub struct Flight {
     pub ordinal: usize,
+    pub id: String,
     pub due: Duration,
     pub clock: Clock,
     pub measured: bool,
@@ -206,6 +207,7 @@ impl Traffic {
         for ordinal in (self.worker..end).step_by(leg.workers) {
             let request = &requests[ordinal % requests.len()];
             let body = self.client.body(request);
+            let id = shared.request_id(ordinal, leg.measured);
             let (due, permit) = tokio::select! {
                 biased;
                 () = shared.stop.cancelled() => break,
@@ -218,7 +220,7 @@ impl Traffic {
             let released = permit.is_some().then(|| clock.now());
             let (measured, patience) = (leg.measured, request.patience());
             let flight =
-                Flight { ordinal, due, clock, measured, body, released, permit, patience, turn: None };
+                Flight { ordinal, id, due, clock, measured, body, released, permit, patience, turn: None };
             flights.spawn_local(Rc::clone(self).fly_alone(flight));
             while let Some(flown) = flights.try_join_next() {
                 check(flown);
@@ -246,13 +248,13 @@ impl Traffic {
 
     /// One request from sent to its end, whichever end that is.
     pub async fn fly(&self, flight: Flight) -> Flown {
-        let id = Uuid::new_v4();
         let mut watch = self.stopwatch(&flight);
         if let Some(released) = flight.released {
             watch.released(released);
         }
         self.count_sent(flight.measured);
-        let identity = Identity { request: id, session: flight.turn.map(|(session, _)| session) };
+        let session = flight.turn.map(|(session, _)| session);
+        let identity = Identity { request: &flight.id, session };
         let sent = match flight.patience {
             None => self.leashes.tie().hold(self.client.send(identity, flight.body, &mut watch)).await,
             // In a box, so that the others do not carry the room for it.
@@ -264,7 +266,7 @@ impl Traffic {
         let (done, answered, said) = (story.times.done, story.outcome.is_ok(), story.said.take());
         if flight.measured {
             self.landed.set(self.landed.get() + 1);
-            self.report(Report::Landed(Box::new(Landed { ordinal: flight.ordinal, id, story })));
+            self.report(Report::Landed(Box::new(Landed { ordinal: flight.ordinal, id: flight.id, story })));
         } else if !answered {
             let count = self.warmup.get();
             self.warmup.set(WarmupCount { failed: count.failed + 1, ..count });
@@ -276,7 +278,7 @@ impl Traffic {
     async fn fly_for(
         &self,
         patience: Duration,
-        identity: Identity,
+        identity: Identity<'_>,
         body: bytes::Bytes,
         watch: &mut Stopwatch,
     ) -> Result<Result<(), Failure>, Pulled> {

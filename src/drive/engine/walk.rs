@@ -23,6 +23,8 @@ use crate::drive::workload::Request;
 /// A session on its way. It owns what it needs, because it outlives the loop that began it.
 struct Walk {
     turns: Vec<Request>,
+    /// The ids of their requests.
+    ids: Vec<String>,
     /// Of the first turn.
     ordinal: usize,
     /// When the first turn is due.
@@ -58,8 +60,11 @@ impl Traffic {
                 break;
             }
             let deal = sessions.deal(number);
+            let turns = leg.phase.requests[deal.turns].to_vec();
+            let ids = (deal.ordinal..).take(turns.len());
             let walk = Walk {
-                turns: leg.phase.requests[deal.turns].to_vec(),
+                turns,
+                ids: ids.map(|ordinal| shared.request_id(ordinal, leg.measured)).collect(),
                 ordinal: deal.ordinal,
                 due,
                 clock: (leg.clock)(),
@@ -82,14 +87,15 @@ impl Traffic {
         let session = Uuid::new_v4();
         let mut dialogue = Dialogue::new(self.history(), self.client().speaks_in_messages());
         let mut due = walk.due;
-        for (turn, ordinal) in walk.turns.iter().zip(walk.ordinal..) {
-            let last = ordinal + 1 == walk.ordinal + walk.turns.len();
+        for (index, turn) in walk.turns.iter().enumerate() {
+            let next = walk.turns.get(index + 1).and_then(Request::turn);
             // Made while the user thinks, so that it delays nobody.
             let body = self.client().body(&dialogue.ask(turn));
             let Some(permit) = self.ready(&walk, due).await else { return };
-            let waited = permit.is_some() || (ordinal == walk.ordinal && walk.seat.is_some());
+            let waited = permit.is_some() || (index == 0 && walk.seat.is_some());
             let flight = Flight {
-                ordinal,
+                ordinal: walk.ordinal + index,
+                id: walk.ids[index].clone(),
                 due,
                 clock: walk.clock,
                 measured: walk.measured,
@@ -97,10 +103,9 @@ impl Traffic {
                 released: waited.then(|| walk.clock.now()),
                 permit,
                 patience: turn.patience(),
-                turn: Some((session, dialogue.listens() && !last)),
+                turn: Some((session, dialogue.listens() && next.is_some())),
             };
             let Flown { done, answered, said } = self.fly(flight).await;
-            let next = walk.turns.get(ordinal + 1 - walk.ordinal).and_then(Request::turn);
             let (Some(next), Some(done), true) = (next, done, answered) else { return };
             due = done + next.think;
             if walk.end.is_some_and(|end| due > end) {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{Specials, TokenizeError, TokenizerError};
+use super::{Specials, TokenizeError, TokenizerError, special};
 use crate::core::digest::Digest;
 
 /// A loaded `tokenizer.json` and where it came from.
@@ -12,6 +12,8 @@ pub struct Local {
     inner: tokenizers::Tokenizer,
     origin: String,
     digest: Digest,
+    /// The special tokens that a configuration beside the file names, if there is one.
+    named_special: Option<Vec<String>>,
 }
 
 impl Local {
@@ -24,6 +26,7 @@ impl Local {
             .map_err(|source| TokenizerError::Unreadable { path: path.display().to_string(), source })?;
         let mut local = Self::from_bytes(&bytes, path.display().to_string())?;
         local.origin = origin;
+        local.named_special = special::named_beside(path);
         Ok(local)
     }
 
@@ -41,7 +44,7 @@ impl Local {
         // A file may carry the truncation and padding of its training: the server applies neither to a prompt.
         inner.with_truncation(None).map_err(|error| malformed(one_line(&error)))?;
         inner.with_padding(None);
-        Ok(Self { inner, origin, digest: Digest::of(bytes) })
+        Ok(Self { inner, origin, digest: Digest::of(bytes), named_special: None })
     }
 
     /// What reports call it.
@@ -83,17 +86,33 @@ impl Local {
 
     /// The ids of ordinary tokens, ascending: the vocabulary without special and without added tokens.
     pub fn ordinary_ids(&self) -> Vec<u32> {
-        let special: HashSet<u32> = self
-            .inner
-            .get_added_tokens_decoder()
-            .into_iter()
-            .filter_map(|(id, token)| token.special.then_some(id))
-            .collect();
+        let special = self.special_ids();
         let mut ids: Vec<u32> =
             self.inner.get_vocab(false).into_values().filter(|id| !special.contains(id)).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// How many tokens the model has, added ones apart: what Python calls `vocab_size`.
+    pub fn vocabulary_size(&self) -> u32 {
+        u32::try_from(self.inner.get_vocab_size(false)).unwrap_or(u32::MAX)
+    }
+
+    /// The ids from zero to the size of the vocabulary that are not special, ascending: from what vLLM's client writes
+    /// random prompts. Special is what `tokenizer_config.json` names, or without one, what `tokenizer.json` marks. Unlike
+    /// with [`Local::ordinary_ids`] there may be gaps among them that stand for no token.
+    pub fn unspecial_ids(&self) -> Vec<u32> {
+        let special = match &self.named_special {
+            Some(names) => names.iter().filter_map(|name| self.inner.token_to_id(name)).collect(),
+            None => self.special_ids(),
+        };
+        (0..self.vocabulary_size()).filter(|id| !special.contains(id)).collect()
+    }
+
+    fn special_ids(&self) -> HashSet<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        added.into_iter().filter_map(|(id, token)| token.special.then_some(id)).collect()
     }
 
     fn failed(&self, error: &tokenizers::Error) -> TokenizeError {

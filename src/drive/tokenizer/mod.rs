@@ -5,6 +5,7 @@ mod error;
 mod estimate;
 mod hub;
 mod local;
+mod special;
 
 use std::fmt;
 use std::sync::Arc;

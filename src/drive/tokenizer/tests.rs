@@ -310,3 +310,16 @@ async fn a_hub_that_refuses_or_breaks_off_gives_one_line_and_leaves_no_file() {
     assert!(text.contains("onnection refused"), "{text}");
     assert!(refusal("org/name", &online(&cache, "no url")).await.contains("ways out"));
 }
+
+#[test]
+fn what_is_special_is_what_the_configuration_names_if_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    std::fs::write(&path, bundled::tokenizer_json()).unwrap();
+    let ids = || Local::from_file(&path, "x".into()).unwrap().unspecial_ids();
+    let marked = ids();
+    std::fs::write(folder.path().join("tokenizer_config.json"), r#"{"eos_token": "<|endoftext|>"}"#).unwrap();
+    assert_eq!(ids(), marked);
+    std::fs::write(folder.path().join("tokenizer_config.json"), "{}").unwrap();
+    assert_eq!(ids().len(), marked.len() + 1);
+}

@@ -78,9 +78,14 @@ pub enum WorkloadError {
         /// What they lack.
         rule: &'static str,
     },
-    /// The lengths of the `random` dataset cannot be met.
-    #[error("random dataset: {0}")]
-    Lengths(String),
+    /// The prompts of a generated dataset cannot be made.
+    #[error("{dataset} dataset: {cause}")]
+    Unmakeable {
+        /// vLLM's name of the dataset.
+        dataset: &'static str,
+        /// What stands in the way, and what to do.
+        cause: String,
+    },
     /// A text could not be counted.
     #[error(transparent)]
     Tokenize(#[from] TokenizeError),

@@ -2,11 +2,17 @@
 
 pub mod bundled;
 mod conversations;
+mod custom;
+mod draft;
 mod entries;
 mod error;
-#[allow(dead_code, reason = "its first readers are on their way")]
+pub mod fingerprint;
+mod front;
 mod lines;
+mod lora;
+mod prefix_repetition;
 mod random;
+mod repeat;
 mod request;
 pub mod sessions;
 mod sharegpt;
@@ -14,11 +20,13 @@ pub mod sharing;
 mod source;
 pub mod stats;
 mod stream;
+pub mod wav;
 
 use std::time::Duration;
 
 use crate::core::dataset::Provenance;
-use crate::core::spec::{self, Dataset};
+use crate::core::rng::Dice;
+use crate::core::spec::{self, Dataset, Draw};
 use crate::drive::tokenizer::Tokenizer;
 
 pub use error::{Fault, Format, Place, WorkloadError};
@@ -57,7 +65,9 @@ pub enum Progress {
 /// Is told how far the preparation is, often and from any thread.
 pub type OnProgress<'a> = dyn Fn(Progress) + Sync + 'a;
 
-/// Makes the requests of a run. The same arguments give the same requests; asking for more keeps the first ones.
+/// Makes the requests of a run, the measured ones and behind them the spare ones. The same arguments give the same
+/// requests. With dice of our own, asking for more keeps the first ones; with Python's, asking for more spare ones does.
+/// The dice are left as the measured requests leave them.
 ///
 /// This is work for seconds to minutes on all cores: do not call it on a thread that must answer.
 ///
@@ -65,29 +75,60 @@ pub type OnProgress<'a> = dyn Fn(Progress) + Sync + 'a;
 /// When the file, the lengths, or the tokenizer will not do; see [`WorkloadError`].
 pub fn prepare(
     spec: &spec::Workload,
-    seed: u64,
+    dice: &mut Dice,
     tokenizer: &Tokenizer,
     progress: &OnProgress<'_>,
 ) -> Result<Workload, WorkloadError> {
-    let job = Job { num_prompts: spec.num_prompts, seed, tokenizer, progress };
-    match &spec.dataset {
-        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, &job),
-        Dataset::Random(lengths) => random::prepare(lengths, &job),
+    let job = Job {
+        num_prompts: spec.num_prompts + spec.spare,
+        measured: spec.num_prompts,
+        draw: spec.draw,
+        seed: dice.seed(),
+        tokenizer,
+        progress,
+    };
+    let mut workload = match &spec.dataset {
+        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, &job, dice),
+        Dataset::Custom { path, output_len } => custom::prepare(path, *output_len, &job, dice),
+        Dataset::Random(lengths) => random::prepare(lengths, &job, dice),
+        Dataset::PrefixRepetition(shape) => prefix_repetition::prepare(shape, &job, dice),
         Dataset::SharegptTurns { path, output_len, turns } => {
             sessions::sharegpt(path.as_deref(), *output_len, *turns, &job)
         }
         Dataset::RandomTurns(wanted) => sessions::random(wanted, &job),
         Dataset::Conversations { path, all } => sessions::conversations(path, *all, &job),
+    }?;
+    if let Some(lora) = spec.lora.as_ref().filter(|lora| !lora.modules.is_empty()) {
+        let adapters = lora::assign(sessions::count(&workload.requests), lora, dice);
+        // A session stays with its adapter.
+        let parties = workload.requests.chunk_by(|_, next| sessions::is_later(next)).zip(adapters);
+        let sent_to = |(requests, adapter): (&[Request], &str)| -> Vec<Request> {
+            let requests = requests.iter().cloned();
+            requests.map(|request| request.with(|own| own.model = Some(adapter.into()))).collect()
+        };
+        workload.requests = parties.flat_map(sent_to).collect();
     }
+    Ok(workload)
 }
 
 /// What every dataset needs to know.
 #[derive(Clone, Copy)]
 struct Job<'a> {
+    /// How many requests are wanted.
     num_prompts: usize,
+    /// How many of them, from the first, are measured.
+    measured: usize,
+    draw: Draw,
     seed: u64,
     tokenizer: &'a Tokenizer,
     progress: &'a OnProgress<'a>,
+}
+
+impl Job<'_> {
+    /// How many requests are not measured.
+    fn spare(&self) -> usize {
+        self.num_prompts - self.measured
+    }
 }
 
 #[cfg(test)]

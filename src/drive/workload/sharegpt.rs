@@ -2,22 +2,21 @@
 //!
 //! Rules (`vllm/benchmarks/datasets`, `ShareGPTDataset` and `is_valid_sequence`): entries with at least two turns are
 //! shuffled; from the front, those whose lengths are within bounds are taken until there are enough; if there are not
-//! enough, taken ones are drawn again. The shuffle is not Python's, so a seed does not give vLLM's sample.
+//! enough, taken ones are drawn again.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rand::Rng as _;
-use rand::seq::IndexedRandom as _;
 use rayon::prelude::*;
 
-use super::conversations;
-use super::source::Source;
-use super::stream::Stream;
+use super::conversations::{self, Conversation};
+use super::front::{Front, Order};
+use super::repeat::repeat;
+use super::source::is_rereadable;
 use super::{Job, Progress, Request, Workload, WorkloadError};
 use crate::core::dataset::{Drops, Provenance};
 use crate::core::digest::Digest;
+use crate::core::rng::Dice;
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 
 /// A prompt or an output of fewer tokens is not used.
@@ -35,29 +34,34 @@ pub(super) fn prepare(
     path: Option<&Path>,
     output_len: Option<u32>,
     job: &Job<'_>,
+    dice: &mut Dice,
 ) -> Result<Workload, WorkloadError> {
+    let count = || Ok(read(path, job, &mut |_| ())?.pairs());
+    let rereadable = path.is_none_or(is_rereadable);
+    let order = Order::of(job, dice, rereadable.then_some(count))?;
     // About two in three real conversations are within bounds, so the front of the shuffled file is enough almost
     // always, and the rest need not be kept. Where it is not enough, the file is read again and more of it is kept.
-    let mut keep = job.num_prompts.saturating_mul(3).saturating_add(BLOCK);
+    let few = job.num_prompts.saturating_mul(3).saturating_add(BLOCK);
+    let mut keep = if rereadable { few } else { usize::MAX };
     loop {
-        let source = conversations::open(path, job.progress)?;
-        let name = source.name.clone();
-        let front = Front::read(source, keep, job.seed)?;
-        let (mut requests, mut dropped) = pick(&front.pairs, output_len, job)?;
-        if requests.len() < job.num_prompts && !front.whole {
+        let mut front = Front::new(&order, keep);
+        let file = read(path, job, &mut |conversation| front.offer(|| Pair::from(conversation)))?;
+        let whole = front.is_whole();
+        let (mut requests, mut dropped) = pick(&front.into_items(dice), output_len, job)?;
+        if requests.len() < job.num_prompts && !whole {
             keep = keep.saturating_mul(8);
             continue;
         }
-        dropped.few_turns = front.few_turns;
+        dropped.few_turns = file.few_turns;
         if requests.is_empty() && job.num_prompts > 0 {
-            return Err(WorkloadError::Unusable { path: name, candidates: front.candidates, dropped });
+            return Err(WorkloadError::Unusable { path: file.name, candidates: file.entries, dropped });
         }
-        let repeated = repeat(&mut requests, job);
+        let repeated = repeat(&mut requests, job, dice);
         let provenance = Provenance {
             dataset: "sharegpt".into(),
-            path: Some(name),
-            sha256: Some(front.digest),
-            candidates: front.candidates,
+            path: Some(file.name),
+            sha256: Some(file.digest),
+            candidates: file.entries,
             dropped,
             repeated,
             inexact: 0,
@@ -73,46 +77,44 @@ pub(super) struct Pair {
     pub answer: Box<str>,
 }
 
-/// The front of the shuffled file.
-struct Front {
-    pairs: Vec<Pair>,
-    /// Whether it is the whole file.
-    whole: bool,
-    candidates: usize,
-    few_turns: usize,
-    digest: Digest,
+impl From<Conversation> for Pair {
+    fn from(Conversation { prompt, answer, .. }: Conversation) -> Self {
+        Self { prompt: prompt.into(), answer: answer.into() }
+    }
 }
 
-impl Front {
-    /// Reads a file and keeps the first `keep` pairs of its shuffled order.
-    ///
-    /// Every pair draws a number, and the order of the numbers is the shuffled order: it does not depend on how much of
-    /// it is kept, and the file need not be in memory.
-    fn read(source: Source<'_>, keep: usize, seed: u64) -> Result<Self, WorkloadError> {
-        let keep = if source.rereadable { keep } else { usize::MAX };
-        let mut rng = Stream::Shuffle.rng(seed);
-        let mut kept = BTreeMap::new();
-        let (mut candidates, mut few_turns) = (0, 0);
-        let digest = conversations::read(source, &mut |conversation| {
-            candidates += 1;
-            if conversation.turns < 2 {
-                few_turns += 1;
-                return Ok(());
-            }
-            let place = (rng.next_u64(), candidates);
-            let last = kept.last_key_value().map(|(last, _)| *last);
-            if kept.len() < keep || last.is_some_and(|last| place < last) {
-                let (prompt, answer) = (conversation.prompt.into(), conversation.answer.into());
-                kept.insert(place, Pair { prompt, answer });
-            }
-            if kept.len() > keep {
-                kept.pop_last();
-            }
-            Ok(())
-        })?;
-        let whole = kept.len() == candidates - few_turns;
-        Ok(Self { pairs: kept.into_values().collect(), whole, candidates, few_turns, digest })
+/// What was in a file.
+struct Contents {
+    name: String,
+    digest: Digest,
+    entries: usize,
+    few_turns: usize,
+}
+
+impl Contents {
+    /// Conversations of two turns or more.
+    fn pairs(&self) -> usize {
+        self.entries - self.few_turns
     }
+}
+
+/// Reads the whole file and hands its pairs on.
+fn read(
+    path: Option<&Path>,
+    job: &Job<'_>,
+    sink: &mut dyn FnMut(Conversation),
+) -> Result<Contents, WorkloadError> {
+    let source = conversations::open(path, job.progress)?;
+    let (name, mut entries, mut few_turns) = (source.name.clone(), 0, 0);
+    let digest = conversations::read(source, &mut |conversation| {
+        entries += 1;
+        match conversation.turns < 2 {
+            true => few_turns += 1,
+            false => sink(conversation),
+        }
+        Ok(())
+    })?;
+    Ok(Contents { name, digest, entries, few_turns })
 }
 
 /// Takes valid pairs from the front until there are enough. Pairs are counted in parallel blocks; what is beyond the
@@ -180,15 +182,4 @@ impl Lengths {
     fn request(self, pair: &Pair) -> Request {
         Request::text(pair.prompt.clone(), self.prompt, self.output)
     }
-}
-
-/// Draws from the requests until there are enough, and says how many were added.
-fn repeat(requests: &mut Vec<Request>, job: &Job<'_>) -> usize {
-    let distinct = requests.len();
-    let mut rng = Stream::Repeat.rng(job.seed);
-    while requests.len() < job.num_prompts {
-        let again = requests[..distinct].choose(&mut rng).cloned();
-        requests.extend(again);
-    }
-    requests.len() - distinct
 }

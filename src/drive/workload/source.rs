@@ -23,8 +23,6 @@ pub(super) struct Source<'a> {
     pub format: &'static Format,
     /// Its text, unpacked.
     pub text: BufReader<Box<dyn Read + 'a>>,
-    /// Whether opening it again gives the same bytes; a pipe does not.
-    pub rereadable: bool,
     hasher: Rc<RefCell<Hasher>>,
 }
 
@@ -43,7 +41,7 @@ impl<'a> Source<'a> {
             return Err(WorkloadError::Directory { path: name, flag: format.flag });
         }
         let total = meta.is_file().then_some(meta.len());
-        Ok(Self { rereadable: meta.is_file(), ..Self::of(name, file, total, format, progress)? })
+        Self::of(name, file, total, format, progress)
     }
 
     /// Takes any bytes; `total` is how many there are, if that is known.
@@ -60,7 +58,7 @@ impl<'a> Source<'a> {
         match text {
             Some(text) => {
                 let text = BufReader::with_capacity(BUFFER, text);
-                Ok(Self { name, format, text, rereadable: true, hasher })
+                Ok(Self { name, format, text, hasher })
             }
             None => Err(WorkloadError::Empty { path: name, format }),
         }
@@ -70,6 +68,11 @@ impl<'a> Source<'a> {
     pub fn into_text(self) -> (BufReader<Box<dyn Read + 'a>>, Seal) {
         (self.text, Seal(self.hasher))
     }
+}
+
+/// Whether opening a file again gives the same bytes; a pipe does not.
+pub(super) fn is_rereadable(path: &Path) -> bool {
+    path.is_file()
 }
 
 /// Gives the digest of what has been read.

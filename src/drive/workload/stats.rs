@@ -30,8 +30,7 @@ pub fn stats(
     let sha256 = conversations::read(source, &mut |conversation| {
         *census.turns.entry(conversation.turns).or_default() += 1;
         if conversation.turns >= 2 {
-            let (prompt, answer) = (conversation.prompt.into(), conversation.answer.into());
-            census.block.push(Pair { prompt, answer });
+            census.block.push(Pair::from(conversation));
         }
         if census.block.len() >= BLOCK { Ok(census.count()?) } else { Ok(()) }
     })?;

@@ -13,6 +13,8 @@ pub(super) enum Stream {
     Offset,
     Prefix,
     Padding,
+    Suffix,
+    Lora,
     Turns,
     Passage,
     Think,

@@ -16,7 +16,7 @@ use crate::core::record::TokenSource;
 use crate::drive::tokenizer::Local;
 
 /// One token a word.
-fn words() -> Tokenizer {
+pub(super) fn words() -> Tokenizer {
     let json = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
         "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
@@ -40,6 +40,23 @@ fn conversations(n: usize, valid: usize) -> Value {
         .collect()
 }
 
+/// A byte-level tokenizer that knows single bytes only: texts of its ids are mostly no UTF-8.
+pub(super) fn single_bytes() -> Tokenizer {
+    let mut alphabet: Vec<char> =
+        tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();
+    alphabet.sort_unstable();
+    let vocab: serde_json::Map<_, _> =
+        alphabet.iter().enumerate().map(|(id, c)| (c.to_string(), id.into())).collect();
+    let level =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let json = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": level, "post_processor": null, "decoder": level,
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    });
+    Local::from_bytes(json.to_string().as_bytes(), "bytes".into()).unwrap().into()
+}
+
 struct Files(TempDir);
 
 impl Files {
@@ -56,8 +73,8 @@ impl Files {
 
 fn sample(path: PathBuf, num_prompts: usize, seed: u64) -> Result<Workload, WorkloadError> {
     let dataset = Dataset::Sharegpt { path: Some(path), output_len: None };
-    let spec = spec::Workload { dataset, tokenizer: None, num_prompts };
-    prepare(&spec, seed, &words(), &|_| {})
+    let spec = spec::Workload::new(dataset, num_prompts);
+    prepare(&spec, &mut Dice::native(seed), &words(), &|_| {})
 }
 
 fn read(bytes: impl Read) -> Result<Vec<Conversation>, WorkloadError> {
@@ -87,8 +104,8 @@ fn a_forced_output_length_is_asked_for_whatever_the_answer_was() {
     let files = Files::new();
     let path = files.file("x.json", json!([entry("a b c d", "short")]).to_string());
     let dataset = Dataset::Sharegpt { path: Some(path), output_len: Some(2) };
-    let spec = spec::Workload { dataset, tokenizer: None, num_prompts: 1 };
-    let workload = prepare(&spec, 0, &words(), &|_| {}).unwrap();
+    let spec = spec::Workload::new(dataset, 1);
+    let workload = prepare(&spec, &mut Dice::native(0), &words(), &|_| {}).unwrap();
     assert_eq!(workload.requests[0].max_tokens, 2);
 }
 
@@ -117,17 +134,14 @@ fn the_file_is_read_again_when_the_kept_part_is_not_enough() {
     let files = Files::new();
     let path = files.file("x.json", conversations(3000, 25).to_string());
     let starts = Mutex::new(0);
-    let spec = spec::Workload {
-        dataset: Dataset::Sharegpt { path: Some(path.clone()), output_len: None },
-        tokenizer: None,
-        num_prompts: 60,
-    };
+    let dataset = Dataset::Sharegpt { path: Some(path.clone()), output_len: None };
+    let spec = spec::Workload::new(dataset, 60);
     let count_starts = |progress| {
         if matches!(progress, Progress::Reading { bytes: 2, .. }) {
             *starts.lock().unwrap() += 1;
         }
     };
-    let workload = prepare(&spec, 3, &words(), &count_starts).unwrap();
+    let workload = prepare(&spec, &mut Dice::native(3), &words(), &count_starts).unwrap();
     assert_eq!(*starts.lock().unwrap(), 2);
     assert_eq!((workload.requests.len(), workload.provenance.repeated), (60, 0));
     let all = sample(path, 121, 3).unwrap();
@@ -352,13 +366,10 @@ fn a_file_that_is_not_there_or_a_folder_is_told() {
 fn a_tokenizer_that_fails_ends_the_preparation() {
     let files = Files::new();
     let path = files.file("x.json", conversations(3, 1).to_string());
-    let spec = spec::Workload {
-        dataset: Dataset::Sharegpt { path: Some(path), output_len: None },
-        tokenizer: None,
-        num_prompts: 1,
-    };
+    let dataset = Dataset::Sharegpt { path: Some(path), output_len: None };
+    let spec = spec::Workload::new(dataset, 1);
     let refuses = Tokenizer::remote("http://x/tokenize", Arc::new(|_, _| Err("HTTP 500".into())));
-    let error = prepare(&spec, 0, &refuses, &|_| {}).unwrap_err().to_string();
+    let error = prepare(&spec, &mut Dice::native(0), &refuses, &|_| {}).unwrap_err().to_string();
     assert!(error.starts_with("http://x/tokenize: HTTP 500"), "{error}");
 }
 
@@ -393,8 +404,8 @@ fn the_bundled_conversations_fill_a_run_of_a_thousand() {
     let stats = stats::stats(None, &tokenizer, &|_| {}).unwrap();
     assert!(stats.usable >= 1000, "{stats:?}");
     let dataset = Dataset::Sharegpt { path: None, output_len: None };
-    let spec = spec::Workload { dataset, tokenizer: None, num_prompts: 1000 };
-    let workload = prepare(&spec, 0, &tokenizer, &|_| {}).unwrap();
+    let spec = spec::Workload::new(dataset, 1000);
+    let workload = prepare(&spec, &mut Dice::native(0), &tokenizer, &|_| {}).unwrap();
     assert_eq!((workload.requests.len(), workload.provenance.repeated), (1000, 0));
     for request in &workload.requests[..20] {
         assert_eq!(request.prompt_tokens, tokenizer.count(request.content.as_text().unwrap()).unwrap());
@@ -423,3 +434,5 @@ proptest! {
         }
     }
 }
+
+mod recorded;

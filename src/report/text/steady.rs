@@ -5,10 +5,14 @@ use std::io::{self, Write};
 use super::{intervals, section};
 use crate::core::metrics::SCALARS;
 use crate::core::run::Run;
+use crate::core::steady::NoWindow;
 use crate::report::figures::seconds;
 
 /// The section: the window's metrics, or why there is none.
 pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    if run.steady == Err(NoWindow::NotLookedFor) {
+        return Ok(());
+    }
     section("Steady state", to)?;
     let steady = match &run.steady {
         Ok(steady) => steady,

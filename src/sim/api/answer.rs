@@ -1,11 +1,6 @@
 //! From a request to its answer: the decisions, and answers given at once. Streams are next door.
 
-use std::{
-    io,
-    ops::Range,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, ops::Range, sync::Arc, time::Instant};
 
 use axum::{
     body::{Body, Bytes},
@@ -271,7 +266,7 @@ impl Answer {
             output: self.story.output_tokens,
             reasoned: self.story.output_tokens.min(self.reasoning()),
             prompt_time: first.saturating_duration_since(self.asked),
-            output_time: self.latest.saturating_duration_since(first).max(Duration::ZERO),
+            output_time: self.latest.saturating_duration_since(first),
         }
     }
 }

@@ -38,6 +38,9 @@ pub struct LoadArgs {
     /// How many threads send; one core can take about 100,000 events a second
     #[arg(long, value_name = "N", default_value = "1")]
     pub workers: NonZeroUsize,
+    /// Empty the server's prefix cache before the run (vLLM has this with VLLM_SERVER_DEV_MODE=1)
+    #[arg(long)]
+    pub reset_prefix_cache: bool,
     /// Wait up to this many seconds for the server to answer a first request; 0 does not ask
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = values::seconds)]
     pub ready_check_timeout_sec: Duration,

@@ -1,5 +1,7 @@
 //! What is measured, and what counts as good.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
 use crate::cli::run::values::{self, Objective};
@@ -15,7 +17,8 @@ pub enum GoodputFrom {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Measuring")]
 pub struct MeasureArgs {
-    /// Latencies with a section in the report and keys in the JSON: ttft, tpot, e2el, itl
+    /// Latencies with a section in the report and keys in the JSON: ttft, tpot, e2el, itl; client_queue_time (the lag) and
+    /// e2el_including_client_queue (E2E from due)
     #[arg(long, value_name = "LIST", default_value = "ttft,tpot,e2el,itl")]
     pub percentile_metrics: String,
     /// Percentiles to report
@@ -30,6 +33,24 @@ pub struct MeasureArgs {
     /// The share of failed requests above which the run is INVALID: 1% or 0.01
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = values::share)]
     pub max_failure_rate: f64,
+    /// In a closed loop, the share of --max-concurrency at which the steady state begins
+    #[arg(long, value_name = "SHARE", default_value = "0.95", value_parser = values::share)]
+    pub steady_state_threshold: f64,
+    /// The shortest steady state worth reporting (a bare number is seconds); without this, 5 s will do
+    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
+    pub steady_state_min_window: Option<Duration>,
+    /// Look for no steady state
+    #[arg(long)]
+    pub no_steady_state: bool,
+    /// Let the server's profiler run while it is measured (vLLM has one with --profiler-config)
+    #[arg(long)]
+    pub profile: bool,
+    /// Start the profiler when the server has so many requests running, and stop it after --profile-duration
+    #[arg(long, value_name = "N", requires = "profile")]
+    pub profile_batch_threshold: Option<u64>,
+    /// How long the profiler then runs (a bare number is seconds)
+    #[arg(long, value_name = "TIME", default_value = "5", value_parser = values::seconds)]
+    pub profile_duration: Duration,
     /// End with exit code 0 instead of 3 when the run is INVALID
     #[arg(long)]
     pub allow_invalid: bool,

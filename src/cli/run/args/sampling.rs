@@ -32,6 +32,16 @@ pub struct SamplingArgs {
     /// Repetition penalty
     #[arg(long, value_name = "X")]
     pub repetition_penalty: Option<f64>,
+    /// Ask for the log probabilities of the N likeliest tokens at each place
+    #[arg(long, value_name = "N")]
+    pub logprobs: Option<u32>,
+    /// Send `use_beam_search: true`, for servers that know it (vLLM's own client has this flag and sends nothing)
+    #[arg(long)]
+    pub use_beam_search: bool,
+    /// Ask for each answer in one piece instead of as a stream; then E2E is all there is to measure. (In `vllm bench serve`
+    /// this flag downloads a dataset whole: a deliberate difference)
+    #[arg(long)]
+    pub no_stream: bool,
     /// A JSON object merged last into every request body
     #[arg(long, value_name = "JSON", value_parser = values::object)]
     pub extra_body: Option<Map<String, Value>>,

@@ -3,19 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::cli::run::values::{self, Pair};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BackendName {
-    /// /v1/completions
-    Openai,
-    /// /v1/completions, under vLLM's older name
-    Vllm,
-    /// /v1/chat/completions
-    OpenaiChat,
-}
+use crate::core::spec::Backend;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target")]
@@ -24,9 +15,9 @@ pub struct TargetArgs {
     /// tokenizer, and 20 requests per second
     #[arg(long, conflicts_with_all = ["base_url", "host", "port"])]
     pub sim: bool,
-    /// The protocol to speak
-    #[arg(long, value_enum, default_value = "openai")]
-    pub backend: BackendName,
+    /// The protocol to speak; each has its usual path. Embeddings, pooling and reranking have no stream: E2E is what is measured
+    #[arg(long, value_name = "NAME", value_parser = values::backend(), default_value = "openai")]
+    pub backend: Backend,
     /// Scheme, host and port of the server, e.g. http://localhost:8000; overrides --host and --port
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
@@ -46,8 +37,11 @@ pub struct TargetArgs {
     #[arg(long, value_name = "NAME")]
     pub served_model_name: Option<String>,
     /// Extra request headers; never stored. OPENAI_API_KEY is sent as bearer
-    #[arg(long, value_name = "K=V", num_args = 1.., value_parser = values::pair)]
+    #[arg(long, value_name = "K=V", num_args = 0.., value_parser = values::pair)]
     pub header: Vec<Pair>,
+    /// How every x-request-id begins; the request's number follows [default: bench-########-, the digits new for each run]
+    #[arg(long, value_name = "PREFIX")]
+    pub request_id_prefix: Option<String>,
     /// Accept any TLS certificate
     #[arg(long)]
     pub insecure: bool,

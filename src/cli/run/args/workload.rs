@@ -11,8 +11,31 @@ use crate::cli::run::values::{self, RangeRatio};
 pub enum DatasetName {
     /// The first two turns of ShareGPT conversations
     Sharegpt,
+    /// A prompt in each line of a JSONL file: {"prompt": "…", "output_tokens": 128}
+    Custom,
     /// Random tokens of given lengths
     Random,
+    /// Random tokens behind a few prefixes that many prompts share
+    #[value(name = "prefix_repetition", alias = "prefix-repetition")]
+    PrefixRepetition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RngName {
+    /// Those of vLLM's Python client: the same seed gives the same requests at the same times
+    Python,
+    /// Our own: asking for more requests keeps the first ones, and random prompts have exact lengths
+    Native,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LoraAssignmentName {
+    /// Each adapter with the same probability
+    Random,
+    /// One after the other
+    RoundRobin,
+    /// With a probability in proportion to 1 / place in the list
+    Zipf,
 }
 
 #[derive(Debug, Args)]
@@ -21,21 +44,48 @@ pub struct WorkloadArgs {
     /// Where prompts come from [default: random; sharegpt with --dataset-path or --sim]
     #[arg(long, value_enum, value_name = "NAME")]
     pub dataset_name: Option<DatasetName>,
-    /// The dataset's file; without one, `sharegpt` is the bundled dataset
+    /// The dataset's file, .gz too; without one, `sharegpt` is the bundled dataset
     #[arg(long, visible_alias = "dataset", value_name = "FILE")]
     pub dataset_path: Option<PathBuf>,
     /// A tokenizer.json, a folder with one, or a hub id [default: the model's]
     #[arg(long, value_name = "PATH|ID")]
     pub tokenizer: Option<String>,
+    /// Read no tokenizer: the server's /tokenize counts tokens, or they are estimated
+    #[arg(long)]
+    pub skip_tokenizer_init: bool,
+    /// vLLM's way to load a tokenizer; only `auto` means anything here: the tokenizer.json is read
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub tokenizer_mode: String,
+    /// Means nothing here, where no code of a model is run; known for vLLM's sake
+    #[arg(long)]
+    pub trust_remote_code: bool,
     /// How many requests to send [default: 1000, or what --duration takes]
     #[arg(long, value_name = "N")]
     pub num_prompts: Option<NonZeroUsize>,
     /// Seeds prompts and arrivals
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Whose random numbers the seed gives
+    #[arg(long, value_enum, value_name = "WHOSE", default_value = "python")]
+    pub rng: RngName,
+    /// Send fewer requests where the dataset has too few, instead of some of them again
+    #[arg(long)]
+    pub no_oversample: bool,
+    /// Take the dataset in its own order
+    #[arg(long)]
+    pub disable_shuffle: bool,
+    /// Prompt length of generated requests; overrides --random-input-len
+    #[arg(long, value_name = "TOKENS")]
+    pub input_len: Option<u32>,
+    /// Output length, whatever the dataset; overrides --random-output-len, --sharegpt-output-len and their like
+    #[arg(long, value_name = "TOKENS")]
+    pub output_len: Option<u32>,
     /// Ask for this many output tokens instead of the length of the dataset's answer
     #[arg(long, value_name = "TOKENS")]
     pub sharegpt_output_len: Option<u32>,
+    /// Output length of custom requests; -1 asks for the file's output_tokens
+    #[arg(long, value_name = "TOKENS", default_value_t = 256, allow_negative_numbers = true)]
+    pub custom_output_len: i64,
     /// Prompt length of random requests, without the prefix
     #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
     pub random_input_len: u32,
@@ -48,6 +98,27 @@ pub struct WorkloadArgs {
     /// Length of the prefix that all random prompts share
     #[arg(long, value_name = "TOKENS", default_value_t = 0)]
     pub random_prefix_len: u32,
+    /// Send random prompts as the ids of their tokens instead of as text
+    #[arg(long)]
+    pub prompt_token_ids: bool,
+    /// Length of each prefix that is repeated
+    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    pub prefix_repetition_prefix_len: u32,
+    /// Length of what follows a repeated prefix
+    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    pub prefix_repetition_suffix_len: u32,
+    /// How many prefixes are repeated
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub prefix_repetition_num_prefixes: usize,
+    /// Output length of requests with a repeated prefix
+    #[arg(long, value_name = "TOKENS", default_value_t = 128)]
+    pub prefix_repetition_output_len: u32,
+    /// Send each request to one of these LoRA adapters instead of the model
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub lora_modules: Vec<String>,
+    /// How requests choose among the adapters
+    #[arg(long, value_enum, value_name = "HOW", default_value = "random")]
+    pub lora_assignment: LoraAssignmentName,
     /// Prepare the workload, print what it is, send nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -55,11 +55,16 @@ pub fn dataset(args: &RunArgs, name: DatasetName) -> Result<Option<Dataset>, Str
     Ok(Some(match name {
         DatasetName::Sharegpt => Dataset::SharegptTurns {
             path: workload.dataset_path.clone(),
-            output_len: workload.sharegpt_output_len,
+            output_len: workload.output_len.or(workload.sharegpt_output_len),
             turns,
         },
         DatasetName::Random => {
             Dataset::RandomTurns(random_turns(flags, random(workload)?, turns.unwrap_or(only(TURNS)))?)
+        }
+        DatasetName::Custom | DatasetName::PrefixRepetition => {
+            return Err("--multi-turn makes sessions of --dataset-name random or sharegpt; conversations of your own go \
+                        with --input-file"
+                .into());
         }
     }))
 }
@@ -72,6 +77,9 @@ fn random_turns(flags: &SessionArgs, first: RandomLengths, turns: TurnCount) -> 
             "--multi-turn-prefix-global-ratio {global} and --multi-turn-prefix-conversation-ratio {session} are more than \
              the whole prompt together"
         ));
+    }
+    if first.token_ids {
+        return Err("--prompt-token-ids cannot send sessions: they are repeated as text".into());
     }
     let input_len = if flags.per_turn_input_len == 0 { first.input_len } else { flags.per_turn_input_len };
     Ok(RandomTurns { first, input_len, turns, global_ratio: global, session_ratio: session })

@@ -2,7 +2,7 @@
 
 use crate::cli::run::args::{GoodputFrom, RunArgs};
 use crate::core::metrics::Latency;
-use crate::core::spec::{Slo, SloFrom};
+use crate::core::spec::{Slo, SloFrom, Task};
 
 /// What the flags ask for.
 pub fn slo(args: &RunArgs) -> Result<Slo, String> {
@@ -11,7 +11,14 @@ pub fn slo(args: &RunArgs) -> Result<Slo, String> {
         GoodputFrom::Sent => SloFrom::Sent,
     };
     let mut slo = Slo { from, ..Slo::default() };
+    let streams = args.target.backend.task() == Task::Generation && !args.sampling.no_stream;
     for objective in &args.measure.goodput {
+        if objective.latency.needs_stream() && !streams {
+            let key = objective.latency.key();
+            return Err(format!(
+                "--goodput {key}: answers come in one piece, so it has nothing to limit; e2el has"
+            ));
+        }
         let limit = match objective.latency {
             Latency::Ttft => &mut slo.ttft,
             Latency::Tpot => &mut slo.tpot,

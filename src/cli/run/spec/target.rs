@@ -1,29 +1,25 @@
 //! The flags of the target.
 
 use super::positive;
-use crate::cli::run::args::{BackendName, TargetArgs};
-use crate::core::spec::{Backend, Connection, Target};
+use crate::cli::run::args::TargetArgs;
+use crate::core::spec::{Connection, Target};
 use crate::core::units::Secret;
-use crate::drive::client::wire::Api;
+use crate::drive::client::wire::Wire;
 
-/// What the flags ask for.
-pub fn target(args: &TargetArgs) -> Result<Target, String> {
-    let backend = match args.backend {
-        BackendName::Openai => Backend::Openai,
-        BackendName::Vllm => Backend::Vllm,
-        BackendName::OpenaiChat => Backend::OpenaiChat,
-    };
-    let endpoint = args.endpoint.clone().unwrap_or_else(|| Api::from(backend).path().to_owned());
+/// What the flags ask for; `whole` answers may come from another path.
+pub fn target(args: &TargetArgs, whole: bool) -> Result<Target, String> {
+    let endpoint = args.endpoint.clone().unwrap_or_else(|| Wire::of(args.backend).path(whole).to_owned());
     if !endpoint.starts_with('/') {
         return Err(format!("--endpoint is a path and begins with a slash: /{endpoint}"));
     }
     Ok(Target {
-        backend,
+        backend: args.backend,
         base_url: base_url(args)?,
         endpoint,
         model: args.model.clone().unwrap_or_default(),
         served_model_name: args.served_model_name.clone(),
         headers: headers(args),
+        request_id_prefix: args.request_id_prefix.clone().map(request_id_prefix).transpose()?,
         insecure: args.insecure,
         connection: connection(args),
         timeout: positive(args.timeout, "--timeout")?,
@@ -52,6 +48,16 @@ fn base_url(args: &TargetArgs) -> Result<String, String> {
         return Err("--base-url holds a user name or password: send them with --header instead".into());
     }
     Ok(given.trim_end_matches('/').trim_end_matches("/v1").to_owned())
+}
+
+/// A header's value is what HTTP allows in one.
+fn request_id_prefix(prefix: String) -> Result<String, String> {
+    match prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(prefix),
+        false => Err(format!(
+            "--request-id-prefix {prefix:?}: letters, digits and signs only, as it goes into a header"
+        )),
+    }
 }
 
 /// The user's headers, and `OPENAI_API_KEY` as bearer unless they say otherwise.

@@ -51,6 +51,12 @@ fn an_event_without_data_is_none_and_its_name_is_forgotten() {
 }
 
 #[test]
+fn a_field_named_error_is_an_event_named_so() {
+    let expected = [("error", "no"), ("", "a")].map(|(name, data)| (name.to_owned(), data.to_owned()));
+    assert_eq!(events([b"error: no\n\ndata: a\n\n".as_slice()]), expected);
+}
+
+#[test]
 fn only_the_first_line_may_have_a_byte_order_mark() {
     assert_eq!(data("\u{FEFF}data: a\n\n\u{FEFF}data: b\n\ndata: \u{FEFF}c\n\n"), ["a", "\u{FEFF}c"]);
     assert_eq!(data("\u{FEFF}\n\u{FEFF}data: b\n\n"), Vec::<String>::new());

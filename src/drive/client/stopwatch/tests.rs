@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::drive::client::transcripts::{ALL, cut};
 
+mod protocols;
+
 const ALL_KEPT: Keep = Keep { text: KeepText::Always, gaps: true };
 
 fn ms(value: u64) -> Duration {
@@ -67,7 +69,7 @@ fn transcripts_have_their_text_tokens_and_end() {
         let story = follow([*stream], ALL_KEPT);
         assert_eq!(story.text.as_deref(), Some(text), "{name}");
         assert_eq!((story.events.count, story.outcome), (count, Ok(finish)), "{name}");
-        let told = story.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens));
+        let told = story.usage.map(|usage| (usage.prompt_tokens.unwrap(), usage.completion_tokens.unwrap()));
         assert_eq!(told, usage, "{name}");
     }
 }
@@ -203,9 +205,16 @@ fn text_is_kept_as_long_as_something_needs_it() {
 
 #[test]
 fn a_usage_of_zero_is_no_count() {
-    let zeros =
-        "data: {\"choices\":[{\"text\":\"a\"}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":0}}\n\n";
-    assert_eq!(follow([zeros.as_bytes()], ALL_KEPT).usage, None);
+    let event = |prompt, output| {
+        format!(
+            "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{output}}}}}\n\n"
+        )
+    };
+    let usage = |stream: String| follow([stream.as_bytes()], ALL_KEPT).usage;
+    assert_eq!(usage(event(0, 0)), None);
+    let both = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: None };
+    assert_eq!(usage(event(5, 3) + &event(0, 0)), Some(both));
+    assert_eq!(usage(event(5, 0)), Some(Usage { completion_tokens: None, ..both }));
 }
 
 #[test]

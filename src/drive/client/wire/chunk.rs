@@ -1,25 +1,27 @@
-//! One event of an answer's stream, borrowed from the bytes it came in.
-//!
-//! Texts stay raw JSON: whether one is empty can be seen without decoding it, and most runs need no more than that. So
-//! reading an event allocates nothing, escapes included.
+//! The events of completions and chat streams, and the documents that stand for a whole stream.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Reads the data of one event (`[DONE]` aside, which is no JSON).
-pub fn parse(data: &[u8]) -> serde_json::Result<Chunk<'_>> {
-    serde_json::from_slice(data)
+use super::few::Few;
+use super::meaning::{Meaning, Output, Piece, Text, Usage, describe_error};
+use crate::core::record::Finish;
+
+/// Reads the data of one event (`[DONE]` aside, which is no JSON), or a document.
+pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
+    let Chunk { choices, usage, error } = serde_json::from_slice(data)?;
+    let finish = choices.iter().filter_map(|choice| choice.finish_reason).last();
+    Ok(Meaning {
+        output: Output::pieces(choices.iter().flat_map(Choice::pieces)),
+        usage: usage.and_then(RawUsage::counted),
+        finish: finish.map(|reason| Finish::from_reason(&reason.decode())),
+        error: error.map(|error| describe_error(error.get())),
+        is_end: false,
+    })
 }
 
-/// The parts of an event that matter here, from the completions and the chat endpoint alike.
-#[derive(Debug, Deserialize)]
-pub struct Chunk<'a> {
+#[derive(Deserialize)]
+struct Chunk<'a> {
     #[serde(borrow, default)]
     choices: Few<Choice<'a>>,
     usage: Option<RawUsage>,
@@ -27,124 +29,47 @@ pub struct Chunk<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// The server's count of tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Tokens of the prompt, the chat template's included.
-    pub prompt_tokens: u32,
-    /// Tokens generated so far.
-    pub completion_tokens: u32,
-    /// Of the prompt's tokens, how many came from the prefix cache; `None` from a server that does not tell.
-    pub cached_tokens: Option<u32>,
-}
-
-impl<'a> Chunk<'a> {
-    /// Whether it carries output: text, reasoning or a part of a tool call, of any choice.
-    pub fn has_output(&self) -> bool {
-        self.texts().next().is_some()
-    }
-
-    /// The pieces of output, none of them empty.
-    pub fn texts(&self) -> impl Iterator<Item = Text<'a>> {
-        self.choices.iter().flat_map(Choice::texts).filter(|text| !text.is_empty())
-    }
-
-    /// The pieces of what is said to the user: no reasoning, no tool calls.
-    pub fn said(&self) -> impl Iterator<Item = Text<'a>> {
-        let contents = self.choices.iter().flat_map(|choice| {
-            let content = choice.delta.as_ref().and_then(|delta| delta.content);
-            choice.text.into_iter().chain(content)
-        });
-        contents.filter(|text| !text.is_empty())
-    }
-
-    /// The characters between the quotes of the only thing that it says, if that is one piece of text.
-    pub fn only_text(&self) -> Option<&'a str> {
-        let mut texts = self.texts();
-        let (text, None) = (texts.next()?, texts.next()) else { return None };
-        let silent = self.usage.is_none() && self.error.is_none();
-        let silent = silent && self.choices.iter().all(|choice| choice.finish_reason.is_none());
-        text.0.get().strip_prefix('"')?.strip_suffix('"').filter(|_| silent)
-    }
-
-    /// Why a choice ended, in the server's words.
-    pub fn finish_reason(&self) -> Option<Cow<'a, str>> {
-        self.choices.iter().filter_map(|choice| choice.finish_reason).last().map(Text::decode)
-    }
-
-    /// The server's count, if both of its numbers are there: on the last event, on the one that finishes, or on all.
-    pub fn usage(&self) -> Option<Usage> {
-        let RawUsage { prompt_tokens, completion_tokens, prompt_tokens_details } = self.usage?;
-        let cached_tokens = prompt_tokens_details.and_then(|details| details.cached_tokens);
-        Some(Usage { prompt_tokens: prompt_tokens?, completion_tokens: completion_tokens?, cached_tokens })
-    }
-
-    /// The error it reports, in words.
-    pub fn error(&self) -> Option<String> {
-        self.error.map(|error| describe_error(error.get()))
-    }
-}
-
-/// An API error in words: its message and code where it has the usual shape, else as it is.
-fn describe_error(json: &str) -> String {
-    let error: Value = serde_json::from_str(json).unwrap_or_default();
-    let message = error.as_str().or_else(|| error["message"].as_str()).unwrap_or(json);
-    match &error["code"] {
-        Value::Null => message.to_owned(),
-        Value::String(code) => format!("{message} (code {code})"),
-        code => format!("{message} (code {code})"),
-    }
-}
-
-/// A piece of text, still JSON.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(transparent)]
-pub struct Text<'a>(#[serde(borrow)] &'a RawValue);
-
-impl<'a> Text<'a> {
-    fn is_empty(self) -> bool {
-        matches!(self.0.get(), "\"\"" | "[]" | "{}")
-    }
-
-    /// The text. What is no string (some servers send parts or objects) stays as it is written.
-    pub fn decode(self) -> Cow<'a, str> {
-        let json = self.0.get();
-        match json.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-            Some(text) if !text.contains('\\') => text.into(),
-            _ => serde_json::from_str::<String>(json).map_or(json.into(), Cow::from),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 struct RawUsage {
     prompt_tokens: Option<u32>,
     completion_tokens: Option<u32>,
-    prompt_tokens_details: Option<PromptDetails>,
+    prompt_tokens_details: Option<Details>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct PromptDetails {
-    cached_tokens: Option<u32>,
+/// More about the tokens of a prompt.
+#[derive(Clone, Copy, Deserialize)]
+pub(super) struct Details {
+    pub(super) cached_tokens: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Choice<'a> {
+impl RawUsage {
+    fn counted(self) -> Option<Usage> {
+        let cached = self.prompt_tokens_details.and_then(|details| details.cached_tokens);
+        Usage::of(self.prompt_tokens, self.completion_tokens).map(|usage| usage.with_cached(cached))
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Choice<'a> {
     #[serde(borrow)]
     text: Option<Text<'a>>,
     #[serde(borrow)]
     delta: Option<Delta<'a>>,
+    /// In a document, what a stream's deltas add up to.
     #[serde(borrow)]
-    finish_reason: Option<Text<'a>>,
+    message: Option<Delta<'a>>,
+    #[serde(borrow)]
+    pub(super) finish_reason: Option<Text<'a>>,
 }
 
 impl<'a> Choice<'a> {
-    fn texts(&self) -> impl Iterator<Item = Text<'a>> {
-        self.text.into_iter().chain(self.delta.iter().flat_map(Delta::texts))
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
+        let deltas = self.delta.iter().chain(&self.message);
+        self.text.map(Piece::said).into_iter().chain(deltas.flat_map(Delta::pieces))
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Delta<'a> {
     #[serde(borrow)]
     content: Option<Text<'a>>,
@@ -161,22 +86,23 @@ struct Delta<'a> {
 }
 
 impl<'a> Delta<'a> {
-    fn texts(&self) -> impl Iterator<Item = Text<'a>> {
+    fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
         // A server that goes over to the new name sends the same text under both.
         let names = [self.reasoning, self.reasoning_content];
         let reasoning = names.into_iter().flatten().find(|text| !text.is_empty());
         let calls = self.tool_calls.iter().filter_map(|call| call.function).chain(self.function_call);
-        [reasoning, self.content].into_iter().flatten().chain(calls.flat_map(Function::texts))
+        let calls = calls.flat_map(Function::texts).map(Piece::aside);
+        [reasoning.map(Piece::aside), self.content.map(Piece::said)].into_iter().flatten().chain(calls)
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct ToolCall<'a> {
     #[serde(borrow)]
     function: Option<Function<'a>>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 struct Function<'a> {
     #[serde(borrow)]
     name: Option<Text<'a>>,
@@ -190,63 +116,15 @@ impl<'a> Function<'a> {
     }
 }
 
-/// A list that nearly always has at most one entry: only more than one need memory of their own.
-#[derive(Debug)]
-struct Few<T> {
-    first: Option<T>,
-    others: Vec<T>,
-}
-
-impl<T> Default for Few<T> {
-    fn default() -> Self {
-        Self { first: None, others: Vec::new() }
-    }
-}
-
-impl<T> Few<T> {
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.first.iter().chain(&self.others)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(FewVisitor(PhantomData))
-    }
-}
-
-struct FewVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for FewVisitor<T> {
-    type Value = Few<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list or null")
-    }
-
-    fn visit_unit<E>(self) -> Result<Few<T>, E> {
-        Ok(Few::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Few<T>, A::Error> {
-        let mut few = Few { first: list.next_element()?, others: Vec::new() };
-        while let Some(other) = list.next_element()? {
-            few.others.push(other);
-        }
-        Ok(few)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Output, finish reason and usage of a chunk.
-    fn read(json: &str) -> (String, Option<String>, Option<Usage>) {
-        let chunk = parse(json.as_bytes()).unwrap();
-        let text: String = chunk.texts().map(Text::decode).collect();
-        assert_eq!(chunk.has_output(), !text.is_empty(), "{json}");
-        (text, chunk.finish_reason().map(Cow::into_owned), chunk.usage())
+    /// Output, finish and usage of a chunk.
+    fn told(json: &str) -> (String, Option<Finish>, Option<Usage>) {
+        let chunk = read(json.as_bytes()).unwrap();
+        let Output::New(pieces) = chunk.output else { panic!("{json}") };
+        (pieces.iter().map(|piece| piece.text.decode()).collect(), chunk.finish, chunk.usage)
     }
 
     #[test]
@@ -263,7 +141,7 @@ mod tests {
             (r#"{"choices":[{"index":0,"text":""},{"index":1,"text":"b"},{"index":2,"text":"c"}]}"#, "bc"),
         ];
         for (json, text) in cases {
-            assert_eq!(read(json).0, text, "{json}");
+            assert_eq!(told(json).0, text, "{json}");
         }
     }
 
@@ -280,7 +158,7 @@ mod tests {
             r#"{}"#,
         ];
         for json in cases {
-            assert_eq!(read(json).0, "", "{json}");
+            assert_eq!(told(json).0, "", "{json}");
         }
     }
 
@@ -288,39 +166,51 @@ mod tests {
     fn finish_and_usage_may_share_a_chunk() {
         let json = r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"length"}],
             "usage":{"prompt_tokens":18,"total_tokens":24,"completion_tokens":6}}"#;
-        let usage = Usage { prompt_tokens: 18, completion_tokens: 6, cached_tokens: None };
-        assert_eq!(read(json), ("x".into(), Some("length".into()), Some(usage)));
+        let usage = Usage { prompt_tokens: Some(18), completion_tokens: Some(6), cached_tokens: None };
+        assert_eq!(told(json), ("x".into(), Some(Finish::Length), Some(usage)));
     }
 
     #[test]
-    fn the_share_of_the_prompt_that_was_cached_is_read_where_it_is_told() {
+    fn a_usage_without_a_number_above_zero_is_none() {
+        for usage in ["null", "{}", r#"{"prompt_tokens":0,"completion_tokens":null}"#] {
+            assert_eq!(told(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).2, None, "{usage}");
+        }
+        let only = Usage { prompt_tokens: Some(3), ..Usage::default() };
+        let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":0}}"#;
+        assert_eq!(told(usage).2, Some(only));
+    }
+
+    #[test]
+    fn cached_tokens_are_told_though_they_are_none() {
         let usage = |details: &str| {
-            let json =
-                format!(r#"{{"choices":[],"usage":{{"prompt_tokens":9,"completion_tokens":1{details}}}}}"#);
-            read(&json).2.unwrap().cached_tokens
+            let usage =
+                format!(r#"{{"prompt_tokens":8,"completion_tokens":1,"prompt_tokens_details":{details}}}"#);
+            told(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).2.unwrap().cached_tokens
         };
-        assert_eq!(usage(r#","prompt_tokens_details":{"cached_tokens":8}"#), Some(8));
-        for none in ["", r#","prompt_tokens_details":null"#, r#","prompt_tokens_details":{}"#] {
-            assert_eq!(usage(none), None, "{none}");
-        }
+        let details =
+            [r#"{"cached_tokens":6}"#, r#"{"cached_tokens":0}"#, r#"{"cached_tokens":null}"#, "{}", "null"];
+        assert_eq!(details.map(usage), [Some(6), Some(0), None, None, None]);
     }
 
     #[test]
-    fn what_is_said_is_neither_reasoning_nor_a_tool_call() {
-        let said = |json: &str| {
-            parse(json.as_bytes()).unwrap().said().map(|text| text.decode().into_owned()).collect::<String>()
+    fn reasoning_and_tool_calls_are_not_said_to_the_user() {
+        let said = |json: &str| -> Vec<bool> {
+            let Output::New(pieces) = read(json.as_bytes()).unwrap().output else { panic!("{json}") };
+            pieces.iter().map(|piece| piece.is_said).collect()
         };
-        assert_eq!(said(r#"{"choices":[{"delta":{"reasoning":"hm","content":"yes"}}]}"#), "yes");
-        assert_eq!(said(r#"{"choices":[{"text":"yes"}]}"#), "yes");
-        assert_eq!(said(r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}"#), "");
-        assert_eq!(said(r#"{"choices":[{"delta":{"reasoning":"hm","content":null}}]}"#), "");
+        assert_eq!(said(r#"{"choices":[{"text":"yes"}]}"#), [true]);
+        assert_eq!(said(r#"{"choices":[{"delta":{"reasoning":"hm","content":"yes"}}]}"#), [false, true]);
+        assert_eq!(said(r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}"#), [false]);
     }
 
     #[test]
-    fn a_usage_without_its_numbers_is_none() {
-        for usage in ["null", "{}", r#"{"prompt_tokens":3,"completion_tokens":null}"#] {
-            assert_eq!(read(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).2, None, "{usage}");
-        }
+    fn a_document_is_read_as_one_event_that_says_it_all() {
+        let usage = Some(Usage { prompt_tokens: Some(4), completion_tokens: Some(2), cached_tokens: None });
+        let counts = r#""usage":{"prompt_tokens":4,"completion_tokens":2}"#;
+        let text = format!(r#"{{"choices":[{{"text":"Hi you","finish_reason":"stop"}}],{counts}}}"#);
+        assert_eq!(told(&text), ("Hi you".into(), Some(Finish::Stop), usage));
+        let message = r#"{"message":{"role":"assistant","content":"Hi you"},"finish_reason":"stop"}"#;
+        assert_eq!(told(&format!(r#"{{"choices":[{message}],{counts}}}"#)), told(&text));
     }
 
     #[test]
@@ -336,21 +226,21 @@ mod tests {
             (r#"{"error":{"detail":[1]}}"#, r#"{"detail":[1]}"#),
         ];
         for (json, words) in cases {
-            assert_eq!(parse(json.as_bytes()).unwrap().error().as_deref(), Some(words));
+            assert_eq!(read(json.as_bytes()).unwrap().error.as_deref(), Some(words));
         }
-        assert_eq!(parse(br#"{"error":null}"#).unwrap().error(), None);
+        assert_eq!(read(br#"{"error":null}"#).unwrap().error, None);
     }
 
     #[test]
     fn what_is_no_chunk_is_an_error() {
         for data in ["", "5", "\"x\"", "{\"choices\":5}", "{\"choices\":[{]}", "[DONE]", "{} {}"] {
-            assert!(parse(data.as_bytes()).is_err(), "{data}");
+            assert!(read(data.as_bytes()).is_err(), "{data}");
         }
-        assert!(parse(b"{\"choices\":[{\"text\":\"\xFF\"}]}").is_err());
+        assert!(read(b"{\"choices\":[{\"text\":\"\xFF\"}]}").is_err());
     }
 
     #[test]
     fn a_lone_surrogate_is_output_like_any_other() {
-        assert_eq!(read(r#"{"choices":[{"text":"\ud83e"}]}"#).0, r#""\ud83e""#);
+        assert_eq!(told(r#"{"choices":[{"text":"\ud83e"}]}"#).0, r#""\ud83e""#);
     }
 }

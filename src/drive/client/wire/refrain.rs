@@ -103,8 +103,8 @@ mod tests {
             let end = (at + length).min(EVENT.len());
             let event = [&EVENT[..at], &put, &EVENT[end..]].concat();
             if let Some(text) = refrain().text_of(event.as_bytes()) {
-                let chunk = chunk::parse(event.as_bytes()).unwrap();
-                prop_assert_eq!(chunk.only_text(), Some(text));
+                let meaning = chunk::read(event.as_bytes()).unwrap();
+                prop_assert_eq!(meaning.only_text(), Some(text));
             }
         }
     }

@@ -12,7 +12,7 @@ const TRIES: usize = 10;
 const FILLERS: [&str; 4] = [" the", " a", "a", "\n"];
 
 /// Writes with the ids of a vocabulary.
-pub(super) struct Ids<'a> {
+pub(in crate::drive::workload) struct Ids<'a> {
     local: &'a Local,
     /// Ascending.
     ordinary: Vec<u32>,
@@ -24,10 +24,7 @@ impl<'a> Ids<'a> {
     pub fn new(local: &'a Local, prefix_len: u32, rng: &mut StdRng) -> Result<Self, WorkloadError> {
         let ordinary = local.ordinary_ids();
         if ordinary.is_empty() {
-            let origin = local.origin();
-            return Err(WorkloadError::Lengths(format!(
-                "tokenizer {origin} has no ordinary tokens to write with"
-            )));
+            return Err(super::no_tokens(local));
         }
         let mut ids = Self { local, ordinary, prefix: Vec::new() };
         let text = ids.drive(Vec::new(), prefix_len, rng)?;
@@ -39,12 +36,27 @@ impl<'a> Ids<'a> {
         self.ordinary.len()
     }
 
+    /// Begins prompts with this prefix instead.
+    pub fn begin_with(&mut self, prefix: &[u32]) {
+        self.prefix = prefix.to_vec();
+    }
+
     /// The prefix and `len` consecutive ids from `start`.
+    pub fn walk(&self, start: usize, len: u32) -> Vec<u32> {
+        let walk = self.ordinary.iter().cycle().skip(start % self.ordinary.len()).take(len as usize);
+        self.prefix.iter().chain(walk).copied().collect()
+    }
+
+    /// The text of [`Ids::walk`], driven to its length.
     pub fn write(&self, start: usize, len: u32, rng: &mut StdRng) -> Result<Text, TokenizeError> {
         let target = self.prefix.len() + len as usize;
-        let walk = self.ordinary.iter().cycle().skip(start % self.ordinary.len()).take(len as usize);
-        let ids = self.prefix.iter().chain(walk).copied().collect();
-        self.drive(ids, target as u32, rng)
+        self.drive(self.walk(start, len), target as u32, rng)
+    }
+
+    /// The prefix and `len` random tokens.
+    pub fn write_random(&self, len: u32, rng: &mut StdRng) -> Result<Text, TokenizeError> {
+        let target = self.prefix.len() + len as usize;
+        self.drive(self.prefix.clone(), target as u32, rng)
     }
 
     /// Neighbours in a vocabulary merge or fall apart when their text is encoded: decode and encode until the length

@@ -1,62 +1,154 @@
 //! `random`: prompts of given lengths that no model has seen.
 //!
 //! The shape is vLLM's (`RandomDataset`): lengths are uniform in a range around the mean; a prompt is a shared prefix
-//! followed by consecutive ids of the vocabulary from a random offset, decoded, and driven to its length. The numbers
-//! come from our own generator, so a seed does not give vLLM's prompts.
+//! followed by consecutive ids of the vocabulary from a random offset, decoded, and driven to its length. With Python's
+//! dice the numbers are vLLM's too.
 
 mod ids;
+mod python;
 mod words;
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rand::RngExt as _;
 use rayon::prelude::*;
 
 use super::stream::Stream;
-use super::{Job, Progress, Request, Workload, WorkloadError};
-use crate::core::dataset::{Drops, Provenance};
+use super::{Content, Job, Progress, Request, Workload, WorkloadError};
+use crate::core::dataset::Provenance;
+use crate::core::rng::{Dice, Generator};
 use crate::core::spec::RandomLengths;
-use crate::drive::tokenizer::{TokenizeError, Tokenizer};
-use ids::Ids;
+use crate::drive::tokenizer::{Local, TokenizeError, Tokenizer};
+pub(super) use ids::Ids;
 use words::Words;
 
 /// Beyond every context window; a length above it is a slip.
 const LONGEST: u64 = 1 << 24;
 
-/// Writes all prompts, in parallel.
-pub(super) fn prepare(lengths: &RandomLengths, job: &Job<'_>) -> Result<Workload, WorkloadError> {
+/// Writes all prompts, in parallel where that can be.
+pub(super) fn prepare(
+    lengths: &RandomLengths,
+    job: &Job<'_>,
+    dice: &Dice,
+) -> Result<Workload, WorkloadError> {
     let specials = job.tokenizer.specials()?;
+    if lengths.token_ids && !matches!(job.tokenizer, Tokenizer::Local(_)) {
+        return Err(unmakeable(
+            "token ids need a tokenizer that can decode; name one with --tokenizer".into(),
+        ));
+    }
     let ranges = Ranges::of(lengths, specials)?;
-    let author = Author::new(job.tokenizer, lengths.prefix_len, job.seed)?;
-    let draws = draw(&ranges, author.vocabulary(), job.num_prompts, job.seed);
-    let done = AtomicUsize::new(0);
-    let written: Vec<(Request, bool)> = draws
-        .par_iter()
-        .enumerate()
-        .map(|(index, draw)| {
-            let text = author.write(draw, index, job.seed)?;
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            (job.progress)(Progress::Tokenizing { done, of: job.num_prompts });
-            let exact = text.tokens == lengths.prefix_len + draw.input;
-            let prompt_tokens = text.tokens.saturating_add(specials);
-            Ok((Request::text(text.text, prompt_tokens, draw.output), exact))
-        })
-        .collect::<Result<_, TokenizeError>>()?;
-    let inexact = written.iter().filter(|(_, exact)| !exact).count();
-    let requests = written.into_iter().map(|(request, _)| request).collect();
-    Ok(Workload { requests, arrivals: None, provenance: provenance(inexact) })
+    let maker = Maker { lengths, ranges, job, done: AtomicUsize::new(0) };
+    let mut prompts = Vec::with_capacity(job.num_prompts);
+    let mut author = Author::new(job.tokenizer, lengths.prefix_len, job.seed)?;
+    if dice.are_python() {
+        prompts = match job.tokenizer {
+            Tokenizer::Local(local) => maker.as_python(local, &mut author)?,
+            Tokenizer::Server(_) | Tokenizer::Estimate => maker.as_python_in_words(&author)?,
+        };
+    }
+    let draws = draw(&maker.ranges, author.vocabulary(), job.num_prompts, job.seed);
+    prompts.extend(maker.write(&author, &draws, prompts.len()..job.num_prompts)?);
+    let inexact = prompts.iter().filter(|prompt| !prompt.exact).count();
+    let requests = prompts.into_iter().map(|prompt| prompt.request(specials)).collect();
+    let provenance = Provenance { inexact, ..Provenance::generated("random") };
+    Ok(Workload { requests, arrivals: None, provenance })
 }
 
-pub(super) fn provenance(inexact: usize) -> Provenance {
-    Provenance {
-        dataset: "random".into(),
-        path: None,
-        sha256: None,
-        candidates: 0,
-        dropped: Drops::default(),
-        repeated: 0,
-        inexact,
+fn unmakeable(cause: String) -> WorkloadError {
+    WorkloadError::Unmakeable { dataset: "random", cause }
+}
+
+fn no_tokens(local: &Local) -> WorkloadError {
+    unmakeable(format!("tokenizer {} has no ordinary tokens to write with", local.origin()))
+}
+
+/// A prompt that has been made, and whether it has the length that it should have.
+struct Prompt {
+    content: Content,
+    /// Special tokens not included.
+    tokens: u32,
+    output: u32,
+    exact: bool,
+}
+
+impl Prompt {
+    /// The server adds special tokens to a text, and none to ids.
+    fn request(self, specials: u32) -> Request {
+        let added = if matches!(self.content, Content::TokenIds(_)) { 0 } else { specials };
+        Request::of(self.content, self.tokens.saturating_add(added), self.output)
+    }
+}
+
+/// Makes prompts and tells how many are done.
+struct Maker<'a> {
+    lengths: &'a RandomLengths,
+    ranges: Ranges,
+    job: &'a Job<'a>,
+    done: AtomicUsize,
+}
+
+impl Maker<'_> {
+    /// The measured prompts as vLLM's client writes them. Others are to have its prefix.
+    fn as_python(&self, local: &Local, author: &mut Author<'_>) -> Result<Vec<Prompt>, WorkloadError> {
+        let mut generator = Generator::new(self.job.seed);
+        let draws = python::draw(&self.ranges, local.vocabulary_size(), self.job.measured, &mut generator);
+        let writer = python::Writer::new(local, generator, self.lengths.prefix_len)?;
+        author.begin_with(&writer.prefix);
+        if self.lengths.token_ids {
+            let ids = draws.iter().enumerate().map(|(index, draw)| writer.ids(draw, index));
+            return Ok(ids.zip(&draws).map(|(ids, draw)| self.of_ids(ids, draw)).collect());
+        }
+        let drafts = writer.write(&draws, &|| self.tell())?;
+        let prompt = |(draft, draw): (super::draft::Draft, &Draw)| Prompt {
+            tokens: draft.ids.len() as u32,
+            exact: draft.is_exact(),
+            content: Content::Text(draft.text.into()),
+            output: draw.output,
+        };
+        Ok(drafts.into_iter().zip(&draws).map(prompt).collect())
+    }
+
+    /// The measured prompts with the lengths that vLLM's client draws: its texts take a tokenizer that can decode.
+    fn as_python_in_words(&self, author: &Author<'_>) -> Result<Vec<Prompt>, WorkloadError> {
+        let (measured, mut generator) = (self.job.measured, Generator::new(self.job.seed));
+        let draws = python::draw(&self.ranges, author.vocabulary() as u32, measured, &mut generator);
+        self.write(author, &draws, 0..measured)
+    }
+
+    /// The prompts of these indices, each from a stream of its own.
+    fn write(
+        &self,
+        author: &Author<'_>,
+        draws: &[Draw],
+        indices: Range<usize>,
+    ) -> Result<Vec<Prompt>, WorkloadError> {
+        let prompt = |index: usize| {
+            let draw = &draws[index];
+            if let (true, Author::Ids(ids)) = (self.lengths.token_ids, author) {
+                return Ok(self.of_ids(ids.walk(draw.offset + index, draw.input), draw));
+            }
+            let Text { text, tokens } = author.write(draw, index, self.job.seed)?;
+            self.tell();
+            let exact = tokens == self.lengths.prefix_len + draw.input;
+            Ok(Prompt { content: Content::Text(text.into()), tokens, output: draw.output, exact })
+        };
+        indices.into_par_iter().map(prompt).collect()
+    }
+
+    /// A prompt that is sent as ids: it has the length that it was made with.
+    fn of_ids(&self, ids: Vec<u32>, draw: &Draw) -> Prompt {
+        self.tell();
+        let tokens = ids.len() as u32;
+        let exact = tokens == self.lengths.prefix_len + draw.input;
+        Prompt { content: Content::TokenIds(ids.into()), tokens, output: draw.output, exact }
+    }
+
+    /// One more is done.
+    fn tell(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        (self.job.progress)(Progress::Tokenizing { done, of: self.job.num_prompts });
     }
 }
 
@@ -73,14 +165,14 @@ impl Ranges {
         let input = around("input", lengths.input_len.saturating_sub(specials), lengths.input_range_ratio)?;
         let output = around("output", lengths.output_len, lengths.output_range_ratio)?;
         if u64::from(lengths.prefix_len) + u64::from(*input.start()) < 1 {
-            return Err(WorkloadError::Lengths(format!(
+            return Err(unmakeable(format!(
                 "an input length of {} with a range ratio of {} allows prompts without a token, {specials} special ones \
                  apart; ask for longer ones",
                 lengths.input_len, lengths.input_range_ratio
             )));
         }
         if u64::from(lengths.prefix_len) + u64::from(*input.end()).max((*output.end()).into()) > LONGEST {
-            return Err(WorkloadError::Lengths(format!("lengths above {LONGEST} tokens are not made")));
+            return Err(unmakeable(format!("lengths above {LONGEST} tokens are not made")));
         }
         Ok(Self { input, output: (*output.start()).max(1)..=(*output.end()).max(1) })
     }
@@ -89,7 +181,7 @@ impl Ranges {
 /// floor(len·(1−r)) ..= ceil(len·(1+r)).
 fn around(what: &str, len: u32, ratio: f64) -> Result<RangeInclusive<u32>, WorkloadError> {
     if !(0.0..1.0).contains(&ratio) {
-        return Err(WorkloadError::Lengths(format!(
+        return Err(unmakeable(format!(
             "the {what} range ratio must be at least 0 and below 1, not {ratio}"
         )));
     }
@@ -120,9 +212,9 @@ fn draw(ranges: &Ranges, vocabulary: usize, n: usize, seed: u64) -> Vec<Draw> {
 
 /// A written text and its length, special tokens not included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Text {
-    text: String,
-    tokens: u32,
+pub(super) struct Text {
+    pub text: String,
+    pub tokens: u32,
 }
 
 /// Who writes: where the tokenizer can decode, a walk over its vocabulary; else a walk over a list of words.
@@ -147,6 +239,13 @@ impl<'a> Author<'a> {
         match self {
             Self::Ids(ids) => ids.vocabulary(),
             Self::Words(words) => words.vocabulary(),
+        }
+    }
+
+    /// Begins prompts with this prefix instead, where they begin with ids.
+    fn begin_with(&mut self, prefix: &[u32]) {
+        if let Self::Ids(ids) = self {
+            ids.begin_with(prefix);
         }
     }
 

@@ -1,9 +1,9 @@
-use serde_json::json;
 use std::sync::Arc;
 
 use super::*;
-use crate::drive::tokenizer::Local;
+use crate::core::spec::{Draw, Rng};
 use crate::drive::workload::bundled;
+use crate::drive::workload::tests::single_bytes;
 
 const LENGTHS: RandomLengths = RandomLengths {
     input_len: 100,
@@ -11,33 +11,23 @@ const LENGTHS: RandomLengths = RandomLengths {
     prefix_len: 0,
     input_range_ratio: 0.0,
     output_range_ratio: 0.0,
+    token_ids: false,
 };
 
 fn write(lengths: &RandomLengths, tokenizer: &Tokenizer, num_prompts: usize) -> Workload {
-    prepare(lengths, &Job { num_prompts, seed: 5, tokenizer, progress: &|_| {} }).unwrap()
+    made(lengths, tokenizer, num_prompts, 5)
 }
 
-/// A byte-level tokenizer that knows single bytes only: texts of its ids are mostly no UTF-8.
-fn bytes() -> Tokenizer {
-    let mut alphabet: Vec<char> =
-        tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();
-    alphabet.sort_unstable();
-    let vocab: serde_json::Map<_, _> =
-        alphabet.iter().enumerate().map(|(id, c)| (c.to_string(), id.into())).collect();
-    let level =
-        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
-    let json = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
-        "pre_tokenizer": level, "post_processor": null, "decoder": level,
-        "model": {"type": "BPE", "vocab": vocab, "merges": []},
-    });
-    Local::from_bytes(json.to_string().as_bytes(), "bytes".into()).unwrap().into()
+fn made(lengths: &RandomLengths, tokenizer: &Tokenizer, num_prompts: usize, seed: u64) -> Workload {
+    let draw = Draw::default();
+    let job = Job { num_prompts, measured: num_prompts, draw, seed, tokenizer, progress: &|_| {} };
+    prepare(lengths, &job, &Dice::native(seed)).unwrap()
 }
 
 #[test]
 fn every_prompt_has_exactly_the_asked_number_of_tokens() {
     let lengths = RandomLengths { input_range_ratio: 0.75, prefix_len: 16, ..LENGTHS };
-    for tokenizer in [bundled::tokenizer(), bytes()] {
+    for tokenizer in [bundled::tokenizer(), single_bytes()] {
         let workload = write(&lengths, &tokenizer, 200);
         assert_eq!(workload.provenance.inexact, 0, "{tokenizer:?}");
         let specials = tokenizer.specials().unwrap();
@@ -111,8 +101,7 @@ fn the_same_seed_gives_the_same_prompts_and_more_keep_the_first() {
     let few = write(&lengths, &tokenizer, 10);
     assert_eq!(few, write(&lengths, &tokenizer, 10));
     assert_eq!(few.requests[..], write(&lengths, &tokenizer, 30).requests[..10]);
-    let job = Job { num_prompts: 10, seed: 6, tokenizer: &tokenizer, progress: &|_| {} };
-    assert_ne!(few.requests, prepare(&lengths, &job).unwrap().requests);
+    assert_ne!(few.requests, made(&lengths, &tokenizer, 10, 6).requests);
 }
 
 #[test]
@@ -138,4 +127,46 @@ fn prompts_that_miss_their_length_are_counted_and_carry_their_true_length() {
     let workload = write(&RandomLengths { input_len: 7, ..LENGTHS }, &pairs, 5);
     assert_eq!(workload.provenance.inexact, 5);
     assert!(workload.requests.iter().all(|request| [6, 8].contains(&request.prompt_tokens)));
+}
+
+#[test]
+fn token_ids_have_the_asked_number_and_are_no_text() {
+    let lengths = RandomLengths { prefix_len: 3, token_ids: true, ..LENGTHS };
+    let tokenizer = bundled::tokenizer();
+    let specials = tokenizer.specials().unwrap();
+    let workload = write(&lengths, &tokenizer, 5);
+    for request in &workload.requests {
+        let Content::TokenIds(ids) = &request.content else { panic!("{request:?}") };
+        assert_eq!((ids.len() as u32, request.prompt_tokens), (103 - specials, 103 - specials));
+    }
+    let job = Job {
+        num_prompts: 1,
+        measured: 1,
+        draw: Draw::default(),
+        seed: 0,
+        tokenizer: &Tokenizer::Estimate,
+        progress: &|_| {},
+    };
+    let refused = prepare(&lengths, &job, &Dice::native(0)).unwrap_err().to_string();
+    assert!(refused.contains("--tokenizer"), "{refused}");
+}
+
+#[test]
+fn a_tokenizer_that_can_only_count_gets_the_lengths_of_pythons_client() {
+    let lengths = RandomLengths { input_range_ratio: 0.5, output_range_ratio: 0.5, ..LENGTHS };
+    let ranges = Ranges::of(&lengths, 0).unwrap();
+    let draws = python::draw(&ranges, 7, 20, &mut Generator::new(5));
+    let job = Job {
+        num_prompts: 25,
+        measured: 20,
+        draw: Draw::default(),
+        seed: 5,
+        tokenizer: &Tokenizer::Estimate,
+        progress: &|_| {},
+    };
+    let made = prepare(&lengths, &job, &Dice::new(Rng::Python, 5)).unwrap();
+    assert_eq!(made.requests.len(), 25);
+    for (request, draw) in made.requests.iter().zip(draws) {
+        assert_eq!((request.prompt_tokens, request.max_tokens), (draw.input, draw.output));
+    }
 }

@@ -63,7 +63,7 @@ fn usual_ratio() -> f64 {
 
 /// A law that can be drawn from.
 #[derive(Debug, Clone, Copy)]
-pub struct Dice {
+pub struct Sampler {
     kind: Kind,
     max: f64,
 }
@@ -79,7 +79,7 @@ enum Kind {
 
 impl Law {
     /// The law, if its parameters are in order; the error says which are not.
-    pub fn dice(&self) -> Result<Dice, String> {
+    pub fn sampler(&self) -> Result<Sampler, String> {
         let max = match *self {
             Self::Lognormal { max, .. } | Self::Zipf { max, .. } | Self::Poisson { max, .. } => max,
             Self::Constant { value } => Some(value),
@@ -89,7 +89,7 @@ impl Law {
         if !(0.0..=LARGEST).contains(&max) {
             return Err(format!("{max} is not between 0 and {LARGEST}"));
         }
-        Ok(Dice { kind: self.kind()?, max })
+        Ok(Sampler { kind: self.kind()?, max })
     }
 
     fn kind(&self) -> Result<Kind, String> {
@@ -126,7 +126,7 @@ impl Law {
     }
 }
 
-impl Dice {
+impl Sampler {
     /// A whole number, not below the least and not above the law's most.
     pub fn draw(&self, least: u32, rng: &mut StdRng) -> u32 {
         let value = match self.kind {
@@ -151,8 +151,8 @@ mod tests {
     }
 
     fn mean(json: &str) -> (f64, u32) {
-        let (dice, mut rng) = (law(json).dice().unwrap(), StdRng::seed_from_u64(3));
-        let drawn: Vec<u32> = (0..20_000).map(|_| dice.draw(0, &mut rng)).collect();
+        let (sampler, mut rng) = (law(json).sampler().unwrap(), StdRng::seed_from_u64(3));
+        let drawn: Vec<u32> = (0..20_000).map(|_| sampler.draw(0, &mut rng)).collect();
         (drawn.iter().map(|value| f64::from(*value)).sum::<f64>() / 20_000.0, *drawn.iter().max().unwrap())
     }
 
@@ -186,7 +186,7 @@ mod tests {
             (r#"{"distribution":"poisson","alpha":0}"#, "above 0"),
         ];
         for (json, words) in cases {
-            let error = law(json).dice().unwrap_err();
+            let error = law(json).sampler().unwrap_err();
             assert!(error.contains(words), "{json}: {error}");
         }
         assert!(serde_json::from_str::<Law>(r#"{"distribution":"cauchy"}"#).is_err());

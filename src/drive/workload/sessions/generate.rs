@@ -13,10 +13,11 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::conversations::CONVERSATIONS;
-use super::distribution::{Dice, Law};
+use super::distribution::{Law, Sampler};
 use super::passages::Passages;
 use super::{Exchange, session};
 use crate::core::dataset::{Drops, Provenance};
+use crate::core::rng::Dice;
 use crate::core::spec::RandomLengths;
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 use crate::drive::workload::source::Source;
@@ -54,11 +55,11 @@ struct Output {
 }
 
 /// The description, ready to be drawn from.
-struct Dices {
-    turns: Dice,
-    prefix: Option<Dice>,
-    input: Dice,
-    output: Dice,
+struct Samplers {
+    turns: Sampler,
+    prefix: Option<Sampler>,
+    input: Sampler,
+    output: Sampler,
 }
 
 /// Makes as many as asked; with `all`, as many as the file says.
@@ -77,7 +78,7 @@ pub fn prepare(source: Source<'_>, path: &Path, all: bool, job: &Job<'_>) -> Res
         let fault = Fault::Shape(format!("`filetype` is `{}`", wanted.filetype));
         return Err(malformed(nowhere, fault));
     }
-    let dices = Dices::of(&wanted).map_err(|fault| malformed(nowhere, Fault::Shape(fault)))?;
+    let samplers = Samplers::of(&wanted).map_err(|fault| malformed(nowhere, Fault::Shape(fault)))?;
     let sessions = if all { wanted.num_conversations } else { job.num_prompts };
     let text = match wanted.text_files.is_empty() {
         true => random_text(job)?,
@@ -88,7 +89,7 @@ pub fn prepare(source: Source<'_>, path: &Path, all: bool, job: &Job<'_>) -> Res
     let common = common(&wanted, &passages, job)?;
     let written: Vec<Vec<Exchange>> = (0..sessions)
         .into_par_iter()
-        .map(|index| write(index, &dices, &common, &passages, job))
+        .map(|index| write(index, &samplers, &common, &passages, job))
         .collect::<Result<_, TokenizeError>>()?;
     let provenance = Provenance {
         dataset: "conversations".into(),
@@ -102,19 +103,19 @@ pub fn prepare(source: Source<'_>, path: &Path, all: bool, job: &Job<'_>) -> Res
     Ok(Workload { requests: written.into_iter().flat_map(session).collect(), arrivals: None, provenance })
 }
 
-impl Dices {
+impl Samplers {
     fn of(wanted: &Description) -> Result<Self, String> {
-        let dice = |name: &str, law: &Law| law.dice().map_err(|error| format!("`{name}`: {error}"));
+        let sampler = |name: &str, law: &Law| law.sampler().map_err(|error| format!("`{name}`: {error}"));
         let input = &wanted.prompt_input;
-        let prefix = input.prefix_num_tokens.as_ref().map(|law| dice("prefix_num_tokens", law));
+        let prefix = input.prefix_num_tokens.as_ref().map(|law| sampler("prefix_num_tokens", law));
         // Drawn once for all, but found out now.
         let common = input.common_prefix_num_tokens.as_ref();
-        common.map(|law| dice("common_prefix_num_tokens", law)).transpose()?;
+        common.map(|law| sampler("common_prefix_num_tokens", law)).transpose()?;
         Ok(Self {
-            turns: dice("num_turns", &input.num_turns)?,
+            turns: sampler("num_turns", &input.num_turns)?,
             prefix: prefix.transpose()?,
-            input: dice("num_tokens", &input.num_tokens)?,
-            output: dice("prompt_output.num_tokens", &wanted.prompt_output.num_tokens)?,
+            input: sampler("num_tokens", &input.num_tokens)?,
+            output: sampler("prompt_output.num_tokens", &wanted.prompt_output.num_tokens)?,
         })
     }
 }
@@ -122,29 +123,29 @@ impl Dices {
 /// What all conversations begin with.
 fn common(wanted: &Description, passages: &Passages<'_>, job: &Job<'_>) -> Result<String, TokenizeError> {
     let law = wanted.prompt_input.common_prefix_num_tokens;
-    let Some(dice) = law.and_then(|law| law.dice().ok()) else { return Ok(String::new()) };
-    let tokens = dice.draw(0, &mut Stream::Prefix.rng(job.seed));
+    let Some(sampler) = law.and_then(|law| law.sampler().ok()) else { return Ok(String::new()) };
+    let tokens = sampler.draw(0, &mut Stream::Prefix.rng(job.seed));
     Ok(passages.write("", 0, tokens)?.text)
 }
 
 /// One conversation.
 fn write(
     index: usize,
-    dices: &Dices,
+    samplers: &Samplers,
     common: &str,
     passages: &Passages<'_>,
     job: &Job<'_>,
 ) -> Result<Vec<Exchange>, TokenizeError> {
     let mut rng = Stream::Passage.rng_of(job.seed, index);
-    let turns = dices.turns.draw(2, &mut rng).div_ceil(2);
-    let prefix = dices.prefix.map_or(0, |dice| dice.draw(0, &mut rng));
+    let turns = samplers.turns.draw(2, &mut rng).div_ceil(2);
+    let prefix = samplers.prefix.map_or(0, |sampler| sampler.draw(0, &mut rng));
     let mut place = || rng.random_range(0..passages.len());
     let (own, mut places) = (place(), Vec::new());
     places.extend((0..turns).map(|_| place()));
     let tokenizer = job.tokenizer;
     let mut written = Vec::new();
     for (turn, place) in places.into_iter().enumerate() {
-        let (input, output) = (dices.input.draw(1, &mut rng), dices.output.draw(1, &mut rng));
+        let (input, output) = (samplers.input.draw(1, &mut rng), samplers.output.draw(1, &mut rng));
         // The number keeps a conversation's prompts apart from the others'.
         let mut passage = passages.write(&format!("Number {index}. {TASK}"), place, input)?;
         if turn == 0 {
@@ -192,8 +193,9 @@ fn random_text(job: &Job<'_>) -> Result<String, WorkloadError> {
         prefix_len: 0,
         input_range_ratio: 0.0,
         output_range_ratio: 0.0,
+        token_ids: false,
     };
-    let written = random::prepare(&lengths, &Job { num_prompts: 1, ..*job })?;
+    let written = random::prepare(&lengths, &Job { num_prompts: 1, ..*job }, &Dice::native(job.seed))?;
     let text = written.requests.first().and_then(|request| request.content.as_text());
     Ok(text.unwrap_or_default().to_owned())
 }

@@ -53,15 +53,20 @@ fn turn_count(count: TurnCount, rng: &mut StdRng) -> usize {
     rng.random_range(count.min..=count.max.max(count.min)) as usize
 }
 
+/// Whether it is a turn of the session that the request before it belongs to.
+pub fn is_later(request: &Request) -> bool {
+    request.turn().is_some_and(|turn| turn.index > 0)
+}
+
 /// How many sessions there are; a request by itself is one.
 pub fn count(requests: &[Request]) -> usize {
-    requests.iter().filter(|request| request.turn().is_none_or(|turn| turn.index == 0)).count()
+    requests.iter().filter(|request| !is_later(request)).count()
 }
 
 /// Splits off the last so many sessions.
 pub fn split_last(requests: &[Request], sessions: usize) -> (&[Request], &[Request]) {
     let kept = count(requests).saturating_sub(sessions);
-    let starts = |(_, request): &(usize, &Request)| request.turn().is_none_or(|turn| turn.index == 0);
+    let starts = |(_, request): &(usize, &Request)| !is_later(request);
     let cut = requests.iter().enumerate().filter(starts).nth(kept).map_or(requests.len(), |(index, _)| index);
     requests.split_at(cut)
 }
@@ -89,7 +94,7 @@ pub fn behave(workload: &mut Workload, manners: &Manners, seed: u64) {
             let (lot, after) = (leaving.random::<f64>(), cancel.after.draw(&mut leaving));
             (lot < cancel.share).then_some(after)
         });
-        let later = request.turn().is_some_and(|turn| turn.index > 0);
+        let later = is_later(request);
         let whole = manners.whole_answers && request.turn().is_some();
         if patience.is_none() && !whole && !(later && think.is_some()) {
             continue;

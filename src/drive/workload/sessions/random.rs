@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::{Exchange, session, turn_count};
 use crate::core::dataset::Provenance;
+use crate::core::rng::Dice;
 use crate::core::spec::{RandomLengths, RandomTurns};
 use crate::drive::tokenizer::TokenizeError;
 use crate::drive::workload::stream::Stream;
@@ -23,7 +24,7 @@ pub fn prepare(wanted: &RandomTurns, job: &Job<'_>) -> Result<Workload, Workload
 
 /// A first prompt, then turns that each add a text to what was said.
 fn growing(wanted: &RandomTurns, lengths: &[usize], job: &Job<'_>) -> Result<Workload, WorkloadError> {
-    let first = random::prepare(&wanted.first, job)?;
+    let first = random::prepare(&wanted.first, job, &Dice::native(job.seed))?;
     let later = RandomLengths { input_len: wanted.input_len, prefix_len: 0, ..wanted.first };
     let count = lengths.iter().map(|turns| turns.saturating_sub(1)).sum();
     let later = texts(&later, count, job.seed ^ LATER, job)?;
@@ -70,7 +71,7 @@ fn sharing(wanted: &RandomTurns, lengths: &[usize], job: &Job<'_>) -> Result<Wor
         .map(|turns| turns.into_iter().map(|text| whole(text, output, job)).collect())
         .collect::<Result<_, TokenizeError>>()?;
     let requests = counted.into_iter().flat_map(session).collect();
-    Ok(Workload { requests, ..empty(random::provenance(0)) })
+    Ok(Workload { requests, ..empty(Provenance::generated("random_turns")) })
 }
 
 /// A prompt that stands for itself.
@@ -81,7 +82,7 @@ fn whole(text: String, output: u32, job: &Job<'_>) -> Result<Exchange, TokenizeE
 
 /// So many random texts of these lengths.
 fn texts(lengths: &RandomLengths, count: usize, seed: u64, job: &Job<'_>) -> Result<Workload, WorkloadError> {
-    random::prepare(lengths, &Job { num_prompts: count, seed, ..*job })
+    random::prepare(lengths, &Job { num_prompts: count, seed, ..*job }, &Dice::native(seed))
 }
 
 fn empty(provenance: Provenance) -> Workload {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::core::rng::Dice;
 use crate::core::spec::{self, RandomLengths, RandomTurns};
 use crate::drive::workload::{Workload, WorkloadError, bundled, prepare};
 
@@ -14,6 +15,7 @@ const LENGTHS: RandomLengths = RandomLengths {
     prefix_len: 0,
     input_range_ratio: 0.0,
     output_range_ratio: 0.0,
+    token_ids: false,
 };
 
 const TURNS: RandomTurns = RandomTurns {
@@ -25,8 +27,8 @@ const TURNS: RandomTurns = RandomTurns {
 };
 
 fn make(dataset: Dataset, num_prompts: usize) -> Result<Workload, WorkloadError> {
-    let wanted = spec::Workload { dataset, tokenizer: None, num_prompts };
-    prepare(&wanted, 7, &bundled::tokenizer(), &|_| {})
+    let wanted = spec::Workload::new(dataset, num_prompts);
+    prepare(&wanted, &mut Dice::native(7), &bundled::tokenizer(), &|_| {})
 }
 
 fn random_turns(wanted: RandomTurns, num_prompts: usize) -> Vec<Request> {

@@ -1,0 +1,185 @@
+use std::path::Path;
+
+use super::setting::{Given, Origin};
+use super::*;
+
+fn flags() -> Flags {
+    Flags::new(crate::cli::command())
+}
+
+/// The settings of a file with this content, or what is wrong with it after the file's name.
+fn read(content: &str) -> Result<Vec<Setting>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bench.toml");
+    std::fs::write(&path, content).unwrap();
+    file::read(&path, &flags()).map_err(|error| {
+        let name = format!("{}", path.display());
+        assert_eq!((error.matches(&name).count() > 0, error.lines().count()), (true, 1), "{error}");
+        error.replace(&name, "bench.toml")
+    })
+}
+
+fn words(settings: &[Setting]) -> Vec<String> {
+    let mut words: Vec<_> = settings.iter().flat_map(|setting| flags().words(setting)).collect();
+    words.sort();
+    words
+}
+
+fn setting(flag: &str, value: &str) -> Setting {
+    let given = Given::Values(vec![value.to_owned()]);
+    Setting { flag: flag.into(), given, origin: Origin::Environment(value.into()) }
+}
+
+#[test]
+fn a_file_gives_any_flag_by_its_name_with_dashes_or_underscores_in_a_group_or_not() {
+    let settings = read(
+        "model = \"m\"\nrequest_rate = 20\nignore-eos = true\nsave-result = false\n\
+         [load]\nburstiness = 0.5\nmax-concurrency = 64\n[target]\ntimeout = \"30s\"\n",
+    );
+    let expected = [
+        "--burstiness=0.5",
+        "--ignore-eos",
+        "--max-concurrency=64",
+        "--model=m",
+        "--request-rate=20",
+        "--timeout=30s",
+    ];
+    assert_eq!(words(&settings.unwrap()), expected);
+}
+
+#[test]
+fn lists_are_several_values_or_one_with_commas_and_tables_are_json() {
+    let settings = read(
+        "goodput = [\"ttft:500\", \"tpot:50\"]\nheader = \"x-a=1\"\nmetric-percentiles = [50, 99.9]\n\
+         extra-body = { user = \"me\", n = 1 }\nrandom-range-ratio = { input = 0.2 }\nrequest-rate = inf\npreconnect = true\n",
+    );
+    let expected = [
+        "--extra-body={\"n\":1,\"user\":\"me\"}",
+        "--goodput=tpot:50",
+        "--goodput=ttft:500",
+        "--header=x-a=1",
+        "--metric-percentiles=50,99.9",
+        "--preconnect",
+        "--random-range-ratio={\"input\":0.2}",
+        "--request-rate=inf",
+    ];
+    assert_eq!(words(&settings.unwrap()), expected);
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_told_with_its_line_and_a_cure() {
+    let cases = [
+        (
+            "seed = 1\nrequest-rat = 20\n",
+            "bench.toml line 2: there is no flag `request-rat`; is it `request-rate`?",
+        ),
+        ("seed = 1\n[loaf]\nx = 1\n", "bench.toml line 2: there is no flag `loaf`"),
+        (
+            "\nrequest-rate = \"fast\"\n",
+            "bench.toml line 2: invalid value 'fast' for '--request-rate <RATE>'",
+        ),
+        ("backend = \"opnai\"", "bench.toml line 1: invalid value 'opnai' for '--backend"),
+        ("ignore-eos = 3", "bench.toml line 1: `ignore-eos` is there or not: write true or false"),
+        ("seed = 1\n[workload]\nseed = 2", "is set already, in bench.toml line"),
+        ("seed = 1\nrequest-rate: 20\n", "bench.toml line 2: not TOML ("),
+        ("config = \"other.toml\"", "bench.toml line 1: there is no flag `config`"),
+        ("help = true", "bench.toml line 1: there is no flag `help`"),
+        ("seed = [[1]]", "bench.toml line 1: invalid value"),
+    ];
+    for (content, expected) in cases {
+        let error = read(content).unwrap_err();
+        assert!(error.contains(expected), "{content:?}: {error}");
+    }
+    let missing = file::read(Path::new("/nowhere/bench.toml"), &flags()).unwrap_err();
+    assert!(missing.starts_with("--config /nowhere/bench.toml: "), "{missing}");
+}
+
+#[test]
+fn every_flag_is_an_environment_variable() {
+    let variables = [
+        ("SERVEBENCH_REQUEST_RATE", "20"),
+        ("SERVEBENCH_IGNORE_EOS", "1"),
+        ("SERVEBENCH_SAVE_RESULT", "no"),
+        ("SERVEBENCH_HEADER", "Authorization=Bearer me"),
+        ("SERVEBENCH_GOODPUT", "[\"ttft:500\", \"tpot:50\"]"),
+        ("SERVEBENCH_METADATA", "[\"gpu=[1]\"]"),
+        ("OTHER_SEED", "1"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let settings = environment::read(variables.into_iter(), &flags()).unwrap();
+    let expected = [
+        "--goodput=tpot:50",
+        "--goodput=ttft:500",
+        "--header=Authorization=Bearer me",
+        "--ignore-eos",
+        "--metadata=gpu=[1]",
+        "--request-rate=20",
+    ];
+    assert_eq!(words(&settings), expected);
+}
+
+#[test]
+fn a_variable_that_a_flag_does_not_take_is_named() {
+    let variable = ("SERVEBENCH_MAX_CONCURRENCY".to_owned(), "0".to_owned());
+    let error = environment::read([variable].into_iter(), &flags()).unwrap_err();
+    let number = ("SERVEBENCH_GOODPUT".to_owned(), "[500]".to_owned());
+    let told = environment::read([number].into_iter(), &flags()).unwrap_err();
+    assert!(told.contains("ttft:500"), "{told}");
+    assert!(
+        error.starts_with("environment variable SERVEBENCH_MAX_CONCURRENCY: invalid value '0'"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_weightiest_layer_decides_and_what_it_excludes_is_dropped() {
+    let layers = vec![
+        vec![setting("seed", "environment"), setting("model", "environment")],
+        vec![setting("seed", "file"), setting("base-url", "file"), setting("label", "file")],
+    ];
+    let settled = settle(&flags(), vec!["model".into(), "sim".into()], layers);
+    let left: Vec<_> = settled.iter().map(|setting| (&*setting.flag, setting.origin.to_string())).collect();
+    // `--sim` was typed, and a run against the simulator has no base URL.
+    assert_eq!(
+        left,
+        [("seed", "environment variable environment".into()), ("label", "environment variable file".into())]
+    );
+}
+
+#[test]
+fn what_is_printed_is_taken_back() {
+    let words = "servebench run --request-rate 20 --goodput ttft:500 tpot:50 --metric-percentiles 50,90 --preconnect \
+                 --ignore-eos --extra-body {\"a\":1} --label 007 --burstiness inf --header x-key=hidden --seed 3";
+    let command = crate::cli::command();
+    let matches = command.clone().get_matches_from(words.split_whitespace());
+    let settings = effective(&flags(), matches.subcommand_matches("run").unwrap());
+    let mut printed = Vec::new();
+    dump::write(&settings, &flags(), &mut printed).unwrap();
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(
+        !printed.contains("hidden") && printed.contains("# header = [\"x-key=***\"] # masked"),
+        "{printed}"
+    );
+    assert!(printed.contains("# port = 8000\n"), "{printed}");
+    let expected = [
+        "--burstiness=inf",
+        "--extra-body={\"a\":1}",
+        "--goodput=tpot:50",
+        "--goodput=ttft:500",
+        "--ignore-eos",
+        "--label=007",
+        "--metric-percentiles=50,90",
+        "--preconnect=0",
+        "--request-rate=20",
+        "--seed=3",
+    ];
+    assert_eq!(self::words(&read(&printed).unwrap()), expected, "{printed}");
+}
+
+#[test]
+fn masked_secrets_are_told_from_whole_values() {
+    let stored: Value = serde_json::json!(["x-key=***", "x-plain=1"]);
+    assert_eq!(secret::split(&stored), (Some(serde_json::json!(["x-plain=1"])), vec!["x-key".to_owned()]));
+    assert_eq!(secret::split(&serde_json::json!(["x-key=***"])), (None, vec!["x-key".to_owned()]));
+    assert_eq!(secret::split(&20.into()), (Some(20.into()), Vec::new()));
+}

@@ -1,0 +1,55 @@
+//! Forms with a file (RFC 7578), for recordings.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+/// Between the parts of every form: random once and for all, so that nothing it is put between holds it.
+macro_rules! boundary {
+    () => {
+        "servebench-6c1f0b7e2d9a4835a1c87e40"
+    };
+}
+
+/// The type of a form's body.
+pub const CONTENT_TYPE: &str = concat!("multipart/form-data; boundary=", boundary!());
+
+/// A form of simple fields and one recording. Texts are written as they are, anything else as JSON.
+pub fn write(fields: &Map<String, Value>, wav: &[u8]) -> Bytes {
+    let mut form = Vec::with_capacity(wav.len() + 2048);
+    for (name, value) in fields {
+        let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        form.extend(format!("--{}\r\n{}\"{name}\"\r\n\r\n{value}\r\n", boundary!(), DISPOSITION).bytes());
+    }
+    let file = "\"file\"; filename=\"audio.wav\"\r\nContent-Type: audio/wav";
+    form.extend(format!("--{}\r\n{}{file}\r\n\r\n", boundary!(), DISPOSITION).bytes());
+    form.extend_from_slice(wav);
+    form.extend(concat!("\r\n--", boundary!(), "--\r\n").bytes());
+    form.into()
+}
+
+const DISPOSITION: &str = "Content-Disposition: form-data; name=";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_has_its_fields_and_the_file_untouched() {
+        let Value::Object(fields) = serde_json::json!({ "model": "a b", "stream": true, "limit": 5 }) else {
+            unreachable!()
+        };
+        let form = write(&fields, b"RIFF\0\r\n--\xFF");
+        let boundary = CONTENT_TYPE.split_once("boundary=").unwrap().1;
+        let field = |name: &str, value: &str| {
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let head = field("limit", "5") + &field("model", "a b") + &field("stream", "true");
+        let rest = form.strip_prefix(head.as_bytes()).unwrap();
+        let file = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"audio.wav\"\r\n\
+             Content-Type: audio/wav\r\n\r\n"
+        );
+        let rest = rest.strip_prefix(file.as_bytes()).unwrap();
+        assert_eq!(rest, [b"RIFF\0\r\n--\xFF\r\n--", boundary.as_bytes(), b"--\r\n"].concat());
+    }
+}

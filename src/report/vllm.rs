@@ -1,0 +1,267 @@
+//! The console block of `vllm bench serve`, for scripts that read it: labels, order and widths are vLLM's (0.33.0).
+//!
+//! What a run lacks (a latency without a sample, a rate of a run that took no time) prints as `nan`: to whatever reads
+//! numbers it is one, and it is no zero, as which vLLM prints it. The block has no place for the verdict and for what
+//! else must be said; [`aside`] says it.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::text::{interruption, one_line, verdict};
+use crate::core::metrics::{FailureCount, Latency, Metrics, scalar};
+use crate::core::run::Run;
+use crate::core::validity::Outcome;
+
+/// Width of a rule, in characters.
+const WIDTH: usize = 50;
+
+/// So many failures are shown.
+const MOST_FAILURES: usize = 10;
+
+/// The sections in their order: vLLM's name and title of each.
+const SECTIONS: [(Latency, &str, &str); 6] = [
+    (Latency::Ttft, "TTFT", "Time to First Token"),
+    (Latency::Tpot, "TPOT", "Time per Output Token (excl. 1st token)"),
+    (Latency::Itl, "ITL", "Inter-token Latency"),
+    (Latency::E2e, "E2EL", "End-to-end Latency"),
+    (Latency::Lag, "Client Queue Time", "Client-side Queueing"),
+    (Latency::E2eFromDue, "E2EL incl. Client Queue", "Queue-inclusive End-to-end Latency"),
+];
+
+/// Writes the block.
+pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    failures(&run.metrics.failures, to)?;
+    writeln!(to, "{:=^WIDTH$}", " Serving Benchmark Result ")?;
+    requests(run, to)?;
+    rates(&run.metrics, to)?;
+    for (latency, name, title) in SECTIONS {
+        if run.selection.latencies.contains(&latency) && applies(latency, run) {
+            section(run, (latency, name, title), to)?;
+        }
+    }
+    writeln!(to, "{:=^WIDTH$}", "")
+}
+
+/// Writes what a reader of the block must know beside it: that the run was cut short, and the objections to it. Nothing
+/// for a whole run without any.
+pub fn aside(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let objections = [Outcome::Invalid, Outcome::Warning].map(|outcome| run.validity.with(outcome).count());
+    if run.interrupted {
+        interruption(to)?;
+    }
+    if objections != [0, 0] {
+        verdict::headline(&run.validity, to)?;
+        verdict::render(&run.validity, to)?;
+    }
+    Ok(())
+}
+
+/// One line for each class, which vLLM does not know: there it is one for each request.
+fn failures(failures: &[FailureCount], to: &mut impl Write) -> io::Result<()> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    writeln!(to, "Failed requests during benchmark run detected (capping to {MOST_FAILURES}):")?;
+    for (i, FailureCount { class, count, example }) in failures.iter().take(MOST_FAILURES).enumerate() {
+        writeln!(to, "Error {i}: {class} ({count} requests, the first: {})", one_line(example))?;
+    }
+    Ok(())
+}
+
+fn requests(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let (metrics, load) = (&run.metrics, &run.spec.load);
+    count("Successful requests:", metrics.completed as u64, to)?;
+    count("Failed requests:", metrics.failed as u64, to)?;
+    if let Some(cap) = load.max_concurrency {
+        count("Maximum request concurrency:", cap.get() as u64, to)?;
+    }
+    if load.request_rate.is_finite() {
+        figure("Request rate configured (RPS):", Some(load.request_rate.get()), to)?;
+    }
+    figure("Benchmark duration (s):", Some(metrics.duration.as_secs_f64()), to)?;
+    count("Total input tokens:", metrics.input_tokens.total, to)?;
+    match metrics.is_of_pooling() {
+        true => Ok(()),
+        false => count("Total generated tokens:", metrics.output_tokens.total, to),
+    }
+}
+
+fn rates(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
+    let value = |key: &str| scalar(key).and_then(|scalar| (scalar.value)(metrics));
+    figure("Request throughput (req/s):", value("request_throughput"), to)?;
+    if metrics.is_of_pooling() {
+        figure("Input throughput (inputs/s):", value("input_sequence_throughput"), to)?;
+    }
+    if metrics.good.is_some() {
+        figure("Request goodput (req/s):", value("request_goodput"), to)?;
+    }
+    if !metrics.is_of_pooling() {
+        figure("Output token throughput (tok/s):", value("output_throughput"), to)?;
+        figure("Peak output token throughput (tok/s):", metrics.peak_output_tokens_per_s, to)?;
+        figure("Peak concurrent requests:", Some(metrics.peak_in_flight as f64), to)?;
+    }
+    if metrics.input_audio.is_some() {
+        figure("RTFx (Inverse Real-Time Factor):", value("rtfx"), to)?;
+    }
+    figure("Total token throughput (tok/s):", value("total_token_throughput"), to)
+}
+
+/// Whether vLLM prints a section that was asked for: of its own delays only those of a cap, and with them the latencies
+/// of requests that came on a schedule.
+fn applies(latency: Latency, run: &Run) -> bool {
+    let load = &run.spec.load;
+    match latency {
+        Latency::Lag => load.max_concurrency.is_some(),
+        Latency::E2eFromDue => load.max_concurrency.is_some() && load.request_rate.is_finite(),
+        _ => true,
+    }
+}
+
+fn section(run: &Run, (latency, name, title): (Latency, &str, &str), to: &mut impl Write) -> io::Result<()> {
+    let distribution = run.metrics.latencies.get(&latency);
+    writeln!(to, "{title:-^WIDTH$}")?;
+    let mut line = |statistic: &str, value: Option<Duration>| {
+        figure(&format!("{statistic} {name} (ms):"), value.map(|value| value.as_secs_f64() * 1e3), to)
+    };
+    line("Mean", distribution.map(|d| d.mean))?;
+    line("Median", distribution.map(|d| d.median))?;
+    for p in &run.selection.percents {
+        let found = distribution.and_then(|d| d.percentiles.iter().find(|percentile| percentile.p == *p));
+        line(&format!("P{p}"), found.map(|percentile| percentile.value))?;
+    }
+    Ok(())
+}
+
+fn count(label: &str, value: u64, to: &mut impl Write) -> io::Result<()> {
+    writeln!(to, "{label:<40} {value:<10}")
+}
+
+fn figure(label: &str, value: Option<f64>, to: &mut impl Write) -> io::Result<()> {
+    match value {
+        Some(value) => writeln!(to, "{label:<40} {value:<10.2}"),
+        None => writeln!(to, "{label:<40} {:<10}", "nan"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::run::sample;
+    use crate::core::units::Rate;
+    use crate::core::validity::{Check, CheckName, Verdict};
+
+    /// Of a sample with a failure, which is in the run's file too.
+    const BLOCK: &str = "\
+Failed requests during benchmark run detected (capping to 10):
+Error 0: HTTP 503 (1 requests, the first: busy)
+============ Serving Benchmark Result ============
+Successful requests:                     1         
+Failed requests:                         1         
+Maximum request concurrency:             8         
+Request rate configured (RPS):           20.00     
+Benchmark duration (s):                  0.21      
+Total input tokens:                      9         
+Total generated tokens:                  3         
+Request throughput (req/s):              4.69      
+Output token throughput (tok/s):         14.08     
+Peak output token throughput (tok/s):    14.08     
+Peak concurrent requests:                2.00      
+Total token throughput (tok/s):          56.34     
+---------------Time to First Token----------------
+Mean TTFT (ms):                          100.00    
+Median TTFT (ms):                        100.00    
+P50 TTFT (ms):                           100.00    
+P99 TTFT (ms):                           100.00    
+P99.9 TTFT (ms):                         100.00    
+==================================================
+";
+
+    fn text(run: &Run) -> String {
+        let mut text = Vec::new();
+        render(run, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    fn said_beside(run: &Run) -> String {
+        let mut text = Vec::new();
+        aside(run, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn the_block_is_vllms_to_the_letter() {
+        let mut run = sample::run(false);
+        run.selection.latencies.truncate(1);
+        assert_eq!(text(&run), BLOCK);
+    }
+
+    #[test]
+    fn what_is_absent_is_no_zero_and_still_a_number() {
+        let mut run = sample::run(false);
+        run.metrics.latencies.clear();
+        run.metrics.duration = Duration::ZERO;
+        let text = text(&run);
+        assert!(text.contains("\nMean TTFT (ms):                          nan       \n"), "{text}");
+        assert!(text.contains("\nRequest throughput (req/s):              nan       \n"), "{text}");
+        assert!(!text.contains("n/a"));
+    }
+
+    #[test]
+    fn pooling_and_recordings_have_the_lines_that_vllm_gives_them() {
+        let labels = |run: &Run| -> Vec<String> {
+            let text = text(run);
+            let lines = text.lines().skip_while(|line| !line.starts_with("Total input"));
+            lines.take_while(|line| !line.starts_with('-')).map(|line| line[..40].trim().to_owned()).collect()
+        };
+        let mut run = sample::run(false);
+        run.metrics.input_sequences = Some(2);
+        let pooling = ["Total input tokens:", "Request throughput (req/s):", "Input throughput (inputs/s):"];
+        assert_eq!(labels(&run), [&pooling[..], &["Total token throughput (tok/s):"]].concat());
+        run.metrics.input_sequences = None;
+        run.metrics.input_audio = Some(Duration::from_secs(9));
+        assert!(labels(&run).contains(&"RTFx (Inverse Real-Time Factor):".to_owned()));
+    }
+
+    #[test]
+    fn queueing_is_shown_where_vllm_shows_it() {
+        let mut run = sample::run(false);
+        run.selection.latencies = vec![Latency::E2eFromDue, Latency::Lag];
+        let both = text(&run);
+        assert!(
+            both.contains(
+                "\n---------------Client-side Queueing---------------\nMean Client Queue Time (ms):"
+            )
+        );
+        assert!(
+            both.contains(
+                "\n--------Queue-inclusive End-to-end Latency--------\nMean E2EL incl. Client Queue"
+            )
+        );
+        run.spec.load.request_rate = Rate::INFINITE;
+        assert!(!text(&run).contains("Queue-inclusive"));
+        run.spec.load.max_concurrency = None;
+        assert!(!text(&run).contains("Queue"));
+    }
+
+    #[test]
+    fn objections_are_said_beside_the_block() {
+        let mut run = sample::run(false);
+        run.validity = Verdict { valid: true, checks: Vec::new() };
+        assert_eq!(said_beside(&run), "");
+        run.interrupted = true;
+        assert!(said_beside(&run).contains("cut short"));
+        let advice = "send less".to_owned();
+        let name = CheckName::ScheduleLag;
+        run.validity.checks.push(Check {
+            name,
+            outcome: Outcome::Invalid,
+            figure: None,
+            bound: None,
+            advice,
+        });
+        run.validity.valid = false;
+        let said = said_beside(&run);
+        assert!(said.contains("INVALID: ") && said.contains("send less"), "{said}");
+        assert!(!text(&run).contains("INVALID"));
+    }
+}

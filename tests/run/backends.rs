@@ -1,0 +1,269 @@
+//! Every backend against a server that speaks its protocol.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use servebench::core::arrival::Schedule;
+use servebench::core::metrics::{Metrics, scalar};
+use servebench::core::spec::{Backend, Connection, History, Sampling, Slo, Target};
+use servebench::drive::client::stopwatch::{Keep, KeepText};
+use servebench::drive::client::wire::Wire;
+use servebench::drive::engine::{self, Phase, Plan, Stop};
+use servebench::drive::workload::{Content, Request, bundled, wav};
+use servebench::sim::{FaultKind, Output, Spec};
+
+use crate::support::{Ended, Program, Simulator, Story, fault, quick};
+
+const SMALL: &str = "--dataset-name random --random-input-len 12 --random-output-len 9 --random-range-ratio 0.5 \
+                     --num-prompts 8 --max-concurrency 4 --save-detailed";
+
+/// Those that write text, one way or the other, from a text.
+const WRITERS: [&str; 9] = [
+    "openai",
+    "vllm",
+    "openai-chat",
+    "openai-responses",
+    "sglang",
+    "tgi",
+    "tensorrt-llm",
+    "llama.cpp",
+    "ollama",
+];
+
+/// Those that make vectors of a text.
+const POOLERS: [&str; 4] =
+    ["openai-embeddings", "openai-embeddings-chat", "vllm-pooling", "infinity-embeddings"];
+
+fn measure(spec: Spec, words: &str) -> (Ended, Vec<Story>) {
+    let simulator = Simulator::start(spec);
+    let ended = simulator.run(SMALL).words(words).end().well();
+    (ended, simulator.truth())
+}
+
+fn total(truth: &[Story], tokens: fn(&Story) -> u64) -> u64 {
+    truth.iter().map(tokens).sum()
+}
+
+fn sources<'a>(result: &'a Value, tokens: &str) -> &'a Value {
+    &result["servebench"]["metrics"][tokens]["requests_by_source"]
+}
+
+#[test]
+fn every_backend_that_writes_is_streamed_and_counted_by_its_server() {
+    for backend in WRITERS {
+        let (ended, truth) = measure(quick(), &format!("--backend {backend}"));
+        let result = ended.result();
+        assert_eq!((&result["completed"], &result["backend"]), (&json!(8), &json!(backend)));
+        assert_eq!(result["total_output_tokens"], total(&truth, |story| story.output_tokens), "{backend}");
+        let records = result["servebench"]["records"].as_array().unwrap();
+        let seen: u64 = records.iter().map(|record| record["events"]["count"].as_u64().unwrap()).sum();
+        let written: usize = truth.iter().map(|story| story.tokens_ns.len()).sum();
+        assert_eq!(seen, written as u64, "{backend}: an event is an output event if it brings text");
+        let ttft = &result["servebench"]["metrics"]["latencies"]["ttft"]["n"];
+        assert_eq!((ttft, &result["itls"][0].as_array().map(Vec::is_empty)), (&json!(8), &Some(false)));
+        // Triton tells nothing of tokens.
+        let counter = if backend == "tensorrt-llm" { "tokenizer" } else { "usage" };
+        assert_eq!(sources(&result, "output_tokens"), &json!({ counter: 8 }), "{backend}");
+        let finish = &records[0]["outcome"]["Ok"];
+        assert_eq!(finish, if backend == "tensorrt-llm" { "unsaid" } else { "length" }, "{backend}");
+    }
+}
+
+#[test]
+fn reasoning_is_output_in_every_protocol_that_has_it() {
+    for backend in ["openai-chat", "openai-responses", "ollama"] {
+        let output = Output { reasoning: 4, ..quick().output };
+        let (ended, truth) = measure(Spec { output, ..quick() }, &format!("--backend {backend}"));
+        let records = ended.result()["servebench"]["records"].take();
+        let seen =
+            records.as_array().unwrap().iter().map(|record| record["events"]["count"].as_u64().unwrap());
+        let written: usize = truth.iter().map(|story| story.tokens_ns.len()).sum();
+        assert_eq!(seen.sum::<u64>(), written as u64, "{backend}");
+    }
+}
+
+#[test]
+fn answers_in_one_piece_have_an_end_and_no_first_token() {
+    // The simulator has no `/generate` that is TGI's.
+    for backend in WRITERS.into_iter().filter(|backend| *backend != "tgi") {
+        let (ended, truth) = measure(quick(), &format!("--backend {backend} --no-stream"));
+        let result = ended.result();
+        assert_eq!(result["completed"], 8, "{backend}");
+        assert_eq!(result["total_output_tokens"], total(&truth, |story| story.output_tokens), "{backend}");
+        let latencies = result["servebench"]["metrics"]["latencies"].as_object().unwrap();
+        let measured: Vec<_> = latencies.keys().map(String::as_str).collect();
+        assert_eq!(measured, ["e2el", "e2el_from_due", "lag"], "{backend}");
+        assert_eq!(latencies["e2el"]["n"], 8);
+        assert_eq!(
+            (&result["mean_ttft_ms"], &result["max_output_tokens_per_s"]),
+            (&Value::Null, &Value::Null)
+        );
+        for symbol in ["TTFT", "TPOT", "ITL"] {
+            let line = format!("{symbol} does not apply: answers came in one piece");
+            assert!(ended.stdout.contains(&line), "{}", ended.stdout);
+        }
+    }
+}
+
+#[test]
+fn an_answer_in_one_piece_without_usage_is_counted_in_its_text() {
+    let output = Output { usage: false, ..quick().output };
+    let (ended, truth) = measure(Spec { output, ..quick() }, "--no-stream");
+    let result = ended.result();
+    assert_eq!(result["total_output_tokens"], total(&truth, |story| story.output_tokens));
+    assert_eq!(sources(&result, "output_tokens"), &json!({ "tokenizer": 8 }));
+}
+
+#[test]
+fn what_pools_has_vllms_result_of_pooling() {
+    for backend in POOLERS {
+        let simulator = Simulator::start(quick());
+        let ended =
+            simulator.run(SMALL).words("--ready-check-timeout-sec 30").words(&format!("--backend {backend}"));
+        let ended = ended.end().well();
+        let result = ended.result();
+        assert_eq!((&result["completed"], &result["failed"]), (&json!(8), &json!(0)), "{backend}");
+        assert_eq!(result["total_input_sequences"], 8, "{backend}");
+        assert!(result["input_sequence_throughput"].as_f64().unwrap() > 0.0);
+        assert_eq!(sources(&result, "input_tokens"), &json!({ "usage": 8 }), "{backend}");
+        assert!(result["total_input_tokens"].as_u64().unwrap() >= 8 * 6, "{backend}");
+        for key in [
+            "total_output_tokens",
+            "output_throughput",
+            "mean_ttft_ms",
+            "p99_itl_ms",
+            "max_output_tokens_per_s",
+        ] {
+            assert!(result.get(key).is_none(), "{backend}: {key}");
+        }
+        assert_eq!(result["servebench"]["metrics"]["latencies"]["e2el"]["n"], 8, "{backend}");
+        assert_eq!(ended.line("Total input sequences"), "8");
+        assert!(ended.line("Input sequence throughput").ends_with(" inputs/s"));
+        let unfit = ["TTFT", "generated", "Output token", "output token", "ITL"];
+        let found: Vec<_> = unfit.into_iter().filter(|word| ended.stdout.contains(word)).collect();
+        assert!(found.is_empty(), "{found:?} in:\n{}", ended.stdout);
+    }
+}
+
+#[test]
+fn vllms_names_for_pictures_are_aliases() {
+    let (ended, _) = measure(quick(), "--backend openai-embeddings-clip");
+    assert_eq!(ended.result()["backend"], "openai-embeddings-chat");
+}
+
+/// Sends requests that no dataset of ours makes, all at once, to a simulator.
+fn send(backend: Backend, whole: bool, requests: &[Request]) -> Metrics {
+    let simulator = Simulator::start(quick());
+    let target = Target {
+        backend,
+        base_url: simulator.base_url(),
+        endpoint: Wire::of(backend).path(whole).into(),
+        model: "tiny".into(),
+        served_model_name: None,
+        headers: Vec::new(),
+        insecure: false,
+        connection: Connection::default(),
+        request_id_prefix: None,
+        timeout: Duration::from_secs(60),
+    };
+    let plan = Plan {
+        target: &target,
+        sampling: &Sampling { whole, ..Sampling::default() },
+        warmup: None,
+        measured: Phase { requests, schedule: Schedule::Closed, cycle: false, duration: None },
+        cap: Some(2),
+        max_active: None,
+        history: History::Real,
+        keep: Keep { text: KeepText::UntilUsage, gaps: false },
+        preconnect: 0,
+        workers: NonZeroUsize::MIN,
+    };
+    let outcome = engine::drive(&plan, &bundled::tokenizer(), &Stop::default(), &mut |_| {}).unwrap();
+    for record in &outcome.records {
+        assert!(record.succeeded(), "{:?}", record.outcome);
+    }
+    Metrics::of(&outcome.records, &outcome.meters.itl, &Slo::default(), &[99.0])
+}
+
+#[test]
+fn documents_are_ranked_and_counted() {
+    let documents = ["one document", "another one", "a third"].map(Into::into);
+    let content = Content::Rerank { query: "which?".into(), documents: documents.as_slice().into() };
+    let metrics =
+        send(Backend::VllmRerank, false, &[Request::of(content.clone(), 9, 1), Request::of(content, 9, 1)]);
+    assert_eq!((metrics.completed, metrics.input_sequences), (2, Some(6)));
+    assert!(metrics.input_tokens.total > 0);
+}
+
+#[test]
+fn texts_of_a_batch_are_counted_one_by_one() {
+    let texts = ["one text", "another one"].map(Into::into);
+    let batch = Request::of(Content::Batch(texts.as_slice().into()), 5, 1);
+    let metrics = send(Backend::OpenaiEmbeddings, false, std::slice::from_ref(&batch));
+    assert_eq!((metrics.completed, metrics.input_sequences), (1, Some(2)));
+}
+
+#[test]
+fn recordings_are_written_down_and_give_rtfx() {
+    let seconds = Duration::from_secs(3);
+    let recording = Content::Audio { wav: wav::silence(seconds).into(), prompt: "names".into() };
+    for whole in [false, true] {
+        let metrics = send(Backend::OpenaiAudio, whole, &[Request::of(recording.clone(), 0, 12)]);
+        assert_eq!((metrics.completed, metrics.input_audio), (1, Some(seconds)), "{:?}", metrics.failures);
+        assert_eq!(metrics.output_tokens.total, 12, "whole: {whole}");
+        let rtfx = (scalar("rtfx").unwrap().value)(&metrics).unwrap();
+        assert!((rtfx - 3.0 / metrics.duration.as_secs_f64()).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn what_goes_wrong_is_classed_in_every_protocol() {
+    let faults = [
+        (FaultKind::Error500, "status_500"),
+        (FaultKind::ErrorEvent, "error_event"),
+        (FaultKind::Malformed, "broken_stream"),
+        (FaultKind::Disconnect, "broken_stream"),
+        (FaultKind::Empty, "empty_stream"),
+    ];
+    for (kind, class) in faults {
+        for backend in WRITERS.into_iter().skip(2) {
+            let simulator = Simulator::start(fault(kind));
+            let ended = simulator.run(SMALL).words(&format!("--backend {backend}")).end().with_code(1);
+            let failures = &ended.result()["servebench"]["metrics"]["failures"];
+            assert_eq!(failures[0]["class"], class, "{backend}, {kind:?}: {failures}");
+            assert_eq!(failures[0]["count"], 8, "{backend}, {kind:?}: {failures}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_without_its_end_is_broken_where_the_protocol_has_one() {
+    for backend in WRITERS.into_iter().skip(2).filter(|backend| *backend != "tensorrt-llm") {
+        let simulator = Simulator::start(fault(FaultKind::NoTerminal));
+        let ended = simulator.run(SMALL).words(&format!("--backend {backend}")).end().with_code(1);
+        let failures = &ended.result()["servebench"]["metrics"]["failures"];
+        assert_eq!(failures[0]["class"], "broken_stream", "{backend}: {failures}");
+    }
+}
+
+#[test]
+fn flags_that_a_backend_cannot_mean_are_usage_errors() {
+    let cases = [
+        ("--backend vllm-rerank", "cannot send"),
+        ("--backend openai-audio", "cannot send"),
+        ("--backend tgi --lora-modules sql", "the name of an adapter"),
+        (
+            "--backend openai-embeddings --temperature 0",
+            "--temperature: --backend openai-embeddings generates",
+        ),
+        ("--backend vllm-pooling --no-stream", "--no-stream: --backend vllm-pooling generates"),
+        ("--backend vllm-pooling --goodput ttft:5", "--goodput ttft: answers come in one piece"),
+        ("--no-stream --goodput tpot:5", "--goodput tpot: answers come in one piece"),
+    ];
+    let simulator = Simulator::start(quick());
+    for (words, part) in cases {
+        let error = Program::measure(&simulator.base_url(), SMALL).words(words).end().with_code(2).stderr;
+        assert!(error.contains(part), "{words}: {error}");
+    }
+}

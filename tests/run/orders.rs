@@ -1,0 +1,135 @@
+//! What the server is told beside the measured requests: its cache, its profiler, the requests' names.
+
+use crate::support::{Simulator, Witness, quick, steps};
+
+const SMALL: &str = "--dataset-name random --random-input-len 8 --random-output-len 6 --num-prompts 4";
+
+/// The paths asked for, in their order, but for those of getting to know the server.
+fn paths(witness: &Witness) -> Vec<String> {
+    let all = witness.all().into_iter().map(|heard| heard.path);
+    all.filter(|path| !matches!(path.as_str(), "/version" | "/metrics" | "/v1/models")).collect()
+}
+
+#[test]
+fn the_prefix_cache_is_emptied_before_the_run() {
+    let simulator = Simulator::start(quick());
+    let witness = Witness::before(&simulator);
+    witness.run(SMALL).words("--reset-prefix-cache").end().well();
+    assert_eq!(paths(&witness)[0], "/reset_prefix_cache");
+    assert_eq!(paths(&witness).len(), 5);
+}
+
+#[test]
+fn a_prefix_cache_that_cannot_be_emptied_ends_the_run_before_it_begins() {
+    let simulator = Simulator::start(quick());
+    let witness = Witness::before_without(&simulator, "/reset_prefix_cache");
+    let error = witness.run(SMALL).words("--reset-prefix-cache").end().with_code(1).stderr;
+    assert!(error.contains("HTTP 404") && error.contains("VLLM_SERVER_DEV_MODE=1"), "{error}");
+    assert_eq!(simulator.truth().len(), 0);
+}
+
+#[test]
+fn the_profiler_runs_while_the_server_is_measured() {
+    let simulator = Simulator::start(quick());
+    let witness = Witness::before(&simulator);
+    witness.run(SMALL).words("--profile").end().well();
+    let paths = paths(&witness);
+    assert_eq!(
+        (paths.first().unwrap().as_str(), paths.last().unwrap().as_str()),
+        ("/start_profile", "/stop_profile")
+    );
+    assert_eq!(paths.len(), 6);
+}
+
+#[test]
+fn the_profiler_waits_until_the_server_is_busy() {
+    // Every answer takes two seconds, so that the server is still busy when it is asked a second time.
+    let simulator = Simulator::start(sim_with_slow_steps());
+    let witness = Witness::before(&simulator);
+    let words = "--profile --profile-batch-threshold 4 --profile-duration 0.1 --random-output-len 40";
+    let ended = witness.run(SMALL).words(words).end().well();
+    assert!(!ended.stderr.contains("profile"), "{}", ended.stderr);
+    let paths = paths(&witness);
+    assert_eq!(&paths[4..], ["/start_profile", "/stop_profile"], "{paths:?}");
+}
+
+#[test]
+fn a_server_that_never_was_so_busy_was_not_profiled() {
+    let simulator = Simulator::start(quick());
+    let witness = Witness::before(&simulator);
+    let ended = witness.run(SMALL).words("--profile --profile-batch-threshold 100").end().well();
+    assert!(ended.stderr.contains("warning: nothing was profiled"), "{}", ended.stderr);
+    assert_eq!(paths(&witness).len(), 4);
+}
+
+#[test]
+fn request_ids_are_vllms_prefix_and_number() {
+    let simulator = Simulator::start(quick());
+    let witness = Witness::before(&simulator);
+    let words = "--request-id-prefix mine- --num-warmups 1 --save-detailed";
+    let result = witness.run(SMALL).words(words).end().well().result();
+    let mut ids: Vec<_> = witness
+        .heard("/v1/completions")
+        .iter()
+        .map(|heard| heard.header("x-request-id").to_owned())
+        .collect();
+    ids.sort();
+    assert_eq!(ids, ["mine-0", "mine-1", "mine-2", "mine-3", "mine-warmup-0"]);
+    assert_eq!(result["servebench"]["records"][2]["id"], "mine-2");
+}
+
+#[test]
+fn without_a_prefix_each_run_has_one_of_its_own() {
+    let simulator = Simulator::start(quick());
+    let witness = Witness::before(&simulator);
+    for _ in 0..2 {
+        witness.run("--num-prompts 1 --random-input-len 8 --random-output-len 2").end().well();
+    }
+    let ids: Vec<_> = witness
+        .heard("/v1/completions")
+        .iter()
+        .map(|heard| heard.header("x-request-id").to_owned())
+        .collect();
+    for id in &ids {
+        let digits = id.strip_prefix("bench-").and_then(|rest| rest.strip_suffix("-0")).unwrap();
+        assert!(digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{id}");
+    }
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_prefix_that_no_header_can_hold_is_a_usage_error() {
+    let simulator = Simulator::start(quick());
+    let ended = simulator.run(SMALL).arg("--request-id-prefix").arg("a\nb: c").end().with_code(2);
+    assert!(ended.stderr.starts_with("error: --request-id-prefix"), "{}", ended.stderr);
+}
+
+#[test]
+fn flags_that_change_nothing_here_say_so() {
+    let simulator = Simulator::start(quick());
+    let ended = simulator.run(SMALL).words("--tokenizer-mode slow --trust-remote-code").end().well();
+    let warnings: Vec<_> = ended.stderr.lines().collect();
+    assert!(warnings[0].starts_with("warning: --tokenizer-mode slow changes nothing"), "{warnings:?}");
+    assert!(warnings[1].starts_with("warning: --trust-remote-code changes nothing"), "{warnings:?}");
+}
+
+#[test]
+fn without_a_tokenizer_the_server_counts() {
+    let simulator = Simulator::start(quick());
+    let witness = Witness::before(&simulator);
+    let ended = witness.run(SMALL).words("--skip-tokenizer-init --save-result").end().well();
+    assert!(witness.heard("/tokenize").len() > 1);
+    assert!(ended.result()["tokenizer_id"].as_str().unwrap().ends_with("/tokenize"));
+}
+
+#[test]
+fn a_steady_state_that_nobody_wants_is_not_looked_for() {
+    let simulator = Simulator::start(quick());
+    let ended = simulator.run(SMALL).words("--no-steady-state --save-result").end().well();
+    assert!(!ended.stdout.contains("Steady state"), "{}", ended.stdout);
+    assert_eq!(ended.result()["servebench"]["steady"]["Err"], "not_looked_for");
+}
+
+fn sim_with_slow_steps() -> servebench::sim::Spec {
+    servebench::sim::Spec { timing: steps(std::time::Duration::from_millis(50)), ..quick() }
+}
