@@ -27,7 +27,7 @@
 //! use servebench::core::arrival::Schedule;
 //! use servebench::core::metrics::{Latency, Metrics};
 //! use servebench::core::rng::Dice;
-//! use servebench::core::spec::{Backend, Connection, Dataset, Sampling, Slo, Target, Workload};
+//! use servebench::core::spec::{Backend, Connection, Dataset, History, Sampling, Slo, Target, Workload};
 //! use servebench::drive::client::stopwatch::{Keep, KeepText};
 //! use servebench::drive::engine::{self, Phase, Plan, Stop};
 //! use servebench::drive::workload::{self, bundled};
@@ -74,6 +74,8 @@
 //!     warmup: None,
 //!     measured: Phase { requests: &work.requests, schedule: Schedule::Closed, cycle: false, duration: None },
 //!     cap: Some(4),
+//!     max_active: None,
+//!     history: History::Real,
 //!     keep: Keep { text: KeepText::Never, gaps: false },
 //!     preconnect: 0,
 //!     workers: NonZeroUsize::MIN,

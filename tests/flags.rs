@@ -13,8 +13,7 @@ const LISTS: [(&str, &str); 2] =
     [("Python", include_str!("flags/python-0.33.txt")), ("Rust", include_str!("flags/rust-0.33.txt"))];
 
 /// Flags that are on their way: how their names begin, and with what they come. To be emptied.
-const COMING: [(&str, &[&str]); 2] =
-    [("rng", &["--random-cache-"]), ("sessions", &["--multi-turn", "--per-turn-input-len"])];
+const COMING: [(&str, &[&str]); 1] = [("rng", &["--random-cache-"])];
 
 /// A flag of vLLM's.
 struct Theirs<'a> {

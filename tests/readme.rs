@@ -56,6 +56,7 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
             "--num-prompts" | "--num-warmups" => Some("8"),
             "--request-rate" => Some("100"),
             "--duration" => Some("1s"),
+            "--think-time" => Some("10ms"),
             "--base-url" => Some(base_url),
             _ => None,
         };

@@ -45,6 +45,7 @@ fn record(ordinal: usize) -> Record {
             ..Times::default()
         },
         prompt_tokens: tokens(256),
+        cached_tokens: None,
         output_tokens: tokens(128),
         events,
         outcome: Ok(Finish::Length),

@@ -2,6 +2,7 @@
 //!
 //! A request is in flight from sent to done; an end goes before a start at the same instant.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::record::Record;
@@ -16,11 +17,27 @@ pub struct InFlight {
 impl InFlight {
     /// From the Records, in any order.
     pub fn of(records: &[Record]) -> Self {
-        let mut edges: Vec<(Duration, i8)> = records
-            .iter()
-            .filter_map(|record| Some([(record.times.sent?, 1), (record.times.done?, -1)]))
-            .flatten()
-            .collect();
+        Self::spans(records.iter().filter_map(|record| Some((record.times.sent?, record.times.done?))))
+    }
+
+    /// The sessions that were active: each from its first request's sending to its last one's end.
+    pub fn sessions<'a>(records: impl Iterator<Item = &'a Record>) -> Self {
+        let mut spans = BTreeMap::<u32, (Duration, Duration)>::new();
+        for record in records {
+            let session = record.facets.as_deref().and_then(|facets| facets.session);
+            let (Some(session), Some(sent), Some(done)) = (session, record.times.sent, record.times.done)
+            else {
+                continue;
+            };
+            let span = spans.entry(session).or_insert((sent, done));
+            *span = (span.0.min(sent), span.1.max(done));
+        }
+        Self::spans(spans.into_values())
+    }
+
+    /// From the beginning and the end of each of whatever is counted, in any order.
+    fn spans(spans: impl Iterator<Item = (Duration, Duration)>) -> Self {
+        let mut edges: Vec<(Duration, i8)> = spans.flat_map(|(start, end)| [(start, 1), (end, -1)]).collect();
         edges.sort_unstable();
         let steps = edges.into_iter().scan(0_i64, |level, (at, edge)| {
             *level += i64::from(edge);

@@ -12,11 +12,15 @@ use super::spec::{Slo, SloFrom};
 use super::stats::{Distribution, Percent, RateInterval, Tally};
 use super::steady::Window;
 use super::units::seconds;
+pub use facets::{Facet, Row, Timing};
 use scope::Scope;
+pub use sessions::SessionTotals;
 pub use table::{Direction, Latency, SCALARS, Scalar, scalar};
 
+mod facets;
 mod rates;
 mod scope;
+mod sessions;
 mod table;
 
 /// What a run's Records add up to.
@@ -29,6 +33,9 @@ pub struct Metrics {
     pub completed: usize,
     /// Requests that did not.
     pub failed: usize,
+    /// Requests whose user left before the end, as some were to: neither of the two.
+    #[serde(default)]
+    pub abandoned: usize,
     /// Prompt tokens of completed requests.
     pub input_tokens: Tokens,
     /// Output tokens of completed requests.
@@ -58,6 +65,12 @@ pub struct Metrics {
     pub latencies: BTreeMap<Latency, Distribution>,
     /// Failures by class, most frequent first.
     pub failures: Vec<FailureCount>,
+    /// The same figures for each value of a facet that the requests have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rows: BTreeMap<Facet, Vec<Row>>,
+    /// Of sessions of several turns; `None` without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionTotals>,
 }
 
 /// A number of tokens and who counted them.
@@ -137,7 +150,7 @@ impl Metrics {
 
     /// Requests, answered or not.
     pub fn requests(&self) -> usize {
-        self.completed + self.failed
+        self.completed + self.failed + self.abandoned
     }
 
     /// Whether the server made vectors or scores: then nothing that counts output tokens applies.
@@ -158,9 +171,7 @@ pub fn samples(records: &[Record], latency: Latency) -> impl Iterator<Item = Dur
 }
 
 fn values<'a>(records: impl Iterator<Item = &'a Record>, latency: Latency) -> impl Iterator<Item = Duration> {
-    records
-        .filter(move |record| record.succeeded() || latency.counts_failures())
-        .filter_map(move |record| latency.of(record))
+    records.filter(move |record| latency.counts(record)).filter_map(move |record| latency.of(record))
 }
 
 /// Whether a request met every limit. One token has no TPOT, so none to miss.

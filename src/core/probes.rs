@@ -69,6 +69,7 @@ mod tests {
             },
             prompt_tokens: tokens,
             output_tokens: tokens,
+            cached_tokens: None,
             events: Events::default(),
             input: crate::core::record::Input::default(),
             outcome: e2e.map(|_| Finish::Length).map_err(|class| Failure::new(class, "x")),

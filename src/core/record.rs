@@ -20,6 +20,9 @@ pub struct Record {
     pub times: Times,
     /// Prompt tokens, by the server's usage if it sent one, else by our count.
     pub prompt_tokens: TokenCount,
+    /// Of these, how many the server found in its prefix cache, where it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u32>,
     /// Output tokens; zero for a request that failed before the first.
     pub output_tokens: TokenCount,
     /// Events that carried output, and when.
@@ -68,6 +71,9 @@ pub struct Facets {
     /// The turn of the session, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<u32>,
+    /// How many turns its session was to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u32>,
 }
 
 /// When the steps of a request happened, as offsets from t0.
@@ -142,6 +148,21 @@ impl Record {
     /// Whether the request got its answer.
     pub fn succeeded(&self) -> bool {
         self.outcome.is_ok()
+    }
+
+    /// Whether its user left before the end, as users do: neither an answer nor a failure.
+    pub fn was_abandoned(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.class == FailureClass::Abandoned)
+    }
+
+    /// Whether the request did not get its answer although somebody waited for it.
+    pub fn failed(&self) -> bool {
+        !self.succeeded() && !self.was_abandoned()
+    }
+
+    /// Why the request did not get its answer.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.outcome.as_ref().err()
     }
 
     /// sent − due: the client's (or the cap's) delay.
@@ -319,6 +340,8 @@ pub enum FailureClass {
     EmptyStream,
     /// We gave up on it: an interrupt.
     Cancelled,
+    /// Its user left, as some were to: no failure of anybody's.
+    Abandoned,
 }
 
 /// What a request was waiting for.
@@ -352,6 +375,7 @@ impl FailureClass {
             Self::ErrorEvent => "error_event".into(),
             Self::EmptyStream => "empty_stream".into(),
             Self::Cancelled => "cancelled".into(),
+            Self::Abandoned => "abandoned".into(),
         }
     }
 }
@@ -364,7 +388,7 @@ impl From<FailureClass> for String {
 
 impl FailureClass {
     /// All but the statuses, of which there are many.
-    pub const NAMED: [Self; 13] = [
+    pub const NAMED: [Self; 14] = [
         Self::Connect,
         Self::Refused,
         Self::Descriptors,
@@ -378,6 +402,7 @@ impl FailureClass {
         Self::ErrorEvent,
         Self::EmptyStream,
         Self::Cancelled,
+        Self::Abandoned,
     ];
 }
 
@@ -408,6 +433,7 @@ impl fmt::Display for FailureClass {
             Self::ErrorEvent => f.write_str("error event in the stream"),
             Self::EmptyStream => f.write_str("stream without a token"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::Abandoned => f.write_str("abandoned"),
         }
     }
 }
@@ -436,6 +462,7 @@ mod tests {
                 ..Times::default()
             },
             prompt_tokens: TokenCount { count: 5, source: TokenSource::Usage },
+            cached_tokens: None,
             output_tokens: TokenCount { count: 11, source: TokenSource::Usage },
             events: Events::default(),
             outcome: Ok(Finish::Length),

@@ -80,16 +80,16 @@ impl Series {
         let count = usize::try_from(end.as_secs() / width + 1).unwrap_or(usize::MAX);
         let grid = Grid { width, count };
         let levels = InFlight::of(records).within(Duration::ZERO, Duration::from_secs(width), count);
-        let ended = |succeeded: bool| {
-            let records = records.iter().filter(move |record| record.succeeded() == succeeded);
+        let ended = |how: fn(&Record) -> bool| {
+            let records = records.iter().filter(move |record| how(record));
             grid.count(records.filter_map(|record| record.times.done))
         };
         Self {
             bucket: Duration::from_secs(width),
             arrivals: grid.count(records.iter().map(|record| record.times.due)),
             sent: grid.count(records.iter().filter_map(|record| record.times.sent)),
-            completions: ended(true),
-            failures: ended(false),
+            completions: ended(Record::succeeded),
+            failures: ended(Record::failed),
             output_tokens: grid.output_tokens(records),
             in_flight_max: levels.iter().map(|level| level.max).collect(),
             in_flight_mean: levels.iter().map(|level| rounded(level.mean, 1e3)).collect(),

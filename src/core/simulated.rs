@@ -14,7 +14,8 @@ use rand_distr::{Distribution as _, Exp, Uniform};
 
 use super::record::{Events, Finish, Input, Record, Times, TokenCount, TokenSource};
 use super::spec::{
-    Backend, Connection, Dataset, Load, Pace, Rng, Sampling, Slo, Spec, Steadiness, Target, Workload,
+    Backend, Connection, Dataset, Load, Pace, Rng, Sampling, Sessions, Slo, Spec, Steadiness, Target,
+    Workload,
 };
 use super::units::Rate;
 
@@ -43,6 +44,7 @@ pub fn open_load(rate: f64) -> Load {
         burstiness: 1.0,
         normalize_arrivals: false,
         max_concurrency: None,
+        max_active_sessions: None,
         duration: None,
         cycle: false,
         probes: None,
@@ -71,6 +73,8 @@ pub fn spec(load: Load) -> Spec {
         workload: Workload::new(Dataset::Sharegpt { path: None, output_len: None }, 1000),
         sampling: Sampling::default(),
         load,
+        sessions: Sessions::default(),
+        cancel: None,
         slo: Slo::default(),
         steadiness: Some(Steadiness::default()),
         max_failure_rate: 0.01,
@@ -179,6 +183,7 @@ pub fn record(ordinal: usize, due: Duration, first: Duration, last: Duration) ->
             ..Times::default()
         },
         prompt_tokens: TokenCount { count: 100, source: TokenSource::Usage },
+        cached_tokens: None,
         output_tokens: TokenCount { count: tokens, source: TokenSource::Usage },
         events,
         outcome: Ok(Finish::Length),

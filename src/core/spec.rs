@@ -8,6 +8,7 @@ mod generated;
 mod load;
 mod pace;
 mod sampling;
+mod sessions;
 mod slo;
 mod steady;
 mod target;
@@ -22,11 +23,15 @@ pub use generated::{MediaBucket, RandomBatch, RandomMedia, RandomRerank};
 pub use load::Load;
 pub use pace::{Pace, Ramp, RampBy, RampStrategy, Stage};
 pub use sampling::Sampling;
+pub use sessions::{Cancel, History, Sessions, Wait};
 pub use slo::{Slo, SloFrom};
 pub use steady::Steadiness;
 pub use target::{Backend, Connection, Target, Task};
 pub use trace::{Trace, TraceColumns, TraceKind, TraceWindow};
-pub use workload::{Class, Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Workload};
+pub use workload::{
+    Class, Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, RandomTurns, TurnCount,
+    Workload,
+};
 
 /// The whole description of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +44,12 @@ pub struct Spec {
     pub sampling: Sampling,
     /// When it is sent, and how much of it.
     pub load: Load,
+    /// How users of several turns behave.
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// Users who leave early; `None`: all wait for the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Cancel>,
     /// What counts as good service.
     pub slo: Slo,
     /// What counts as steady; `None` looks for no window.

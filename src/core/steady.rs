@@ -1,6 +1,7 @@
 //! The steady-state window: the part of a run in which neither its start nor its end shows.
 //!
-//! *Closed loop*: the longest plateau of the requests in flight at 95 % of the cap (or another [`Steadiness::threshold`]) or more. Dips of a moment (a slot
+//! *Closed loop*: the longest plateau of the requests in flight (of the active sessions, where there are any) at 95 % of the
+//! cap (or another [`Steadiness::threshold`]) or more. Dips of a moment (a slot
 //! between two requests) belong to it, longer ones end it: from the first crossing to the last would count a stall in
 //! the middle as steady.
 //!
@@ -59,7 +60,7 @@ pub enum NoWindow {
     #[error("the rate of arrivals went through a ramp or stages; give --request-rate for a steady state")]
     RateChanged,
     /// The cap was never reached.
-    #[error("at most {peak} requests were in flight, the plateau begins at {needed}; send more requests")]
+    #[error("at most {peak} requests or sessions were under way, the plateau begins at {needed}; send more")]
     CapNotReached {
         /// The most in flight.
         peak: u32,
@@ -89,11 +90,11 @@ pub enum NoWindow {
 
 /// Finds the window of a run under this load. Records are in the order of the schedule.
 pub fn window(load: &Load, rules: Steadiness, records: &[Record]) -> Result<Window, NoWindow> {
-    let full = match load.max_concurrency {
-        Some(cap) if load.is_closed_loop() => plateau(cap.get() as f64 * rules.threshold, records)?,
-        _ if load.rate_changes() => return Err(NoWindow::RateChanged),
-        _ if load.is_paced() => arrivals(records),
-        _ => return Err(NoWindow::AllAtOnce),
+    let full = match load.is_closed_loop() {
+        true => plateau(load, rules.threshold, records)?,
+        false if load.rate_changes() => return Err(NoWindow::RateChanged),
+        false if load.is_paced() => arrivals(records),
+        false => return Err(NoWindow::AllAtOnce),
     };
     if Drift::of(load, records).is_some_and(|drift| drift.is_real()) {
         return Err(NoWindow::NeverSettled);
@@ -153,10 +154,14 @@ fn arrivals(records: &[Record]) -> Span {
     Span { start: sent().min().unwrap_or_default() + filled, end: sent().max().unwrap_or_default() }
 }
 
-/// The longest stretch with so many in flight or more, moments aside.
-fn plateau(full: f64, records: &[Record]) -> Result<Span, NoWindow> {
-    let needed = full.ceil() as u32;
-    let in_flight = InFlight::of(records);
+/// The longest stretch with this share of a closed loop's slots in use or more, moments aside.
+fn plateau(load: &Load, share: f64, records: &[Record]) -> Result<Span, NoWindow> {
+    let needed = (load.slots().map_or(1, usize::from) as f64 * share).ceil() as u32;
+    // A session uses its slot while its user thinks, too.
+    let in_flight = match load.max_active_sessions {
+        Some(_) => InFlight::sessions(records.iter()),
+        None => InFlight::of(records),
+    };
     let mut longest = Span::default();
     let mut current: Option<Span> = None;
     let mut up = None;
@@ -183,6 +188,7 @@ fn plateau(full: f64, records: &[Record]) -> Result<Span, NoWindow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::record::Facets;
     use crate::core::simulated::{Queue, closed_load as closed, open_load as open, record};
 
     fn find(load: &Load, records: &[Record]) -> Result<Window, NoWindow> {
@@ -201,6 +207,25 @@ mod tests {
         assert!(window.start < end / 2, "{window:?} of {end:?}");
         assert!(end - window.end < s(8), "{window:?} of {end:?}");
         assert!(window.requests > 900, "{window:?}");
+    }
+
+    #[test]
+    fn a_closed_loop_of_sessions_is_steady_while_their_users_think() {
+        // Four users who are answered within 0.2 s and then think for 0.8 s, three turns each.
+        let mut records = Vec::new();
+        for turn in 0..90_u32 {
+            for user in 0..4 {
+                let due = s(u64::from(turn)) + Duration::from_millis(10) * user;
+                let mut record =
+                    record(0, due, due + Duration::from_millis(50), due + Duration::from_millis(200));
+                let (session, turns) = (Some(turn / 3 * 4 + user), Some(3));
+                record.facets = Some(Facets { session, turns, ..Facets::default() }.into());
+                records.push(record);
+            }
+        }
+        let sessions = Load { max_active_sessions: std::num::NonZeroUsize::new(4), ..open(f64::INFINITY) };
+        let found = find(&sessions, &records).unwrap();
+        assert!(found.start <= s(60) && found.end >= s(85), "{found:?}");
     }
 
     #[test]

@@ -21,15 +21,19 @@ use super::tokenizer::Tokenizer;
 use super::workload::Request;
 use crate::core::arrival::Schedule;
 use crate::core::record::{Failure, Record};
-use crate::core::spec::{Sampling, Target};
+use crate::core::spec::{History, Sampling, Target};
 use crate::core::validity::Stamps;
 
+mod alarm;
 mod collect;
+mod deal;
+mod dialogue;
 mod leash;
 mod limits;
 mod phase;
 mod shared;
 mod traffic;
+mod walk;
 mod worker;
 
 use collect::Collector;
@@ -51,6 +55,10 @@ pub struct Plan<'a> {
     pub measured: Phase<'a>,
     /// At most this many in flight, over both phases and all workers.
     pub cap: Option<usize>,
+    /// At most this many sessions active, over both phases and all workers.
+    pub max_active: Option<usize>,
+    /// What a session's turn repeats of the turns before it.
+    pub history: History,
     /// What the Records hold beyond times and counts.
     pub keep: Keep,
     /// How many connections to open before the traffic begins.
@@ -59,12 +67,13 @@ pub struct Plan<'a> {
     pub workers: NonZeroUsize,
 }
 
-/// Requests and when they are due.
+/// Requests and when they are due. Where some are turns of sessions, the schedule is that of the sessions; a later turn is
+/// due when the answer before it has ended and its user has thought.
 #[derive(Debug, Clone)]
 pub struct Phase<'a> {
     /// The requests, in the order of sending.
     pub requests: &'a [Request],
-    /// When each is due, from the phase's start.
+    /// When each, or each session, is due, from the phase's start.
     pub schedule: Schedule,
     /// Start over when the requests are used up: only sensible with a `duration`.
     pub cycle: bool,

@@ -58,6 +58,9 @@ pub fn render_workload(
         &[("prompt", prompts), ("asked output", LengthSummary::of(requests.map(|(_, output)| output)))],
         to,
     )?;
+    if spec.workload.dataset.has_sessions() {
+        sessions(spec, to)?;
+    }
     match (&load.pace, load.request_rate.is_finite()) {
         (Pace::Steady, true) => {
             writeln!(to, "Request rate: {}", requests_per_second(Some(load.request_rate.get())))?;
@@ -72,6 +75,18 @@ pub fn render_workload(
         writeln!(to, "Sending ends after: {}", seconds(duration))?;
     }
     Ok(())
+}
+
+fn sessions(spec: &Spec, to: &mut impl Write) -> io::Result<()> {
+    let count = spec.workload.num_prompts;
+    writeln!(to, "Sessions: {count}, warm-up not included; lengths are what each turn adds")?;
+    if let Some(think) = spec.sessions.think {
+        writeln!(to, "Think time: {think}")?;
+    }
+    match spec.load.max_active_sessions {
+        Some(most) => writeln!(to, "Most sessions active: {most}"),
+        None => Ok(()),
+    }
 }
 
 fn lengths(rows: &[(&str, Option<LengthSummary>)], to: &mut impl Write) -> io::Result<()> {

@@ -59,9 +59,14 @@ pub fn percentile(p: f64) -> String {
     format!("P{p}")
 }
 
+/// A share of the whole, 0 to 1, in percent.
+pub fn share(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
 /// A share in percent.
 pub fn percent(part: usize, whole: usize) -> String {
-    if whole == 0 { NOT_AVAILABLE.to_owned() } else { format!("{:.1} %", 100.0 * part as f64 / whole as f64) }
+    if whole == 0 { NOT_AVAILABLE.to_owned() } else { share(part as f64 / whole as f64) }
 }
 
 #[cfg(test)]

@@ -120,9 +120,9 @@ pub struct Live {
 
 impl Live {
     /// Takes in a request that ended.
-    pub fn ended(&mut self, ttft: Option<Duration>, succeeded: bool) {
+    pub fn ended(&mut self, ttft: Option<Duration>, failed: bool) {
         self.done += 1;
-        self.failed += usize::from(!succeeded);
+        self.failed += usize::from(failed);
         ttft.into_iter().for_each(|ttft| self.ttft.record(ttft));
     }
 
@@ -163,9 +163,9 @@ mod tests {
     fn live_figures_add_up() {
         let mut live = Live::default();
         for ms in [10, 20, 30] {
-            live.ended(Some(Duration::from_millis(ms)), true);
+            live.ended(Some(Duration::from_millis(ms)), false);
         }
-        live.ended(None, false);
+        live.ended(None, true);
         live.beat(Duration::from_secs(2), 100);
         let note = live.note(9, 5);
         for part in ["sent 9", "failed 1", "in flight 5", "2.0 req/s", "50 tok/s", "p50 20 ms"] {

@@ -13,7 +13,9 @@ use crate::core::run::Run;
 use crate::core::spec::{Slo, SloFrom};
 use crate::core::stats::Distribution;
 
+mod facets;
 mod intervals;
+mod sessions;
 mod steady;
 pub(super) mod verdict;
 
@@ -32,6 +34,8 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
         section(latency.title(), to)?;
         latency_lines(run, *latency, to)?;
     }
+    facets::render(metrics, to)?;
+    sessions::render(run, to)?;
     failures(metrics, to)?;
     goodput(run, to)?;
     if lag_is_visible(metrics) {
@@ -56,6 +60,7 @@ pub(super) fn interruption(to: &mut impl Write) -> io::Result<()> {
 
 fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "Successful requests: {}", metrics.completed)?;
+    sessions::abandoned(metrics, to)?;
     writeln!(to, "Benchmark duration: {}", seconds(metrics.duration))?;
     writeln!(to, "Total input tokens: {}", metrics.input_tokens.total)?;
     match metrics.input_sequences {

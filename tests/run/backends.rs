@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use servebench::core::arrival::Schedule;
 use servebench::core::metrics::{Metrics, scalar};
-use servebench::core::spec::{Backend, Connection, Sampling, Slo, Target};
+use servebench::core::spec::{Backend, Connection, History, Sampling, Slo, Target};
 use servebench::drive::client::stopwatch::{Keep, KeepText};
 use servebench::drive::client::wire::Wire;
 use servebench::drive::engine::{self, Phase, Plan, Stop};
@@ -173,6 +173,8 @@ fn send(backend: Backend, whole: bool, requests: &[Request]) -> Metrics {
         warmup: None,
         measured: Phase { requests, schedule: Schedule::Closed, cycle: false, duration: None },
         cap: Some(2),
+        max_active: None,
+        history: History::Real,
         keep: Keep { text: KeepText::UntilUsage, gaps: false },
         preconnect: 0,
         workers: NonZeroUsize::MIN,

@@ -89,6 +89,8 @@ pub struct Story {
     /// Hashes of the prompt's first blocks, where the simulator was asked for them.
     pub prompt_blocks: Option<Vec<String>>,
     pub cached_tokens: u64,
+    pub session: Option<String>,
+    pub cancelled: bool,
     pub output_tokens: u64,
     pub tokens_ns: Vec<u64>,
 }

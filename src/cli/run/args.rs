@@ -6,6 +6,7 @@ mod measure;
 mod output;
 mod pace;
 mod sampling;
+mod sessions;
 mod target;
 mod trace;
 mod workload;
@@ -18,6 +19,7 @@ pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::{OutputArgs, ReportStyle};
 pub use pace::{PaceArgs, RampByName, RampStrategyName};
 pub use sampling::SamplingArgs;
+pub use sessions::{HistoryName, SessionArgs};
 pub use target::TargetArgs;
 pub use trace::TraceArgs;
 pub use workload::{DatasetName, FormArgs, LoraAssignmentName, RngName, WorkloadArgs};
@@ -35,6 +37,8 @@ pub struct RunArgs {
     pub load: LoadArgs,
     #[command(flatten)]
     pub pace: PaceArgs,
+    #[command(flatten)]
+    pub sessions: SessionArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]

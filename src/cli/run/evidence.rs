@@ -4,7 +4,7 @@ use crate::core::record::FailureClass;
 use crate::core::spec::{Backend, Spec};
 use crate::core::validity::{Evidence, PrefixCache};
 use crate::drive::engine::{Agreement, Outcome};
-use crate::drive::workload::{Workload, sharing};
+use crate::drive::workload::{Workload, sessions, sharing};
 use crate::server::prefix_cache::Counters;
 
 /// The prefix cache's counters before and after the run, from a server that has them.
@@ -16,7 +16,8 @@ pub struct CacheReadings {
 
 /// Puts together what the verdict is made from.
 pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &Outcome) -> Evidence {
-    let again = outcome.records.len().saturating_sub(spec.workload.num_prompts);
+    let planned = planned(spec, workload);
+    let again = outcome.records.iter().filter(|record| record.ordinal >= planned).count();
     let starved = outcome.records.iter().filter_map(|record| record.outcome.as_ref().err());
     let starved =
         starved.filter(|failure| matches!(failure.class, FailureClass::Descriptors | FailureClass::Ports));
@@ -37,6 +38,11 @@ pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &
     }
 }
 
+/// How many of the workload's requests are the measured ones: what has a later ordinal was sent again.
+fn planned(spec: &Spec, workload: &Workload) -> usize {
+    sessions::split_last(&workload.requests, spec.load.warmup_prompts()).0.len()
+}
+
 fn merged_reads(outcome: &Outcome) -> Option<f64> {
     let events: u64 = outcome.records.iter().map(|record| u64::from(record.events.count)).sum();
     (events > 0).then(|| outcome.meters.shared as f64 / events as f64)
@@ -51,13 +57,27 @@ fn prefix_cache(
     outcome: &Outcome,
 ) -> Option<PrefixCache> {
     let (before, after) = (cache.before?, cache.after?);
-    let again = outcome.records.iter().filter(|record| record.ordinal >= spec.workload.num_prompts);
+    let planned = planned(spec, workload);
+    let again = outcome.records.iter().filter(|record| record.ordinal >= planned);
     let again: u64 = again.map(|record| u64::from(record.prompt_tokens.count)).sum();
     Some(PrefixCache {
         queries: after.queries.checked_sub(before.queries)?,
         hits: after.hits.checked_sub(before.hits)?,
-        explained: sharing::shared_tokens(&workload.requests) + again + outcome.agreement.more,
+        explained: sharing::shared_tokens(&workload.requests)
+            + repeated_history(workload, outcome)
+            + again
+            + outcome.agreement.more,
     })
+}
+
+/// What turns repeat of the turns before them.
+fn repeated_history(workload: &Workload, outcome: &Outcome) -> u64 {
+    let later = outcome.records.iter().filter_map(|record| {
+        let request = workload.requests.get(record.ordinal)?;
+        request.turn().filter(|turn| turn.index > 0)?;
+        Some(u64::from(record.prompt_tokens.count.saturating_sub(request.prompt_tokens)))
+    });
+    later.sum()
 }
 
 /// The share of prompt tokens that we count otherwise than the server, where it takes prompts as they are. A template adds

@@ -19,7 +19,7 @@ use crate::core::spec::{Spec, Task};
 use crate::drive::client::stopwatch::{Keep, KeepText};
 use crate::drive::client::wire::Wire;
 use crate::drive::engine::{self, Beat, DriveError, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
-use crate::drive::workload::{Request, Workload};
+use crate::drive::workload::{Request, Workload, sessions};
 use crate::report::progress::{Live, Medium, Progress, Unit};
 
 /// So many tokens in flight are megabytes of text.
@@ -67,7 +67,7 @@ impl Measurement<'_> {
     /// Answers are kept until the server counts their tokens: for a server that does not, they are counted in the text.
     /// Where that would take much memory, one request beforehand tells whether the server counts.
     fn text_to_keep(&self, requests: &[Request]) -> KeepText {
-        let slots = self.spec.load.max_concurrency.map_or(requests.len(), usize::from).min(requests.len());
+        let slots = self.spec.load.slots().map_or(requests.len(), usize::from).min(requests.len());
         let lengths = requests.iter().map(|request| request.max_tokens as usize);
         let at_once = (slots * lengths.clone().max().unwrap_or_default()).min(lengths.sum());
         if self.spec.target.backend.task() == Task::Pooling {
@@ -153,7 +153,7 @@ impl Measurement<'_> {
             requests,
             schedule: arrival::schedule(
                 load,
-                requests.len(),
+                sessions::count(requests),
                 &mut Dice::native(self.spec.seed ^ WARMUP_STREAM),
             ),
             cycle: load.warmup.is_some() && load.is_closed_loop(),
@@ -173,6 +173,8 @@ impl Measurement<'_> {
             warmup,
             measured,
             cap: self.spec.load.max_concurrency.map(usize::from),
+            max_active: self.spec.load.max_active_sessions.map(usize::from),
+            history: self.spec.sessions.history,
             keep: Keep { text, gaps: self.keep.gaps },
             preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,
@@ -229,7 +231,7 @@ impl Display {
 
     fn show(&mut self, event: &Event<'_>) {
         match event {
-            Event::Done(record) => self.live.ended(record.ttft(), record.succeeded()),
+            Event::Done(record) => self.live.ended(record.ttft(), record.failed()),
             Event::Beat(beat) => {
                 self.beats[beat.worker] = Some(*beat);
                 let gaps = self.beats.iter().flatten().map(|beat| beat.gaps).sum();

@@ -7,7 +7,7 @@ use crate::cli::settings::Saved;
 use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
-use crate::drive::workload::{Request, fingerprint};
+use crate::drive::workload::{Request, fingerprint, sessions};
 use crate::report::dataset;
 use crate::report::progress::Medium;
 
@@ -52,8 +52,10 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let stage = Stage::set(args, &mut spec)?;
     let mut dice = Dice::new(spec.rng, spec.seed);
     prepare::settle_form(&mut spec, stage.tokenizer())?;
-    let workload = prepare::workload(&mut spec, &mut dice, &stage, medium)?;
+    let mut workload = prepare::workload(&mut spec, &mut dice, &stage, medium)?;
     prepare::check(&spec, &workload)?;
+    prepare::behave(&spec, &mut workload);
+    let (requests, warmups) = sessions::split_last(&workload.requests, spec.load.warmup_prompts());
     let inputs = Inputs {
         dataset: workload.provenance.clone(),
         tokenizer: stage.tokenizer().describe(),
@@ -65,7 +67,7 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
-    let (requests, warmups) = workload.requests.split_at(spec.workload.num_prompts);
+
     let measured = measure::Measurement { spec: &spec, stage: &stage, keep: delivery.keep(), medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
     if args.load.reset_prefix_cache {

@@ -8,13 +8,14 @@ use crate::core::rng::Dice;
 use crate::core::spec::{self, Dataset, Form, Spec};
 use crate::drive::client::wire::Wire;
 use crate::drive::tokenizer::{Hub, Tokenizer};
+use crate::drive::workload::sessions::{self, Manners};
 use crate::drive::workload::{self, OnProgress, Progress as Step, Workload, WorkloadError, hub};
 use crate::report::progress::{Medium, Progress, Unit};
 
 /// The measured requests, and behind them those of the warm-up: prompts of their own, so that no measured prompt is in
 /// the server's prefix cache already.
 ///
-/// A trace may have fewer requests than were asked for: then the Spec says how many there are to measure.
+/// A trace, or a file of sessions, may have fewer requests than were asked for: then the Spec says how many there are to measure.
 pub fn workload(spec: &mut Spec, dice: &mut Dice, stage: &Stage, medium: Medium) -> Result<Workload, Halt> {
     let mut wanted = spec::Workload { spare: spec.load.warmup_prompts(), ..spec.workload.clone() };
     let display = Mutex::new(Preparing::new(medium));
@@ -23,13 +24,13 @@ pub fn workload(spec: &mut Spec, dice: &mut Dice, stage: &Stage, medium: Medium)
     let workload = fetched.and_then(|()| workload::prepare(&wanted, dice, stage.tokenizer(), &show));
     display.into_inner().expect("a bar does not panic").clear();
     let workload = workload.map_err(Halt::usage)?;
-    let measured = workload.requests.len().saturating_sub(wanted.spare);
+    let measured = sessions::count(sessions::split_last(&workload.requests, wanted.spare).0);
     if measured == 0 {
         return Err(Halt::usage(
             "the dataset has no more requests than the warm-up takes: lower --num-warmups",
         ));
     }
-    spec.workload.num_prompts = spec.workload.num_prompts.min(measured);
+    spec.workload.num_prompts = measured;
     Ok(workload)
 }
 
@@ -75,6 +76,17 @@ pub fn check(spec: &Spec, workload: &Workload) -> Result<(), Halt> {
             spec.target.backend.name(),
         ))),
     }
+}
+
+/// Gives the users of the workload their manners.
+pub fn behave(spec: &Spec, workload: &mut Workload) {
+    let given = spec.sampling.ignore_eos || spec.sampling.extra_body.contains_key("min_tokens");
+    let manners = Manners {
+        think: spec.sessions.think,
+        cancel: spec.cancel,
+        whole_answers: !given && sessions::asks_for_whole_answers(&spec.workload.dataset),
+    };
+    sessions::behave(workload, &manners, spec.seed);
 }
 
 /// One bar after the other: reading, then counting.

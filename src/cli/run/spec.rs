@@ -4,6 +4,7 @@ mod load;
 mod mix;
 mod pace;
 mod sampling;
+mod sessions;
 mod slo;
 mod target;
 mod trace;
@@ -26,6 +27,8 @@ pub fn spec(args: &RunArgs) -> Result<Spec, String> {
         target,
         sampling: sampling::sampling(&args.sampling, &workload.dataset, args.target.backend)?,
         slo: slo::slo(args, &workload.dataset)?,
+        sessions: sessions::sessions(&args.sessions, &workload.dataset)?,
+        cancel: sessions::cancel(&args.sessions),
         steadiness: steadiness(&args.measure)?,
         max_failure_rate: args.measure.max_failure_rate,
         workload,

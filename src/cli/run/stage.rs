@@ -182,6 +182,7 @@ fn start_simulator() -> Result<Embedded, Halt> {
         served_names: vec!["*".into()],
         timing: sim::Speed::A100Llama8b.step_time(),
         tokenizer_json: Some(bundled::tokenizer_json().into()),
+        output: sim::Output { prompt_tokens_details: true, ..sim::Output::default() },
         ..sim::Spec::default()
     };
     Embedded::start(spec).map_err(|error| Halt::failed(format!("cannot start the simulator: {error}")))

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::core::metrics::Latency;
-use crate::core::spec::{Backend, Stage, TraceWindow};
+use crate::core::spec::{Backend, Stage, TraceWindow, Wait};
 use crate::drive::client::wire::{TABLE, Wire};
 use crate::report::plot::timeline::MOST_THRESHOLDS;
 pub use media::{MediaBuckets, MediaLimits, media_buckets, media_limits};
@@ -43,6 +43,20 @@ pub fn backend() -> impl TypedValueParser<Value = Backend> {
 /// Reads `500ms`, `30s`, `2m`, or a bare number of seconds.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     duration(text, Duration::from_secs(1))
+}
+
+/// Reads a time to wait: `2s`, `1s..5s` (uniform), `exp:2s` (exponential with this mean).
+pub fn wait(text: &str) -> Result<Wait, String> {
+    if let Some(mean) = text.strip_prefix("exp:") {
+        return Ok(Wait::Exponential { mean: seconds(mean)? });
+    }
+    let Some((from, to)) = text.split_once("..") else { return seconds(text).map(Wait::Constant) };
+    let (from, to) = (seconds(from)?, seconds(to)?);
+    if from > to {
+        Err("a range goes from the shorter to the longer".into())
+    } else {
+        Ok(Wait::Uniform { from, to })
+    }
 }
 
 fn duration(text: &str, unit: Duration) -> Result<Duration, String> {
@@ -259,6 +273,16 @@ mod tests {
         assert_eq!((speed("2x"), speed("0.5")), (Ok(2.0), Ok(0.5)));
         for text in ["", "x", "0x", "-1x", "inf"] {
             assert!(speed(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn waits_are_a_time_a_range_or_a_law() {
+        assert_eq!(wait("2s"), Ok(Wait::Constant(ms(2000))));
+        assert_eq!(wait("500ms..2"), Ok(Wait::Uniform { from: ms(500), to: ms(2000) }));
+        assert_eq!(wait("exp:1.5"), Ok(Wait::Exponential { mean: ms(1500) }));
+        for text in ["", "exp:", "3s..1s", "..", "gamma:2s", "-1"] {
+            assert!(wait(text).is_err(), "{text}");
         }
     }
 

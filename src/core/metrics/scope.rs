@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::rates;
-use super::{FailureCount, Latency, Metrics, Spread, Tokens, meets, values};
+use super::{FailureCount, Latency, Metrics, SessionTotals, Spread, Tokens, meets, values};
+use super::{facets, rates};
 use crate::core::in_flight::InFlight;
 use crate::core::record::{FailureClass, Record, TokenSource};
 use crate::core::spec::Slo;
@@ -74,7 +74,8 @@ impl<'a> Scope<'a> {
         let mut metrics = Metrics {
             duration: self.length(),
             completed: self.answered().count(),
-            failed: self.ended().count() - self.answered().count(),
+            failed: self.ended().filter(|record| record.failed()).count(),
+            abandoned: self.ended().filter(|record| record.was_abandoned()).count(),
             input_tokens: Tokens::default(),
             output_tokens: Tokens::default(),
             input_sequences: self.input_sequences(),
@@ -87,7 +88,9 @@ impl<'a> Scope<'a> {
             good: slo.is_set().then(|| self.answered().filter(|record| meets(record, slo)).count()),
             rate_intervals: rates::intervals(self, slo),
             latencies: self.latencies(itl, percents),
-            failures: failures(self.ended()),
+            failures: failures(self.ended().filter(|record| record.failed())),
+            rows: facets::rows(self.ended()),
+            sessions: SessionTotals::of(self.ended()),
         };
         for record in self.answered() {
             metrics.input_tokens.add(record.prompt_tokens);
@@ -166,7 +169,7 @@ pub fn is_pooled(record: &Record) -> bool {
 
 fn failures<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<FailureCount> {
     let mut by_class = BTreeMap::<FailureClass, FailureCount>::new();
-    for failure in records.filter_map(|record| record.outcome.as_ref().err()) {
+    for failure in records.filter_map(Record::failure) {
         by_class
             .entry(failure.class)
             .or_insert_with(|| FailureCount {

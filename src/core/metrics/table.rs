@@ -118,9 +118,14 @@ impl Latency {
         }
     }
 
-    /// Whether failed requests have it too: lag is the client's, whatever the server answers.
-    pub(super) fn counts_failures(self) -> bool {
-        self == Self::Lag
+    /// Whether it counts for a request: lag does for failed ones too, it is the client's, whatever the server answers.
+    pub(super) fn counts(self, record: &Record) -> bool {
+        match self {
+            Self::Lag => true,
+            // Who left later saw the first token like everybody else.
+            Self::Ttft | Self::TtftFromDue => record.succeeded() || record.was_abandoned(),
+            _ => record.succeeded(),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
             ..Times::default()
         },
         prompt_tokens: count(10),
+        cached_tokens: None,
         output_tokens: count(tokens),
         events,
         outcome: Ok(Finish::Length),

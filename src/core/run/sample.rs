@@ -46,6 +46,7 @@ pub fn records() -> Vec<Record> {
             ..Times::default()
         },
         prompt_tokens: TokenCount { count: 9, source: TokenSource::Tokenizer },
+        cached_tokens: None,
         output_tokens: TokenCount { count: 3, source: TokenSource::Usage },
         events: Events { count: 3, by_second: vec![(0, 3)], gaps: Some(vec![ms(40), ms(60)]) },
         outcome: Ok(Finish::Stop),

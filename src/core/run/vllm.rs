@@ -3,6 +3,8 @@
 //! Where vLLM writes something that is not JSON (`Infinity`) or a zero for what was never measured, this writes `"inf"`
 //! and `null`.
 
+mod multi_turn;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -26,6 +28,7 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     keys.extend(latencies(run));
     keys.extend(probes(run));
     keys.extend(named(always(run)));
+    keys.extend(multi_turn::keys(run).into_iter().map(|(key, value)| (key.to_owned(), value)));
     keys.extend(run.records.iter().flat_map(|records| named(details(records))));
     fit_the_task(&mut keys, &run.metrics);
     keys

@@ -12,7 +12,7 @@ use crate::core::units::{Rate, number_or_inf, seconds};
 /// When requests are sent, and how many.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// Arrivals per second, where the pace is steady.
+    /// Arrivals per second, of requests or of sessions where there are any; where the pace is steady.
     pub request_rate: Rate,
     /// How the rate goes through the run.
     #[serde(default)]
@@ -24,6 +24,9 @@ pub struct Load {
     pub normalize_arrivals: bool,
     /// At most this many requests in flight.
     pub max_concurrency: Option<NonZeroUsize>,
+    /// At most this many sessions active, from the first turn's sending to the last turn's end.
+    #[serde(default)]
+    pub max_active_sessions: Option<NonZeroUsize>,
     /// Send nothing that is due after this.
     #[serde(rename = "duration_s", with = "seconds::option")]
     pub duration: Option<Duration>,
@@ -49,6 +52,11 @@ impl Load {
         self.pace != Pace::Steady || self.request_rate.is_finite()
     }
 
+    /// How many users a closed loop has: sessions, or requests where each is a session of its own.
+    pub fn slots(&self) -> Option<NonZeroUsize> {
+        self.max_active_sessions.or(self.max_concurrency)
+    }
+
     /// Whether the rate is meant to change, so that no state of the run is steady.
     pub fn rate_changes(&self) -> bool {
         matches!(self.pace, Pace::Ramp(_) | Pace::Stages { .. })
@@ -56,7 +64,7 @@ impl Load {
 
     /// Whether a request is due when another has ended (a cap and no pace) rather than at a time of its own.
     pub fn is_closed_loop(&self) -> bool {
-        self.max_concurrency.is_some() && !self.is_paced()
+        self.slots().is_some() && !self.is_paced()
     }
 
     /// Enough requests for this time; `None` where no rate says how many that are.
@@ -89,7 +97,7 @@ impl Load {
     pub fn warmup_prompts(&self) -> usize {
         match self.warmup {
             Some(time) => {
-                let slots = self.max_concurrency.map_or(1, usize::from);
+                let slots = self.slots().map_or(1, usize::from);
                 self.before_the_run().due_within(time).unwrap_or(2 * slots)
             }
             None => self.num_warmups,

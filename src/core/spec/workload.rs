@@ -145,6 +145,27 @@ pub enum Dataset {
     /// Prompts of one's own with recordings.
     #[serde(rename = "custom_audio")]
     CustomAudio(CustomMedia),
+    /// All turns of ShareGPT conversations.
+    #[serde(rename = "sharegpt_turns")]
+    SharegptTurns {
+        /// The file; `None` is the bundled one.
+        path: Option<PathBuf>,
+        /// Ask for this many output tokens instead of each answer's length.
+        output_len: Option<u32>,
+        /// Of each conversation at most the first so many turns.
+        turns: Option<TurnCount>,
+    },
+    /// Sessions of random tokens.
+    #[serde(rename = "random_turns")]
+    RandomTurns(RandomTurns),
+    /// Conversations in the format of vLLM's multi-turn script: a list of them, or a description to make them from.
+    #[serde(rename = "conversations")]
+    Conversations {
+        /// The file.
+        path: PathBuf,
+        /// As many sessions as the file has, whatever `num_prompts` says.
+        all: bool,
+    },
 }
 
 impl Dataset {
@@ -165,6 +186,9 @@ impl Dataset {
             Self::Hf(_) => "hf",
             Self::CustomImage(_) => "custom_image",
             Self::CustomAudio(_) => "custom_audio",
+            Self::SharegptTurns { .. } => "sharegpt_turns",
+            Self::RandomTurns(_) => "random_turns",
+            Self::Conversations { .. } => "conversations",
         }
     }
 
@@ -179,6 +203,11 @@ impl Dataset {
             self,
             Self::Custom { .. } | Self::Sonnet(_) | Self::SpecBench(_) | Self::SpeedBench(_) | Self::Hf(_)
         )
+    }
+
+    /// Whether it consists of sessions: `num_prompts` then counts those.
+    pub fn has_sessions(&self) -> bool {
+        matches!(self, Self::SharegptTurns { .. } | Self::RandomTurns(_) | Self::Conversations { .. })
     }
 }
 
@@ -228,4 +257,35 @@ pub struct PrefixRepetition {
     pub num_prefixes: usize,
     /// Output length.
     pub output_len: u32,
+}
+
+/// How many turns a session has: uniform between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnCount {
+    /// The fewest.
+    pub min: u32,
+    /// The most.
+    pub max: u32,
+}
+
+/// The parameters of random sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RandomTurns {
+    /// Of the first turn.
+    pub first: RandomLengths,
+    /// What each later turn adds, in tokens.
+    pub input_len: u32,
+    /// How many turns.
+    pub turns: TurnCount,
+    /// The share of each prompt that all sessions have in common.
+    pub global_ratio: f64,
+    /// The share of each prompt that the turns of a session have in common.
+    pub session_ratio: f64,
+}
+
+impl RandomTurns {
+    /// Whether turns share beginnings instead of a history.
+    pub fn shares_prefixes(&self) -> bool {
+        self.global_ratio > 0.0 || self.session_ratio > 0.0
+    }
 }

@@ -111,13 +111,12 @@ fn pile_up(records: &[Record]) -> Option<Drift> {
 
 /// The TTFT while the cap was full, without the storm at the start (as many requests as the cap).
 fn slowdown(load: &Load, records: &[Record]) -> Option<Drift> {
-    let cap = load.max_concurrency?.get() as f64;
-    let full = super::plateau(cap * Steadiness::default().threshold, records).ok()?;
+    let full = super::plateau(load, Steadiness::default().threshold, records).ok()?;
     let ttfts = records
         .iter()
         .filter(|record| record.succeeded() && full.holds(record.times.sent))
         .filter_map(|record| Some(record.ttft()?.as_secs_f64()));
-    let ttfts: Vec<f64> = ttfts.skip(load.max_concurrency?.get()).collect();
+    let ttfts: Vec<f64> = ttfts.skip(load.slots()?.get()).collect();
     if ttfts.len() < FEWEST_REQUESTS {
         return None;
     }

@@ -91,7 +91,7 @@ impl Check {
 fn schedule_lag(case: &Case<'_>) -> Check {
     let name = CheckName::ScheduleLag;
     let load = &case.spec.load;
-    let held = load.max_concurrency.is_some() && !load.is_closed_loop();
+    let held = load.slots().is_some() && !load.is_closed_loop();
     if held && case.records.iter().all(|record| record.times.released.is_none()) {
         return Check::not_judged(name, "nobody noted when the cap let requests go");
     }
@@ -170,7 +170,7 @@ fn achieved_rate(case: &Case<'_>) -> Check {
     let sent = case.records.iter().filter(|record| record.times.sent.is_some()).count();
     let bound = Figure::Share((sent.max(1) as f64).sqrt().recip().max(0.01));
     let gap = Figure::Share((achieved / offered - 1.0).abs());
-    if load.max_concurrency.is_some() {
+    if load.slots().is_some() {
         let advice = "--max-concurrency held requests back, so the server saw less load than the rate says: \
                       raise it, or read the from-due latencies";
         return Check::graded(name, gap, Bounds::warning(bound), advice);
@@ -197,7 +197,7 @@ fn failures(case: &Case<'_>) -> Check {
     let name = CheckName::Failures;
     let cancelled = case.metrics.failures.iter().filter(|failure| failure.class == FailureClass::Cancelled);
     let cancelled: usize = cancelled.map(|failure| failure.count).sum();
-    let ended = case.metrics.requests() - cancelled;
+    let ended = case.metrics.completed + case.metrics.failed - cancelled;
     if ended == 0 {
         let advice = "no request ended: there is nothing to believe".into();
         return Check { name, outcome: Outcome::Invalid, figure: None, bound: None, advice };

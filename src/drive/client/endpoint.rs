@@ -7,9 +7,9 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 
-use super::ClientError;
 use super::proxy::Proxy;
 use super::wire::Wire;
+use super::{ClientError, Identity};
 use crate::core::spec::Target;
 
 /// The `user-agent` of all our requests.
@@ -44,9 +44,15 @@ impl Endpoint {
     }
 
     /// The head of one request.
-    pub fn head(&self, id: &str, body_length: usize) -> Vec<u8> {
-        let own = format!("x-request-id: {id}\r\ncontent-length: {body_length}\r\n\r\n");
-        [self.opening.as_slice(), own.as_bytes()].concat()
+    pub fn head(&self, id: Identity<'_>, body_length: usize) -> Vec<u8> {
+        let own = format!("x-request-id: {}\r\ncontent-length: {body_length}\r\n\r\n", id.request);
+        match id.session {
+            None => [self.opening.as_slice(), own.as_bytes()].concat(),
+            Some(session) => {
+                let session = format!("x-session-id: {session}\r\n");
+                [self.opening.as_slice(), session.as_bytes(), own.as_bytes()].concat()
+            }
+        }
     }
 }
 

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::core::record::Failure;
 use crate::core::spec::{Sampling, Target};
@@ -65,6 +66,21 @@ pub enum ClientError {
     Setup(String),
 }
 
+/// By what a server can tell requests and sessions apart: headers of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity<'a> {
+    /// `x-request-id`.
+    pub request: &'a str,
+    /// `x-session-id`: the same for the turns of a session.
+    pub session: Option<Uuid>,
+}
+
+impl<'a> From<&'a str> for Identity<'a> {
+    fn from(request: &'a str) -> Self {
+        Self { request, session: None }
+    }
+}
+
 /// Sends a run's requests to its target.
 ///
 /// Its connections belong to the runtime it is used in, on one thread: make one for each.
@@ -73,6 +89,7 @@ pub struct Client {
     transport: Transport,
     template: Template,
     reading: Reading,
+    in_messages: bool,
 }
 
 impl Client {
@@ -83,12 +100,18 @@ impl Client {
             transport: Transport::new(target, idle)?,
             template: Template::new(wire, target.model_field(), sampling),
             reading: wire.reading(sampling.whole),
+            in_messages: wire.takes_messages(),
         })
     }
 
     /// The body of one request. Made before the clock starts, so that building it is in no measurement.
     pub fn body(&self, request: &Request) -> Bytes {
         self.template.body(request)
+    }
+
+    /// Whether what was said in a session goes out as messages; else it is one text.
+    pub fn speaks_in_messages(&self) -> bool {
+        self.in_messages
     }
 
     /// Opens so many connections, so that the first requests find them open.
@@ -110,9 +133,14 @@ impl Client {
     ///
     /// There is no time limit and no retry here. The outcome is [`Stopwatch::conclude`]'s to tell, from this result (or
     /// from a timeout: the future may be dropped at any time, and the stopwatch keeps what it saw).
-    pub async fn send(&self, id: &str, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
+    pub async fn send<'a>(
+        &self,
+        id: impl Into<Identity<'a>>,
+        body: Bytes,
+        watch: &mut Stopwatch,
+    ) -> Result<(), Failure> {
         watch.expect(self.reading);
-        self.transport.send(id, body, watch).await
+        self.transport.send(id.into(), body, watch).await
     }
 }
 

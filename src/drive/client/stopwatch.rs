@@ -89,6 +89,8 @@ pub struct Story {
     pub outcome: Result<Finish, Failure>,
     /// The server's last count of tokens; partial for a stream that broke off.
     pub usage: Option<Usage>,
+    /// What was said to the user, of a stopwatch that [listens](Stopwatch::listening).
+    pub said: Option<String>,
     /// All output in order of arrival (reasoning and tool calls included), as far as [`Keep`] asks for it.
     pub text: Option<String>,
 }
@@ -120,11 +122,13 @@ impl Stopwatch {
             outputs_of_read: 0,
             keep_text,
             text,
+            said: None,
             so_far: 0,
             usage: None,
             finish: None,
             reading: Reading::default(),
             refrain: Refrain::default(),
+            is_said: false,
             ended: None,
         };
         let cutter = Cutter::new(answer.reading.framing);
@@ -140,6 +144,12 @@ impl Stopwatch {
     /// In what pieces the answer is expected.
     pub fn framing(&self) -> Framing {
         self.answer.reading.framing
+    }
+
+    /// The same, which also remembers what is said to the user (reasoning and tool calls apart), for the next turn.
+    pub fn listening(mut self) -> Self {
+        self.answer.said = Some(String::new());
+        self
     }
 
     /// The offset of this moment.
@@ -260,12 +270,16 @@ struct Answer {
     outputs_of_read: u32,
     keep_text: KeepText,
     text: Option<String>,
+    /// What is said to the user, for who listens.
+    said: Option<String>,
     /// How far the output had grown, from protocols that repeat it: in tokens or bytes.
     so_far: usize,
     usage: Option<Usage>,
     finish: Option<Finish>,
     reading: Reading,
     refrain: Refrain,
+    /// Whether the refrain is said to the user.
+    is_said: bool,
     /// `Ok` after the end that a protocol marks, such as `[DONE]`.
     ended: Option<Result<(), Failure>>,
 }
@@ -286,6 +300,9 @@ impl Answer {
             if let Some(kept) = &mut self.text {
                 kept.push_str(text);
             }
+            if let Some(said) = self.said.as_mut().filter(|_| self.is_said) {
+                said.push_str(text);
+            }
             return;
         }
         match (self.reading.read)(data) {
@@ -294,6 +311,7 @@ impl Answer {
             Ok(meaning) => {
                 if let Some(text) = meaning.only_text() {
                     self.refrain.learn(data, text);
+                    self.is_said = meaning.is_said();
                 }
                 self.take(at, meaning);
             }
@@ -318,6 +336,7 @@ impl Answer {
             false => {}
         }
         self.keep(&output);
+        self.listen(&output);
         self.finish = finish.or(self.finish.take());
         if let Some(usage) = usage {
             self.usage = Some(usage.or(self.usage));
@@ -355,6 +374,17 @@ impl Answer {
         }
     }
 
+    fn listen(&mut self, output: &Output<'_>) {
+        let Some(said) = &mut self.said else { return };
+        match *output {
+            Output::New(ref pieces) => {
+                said.extend(pieces.iter().filter(|piece| piece.is_said).map(|piece| piece.text.decode()));
+            }
+            Output::SoFar { text: Some(whole), .. } => *said = whole.decode().into_owned(),
+            Output::SoFar { text: None, .. } | Output::Results(_) => {}
+        }
+    }
+
     fn output(&mut self, at: Duration) {
         self.events.note(at);
         let meters = &mut *self.meters.borrow_mut();
@@ -379,7 +409,7 @@ impl Answer {
     }
 
     fn conclude(self, sent: Result<(), Failure>) -> Story {
-        let Self { times, events, text, usage, finish, ended, reading, .. } = self;
+        let Self { times, events, text, said, usage, finish, ended, reading, .. } = self;
         let outcome = match (ended, sent) {
             // What the stream said goes before what became of the connection.
             (Some(Err(failure)), _) | (None, Err(failure)) => Err(failure),
@@ -387,7 +417,7 @@ impl Answer {
             _ if times.last_token.is_none() => Err(Failure::new(FailureClass::EmptyStream, "")),
             _ => Ok(finish.unwrap_or(Finish::Unsaid)),
         };
-        Story { times, events, outcome, usage, text }
+        Story { times, events, outcome, usage, said, text }
     }
 }
 

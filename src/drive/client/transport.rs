@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
-use super::ClientError;
 use super::answer::Answer;
 use super::dial::Dialer;
 use super::endpoint::{Endpoint, base_url};
@@ -20,6 +19,7 @@ use super::pool::{Pool, Taken};
 use super::proxy::Proxy;
 use super::stamp::{Reading, Stamping};
 use super::stopwatch::{Step, Stopwatch};
+use super::{ClientError, Identity};
 use crate::core::record::{Failure, FailureClass, Phase};
 use crate::core::spec::Target;
 use crate::core::validity::Stamps;
@@ -93,7 +93,7 @@ impl Transport {
     }
 
     /// Posts a body and gives what comes back to the stopwatch, until the outcome is settled.
-    pub async fn send(&self, id: &str, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
+    pub async fn send(&self, id: Identity<'_>, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
         watch.sending(watch.now());
         let taken = self.pool.borrow_mut().take();
         let (link, idle) = match taken {

@@ -142,6 +142,11 @@ impl Wire {
         }
     }
 
+    /// Whether it takes a conversation as messages.
+    pub fn takes_messages(&self) -> bool {
+        (self.prompt)(&Content::Messages([].into())).is_some()
+    }
+
     /// The type of its bodies.
     pub fn content_type(&self) -> &'static str {
         match self.encoding {

@@ -1,10 +1,13 @@
 //! The caller's side of a run: finished requests become Records.
 
+use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
 
+use super::deal::Sessions;
 use super::traffic::{Landed, Report};
 use super::{Agreement, Event, Plan};
 use crate::core::record::{Facets, Input, Record, TokenCount, TokenSource};
+use crate::core::spec::History;
 use crate::drive::client::stopwatch::{KeepText, Story};
 use crate::drive::tokenizer::Tokenizer;
 use crate::drive::workload::{Content, Request, wav};
@@ -14,17 +17,28 @@ pub struct Collector<'a> {
     requests: &'a [Request],
     tokenizer: &'a Tokenizer,
     keep_text: bool,
+    sessions: Option<Sessions>,
+    history: History,
+    /// Tokens that the next turn of a session repeats, by the session's number.
+    repeated: HashMap<usize, u32>,
 }
 
 impl<'a> Collector<'a> {
     /// For the requests of a plan.
     pub fn new(plan: &Plan<'a>, tokenizer: &'a Tokenizer) -> Self {
-        Self { requests: plan.measured.requests, tokenizer, keep_text: plan.keep.text == KeepText::Always }
+        Self {
+            requests: plan.measured.requests,
+            tokenizer,
+            keep_text: plan.keep.text == KeepText::Always,
+            sessions: Sessions::of(plan.measured.requests),
+            history: plan.history,
+            repeated: HashMap::new(),
+        }
     }
 
     /// Reads until the traffic has ended; Records come back in the order of the schedule.
     pub fn collect(
-        &self,
+        mut self,
         reports: &Receiver<Report>,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> (Vec<Record>, Agreement) {
@@ -47,9 +61,12 @@ impl<'a> Collector<'a> {
 
     /// Holds our count of a prompt against the server's, where both counted.
     fn compare(&self, landed: &Landed, agreement: &mut Agreement) {
-        let servers = landed.story.usage.and_then(|usage| usage.prompt_tokens);
+        let request = self.request(landed.ordinal);
+        // What a later turn repeats is not counted again: only its parts were.
+        let is_whole = request.turn().is_none_or(|turn| turn.index == 0);
+        let servers = landed.story.usage.and_then(|usage| usage.prompt_tokens).filter(|_| is_whole);
         if let (Some(servers), TokenSource::Tokenizer) = (servers, self.tokenizer.source()) {
-            let ours = self.request(landed.ordinal).prompt_tokens;
+            let ours = request.prompt_tokens;
             agreement.servers += u64::from(servers);
             agreement.more += u64::from(servers.saturating_sub(ours));
             agreement.less += u64::from(ours.saturating_sub(servers));
@@ -60,28 +77,54 @@ impl<'a> Collector<'a> {
         &self.requests[ordinal % self.requests.len()]
     }
 
-    fn record(&self, landed: Landed) -> Record {
-        let request = self.request(landed.ordinal);
+    fn record(&mut self, landed: Landed) -> Record {
+        let requests = self.requests;
+        let request = &requests[landed.ordinal % requests.len()];
         let story = landed.story;
+        let output_tokens = self.output_tokens(&story);
+        let prompt = self.prompt_length(landed.ordinal, request, output_tokens.count);
         Record {
             ordinal: landed.ordinal,
             id: landed.id,
-            prompt_tokens: self.prompt_tokens(&story, request),
-            output_tokens: self.output_tokens(&story),
+            prompt_tokens: match story.usage.and_then(|usage| usage.prompt_tokens) {
+                Some(count) => TokenCount { count, source: TokenSource::Usage },
+                None => TokenCount { count: prompt, source: self.tokenizer.source() },
+            },
+            cached_tokens: story.usage.and_then(|usage| usage.cached_tokens),
+            output_tokens,
             times: story.times,
             events: story.events,
             outcome: story.outcome,
             input: input(&request.content),
-            facets: facets(request),
+            facets: self.facets(landed.ordinal, request),
             text: story.text.filter(|_| self.keep_text),
         }
     }
 
-    fn prompt_tokens(&self, story: &Story, request: &Request) -> TokenCount {
-        match story.usage.and_then(|usage| usage.prompt_tokens) {
-            Some(count) => TokenCount { count, source: TokenSource::Usage },
-            None => TokenCount { count: request.prompt_tokens, source: self.tokenizer.source() },
+    /// A prompt by our count, in a session with what it repeats: the sum of the parts, which are counted anyway.
+    fn prompt_length(&mut self, ordinal: usize, request: &Request, output: u32) -> u32 {
+        let (Some(sessions), Some(turn)) = (&self.sessions, request.turn()) else {
+            return request.prompt_tokens;
+        };
+        let number = sessions.number(ordinal);
+        let prompt = self.repeated.remove(&number).unwrap_or_default().saturating_add(request.prompt_tokens);
+        let answer = match self.history {
+            History::Real => Some(output),
+            History::Fixed => Some(request.max_tokens),
+            History::None => None,
+        };
+        if let Some(answer) = answer.filter(|_| turn.index + 1 < turn.of) {
+            self.repeated.insert(number, prompt.saturating_add(answer));
         }
+        prompt
+    }
+
+    fn facets(&self, ordinal: usize, request: &Request) -> Option<Box<Facets>> {
+        let own = request.own.as_deref()?;
+        let place = self.sessions.as_ref().map(|sessions| sessions.facets(ordinal, request));
+        let facets =
+            Facets { class: own.class.clone(), adapter: own.model.clone(), ..place.unwrap_or_default() };
+        (facets != Facets::default()).then(|| facets.into())
     }
 
     /// The server's usage, else a tokenizer's count of the text, else the events, of which an answer in one piece has none.
@@ -115,10 +158,4 @@ fn input(content: &Content) -> Input {
         _ => None,
     };
     Input { sequences: u32::try_from(sequences).unwrap_or(u32::MAX), audio }
-}
-
-fn facets(request: &Request) -> Option<Box<Facets>> {
-    let own = request.own.as_deref()?;
-    let facets = Facets { class: own.class.clone(), adapter: own.model.clone(), ..Facets::default() };
-    (facets != Facets::default()).then(|| facets.into())
 }

@@ -15,6 +15,8 @@ pub struct Shared<'a> {
     pub stop: &'a CancellationToken,
     /// The cap, exact over all workers.
     pub cap: Option<Arc<Semaphore>>,
+    /// The seats of active sessions, the same.
+    pub seats: Option<Arc<Semaphore>>,
     /// The run's t0: when the measured phase began.
     pub measured: OnceLock<Clock>,
     /// Every worker is past its warm-up.
@@ -28,7 +30,8 @@ impl<'a> Shared<'a> {
     pub fn new(plan: &Plan<'_>, stop: &'a CancellationToken) -> Self {
         Self {
             stop,
-            cap: plan.cap.map(|cap| Arc::new(Semaphore::new(cap))),
+            cap: plan.cap.map(semaphore),
+            seats: plan.max_active.map(semaphore),
             measured: OnceLock::new(),
             warmed: Barrier::new(plan.workers.get()),
             id_prefix: plan.target.request_id_prefix.clone().unwrap_or_else(new_prefix),
@@ -45,4 +48,8 @@ impl<'a> Shared<'a> {
 /// vLLM's: `bench-`, eight hex digits of its own for each run, and a dash.
 fn new_prefix() -> String {
     format!("bench-{}-", &Uuid::new_v4().simple().to_string()[..8])
+}
+
+fn semaphore(permits: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits))
 }

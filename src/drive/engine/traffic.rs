@@ -10,14 +10,18 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use super::alarm::Alarm;
+use super::deal::Sessions;
 use super::leash::{Leashes, Pulled};
 use super::phase::HandOver;
 use super::shared::Shared;
 use super::{Beat, GRACE, Phase, Plan, WarmupCount};
 use crate::core::record::{Failure, FailureClass};
-use crate::drive::client::Client;
+use crate::core::spec::History;
 use crate::drive::client::stopwatch::{Keep, KeepText, Meters, Stopwatch, Story};
+use crate::drive::client::{Client, Identity};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
 
@@ -47,34 +51,52 @@ pub struct Traffic {
     client: Client,
     timeout: Duration,
     keep: Keep,
+    history: History,
     meters: Rc<RefCell<Meters>>,
     sent: Cell<usize>,
     landed: Cell<usize>,
     warmup: Cell<WarmupCount>,
     reports: Sender<Report>,
     leashes: Leashes,
+    alarm: Alarm,
 }
 
 /// One request on its way.
-struct Flight {
-    ordinal: usize,
-    id: String,
-    due: Duration,
-    clock: Clock,
-    measured: bool,
-    body: bytes::Bytes,
+pub struct Flight {
+    pub ordinal: usize,
+    pub id: String,
+    pub due: Duration,
+    pub clock: Clock,
+    pub measured: bool,
+    pub body: bytes::Bytes,
     /// When the cap let it go.
-    released: Option<Duration>,
+    pub released: Option<Duration>,
     /// Held until the request has ended.
-    permit: Option<OwnedSemaphorePermit>,
+    pub permit: Option<OwnedSemaphorePermit>,
+    /// How long its user waits for the end.
+    pub patience: Option<Duration>,
+    /// The session that it is a turn of, and whether the next turn needs the answer.
+    pub turn: Option<(Uuid, Listening)>,
+}
+
+/// Whether an answer is remembered for the next turn.
+pub type Listening = bool;
+
+/// A request that has come down, as far as the next turn of its session wants to know.
+pub struct Flown {
+    pub done: Option<Duration>,
+    pub answered: bool,
+    pub said: Option<String>,
 }
 
 /// The worker's share of a phase, and the clock that its offsets are on.
-struct Leg<'a> {
-    phase: &'a Phase<'a>,
-    measured: bool,
-    workers: usize,
-    clock: &'a dyn Fn() -> Clock,
+pub struct Leg<'a> {
+    pub phase: &'a Phase<'a>,
+    /// Of the phase's requests, unless each is by itself.
+    pub sessions: Option<Sessions>,
+    pub measured: bool,
+    pub workers: usize,
+    pub clock: &'a dyn Fn() -> Clock,
 }
 
 impl Traffic {
@@ -85,13 +107,30 @@ impl Traffic {
             client,
             timeout: plan.target.timeout,
             keep: plan.keep,
+            history: plan.history,
             meters: Rc::default(),
             sent: Cell::default(),
             landed: Cell::default(),
             warmup: Cell::default(),
             reports,
             leashes: Leashes::new(plan.target.timeout),
+            alarm: Alarm::default(),
         })
+    }
+
+    /// Which of the workers it is.
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// What a session's turn repeats of the turns before it.
+    pub fn history(&self) -> History {
+        self.history
+    }
+
+    /// Wakes users who think.
+    pub fn alarm(&self) -> &Alarm {
+        &self.alarm
     }
 
     /// What the measured requests were measured into together.
@@ -114,6 +153,7 @@ impl Traffic {
         tokio::select! {
             sent = self.send_all(plan, shared, begun) => sent,
             never = self.leashes.watch() => never,
+            error = self.alarm.watch() => Err(error),
         }
     }
 
@@ -128,7 +168,8 @@ impl Traffic {
         let mut flights = JoinSet::new();
         let mut start: Box<dyn Fn() -> Clock> = Box::new(move || begun);
         if let Some(phase) = &plan.warmup {
-            let leg = Leg { phase, measured: false, workers, clock: &|| begun };
+            let sessions = Sessions::of(phase.requests);
+            let leg = Leg { phase, sessions, measured: false, workers, clock: &|| begun };
             self.send(&leg, &mut pacer, shared, &mut flights).await?;
             match phase.hand_over() {
                 HandOver::At(offset) => start = Box::new(move || begun.later(offset)),
@@ -142,7 +183,8 @@ impl Traffic {
         }
         let clock = || *shared.measured.get_or_init(&start);
         let beat = tokio::task::spawn_local(Rc::clone(self).beat());
-        let leg = Leg { phase: &plan.measured, measured: true, workers, clock: &clock };
+        let sessions = Sessions::of(plan.measured.requests);
+        let leg = Leg { phase: &plan.measured, sessions, measured: true, workers, clock: &clock };
         let sent = self.send(&leg, &mut pacer, shared, &mut flights).await;
         self.land(&mut flights, shared.stop).await;
         beat.abort();
@@ -158,6 +200,9 @@ impl Traffic {
         flights: &mut JoinSet<()>,
     ) -> io::Result<()> {
         let requests = leg.phase.requests;
+        if leg.sessions.is_some() {
+            return self.send_sessions(leg, pacer, shared, flights).await;
+        }
         let end = leg.phase.total().unwrap_or(if requests.is_empty() { 0 } else { usize::MAX });
         for ordinal in (self.worker..end).step_by(leg.workers) {
             let request = &requests[ordinal % requests.len()];
@@ -173,8 +218,10 @@ impl Traffic {
             }
             let clock = (leg.clock)();
             let released = permit.is_some().then(|| clock.now());
-            let flight = Flight { ordinal, id, due, clock, measured: leg.measured, body, released, permit };
-            flights.spawn_local(Rc::clone(self).fly(flight));
+            let (measured, patience) = (leg.measured, request.patience());
+            let flight =
+                Flight { ordinal, id, due, clock, measured, body, released, permit, patience, turn: None };
+            flights.spawn_local(Rc::clone(self).fly_alone(flight));
             while let Some(flown) = flights.try_join_next() {
                 check(flown);
             }
@@ -195,37 +242,63 @@ impl Traffic {
         all(flights).await;
     }
 
+    async fn fly_alone(self: Rc<Self>, flight: Flight) {
+        self.fly(flight).await;
+    }
+
     /// One request from sent to its end, whichever end that is.
-    async fn fly(self: Rc<Self>, flight: Flight) {
+    pub async fn fly(&self, flight: Flight) -> Flown {
         let mut watch = self.stopwatch(&flight);
         if let Some(released) = flight.released {
             watch.released(released);
         }
         self.count_sent(flight.measured);
-        let ended = match self.leashes.tie().hold(self.client.send(&flight.id, flight.body, &mut watch)).await
-        {
-            Ok(ended) => ended,
-            Err(pulled) => Err(self.pulled(pulled, &watch)),
+        let session = flight.turn.map(|(session, _)| session);
+        let identity = Identity { request: &flight.id, session };
+        let sent = match flight.patience {
+            None => self.leashes.tie().hold(self.client.send(identity, flight.body, &mut watch)).await,
+            // In a box, so that the others do not carry the room for it.
+            Some(patience) => Box::pin(self.fly_for(patience, identity, flight.body, &mut watch)).await,
         };
+        let ended = sent.unwrap_or_else(|pulled| Err(self.pulled(pulled, &watch)));
         drop(flight.permit);
-        let story = watch.conclude(ended);
+        let mut story = watch.conclude(ended);
+        let (done, answered, said) = (story.times.done, story.outcome.is_ok(), story.said.take());
         if flight.measured {
             self.landed.set(self.landed.get() + 1);
             self.report(Report::Landed(Box::new(Landed { ordinal: flight.ordinal, id: flight.id, story })));
-        } else if story.outcome.is_err() {
+        } else if !answered {
             let count = self.warmup.get();
             self.warmup.set(WarmupCount { failed: count.failed + 1, ..count });
         }
+        Flown { done, answered, said }
+    }
+
+    /// One request that nobody waits for any longer than this: the connection is then dropped, as a browser does.
+    async fn fly_for(
+        &self,
+        patience: Duration,
+        identity: Identity<'_>,
+        body: bytes::Bytes,
+        watch: &mut Stopwatch,
+    ) -> Result<Result<(), Failure>, Pulled> {
+        let sending = tokio::time::timeout(patience, self.client.send(identity, body, watch));
+        let ended = self.leashes.tie().hold(sending).await?;
+        Ok(ended.unwrap_or_else(|_| {
+            let after = format!("after {:.1} s, as it was to be", patience.as_secs_f64());
+            Err(Failure::new(FailureClass::Abandoned, after))
+        }))
     }
 
     /// A warm-up's gaps go nowhere.
     fn stopwatch(&self, flight: &Flight) -> Stopwatch {
-        if flight.measured {
+        let watch = if flight.measured {
             Stopwatch::new(flight.clock, flight.due, self.keep, Rc::clone(&self.meters))
         } else {
             let keep = Keep { text: KeepText::Never, gaps: false };
             Stopwatch::new(flight.clock, flight.due, keep, Rc::default())
-        }
+        };
+        if flight.turn.is_some_and(|(_, listening)| listening) { watch.listening() } else { watch }
     }
 
     fn count_sent(&self, measured: bool) {
@@ -269,7 +342,7 @@ impl Traffic {
 
 impl Leg<'_> {
     /// Waits until a request may go: when it is due, and there is a slot. Returns when it was due.
-    async fn ready(
+    pub async fn ready(
         &self,
         ordinal: usize,
         pacer: &mut Pacer,
@@ -294,7 +367,7 @@ async fn all(flights: &mut JoinSet<()>) {
 }
 
 /// A request that panicked must not vanish from the count: the panic goes on.
-fn check(flown: Result<(), JoinError>) {
+pub fn check(flown: Result<(), JoinError>) {
     if let Err(error) = flown {
         std::panic::resume_unwind(error.into_panic());
     }

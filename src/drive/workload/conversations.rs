@@ -1,7 +1,6 @@
 //! ShareGPT files as a stream: one conversation in memory at a time, and of that the first two turns.
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde::{Deserialize, de};
 
 use super::source::Source;
-use super::{Fault, Format, OnProgress, Place, WorkloadError, bundled};
+use super::{Format, OnProgress, WorkloadError, bundled, entries};
 use crate::core::digest::Digest;
 
 /// The file of conversations.
@@ -58,87 +57,22 @@ pub(super) type Sink<'a> = dyn FnMut(Conversation) -> Result<(), WorkloadError> 
 
 /// Reads all conversations, and gives the digest of the file.
 pub(super) fn read(source: Source<'_>, sink: &mut Sink<'_>) -> Result<Digest, WorkloadError> {
-    let (name, format) = (source.name.clone(), source.format);
-    let (text, seal) = source.into_text();
-    let mut reading = Reading { entries: 0, inside: false, refused: None, sink };
-    let mut json = serde_json::Deserializer::from_reader(text);
-    let result = Entries(&mut reading).deserialize(&mut json).and_then(|()| json.end());
-    match (result, reading.refused.take()) {
-        (Ok(()), _) => Ok(seal.digest()),
-        (Err(_), Some(refused)) => Err(refused),
-        (Err(error), None) => Err(reading.explain(name, format, error)),
-    }
-}
-
-/// How far the reading is, for errors that come through serde.
-struct Reading<'a, 'b> {
-    /// Entries read whole.
-    entries: usize,
-    /// Whether the next entry has begun.
-    inside: bool,
-    refused: Option<WorkloadError>,
-    sink: &'a mut Sink<'b>,
-}
-
-impl Reading<'_, '_> {
-    fn explain(&self, path: String, format: &'static Format, error: serde_json::Error) -> WorkloadError {
-        let entry = self.inside.then_some(self.entries + 1);
-        let place = Place { entry, line: error.line(), column: error.column() };
-        if error.is_io() {
-            return WorkloadError::Unreadable { path, source: io::Error::from(error) };
-        }
-        let fault = match Fault::of_json(&error) {
-            Fault::Shape(text) if !self.inside => Fault::NotArray(text),
-            fault => fault,
-        };
-        WorkloadError::Malformed { path, place, fault, format }
-    }
-}
-
-/// The array at the top.
-struct Entries<'r, 'a, 'b>(&'r mut Reading<'a, 'b>);
-
-impl<'de> DeserializeSeed<'de> for Entries<'_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Entries<'_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of conversations")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-        self.0.inside = true;
-        while let Some(conversation) = array.next_element_seed(Entry)? {
-            (self.0.sink)(conversation).map_err(|error| {
-                self.0.refused = Some(error);
-                A::Error::custom("refused")
-            })?;
-            self.0.entries += 1;
-        }
-        self.0.inside = false;
-        Ok(())
-    }
+    entries::read(source, &mut |Entry(conversation)| sink(conversation))
 }
 
 /// An entry of the file: its conversation, and what is shown with it. Other members are skipped, unread and unkept.
-struct Entry;
+struct Entry(Conversation);
 
-impl<'de> DeserializeSeed<'de> for Entry {
-    type Value = Conversation;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Conversation, D::Error> {
-        from.deserialize_map(self)
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Members).map(Self)
     }
 }
 
-impl<'de> Visitor<'de> for Entry {
+/// The members of an entry.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
     type Value = Conversation;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

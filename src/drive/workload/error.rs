@@ -163,6 +163,16 @@ pub enum WorkloadError {
     /// The files beside the tokenizer are broken.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The file is in order, but none of its conversations is a session.
+    #[error("{path}: none of {candidates} conversations can be used; a usable one has {rule}")]
+    NoSessions {
+        /// The file.
+        path: String,
+        /// Conversations in it.
+        candidates: usize,
+        /// What they lack.
+        rule: &'static str,
+    },
     /// The prompts of a generated dataset cannot be made.
     #[error("{dataset} dataset: {cause}")]
     Unmakeable {

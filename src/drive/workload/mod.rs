@@ -8,6 +8,7 @@ mod conversations;
 mod custom;
 mod custom_media;
 mod draft;
+mod entries;
 mod error;
 pub mod fingerprint;
 mod front;
@@ -27,6 +28,7 @@ mod records;
 mod repeat;
 mod request;
 mod sampler;
+pub mod sessions;
 mod sharegpt;
 pub mod sharing;
 mod sonnet;
@@ -48,7 +50,7 @@ use crate::drive::tokenizer::Tokenizer;
 use template::Template;
 
 pub use error::{Fault, Format, Place, WorkloadError};
-pub use request::{Content, Own, Request};
+pub use request::{Content, Own, Request, Turn};
 
 /// The requests of a run, in the order in which they are sent, and where they came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,11 +113,14 @@ pub fn prepare(
     };
     let mut workload = requests(&spec.dataset, &job, dice)?;
     if let Some(lora) = spec.lora.as_ref().filter(|lora| !lora.modules.is_empty()) {
-        let adapters = lora::assign(workload.requests.len(), lora, dice);
-        let requests = workload.requests.into_iter().zip(adapters);
-        let sent_to =
-            |(request, adapter): (Request, &str)| request.with(|own| own.model = Some(adapter.into()));
-        workload.requests = requests.map(sent_to).collect();
+        let adapters = lora::assign(sessions::count(&workload.requests), lora, dice);
+        // A session stays with its adapter.
+        let parties = workload.requests.chunk_by(|_, next| sessions::is_later(next)).zip(adapters);
+        let sent_to = |(requests, adapter): (&[Request], &str)| -> Vec<Request> {
+            let requests = requests.iter().cloned();
+            requests.map(|request| request.with(|own| own.model = Some(adapter.into()))).collect()
+        };
+        workload.requests = parties.flat_map(sent_to).collect();
     }
     Ok(workload)
 }
@@ -138,6 +143,11 @@ fn requests(dataset: &Dataset, job: &Job<'_>, dice: &mut Dice) -> Result<Workloa
         Dataset::Hf(hf) => hf::prepare(hf, job, dice),
         Dataset::CustomImage(media) => custom_media::images(media, job, dice),
         Dataset::CustomAudio(media) => custom_media::recordings(media, job, dice),
+        Dataset::SharegptTurns { path, output_len, turns } => {
+            sessions::sharegpt(path.as_deref(), *output_len, *turns, job)
+        }
+        Dataset::RandomTurns(wanted) => sessions::random(wanted, job),
+        Dataset::Conversations { path, all } => sessions::conversations(path, *all, job),
     }
 }
 

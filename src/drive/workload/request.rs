@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -54,6 +55,23 @@ pub struct Own {
     pub body: Map<String, Value>,
     /// The class of a mixed workload that it belongs to.
     pub class: Option<String>,
+    /// Its place in a session of several turns. Its content and its length are then what the turn adds.
+    pub turn: Option<Turn>,
+    /// Its user leaves this long after it was sent, whether or not the answer is over.
+    pub patience: Option<Duration>,
+}
+
+/// A place in a session of several turns. The turns of a session follow one another in a workload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// From 0, which begins a session.
+    pub index: u32,
+    /// How many turns the session has.
+    pub of: u32,
+    /// Between the end of the answer before and this turn.
+    pub think: Duration,
+    /// What the dataset answers, for a history that is fixed.
+    pub answer: Option<Arc<str>>,
 }
 
 impl Request {
@@ -65,6 +83,16 @@ impl Request {
     /// Any content with nothing that sets it apart.
     pub fn of(content: Content, prompt_tokens: u32, max_tokens: u32) -> Self {
         Self { content, prompt_tokens, max_tokens, own: None }
+    }
+
+    /// Its place in a session of several turns.
+    pub fn turn(&self) -> Option<&Turn> {
+        self.own.as_deref()?.turn.as_ref()
+    }
+
+    /// How long its user waits for the end of the answer, if not for ever.
+    pub fn patience(&self) -> Option<Duration> {
+        self.own.as_deref()?.patience
     }
 
     /// The same request, with something of its own.

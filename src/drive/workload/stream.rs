@@ -22,6 +22,10 @@ pub(super) enum Stream {
     Media,
     Pixels,
     Lines,
+    Turns,
+    Passage,
+    Think,
+    Patience,
 }
 
 impl Stream {

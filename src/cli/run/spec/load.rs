@@ -1,5 +1,7 @@
 //! The flags of the load.
 
+use std::num::NonZeroUsize;
+
 use super::{pace, positive};
 use crate::cli::run::args::{LoadArgs, RunArgs};
 use crate::core::spec::{Load, Pace};
@@ -15,8 +17,9 @@ const PRECONNECT: usize = 64;
 pub fn load(args: &RunArgs) -> Result<Load, String> {
     let LoadArgs { request_rate, burstiness, max_concurrency, duration, num_warmups, .. } = args.load;
     let pace = pace::pace(args)?;
-    let steady = pace == Pace::Steady;
-    let default = match (steady && args.target.sim && max_concurrency.is_none(), Rate::per_second(SIM_RATE)) {
+    let capped = max_concurrency.is_some() || args.sessions.max_active_sessions.is_some();
+    let paced_by_sim = pace == Pace::Steady && args.target.sim && !capped;
+    let default = match (paced_by_sim, Rate::per_second(SIM_RATE)) {
         (true, Some(rate)) => rate,
         _ => Rate::INFINITE,
     };
@@ -26,6 +29,7 @@ pub fn load(args: &RunArgs) -> Result<Load, String> {
         burstiness,
         normalize_arrivals: !args.load.no_normalize_arrivals,
         max_concurrency,
+        max_active_sessions: max_active_sessions(args),
         duration: duration.map(|duration| positive(duration, "--duration")).transpose()?,
         cycle: false,
         probes: args.pace.probes(),
@@ -38,7 +42,7 @@ pub fn load(args: &RunArgs) -> Result<Load, String> {
     if load.warmup.is_some() && load.pace == Pace::Trace {
         return Err("--warmup has no rate before a trace: count with --num-warmups".into());
     }
-    if load.warmup.is_some() && !load.is_paced() && max_concurrency.is_none() {
+    if load.warmup.is_some() && !load.is_paced() && load.slots().is_none() {
         return Err(
             "--warmup needs a pace: --request-rate or --max-concurrency (or count with --num-warmups)".into(),
         );
@@ -47,11 +51,22 @@ pub fn load(args: &RunArgs) -> Result<Load, String> {
     Ok(load)
 }
 
+/// As asked; in a closed loop of sessions as many as requests may be in flight, or every session's first turn would come
+/// before any second one.
+fn max_active_sessions(args: &RunArgs) -> Option<NonZeroUsize> {
+    let sessions = args.sessions.multi_turn || args.sessions.input_file.is_some();
+    let rate = args.load.request_rate.unwrap_or(Rate::INFINITE);
+    let default = args.load.max_concurrency.filter(|_| sessions && !rate.is_finite());
+    args.sessions.max_active_sessions.or(default)
+}
+
 /// As many as asked; without a number, as many as can be in flight.
 fn preconnect(args: &RunArgs) -> usize {
     match args.load.preconnect {
         None => 0,
-        Some(0) => args.load.max_concurrency.map_or(PRECONNECT, usize::from),
+        Some(0) => {
+            args.load.max_concurrency.or(args.sessions.max_active_sessions).map_or(PRECONNECT, usize::from)
+        }
         Some(asked) => asked,
     }
 }

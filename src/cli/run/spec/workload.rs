@@ -2,7 +2,7 @@
 
 mod datasets;
 
-use super::{mix, trace};
+use super::{mix, sessions, trace};
 use crate::cli::run::args::{
     DatasetName, FormArgs, LoraAssignmentName, RngName, RunArgs, TraceArgs, WorkloadArgs,
 };
@@ -21,7 +21,10 @@ pub fn workload(args: &RunArgs, backend: Backend, load: &Load) -> Result<Workloa
         Some(path) => mix::mix(path, args)?,
         None => {
             let name = dataset_name(flags, args.target.sim);
-            dataset(name, flags, &args.trace, load.pace == Pace::Trace)?
+            match sessions::dataset(args, name)? {
+                Some(sessions) => sessions,
+                None => dataset(name, flags, &args.trace, load.pace == Pace::Trace)?,
+            }
         }
     };
     let num_prompts = num_requests(&dataset, num_prompts(args, load));
@@ -136,7 +139,7 @@ fn custom_output_len(args: &WorkloadArgs) -> Result<Option<u32>, String> {
     }
 }
 
-fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
+pub fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
     no_file(args, "random")?;
     let input_len = args.input_len.unwrap_or(args.random_input_len);
     let output_len = args.output_len.unwrap_or(args.random_output_len);

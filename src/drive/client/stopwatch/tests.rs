@@ -353,3 +353,24 @@ proptest! {
         prop_assert!(follow(pieces.iter().map(Vec::as_slice), ALL_KEPT).outcome.is_err());
     }
 }
+
+#[test]
+fn who_listens_remembers_what_is_said_and_no_reasoning() {
+    let delta = |field: &str, text: &str| {
+        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"{field}\":\"{text}\"}}}}]}}\n\n")
+    };
+    // Events that are alike, which are not all parsed, and such that are not.
+    let parts = [
+        ("reasoning", "Hm"),
+        ("reasoning", ", two"),
+        ("content", "It "),
+        ("content", "is"),
+        ("content", " \\n4"),
+    ];
+    let stream: String = parts.iter().map(|(field, text)| delta(field, text)).collect::<String>() + DONE;
+    let mut watch = watch(Keep { text: KeepText::Never, gaps: false }).listening();
+    watch.bytes_arrived(ms(7), stream.as_bytes());
+    let story = told(watch, Ok(()));
+    assert_eq!((story.said.as_deref(), story.text), (Some("It is \n4"), None));
+    assert_eq!(follow([stream.as_bytes()], ALL_KEPT).said, None);
+}

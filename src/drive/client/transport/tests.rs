@@ -30,7 +30,7 @@ fn watch(clock: Clock, meters: &Rc<RefCell<Meters>>) -> Stopwatch {
 /// Sends a request with a body and concludes it. The limit only keeps a broken test from hanging.
 async fn send(transport: &Transport, body: Bytes) -> Story {
     let mut watch = watch(Clock::start(), &Rc::default());
-    let sending = transport.send("bench-7", body, &mut watch);
+    let sending = transport.send("bench-7".into(), body, &mut watch);
     let sent = timeout(Duration::from_secs(60), sending).await.expect("the client waits for nothing");
     watch.conclude(sent)
 }
@@ -109,7 +109,7 @@ mod stamps {
         let (clock, meters) = (Clock::start(), Rc::default());
         let mut watch = watch(clock, &meters);
         let reads = || meters.borrow().read_delay.len() + meters.borrow().unstamped;
-        let sending = transport.send("bench-7", "{}".into(), &mut watch);
+        let sending = transport.send("bench-7".into(), "{}".into(), &mut watch);
         let (sent, instants) = tokio::join!(sending, hinder(turns, reads));
         let story = watch.conclude(sent);
         let mut at = story.times.first_token.unwrap();
@@ -212,7 +212,7 @@ async fn a_server_that_never_shakes_hands_is_waited_for_in_the_connect_phase() {
     target.insecure = true;
     let transport = Transport::new(&target, 8).unwrap();
     let mut watch = watch(Clock::start(), &Rc::default());
-    let sending = transport.send("bench-7", "{}".into(), &mut watch);
+    let sending = transport.send("bench-7".into(), "{}".into(), &mut watch);
     assert!(timeout(Duration::from_millis(50), sending).await.is_err());
     assert_eq!(watch.phase(), Phase::Connect);
 }
@@ -358,7 +358,7 @@ mod secure {
         let transport = Transport::new(&trusting(serve(config(false), None)), 8).unwrap();
         let meters = Rc::default();
         let mut watch = watch(Clock::start(), &meters);
-        transport.send("bench-7", "{}".into(), &mut watch).await.unwrap();
+        transport.send("bench-7".into(), "{}".into(), &mut watch).await.unwrap();
         let meters = meters.borrow();
         let stamped =
             if transport.stamps() == Stamps::Kernel { meters.read_delay.len() } else { meters.unstamped };

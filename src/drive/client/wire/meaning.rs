@@ -122,6 +122,11 @@ impl<'a> Meaning<'a> {
         Self { error: Some(words), ..Self::default() }
     }
 
+    /// Whether anything that it brings is said to the user.
+    pub fn is_said(&self) -> bool {
+        matches!(&self.output, Output::New(pieces) if pieces.iter().any(|piece| piece.is_said))
+    }
+
     /// The characters between the quotes of the only thing that it says, if that is one new piece of text.
     pub fn only_text(&self) -> Option<&'a str> {
         let Self { output: Output::New(pieces), usage: None, finish: None, error: None, is_end: false } =

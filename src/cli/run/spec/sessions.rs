@@ -1,0 +1,110 @@
+//! The flags of sessions.
+
+use std::time::Duration;
+
+use super::workload::random;
+use crate::cli::run::args::{DatasetName, HistoryName, RunArgs, SessionArgs};
+use crate::core::spec::{Cancel, Dataset, History, RandomLengths, RandomTurns, Sessions, TurnCount, Wait};
+
+/// vLLM's default for `--multi-turn-num-turns`.
+const TURNS: u32 = 3;
+
+/// How users behave.
+pub fn sessions(args: &SessionArgs, dataset: &Dataset) -> Result<Sessions, String> {
+    let shares = matches!(dataset, Dataset::RandomTurns(turns) if turns.shares_prefixes());
+    let delay = Duration::from_millis(args.multi_turn_delay_ms);
+    let behaves = args.think_time.is_some() || !delay.is_zero() || args.max_active_sessions.is_some();
+    if behaves && !dataset.has_sessions() {
+        return Err(
+            "--think-time and --max-active-sessions are of sessions: add --multi-turn, or --input-file with \
+                    conversations"
+                .into(),
+        );
+    }
+    Ok(Sessions {
+        history: match args.history {
+            // vLLM's way: a shared beginning stands for the history.
+            _ if shares => History::None,
+            HistoryName::Real => History::Real,
+            HistoryName::Fixed => History::Fixed,
+            HistoryName::None => History::None,
+        },
+        think: args.think_time.or((!delay.is_zero()).then_some(Wait::Constant(delay))),
+    })
+}
+
+/// Who leaves early.
+pub fn cancel(args: &SessionArgs) -> Option<Cancel> {
+    let (after, share) = (args.cancel_after?, args.cancel_rate?);
+    (share > 0.0).then_some(Cancel { share, after })
+}
+
+/// The dataset of sessions that the flags ask for, if they ask for one.
+pub fn dataset(args: &RunArgs, name: DatasetName) -> Result<Option<Dataset>, String> {
+    let (flags, workload) = (&args.sessions, &args.workload);
+    if let Some(path) = &flags.input_file {
+        return Ok(Some(Dataset::Conversations { path: path.clone(), all: workload.num_prompts.is_none() }));
+    }
+    if !flags.multi_turn {
+        return Ok(None);
+    }
+    let turns = turn_count(flags)?;
+    if flags.history_is_fixed() && name == DatasetName::Random {
+        return Err("--history fixed repeats the dataset's answers, and random sessions have none".into());
+    }
+    Ok(Some(match name {
+        DatasetName::Sharegpt => Dataset::SharegptTurns {
+            path: workload.dataset_path.clone(),
+            output_len: workload.output_len.or(workload.sharegpt_output_len),
+            turns,
+        },
+        DatasetName::Random => {
+            Dataset::RandomTurns(random_turns(flags, random(workload)?, turns.unwrap_or(only(TURNS)))?)
+        }
+        _ => {
+            return Err("--multi-turn makes sessions of --dataset-name random or sharegpt; conversations of your own go \
+                        with --input-file"
+                .into());
+        }
+    }))
+}
+
+fn random_turns(flags: &SessionArgs, first: RandomLengths, turns: TurnCount) -> Result<RandomTurns, String> {
+    let (global, session) =
+        (flags.multi_turn_prefix_global_ratio, flags.multi_turn_prefix_conversation_ratio);
+    if global + session > 1.0 {
+        return Err(format!(
+            "--multi-turn-prefix-global-ratio {global} and --multi-turn-prefix-conversation-ratio {session} are more than \
+             the whole prompt together"
+        ));
+    }
+    if first.token_ids {
+        return Err("--prompt-token-ids cannot send sessions: they are repeated as text".into());
+    }
+    let input_len = if flags.per_turn_input_len == 0 { first.input_len } else { flags.per_turn_input_len };
+    Ok(RandomTurns { first, input_len, turns, global_ratio: global, session_ratio: session })
+}
+
+fn only(turns: u32) -> TurnCount {
+    TurnCount { min: turns, max: turns }
+}
+
+/// `None` if nothing is said.
+fn turn_count(flags: &SessionArgs) -> Result<Option<TurnCount>, String> {
+    let (min, max) = (flags.multi_turn_min_turns, flags.multi_turn_max_turns);
+    match (min, max, flags.multi_turn_num_turns) {
+        (0, 0, Some(0)) => Err("--multi-turn-num-turns must be at least 1".into()),
+        (0, 0, turns) => Ok(turns.map(only)),
+        (min, max, _) if min >= 1 && min <= max => Ok(Some(TurnCount { min, max })),
+        _ => Err(format!(
+            "--multi-turn-min-turns {min} and --multi-turn-max-turns {max}: give both, the fewest (1 or more) not above \
+             the most"
+        )),
+    }
+}
+
+impl SessionArgs {
+    fn history_is_fixed(&self) -> bool {
+        self.history == HistoryName::Fixed
+    }
+}

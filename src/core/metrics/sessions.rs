@@ -1,0 +1,145 @@
+//! What became of the sessions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::in_flight::InFlight;
+use crate::core::record::Record;
+use crate::core::units::seconds;
+
+/// What became of the sessions of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionTotals {
+    /// Those of which a turn was sent.
+    pub started: usize,
+    /// Every turn got its answer.
+    pub completed: usize,
+    /// A turn failed, which ended the session.
+    pub failed: usize,
+    /// A turn was abandoned, which ended the session.
+    pub abandoned: usize,
+    /// The run ended before they did.
+    pub cut: usize,
+    /// Most of them active at any instant, from the first turn's sending to the last turn's end, exactly.
+    pub peak_active: usize,
+    /// Answered turns of a session, on average.
+    pub mean_turns: f64,
+    /// From the first turn's sending to the last turn's end, on average over the completed ones; `None` without any.
+    #[serde(rename = "mean_duration_s", with = "seconds::option")]
+    pub mean_duration: Option<Duration>,
+}
+
+impl SessionTotals {
+    /// Of Records in any order; `None` if none belongs to a session.
+    pub(super) fn of<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> Option<Self> {
+        let mut sessions = BTreeMap::<u32, Session>::new();
+        for record in records.clone() {
+            if let Some(number) = record.facets.as_deref().and_then(|facets| facets.session) {
+                sessions.entry(number).or_default().add(record);
+            }
+        }
+        let count = |end: fn(&Session) -> bool| sessions.values().filter(|session| end(session)).count();
+        let started = sessions.len();
+        let (failed, abandoned) = (count(|session| session.failed), count(|session| session.abandoned));
+        let completed = count(Session::is_complete);
+        let turns: u32 = sessions.values().map(|session| session.answered).sum();
+        (started > 0).then(|| Self {
+            started,
+            completed,
+            failed,
+            abandoned,
+            cut: started - completed - failed - abandoned,
+            peak_active: InFlight::sessions(records).peak() as usize,
+            mean_turns: f64::from(turns) / started as f64,
+            mean_duration: mean(sessions.values().filter(|session| session.is_complete())),
+        })
+    }
+}
+
+fn mean<'a>(sessions: impl Iterator<Item = &'a Session>) -> Option<Duration> {
+    let lengths: Vec<Duration> = sessions.filter_map(|session| Some(session.end? - session.start?)).collect();
+    let count = u32::try_from(lengths.len()).ok().filter(|count| *count > 0)?;
+    Some(lengths.iter().sum::<Duration>() / count)
+}
+
+/// The turns of one session so far.
+#[derive(Default)]
+struct Session {
+    answered: u32,
+    /// How many it was to have.
+    turns: u32,
+    failed: bool,
+    abandoned: bool,
+    start: Option<Duration>,
+    end: Option<Duration>,
+}
+
+impl Session {
+    fn add(&mut self, record: &Record) {
+        let facets = record.facets.as_deref();
+        self.turns = facets.and_then(|facets| facets.turns).unwrap_or_default();
+        self.answered += u32::from(record.succeeded());
+        self.failed |= record.failed();
+        self.abandoned |= record.was_abandoned();
+        self.start = self.start.into_iter().chain(record.times.sent).min();
+        self.end = self.end.max(record.times.done);
+    }
+
+    fn is_complete(&self) -> bool {
+        self.answered >= self.turns && !self.failed && !self.abandoned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::record::{Facets, Failure, FailureClass};
+    use crate::core::simulated::record;
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// A turn of a session of two, from one second to another.
+    fn turn(session: u32, turn: u32, from: u64, to: u64) -> Record {
+        let mut record = record(0, s(from), s(to), s(to));
+        record.times.sent = Some(s(from));
+        let (session, turn) = (Some(session), Some(turn));
+        record.facets = Some(Facets { session, turn, turns: Some(2), ..Facets::default() }.into());
+        record
+    }
+
+    fn ended(mut record: Record, class: FailureClass) -> Record {
+        record.outcome = Err(Failure::new(class, ""));
+        record
+    }
+
+    #[test]
+    fn every_session_ends_in_one_of_four_ways() {
+        let records = [
+            turn(0, 0, 0, 1),
+            turn(0, 1, 3, 5),
+            ended(turn(1, 0, 0, 2), FailureClass::EmptyStream),
+            turn(2, 0, 2, 3),
+            ended(turn(2, 1, 4, 6), FailureClass::Abandoned),
+            turn(3, 0, 5, 7),
+        ];
+        let totals = SessionTotals::of(records.iter()).unwrap();
+        let SessionTotals { started, completed, failed, abandoned, cut, .. } = totals;
+        assert_eq!((started, completed, failed, abandoned, cut), (4, 1, 1, 1, 1));
+        assert_eq!((totals.mean_turns, totals.mean_duration), (1.0, Some(s(5))));
+    }
+
+    #[test]
+    fn a_session_is_active_while_its_user_thinks() {
+        let records = [turn(0, 0, 0, 1), turn(0, 1, 8, 9), turn(1, 0, 3, 4), turn(2, 0, 9, 10)];
+        assert_eq!(SessionTotals::of(records.iter()).unwrap().peak_active, 2, "the third begins at the end");
+    }
+
+    #[test]
+    fn requests_by_themselves_are_no_sessions() {
+        assert_eq!(SessionTotals::of([record(0, s(0), s(1), s(2))].iter()), None);
+    }
+}

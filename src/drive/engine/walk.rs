@@ -1,0 +1,136 @@
+//! A session from its first turn to its last: depth first, as users are.
+//!
+//! A session holds its seat from its first turn to its last, thinking included, so that the next session begins when one
+//! is over and not when one thinks. Each of its requests needs a permit of the cap like any other.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::dialogue::Dialogue;
+use super::shared::Shared;
+use super::traffic::{Flight, Flown, Leg, Traffic, check};
+use crate::drive::clock::Clock;
+use crate::drive::pacer::Pacer;
+use crate::drive::workload::Request;
+
+/// A session on its way. It owns what it needs, because it outlives the loop that began it.
+struct Walk {
+    turns: Vec<Request>,
+    /// The ids of their requests.
+    ids: Vec<String>,
+    /// Of the first turn.
+    ordinal: usize,
+    /// When the first turn is due.
+    due: Duration,
+    clock: Clock,
+    measured: bool,
+    /// No turn that is due after this is sent.
+    end: Option<Duration>,
+    cap: Option<Arc<Semaphore>>,
+    stop: CancellationToken,
+    /// Held until the session is over.
+    seat: Option<OwnedSemaphorePermit>,
+}
+
+impl Traffic {
+    /// Begins every session of the leg that is due before its end.
+    pub async fn send_sessions(
+        self: &Rc<Self>,
+        leg: &Leg<'_>,
+        pacer: &mut Pacer,
+        shared: &Shared<'_>,
+        flights: &mut JoinSet<()>,
+    ) -> io::Result<()> {
+        let Some(sessions) = &leg.sessions else { return Ok(()) };
+        let end = if leg.phase.cycle { usize::MAX } else { sessions.len() };
+        for number in (self.worker()..end).step_by(leg.workers) {
+            let (due, seat) = tokio::select! {
+                biased;
+                () = shared.stop.cancelled() => break,
+                ready = leg.ready(number, pacer, shared.seats.as_ref()) => ready?,
+            };
+            if leg.phase.duration.is_some_and(|end| due > end) {
+                break;
+            }
+            let deal = sessions.deal(number);
+            let turns = leg.phase.requests[deal.turns].to_vec();
+            let ids = (deal.ordinal..).take(turns.len());
+            let walk = Walk {
+                turns,
+                ids: ids.map(|ordinal| shared.request_id(ordinal, leg.measured)).collect(),
+                ordinal: deal.ordinal,
+                due,
+                clock: (leg.clock)(),
+                measured: leg.measured,
+                end: leg.phase.duration,
+                cap: shared.cap.clone(),
+                stop: shared.stop.clone(),
+                seat,
+            };
+            flights.spawn_local(Rc::clone(self).walk(walk));
+            while let Some(flown) = flights.try_join_next() {
+                check(flown);
+            }
+        }
+        Ok(())
+    }
+
+    /// One session, turn by turn; over with the first turn that is not answered.
+    async fn walk(self: Rc<Self>, walk: Walk) {
+        let session = Uuid::new_v4();
+        let mut dialogue = Dialogue::new(self.history(), self.client().speaks_in_messages());
+        let mut due = walk.due;
+        for (index, turn) in walk.turns.iter().enumerate() {
+            let next = walk.turns.get(index + 1).and_then(Request::turn);
+            // Made while the user thinks, so that it delays nobody.
+            let body = self.client().body(&dialogue.ask(turn));
+            let Some(permit) = self.ready(&walk, due).await else { return };
+            let waited = permit.is_some() || (index == 0 && walk.seat.is_some());
+            let flight = Flight {
+                ordinal: walk.ordinal + index,
+                id: walk.ids[index].clone(),
+                due,
+                clock: walk.clock,
+                measured: walk.measured,
+                body,
+                released: waited.then(|| walk.clock.now()),
+                permit,
+                patience: turn.patience(),
+                turn: Some((session, dialogue.listens() && next.is_some())),
+            };
+            let Flown { done, answered, said } = self.fly(flight).await;
+            let (Some(next), Some(done), true) = (next, done, answered) else { return };
+            due = done + next.think;
+            if walk.end.is_some_and(|end| due > end) {
+                return;
+            }
+            dialogue.answer(turn, said.as_deref());
+        }
+    }
+
+    /// Waits until a turn may go: when its user has thought, and there is a slot. `None` after an interrupt.
+    async fn ready(&self, walk: &Walk, due: Duration) -> Option<Option<OwnedSemaphorePermit>> {
+        let ready = async {
+            self.alarm().until(walk.clock.instant(due)).await;
+            match &walk.cap {
+                Some(cap) => {
+                    let permit = Arc::clone(cap).acquire_owned().await;
+                    Some(permit.expect("the semaphore is never closed"))
+                }
+                None => None,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = walk.stop.cancelled() => None,
+            permit = ready => Some(permit),
+        }
+    }
+}

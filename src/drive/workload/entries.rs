@@ -1,0 +1,88 @@
+//! Files that are one JSON array, entry by entry: one in memory at a time.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+
+use super::source::Source;
+use super::{Fault, Format, Place, WorkloadError};
+use crate::core::digest::Digest;
+
+/// Takes entries as they are read; an error ends the reading.
+type Sink<'a, T> = dyn FnMut(T) -> Result<(), WorkloadError> + 'a;
+
+/// Reads all entries, and gives the digest of the file.
+pub(super) fn read<T: DeserializeOwned>(
+    source: Source<'_>,
+    sink: &mut Sink<'_, T>,
+) -> Result<Digest, WorkloadError> {
+    let (name, format) = (source.name.clone(), source.format);
+    let (text, seal) = source.into_text();
+    let mut reading = Reading { entries: 0, inside: false, refused: None, sink };
+    let mut json = serde_json::Deserializer::from_reader(text);
+    let result = Entries(&mut reading, PhantomData).deserialize(&mut json).and_then(|()| json.end());
+    match (result, reading.refused.take()) {
+        (Ok(()), _) => Ok(seal.digest()),
+        (Err(_), Some(refused)) => Err(refused),
+        (Err(error), None) => Err(reading.explain(name, format, error)),
+    }
+}
+
+/// How far the reading is, for errors that come through serde.
+struct Reading<'a, 'b, T> {
+    /// Entries read whole.
+    entries: usize,
+    /// Whether the next entry has begun.
+    inside: bool,
+    refused: Option<WorkloadError>,
+    sink: &'a mut Sink<'b, T>,
+}
+
+impl<T> Reading<'_, '_, T> {
+    fn explain(&self, path: String, format: &'static Format, error: serde_json::Error) -> WorkloadError {
+        let entry = self.inside.then_some(self.entries + 1);
+        let place = Place { entry, line: error.line(), column: error.column() };
+        if error.is_io() {
+            return WorkloadError::Unreadable { path, source: io::Error::from(error) };
+        }
+        let fault = match Fault::of_json(&error) {
+            Fault::Shape(text) if !self.inside => Fault::NotArray(text),
+            fault => fault,
+        };
+        WorkloadError::Malformed { path, place, fault, format }
+    }
+}
+
+/// The array at the top.
+struct Entries<'r, 'a, 'b, T>(&'r mut Reading<'a, 'b, T>, PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Entries<'_, '_, '_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Entries<'_, '_, '_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of conversations")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
+        self.0.inside = true;
+        while let Some(entry) = array.next_element()? {
+            (self.0.sink)(entry).map_err(|error| {
+                self.0.refused = Some(error);
+                A::Error::custom("refused")
+            })?;
+            self.0.entries += 1;
+        }
+        self.0.inside = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! What became of sessions, and of requests whose users left.
+
+use std::io::{self, Write};
+
+use super::section;
+use crate::core::metrics::{Metrics, SessionTotals};
+use crate::core::run::Run;
+use crate::core::spec::History;
+use crate::report::figures::{percent, seconds};
+
+/// The section; nothing for a run without sessions.
+pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let Some(totals) = &run.metrics.sessions else { return Ok(()) };
+    let SessionTotals { started, completed, failed, abandoned, cut, .. } = totals;
+    section("Sessions", to)?;
+    writeln!(to, "Sessions: {started}, of which {completed} were answered to the end")?;
+    let others = [("a failed turn", failed), ("an abandoned turn", abandoned), ("the end of the run", cut)];
+    for (what, count) in others.into_iter().filter(|(_, count)| **count > 0) {
+        writeln!(to, "Ended by {what}: {count} ({})", percent(*count, *started))?;
+    }
+    match run.spec.load.max_active_sessions {
+        Some(most) => writeln!(to, "Peak active sessions: {} of at most {most}", totals.peak_active)?,
+        None => writeln!(to, "Peak active sessions: {}", totals.peak_active)?,
+    }
+    writeln!(to, "Answered turns per session: {:.2}", totals.mean_turns)?;
+    if let Some(duration) = totals.mean_duration {
+        writeln!(to, "Mean duration of a session: {}", seconds(duration))?;
+    }
+    let repeats = match run.spec.sessions.history {
+        History::Real => "what was really answered",
+        History::Fixed => "the dataset's answers",
+        History::None => "nothing",
+    };
+    writeln!(to, "Later turns repeat: {repeats}")
+}
+
+/// A line on abandoned requests; nothing where there are none.
+pub fn abandoned(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
+    match metrics.abandoned {
+        0 => Ok(()),
+        count => writeln!(
+            to,
+            "Abandoned requests: {count} of {} ({}), neither successful nor failed",
+            metrics.requests(),
+            percent(count, metrics.requests())
+        ),
+    }
+}
