@@ -5,7 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use servebench::drive::workload::wav;
 use servebench::sim::Spec;
 
 #[path = "support/mod.rs"]
@@ -92,6 +95,26 @@ fn furnished(program: Program) -> Program {
         .file("ShareGPT4Video/llava_v1_5_mix665k_with_video_chatgpt72k_share4video28k.json", conversations())
         .file("data.jsonl", lines((0..FEW).map(prompts)))
         .file("conversation_trace.jsonl", lines((0..FEW).map(trace)))
+        .file(
+            "audio_data.jsonl",
+            lines((0..FEW).map(|_| json!({ "prompt": "Write it down.", "audio": "a.wav" }))),
+        )
+        .file("a.wav", wav::silence(Duration::from_secs(2)))
+        .file("image_data.jsonl", lines((0..FEW).map(image)))
+        .file("a.jpg", [0xff, 0xd8, 0xff, 0xd9])
+        .file("data/speed_bench/throughput_2k.jsonl", lines((0..FEW).map(question)))
+        // Datasets of the hub, as folders of the same names.
+        .file("Aeala/ShareGPT_Vicuna_unfiltered/train.json", conversations())
+        .file("allenai/WildChat-4.8M/train.jsonl", lines((0..FEW).map(prompts)))
+        .file("THUDM/LongBench/narrativeqa/test.jsonl", lines((0..FEW).map(prompts)))
+}
+
+fn image(n: usize) -> Value {
+    json!({ "prompt": format!("What is to be seen on picture {n}?"), "image_files": ["a.jpg"] })
+}
+
+fn question(n: usize) -> Value {
+    json!({ "messages": [{ "content": format!("Which is the prime number {n}?") }], "category": "maths" })
 }
 
 fn lines(values: impl Iterator<Item = Value>) -> String {

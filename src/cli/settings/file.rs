@@ -37,7 +37,7 @@ impl Place<'_> {
         for (key, value) in table {
             let (name, line) = (key.get_ref().as_ref(), self.line(key.span().start));
             match value.get_ref() {
-                DeValue::Table(group) if self.flags.find(name).is_none() && self.flags.has_group(name) => {
+                DeValue::Table(group) if self.flags.has_group(name) => {
                     self.collect(group, settings)?;
                 }
                 _ => settings.push(self.setting(name, value, line, settings)?),

@@ -57,7 +57,7 @@ pub(super) type Sink<'a> = dyn FnMut(Conversation) -> Result<(), WorkloadError> 
 
 /// Reads all conversations, and gives the digest of the file.
 pub(super) fn read(source: Source<'_>, sink: &mut Sink<'_>) -> Result<Digest, WorkloadError> {
-    entries::read(source, &mut |Entry(conversation)| sink(conversation))
+    entries::read(source, &mut |Entry(conversation)| Ok(sink(conversation)?))
 }
 
 /// An entry of the file: its conversation, and what is shown with it. Other members are skipped, unread and unkept.

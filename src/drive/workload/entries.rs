@@ -10,8 +10,28 @@ use super::source::Source;
 use super::{Fault, Format, Place, WorkloadError};
 use crate::core::digest::Digest;
 
-/// Takes entries as they are read; an error ends the reading.
-type Sink<'a, T> = dyn FnMut(T) -> Result<(), WorkloadError> + 'a;
+/// Takes entries as they are read; a refusal ends the reading.
+type Sink<'a, T> = dyn FnMut(T) -> Result<(), Refusal> + 'a;
+
+/// Why an entry is not taken.
+pub(super) enum Refusal {
+    /// It is not what it should be; the place is where the reading is.
+    Entry(Fault),
+    /// Nothing more can be taken.
+    Workload(WorkloadError),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Entry(fault)
+    }
+}
+
+impl From<WorkloadError> for Refusal {
+    fn from(error: WorkloadError) -> Self {
+        Self::Workload(error)
+    }
+}
 
 /// Reads all entries, and gives the digest of the file.
 pub(super) fn read<T: DeserializeOwned>(
@@ -25,8 +45,9 @@ pub(super) fn read<T: DeserializeOwned>(
     let result = Entries(&mut reading, PhantomData).deserialize(&mut json).and_then(|()| json.end());
     match (result, reading.refused.take()) {
         (Ok(()), _) => Ok(seal.digest()),
-        (Err(_), Some(refused)) => Err(refused),
-        (Err(error), None) => Err(reading.explain(name, format, error)),
+        (Err(_), Some(Refusal::Workload(refused))) => Err(refused),
+        (Err(error), Some(Refusal::Entry(fault))) => Err(reading.explain(name, format, error, Some(fault))),
+        (Err(error), None) => Err(reading.explain(name, format, error, None)),
     }
 }
 
@@ -36,21 +57,27 @@ struct Reading<'a, 'b, T> {
     entries: usize,
     /// Whether the next entry has begun.
     inside: bool,
-    refused: Option<WorkloadError>,
+    refused: Option<Refusal>,
     sink: &'a mut Sink<'b, T>,
 }
 
 impl<T> Reading<'_, '_, T> {
-    fn explain(&self, path: String, format: &'static Format, error: serde_json::Error) -> WorkloadError {
+    fn explain(
+        &self,
+        path: String,
+        format: &'static Format,
+        error: serde_json::Error,
+        fault: Option<Fault>,
+    ) -> WorkloadError {
         let entry = self.inside.then_some(self.entries + 1);
         let place = Place { entry, line: error.line(), column: error.column() };
         if error.is_io() {
             return WorkloadError::Unreadable { path, source: io::Error::from(error) };
         }
-        let fault = match Fault::of_json(&error) {
+        let fault = fault.unwrap_or_else(|| match Fault::of_json(&error) {
             Fault::Shape(text) if !self.inside => Fault::NotArray(text),
             fault => fault,
-        };
+        });
         WorkloadError::Malformed { path, place, fault, format }
     }
 }

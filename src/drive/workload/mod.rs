@@ -1,6 +1,5 @@
 //! Where prompts come from: every request is made before the clock starts, from a file or from a seed.
 
-mod array;
 mod batch;
 pub mod bundled;
 mod columns;

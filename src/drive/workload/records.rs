@@ -5,7 +5,7 @@ use std::io::BufRead as _;
 use serde::de::DeserializeOwned;
 
 use super::source::Source;
-use super::{Fault, WorkloadError, array, lines};
+use super::{Fault, WorkloadError, entries, lines};
 use crate::core::digest::Digest;
 
 /// Reads all records, and gives the digest of the file. What the file begins with tells which of the two it is.
@@ -17,7 +17,7 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Result<Digest, WorkloadError> {
     let head = source.text.fill_buf().map_err(|error| WorkloadError::unreadable(&source.name, error))?;
     match head.trim_ascii_start().first() {
-        Some(b'[') => array::read(source, sink),
+        Some(b'[') => entries::read(source, &mut |record| Ok(sink(record)?)),
         _ => lines::read(source, &mut |line| sink(line.record)),
     }
 }

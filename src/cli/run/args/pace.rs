@@ -23,7 +23,7 @@ pub enum RampByName {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Changing rates")]
+#[command(next_help_heading = "Pace (changing rates)")]
 pub struct PaceArgs {
     /// Raise the rate from --ramp-up-start-rps to --ramp-up-end-rps over the run
     #[arg(

@@ -52,11 +52,16 @@ pub fn pooled(content: &Content) -> Found {
     }
 }
 
-/// A query and its documents.
+/// A query and its documents; of a text, the query: the documents are then the extra body's, as in vLLM's Rust client.
 pub fn ranking(content: &Content) -> Found {
-    let Content::Rerank { query, documents } = content else { return None };
-    let documents: Vec<_> = documents.iter().map(|document| &**document).collect();
-    Some(vec![("query", json!(**query)), ("documents", json!(documents))])
+    match content {
+        Content::Rerank { query, documents } => {
+            let documents: Vec<_> = documents.iter().map(|document| &**document).collect();
+            Some(vec![("query", json!(**query)), ("documents", json!(documents))])
+        }
+        Content::Text(query) => one("query", json!(**query)),
+        _ => None,
+    }
 }
 
 /// Texts as `input`; of messages, the first picture or sound that has an address.

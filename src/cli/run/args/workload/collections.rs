@@ -19,7 +19,7 @@ pub enum SpeedBenchSubset {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Datasets: custom_image, sonnet, spec_bench, speed_bench, hf")]
+#[command(next_help_heading = "Collections (custom_image, sonnet, spec_bench, speed_bench, hf)")]
 pub struct CollectionArgs {
     /// Send the content of custom images instead of their names
     #[arg(long)]

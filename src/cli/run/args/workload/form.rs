@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::cli::run::values;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Prompts of datasets")]
+#[command(next_help_heading = "Form of prompts")]
 pub struct FormArgs {
     /// Send prompts as they stand in the dataset. Otherwise those of custom, sonnet, spec_bench, speed_bench and hf go through
     /// the model's chat template, except with --backend openai-chat: there the server applies it, and vLLM would twice

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::run::values::{self, MediaLimits};
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Datasets: random-rerank, random-mm")]
+#[command(next_help_heading = "Batches and images (random-rerank, random-mm)")]
 pub struct GeneratedArgs {
     /// Random texts in one request; --num-prompts counts texts
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
