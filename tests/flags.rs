@@ -35,7 +35,6 @@ const COMING: [(&str, &[&str]); 4] = [
         ],
     ),
     ("traces", &["--timed-trace-", "--self-timed", "--no-self-timed", "--ramp-up-", "--probe-request-rate"]),
-    ("sessions", &["--multi-turn", "--per-turn-input-len"]),
 ];
 
 /// A flag of vLLM's.
