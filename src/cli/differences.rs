@@ -8,8 +8,8 @@ use clap::{Arg, ArgMatches, Command};
 /// A flag that is not vLLM's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Difference {
-    /// Its name, without dashes.
-    pub flag: &'static str,
+    /// Its name, without dashes; several names where one reason is behind them.
+    pub flags: &'static [&'static str],
     /// Whether it works at all.
     pub works: bool,
     /// Why it differs, and what to do instead; its `--help` ends with this.
@@ -22,81 +22,94 @@ const HEADING: &str = "Flags of vLLM that do not work here";
 /// All of them.
 pub const DIFFERENCES: [Difference; 9] = [
     Difference {
-        flag: "endpoint",
+        flags: &["endpoint"],
         works: true,
         reason: "vLLM's Python client takes /v1/completions whatever the backend, and then refuses to talk to chats",
     },
     Difference {
-        flag: "percentile-metrics",
+        flags: &["percentile-metrics"],
         works: true,
         reason: "vLLM's Python client leaves out e2el, which its Rust client shows",
     },
     Difference {
-        flag: "goodput",
+        flags: &["goodput"],
         works: true,
         reason: "vLLM forgives the time that a request waited for its client; --goodput-from sent does so too",
     },
     Difference {
-        flag: "num-runs",
+        flags: &["num-runs"],
         works: false,
         reason: "it repeats the same seed, and so measures the prefix cache: run the command once for each of several \
                  --seed, with --save-result",
     },
     Difference {
-        flag: "compare",
+        flags: &["compare"],
         works: false,
         reason: "it calls any change better or worse, however small: hold the 95 % intervals of two reports against \
                  each other, a change within them may be chance",
     },
     Difference {
-        flag: "sweep-max-concurrency",
+        flags: &[
+            "sweep-max-concurrency",
+            "sweep-request-rate",
+            "sweep-num-prompts-factor",
+            "sweep-summary-percentiles",
+        ],
         works: false,
-        reason: "its points find each other's prompts cached: run the command once for each --max-concurrency, with \
-                 another --seed or --reset-prefix-cache",
+        reason: "a sweep's points find each other's prompts cached: run the command once for each load, with another \
+                 --seed or --reset-prefix-cache; --duration gives every load the same time",
     },
     Difference {
-        flag: "sweep-request-rate",
-        works: false,
-        reason: "its points find each other's prompts cached: run the command once for each --request-rate, with \
-                 another --seed or --reset-prefix-cache",
+        flags: &["random-mm-bucket-config"],
+        works: true,
+        reason: "vLLM's Rust client leaves out the bucket of videos, which nothing is drawn from",
     },
     Difference {
-        flag: "sweep-num-prompts-factor",
+        flags: &[
+            "bfcl-categories",
+            "blazedit-min-distance",
+            "blazedit-max-distance",
+            "asr-min-audio-len-sec",
+            "asr-max-audio-len-sec",
+        ],
         works: false,
-        reason: "there is no --sweep-max-concurrency; --duration gives every load the same time",
+        reason: "vLLM knows a few datasets of the hub by name and filters their rows; --dataset-name hf reads any dataset by its \
+                 columns: give it a file of the rows that you want",
     },
     Difference {
-        flag: "sweep-summary-percentiles",
-        works: false,
-        reason: "there are no sweeps here; --metric-percentiles names the percentiles of every run",
+        flags: &["timed-trace-chunk-hash-size"],
+        works: true,
+        reason: "vLLM takes 16 whatever the trace, and sends prompts that are too short and share too little",
     },
 ];
 
 /// The command with the differences in its help. A flag that does not work is known all the same, so that whoever gives it
 /// is told the reason.
 pub fn told(mut command: Command) -> Command {
-    for Difference { flag, works, reason } in DIFFERENCES {
-        command = match works {
-            true => command.mut_arg(flag.replace('-', "_"), |arg| {
-                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                arg.help(format!("{help}. Unlike vLLM: {reason}"))
-            }),
-            false => command.arg(
-                Arg::new(flag)
-                    .long(flag)
-                    .num_args(0..)
-                    .value_name("VALUE")
-                    .help(format!("Refused: {reason}"))
-                    .help_heading(HEADING),
-            ),
-        };
+    for Difference { flags, works, reason } in DIFFERENCES {
+        for flag in flags {
+            command = match works {
+                true => command.mut_arg(flag.replace('-', "_"), |arg| {
+                    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                    arg.help(format!("{help}. Unlike vLLM: {reason}"))
+                }),
+                false => command.arg(absent(flag, reason)),
+            };
+        }
     }
     command
+}
+
+fn absent(flag: &'static str, reason: &str) -> Arg {
+    let help = format!("Refused: {reason}");
+    Arg::new(flag).long(flag).num_args(0..).value_name("VALUE").help(help).help_heading(HEADING)
 }
 
 /// The first flag that was given and does not work, with the reason.
 pub fn refused(matches: &ArgMatches) -> Option<String> {
     let absent = DIFFERENCES.iter().filter(|difference| !difference.works);
-    let mut given = absent.filter(|difference| matches.contains_id(difference.flag));
-    given.next().map(|Difference { flag, reason, .. }| format!("--{flag} does not work here: {reason}"))
+    let mut flags =
+        absent.flat_map(|Difference { flags, reason, .. }| flags.iter().map(move |flag| (flag, reason)));
+    let (flag, reason) = flags.find(|(flag, _)| matches.contains_id(flag))?;
+    Some(format!("--{flag} does not work here: {reason}"))
 }

@@ -3,6 +3,8 @@
 //! The laws are vLLM's (`vllm/benchmarks/serve.py`, `get_request`): gaps are Gamma(shape = burstiness,
 //! scale = 1 / (rate · burstiness)), which is the exponential law at burstiness 1 and has a coefficient of variation
 //! of 1/√burstiness. The first request is due after the first gap.
+//!
+//! A rate that changes over time keeps the law: arrivals of rate 1 are laid along its integral (see [`Intensity`]).
 
 use std::time::Duration;
 
@@ -11,7 +13,13 @@ use rand::rngs::StdRng;
 use rand_distr::{Distribution, Exp, Gamma};
 
 use super::rng::{Dice, RandomState};
-use super::spec::Load;
+use super::spec::{Load, Pace, RampBy};
+use super::units::Rate;
+pub use intensity::Intensity;
+pub use ramp::rate_changes;
+
+mod intensity;
+mod ramp;
 
 /// The law of the gaps between arrivals.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,7 +48,11 @@ pub enum Law {
 impl Law {
     /// The law that a [`Load`] describes.
     pub fn of(load: &Load) -> Self {
-        let (rate, burstiness) = (load.request_rate.get(), load.burstiness);
+        Self::at(load.request_rate.get(), load.burstiness)
+    }
+
+    /// The law of a rate and a gamma shape.
+    fn at(rate: f64, burstiness: f64) -> Self {
         if rate.is_infinite() {
             Self::AllAtOnce
         } else if burstiness.is_infinite() {
@@ -54,17 +66,21 @@ impl Law {
 
     /// The offsets of `n` arrivals in seconds, ascending. The same dice give the same offsets.
     fn offsets(self, n: usize, dice: &mut Dice) -> Vec<f64> {
-        let seed = dice.seed();
-        let mut gaps = match dice.python() {
-            None => self.native_gaps(seed),
-            Some(globals) => self.python_gaps(&mut globals.numpy),
-        };
         let mut at = 0.0;
-        let mut next = || {
-            at += gaps.next()?;
-            Some(at)
+        let sum = |gap| {
+            at += gap;
+            at
         };
-        std::iter::from_fn(&mut next).take(n).collect()
+        self.gaps(n, dice).into_iter().map(sum).collect()
+    }
+
+    /// The first `n` gaps in seconds.
+    fn gaps(self, n: usize, dice: &mut Dice) -> Vec<f64> {
+        let seed = dice.seed();
+        match dice.python() {
+            None => self.native_gaps(seed).take(n).collect(),
+            Some(globals) => self.python_gaps(&mut globals.numpy).take(n).collect(),
+        }
     }
 
     /// The gaps in seconds, without end, from a stream of their own.
@@ -102,12 +118,14 @@ type Gaps<'a> = Box<dyn Iterator<Item = f64> + 'a>;
 const ARRIVAL_STREAM: u64 = 0x0A22_17A1_5EED_0001;
 
 /// When requests are due.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
     /// Open loop: at these offsets, whatever the server does.
     Open(Vec<Duration>),
     /// Closed loop: whenever there is a free slot under the cap. A request is then due when its slot is free.
     Closed,
+    /// Open loop without end: one after the other at this rate.
+    Every(Rate),
 }
 
 impl Schedule {
@@ -116,26 +134,49 @@ impl Schedule {
         match self {
             Self::Open(offsets) => offsets.get(ordinal).copied(),
             Self::Closed => None,
+            Self::Every(rate) => Some(due(ordinal as f64 / rate.get())),
         }
     }
 }
 
-/// The schedule of `n` requests under a [`Load`]: closed loop if there is a cap and no finite rate, else open.
+/// The schedule of `n` requests under a [`Load`]: closed loop if there is a cap and no pace, else open. The schedule of
+/// a trace is not made here but comes with it.
 ///
 /// With `normalize_arrivals` all offsets are scaled so that the last is n / rate: the total time is then the same for
 /// every seed, which takes 1 to 2 % of noise out of throughput (vLLM's reason), at the price of a process that is no
-/// longer exactly Poisson. The arithmetic is in Python's order, so that Python's dice give Python's offsets.
+/// longer exactly Poisson. The arithmetic is in Python's order, so that Python's dice give Python's offsets. A rate that
+/// changes has its arrivals scaled before they are laid along it, so that the last is where the rate says that the n-th
+/// is expected; vLLM's ramp by index is not scaled.
 pub fn schedule(load: &Load, n: usize, dice: &mut Dice) -> Schedule {
     if load.is_closed_loop() {
         return Schedule::Closed;
     }
-    let mut offsets = Law::of(load).offsets(n, dice);
-    if load.normalize_arrivals {
-        normalize(&mut offsets, load.request_rate.get());
-    }
-    // No clock reaches what is beyond the longest duration.
-    let due = |at| Duration::try_from_secs_f64(at).unwrap_or(Duration::MAX);
-    Schedule::Open(offsets.into_iter().map(due).collect())
+    let unit = Law::at(1.0, load.burstiness);
+    let mut laid = |along: &Intensity| {
+        let mut counts = unit.offsets(n, dice);
+        if load.normalize_arrivals {
+            normalize(&mut counts, 1.0);
+        }
+        counts.into_iter().map(|count| along.when(count)).collect()
+    };
+    let offsets = match &load.pace {
+        Pace::Ramp(ramp) if ramp.by == RampBy::Time => laid(&Intensity::of_ramp(*ramp, n, load.duration)),
+        Pace::Stages { stages } => laid(&Intensity::of_stages(stages)),
+        Pace::Ramp(ramp) => ramp::by_index(ramp, unit.gaps(n, dice)).map(due).collect(),
+        Pace::Steady | Pace::Trace => {
+            let mut offsets = Law::of(load).offsets(n, dice);
+            if load.normalize_arrivals {
+                normalize(&mut offsets, load.request_rate.get());
+            }
+            offsets.into_iter().map(due).collect()
+        }
+    };
+    Schedule::Open(offsets)
+}
+
+/// No clock reaches what is beyond the longest duration.
+fn due(at: f64) -> Duration {
+    Duration::try_from_secs_f64(at).unwrap_or(Duration::MAX)
 }
 
 fn normalize(offsets: &mut [f64], rate: f64) {

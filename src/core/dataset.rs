@@ -44,18 +44,24 @@ impl Provenance {
     }
 }
 
-/// Conversations that cannot be used, by the first rule that they break (vLLM's `is_valid_sequence`).
+/// Entries that cannot be used, by the first rule that they break.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drops {
     /// Fewer than two turns.
     pub few_turns: usize,
-    /// A prompt of fewer than 4 tokens.
+    /// Rows of a trace whose prompt or output has no token, such as those of requests that failed.
+    #[serde(default)]
+    pub empty: usize,
+    /// No text at all.
+    #[serde(default)]
+    pub textless: usize,
+    /// A prompt below `--min-prompt-len`; with `sharegpt` of fewer than 4 tokens.
     pub short_prompt: usize,
     /// An output of fewer than 4 tokens.
     pub short_output: usize,
-    /// A prompt of more than 1024 tokens.
+    /// A prompt above `--max-prompt-len`; with `sharegpt` of more than 1024 tokens.
     pub long_prompt: usize,
-    /// Prompt and output of more than 2048 tokens together.
+    /// Prompt and output above `--max-total-len` or `--max-model-len` together; with `sharegpt` of more than 2048 tokens.
     pub long_total: usize,
 }
 
@@ -66,19 +72,21 @@ impl Drops {
     }
 
     /// Each reason in words, with its count.
-    pub fn reasons(&self) -> [(&'static str, usize); 5] {
+    pub fn reasons(&self) -> [(&'static str, usize); 7] {
         [
             ("fewer than two turns", self.few_turns),
-            ("prompt under 4 tokens", self.short_prompt),
-            ("output under 4 tokens", self.short_output),
-            ("prompt over 1024 tokens", self.long_prompt),
-            ("prompt and output over 2048 tokens", self.long_total),
+            ("no prompt or no output", self.empty),
+            ("no text", self.textless),
+            ("prompt too short", self.short_prompt),
+            ("output too short", self.short_output),
+            ("prompt too long", self.long_prompt),
+            ("prompt and output too long together", self.long_total),
         ]
     }
 }
 
 impl fmt::Display for Drops {
-    /// The reasons that occurred: `12 fewer than two turns, 3 prompt under 4 tokens`.
+    /// The reasons that occurred: `12 fewer than two turns, 3 prompt too short`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = self.reasons().into_iter().filter(|(_, count)| *count > 0);
         let parts: Vec<String> = counted.map(|(reason, count)| format!("{count} {reason}")).collect();
@@ -167,7 +175,7 @@ mod tests {
     fn only_the_reasons_that_occurred_are_named() {
         assert_eq!(Drops::default().to_string(), "none");
         let drops = Drops { few_turns: 12, long_total: 1, ..Drops::default() };
-        assert_eq!(drops.to_string(), "12 fewer than two turns, 1 prompt and output over 2048 tokens");
+        assert_eq!(drops.to_string(), "12 fewer than two turns, 1 prompt and output too long together");
         assert_eq!(drops.total(), 13);
     }
 }

@@ -9,6 +9,7 @@ pub mod dataset;
 pub mod digest;
 pub mod in_flight;
 pub mod metrics;
+pub mod probes;
 pub mod record;
 pub mod rng;
 pub mod run;

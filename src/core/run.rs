@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use super::dataset::Provenance;
 use super::digest::Digest;
 use super::metrics::{Latency, Metrics};
+use super::probes::Probes;
 use super::record::{Record, TokenSource};
 use super::series::Series;
 use super::spec::Spec;
@@ -62,6 +63,9 @@ pub struct Run {
     pub environment: Environment,
     /// What was measured.
     pub metrics: Metrics,
+    /// What became of the probes, if any were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
     /// The same for the steady-state window, or why there is none.
     pub steady: Result<Steady, NoWindow>,
     /// The run second by second.

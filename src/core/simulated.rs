@@ -14,7 +14,8 @@ use rand_distr::{Distribution as _, Exp, Uniform};
 
 use super::record::{Events, Finish, Input, Record, Times, TokenCount, TokenSource};
 use super::spec::{
-    Backend, Connection, Dataset, Load, Rng, Sampling, Sessions, Slo, Spec, Steadiness, Target, Workload,
+    Backend, Connection, Dataset, Load, Pace, Rng, Sampling, Sessions, Slo, Spec, Steadiness, Target,
+    Workload,
 };
 use super::units::Rate;
 
@@ -39,12 +40,14 @@ impl Default for Queue {
 pub fn open_load(rate: f64) -> Load {
     Load {
         request_rate: Rate::per_second(rate).unwrap(),
+        pace: Pace::Steady,
         burstiness: 1.0,
         normalize_arrivals: false,
         max_concurrency: None,
         max_active_sessions: None,
         duration: None,
         cycle: false,
+        probes: None,
         num_warmups: 0,
         warmup: None,
         preconnect: 0,

@@ -2,24 +2,35 @@
 //!
 //! A [`Spec`] is stored with the result: two runs with the same Spec against the same server are repeats.
 
+mod collections;
+mod form;
+mod generated;
 mod load;
+mod pace;
 mod sampling;
 mod sessions;
 mod slo;
 mod steady;
 mod target;
+mod trace;
 mod workload;
 
 use serde::{Deserialize, Serialize};
 
+pub use collections::{CustomMedia, Hf, Sonnet, SpecBench, SpeedBench};
+pub use form::{Bounds, Form};
+pub use generated::{MediaBucket, RandomBatch, RandomMedia, RandomRerank};
 pub use load::Load;
+pub use pace::{Pace, Ramp, RampBy, RampStrategy, Stage};
 pub use sampling::Sampling;
 pub use sessions::{Cancel, History, Sessions, Wait};
 pub use slo::{Slo, SloFrom};
 pub use steady::Steadiness;
 pub use target::{Backend, Connection, Target, Task};
+pub use trace::{Trace, TraceColumns, TraceKind, TraceWindow};
 pub use workload::{
-    Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, RandomTurns, TurnCount, Workload,
+    Class, Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, RandomTurns, TurnCount,
+    Workload,
 };
 
 /// The whole description of a run.

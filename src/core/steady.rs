@@ -56,6 +56,9 @@ pub enum NoWindow {
     /// All requests were due at once.
     #[error("all requests were due at once; give --request-rate or --max-concurrency")]
     AllAtOnce,
+    /// The rate was meant to change.
+    #[error("the rate of arrivals went through a ramp or stages; give --request-rate for a steady state")]
+    RateChanged,
     /// The cap was never reached.
     #[error("at most {peak} requests or sessions were under way, the plateau begins at {needed}; send more")]
     CapNotReached {
@@ -89,7 +92,8 @@ pub enum NoWindow {
 pub fn window(load: &Load, rules: Steadiness, records: &[Record]) -> Result<Window, NoWindow> {
     let full = match load.is_closed_loop() {
         true => plateau(load, rules.threshold, records)?,
-        false if load.request_rate.is_finite() => arrivals(records),
+        false if load.rate_changes() => return Err(NoWindow::RateChanged),
+        false if load.is_paced() => arrivals(records),
         false => return Err(NoWindow::AllAtOnce),
     };
     if Drift::of(load, records).is_some_and(|drift| drift.is_real()) {

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 pub use wall::Wall;
 
+/// Nothing is waited for so long, and no clock overflows there.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 /// Measures offsets from t0. Copies share the same t0.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -20,7 +23,7 @@ impl Clock {
 
     /// The clock whose t0 is an offset later.
     pub fn later(&self, offset: Duration) -> Self {
-        Self { t0: self.t0 + offset }
+        Self { t0: self.instant(offset) }
     }
 
     /// The offset of this moment.
@@ -28,9 +31,9 @@ impl Clock {
         self.at(Instant::now())
     }
 
-    /// The instant at an offset.
+    /// The instant at an offset; one beyond [`FAR`] is as far as that.
     pub fn instant(&self, offset: Duration) -> Instant {
-        self.t0 + offset
+        self.t0 + offset.min(FAR)
     }
 
     /// The offset of an instant; zero for one before t0.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::figures::{percent, requests_per_second, seconds};
 use crate::core::dataset::{DatasetStats, LengthSummary};
 use crate::core::run::Inputs;
-use crate::core::spec::Spec;
+use crate::core::spec::{Dataset, Pace, Spec};
 
 /// Writes what `servebench dataset stats` found; `tokenizer` says who counted.
 pub fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl Write) -> io::Result<()> {
@@ -39,7 +39,11 @@ pub fn render_workload(
     writeln!(to, "Dataset: {}", provenance.path.as_deref().unwrap_or(&provenance.dataset))?;
     writeln!(to, "Requests: {count}, warm-up included")?;
     if provenance.candidates > 0 {
-        let what = if provenance.dataset == "sharegpt" { "Conversations" } else { "Candidates" };
+        let what = match spec.workload.dataset {
+            Dataset::Sharegpt { .. } => "Conversations",
+            Dataset::Trace(_) => "Rows",
+            _ => "Candidates",
+        };
         writeln!(to, "{what}: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
     }
     if provenance.repeated > 0 {
@@ -55,21 +59,14 @@ pub fn render_workload(
         to,
     )?;
     if spec.workload.dataset.has_sessions() {
-        writeln!(
-            to,
-            "Sessions: {}, warm-up not included; lengths are what each turn adds",
-            spec.workload.num_prompts
-        )?;
-        if let Some(think) = spec.sessions.think {
-            writeln!(to, "Think time: {think}")?;
-        }
-        if let Some(most) = load.max_active_sessions {
-            writeln!(to, "Most sessions active: {most}")?;
-        }
+        sessions(spec, to)?;
     }
-    match load.request_rate.is_finite() {
-        true => writeln!(to, "Request rate: {}", requests_per_second(Some(load.request_rate.get())))?,
-        false => writeln!(to, "Request rate: all at once")?,
+    match (&load.pace, load.request_rate.is_finite()) {
+        (Pace::Steady, true) => {
+            writeln!(to, "Request rate: {}", requests_per_second(Some(load.request_rate.get())))?;
+        }
+        (Pace::Steady, false) => writeln!(to, "Request rate: all at once")?,
+        (pace, _) => writeln!(to, "Request rate: {pace}")?,
     }
     if let Some(cap) = load.max_concurrency {
         writeln!(to, "Most in flight: {cap}")?;
@@ -78,6 +75,18 @@ pub fn render_workload(
         writeln!(to, "Sending ends after: {}", seconds(duration))?;
     }
     Ok(())
+}
+
+fn sessions(spec: &Spec, to: &mut impl Write) -> io::Result<()> {
+    let count = spec.workload.num_prompts;
+    writeln!(to, "Sessions: {count}, warm-up not included; lengths are what each turn adds")?;
+    if let Some(think) = spec.sessions.think {
+        writeln!(to, "Think time: {think}")?;
+    }
+    match spec.load.max_active_sessions {
+        Some(most) => writeln!(to, "Most sessions active: {most}"),
+        None => Ok(()),
+    }
 }
 
 fn lengths(rows: &[(&str, Option<LengthSummary>)], to: &mut impl Write) -> io::Result<()> {

@@ -10,7 +10,7 @@ use super::figures::{
 use crate::core::metrics::{Latency, Metrics, SCALARS, Spread, Tokens};
 use crate::core::record::TokenSource;
 use crate::core::run::Run;
-use crate::core::spec::SloFrom;
+use crate::core::spec::{Slo, SloFrom};
 use crate::core::stats::Distribution;
 
 mod facets;
@@ -42,6 +42,7 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
         from_due(run, to)?;
     }
     arrivals(run, to)?;
+    probes(run, to)?;
     tokens(metrics, to)?;
     intervals::render(run, to)?;
     steady::render(run, to)?;
@@ -142,19 +143,26 @@ pub(super) fn one_line(text: &str) -> String {
 fn goodput(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let Some(good) = run.metrics.good else { return Ok(()) };
     let slo = &run.spec.slo;
-    let limits = [("TTFT", slo.ttft), ("TPOT", slo.tpot), ("E2E", slo.e2e)];
-    let limits: Vec<_> = limits
-        .into_iter()
-        .filter_map(|(name, limit)| Some(format!("{name} ≤ {}", milliseconds(Some(limit?)))))
-        .collect();
     let all = run.metrics.completed + run.metrics.failed;
     section("Goodput", to)?;
     throughput(&run.metrics, "request_goodput", to)?;
-    writeln!(to, "Good requests: {good} of {all} ({}): {}", percent(good, all), limits.join(", "))?;
+    writeln!(to, "Good requests: {good} of {all} ({}): {}", percent(good, all), limits(slo))?;
+    for (class, slo) in &slo.classes {
+        writeln!(to, "Class {class}: {}", limits(slo))?;
+    }
     if slo.from == SloFrom::Sent {
         writeln!(to, "Limits hold from sent: what requests waited for the client is left out")?;
     }
     Ok(())
+}
+
+fn limits(slo: &Slo) -> String {
+    let limits = [("TTFT", slo.ttft), ("TPOT", slo.tpot), ("E2E", slo.e2e)];
+    let limits = limits
+        .into_iter()
+        .filter_map(|(name, limit)| Some(format!("{name} ≤ {}", milliseconds(Some(limit?)))));
+    let limits: Vec<_> = limits.collect();
+    if limits.is_empty() { "limits of its class".to_owned() } else { limits.join(", ") }
 }
 
 /// Whether the lag changes what a user who arrived on schedule felt.
@@ -176,7 +184,7 @@ fn from_due(run: &Run, to: &mut impl Write) -> io::Result<()> {
 fn arrivals(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let metrics = &run.metrics;
     section("Arrivals", to)?;
-    if run.spec.load.request_rate.is_finite() {
+    if run.spec.load.is_paced() {
         writeln!(to, "Offered rate: {}", requests_per_second(metrics.offered_rate))?;
         writeln!(to, "Achieved rate: {}", requests_per_second(metrics.achieved_rate))?;
     }
@@ -190,6 +198,16 @@ fn arrivals(run: &Run, to: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     writeln!(to, "Peak output token throughput: {}", tokens_per_second(metrics.peak_output_tokens_per_s))
+}
+
+fn probes(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let Some(probes) = &run.probes else { return Ok(()) };
+    section("Probe requests", to)?;
+    writeln!(to, "Probe requests completed: {}", probes.completed)?;
+    writeln!(to, "Probe requests failed: {}", probes.failed)?;
+    writeln!(to, "Median probe E2E: {}", milliseconds(probes.median))?;
+    writeln!(to, "P99 probe E2E: {}", milliseconds(probes.p99))?;
+    writeln!(to, "Max probe E2E: {}", milliseconds(probes.max))
 }
 
 fn tokens(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {

@@ -25,7 +25,7 @@ fn a_file_is_counted_with_what_would_be_dropped_and_why() {
     let program = Program::new("dataset stats few.json").file("few.json", format!("[{}]", data.join(",\n")));
     let ended = program.end().well();
     assert_eq!((ended.line("Conversations"), ended.line("Usable")), ("4", "1 (25.0 %)"));
-    for line in ["fewer than two turns: 1", "prompt under 4 tokens: 1", "prompt over 1024 tokens: 1"] {
+    for line in ["fewer than two turns: 1", "prompt too short: 1", "prompt too long: 1"] {
         assert!(ended.stdout.contains(&format!("\n  {line}\n")), "{line} is not in {}", ended.stdout);
     }
 }

@@ -28,7 +28,7 @@ fn a_dataset_of_another_shape_is_told_in_one_line() {
 #[test]
 fn a_dataset_without_a_usable_conversation_is_told_in_one_line() {
     let error = dataset_error(br#"[{"conversations": [{"from": "human", "value": "alone"}]}]"#);
-    assert!(error.contains("none of 1 conversations can be used"), "{error}");
+    assert!(error.contains("none of 1 entries can be used"), "{error}");
 }
 
 #[test]

@@ -86,6 +86,8 @@ pub struct Story {
     pub fault: Option<String>,
     pub read_ns: u64,
     pub prompt_tokens: u64,
+    /// Hashes of the prompt's first blocks, where the simulator was asked for them.
+    pub prompt_blocks: Option<Vec<String>>,
     pub cached_tokens: u64,
     pub session: Option<String>,
     pub cancelled: bool,
@@ -94,6 +96,11 @@ pub struct Story {
 }
 
 impl Story {
+    /// The hashes of the prompt's first blocks.
+    pub fn blocks(&self) -> &[String] {
+        self.prompt_blocks.as_deref().unwrap()
+    }
+
     /// From the request being read to the first output event being written, in milliseconds.
     pub fn ttft_ms(&self) -> f64 {
         milliseconds(self.read_ns, self.tokens_ns.first())

@@ -4,9 +4,11 @@ mod configuration;
 mod load;
 mod measure;
 mod output;
+mod pace;
 mod sampling;
 mod sessions;
 mod target;
+mod trace;
 mod workload;
 
 use clap::Args;
@@ -15,10 +17,12 @@ pub use configuration::ConfigurationArgs;
 pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::{OutputArgs, ReportStyle};
+pub use pace::{PaceArgs, RampByName, RampStrategyName};
 pub use sampling::SamplingArgs;
 pub use sessions::{HistoryName, SessionArgs};
 pub use target::TargetArgs;
-pub use workload::{DatasetName, LoraAssignmentName, RngName, WorkloadArgs};
+pub use trace::TraceArgs;
+pub use workload::{DatasetName, FormArgs, LoraAssignmentName, RngName, WorkloadArgs};
 
 /// Measure a server.
 #[derive(Debug, Args)]
@@ -28,7 +32,11 @@ pub struct RunArgs {
     #[command(flatten)]
     pub workload: WorkloadArgs,
     #[command(flatten)]
+    pub trace: TraceArgs,
+    #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub pace: PaceArgs,
     #[command(flatten)]
     pub sessions: SessionArgs,
     #[command(flatten)]

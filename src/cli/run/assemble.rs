@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::core::metrics::{Latency, Metrics, samples};
+use crate::core::probes::Probes;
 use crate::core::record::Record;
 use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection, Steady};
 use crate::core::series::Series;
@@ -23,6 +24,7 @@ pub struct Assembly {
     pub selection: Selection,
     pub inputs: Inputs,
     pub evidence: Evidence,
+    pub probes: Option<Probes>,
     pub server_version: Option<String>,
 }
 
@@ -44,6 +46,7 @@ impl Assembly {
             series: Series::of(&records, &itl_by_second),
             validity: Verdict::of(&self.evidence, &self.spec, &records, &metrics),
             metrics,
+            probes: self.probes,
             histograms: histograms(&records, &itl),
             spec: self.spec,
             notes: self.notes,

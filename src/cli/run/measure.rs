@@ -1,22 +1,25 @@
 //! Traffic: the ready check, then the warm-up and the measured run.
 
 use std::num::NonZeroUsize;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
+use super::probes;
 use super::ready::patiently;
 use super::stage::Stage;
 use crate::cli::exit::{Exit, Halt, say};
 use crate::core::arrival::{self, Schedule};
+use crate::core::probes::Probes;
 use crate::core::record::{Record, TokenSource};
 use crate::core::rng::Dice;
 use crate::core::spec::{Spec, Task};
 use crate::drive::client::stopwatch::{Keep, KeepText};
 use crate::drive::client::wire::Wire;
-use crate::drive::engine::{self, Beat, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
-use crate::drive::workload::{Request, sessions};
+use crate::drive::engine::{self, Beat, DriveError, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
+use crate::drive::workload::{Request, Workload, sessions};
 use crate::report::progress::{Live, Medium, Progress, Unit};
 
 /// So many tokens in flight are megabytes of text.
@@ -84,38 +87,68 @@ impl Measurement<'_> {
         }
     }
 
-    /// The warm-up and, without a pause, the measured run, whose arrivals come from these dice.
+    /// When the measured requests are due: as a trace says, or by the load's own laws and these dice.
+    pub fn arrivals(&self, workload: &Workload, dice: &mut Dice) -> Schedule {
+        let measured = self.spec.workload.num_prompts;
+        match &workload.arrivals {
+            Some(arrivals) => Schedule::Open(arrivals[..measured].to_vec()),
+            None => arrival::schedule(&self.spec.load, measured, dice),
+        }
+    }
+
+    /// The warm-up and, without a pause, the measured run.
     pub fn measure(
         &self,
         requests: &[Request],
         warmup: &[Request],
-        dice: &mut Dice,
-    ) -> Result<Outcome, Halt> {
+        schedule: Schedule,
+    ) -> Result<(Outcome, Option<Probes>), Halt> {
         let load = &self.spec.load;
-        let measured = Phase {
-            requests,
-            schedule: arrival::schedule(load, sessions::count(requests), dice),
-            cycle: load.cycle,
-            duration: load.duration,
-        };
+        let measured = Phase { requests, schedule, cycle: load.cycle, duration: load.duration };
         let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
         let stop = Stop::default();
         let watch = self.on_interrupt(stop.clone())?;
-        let mut display = Display::new(&plan, self.medium);
-        let outcome = engine::drive(&plan, self.stage.tokenizer(), &stop, &mut |event| display.show(&event));
-        display.bar.finish();
+        let (outcome, probes) = self.drive(&plan, &stop);
         watch.abort();
         let outcome = outcome.map_err(Halt::failed)?;
+        let probes = probes.transpose().map_err(Halt::failed)?;
         if outcome.warmup.failed > 0 {
             let WarmupCount { sent, failed } = outcome.warmup;
             say(format_args!("warning: {failed} of {sent} warm-up requests failed"));
         }
-        Ok(outcome)
+        Ok((outcome, probes))
+    }
+
+    /// The load, and the probes beside it, with a bar.
+    fn drive(
+        &self,
+        plan: &Plan<'_>,
+        stop: &Stop,
+    ) -> (Result<Outcome, DriveError>, Option<Result<Probes, DriveError>>) {
+        let mut display = Display::new(plan, self.medium);
+        // Probes wait until this is dropped: a warm-up shows nothing, so the first event is of the measured run.
+        let (hold, begin) = channel();
+        let mut hold = plan.warmup.is_some().then_some(hold);
+        let load = move || {
+            let outcome = engine::drive(plan, self.stage.tokenizer(), stop, &mut |event| {
+                hold.take();
+                display.show(&event);
+            });
+            display.bar.finish();
+            outcome
+        };
+        match self.spec.load.probes {
+            None => (load(), None),
+            Some(rate) => {
+                let (outcome, probes) = probes::beside(self, rate, begin, load);
+                (outcome, Some(probes))
+            }
+        }
     }
 
     /// The same load on prompts and at times of its own.
     fn warmup<'r>(&self, requests: &'r [Request]) -> Option<Phase<'r>> {
-        let load = &self.spec.load;
+        let load = &self.spec.load.before_the_run();
         (!requests.is_empty()).then(|| Phase {
             requests,
             schedule: arrival::schedule(
@@ -128,7 +161,12 @@ impl Measurement<'_> {
         })
     }
 
-    fn plan<'p>(&'p self, warmup: Option<Phase<'p>>, measured: Phase<'p>, text: KeepText) -> Plan<'p> {
+    pub(super) fn plan<'p>(
+        &'p self,
+        warmup: Option<Phase<'p>>,
+        measured: Phase<'p>,
+        text: KeepText,
+    ) -> Plan<'p> {
         Plan {
             target: &self.spec.target,
             sampling: &self.spec.sampling,

@@ -17,6 +17,7 @@ mod deliver;
 mod evidence;
 mod measure;
 mod prepare;
+mod probes;
 mod profile;
 mod ready;
 mod redact;
@@ -50,11 +51,11 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
     let mut dice = Dice::new(spec.rng, spec.seed);
-    let mut workload = prepare::workload(&spec, &mut dice, stage.tokenizer(), medium)?;
+    prepare::settle_form(&mut spec, stage.tokenizer())?;
+    let mut workload = prepare::workload(&mut spec, &mut dice, &stage, medium)?;
     prepare::check(&spec, &workload)?;
     prepare::behave(&spec, &mut workload);
     let (requests, warmups) = sessions::split_last(&workload.requests, spec.load.warmup_prompts());
-    spec.workload.num_prompts = sessions::count(requests);
     let inputs = Inputs {
         dataset: workload.provenance.clone(),
         tokenizer: stage.tokenizer().describe(),
@@ -66,16 +67,18 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     if args.workload.dry_run {
         return dry_run(&spec, inputs, &workload.requests);
     }
+
     let measured = measure::Measurement { spec: &spec, stage: &stage, keep: delivery.keep(), medium };
     measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
     if args.load.reset_prefix_cache {
         stage.reset_prefix_cache()?;
     }
     let before = stage.prefix_cache();
+    let arrivals = measured.arrivals(&workload, &mut dice);
     let profiler = Profiler::start(&args.measure, &stage)?;
-    let outcome = measured.measure(requests, warmups, &mut dice);
+    let outcome = measured.measure(requests, warmups, arrivals);
     profiler.stop(&stage);
-    let outcome = outcome?;
+    let (outcome, probes) = outcome?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
     let (mut run, records) = assemble::Assembly {
         command: redact::secrets(invocation.command),
@@ -85,6 +88,7 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
         notes: spec::notes(args),
         selection,
         inputs,
+        probes,
         server_version: stage.server_version().map(ToOwned::to_owned),
     }
     .run(outcome);

@@ -2,29 +2,68 @@
 
 use std::sync::Mutex;
 
-use crate::cli::exit::Halt;
+use super::stage::Stage;
+use crate::cli::exit::{Halt, say};
 use crate::core::rng::Dice;
-use crate::core::spec::{self, Spec};
+use crate::core::spec::{self, Dataset, Form, Spec};
 use crate::drive::client::wire::Wire;
-use crate::drive::tokenizer::Tokenizer;
+use crate::drive::tokenizer::{Hub, Tokenizer};
 use crate::drive::workload::sessions::{self, Manners};
-use crate::drive::workload::{self, Progress as Step, Workload};
+use crate::drive::workload::{self, OnProgress, Progress as Step, Workload, WorkloadError, hub};
 use crate::report::progress::{Medium, Progress, Unit};
 
 /// The measured requests, and behind them those of the warm-up: prompts of their own, so that no measured prompt is in
 /// the server's prefix cache already.
-pub fn workload(
-    spec: &Spec,
-    dice: &mut Dice,
-    tokenizer: &Tokenizer,
-    medium: Medium,
-) -> Result<Workload, Halt> {
-    let wanted = spec::Workload { spare: spec.load.warmup_prompts(), ..spec.workload.clone() };
+///
+/// A trace, or a file of sessions, may have fewer requests than were asked for: then the Spec says how many there are to measure.
+pub fn workload(spec: &mut Spec, dice: &mut Dice, stage: &Stage, medium: Medium) -> Result<Workload, Halt> {
+    let mut wanted = spec::Workload { spare: spec.load.warmup_prompts(), ..spec.workload.clone() };
     let display = Mutex::new(Preparing::new(medium));
     let show = |step: Step| display.lock().expect("a bar does not panic").show(step);
-    let workload = workload::prepare(&wanted, dice, tokenizer, &show);
+    let fetched = fetch(&mut wanted, stage, &show);
+    let workload = fetched.and_then(|()| workload::prepare(&wanted, dice, stage.tokenizer(), &show));
     display.into_inner().expect("a bar does not panic").clear();
-    workload.map_err(Halt::usage)
+    let workload = workload.map_err(Halt::usage)?;
+    let measured = sessions::count(sessions::split_last(&workload.requests, wanted.spare).0);
+    if measured == 0 {
+        return Err(Halt::usage(
+            "the dataset has no more requests than the warm-up takes: lower --num-warmups",
+        ));
+    }
+    spec.workload.num_prompts = measured;
+    Ok(workload)
+}
+
+/// Downloads what the run needs of a hub dataset.
+fn fetch(wanted: &mut spec::Workload, stage: &Stage, progress: &OnProgress<'_>) -> Result<(), WorkloadError> {
+    let rows = wanted
+        .num_prompts
+        .saturating_add(wanted.spare)
+        .saturating_mul(ROWS_A_PROMPT)
+        .saturating_add(SPARE_ROWS);
+    if let Dataset::Hf(hf) = &mut wanted.dataset {
+        *hf = stage.runtime().block_on(hub::fetch(hf, rows, &Hub::from_env(), progress))?;
+    }
+    Ok(())
+}
+
+/// Rows of a hub dataset that are downloaded for a prompt: some will be out of bounds.
+const ROWS_A_PROMPT: usize = 3;
+/// And for a run.
+const SPARE_ROWS: usize = 1000;
+
+/// Prompts stay as they are where the model has no chat template; that is said, and stored with the result.
+pub fn settle_form(spec: &mut Spec, tokenizer: &Tokenizer) -> Result<(), Halt> {
+    if matches!(spec.workload.form, Form::Rendered { .. }) && tokenizer.chat().map_err(Halt::usage)?.is_none()
+    {
+        spec.workload.form = Form::Text;
+        say(format_args!(
+            "warning: no chat template beside tokenizer {}: prompts are sent as they are; --skip-chat-template says that \
+             this is meant",
+            tokenizer.describe().origin
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the endpoint takes what the dataset gives: found out before the first request.

@@ -1,10 +1,13 @@
 //! Flags become a Spec: the last place where a flag can be wrong.
 
 mod load;
+mod mix;
+mod pace;
 mod sampling;
 mod sessions;
 mod slo;
 mod target;
+mod trace;
 mod workload;
 
 use std::time::Duration;
@@ -18,16 +21,17 @@ use crate::core::spec::{Spec, Steadiness, Task};
 /// What the flags ask for. The base URL and the model may still be unknown: `--sim` and `/v1/models` tell them.
 pub fn spec(args: &RunArgs) -> Result<Spec, String> {
     let load = load::load(args)?;
-    let workload = workload::workload(args, &load)?;
+    let target = target::target(&args.target, args.sampling.no_stream)?;
+    let workload = workload::workload(args, target.backend, &load)?;
     Ok(Spec {
-        target: target::target(&args.target, args.sampling.no_stream)?,
+        target,
         sampling: sampling::sampling(&args.sampling, &workload.dataset, args.target.backend)?,
+        slo: slo::slo(args, &workload.dataset)?,
         sessions: sessions::sessions(&args.sessions, &workload.dataset)?,
         cancel: sessions::cancel(&args.sessions),
-        workload,
-        slo: slo::slo(args)?,
         steadiness: steadiness(&args.measure)?,
         max_failure_rate: args.measure.max_failure_rate,
+        workload,
         load,
         seed: args.workload.seed,
         rng: workload::rng(&args.workload),

@@ -1,5 +1,7 @@
 //! Flag values and how they are written: durations with units, pairs, lists, JSON objects.
 
+mod media;
+
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -7,9 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::core::metrics::Latency;
-use crate::core::spec::{Backend, Wait};
+use crate::core::spec::{Backend, Stage, TraceWindow, Wait};
 use crate::drive::client::wire::{TABLE, Wire};
 use crate::report::plot::timeline::MOST_THRESHOLDS;
+pub use media::{MediaBuckets, MediaLimits, media_buckets, media_limits};
 
 /// `K=V`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,57 @@ fn duration(text: &str, unit: Duration) -> Result<Duration, String> {
             .map_err(|error| format!("{error}; write it as 500ms, 30s or 2m"));
     };
     Duration::try_from_secs_f64(number * unit.as_secs_f64()).map_err(|error| error.to_string())
+}
+
+/// Reads a rate that may be zero, in requests per second.
+pub fn rate_or_zero(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(rate) if (0.0..=FASTEST).contains(&rate) => Ok(rate),
+        _ => Err(format!("a rate here is a number between 0 and {FASTEST} requests per second")),
+    }
+}
+
+/// More requests per second than any machine sends; a number above it is a slip.
+const FASTEST: f64 = 1e7;
+
+/// Reads `60s:20`: a time and its requests per second.
+pub fn stage(text: &str) -> Result<Stage, String> {
+    let (length, rate) = text.rsplit_once(':').ok_or("write a stage as TIME:RATE, such as 60s:20")?;
+    let length = seconds(length.trim())?;
+    if length.is_zero() {
+        return Err("a stage must be longer than nothing".into());
+    }
+    Ok(Stage { length, rate: rate_or_zero(rate)? })
+}
+
+/// Reads `2x` or `0.5`: how many times as fast.
+pub fn speed(text: &str) -> Result<f64, String> {
+    match text.trim().trim_end_matches(['x', 'X']).parse::<f64>() {
+        Ok(speed) if speed > 0.0 && speed.is_finite() => Ok(speed),
+        _ => Err("write a speed as 2x or 0.5x".into()),
+    }
+}
+
+/// Reads `10m..20m`, `10m..` or `..20m`.
+pub fn window(text: &str) -> Result<TraceWindow, String> {
+    let (from, to) = text.split_once("..").ok_or("write a window as 10m..20m, 10m.. or ..20m")?;
+    let end = |text: &str| match text.trim() {
+        "" => Ok(None),
+        text => seconds(text).map(Some),
+    };
+    let window = TraceWindow { from: end(from)?.unwrap_or_default(), to: end(to)? };
+    match window.to.is_some_and(|to| to <= window.from) {
+        true => Err("a window ends after its beginning".into()),
+        false => Ok(window),
+    }
+}
+
+/// Reads a finite number above zero.
+pub fn above_zero(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("it must be a number above 0".into()),
+    }
 }
 
 /// Reads a share of the whole: `1%` or `0.01`.
@@ -195,6 +249,30 @@ mod tests {
         }
         for text in ["", "-1", "nan", "inf", "soon", "5 parsecs"] {
             assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn stages_are_a_time_and_a_rate() {
+        assert_eq!(stage("10s:5"), Ok(Stage { length: ms(10_000), rate: 5.0 }));
+        assert_eq!(stage("1m:0").map(|stage| stage.rate), Ok(0.0));
+        for text in ["", "10s", "10s:", "10s:-1", "10s:inf", "0s:5", ":5", "soon:5"] {
+            assert!(stage(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn windows_have_a_beginning_an_end_or_both() {
+        let window = |text| super::window(text).map(|window| (window.from, window.to));
+        assert_eq!(window("10m..20m"), Ok((ms(600_000), Some(ms(1_200_000)))));
+        assert_eq!(window("10m.."), Ok((ms(600_000), None)));
+        assert_eq!(window("..90"), Ok((ms(0), Some(ms(90_000)))));
+        for text in ["", "10m", "20m..10m", "1s..1s", "a..b"] {
+            assert!(super::window(text).is_err(), "{text}");
+        }
+        assert_eq!((speed("2x"), speed("0.5")), (Ok(2.0), Ok(0.5)));
+        for text in ["", "x", "0x", "-1x", "inf"] {
+            assert!(speed(text).is_err(), "{text}");
         }
     }
 

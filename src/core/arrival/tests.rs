@@ -17,7 +17,7 @@ fn offsets(load: &Load, n: usize, seed: u64) -> Vec<Duration> {
 fn from_dice(load: &Load, n: usize, dice: &mut Dice) -> Vec<Duration> {
     match schedule(load, n, dice) {
         Schedule::Open(offsets) => offsets,
-        Schedule::Closed => panic!("an open loop was asked for"),
+        other => panic!("an open loop was asked for, not {other:?}"),
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::record::{Events, Failure, Finish, Input, Times};
+use crate::core::record::{Events, Facets, Failure, Finish, Input, Times};
 use crate::core::simulated::Queue;
 
 fn ms(value: u64) -> Duration {
@@ -295,9 +295,22 @@ fn gaps_have_intervals_from_the_requests_they_belong_to() {
 #[test]
 fn goodput_is_judged_from_due_unless_asked_otherwise() {
     let due = Slo { ttft: Some(ms(150)), ..Slo::default() };
-    let sent = Slo { from: SloFrom::Sent, ..due };
+    let sent = Slo { from: SloFrom::Sent, ..due.clone() };
     // Left 100 ms late and answered 100 ms after that: the user waited 200 ms.
     let records = [answered(0, 100, 200, 1000, 10)];
     assert_eq!(sum(&records, &due).good, Some(0));
     assert_eq!(sum(&records, &sent).good, Some(1));
+}
+
+#[test]
+fn a_class_with_limits_of_its_own_is_held_to_those() {
+    let of = |class: &str| {
+        let facets = Facets { class: Some(class.into()), ..Facets::default() };
+        Record { facets: Some(facets.into()), ..answered(0, 0, 100, 1000, 10) }
+    };
+    let strict = Slo { ttft: Some(ms(50)), ..Slo::default() };
+    let slo = Slo { ttft: Some(ms(200)), classes: [("chat".to_owned(), strict)].into(), ..Slo::default() };
+    assert_eq!(sum(&[of("chat"), of("batch"), answered(0, 0, 100, 1000, 10)], &slo).good, Some(2));
+    let only_chat = Slo { ttft: None, ..slo };
+    assert_eq!(sum(&[of("chat"), of("batch")], &only_chat).good, Some(1));
 }

@@ -97,6 +97,7 @@ pub fn run(detailed: bool) -> Run {
             prompts: Some(Digest::of(b"prompts")),
         },
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
+        probes: None,
         steady: Steady::of(&spec(), &records, &percents),
         series: Series::of(&records, &TallyBySecond::default()),
         validity: Verdict::of(&Evidence::default(), &spec(), &records, &metrics),

@@ -10,8 +10,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Always, Run, Selection};
+use crate::core::arrival;
 use crate::core::metrics::{Latency, Metrics, SCALARS};
 use crate::core::record::Record;
+use crate::core::spec::{Pace, Ramp};
 use crate::core::stats::{Distribution, Percent};
 
 /// The top-level keys. A later group wins, as in vLLM: metadata may rename the date, but not what was measured.
@@ -20,9 +22,11 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     keys.extend(named(identity(run)));
     keys.extend(run.notes.metadata.iter().map(|(key, value)| (key.clone(), json!(value))));
     keys.extend(named(traffic(run)));
+    keys.extend(ramp(run));
     keys.extend(named(totals(run)));
     keys.extend(SCALARS.iter().map(|scalar| (scalar.key.to_owned(), json!((scalar.value)(&run.metrics)))));
     keys.extend(latencies(run));
+    keys.extend(probes(run));
     keys.extend(named(always(run)));
     keys.extend(multi_turn::keys(run).into_iter().map(|(key, value)| (key.to_owned(), value)));
     keys.extend(run.records.iter().flat_map(|records| named(details(records))));
@@ -97,14 +101,49 @@ fn always(run: &Run) -> [(&'static str, Value); 2] {
 /// `{label or backend}-{rate}qps{-concurrencyN}-{model's last part}-{date}.json`.
 pub fn file_name(run: &Run) -> String {
     let label = run.notes.label.as_deref().unwrap_or(run.spec.target.backend.name());
-    let rate = match run.spec.load.request_rate.get() {
+    let rate = match (run.spec.load.request_rate.get(), &run.spec.load.pace) {
+        (_, Pace::Ramp(Ramp { strategy, start, end, .. })) => {
+            format!("ramp-up-{}-{start}qps-{end}", strategy.name())
+        }
         // Python prints the float, so that 20 is `20.0`.
-        rate if rate.is_finite() => format!("{rate:?}"),
+        (rate, _) if rate.is_finite() => format!("{rate:?}"),
         _ => "inf".to_owned(),
     };
     let cap = run.spec.load.max_concurrency.map(|cap| format!("-concurrency{cap}")).unwrap_or_default();
     let model = run.spec.target.model.rsplit('/').next().unwrap_or_default();
     format!("{label}-{rate}qps{cap}-{model}-{}.json", date(run))
+}
+
+/// The keys of a ramp, as planned; none without one.
+fn ramp(run: &Run) -> Vec<(String, Value)> {
+    let Pace::Ramp(Ramp { strategy, start, end, .. }) = &run.spec.load.pace else { return Vec::new() };
+    // vLLM's are integers.
+    let rate = |rate: f64| if rate.fract() == 0.0 { json!(rate as u64) } else { json!(rate) };
+    let changes = arrival::rate_changes(&run.spec.load, run.spec.workload.num_prompts);
+    let change = |(rps, at): (u64, Duration)| {
+        let at = run.started.checked_add(at).unwrap_or_else(|_| run.started.clone());
+        json!({ "rps": rps, "timestamp": at.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string() })
+    };
+    let pairs = [
+        ("ramp_up_strategy", json!(strategy.name())),
+        ("ramp_up_start_rps", rate(*start)),
+        ("ramp_up_end_rps", rate(*end)),
+        ("rps_change_events", changes.into_iter().map(change).collect()),
+    ];
+    named(pairs).collect()
+}
+
+/// The keys of probes; none without any.
+fn probes(run: &Run) -> Vec<(String, Value)> {
+    let Some(probes) = &run.probes else { return Vec::new() };
+    let pairs = [
+        ("probe_completed", json!(probes.completed)),
+        ("probe_failed", json!(probes.failed)),
+        ("probe_median_e2el_ms", milliseconds(probes.median)),
+        ("probe_p99_e2el_ms", milliseconds(probes.p99)),
+        ("probe_max_e2el_ms", milliseconds(probes.max)),
+    ];
+    named(pairs).collect()
 }
 
 fn date(run: &Run) -> String {

@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::pace::Pace;
+use crate::core::arrival::Intensity;
 use crate::core::units::{Rate, number_or_inf, seconds};
 
 /// When requests are sent, and how many.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// Arrivals per second: of requests, or of sessions where there are any.
+    /// Arrivals per second, of requests or of sessions where there are any; where the pace is steady.
     pub request_rate: Rate,
+    /// How the rate goes through the run.
+    #[serde(default)]
+    pub pace: Pace,
     /// Shape of the gamma law of the gaps: 1 is Poisson, below 1 is burstier, above is more even, infinite is constant.
     #[serde(with = "number_or_inf")]
     pub burstiness: f64,
@@ -27,6 +32,9 @@ pub struct Load {
     pub duration: Option<Duration>,
     /// Start over when the prompts are used up, until `duration` ends the run.
     pub cycle: bool,
+    /// One-token requests a second beside the load, under no cap.
+    #[serde(default)]
+    pub probes: Option<Rate>,
     /// Unmeasured requests before the run.
     pub num_warmups: usize,
     /// Unmeasured traffic for this long before the run.
@@ -39,9 +47,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// Whether a request is due when another has ended (a cap and no pace) rather than at a time of its own.
-    pub fn is_closed_loop(&self) -> bool {
-        self.slots().is_some() && !self.request_rate.is_finite()
+    /// Whether requests are due at times of their own, rather than all at once or when another has ended.
+    pub fn is_paced(&self) -> bool {
+        self.pace != Pace::Steady || self.request_rate.is_finite()
     }
 
     /// How many users a closed loop has: sessions, or requests where each is a session of its own.
@@ -49,14 +57,40 @@ impl Load {
         self.max_active_sessions.or(self.max_concurrency)
     }
 
-    /// Enough requests for this time at the rate; `None` without a finite rate.
+    /// Whether the rate is meant to change, so that no state of the run is steady.
+    pub fn rate_changes(&self) -> bool {
+        matches!(self.pace, Pace::Ramp(_) | Pace::Stages { .. })
+    }
+
+    /// Whether a request is due when another has ended (a cap and no pace) rather than at a time of its own.
+    pub fn is_closed_loop(&self) -> bool {
+        self.slots().is_some() && !self.is_paced()
+    }
+
+    /// Enough requests for this time; `None` where no rate says how many that are.
     ///
     /// Arrivals as drawn vary by the root of their number: five deviations more than the mean is always enough, and what
     /// is due after the end is not sent.
     pub fn due_within(&self, time: Duration) -> Option<usize> {
-        let mean = time.as_secs_f64() * self.request_rate.get();
+        let mean = match &self.pace {
+            Pace::Steady => time.as_secs_f64() * self.request_rate.get(),
+            Pace::Trace => return None,
+            Pace::Ramp(ramp) => Intensity::over(*ramp, time).expected_by(time),
+            Pace::Stages { stages } => Intensity::of_stages(stages).expected_by(time),
+        };
         let enough = if self.normalize_arrivals { mean } else { mean + 5.0 * mean.sqrt() };
-        self.request_rate.is_finite().then_some((enough.ceil() as usize).max(1))
+        mean.is_finite().then_some((enough.ceil() as usize).max(1))
+    }
+
+    /// The load before the run: its first rate that is one, held. A trace has none, so its warm-up comes at once.
+    pub fn before_the_run(&self) -> Self {
+        let first = match &self.pace {
+            Pace::Steady => return self.clone(),
+            Pace::Trace => None,
+            Pace::Ramp(ramp) => [ramp.start, ramp.end].into_iter().find_map(Rate::per_second),
+            Pace::Stages { stages } => stages.iter().find_map(|stage| Rate::per_second(stage.rate)),
+        };
+        Self { pace: Pace::Steady, request_rate: first.unwrap_or(Rate::INFINITE), ..self.clone() }
     }
 
     /// How many prompts the warm-up needs: a closed loop goes round in twice as many as it has slots.
@@ -64,7 +98,7 @@ impl Load {
         match self.warmup {
             Some(time) => {
                 let slots = self.slots().map_or(1, usize::from);
-                self.due_within(time).unwrap_or(2 * slots)
+                self.before_the_run().due_within(time).unwrap_or(2 * slots)
             }
             None => self.num_warmups,
         }

@@ -117,6 +117,11 @@ pub enum Task {
 }
 
 impl Backend {
+    /// Whether it takes chat messages, which the server puts through the model's chat template.
+    pub fn takes_chats(self) -> bool {
+        matches!(self, Self::OpenaiChat | Self::OpenaiResponses | Self::OpenaiEmbeddingsChat | Self::Ollama)
+    }
+
     /// All of them, in the order of the help.
     pub const ALL: [Self; 15] = [
         Self::Openai,

@@ -3,6 +3,12 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    Bounds, CustomMedia, Form, Hf, RandomBatch, RandomMedia, RandomRerank, Slo, Sonnet, SpecBench,
+    SpeedBench, Trace,
+};
 
 /// What is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,7 +17,7 @@ pub struct Workload {
     pub dataset: Dataset,
     /// The tokenizer as asked for: a file, a directory or a hub id; `None` means the model's.
     pub tokenizer: Option<String>,
-    /// How many requests to measure.
+    /// How many requests to measure; of a trace at most.
     pub num_prompts: usize,
     /// How many more to prepare behind those, for a warm-up.
     #[serde(skip)]
@@ -22,12 +28,27 @@ pub struct Workload {
     /// The adapters that requests are sent to instead of the model; `None` without any.
     #[serde(default)]
     pub lora: Option<Lora>,
+    /// How a text is put to the endpoint.
+    #[serde(default)]
+    pub form: Form,
+    /// Which lengths are sent.
+    #[serde(default)]
+    pub bounds: Bounds,
 }
 
 impl Workload {
     /// So many requests of a dataset, and nothing special about them.
     pub fn new(dataset: Dataset, num_prompts: usize) -> Self {
-        Self { dataset, tokenizer: None, num_prompts, spare: 0, draw: Draw::default(), lora: None }
+        Self {
+            dataset,
+            tokenizer: None,
+            num_prompts,
+            spare: 0,
+            draw: Draw::default(),
+            lora: None,
+            form: Form::default(),
+            bounds: Bounds::default(),
+        }
     }
 }
 
@@ -87,9 +108,43 @@ pub enum Dataset {
     },
     /// Random tokens of given lengths.
     Random(RandomLengths),
+    /// Requests as others once made them.
+    Trace(Trace),
+    /// Several datasets at once.
+    Mix {
+        /// The file that describes it.
+        path: PathBuf,
+        /// What is in it.
+        classes: Vec<Class>,
+    },
     /// Random tokens behind a few prefixes that many prompts share.
     #[serde(rename = "prefix_repetition")]
     PrefixRepetition(PrefixRepetition),
+    /// Several random texts in a request.
+    #[serde(rename = "random_batch")]
+    RandomBatch(RandomBatch),
+    /// Random tokens and random images.
+    #[serde(rename = "random-mm")]
+    RandomMm(RandomMedia),
+    /// Random queries with random documents.
+    #[serde(rename = "random-rerank")]
+    RandomRerank(RandomRerank),
+    /// Lines of a poem.
+    Sonnet(Sonnet),
+    /// Questions in categories.
+    #[serde(rename = "spec_bench")]
+    SpecBench(SpecBench),
+    /// SPEED-Bench.
+    #[serde(rename = "speed_bench")]
+    SpeedBench(SpeedBench),
+    /// A dataset of the Hugging Face hub, or files like those.
+    Hf(Hf),
+    /// Prompts of one's own with images.
+    #[serde(rename = "custom_image")]
+    CustomImage(CustomMedia),
+    /// Prompts of one's own with recordings.
+    #[serde(rename = "custom_audio")]
+    CustomAudio(CustomMedia),
     /// All turns of ShareGPT conversations.
     #[serde(rename = "sharegpt_turns")]
     SharegptTurns {
@@ -119,18 +174,58 @@ impl Dataset {
         match self {
             Self::Sharegpt { .. } => "sharegpt",
             Self::Custom { .. } => "custom",
-            Self::Random(_) => "random",
+            Self::Random(_) | Self::RandomBatch(_) => "random",
+            Self::Trace(trace) => trace.kind.name(),
+            Self::Mix { .. } => "mix",
             Self::PrefixRepetition(_) => "prefix_repetition",
+            Self::RandomMm(_) => "random-mm",
+            Self::RandomRerank(_) => "random-rerank",
+            Self::Sonnet(_) => "sonnet",
+            Self::SpecBench(_) => "spec_bench",
+            Self::SpeedBench(_) => "speed_bench",
+            Self::Hf(_) => "hf",
+            Self::CustomImage(_) => "custom_image",
+            Self::CustomAudio(_) => "custom_audio",
             Self::SharegptTurns { .. } => "sharegpt_turns",
             Self::RandomTurns(_) => "random_turns",
             Self::Conversations { .. } => "conversations",
         }
     }
 
+    /// Whether its texts are made up, so that an answer's natural end means nothing.
+    pub fn is_random(&self) -> bool {
+        matches!(self, Self::Random(_) | Self::RandomMm(_) | Self::Trace(_))
+    }
+
+    /// Whether vLLM puts its texts through a chat template before it sends them to an endpoint that has none.
+    pub fn is_rendered(&self) -> bool {
+        matches!(
+            self,
+            Self::Custom { .. } | Self::Sonnet(_) | Self::SpecBench(_) | Self::SpeedBench(_) | Self::Hf(_)
+        )
+    }
+
     /// Whether it consists of sessions: `num_prompts` then counts those.
     pub fn has_sessions(&self) -> bool {
         matches!(self, Self::SharegptTurns { .. } | Self::RandomTurns(_) | Self::Conversations { .. })
     }
+}
+
+/// A class of a mixed workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Class {
+    /// How reports call it.
+    pub name: String,
+    /// How often it is drawn, relative to the others.
+    pub weight: f64,
+    /// Where its prompts come from.
+    pub dataset: Dataset,
+    /// What it has in the bodies of its requests, which wins over the run's.
+    pub body: Map<String, Value>,
+    /// The LoRA adapter that it asks for.
+    pub adapter: Option<String>,
+    /// What counts as good service for it; `None` is what does for the run.
+    pub slo: Option<Slo>,
 }
 
 /// The parameters of the `random` dataset; lengths in tokens.

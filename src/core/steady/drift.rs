@@ -55,7 +55,7 @@ impl Drift {
         }
         if load.is_closed_loop() {
             slowdown(load, records)
-        } else if load.request_rate.is_finite() {
+        } else if load.is_paced() && !load.rate_changes() {
             pile_up(records)
         } else {
             None

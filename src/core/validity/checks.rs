@@ -99,7 +99,7 @@ fn schedule_lag(case: &Case<'_>) -> Check {
     lags.sort_unstable();
     let Some(lag) = percentile(&lags, 99.0) else { return Check::not_judged(name, "nothing was sent") };
     let ttft = case.median(Latency::Ttft);
-    let scheduled = load.request_rate.is_finite() || load.is_closed_loop();
+    let scheduled = load.is_paced() || load.is_closed_loop();
     let bounds = Bounds {
         warning: Some(Figure::Time(Duration::from_millis(10).max(ttft / 20))),
         invalid: scheduled.then(|| Figure::Time(Duration::from_millis(50).max(ttft / 4))),
@@ -164,7 +164,7 @@ fn achieved_rate(case: &Case<'_>) -> Check {
     let name = CheckName::AchievedRate;
     let load = &case.spec.load;
     let rates = case.metrics.offered_rate.zip(case.metrics.achieved_rate);
-    let Some((offered, achieved)) = rates.filter(|_| load.request_rate.is_finite()) else {
+    let Some((offered, achieved)) = rates.filter(|_| load.is_paced()) else {
         return Check::not_judged(name, "no rate was asked for");
     };
     let sent = case.records.iter().filter(|record| record.times.sent.is_some()).count();
@@ -260,7 +260,10 @@ fn token_agreement(case: &Case<'_>) -> Check {
 fn stationarity(case: &Case<'_>) -> Check {
     let name = CheckName::Stationarity;
     let Some(drift) = Drift::of(&case.spec.load, case.records) else {
-        return Check::not_judged(name, "too few requests, or all were due at once");
+        return Check::not_judged(
+            name,
+            "too few requests, all were due at once, or the rate was meant to change",
+        );
     };
     let bound = Figure::Share(drift.bound());
     let (bounds, advice) = match drift {

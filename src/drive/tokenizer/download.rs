@@ -8,7 +8,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::TokenizerError;
-use super::hub::{Download, FILE, Hub, HubId};
+use super::chat;
+use super::hub::{Download, Hub, HubId};
 use crate::drive::tls;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -19,11 +20,20 @@ const TOTAL: Duration = Duration::from_secs(300);
 const SIZE_LIMIT: usize = 256 << 20;
 const REDIRECTS: usize = 8;
 
-/// Downloads the `tokenizer.json` of a model.
-pub(super) async fn tokenizer_json(id: &HubId, hub: &Hub) -> Result<Download, TokenizerError> {
-    let url = format!("{}/{}/resolve/{}/{FILE}", hub.endpoint, id.model, id.revision.replace('/', "%2F"));
+/// Downloads a file of a model.
+pub(super) async fn file(id: &HubId, hub: &Hub, file: &str) -> Result<Download, TokenizerError> {
+    let url = format!("{}/{}/resolve/{}/{file}", hub.endpoint, id.model, id.revision.replace('/', "%2F"));
     let fetch = Fetch { id, hub, url: &url };
     fetch.run().await
+}
+
+/// Puts the files with a model's chat template into the cache, those that there are: most datasets need none.
+pub(super) async fn chat(id: &HubId, hub: &Hub) {
+    for name in [chat::CONFIG, chat::TEMPLATE] {
+        if let Ok(download) = file(id, hub, name).await {
+            let _ = hub.store(id, name, &download);
+        }
+    }
 }
 
 struct Fetch<'a> {

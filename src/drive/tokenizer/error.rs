@@ -48,6 +48,14 @@ pub enum TokenizerError {
         /// What is wrong.
         cause: String,
     },
+    /// The file with the chat template is not JSON.
+    #[error("{path}: not a tokenizer_config.json: {cause}; download it again, or --skip-chat-template")]
+    Config {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        cause: String,
+    },
     /// Not in the cache, and the network is off limits.
     #[error(
         "tokenizer {id}: not in the cache {cache}, and HF_HUB_OFFLINE forbids to download it; {WAYS_OUT}"

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::TokenizerError;
 use crate::core::units::Secret;
 
-/// The one file that is wanted of a model.
+/// The one file that must be there of a model.
 pub(super) const FILE: &str = "tokenizer.json";
 
 /// Where the Hugging Face hub is, and where its files are kept on this machine.
@@ -63,21 +63,25 @@ impl Hub {
     }
 
     /// The cached file, if there is one.
-    fn cached(&self, id: &HubId) -> Option<PathBuf> {
+    pub(super) fn cached(&self, id: &HubId) -> Option<PathBuf> {
+        self.snapshot(id).map(|folder| folder.join(FILE)).filter(|file| file.is_file())
+    }
+
+    /// The folder with the cached files of a revision, if there is one.
+    fn snapshot(&self, id: &HubId) -> Option<PathBuf> {
         let folder = self.folder(id);
         let commit = fs::read_to_string(folder.join("refs").join(&id.revision)).ok();
         let commit = commit.as_deref().map(str::trim).filter(|commit| is_commit(commit));
-        let file = folder.join("snapshots").join(commit.unwrap_or(&id.revision)).join(FILE);
-        file.is_file().then_some(file)
+        Some(folder.join("snapshots").join(commit.unwrap_or(&id.revision))).filter(|folder| folder.is_dir())
     }
 
     /// Keeps a download where `huggingface_hub` would look for it. What names no commit is not kept.
-    pub(super) fn store(&self, id: &HubId, download: &Download) -> io::Result<()> {
+    pub(super) fn store(&self, id: &HubId, file: &str, download: &Download) -> io::Result<()> {
         let Some(commit) = download.commit.as_deref().filter(|commit| is_commit(commit)) else {
             return Ok(());
         };
         let folder = self.folder(id);
-        write_whole(&folder.join("snapshots").join(commit).join(FILE), &download.bytes)?;
+        write_whole(&folder.join("snapshots").join(commit).join(file), &download.bytes)?;
         match id.revision == commit {
             true => Ok(()),
             false => write_whole(&folder.join("refs").join(&id.revision), commit.as_bytes()),

@@ -1,9 +1,9 @@
 //! A `tokenizer.json` in this process.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Specials, TokenizeError, TokenizerError, special};
+use super::{Chat, Specials, TokenizeError, TokenizerError, special};
 use crate::core::digest::Digest;
 
 /// A loaded `tokenizer.json` and where it came from.
@@ -12,6 +12,8 @@ pub struct Local {
     inner: tokenizers::Tokenizer,
     origin: String,
     digest: Digest,
+    /// Where the files are that belong to it.
+    folder: Option<PathBuf>,
     /// The special tokens that a configuration beside the file names, if there is one.
     named_special: Option<Vec<String>>,
 }
@@ -26,6 +28,7 @@ impl Local {
             .map_err(|source| TokenizerError::Unreadable { path: path.display().to_string(), source })?;
         let mut local = Self::from_bytes(&bytes, path.display().to_string())?;
         local.origin = origin;
+        local.folder = path.parent().map(Path::to_owned);
         local.named_special = special::named_beside(path);
         Ok(local)
     }
@@ -44,7 +47,12 @@ impl Local {
         // A file may carry the truncation and padding of its training: the server applies neither to a prompt.
         inner.with_truncation(None).map_err(|error| malformed(one_line(&error)))?;
         inner.with_padding(None);
-        Ok(Self { inner, origin, digest: Digest::of(bytes), named_special: None })
+        Ok(Self { inner, origin, digest: Digest::of(bytes), folder: None, named_special: None })
+    }
+
+    /// How the model wants its chats written, if a file beside the tokenizer says it.
+    pub(super) fn chat(&self) -> Result<Option<Chat>, TokenizerError> {
+        self.folder.as_deref().map_or(Ok(None), Chat::in_folder)
     }
 
     /// What reports call it.

@@ -1,5 +1,6 @@
 //! Who counts tokens: a tokenizer of our own, the server's `/tokenize`, or an announced guess.
 
+mod chat;
 mod download;
 mod error;
 mod estimate;
@@ -15,6 +16,7 @@ use rayon::prelude::*;
 use crate::core::record::TokenSource;
 use crate::core::run::TokenizerOrigin;
 
+pub use chat::Chat;
 pub use error::{TokenizeError, TokenizerError};
 pub use hub::Hub;
 pub use local::Local;
@@ -62,11 +64,15 @@ impl Tokenizer {
             hub::Found::File(path) => Local::from_file(&path, path.display().to_string()).map(Self::from),
             hub::Found::Cached(path, id) => Local::from_file(&path, id.to_string()).map(Self::from),
             hub::Found::Nowhere(id) => {
-                let file = download::tokenizer_json(&id, hub).await?;
+                let file = download::file(&id, hub, hub::FILE).await?;
                 let tokenizer = Local::from_bytes(&file.bytes, id.to_string())?;
                 // A cache that cannot be written costs the next run a download, nothing else.
-                let _ = hub.store(&id, &file);
-                Ok(tokenizer.into())
+                let _ = hub.store(&id, hub::FILE, &file);
+                download::chat(&id, hub).await;
+                match hub.cached(&id) {
+                    Some(path) => Local::from_file(&path, id.to_string()).map(Self::from),
+                    None => Ok(tokenizer.into()),
+                }
             }
         }
     }
@@ -119,6 +125,17 @@ impl Tokenizer {
     pub fn specials(&self) -> Result<u32, TokenizeError> {
         const PROBE: &str = "the";
         Ok(self.count(PROBE)?.saturating_sub(self.count_plain(PROBE)?))
+    }
+
+    /// How the model wants its chats written; `None` if the tokenizer does not say.
+    ///
+    /// # Errors
+    /// When the file that should say it is broken.
+    pub fn chat(&self) -> Result<Option<Chat>, TokenizerError> {
+        match self {
+            Self::Local(local) => local.chat(),
+            Self::Server(_) | Self::Estimate => Ok(None),
+        }
     }
 
     /// What a count of this tokenizer is worth.

@@ -41,6 +41,15 @@ pub(super) struct Conversation {
     pub prompt: String,
     /// The second turn's text; empty without one.
     pub answer: String,
+    /// What is shown with the first turn, if anything.
+    pub media: Option<Media>,
+}
+
+/// An image or a video by its name: a URL, or a file on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Media {
+    Image(Box<str>),
+    Video(Box<str>),
 }
 
 /// Takes conversations as they are read; an error ends the reading.
@@ -51,17 +60,52 @@ pub(super) fn read(source: Source<'_>, sink: &mut Sink<'_>) -> Result<Digest, Wo
     entries::read(source, &mut |Entry(conversation)| sink(conversation))
 }
 
-/// An entry of the file.
+/// An entry of the file: its conversation, and what is shown with it. Other members are skipped, unread and unkept.
 struct Entry(Conversation);
 
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        ENTRY.deserialize(from).map(Self)
+        from.deserialize_map(Members).map(Self)
     }
 }
 
-/// The part of an entry that is read.
-const ENTRY: Member<Conversation> = Member { name: "conversations", of: "an entry", value: PhantomData };
+/// The members of an entry.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Conversation;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an entry: an object with `conversations`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Conversation, A::Error> {
+        let (mut conversation, mut image, mut video) = (None::<Conversation>, None, None);
+        while let Some(index) = object.next_key_seed(IndexOf(&["conversations", "image", "video"]))? {
+            match index {
+                Some(0) => conversation = Some(object.next_value()?),
+                Some(1) => image = object.next_value::<Name>()?.0.map(Media::Image),
+                Some(_) => video = object.next_value::<Name>()?.0.map(Media::Video),
+                None => drop(object.next_value::<IgnoredAny>()?),
+            }
+        }
+        let conversation =
+            conversation.ok_or_else(|| A::Error::custom("an entry without `conversations`"))?;
+        Ok(Conversation { media: image.or(video), ..conversation })
+    }
+}
+
+/// The name of an image or a video. What is no text, or an empty one, is none, as in vLLM.
+struct Name(Option<Box<str>>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(from)? {
+            serde_json::Value::String(name) if !name.is_empty() => Ok(Self(Some(name.into()))),
+            _ => Ok(Self(None)),
+        }
+    }
+}
 
 /// A turn of a conversation.
 const TURN: Member<String> = Member { name: "value", of: "a turn", value: PhantomData };
@@ -91,37 +135,36 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Member<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<T, A::Error> {
         let mut value = None;
-        while let Some(wanted) = object.next_key_seed(IsNamed(self.name))? {
-            if wanted {
-                value = Some(object.next_value()?);
-            } else {
-                object.next_value::<IgnoredAny>()?;
+        while let Some(index) = object.next_key_seed(IndexOf(&[self.name]))? {
+            match index {
+                Some(_) => value = Some(object.next_value()?),
+                None => drop(object.next_value::<IgnoredAny>()?),
             }
         }
         value.ok_or_else(|| A::Error::custom(format_args!("{} without `{}`", self.of, self.name)))
     }
 }
 
-/// Whether a key is the wanted one, without keeping it.
-struct IsNamed(&'static str);
+/// Which of the wanted names a key is, without keeping it.
+struct IndexOf<'n>(&'n [&'static str]);
 
-impl<'de> DeserializeSeed<'de> for IsNamed {
-    type Value = bool;
+impl<'de> DeserializeSeed<'de> for IndexOf<'_> {
+    type Value = Option<usize>;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<usize>, D::Error> {
         from.deserialize_identifier(self)
     }
 }
 
-impl Visitor<'_> for IsNamed {
-    type Value = bool;
+impl Visitor<'_> for IndexOf<'_> {
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|name| *name == key))
     }
 }
 

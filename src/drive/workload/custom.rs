@@ -6,19 +6,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::front::{Front, Order};
-use super::repeat::repeat;
+use super::sampler::{Collection, Contents, sample};
 use super::source::{Source, is_rereadable};
-use super::{Fault, Format, Job, Progress, Request, Workload, WorkloadError, lines};
-use crate::core::dataset::{Drops, Provenance};
-use crate::core::digest::Digest;
+use super::{Fault, Format, Job, OnProgress, Request, Workload, WorkloadError, lines};
 use crate::core::rng::Dice;
-use crate::drive::tokenizer::TokenizeError;
 
 /// The file of prompts.
 const CUSTOM: &Format = &Format {
@@ -27,9 +22,6 @@ const CUSTOM: &Format = &Format {
     flag: "--dataset-path",
 };
 
-/// How many prompts are counted before the progress is told.
-const BLOCK: usize = 256;
-
 /// Takes prompts from a file. Without an output length, the file's are asked for.
 pub(super) fn prepare(
     path: &Path,
@@ -37,30 +29,12 @@ pub(super) fn prepare(
     job: &Job<'_>,
     dice: &mut Dice,
 ) -> Result<Workload, WorkloadError> {
-    let count = || {
-        let mut count = 0;
-        read(path, output_len, job, &mut |_| count += 1)?;
-        Ok(count)
-    };
-    let order = Order::of(job, dice, is_rereadable(path).then_some(count))?;
-    let mut front = Front::new(&order, job.num_prompts);
-    let digest = read(path, output_len, job, &mut |ask| front.offer(|| ask))?;
-    let candidates = front.seen;
-    if candidates == 0 {
-        return Err(WorkloadError::Empty { path: path.display().to_string(), format: CUSTOM });
-    }
-    let mut requests = requests(&front.into_items(dice), job)?;
-    let repeated = repeat(&mut requests, job, dice);
-    let provenance = Provenance {
-        dataset: "custom".into(),
-        path: Some(path.display().to_string()),
-        sha256: Some(digest),
-        candidates,
-        dropped: Drops::default(),
-        repeated,
-        inexact: 0,
-    };
-    Ok(Workload { requests, arrivals: None, provenance })
+    sample(&Custom { path, output_len }, job, dice)
+}
+
+struct Custom<'a> {
+    path: &'a Path,
+    output_len: Option<u32>,
 }
 
 /// A line of the file.
@@ -80,24 +54,50 @@ struct Ask {
     max_tokens: u32,
 }
 
-/// Reads the whole file, and gives its digest.
-fn read(
-    path: &Path,
-    output_len: Option<u32>,
-    job: &Job<'_>,
-    sink: &mut dyn FnMut(Ask),
-) -> Result<Digest, WorkloadError> {
-    let source = Source::open(path, CUSTOM, job.progress)?;
-    lines::read::<Record>(source, &mut |line| {
-        let Record { prompt, output_tokens, .. } = line.record;
-        let max_tokens = output_len.map_or_else(|| asked_tokens(output_tokens.as_ref()), Ok)?;
-        sink(Ask { prompt: prompt.into(), max_tokens });
-        Ok(())
-    })
+impl Collection for Custom<'_> {
+    type Item = Ask;
+
+    fn name(&self) -> &'static str {
+        "custom"
+    }
+
+    fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn format(&self) -> &'static Format {
+        CUSTOM
+    }
+
+    fn is_rereadable(&self) -> bool {
+        is_rereadable(self.path)
+    }
+
+    fn read(
+        &self,
+        _: usize,
+        progress: &OnProgress<'_>,
+        sink: &mut dyn FnMut(Ask),
+    ) -> Result<Contents, WorkloadError> {
+        let source = Source::open(self.path, CUSTOM, progress)?;
+        let digest = lines::read::<Record>(source, &mut |line| {
+            let Record { prompt, output_tokens, .. } = line.record;
+            let max_tokens = self.output_len.map_or_else(|| asked_tokens(output_tokens.as_ref()), Ok)?;
+            sink(Ask { prompt: prompt.into(), max_tokens });
+            Ok(())
+        })?;
+        Ok(Contents { digest, textless: 0, whole: true })
+    }
+
+    fn request(&self, item: Ask, job: &Job<'_>) -> Result<Request, WorkloadError> {
+        let prompt = job.put(item.prompt)?;
+        let tokens = job.tokenizer.count(&prompt)?;
+        Ok(Request::text(prompt, tokens, item.max_tokens))
+    }
 }
 
 /// The output length that a line asks for; like Python's `int`, a fraction is cut off.
-fn asked_tokens(output_tokens: Option<&Value>) -> Result<u32, Fault> {
+pub(super) fn asked_tokens(output_tokens: Option<&Value>) -> Result<u32, Fault> {
     let Some(value) = output_tokens else {
         let cure = "no `output_tokens`, which is to be the output length; set one with --custom-output-len";
         return Err(Fault::Shape(cure.into()));
@@ -105,24 +105,6 @@ fn asked_tokens(output_tokens: Option<&Value>) -> Result<u32, Fault> {
     let number = value.as_f64().filter(|number| (0.0..=f64::from(u32::MAX)).contains(number));
     let fault = || Fault::Shape("`output_tokens` must be a number of tokens, not below zero".into());
     number.map(|number| number as u32).ok_or_else(fault)
-}
-
-/// Counts the prompts, in parallel.
-fn requests(asks: &[Ask], job: &Job<'_>) -> Result<Vec<Request>, TokenizeError> {
-    let mut requests = Vec::with_capacity(asks.len());
-    for block in asks.chunks(BLOCK) {
-        let counted = block.par_iter().map(|ask| request(ask, job));
-        requests.extend(counted.collect::<Result<Vec<_>, _>>()?);
-        (job.progress)(Progress::Tokenizing { done: requests.len(), of: job.num_prompts });
-    }
-    Ok(requests)
-}
-
-/// One request. What turns the prompt into the text that is sent, such as a chat template, belongs here: the length is
-/// that of the text, special tokens included.
-fn request(ask: &Ask, job: &Job<'_>) -> Result<Request, TokenizeError> {
-    let tokens = job.tokenizer.count(&ask.prompt)?;
-    Ok(Request::text(ask.prompt.clone(), tokens, ask.max_tokens))
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! Neighbouring tokens may merge or fall apart when their text is encoded. So the text is decoded and encoded again, cut or
 //! padded with random tokens, until its length stays; and what it is after ten rounds is what it is.
 
-use crate::drive::tokenizer::{Local, TokenizeError};
+use super::speller::Speller;
+use crate::drive::tokenizer::TokenizeError;
 
 /// How often a text is cut or padded.
 const TRIES: u32 = 10;
@@ -26,10 +27,9 @@ impl Draft {
     }
 
     /// Goes on until tokens are missing, and says how many; zero when the draft is done.
-    pub fn advance(&mut self, local: &Local) -> Result<usize, TokenizeError> {
+    pub fn advance(&mut self, speller: &Speller<'_>) -> Result<usize, TokenizeError> {
         loop {
-            self.text = local.decode(&self.ids)?;
-            self.ids = local.encode(&self.text)?;
+            (self.text, self.ids) = speller.respell(&self.ids)?;
             if self.tries == 0 || self.ids.len() == self.target {
                 return Ok(0);
             }
@@ -45,12 +45,12 @@ impl Draft {
     pub fn finish(
         &mut self,
         mut missing: usize,
-        local: &Local,
+        speller: &Speller<'_>,
         mut draw: impl FnMut() -> u32,
     ) -> Result<(), TokenizeError> {
         while missing > 0 {
             self.ids.extend(std::iter::repeat_with(&mut draw).take(missing));
-            missing = self.advance(local)?;
+            missing = self.advance(speller)?;
         }
         Ok(())
     }

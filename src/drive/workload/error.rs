@@ -6,8 +6,9 @@ use std::io;
 use serde_json::error::Category;
 use thiserror::Error;
 
+use super::columns::Missing;
 use crate::core::dataset::Drops;
-use crate::drive::tokenizer::TokenizeError;
+use crate::drive::tokenizer::{TokenizeError, TokenizerError};
 
 /// Why there are no requests.
 #[derive(Debug, Error)]
@@ -57,17 +58,111 @@ pub enum WorkloadError {
         format: &'static Format,
     },
     /// The file is in order, but nothing in it can be sent.
-    #[error(
-        "{path}: none of {candidates} conversations can be used (dropped: {dropped}); a usable one has {RULE}"
-    )]
+    #[error("{path}: none of {candidates} entries can be used (dropped: {dropped}); a usable one has {rule}")]
     Unusable {
         /// The file.
         path: String,
-        /// Conversations in it.
+        /// Entries in it.
         candidates: usize,
         /// Why each was dropped.
         dropped: Drops,
+        /// What a usable one has.
+        rule: String,
     },
+    /// The trace is in order, but nothing in it can be sent.
+    #[error("{path}: none of {rows} rows can be sent: {why}")]
+    NothingToSend {
+        /// The file.
+        path: String,
+        /// Rows in it.
+        rows: usize,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// A class of a mix has no requests.
+    #[error("{path}: class `{class}`: {source}")]
+    Class {
+        /// The file of the mix.
+        path: String,
+        /// The class.
+        class: String,
+        /// Why.
+        source: Box<WorkloadError>,
+    },
+    /// No words were found to write prompts of an exact length with.
+    #[error(
+        "tokenizer {0} has too few words that are one token each, so prompts of exact length cannot be written with it; \
+         give another --tokenizer"
+    )]
+    NoWords(String),
+    /// A folder without the file that is looked for in it.
+    #[error("{path}: the folder holds no {wanted}; {cure}")]
+    NoneInFolder {
+        /// The folder.
+        path: String,
+        /// What it should hold.
+        wanted: String,
+        /// What to do.
+        cure: &'static str,
+    },
+    /// No record is of the category that is asked for.
+    #[error("{path}: no entry is of category `{wanted}`; there are: {known}")]
+    NoSuchCategory {
+        /// The file.
+        path: String,
+        /// The category asked for.
+        wanted: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// No column holds prompts.
+    #[error("{path}: {missing}")]
+    Columns {
+        /// The file.
+        path: String,
+        /// What is missing.
+        missing: Missing,
+    },
+    /// A dataset cannot be had from the hub.
+    #[error(
+        "dataset {id}: {url}: {cause}; ways out: --dataset-path FILE or FOLDER with Parquet, JSONL or JSON files, HF_TOKEN for \
+         restricted access, HF_ENDPOINT for a mirror"
+    )]
+    Hub {
+        /// The dataset's id.
+        id: String,
+        /// What was asked.
+        url: String,
+        /// What came back.
+        cause: String,
+    },
+    /// A Parquet file that cannot be read.
+    #[error("{path}: {cause}")]
+    Parquet {
+        /// The file.
+        path: String,
+        /// What is wrong, and what to do.
+        cause: String,
+    },
+    /// An image or a recording that cannot be sent.
+    #[error("{path}: {cause}")]
+    Media {
+        /// The file or URL.
+        path: String,
+        /// What is wrong, and what to do.
+        cause: String,
+    },
+    /// The model's chat template cannot be used.
+    #[error("chat template of {origin}: {cause}; --skip-chat-template sends prompts as they are")]
+    Template {
+        /// The file it is from.
+        origin: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The files beside the tokenizer are broken.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// The file is in order, but none of its conversations is a session.
     #[error("{path}: none of {candidates} conversations can be used; a usable one has {rule}")]
     NoSessions {
@@ -90,9 +185,6 @@ pub enum WorkloadError {
     #[error(transparent)]
     Tokenize(#[from] TokenizeError),
 }
-
-const RULE: &str =
-    "two turns or more, a prompt of 4 to 1024 tokens, an output of at least 4, and at most 2048 together";
 
 impl WorkloadError {
     pub(super) fn unreadable(path: &str, source: io::Error) -> Self {
@@ -222,5 +314,6 @@ fn in_words(message: &str) -> String {
         Some("boolean") => "true or false",
         _ => "null",
     };
+    let expected = expected.replace("a sequence", "an array").replace("a map", "an object");
     format!("expected {expected}, found {found}")
 }

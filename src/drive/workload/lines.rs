@@ -9,7 +9,7 @@ use super::{Fault, Place, WorkloadError};
 use crate::core::digest::Digest;
 
 /// The longest line, in bytes: a file without line ends must not eat our memory.
-const LONGEST: usize = 64 << 20;
+pub(super) const LONGEST: usize = 64 << 20;
 
 /// A record of a file, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,33 +1,53 @@
 //! Where prompts come from: every request is made before the clock starts, from a file or from a seed.
 
+mod array;
+mod batch;
 pub mod bundled;
+mod columns;
 mod conversations;
 mod custom;
+mod custom_media;
 mod draft;
 mod entries;
 mod error;
 pub mod fingerprint;
 mod front;
+mod hf;
+pub mod hub;
+mod lexicon;
 mod lines;
 mod lora;
+mod message;
+mod mix;
+mod parquet;
 mod prefix_repetition;
+mod questions;
 mod random;
+mod random_mm;
+mod records;
 mod repeat;
 mod request;
+mod sampler;
 pub mod sessions;
 mod sharegpt;
 pub mod sharing;
+mod sonnet;
 mod source;
+mod speller;
 pub mod stats;
 mod stream;
+pub mod template;
+mod trace;
 pub mod wav;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::dataset::Provenance;
 use crate::core::rng::Dice;
-use crate::core::spec::{self, Dataset, Draw};
+use crate::core::spec::{self, Bounds, Dataset, Draw, Form};
 use crate::drive::tokenizer::Tokenizer;
+use template::Template;
 
 pub use error::{Fault, Format, Place, WorkloadError};
 pub use request::{Content, Own, Request, Turn};
@@ -79,25 +99,19 @@ pub fn prepare(
     tokenizer: &Tokenizer,
     progress: &OnProgress<'_>,
 ) -> Result<Workload, WorkloadError> {
+    let template = template_for(spec, tokenizer)?;
     let job = Job {
-        num_prompts: spec.num_prompts + spec.spare,
+        num_prompts: spec.num_prompts.saturating_add(spec.spare),
         measured: spec.num_prompts,
         draw: spec.draw,
+        bounds: spec.bounds,
+        form: &spec.form,
+        template: template.as_ref(),
         seed: dice.seed(),
         tokenizer,
         progress,
     };
-    let mut workload = match &spec.dataset {
-        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, &job, dice),
-        Dataset::Custom { path, output_len } => custom::prepare(path, *output_len, &job, dice),
-        Dataset::Random(lengths) => random::prepare(lengths, &job, dice),
-        Dataset::PrefixRepetition(shape) => prefix_repetition::prepare(shape, &job, dice),
-        Dataset::SharegptTurns { path, output_len, turns } => {
-            sessions::sharegpt(path.as_deref(), *output_len, *turns, &job)
-        }
-        Dataset::RandomTurns(wanted) => sessions::random(wanted, &job),
-        Dataset::Conversations { path, all } => sessions::conversations(path, *all, &job),
-    }?;
+    let mut workload = requests(&spec.dataset, &job, dice)?;
     if let Some(lora) = spec.lora.as_ref().filter(|lora| !lora.modules.is_empty()) {
         let adapters = lora::assign(sessions::count(&workload.requests), lora, dice);
         // A session stays with its adapter.
@@ -111,6 +125,46 @@ pub fn prepare(
     Ok(workload)
 }
 
+/// The requests of one dataset.
+fn requests(dataset: &Dataset, job: &Job<'_>, dice: &mut Dice) -> Result<Workload, WorkloadError> {
+    match dataset {
+        Dataset::Sharegpt { path, output_len } => sharegpt::prepare(path.as_deref(), *output_len, job, dice),
+        Dataset::Custom { path, output_len } => custom::prepare(path, *output_len, job, dice),
+        Dataset::Random(lengths) => random::prepare(lengths, job, dice),
+        Dataset::PrefixRepetition(shape) => prefix_repetition::prepare(shape, job, dice),
+        Dataset::Trace(trace) => trace::prepare(trace, job),
+        Dataset::Mix { path, classes } => mix::prepare(path, classes, job),
+        Dataset::RandomBatch(batch) => batch::prepare(batch, job, dice),
+        Dataset::RandomRerank(rerank) => batch::prepare_rerank(rerank, job, dice),
+        Dataset::RandomMm(media) => random_mm::prepare(media, job, dice),
+        Dataset::Sonnet(poem) => sonnet::prepare(poem, job),
+        Dataset::SpecBench(bench) => questions::spec_bench(bench, job, dice),
+        Dataset::SpeedBench(bench) => questions::speed_bench(bench, job, dice),
+        Dataset::Hf(hf) => hf::prepare(hf, job, dice),
+        Dataset::CustomImage(media) => custom_media::images(media, job, dice),
+        Dataset::CustomAudio(media) => custom_media::recordings(media, job, dice),
+        Dataset::SharegptTurns { path, output_len, turns } => {
+            sessions::sharegpt(path.as_deref(), *output_len, *turns, job)
+        }
+        Dataset::RandomTurns(wanted) => sessions::random(wanted, job),
+        Dataset::Conversations { path, all } => sessions::conversations(path, *all, job),
+    }
+}
+
+/// The template that prompts are put through on our side, if they are.
+fn template_for(spec: &spec::Workload, tokenizer: &Tokenizer) -> Result<Option<Template>, WorkloadError> {
+    match &spec.form {
+        Form::Rendered { kwargs } if spec.dataset.is_rendered() => {
+            let chat = tokenizer.chat()?.ok_or_else(|| WorkloadError::Template {
+                origin: tokenizer.describe().origin,
+                cause: "there is none beside the tokenizer".into(),
+            })?;
+            Template::new(&chat, kwargs).map(Some)
+        }
+        Form::Rendered { .. } | Form::Text | Form::Chat => Ok(None),
+    }
+}
+
 /// What every dataset needs to know.
 #[derive(Clone, Copy)]
 struct Job<'a> {
@@ -119,15 +173,43 @@ struct Job<'a> {
     /// How many of them, from the first, are measured.
     measured: usize,
     draw: Draw,
+    bounds: Bounds,
+    form: &'a Form,
+    /// What prompts are put through, where the form asks for it.
+    template: Option<&'a Template>,
     seed: u64,
     tokenizer: &'a Tokenizer,
     progress: &'a OnProgress<'a>,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// Nothing special.
+    #[cfg(test)]
+    fn plain(num_prompts: usize, tokenizer: &'a Tokenizer) -> Self {
+        Self {
+            num_prompts,
+            measured: num_prompts,
+            draw: Draw::default(),
+            bounds: Bounds::default(),
+            form: &Form::Text,
+            template: None,
+            seed: 0,
+            tokenizer,
+            progress: &|_| {},
+        }
+    }
+
     /// How many requests are not measured.
     fn spare(&self) -> usize {
         self.num_prompts - self.measured
+    }
+
+    /// The text that is sent for a user's prompt, where vLLM puts it through a chat template.
+    fn put(&self, prompt: Arc<str>) -> Result<Arc<str>, WorkloadError> {
+        match self.template {
+            Some(template) => Ok(template.render_user(&prompt)?.into()),
+            None => Ok(prompt),
+        }
     }
 }
 

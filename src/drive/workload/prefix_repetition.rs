@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::draft::Draft;
 use super::random::{Ids, Text};
+use super::speller::Speller;
 use super::stream::Stream;
 use super::{Job, Progress, Request, Workload, WorkloadError};
 use crate::core::dataset::Provenance;
@@ -111,9 +112,10 @@ impl Python<'_> {
         let last = last.ok_or_else(|| unmakeable("the tokenizer has no tokens to write with".into()))?;
         let mut draw = || numpy.integer(&(0..=last));
         let ids = std::iter::repeat_with(&mut draw).take(len as usize).collect();
+        let speller = Speller::plain(self.local);
         let mut draft = Draft::new(ids, len as usize);
-        let missing = draft.advance(self.local)?;
-        draft.finish(missing, self.local, draw)?;
+        let missing = draft.advance(&speller)?;
+        draft.finish(missing, &speller, draw)?;
         Ok(draft)
     }
 }

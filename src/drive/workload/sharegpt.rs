@@ -9,22 +9,27 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::conversations::{self, Conversation};
+use super::conversations::{self, Conversation, Media};
 use super::front::{Front, Order};
 use super::repeat::repeat;
+use super::sampler::admit;
 use super::source::is_rereadable;
-use super::{Job, Progress, Request, Workload, WorkloadError};
+use super::{Job, Progress, Request, Workload, WorkloadError, message};
 use crate::core::dataset::{Drops, Provenance};
 use crate::core::digest::Digest;
 use crate::core::rng::Dice;
+use crate::core::spec::{Bounds, Form};
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 
-/// A prompt or an output of fewer tokens is not used.
+/// A prompt or an output of fewer tokens is not used, with vLLM's bounds.
 const SHORTEST: u32 = 4;
-/// A prompt of more tokens is not used.
-const LONGEST_PROMPT: u32 = 1024;
-/// A pair of more tokens is not used.
-const LONGEST_TOTAL: u32 = 2048;
+/// vLLM's bounds, where the user gives none.
+pub(super) const BOUNDS: Bounds = Bounds {
+    min_prompt_len: Some(SHORTEST),
+    max_prompt_len: Some(1024),
+    max_total_len: Some(2048),
+    max_model_len: None,
+};
 
 /// How many conversations are counted at a time: enough to keep the cores busy, few enough not to count in vain.
 const BLOCK: usize = 256;
@@ -54,7 +59,9 @@ pub(super) fn prepare(
         }
         dropped.few_turns = file.few_turns;
         if requests.is_empty() && job.num_prompts > 0 {
-            return Err(WorkloadError::Unusable { path: file.name, candidates: file.entries, dropped });
+            let bounds = job.bounds.or(BOUNDS).in_words().unwrap_or_default();
+            let rule = format!("two turns or more, an output of at least {SHORTEST} tokens, {bounds}");
+            return Err(WorkloadError::Unusable { path: file.name, candidates: file.entries, dropped, rule });
         }
         let repeated = repeat(&mut requests, job, dice);
         let provenance = Provenance {
@@ -75,11 +82,13 @@ pub(super) fn prepare(
 pub(super) struct Pair {
     pub prompt: Arc<str>,
     pub answer: Box<str>,
+    /// What is shown with the prompt.
+    pub media: Option<Media>,
 }
 
 impl From<Conversation> for Pair {
-    fn from(Conversation { prompt, answer, .. }: Conversation) -> Self {
-        Self { prompt: prompt.into(), answer: answer.into() }
+    fn from(Conversation { prompt, answer, media, .. }: Conversation) -> Self {
+        Self { prompt: prompt.into(), answer: answer.into(), media }
     }
 }
 
@@ -137,8 +146,8 @@ fn pick(
             if requests.len() >= job.num_prompts {
                 break;
             }
-            if lengths.accept(output_len.is_some(), &mut dropped) {
-                requests.push(lengths.request(pair));
+            if lengths.accept(output_len.is_some(), job.bounds.or(BOUNDS), &mut dropped) {
+                requests.push(lengths.request(pair, job.form));
             }
         }
         (job.progress)(Progress::Tokenizing { done: requests.len(), of: job.num_prompts });
@@ -162,24 +171,26 @@ impl Lengths {
         })
     }
 
-    /// Whether vLLM's bounds let the pair in; if not, the first reason is counted. A forced output may be short.
-    pub fn accept(self, forced_output: bool, dropped: &mut Drops) -> bool {
-        let reason = if self.prompt < SHORTEST {
-            &mut dropped.short_prompt
-        } else if self.output < SHORTEST && !forced_output {
-            &mut dropped.short_output
-        } else if self.prompt > LONGEST_PROMPT {
-            &mut dropped.long_prompt
-        } else if self.prompt.saturating_add(self.output) > LONGEST_TOTAL {
-            &mut dropped.long_total
-        } else {
-            return true;
-        };
-        *reason += 1;
-        false
+    /// Whether the bounds let the pair in; if not, the first reason is counted. A forced output may be short.
+    pub fn accept(self, forced_output: bool, bounds: Bounds, dropped: &mut Drops) -> bool {
+        if self.output < SHORTEST
+            && !forced_output
+            && bounds.min_prompt_len.is_none_or(|least| self.prompt >= least)
+        {
+            dropped.short_output += 1;
+            return false;
+        }
+        admit(bounds, self.prompt, self.output, dropped)
     }
 
-    fn request(self, pair: &Pair) -> Request {
-        Request::text(pair.prompt.clone(), self.prompt, self.output)
+    /// Only a chat shows what is with the prompt; as in vLLM, other endpoints get the text alone.
+    fn request(self, pair: &Pair, form: &Form) -> Request {
+        let shown = match (&pair.media, form) {
+            (Some(Media::Image(name)), Form::Chat) => message::image(message::reference(name)),
+            (Some(Media::Video(name)), Form::Chat) => message::video(message::reference(name)),
+            _ => return Request::text(pair.prompt.clone(), self.prompt, self.output),
+        };
+        let content = message::user(vec![message::text(&pair.prompt), shown]);
+        Request::of(content, self.prompt, self.output)
     }
 }

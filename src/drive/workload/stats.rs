@@ -6,7 +6,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::conversations;
-use super::sharegpt::{Lengths, Pair};
+use super::sharegpt::{BOUNDS, Lengths, Pair};
 use super::{OnProgress, WorkloadError};
 use crate::core::dataset::{DatasetStats, Drops, LengthSummary};
 use crate::core::digest::Digest;
@@ -61,7 +61,8 @@ impl Census<'_> {
     fn finish(self, path: String, sha256: Digest) -> DatasetStats {
         let few_turns = self.turns.range(..2).map(|(_, count)| count).sum();
         let mut dropped = Drops { few_turns, ..Drops::default() };
-        let usable = self.lengths.iter().filter(|lengths| lengths.accept(false, &mut dropped)).count();
+        let usable =
+            self.lengths.iter().filter(|lengths| lengths.accept(false, BOUNDS, &mut dropped)).count();
         DatasetStats {
             path,
             sha256,

@@ -1,11 +1,18 @@
 //! What is sent.
 
+mod collections;
+mod form;
+mod generated;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use crate::cli::run::values::{self, RangeRatio};
+use collections::CollectionArgs;
+pub use form::FormArgs;
+use generated::GeneratedArgs;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DatasetName {
@@ -18,6 +25,37 @@ pub enum DatasetName {
     /// Random tokens behind a few prefixes that many prompts share
     #[value(name = "prefix_repetition", alias = "prefix-repetition")]
     PrefixRepetition,
+    /// Random tokens with random images
+    #[value(name = "random-mm", alias = "random_mm")]
+    RandomMm,
+    /// A random query and random documents to rank by it
+    #[value(name = "random-rerank", alias = "random_rerank")]
+    RandomRerank,
+    /// Lines of Shakespeare's sonnets, or of another text, behind some that all prompts share
+    Sonnet,
+    /// The first turns of a JSONL file with turns and categories: Spec-Bench, MT-bench
+    #[value(name = "spec_bench", alias = "spec-bench")]
+    SpecBench,
+    /// The first turns of a subset of SPEED-Bench
+    #[value(name = "speed_bench", alias = "speed-bench")]
+    SpeedBench,
+    /// Any dataset of the Hugging Face hub, or a Parquet, JSONL or JSON file or a folder of them
+    Hf,
+    /// Prompts with images in each line of a JSONL file: {"prompt": "…", "image_files": ["a.png"]}
+    #[value(name = "custom_image", alias = "custom-image")]
+    CustomImage,
+    /// Recordings in each line of a JSONL file: {"prompt": "…", "audio": "a.wav"}
+    #[value(name = "custom_audio", alias = "custom-audio")]
+    CustomAudio,
+    /// A trace as of Mooncake: JSONL with time stamps, lengths and block hashes
+    #[value(name = "timed_trace", alias = "timed-trace")]
+    TimedTrace,
+    /// The Azure LLM inference traces: CSV with TIMESTAMP, ContextTokens, GeneratedTokens
+    Azure,
+    /// BurstGPT's CSV, at its time stamps; with --request-rate only its lengths, as in vLLM
+    Burstgpt,
+    /// Any CSV or JSONL with time stamps and lengths: see --trace-columns
+    Trace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,6 +85,10 @@ pub struct WorkloadArgs {
     /// The dataset's file, .gz too; without one, `sharegpt` is the bundled dataset
     #[arg(long, visible_alias = "dataset", value_name = "FILE")]
     pub dataset_path: Option<PathBuf>,
+    /// Several datasets at once: a TOML file of weighted [[class]] tables, each with a name, a weight, and `run`'s flags of
+    /// dataset and sampling as keys, `lora`, and `goodput`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dataset_name", "dataset_path"])]
+    pub workload: Option<PathBuf>,
     /// A tokenizer.json, a folder with one, or a hub id [default: the model's]
     #[arg(long, value_name = "PATH|ID")]
     pub tokenizer: Option<String>,
@@ -119,6 +161,12 @@ pub struct WorkloadArgs {
     /// How requests choose among the adapters
     #[arg(long, value_enum, value_name = "HOW", default_value = "random")]
     pub lora_assignment: LoraAssignmentName,
+    #[command(flatten)]
+    pub form: FormArgs,
+    #[command(flatten)]
+    pub collections: CollectionArgs,
+    #[command(flatten)]
+    pub generated: GeneratedArgs,
     /// Prepare the workload, print what it is, send nothing
     #[arg(long)]
     pub dry_run: bool,

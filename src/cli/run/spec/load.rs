@@ -2,9 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use super::positive;
+use super::{pace, positive};
 use crate::cli::run::args::{LoadArgs, RunArgs};
-use crate::core::spec::Load;
+use crate::core::spec::{Load, Pace};
 use crate::core::units::Rate;
 
 /// The rate with `--sim` alone: the bundled thousand then takes about a minute.
@@ -16,27 +16,33 @@ const PRECONNECT: usize = 64;
 /// What the flags ask for.
 pub fn load(args: &RunArgs) -> Result<Load, String> {
     let LoadArgs { request_rate, burstiness, max_concurrency, duration, num_warmups, .. } = args.load;
-    let default = match (
-        args.target.sim && max_concurrency.is_none() && args.sessions.max_active_sessions.is_none(),
-        Rate::per_second(SIM_RATE),
-    ) {
+    let pace = pace::pace(args)?;
+    let capped = max_concurrency.is_some() || args.sessions.max_active_sessions.is_some();
+    let paced_by_sim = pace == Pace::Steady && args.target.sim && !capped;
+    let default = match (paced_by_sim, Rate::per_second(SIM_RATE)) {
         (true, Some(rate)) => rate,
         _ => Rate::INFINITE,
     };
     let mut load = Load {
         request_rate: request_rate.unwrap_or(default),
+        pace,
         burstiness,
         normalize_arrivals: !args.load.no_normalize_arrivals,
         max_concurrency,
         max_active_sessions: max_active_sessions(args),
         duration: duration.map(|duration| positive(duration, "--duration")).transpose()?,
         cycle: false,
+        probes: args.pace.probes(),
         num_warmups,
         warmup: args.load.warmup,
         preconnect: preconnect(args),
         workers: args.load.workers,
     };
-    if load.warmup.is_some() && !load.request_rate.is_finite() && load.slots().is_none() {
+    load.duration = load.duration.or_else(|| pace::length(&load.pace));
+    if load.warmup.is_some() && load.pace == Pace::Trace {
+        return Err("--warmup has no rate before a trace: count with --num-warmups".into());
+    }
+    if load.warmup.is_some() && !load.is_paced() && load.slots().is_none() {
         return Err(
             "--warmup needs a pace: --request-rate or --max-concurrency (or count with --num-warmups)".into(),
         );

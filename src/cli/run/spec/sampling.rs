@@ -3,8 +3,8 @@
 use crate::cli::run::args::SamplingArgs;
 use crate::core::spec::{Backend, Dataset, Sampling, Task};
 
-/// As asked. Answers to random prompts have the length that was asked for, as in vLLM: where they would end by themselves
-/// means nothing.
+/// As asked. Answers to prompts that were made up have the length that was asked for, as in vLLM: where they would end by
+/// themselves means nothing.
 pub fn sampling(args: &SamplingArgs, dataset: &Dataset, backend: Backend) -> Result<Sampling, String> {
     let sampling = Sampling {
         ignore_eos: args.ignore_eos,
@@ -21,7 +21,7 @@ pub fn sampling(args: &SamplingArgs, dataset: &Dataset, backend: Backend) -> Res
         extra_body: args.extra_body.clone().unwrap_or_default(),
     };
     if backend.task() == Task::Generation {
-        let ignore_eos = sampling.ignore_eos || matches!(dataset, Dataset::Random(_));
+        let ignore_eos = sampling.ignore_eos || dataset.is_random();
         return Ok(Sampling { ignore_eos, ..sampling });
     }
     let nothing = Sampling { extra_body: sampling.extra_body.clone(), ..Sampling::default() };

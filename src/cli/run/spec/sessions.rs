@@ -61,7 +61,7 @@ pub fn dataset(args: &RunArgs, name: DatasetName) -> Result<Option<Dataset>, Str
         DatasetName::Random => {
             Dataset::RandomTurns(random_turns(flags, random(workload)?, turns.unwrap_or(only(TURNS)))?)
         }
-        DatasetName::Custom | DatasetName::PrefixRepetition => {
+        _ => {
             return Err("--multi-turn makes sessions of --dataset-name random or sharegpt; conversations of your own go \
                         with --input-file"
                 .into());

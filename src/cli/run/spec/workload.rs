@@ -1,22 +1,40 @@
 //! The flags of the workload.
 
-use super::sessions;
-use crate::cli::run::args::{DatasetName, LoraAssignmentName, RngName, RunArgs, WorkloadArgs};
+mod datasets;
+
+use super::{mix, sessions, trace};
+use crate::cli::run::args::{
+    DatasetName, FormArgs, LoraAssignmentName, RngName, RunArgs, TraceArgs, WorkloadArgs,
+};
 use crate::core::spec::{
-    Dataset, Draw, Load, Lora, LoraAssignment, PrefixRepetition, RandomLengths, Rng, Workload,
+    Backend, Bounds, Dataset, Draw, Form, Load, Lora, LoraAssignment, Pace, PrefixRepetition, RandomLengths,
+    Rng, Workload,
 };
 
 /// vLLM's default for `--num-prompts`.
 const NUM_PROMPTS: usize = 1000;
 
 /// What the flags ask for.
-pub fn workload(run: &RunArgs, load: &Load) -> Result<Workload, String> {
-    let args = &run.workload;
+pub fn workload(args: &RunArgs, backend: Backend, load: &Load) -> Result<Workload, String> {
+    let flags = &args.workload;
+    let dataset = match &flags.workload {
+        Some(path) => mix::mix(path, args)?,
+        None => {
+            let name = dataset_name(flags, args.target.sim);
+            match sessions::dataset(args, name)? {
+                Some(sessions) => sessions,
+                None => dataset(name, flags, &args.trace, load.pace == Pace::Trace)?,
+            }
+        }
+    };
+    let num_prompts = num_requests(&dataset, num_prompts(args, load));
     Ok(Workload {
-        tokenizer: args.tokenizer.clone(),
-        draw: Draw { shuffle: !args.disable_shuffle, oversample: !args.no_oversample },
-        lora: lora(args),
-        ..Workload::new(dataset(run)?, num_prompts(args, load))
+        form: form(flags, backend, &dataset),
+        bounds: bounds(flags),
+        tokenizer: flags.tokenizer.clone(),
+        draw: Draw { shuffle: !flags.disable_shuffle, oversample: !flags.no_oversample },
+        lora: lora(flags),
+        ..Workload::new(dataset, num_prompts)
     })
 }
 
@@ -25,6 +43,32 @@ pub fn rng(args: &WorkloadArgs) -> Rng {
     match args.rng {
         RngName::Python => Rng::Python,
         RngName::Native => Rng::Native,
+    }
+}
+
+/// How prompts are put to the endpoint.
+fn form(args: &WorkloadArgs, backend: Backend, dataset: &Dataset) -> Form {
+    let spoken = matches!(dataset, Dataset::CustomAudio(_)) && args.form.enable_multimodal_chat;
+    if spoken || backend.takes_chats() {
+        Form::Chat
+    } else if args.form.skip_chat_template || !dataset.is_rendered() {
+        Form::Text
+    } else {
+        Form::Rendered { kwargs: args.form.chat_template_kwargs.clone().unwrap_or_default() }
+    }
+}
+
+fn bounds(args: &WorkloadArgs) -> Bounds {
+    let FormArgs { min_prompt_len, max_prompt_len, max_total_len, max_model_len, .. } = args.form;
+    Bounds { min_prompt_len, max_prompt_len, max_total_len, max_model_len }
+}
+
+/// vLLM counts texts where a request has several.
+fn num_requests(dataset: &Dataset, num_prompts: usize) -> usize {
+    match dataset {
+        Dataset::RandomBatch(batch) => batch.requests(num_prompts),
+        Dataset::RandomRerank(rerank) => rerank.requests(num_prompts),
+        _ => num_prompts,
     }
 }
 
@@ -38,41 +82,61 @@ fn lora(args: &WorkloadArgs) -> Option<Lora> {
     (!modules.is_empty()).then_some(Lora { modules, assignment })
 }
 
-fn dataset(run: &RunArgs) -> Result<Dataset, String> {
-    let args = &run.workload;
-    let bundled = run.target.sim && args.dataset_name.is_none();
-    let name = match (args.dataset_name, &args.dataset_path) {
+/// The dataset that is meant.
+pub fn dataset_name(args: &WorkloadArgs, sim: bool) -> DatasetName {
+    match (args.dataset_name, &args.dataset_path) {
         (Some(name), _) => name,
         (None, Some(_)) => DatasetName::Sharegpt,
-        (None, None) if bundled => DatasetName::Sharegpt,
+        (None, None) if sim => DatasetName::Sharegpt,
         (None, None) => DatasetName::Random,
-    };
-    if let Some(sessions) = sessions::dataset(run, name)? {
-        return Ok(sessions);
     }
+}
+
+/// A dataset and its parameters; `timed`: at a trace's time stamps.
+pub fn dataset(
+    name: DatasetName,
+    args: &WorkloadArgs,
+    traces: &TraceArgs,
+    timed: bool,
+) -> Result<Dataset, String> {
     Ok(match name {
         DatasetName::Sharegpt => {
             let output_len = args.output_len.or(args.sharegpt_output_len);
             Dataset::Sharegpt { path: args.dataset_path.clone(), output_len }
         }
         DatasetName::Custom => custom(args)?,
-        DatasetName::Random => Dataset::Random(random(args)?),
+        DatasetName::Random => datasets::random_texts(args)?,
         DatasetName::PrefixRepetition => Dataset::PrefixRepetition(prefix_repetition(args)?),
+        DatasetName::TimedTrace | DatasetName::Azure | DatasetName::Burstgpt | DatasetName::Trace => {
+            Dataset::Trace(trace::trace(name, args, traces, timed)?)
+        }
+        DatasetName::RandomMm => datasets::random_mm(args)?,
+        DatasetName::RandomRerank => datasets::random_rerank(args)?,
+        DatasetName::Sonnet => datasets::sonnet(args),
+        DatasetName::SpecBench => datasets::spec_bench(args)?,
+        DatasetName::SpeedBench => datasets::speed_bench(args)?,
+        DatasetName::Hf => datasets::hf(args)?,
+        DatasetName::CustomImage => Dataset::CustomImage(datasets::custom_media(args)?),
+        DatasetName::CustomAudio => Dataset::CustomAudio(datasets::custom_media(args)?),
     })
 }
 
 fn custom(args: &WorkloadArgs) -> Result<Dataset, String> {
     let path = args.dataset_path.clone();
     let path = path.ok_or("--dataset-name custom needs its file: --dataset-path FILE.jsonl")?;
-    let output_len = match (args.output_len, args.custom_output_len) {
-        (Some(len), _) => Some(len),
-        (None, -1) => None,
+    Ok(Dataset::Custom { path, output_len: custom_output_len(args)? })
+}
+
+/// The output length of one's own datasets; `None` is that of the file.
+fn custom_output_len(args: &WorkloadArgs) -> Result<Option<u32>, String> {
+    match (args.output_len, args.custom_output_len) {
+        (Some(len), _) => Ok(Some(len)),
+        (None, -1) => Ok(None),
         (None, len) => {
             let wrong = |_| format!("--custom-output-len {len}: a number of tokens, or -1 for the file's");
-            Some(u32::try_from(len).map_err(wrong)?)
+            Ok(Some(u32::try_from(len).map_err(wrong)?))
         }
-    };
-    Ok(Dataset::Custom { path, output_len })
+    }
 }
 
 pub fn random(args: &WorkloadArgs) -> Result<RandomLengths, String> {
@@ -111,10 +175,12 @@ fn no_file(args: &WorkloadArgs, name: &str) -> Result<(), String> {
     }
 }
 
-/// As many as asked; else as many as are due within the duration; else vLLM's thousand.
-fn num_prompts(args: &WorkloadArgs, load: &Load) -> usize {
-    match (args.num_prompts, load.duration) {
+/// As many as asked; else as many as are due within the duration, or all of a trace's; else vLLM's thousand.
+fn num_prompts(args: &RunArgs, load: &Load) -> usize {
+    let stretch = load.duration.is_some() || args.trace.trace_window.is_some();
+    match (args.workload.num_prompts, load.duration) {
         (Some(asked), _) => asked.get(),
+        (None, _) if load.pace == Pace::Trace && stretch => usize::MAX,
         (None, Some(duration)) => load.due_within(duration).unwrap_or(NUM_PROMPTS),
         (None, None) => NUM_PROMPTS,
     }

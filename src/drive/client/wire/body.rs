@@ -58,6 +58,17 @@ impl Template {
 }
 
 impl Wire {
+    /// A way of sampling as the fields of one request's body, which win over the run's.
+    pub fn own_sampling(&self, sampling: &Sampling) -> Map<String, Value> {
+        let mut own = Map::new();
+        if self.backend.task() == Task::Generation {
+            let fields = sampling_fields(sampling).into_iter().map(|(name, value)| (self.name(name), value));
+            self.parameters(&mut own).extend(fields);
+        }
+        self.merge(&mut own, sampling.extra_body.clone());
+        own
+    }
+
     /// What OpenAI's sampling field is called here.
     fn name(&self, field: &str) -> String {
         let known = self.names.iter().find(|(name, _)| *name == field);

@@ -5,6 +5,7 @@ use rand::seq::IndexedRandom as _;
 
 use super::{Text, WorkloadError};
 use crate::drive::tokenizer::{Local, TokenizeError};
+use crate::drive::workload::speller::Speller;
 
 /// How often a text is decoded and encoded again to reach its length: vLLM's number.
 const TRIES: usize = 10;
@@ -14,6 +15,7 @@ const FILLERS: [&str; 4] = [" the", " a", "a", "\n"];
 /// Writes with the ids of a vocabulary.
 pub(in crate::drive::workload) struct Ids<'a> {
     local: &'a Local,
+    speller: Speller<'a>,
     /// Ascending.
     ordinary: Vec<u32>,
     /// Starts every prompt.
@@ -26,10 +28,17 @@ impl<'a> Ids<'a> {
         if ordinary.is_empty() {
             return Err(super::no_tokens(local));
         }
-        let mut ids = Self { local, ordinary, prefix: Vec::new() };
+        let speller = Speller::plain(local);
+        let mut ids = Self { local, speller, ordinary, prefix: Vec::new() };
         let text = ids.drive(Vec::new(), prefix_len, rng)?;
         ids.prefix = local.encode(&text.text)?;
         Ok(ids)
+    }
+
+    /// Gets ready to write so many tokens in all.
+    pub fn expect(&mut self, tokens: usize) -> Result<(), TokenizeError> {
+        self.speller = Speller::for_walks(self.local, &self.ordinary, tokens)?;
+        Ok(())
     }
 
     pub fn vocabulary(&self) -> usize {
@@ -68,8 +77,8 @@ impl<'a> Ids<'a> {
             while ids.len() < len {
                 ids.extend(self.ordinary.choose(rng));
             }
-            let text = self.local.decode(&ids)?;
-            ids = self.local.encode(&text)?;
+            let text;
+            (text, ids) = self.speller.respell(&ids)?;
             if ids.len() == len {
                 return Ok(Text { text, tokens: target });
             }

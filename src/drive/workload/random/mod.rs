@@ -21,6 +21,7 @@ use crate::core::rng::{Dice, Generator};
 use crate::core::spec::RandomLengths;
 use crate::drive::tokenizer::{Local, TokenizeError, Tokenizer};
 pub(super) use ids::Ids;
+pub(super) use words::WORDS;
 use words::Words;
 
 /// Beyond every context window; a length above it is a slip.
@@ -48,6 +49,7 @@ pub(super) fn prepare(
             Tokenizer::Server(_) | Tokenizer::Estimate => maker.as_python_in_words(&author)?,
         };
     }
+    author.expect(maker.tokens(job.num_prompts - prompts.len()))?;
     let draws = draw(&maker.ranges, author.vocabulary(), job.num_prompts, job.seed);
     prompts.extend(maker.write(&author, &draws, prompts.len()..job.num_prompts)?);
     let inexact = prompts.iter().filter(|prompt| !prompt.exact).count();
@@ -94,7 +96,8 @@ impl Maker<'_> {
     fn as_python(&self, local: &Local, author: &mut Author<'_>) -> Result<Vec<Prompt>, WorkloadError> {
         let mut generator = Generator::new(self.job.seed);
         let draws = python::draw(&self.ranges, local.vocabulary_size(), self.job.measured, &mut generator);
-        let writer = python::Writer::new(local, generator, self.lengths.prefix_len)?;
+        let writer =
+            python::Writer::new(local, generator, self.lengths.prefix_len, self.tokens(draws.len()))?;
         author.begin_with(&writer.prefix);
         if self.lengths.token_ids {
             let ids = draws.iter().enumerate().map(|(index, draw)| writer.ids(draw, index));
@@ -108,6 +111,11 @@ impl Maker<'_> {
             output: draw.output,
         };
         Ok(drafts.into_iter().zip(&draws).map(prompt).collect())
+    }
+
+    /// About how many tokens so many prompts have.
+    fn tokens(&self, prompts: usize) -> usize {
+        prompts * (self.lengths.prefix_len + self.lengths.input_len) as usize
     }
 
     /// The measured prompts with the lengths that vLLM's client draws: its texts take a tokenizer that can decode.
@@ -232,6 +240,14 @@ impl<'a> Author<'a> {
             Tokenizer::Server(_) | Tokenizer::Estimate => {
                 Ok(Self::Words(Words::new(tokenizer, prefix_len, &mut rng)?))
             }
+        }
+    }
+
+    /// Gets ready to write so many tokens in all.
+    fn expect(&mut self, tokens: usize) -> Result<(), TokenizeError> {
+        match self {
+            Self::Ids(ids) => ids.expect(tokens),
+            Self::Words(_) => Ok(()),
         }
     }
 

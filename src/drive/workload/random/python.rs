@@ -10,6 +10,7 @@ use crate::core::rng::Generator;
 use crate::drive::tokenizer::{Local, TokenizeError};
 use crate::drive::workload::WorkloadError;
 use crate::drive::workload::draft::Draft;
+use crate::drive::workload::speller::Speller;
 
 /// Draws for `n` prompts.
 pub(super) fn draw(ranges: &Ranges, vocabulary: u32, n: usize, generator: &mut Generator) -> Vec<Draw> {
@@ -22,7 +23,7 @@ pub(super) fn draw(ranges: &Ranges, vocabulary: u32, n: usize, generator: &mut G
 
 /// Writes with the ids of a vocabulary.
 pub(super) struct Writer<'a> {
-    local: &'a Local,
+    speller: Speller<'a>,
     generator: Generator,
     /// The ids that prompts begin with, ascending. Padding draws from the whole vocabulary.
     allowed: Vec<u32>,
@@ -34,18 +35,25 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Takes over the generator after the vectors have been drawn, and writes the prefix.
-    pub fn new(local: &'a Local, generator: Generator, prefix_len: u32) -> Result<Self, WorkloadError> {
+    /// `tokens` is about how many it will write.
+    pub fn new(
+        local: &'a Local,
+        generator: Generator,
+        prefix_len: u32,
+        tokens: usize,
+    ) -> Result<Self, WorkloadError> {
         let (vocabulary, allowed) = (local.vocabulary_size(), local.unspecial_ids());
         if allowed.is_empty() {
             return Err(super::no_tokens(local));
         }
         let prefix_len = prefix_len as usize;
-        let mut writer = Self { local, generator, allowed, vocabulary, prefix: Vec::new(), prefix_len };
+        let speller = Speller::for_walks(local, &allowed, tokens)?;
+        let mut writer = Self { speller, generator, allowed, vocabulary, prefix: Vec::new(), prefix_len };
         if prefix_len > 0 {
             let places = 0..=writer.allowed.len() as u32 - 1;
             let ids = (0..prefix_len).map(|_| writer.allowed[writer.generator.integer(&places) as usize]);
             let mut draft = Draft::new(ids.collect(), prefix_len);
-            let missing = draft.advance(local)?;
+            let missing = draft.advance(&writer.speller)?;
             writer.finish(&mut draft, missing)?;
             writer.prefix = draft.ids;
         }
@@ -62,7 +70,7 @@ impl<'a> Writer<'a> {
     pub fn write(mut self, draws: &[Draw], told: &(dyn Fn() + Sync)) -> Result<Vec<Draft>, TokenizeError> {
         let begun = draws.par_iter().enumerate().map(|(index, draw)| {
             let mut draft = Draft::new(self.ids(draw, index), self.prefix_len + draw.input as usize);
-            let missing = draft.advance(self.local)?;
+            let missing = draft.advance(&self.speller)?;
             if missing == 0 {
                 told();
             }
@@ -78,6 +86,6 @@ impl<'a> Writer<'a> {
 
     fn finish(&mut self, draft: &mut Draft, missing: usize) -> Result<(), TokenizeError> {
         let all = 0..=self.vocabulary.saturating_sub(1);
-        draft.finish(missing, self.local, || self.generator.integer(&all))
+        draft.finish(missing, &self.speller, || self.generator.integer(&all))
     }
 }

@@ -20,7 +20,18 @@ fn write(lengths: &RandomLengths, tokenizer: &Tokenizer, num_prompts: usize) -> 
 
 fn made(lengths: &RandomLengths, tokenizer: &Tokenizer, num_prompts: usize, seed: u64) -> Workload {
     let draw = Draw::default();
-    let job = Job { num_prompts, measured: num_prompts, draw, seed, tokenizer, progress: &|_| {} };
+    let (bounds, form, template) = (Default::default(), &Default::default(), None);
+    let job = Job {
+        num_prompts,
+        measured: num_prompts,
+        draw,
+        bounds,
+        form,
+        template,
+        seed,
+        tokenizer,
+        progress: &|_| {},
+    };
     prepare(lengths, &job, &Dice::native(seed)).unwrap()
 }
 
@@ -143,6 +154,9 @@ fn token_ids_have_the_asked_number_and_are_no_text() {
         num_prompts: 1,
         measured: 1,
         draw: Draw::default(),
+        bounds: Default::default(),
+        form: &Default::default(),
+        template: None,
         seed: 0,
         tokenizer: &Tokenizer::Estimate,
         progress: &|_| {},
@@ -160,6 +174,9 @@ fn a_tokenizer_that_can_only_count_gets_the_lengths_of_pythons_client() {
         num_prompts: 25,
         measured: 20,
         draw: Draw::default(),
+        bounds: Default::default(),
+        form: &Default::default(),
+        template: None,
         seed: 5,
         tokenizer: &Tokenizer::Estimate,
         progress: &|_| {},

@@ -11,7 +11,7 @@ const TRIES: usize = 10;
 
 /// Common words of three letters: with the space before it, each is one token in nearly every vocabulary, and one token
 /// in our estimate.
-const WORDS: [&str; 80] = [
+pub(in crate::drive::workload) const WORDS: [&str; 80] = [
     "the", "and", "for", "are", "but", "not", "you", "all", "any", "can", "had", "her", "was", "one", "our",
     "out", "day", "get", "has", "him", "his", "how", "man", "new", "now", "old", "see", "two", "way", "who",
     "boy", "did", "its", "let", "put", "say", "she", "too", "use", "act", "add", "age", "ago", "air", "arm",

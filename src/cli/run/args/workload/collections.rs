@@ -1,0 +1,75 @@
+//! The flags of datasets that are read from files.
+
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SpeedBenchSubset {
+    /// Prompts of many kinds
+    Qualitative,
+    #[value(name = "throughput_1k")]
+    Throughput1k,
+    #[value(name = "throughput_2k")]
+    Throughput2k,
+    #[value(name = "throughput_8k")]
+    Throughput8k,
+    #[value(name = "throughput_16k")]
+    Throughput16k,
+    #[value(name = "throughput_32k")]
+    Throughput32k,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Datasets: custom_image, sonnet, spec_bench, speed_bench, hf")]
+pub struct CollectionArgs {
+    /// Send the content of custom images instead of their names
+    #[arg(long)]
+    pub custom_ensure_client_side_data: bool,
+    /// Longest sonnet prompt
+    #[arg(long, value_name = "TOKENS", default_value_t = 550)]
+    pub sonnet_input_len: u32,
+    /// Output length of sonnet requests
+    #[arg(long, value_name = "TOKENS", default_value_t = 150)]
+    pub sonnet_output_len: u32,
+    /// About how much of a sonnet prompt all of them share
+    #[arg(long, value_name = "TOKENS", default_value_t = 200)]
+    pub sonnet_prefix_len: u32,
+    /// Output length of spec_bench requests
+    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    pub spec_bench_output_len: u32,
+    /// Only spec_bench questions of this category
+    #[arg(long, value_name = "NAME")]
+    pub spec_bench_category: Option<String>,
+    /// Which file of the SPEED-Bench folder
+    #[arg(
+        long,
+        visible_alias = "speed-bench-config",
+        value_enum,
+        value_name = "NAME",
+        default_value = "qualitative"
+    )]
+    pub speed_bench_dataset_subset: SpeedBenchSubset,
+    /// Output length of speed_bench requests
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096)]
+    pub speed_bench_output_len: u32,
+    /// Only speed_bench prompts of this category
+    #[arg(long, value_name = "NAME")]
+    pub speed_bench_category: Option<String>,
+    /// Cut speed_bench prompts to this length
+    #[arg(long, value_name = "TOKENS")]
+    pub speed_bench_max_input_len: Option<u32>,
+    /// Subset of the hub dataset [default: the one called default, or the first]
+    #[arg(long, value_name = "NAME")]
+    pub hf_subset: Option<String>,
+    /// Split of the hub dataset [default: the first of train, test, validation]
+    #[arg(long, value_name = "NAME")]
+    pub hf_split: Option<String>,
+    /// Output length of hf requests [default: the length of the dataset's answer, or 128]
+    #[arg(long, value_name = "TOKENS")]
+    pub hf_output_len: Option<u32>,
+    /// The hub's name of the dataset, where --dataset-path is a file or folder
+    #[arg(long, value_name = "ORG/NAME")]
+    pub hf_name: Option<String>,
+    /// The column with the prompts [default: the first of the usual names]
+    #[arg(long, value_name = "NAME")]
+    pub hf_text_column: Option<String>,
+}

@@ -1,0 +1,33 @@
+//! How texts of a dataset are put to the endpoint, and which lengths are sent.
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use crate::cli::run::values;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Prompts of datasets")]
+pub struct FormArgs {
+    /// Send prompts as they stand in the dataset. Otherwise those of custom, sonnet, spec_bench, speed_bench and hf go through
+    /// the model's chat template, except with --backend openai-chat: there the server applies it, and vLLM would twice
+    #[arg(long)]
+    pub skip_chat_template: bool,
+    /// More variables for the chat template, such as {"enable_thinking": false}
+    #[arg(long, value_name = "JSON", value_parser = values::object)]
+    pub chat_template_kwargs: Option<Map<String, Value>>,
+    /// Send recordings as chat messages; images always are
+    #[arg(long)]
+    pub enable_multimodal_chat: bool,
+    /// Leave out shorter prompts of a dataset [default: 4 for sharegpt and hf]
+    #[arg(long, value_name = "TOKENS")]
+    pub min_prompt_len: Option<u32>,
+    /// Leave out longer prompts of a dataset [default: 1024 for sharegpt]
+    #[arg(long, value_name = "TOKENS")]
+    pub max_prompt_len: Option<u32>,
+    /// Leave out prompts that are longer together with their output [default: 2048 for sharegpt]
+    #[arg(long, value_name = "TOKENS")]
+    pub max_total_len: Option<u32>,
+    /// The model's context length: leave out what does not fit into it
+    #[arg(long, value_name = "TOKENS")]
+    pub max_model_len: Option<u32>,
+}
