@@ -130,6 +130,9 @@ fn judge(run: &Run, allow_invalid: bool) -> Exit {
             "error: all {} requests failed, {} of them with: {}: {}",
             metrics.failed, failure.count, failure.class, failure.example
         )),
+        None if metrics.abandoned > 0 => {
+            say(format_args!("error: all {} requests were abandoned before their end", metrics.abandoned));
+        }
         None => say("error: no request was due within the duration"),
     }
     Exit::Failed
