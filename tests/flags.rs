@@ -12,9 +12,6 @@ use servebench::cli::{command, differences::DIFFERENCES};
 const LISTS: [(&str, &str); 2] =
     [("Python", include_str!("flags/python-0.33.txt")), ("Rust", include_str!("flags/rust-0.33.txt"))];
 
-/// Flags that are on their way: how their names begin, and with what they come. To be emptied.
-const COMING: [(&str, &[&str]); 1] = [("rng", &["--random-cache-"])];
-
 /// A flag of vLLM's.
 struct Theirs<'a> {
     name: &'a str,
@@ -72,10 +69,6 @@ fn same(ours: &str, theirs: &str) -> bool {
     }
 }
 
-fn is_coming(name: &str) -> bool {
-    COMING.iter().flat_map(|(_, names)| *names).any(|start| name.starts_with(start))
-}
-
 fn differs(name: &str) -> bool {
     DIFFERENCES.iter().any(|difference| difference.flags.contains(&name.trim_start_matches("--")))
 }
@@ -87,8 +80,7 @@ fn every_flag_of_both_clients_is_here_with_its_aliases_and_its_default() {
     for (client, list) in LISTS {
         for Theirs { name, aliases, default: theirs } in listed(list) {
             let names = std::iter::once(&name).chain(&aliases);
-            let mut found: Vec<_> = names.map(|name| (name, find(&run, name))).collect();
-            found.retain(|(name, _)| !is_coming(name));
+            let found: Vec<_> = names.map(|name| (name, find(&run, name))).collect();
             wrong.extend(
                 found
                     .iter()
@@ -119,20 +111,6 @@ fn every_flag_may_be_written_with_underscores() {
         let output = program(&["--dump-config", &word]);
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(!error.contains("unexpected argument"), "{word}: {error}");
-    }
-}
-
-#[test]
-fn whatever_has_come_is_off_the_list_of_what_is_coming() {
-    let run = run();
-    let names = || LISTS.iter().flat_map(|(_, list)| listed(list)).map(|theirs| theirs.name);
-    for start in COMING.iter().flat_map(|(_, names)| *names) {
-        let mut meant = names().filter(|name| name.starts_with(start)).peekable();
-        assert!(meant.peek().is_some(), "{start} is no flag of vLLM's");
-        assert!(
-            meant.any(|name| find(&run, name).is_none()),
-            "{start} is there: take it off the list COMING"
-        );
     }
 }
 

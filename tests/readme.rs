@@ -57,6 +57,7 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
             "--request-rate" => Some("100"),
             "--duration" => Some("1s"),
             "--think-time" => Some("10ms"),
+            "--trace-speed" => Some("1000x"),
             "--base-url" => Some(base_url),
             _ => None,
         };
@@ -70,20 +71,46 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
     if !names("--num-prompts") && !names("--duration") {
         small.extend(["--num-prompts".to_owned(), "8".to_owned()]);
     }
+    if !names("--base-url") && !names("--sim") {
+        small.extend(["--base-url".to_owned(), base_url.to_owned()]);
+    }
+    let is_trace = ["timed_trace", "azure", "burstgpt", "trace"].into_iter().any(names);
+    if is_trace && !names("--trace-speed") {
+        small.extend(["--trace-speed".to_owned(), "1000x".to_owned()]);
+    }
     // Eight requests on a busy machine are no sound measurement.
     small.extend(["--sharegpt-output-len", "16", "--allow-invalid"].map(ToOwned::to_owned));
     small
 }
 
-/// The README's configuration file.
-fn configuration() -> &'static str {
-    README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap()
+/// The README's TOML file in which a line begins so.
+fn file_with(line: &str) -> &'static str {
+    let files = README.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    files.into_iter().find(|file| file.lines().any(|of_file| of_file.starts_with(line))).unwrap()
+}
+
+fn rows(row: impl Fn(usize) -> String) -> String {
+    (1..=8).map(|n| row(n) + "\n").collect()
 }
 
 /// A folder in which the README's files are.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("bench.toml"), configuration()).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("bench.toml", file_with("request-rate"));
+    write("mix.toml", file_with("[[class]]"));
+    write("AzureLLMInferenceTrace_conv.csv", include_str!("fixtures/traces/azure-2023.csv"));
+    write("BurstGPT_1.csv", include_str!("fixtures/traces/burstgpt.csv"));
+    write(
+        "conversation_trace.jsonl",
+        &rows(|n| {
+            format!(
+                r#"{{"timestamp": {}, "input_length": 600, "output_length": 8, "hash_ids": [0, {n}]}}"#,
+                100_000 * (n - 1)
+            )
+        }),
+    );
+    write("mine.csv", &("t,in,out,h,s\n".to_owned() + &rows(|n| format!("{n},600,8,0 {n},{}", n / 2))));
     fs::write(folder.path().join("ShareGPT_V3_unfiltered_cleaned_split.json"), SHAREGPT).unwrap();
     folder
 }

@@ -62,7 +62,7 @@ fn replay(words: &str, name: &str) -> Replay {
     let mut stories = simulator.truth();
     let of = |record: &Value| {
         let id = record["id"].as_str().unwrap();
-        let place = stories.iter().position(|story| story.id.contains(id)).unwrap();
+        let place = stories.iter().position(|story| story.id == id).unwrap();
         stories.swap_remove(place)
     };
     let stories = records.iter().map(of).collect();

@@ -20,7 +20,7 @@ pub struct Difference {
 const HEADING: &str = "Flags of vLLM that do not work here";
 
 /// All of them.
-pub const DIFFERENCES: [Difference; 9] = [
+pub const DIFFERENCES: [Difference; 10] = [
     Difference {
         flags: &["endpoint"],
         works: true,
@@ -58,6 +58,12 @@ pub const DIFFERENCES: [Difference; 9] = [
         works: false,
         reason: "a sweep's points find each other's prompts cached: run the command once for each load, with another \
                  --seed or --reset-prefix-cache; --duration gives every load the same time",
+    },
+    Difference {
+        flags: &["random-cache-hit-fraction", "random-cache-ratio"],
+        works: false,
+        reason: "only vLLM's Rust client has it: a --workload of two random classes, weighted by the fraction, of which one has a \
+                 random-prefix-len, is the same mix, and has a row for each in the report",
     },
     Difference {
         flags: &["random-mm-bucket-config"],

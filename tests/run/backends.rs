@@ -250,7 +250,6 @@ fn a_stream_without_its_end_is_broken_where_the_protocol_has_one() {
 #[test]
 fn flags_that_a_backend_cannot_mean_are_usage_errors() {
     let cases = [
-        ("--backend vllm-rerank", "cannot send"),
         ("--backend openai-audio", "cannot send"),
         ("--backend tgi --lora-modules sql", "the name of an adapter"),
         (

@@ -4,15 +4,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::excerpt::excerpt;
 use super::framing::{Cutter, Framing};
-use super::sse::Event;
 use super::wire::Reading;
-use super::wire::meaning::{Meaning, Output, Text, Usage};
+use super::wire::meaning::Usage;
 use super::wire::refrain::Refrain;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Phase, Times};
 use crate::core::stats::{Tally, TallyBySecond};
 use crate::drive::clock::Clock;
+use tale::Tale;
+
+mod tale;
 
 /// What to keep of an answer beyond its times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,7 @@ pub struct Story {
 #[derive(Debug)]
 pub struct Stopwatch {
     cutter: Cutter,
-    answer: Answer,
+    tale: Tale,
     clock: Clock,
     /// The latest moment told: stamps of two clocks may disagree by microseconds, a story does not go back.
     latest: Duration,
@@ -115,7 +116,7 @@ impl Stopwatch {
         let events = Events { gaps: keep.gaps.then(Vec::new), ..Events::default() };
         let text = (keep.text != KeepText::Never).then(String::new);
         let keep_text = keep.text;
-        let answer = Answer {
+        let tale = Tale {
             times,
             events,
             meters,
@@ -131,24 +132,24 @@ impl Stopwatch {
             is_said: false,
             ended: None,
         };
-        let cutter = Cutter::new(answer.reading.framing);
-        Self { cutter, answer, clock, latest: Duration::ZERO, connecting: false }
+        let cutter = Cutter::new(tale.reading.framing);
+        Self { cutter, tale, clock, latest: Duration::ZERO, connecting: false }
     }
 
     /// Says how the answer is to be read; a stream of completions or chat unless told otherwise.
     pub fn expect(&mut self, reading: Reading) {
         self.cutter = Cutter::new(reading.framing);
-        self.answer.reading = reading;
+        self.tale.reading = reading;
     }
 
     /// In what pieces the answer is expected.
     pub fn framing(&self) -> Framing {
-        self.answer.reading.framing
+        self.tale.reading.framing
     }
 
     /// The same, which also remembers what is said to the user (reasoning and tool calls apart), for the next turn.
     pub fn listening(mut self) -> Self {
-        self.answer.said = Some(String::new());
+        self.tale.said = Some(String::new());
         self
     }
 
@@ -164,18 +165,18 @@ impl Stopwatch {
 
     /// The cap let the request go.
     pub fn released(&mut self, at: Duration) {
-        self.answer.times.released = Some(at);
+        self.tale.times.released = Some(at);
     }
 
     /// The request begins.
     pub fn sending(&mut self, at: Duration) {
         self.latest = at;
-        self.answer.times.sent = Some(at);
+        self.tale.times.sent = Some(at);
     }
 
     /// A step is done.
     pub fn reached(&mut self, step: Step, at: Duration) {
-        let times = &mut self.answer.times;
+        let times = &mut self.tale.times;
         match step {
             Step::Connecting => self.connecting = true,
             Step::Resolved => times.resolved = Some(at),
@@ -189,8 +190,8 @@ impl Stopwatch {
     /// The socket was read: what arrives until the next read has one time. `delay` is how long it had lain there, where
     /// the kernel tells.
     pub fn socket_read(&mut self, delay: Option<Duration>) {
-        self.answer.outputs_of_read = 0;
-        let meters = &mut *self.answer.meters.borrow_mut();
+        self.tale.outputs_of_read = 0;
+        let meters = &mut *self.tale.meters.borrow_mut();
         match delay {
             Some(delay) => meters.read_delay.record(delay),
             None => meters.unstamped += 1,
@@ -200,7 +201,7 @@ impl Stopwatch {
     /// The response head was there.
     pub fn head_arrived(&mut self, at: Duration) {
         let at = self.follow(at);
-        let times = &mut self.answer.times;
+        let times = &mut self.tale.times;
         times.headers = Some(at);
         // The answer to a request can be there before we get to look at the clock after writing it.
         times.written = times.written.map(|written| written.min(at));
@@ -212,21 +213,21 @@ impl Stopwatch {
             return;
         }
         let at = self.follow(at);
-        let answer = &mut self.answer;
-        answer.times.first_chunk.get_or_insert(at);
-        if let Err(error) = self.cutter.push(bytes, &mut |event| answer.event(at, event)) {
-            answer.fail(FailureClass::BrokenStream, error.to_string());
+        let tale = &mut self.tale;
+        tale.times.first_chunk.get_or_insert(at);
+        if let Err(error) = self.cutter.push(bytes, &mut |event| tale.event(at, event)) {
+            tale.fail(FailureClass::BrokenStream, error.to_string());
         }
     }
 
     /// Whether the outcome is settled (`[DONE]`, or a failure): what still comes does not matter.
     pub fn is_over(&self) -> bool {
-        self.answer.ended.is_some()
+        self.tale.ended.is_some()
     }
 
     /// What the request is waiting for: the phase of a timeout.
     pub fn phase(&self) -> Phase {
-        let times = &self.answer.times;
+        let times = &self.tale.times;
         match (times.headers, times.first_token) {
             (None, _) if self.connecting => Phase::Connect,
             (None, _) => Phase::Headers,
@@ -238,11 +239,11 @@ impl Stopwatch {
 
     /// Ends the story. `sent` is how the transport fared: `Ok` for a body read to its proper end, else why it was not.
     pub fn conclude(mut self, sent: Result<(), Failure>) -> Story {
-        self.answer.times.done = Some(self.clock.now());
+        self.tale.times.done = Some(self.clock.now());
         if sent.is_ok() {
             self.finish_stream();
         }
-        self.answer.conclude(sent)
+        self.tale.conclude(sent)
     }
 
     /// The time of a read, never before what was told already.
@@ -252,178 +253,11 @@ impl Stopwatch {
     }
 
     fn finish_stream(&mut self) {
-        let Self { cutter, answer, latest, .. } = self;
-        if let Err(error) = cutter.finish(&mut |event| answer.event(*latest, event)) {
-            answer.fail(FailureClass::BrokenStream, error.to_string());
+        let Self { cutter, tale, latest, .. } = self;
+        if let Err(error) = cutter.finish(&mut |event| tale.event(*latest, event)) {
+            tale.fail(FailureClass::BrokenStream, error.to_string());
         }
     }
-}
-
-/// What the stream has told so far.
-#[derive(Debug)]
-struct Answer {
-    times: Times,
-    events: Events,
-    /// Shared by the requests of a thread.
-    meters: Rc<RefCell<Meters>>,
-    /// Output events since the socket was read.
-    outputs_of_read: u32,
-    keep_text: KeepText,
-    text: Option<String>,
-    /// What is said to the user, for who listens.
-    said: Option<String>,
-    /// How far the output had grown, from protocols that repeat it: in tokens or bytes.
-    so_far: usize,
-    usage: Option<Usage>,
-    finish: Option<Finish>,
-    reading: Reading,
-    refrain: Refrain,
-    /// Whether the refrain is said to the user.
-    is_said: bool,
-    /// `Ok` after the end that a protocol marks, such as `[DONE]`.
-    ended: Option<Result<(), Failure>>,
-}
-
-impl Answer {
-    fn event(&mut self, at: Duration, event: Event<'_>) {
-        let data = event.data.trim_ascii();
-        let is_nothing = data.is_empty() && self.reading.framing != Framing::Document;
-        if self.ended.is_some() || is_nothing {
-            return;
-        }
-        if data == b"[DONE]" {
-            self.ended = Some(Ok(()));
-            return;
-        }
-        if let Some(text) = self.refrain.text_of(data).filter(|_| event.name.is_empty()) {
-            self.output(at);
-            if let Some(kept) = &mut self.text {
-                kept.push_str(text);
-            }
-            if let Some(said) = self.said.as_mut().filter(|_| self.is_said) {
-                said.push_str(text);
-            }
-            return;
-        }
-        match (self.reading.read)(data) {
-            Ok(Meaning { error: Some(error), .. }) => self.fail(FailureClass::ErrorEvent, error),
-            Ok(_) if event.name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
-            Ok(meaning) => {
-                if let Some(text) = meaning.only_text() {
-                    self.refrain.learn(data, text);
-                    self.is_said = meaning.is_said();
-                }
-                self.take(at, meaning);
-            }
-            Err(_) if event.name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
-            Err(error) => {
-                let what = match self.reading.framing {
-                    Framing::Events => "event is not a chunk",
-                    Framing::Lines => "line is not a chunk",
-                    Framing::Document => "answer is not the document that was asked for",
-                };
-                self.fail(FailureClass::BrokenStream, format!("{what} ({error}): {}", excerpt(data)));
-            }
-        }
-    }
-
-    fn take(&mut self, at: Duration, meaning: Meaning<'_>) {
-        let Meaning { output, usage, finish, is_end, .. } = meaning;
-        let is_document = self.reading.framing == Framing::Document;
-        match self.grows(&output) {
-            true if is_document => self.times.last_token = Some(at),
-            true => self.output(at),
-            false => {}
-        }
-        self.keep(&output);
-        self.listen(&output);
-        self.finish = finish.or(self.finish.take());
-        if let Some(usage) = usage {
-            self.usage = Some(usage.or(self.usage));
-            if self.keep_text == KeepText::UntilUsage && usage.completion_tokens.is_some() {
-                self.text = None;
-            }
-        }
-        if is_end || is_document {
-            self.ended = Some(Ok(()));
-        }
-    }
-
-    /// Whether it adds to the output. Of a text that is repeated, its length tells; or better its tokens, where they are
-    /// counted: a server may send them before their text can be shown.
-    fn grows(&mut self, output: &Output<'_>) -> bool {
-        match *output {
-            Output::New(ref pieces) => !pieces.is_empty(),
-            Output::Results(count) => count > 0,
-            Output::SoFar { text: Some(text), .. } if text.is_empty() => false,
-            Output::SoFar { text, tokens } => {
-                let tokens = tokens.map(|count| count as usize);
-                let length = tokens.or(text.map(Text::length)).unwrap_or_default();
-                let grown = length.max(self.so_far);
-                std::mem::replace(&mut self.so_far, grown) < grown
-            }
-        }
-    }
-
-    fn keep(&mut self, output: &Output<'_>) {
-        let Some(text) = &mut self.text else { return };
-        match *output {
-            Output::New(ref pieces) => text.extend(pieces.iter().map(|piece| piece.text.decode())),
-            Output::SoFar { text: Some(whole), .. } => *text = whole.decode().into_owned(),
-            Output::SoFar { text: None, .. } | Output::Results(_) => {}
-        }
-    }
-
-    fn listen(&mut self, output: &Output<'_>) {
-        let Some(said) = &mut self.said else { return };
-        match *output {
-            Output::New(ref pieces) => {
-                said.extend(pieces.iter().filter(|piece| piece.is_said).map(|piece| piece.text.decode()));
-            }
-            Output::SoFar { text: Some(whole), .. } => *said = whole.decode().into_owned(),
-            Output::SoFar { text: None, .. } | Output::Results(_) => {}
-        }
-    }
-
-    fn output(&mut self, at: Duration) {
-        self.events.note(at);
-        let meters = &mut *self.meters.borrow_mut();
-        meters.shared += u64::from(self.outputs_of_read > 0);
-        self.outputs_of_read += 1;
-        match self.times.last_token {
-            None => self.times.first_token = Some(at),
-            Some(last) => {
-                let gap = at.saturating_sub(last);
-                meters.itl.record(gap);
-                meters.itl_by_second.record(at, gap);
-                if let Some(gaps) = &mut self.events.gaps {
-                    gaps.push(gap);
-                }
-            }
-        }
-        self.times.last_token = Some(at);
-    }
-
-    fn fail(&mut self, class: FailureClass, detail: String) {
-        self.ended.get_or_insert(Err(Failure::new(class, detail)));
-    }
-
-    fn conclude(self, sent: Result<(), Failure>) -> Story {
-        let Self { times, events, text, said, usage, finish, ended, reading, .. } = self;
-        let outcome = match (ended, sent) {
-            // What the stream said goes before what became of the connection.
-            (Some(Err(failure)), _) | (None, Err(failure)) => Err(failure),
-            (None, Ok(())) if finish.is_none() && !reading.ends_unmarked => Err(unended(&events)),
-            _ if times.last_token.is_none() => Err(Failure::new(FailureClass::EmptyStream, "")),
-            _ => Ok(finish.unwrap_or(Finish::Unsaid)),
-        };
-        Story { times, events, outcome, usage, said, text }
-    }
-}
-
-fn unended(events: &Events) -> Failure {
-    let detail = format!("ended with neither finish_reason nor [DONE] (output events: {})", events.count);
-    Failure::new(FailureClass::BrokenStream, detail)
 }
 
 #[cfg(test)]
