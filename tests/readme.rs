@@ -75,9 +75,9 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
     small
 }
 
-/// The README's configuration file.
+/// The README's configuration file: the last TOML in it, behind the mix.
 fn configuration() -> &'static str {
-    README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap()
+    README.rsplit("```toml\n").next().and_then(|rest| rest.split("```").next()).unwrap()
 }
 
 /// A folder in which the README's files are.
