@@ -63,7 +63,9 @@ pub enum PlanError {
         unit: pool::Unit,
     },
     /// Requests of nothing.
-    #[error("{origin}: there are no requests with tokens to plan for; give --prompt-tokens and --output-tokens")]
+    #[error(
+        "{origin}: there are no requests with tokens to plan for; give --prompt-tokens and --output-tokens"
+    )]
     NoRequests {
         /// Where they were to come from.
         origin: String,

@@ -41,7 +41,12 @@ pub fn check(plan: &Plan, run: &Run) -> Check {
     let row = |what, unit, planned, shown| Comparison { what, unit, planned, shown };
     let rows = vec![
         row("tokens per request", "tok", Some(plan.requests.total_tokens.mean), tokens_per_request(metrics)),
-        row("time per output token", "ms", plan.service.map(|service| ms(service.pace.tpot)), mean_ms(metrics, Latency::Tpot)),
+        row(
+            "time per output token",
+            "ms",
+            plan.service.map(|service| ms(service.pace.tpot)),
+            mean_ms(metrics, Latency::Tpot),
+        ),
         row("mean in flight (plan: suggestion)", "", Some(plan.suggestion as f64), in_flight),
         row("peak in flight (plan: limit)", "", Some(plan.limit as f64), Some(metrics.peak_in_flight as f64)),
         row("requests per second at the run's concurrency", "req/s", planned_rate, rate(metrics)),
@@ -53,7 +58,9 @@ pub fn check(plan: &Plan, run: &Run) -> Check {
 fn findings(plan: &Plan, rows: &[Comparison], peak: u64) -> Vec<String> {
     let mut findings = Vec::new();
     for row in [&rows[0], &rows[1], &rows[4]] {
-        let Some((planned, shown)) = row.planned.zip(row.shown).filter(|(planned, _)| *planned > 0.0) else { continue };
+        let Some((planned, shown)) = row.planned.zip(row.shown).filter(|(planned, _)| *planned > 0.0) else {
+            continue;
+        };
         let off = shown / planned - 1.0;
         if off.abs() > NOTABLE {
             let side = if off > 0.0 { "above" } else { "below" };
@@ -62,9 +69,15 @@ fn findings(plan: &Plan, rows: &[Comparison], peak: u64) -> Vec<String> {
     }
     let (in_step, mixed) = (plan.limit, plan.at_all_stages.limit.max(plan.limit));
     findings.push(match peak {
-        peak if peak > mixed => format!("{peak} in flight do not fit the pool: requests queued, or the server preempted"),
-        peak if peak > in_step => format!("{peak} in flight fit the pool only while requests are at different stages"),
-        peak if peak > plan.suggestion => format!("{peak} in flight fit the pool, and use some of the headroom"),
+        peak if peak > mixed => {
+            format!("{peak} in flight do not fit the pool: requests queued, or the server preempted")
+        }
+        peak if peak > in_step => {
+            format!("{peak} in flight fit the pool only while requests are at different stages")
+        }
+        peak if peak > plan.suggestion => {
+            format!("{peak} in flight fit the pool, and use some of the headroom")
+        }
         peak => format!("{peak} in flight stay within the suggestion"),
     });
     findings

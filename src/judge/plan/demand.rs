@@ -138,8 +138,7 @@ impl<'a> Stages<'a> {
             let held = if n > MOST_DRAWN { n * each } else { (0..n as u64).map(|_| self.draw(rng)).sum() };
             held / self.pool.capacity as f64
         };
-        let mut shares: Vec<f64> =
-            counts(mean, seed).into_iter().map(|n| share(n, &mut rng)).collect();
+        let mut shares: Vec<f64> = counts(mean, seed).into_iter().map(|n| share(n, &mut rng)).collect();
         let in_flight = in_flight(mean, percent, seed);
         let mean_share = mean * each / self.pool.capacity as f64;
         let pool_share = Fluctuation { mean: mean_share, percentile: percentile(&mut shares, percent) };

@@ -41,10 +41,7 @@ impl Mix {
     ///
     /// # Errors
     /// [`PlanError::NoRequests`] if none is left.
-    pub fn of(
-        shapes: impl IntoIterator<Item = Shape>,
-        origin: impl Into<String>,
-    ) -> Result<Self, PlanError> {
+    pub fn of(shapes: impl IntoIterator<Item = Shape>, origin: impl Into<String>) -> Result<Self, PlanError> {
         let with_tokens = |shape: &Shape| shape.prompt > 0 || shape.output > 0;
         let (shapes, origin): (Vec<_>, _) = (shapes.into_iter().filter(with_tokens).collect(), origin.into());
         if shapes.is_empty() { Err(PlanError::NoRequests { origin }) } else { Ok(Self { shapes, origin }) }
@@ -64,7 +61,8 @@ impl Mix {
         }
         let metrics = &run.metrics;
         let mean = |total: u64| (total as f64 / metrics.completed as f64).round() as u32;
-        let mean = Shape { prompt: mean(metrics.input_tokens.total), output: mean(metrics.output_tokens.total) };
+        let mean =
+            Shape { prompt: mean(metrics.input_tokens.total), output: mean(metrics.output_tokens.total) };
         Self::of((metrics.completed > 0).then_some(mean), format!("{origin}, means only: no --save-detailed"))
     }
 

@@ -116,7 +116,10 @@ impl Model {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.config.has_vision() {
-            notes.push("the weights are those of the language model: add the vision part with --reserved-memory".into());
+            notes.push(
+                "the weights are those of the language model: add the vision part with --reserved-memory"
+                    .into(),
+            );
         }
         if self.layers.windowed > 0 {
             let Layers { full, windowed, window } = self.layers;

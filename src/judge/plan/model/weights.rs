@@ -7,8 +7,19 @@ const CURE: &str = "give --weights-bytes, the size of the weights' files togethe
 
 /// Families whose files do not say it in the fields that are read here.
 const OTHERWISE: [&str; 13] = [
-    "gpt2", "gptj", "gpt_neox", "gpt_bigcode", "opt", "bloom", "mpt", "falcon", "phi", "starcoder2", "chatglm",
-    "llama4", "llama4_text",
+    "gpt2",
+    "gptj",
+    "gpt_neox",
+    "gpt_bigcode",
+    "opt",
+    "bloom",
+    "mpt",
+    "falcon",
+    "phi",
+    "starcoder2",
+    "chatglm",
+    "llama4",
+    "llama4_text",
 ];
 
 /// Parameters by whether a quantisation takes them.
@@ -27,7 +38,11 @@ impl Parameters {
 }
 
 /// Norms are left out: they are a millionth.
-pub(super) fn parameters(config: &Config, heads: u64, attention: Attention) -> Result<Parameters, ModelError> {
+pub(super) fn parameters(
+    config: &Config,
+    heads: u64,
+    attention: Attention,
+) -> Result<Parameters, ModelError> {
     if OTHERWISE.contains(&config.model_type()) {
         let why = format!("is {}, whose weights are not worked out here", config.model_type());
         return Err(config.wrong("model_type", &why, CURE));
@@ -46,7 +61,8 @@ pub(super) fn parameters(config: &Config, heads: u64, attention: Attention) -> R
         Attention::Latent { .. } => of_latent(config, hidden, heads)?,
     };
     let experts = config.count(&["n_routed_experts", "num_local_experts", "num_experts"])?;
-    let dense = if experts.is_some() { config.count_or_zero("first_k_dense_replace")?.min(layers) } else { layers };
+    let dense =
+        if experts.is_some() { config.count_or_zero("first_k_dense_replace")?.min(layers) } else { layers };
     let mut all = layers as f64 * attention;
     if dense > 0 {
         all += dense as f64 * 3.0 * hidden as f64 * needed("intermediate_size")? as f64;
@@ -75,7 +91,8 @@ fn of_latent(config: &Config, hidden: u64, heads: u64) -> Result<f64, ModelError
     let size = |name| config.count(&[name])?.ok_or_else(|| config.wrong(name, "is missing", CURE));
     let (rank, rope, plain) = (size("kv_lora_rank")?, size("qk_rope_head_dim")?, size("qk_nope_head_dim")?);
     let value = size("v_head_dim")?;
-    let [hidden, heads, rank, rope, plain, value] = [hidden, heads, rank, rope, plain, value].map(|n| n as f64);
+    let [hidden, heads, rank, rope, plain, value] =
+        [hidden, heads, rank, rope, plain, value].map(|n| n as f64);
     let queries = match config.count(&["q_lora_rank"])? {
         Some(low) => low as f64 * (hidden + heads * (plain + rope)),
         None => hidden * heads * (plain + rope),
