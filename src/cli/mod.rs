@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+mod dashboard;
 mod dataset;
 pub mod differences;
 mod embedded;
@@ -14,6 +15,7 @@ mod run;
 mod settings;
 mod sim;
 mod spelling;
+mod target;
 
 use crate::report::definitions;
 use exit::{Exit, Halt};
@@ -37,6 +39,8 @@ enum Command {
     Sim(Box<sim::SimArgs>),
     /// Look at datasets.
     Dataset(dataset::DatasetArgs),
+    /// Write a dashboard: a Prometheus configuration, alert rules and a Grafana board.
+    Dashboard(dashboard::DashboardArgs),
     /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
     Plan(Box<plan::PlanArgs>),
 }
@@ -95,6 +99,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         }
         Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
         Command::Dataset(args) => dataset::execute(&args),
+        Command::Dashboard(args) => dashboard::execute(&args),
         Command::Plan(args) => plan::execute(&args),
     }
 }

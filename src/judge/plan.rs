@@ -2,7 +2,8 @@
 //!
 //! The rule is *concurrency ≤ KV pool tokens ÷ mean tokens per request*, every request taken at its full length. That
 //! is where a load whose requests are all at the same stage begins to preempt. Where requests are at all stages, more
-//! fit; how many is found by drawing them ([`demand`]).
+//! fit if they are alike, and fewer if they are not: a long request is in the way for longer, so that at any instant long
+//! ones are more than their share. How many fit then is found by drawing them ([`demand`]).
 
 use serde::Serialize;
 
@@ -92,7 +93,7 @@ pub struct Plan {
     pub limit: u64,
     /// The share of the limit that the suggestion leaves free.
     pub headroom: f64,
-    /// For `--max-num-seqs`: the limit less the headroom.
+    /// For `--max-num-seqs`: the limit less the headroom, and never more than fits at all stages.
     pub suggestion: u64,
     /// What fits where requests are at all stages.
     pub at_all_stages: AtAllStages,
@@ -149,8 +150,10 @@ pub fn plan(question: &Question) -> Result<Plan, PlanError> {
         return Err(PlanError::TooSmall { request, capacity: pool.capacity, unit: pool.unit });
     }
     // From the quotient before it is rounded: the headroom is a share of the pool, not of whole requests.
-    let suggestion = ((fits * (1.0 - headroom)) as u64).max(1);
+    let with_headroom = (fits * (1.0 - headroom)) as u64;
     let stages = Stages::new(mix, pool, question.pace);
+    let at_all_stages = AtAllStages { limit: stages.most(*percent, *seed), percent: *percent, seed: *seed };
+    let suggestion = with_headroom.min(at_all_stages.limit).max(1);
     let service = question.pace.map(|pace| service(suggestion, pace, &stages, question)).transpose()?;
     let fleet = match (question.wanted, &service) {
         (None, _) => None,
@@ -163,7 +166,7 @@ pub fn plan(question: &Question) -> Result<Plan, PlanError> {
         limit: fits as u64,
         headroom: *headroom,
         suggestion,
-        at_all_stages: AtAllStages { limit: stages.most(*percent, *seed), percent: *percent, seed: *seed },
+        at_all_stages,
         service,
         fleet,
     })

@@ -4,14 +4,12 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::share;
 use crate::cli::exit::Halt;
-use crate::core::spec::{Backend, Connection, Target};
-use crate::core::units::Secret;
+use crate::cli::target;
 use crate::drive::client::control::Control;
 use crate::judge::plan::memory::{self, Memory};
 use crate::judge::plan::model::Model;
@@ -98,7 +96,7 @@ pub fn pool(args: &PoolArgs) -> Result<Pool, Halt> {
 }
 
 fn of_server(url: &str) -> Result<Pool, Halt> {
-    let target = target(url);
+    let target = target::of_url(url);
     let page = format!("{}/metrics", target.base_url);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Halt::failed)?;
     let control = Control::new(&target).map_err(Halt::usage)?;
@@ -112,23 +110,6 @@ fn of_server(url: &str) -> Result<Pool, Halt> {
         ))
     })?;
     Ok(Pool::of_tokens(tokens, page))
-}
-
-fn target(url: &str) -> Target {
-    let key = std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty());
-    let bearer = key.map(|key| ("authorization".to_owned(), Secret::new(format!("Bearer {key}"))));
-    Target {
-        backend: Backend::Openai,
-        base_url: url.trim_end_matches('/').trim_end_matches("/v1").to_owned(),
-        endpoint: "/v1/completions".into(),
-        model: String::new(),
-        served_model_name: None,
-        headers: bearer.into_iter().collect(),
-        request_id_prefix: None,
-        insecure: false,
-        connection: Connection::default(),
-        timeout: Duration::from_secs(30),
-    }
 }
 
 fn of_log(path: &Path) -> Result<Pool, Halt> {

@@ -67,13 +67,14 @@ fn findings(plan: &Plan, rows: &[Comparison], peak: u64) -> Vec<String> {
             findings.push(format!("{}: the run is {:.0} % {side} the plan", row.what, 100.0 * off.abs()));
         }
     }
-    let (in_step, mixed) = (plan.limit, plan.at_all_stages.limit.max(plan.limit));
+    let limits = [plan.limit, plan.at_all_stages.limit];
+    let (low, high) = (limits[0].min(limits[1]), limits[0].max(limits[1]));
     findings.push(match peak {
-        peak if peak > mixed => {
+        peak if peak > high => {
             format!("{peak} in flight do not fit the pool: requests queued, or the server preempted")
         }
-        peak if peak > in_step => {
-            format!("{peak} in flight fit the pool only while requests are at different stages")
+        peak if peak > low => {
+            format!("{peak} in flight fit the pool or not, by the stages that requests are at")
         }
         peak if peak > plan.suggestion => {
             format!("{peak} in flight fit the pool, and use some of the headroom")

@@ -44,6 +44,14 @@ fn long_requests_count_for_as_long_as_they_take() {
 }
 
 #[test]
+fn the_suggestion_fits_at_all_stages_too() {
+    // Few are very long, but at most instants one of the few in flight is.
+    let uneven = plan(&question(20_000, &[(10, 10), (10, 10), (10, 10), (10, 4000)])).unwrap();
+    assert!(uneven.at_all_stages.limit < uneven.limit, "{uneven:?}");
+    assert!(uneven.suggestion <= uneven.at_all_stages.limit, "{uneven:?}");
+}
+
+#[test]
 fn littles_law_gives_the_rate_and_poisson_the_percentile() {
     let service = plan(&paced(110_000, &[(500, 300)])).unwrap().service.unwrap();
     let demand = service.demand;
