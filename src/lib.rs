@@ -12,7 +12,8 @@
 //!       ┌───────────────┼──────────────┐
 //!     drive           report          sim     drive: everything that causes traffic; report: renderers;
 //!       │               │                     sim: a simulated vLLM that knows nothing of the rest
-//!     server            │                     server: what is known of the server beyond its answers
+//!     server          judge                   server: what is known of the server beyond its answers;
+//!       │               │                     judge: findings, such as a plan of capacity
 //!       └───── core ────┘                     core: pure values and arithmetic
 //! ```
 //!
@@ -93,6 +94,7 @@
 pub mod cli;
 pub mod core;
 pub mod drive;
+pub mod judge;
 pub mod report;
 pub mod server;
 pub mod sim;

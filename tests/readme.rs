@@ -19,6 +19,9 @@ const SHAREGPT: &str = r#"[
     {"id": "c", "conversations": [{"from": "human", "value": "How long do I boil an egg for a salad?"}, {"from": "gpt", "value": "Nine minutes, then put it into cold water."}]}
 ]"#;
 
+/// A model's shape, in place of the reader's.
+const MODEL: &str = include_str!("fixtures/models/llama-3-8b.json");
+
 /// The command lines of the README's shell blocks, without comments.
 fn command_lines() -> Vec<Vec<String>> {
     let mut shell = false;
@@ -112,6 +115,7 @@ fn folder() -> tempfile::TempDir {
     );
     write("mine.csv", &("t,in,out,h,s\n".to_owned() + &rows(|n| format!("{n},600,8,0 {n},{}", n / 2))));
     fs::write(folder.path().join("ShareGPT_V3_unfiltered_cleaned_split.json"), SHAREGPT).unwrap();
+    fs::write(folder.path().join("config.json"), MODEL).unwrap();
     folder
 }
 
@@ -172,7 +176,9 @@ fn every_command_line_runs() {
                 assert!(!output.stdout.is_empty(), "{line:?} printed nothing");
             }
             _ => {
-                let output = run(arguments, folder.path());
+                let here = |word: &String| word.replace("http://localhost:8000", &server.base_url);
+                let arguments: Vec<String> = arguments.iter().map(here).collect();
+                let output = run(&arguments, folder.path());
                 assert!(output.status.success(), "{line:?}\n{}", String::from_utf8_lossy(&output.stderr));
             }
         }

@@ -5,14 +5,17 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+mod dashboard;
 mod dataset;
 pub mod differences;
 mod embedded;
 mod exit;
+mod plan;
 mod run;
 mod settings;
 mod sim;
 mod spelling;
+mod target;
 
 use crate::report::definitions;
 use exit::{Exit, Halt};
@@ -36,6 +39,10 @@ enum Command {
     Sim(Box<sim::SimArgs>),
     /// Look at datasets.
     Dataset(dataset::DatasetArgs),
+    /// Write a dashboard: a Prometheus configuration, alert rules and a Grafana board.
+    Dashboard(dashboard::DashboardArgs),
+    /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
+    Plan(Box<plan::PlanArgs>),
 }
 
 /// The command line as clap knows it.
@@ -49,6 +56,21 @@ pub fn command() -> clap::Command {
     };
     Cli::command()
         .mut_subcommand("run", |run| differences::told(run.args_override_self(true).mut_args(lenient)))
+}
+
+/// The flags of `run` in the words of another command.
+fn run_args(words: &[String]) -> Result<Box<run::RunArgs>, Halt> {
+    let line = ["servebench", "run"].into_iter().chain(words.iter().map(String::as_str));
+    let parsed = command().try_get_matches_from(line).and_then(|found| Cli::from_arg_matches(&found));
+    match parsed.map(|cli| cli.command) {
+        Ok(Command::Run(args)) => Ok(args),
+        Ok(_) => unreachable!("the command is `run`"),
+        Err(error) => {
+            let text = error.to_string();
+            let why = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            Err(Halt::usage(format!("after `--`: {why}; see `servebench run --help`")))
+        }
+    }
 }
 
 /// Runs the program with the process's arguments.
@@ -77,5 +99,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         }
         Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
         Command::Dataset(args) => dataset::execute(&args),
+        Command::Dashboard(args) => dashboard::execute(&args),
+        Command::Plan(args) => plan::execute(&args),
     }
 }

@@ -23,7 +23,7 @@ mod ready;
 mod redact;
 mod spec;
 mod stage;
-mod values;
+pub mod values;
 
 pub use args::RunArgs;
 use deliver::Delivery;
@@ -94,6 +94,30 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     .run(outcome);
     delivery.deliver(&mut run, records)?;
     Ok(judge(&run, args.measure.allow_invalid))
+}
+
+/// What a dataset would send.
+pub struct Lengths {
+    /// Prompt and asked output of each request, in tokens.
+    pub requests: Vec<(u32, u32)>,
+    /// Which dataset it is.
+    pub origin: String,
+}
+
+/// Prepares the dataset that some of `run`'s flags describe, and sends nothing.
+pub fn lengths(words: &[String], seed: u64) -> Result<Lengths, Halt> {
+    let own = ["--dry-run".to_owned(), "--seed".to_owned(), seed.to_string()];
+    let args = super::run_args(&[&own, words].concat())?;
+    let mut spec = spec::spec(&args).map_err(Halt::usage)?;
+    let stage = Stage::set(&args, &mut spec)?;
+    let mut dice = Dice::new(spec.rng, spec.seed);
+    prepare::settle_form(&mut spec, stage.tokenizer())?;
+    let medium = Medium::of_stderr(args.output.disable_tqdm);
+    let workload = prepare::workload(&mut spec, &mut dice, &stage, medium)?;
+    let requests =
+        workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens)).collect();
+    let provenance = workload.provenance;
+    Ok(Lengths { requests, origin: provenance.path.unwrap_or(provenance.dataset) })
 }
 
 /// Says whether a replay sends what the saved run sent.

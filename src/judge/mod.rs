@@ -1,0 +1,3 @@
+//! Findings and verdicts: pure functions from what was saved, read or asked.
+
+pub mod plan;

@@ -1,0 +1,108 @@
+//! A plan beside what a run showed.
+
+use serde::Serialize;
+
+use super::Plan;
+use crate::core::metrics::{Latency, Metrics};
+use crate::core::run::Run;
+
+/// One quantity, planned and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Comparison {
+    /// What it is.
+    pub what: &'static str,
+    /// Its unit; empty for counts.
+    pub unit: &'static str,
+    /// By the plan; `None` where it says nothing.
+    pub planned: Option<f64>,
+    /// By the run; `None` where it does not tell.
+    pub shown: Option<f64>,
+}
+
+/// What a run says of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// Quantity by quantity.
+    pub rows: Vec<Comparison>,
+    /// What follows, in sentences.
+    pub findings: Vec<String>,
+}
+
+/// From here on a difference is worth a sentence.
+const NOTABLE: f64 = 0.15;
+
+/// Holds a run against a plan.
+pub fn check(plan: &Plan, run: &Run) -> Check {
+    let metrics = &run.metrics;
+    let in_flight = mean_in_flight(metrics);
+    let demand = plan.service.map(|service| service.demand);
+    // At the run's own concurrency: what the plan's times would have served (Little's law).
+    let planned_rate = demand.zip(in_flight).map(|(demand, level)| level / demand.time_s);
+    let row = |what, unit, planned, shown| Comparison { what, unit, planned, shown };
+    let rows = vec![
+        row("tokens per request", "tok", Some(plan.requests.total_tokens.mean), tokens_per_request(metrics)),
+        row(
+            "time per output token",
+            "ms",
+            plan.service.map(|service| ms(service.pace.tpot)),
+            mean_ms(metrics, Latency::Tpot),
+        ),
+        row("mean in flight (plan: suggestion)", "", Some(plan.suggestion as f64), in_flight),
+        row("peak in flight (plan: limit)", "", Some(plan.limit as f64), Some(metrics.peak_in_flight as f64)),
+        row("requests per second at the run's concurrency", "req/s", planned_rate, rate(metrics)),
+    ];
+    let findings = findings(plan, &rows, metrics.peak_in_flight as u64);
+    Check { rows, findings }
+}
+
+fn findings(plan: &Plan, rows: &[Comparison], peak: u64) -> Vec<String> {
+    let mut findings = Vec::new();
+    for row in [&rows[0], &rows[1], &rows[4]] {
+        let Some((planned, shown)) = row.planned.zip(row.shown).filter(|(planned, _)| *planned > 0.0) else {
+            continue;
+        };
+        let off = shown / planned - 1.0;
+        if off.abs() > NOTABLE {
+            let side = if off > 0.0 { "above" } else { "below" };
+            findings.push(format!("{}: the run is {:.0} % {side} the plan", row.what, 100.0 * off.abs()));
+        }
+    }
+    let limits = [plan.limit, plan.at_all_stages.limit];
+    let (low, high) = (limits[0].min(limits[1]), limits[0].max(limits[1]));
+    findings.push(match peak {
+        peak if peak > high => {
+            format!("{peak} in flight do not fit the pool: requests queued, or the server preempted")
+        }
+        peak if peak > low => {
+            format!("{peak} in flight fit the pool or not, by the stages that requests are at")
+        }
+        peak if peak > plan.suggestion => {
+            format!("{peak} in flight fit the pool, and use some of the headroom")
+        }
+        peak => format!("{peak} in flight stay within the suggestion"),
+    });
+    findings
+}
+
+/// By Little's law: completions per second times their mean E2E.
+fn mean_in_flight(metrics: &Metrics) -> Option<f64> {
+    Some(rate(metrics)? * metrics.latencies.get(&Latency::E2e)?.mean.as_secs_f64())
+}
+
+fn rate(metrics: &Metrics) -> Option<f64> {
+    let seconds = metrics.duration.as_secs_f64();
+    (seconds > 0.0 && metrics.completed > 0).then(|| metrics.completed as f64 / seconds)
+}
+
+fn tokens_per_request(metrics: &Metrics) -> Option<f64> {
+    let total = metrics.input_tokens.total + metrics.output_tokens.total;
+    (metrics.completed > 0).then(|| total as f64 / metrics.completed as f64)
+}
+
+fn mean_ms(metrics: &Metrics, latency: Latency) -> Option<f64> {
+    metrics.latencies.get(&latency).map(|distribution| ms(distribution.mean))
+}
+
+fn ms(value: std::time::Duration) -> f64 {
+    value.as_secs_f64() * 1e3
+}
