@@ -93,6 +93,7 @@
 pub mod cli;
 pub mod core;
 pub mod drive;
+pub mod judge;
 pub mod report;
 pub mod server;
 pub mod sim;

@@ -9,6 +9,7 @@ mod dataset;
 pub mod differences;
 mod embedded;
 mod exit;
+mod logs;
 mod run;
 mod settings;
 mod sim;
@@ -36,6 +37,8 @@ enum Command {
     Sim(Box<sim::SimArgs>),
     /// Look at datasets.
     Dataset(dataset::DatasetArgs),
+    /// Sum up a vLLM server's log, and say what was wrong and since when.
+    Logs(logs::LogsArgs),
 }
 
 /// The command line as clap knows it.
@@ -77,5 +80,6 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         }
         Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
         Command::Dataset(args) => dataset::execute(&args),
+        Command::Logs(args) => logs::execute(&args),
     }
 }

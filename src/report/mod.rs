@@ -3,6 +3,7 @@
 pub mod dataset;
 pub mod definitions;
 pub mod figures;
+pub mod log;
 pub mod plot;
 pub mod progress;
 pub mod text;

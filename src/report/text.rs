@@ -91,7 +91,7 @@ fn throughput(metrics: &Metrics, key: &str, to: &mut impl Write) -> io::Result<(
 }
 
 /// `─── Title ───────`, filled to [`WIDTH`].
-fn section(title: &str, to: &mut impl Write) -> io::Result<()> {
+pub(super) fn section(title: &str, to: &mut impl Write) -> io::Result<()> {
     let head = format!("─── {title} ");
     let fill = WIDTH.saturating_sub(head.chars().count());
     writeln!(to, "{head}{}", "─".repeat(fill))

@@ -1,5 +1,6 @@
 //! What is known of the server under test beyond its answers.
 
+pub mod log;
 mod page;
 pub mod prefix_cache;
 pub mod queue;

@@ -1,0 +1,3 @@
+//! Judgements: pure functions from what was measured or logged to findings.
+
+pub mod log;
