@@ -167,7 +167,7 @@ pub fn alert(alert: &Alert, to: &mut impl Write) -> io::Result<()> {
     let (worst, unit) = (number(alert.worst), rule.unit);
     match alert.rule {
         Trouble::Throughput => writeln!(to, "; down to {worst} {unit} of the best pace before")?,
-        Trouble::Preemptions | Trouble::OutOfMemory => writeln!(to, "; {worst} {unit}")?,
+        Trouble::Preemptions | Trouble::OutOfMemory => writeln!(to, "; {unit}: {worst}")?,
         Trouble::Swapped | Trouble::KvCache | Trouble::Waiting => {
             writeln!(to, "; up to {worst} {unit}, bound {}", number(alert.bound))?;
         }
