@@ -77,19 +77,13 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
 
 /// The README's configuration file.
 fn configuration() -> &'static str {
-    let mut blocks = README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    // The other one describes a mix.
-    blocks.find(|block| !block.contains("[[class]]")).unwrap()
+    README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap()
 }
 
 /// A folder in which the README's files are.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("bench.toml"), configuration()).unwrap();
-    let log = include_str!("fixtures/logs/overload-v1.log");
-    for name in ["server.log", "server.log.1"] {
-        fs::write(folder.path().join(name), log).unwrap();
-    }
     fs::write(folder.path().join("ShareGPT_V3_unfiltered_cleaned_split.json"), SHAREGPT).unwrap();
     folder
 }
@@ -134,6 +128,9 @@ impl Drop for Simulator {
 #[test]
 fn every_command_line_runs() {
     let folder = folder();
+    for name in ["server.log", "server.log.1"] {
+        fs::write(folder.path().join(name), include_str!("fixtures/logs/overload-v1.log")).unwrap();
+    }
     let lines = command_lines();
     let any_model = lines.iter().find(|line| line.contains(&"--served-model-name".to_owned())).unwrap();
     let server = Simulator::start(arguments(any_model).unwrap(), folder.path());

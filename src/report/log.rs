@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::figures::{NOT_AVAILABLE, share};
 use super::text::section;
-use crate::judge::log::{Alert, Drafting, Figures, Levels, Range, Summary, Trouble};
+use crate::judge::log::{Alert, Drafting, Figures, Levels, RULES, Range, Summary, Trouble};
+
+/// Alerts of each rule that are written in full.
+const SHOWN: usize = 10;
 
 /// Writes the summary of a log; `name` is what it is called.
 pub fn render(summary: &Summary, name: &str, to: &mut impl Write) -> io::Result<()> {
@@ -144,11 +147,23 @@ fn alerts(summary: &Summary, to: &mut impl Write) -> io::Result<()> {
     if summary.alerts.is_empty() {
         return writeln!(to, "none");
     }
-    for found in &summary.alerts {
-        alert(found, to)?;
+    for rule in RULES {
+        let of_rule: Vec<_> = summary.alerts.iter().filter(|alert| alert.rule == rule.trouble).collect();
+        of_rule.iter().take(SHOWN).try_for_each(|found| alert(found, to))?;
+        let more = of_rule.get(SHOWN..).unwrap_or_default();
+        if !more.is_empty() {
+            let whole: Duration = more.iter().map(|alert| alert.duration).sum();
+            writeln!(
+                to,
+                "[{}] and {} more, {} in all (--json has them)",
+                rule.name,
+                more.len(),
+                lasting(whole)
+            )?;
+        }
     }
     if summary.alerts_left_out > 0 {
-        writeln!(to, "and {} more", summary.alerts_left_out)?;
+        writeln!(to, "and {} more alerts, for which there was no room", summary.alerts_left_out)?;
     }
     Ok(())
 }
@@ -180,6 +195,15 @@ fn number(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
+/// Whole seconds as `1d 2h 3m 4s`, without what is zero.
 fn lasting(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+    let mut seconds = duration.as_secs();
+    let mut parts = Vec::new();
+    for (length, unit) in [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")] {
+        if seconds >= length {
+            parts.push(format!("{}{unit}", seconds / length));
+            seconds %= length;
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
