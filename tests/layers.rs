@@ -9,7 +9,7 @@ use std::path::Path;
 const MAY_NAME: [(&str, &[&str]); 7] = [
     ("core", &[]),
     ("server", &["core"]),
-    ("judge", &["core"]),
+    ("judge", &["core", "server"]),
     ("drive", &["core", "server"]),
     ("report", &["core", "judge"]),
     ("sim", &[]),

@@ -159,6 +159,9 @@ impl Drop for Simulator {
 #[test]
 fn every_command_line_runs() {
     let folder = folder();
+    for name in ["server.log", "server.log.1"] {
+        fs::write(folder.path().join(name), include_str!("fixtures/logs/overload-v1.log")).unwrap();
+    }
     let lines = command_lines();
     let any_model = lines.iter().find(|line| line.contains(&"--served-model-name".to_owned())).unwrap();
     let server = Simulator::start(arguments(any_model).unwrap(), folder.path());

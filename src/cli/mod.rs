@@ -10,6 +10,7 @@ mod dataset;
 pub mod differences;
 mod embedded;
 mod exit;
+mod logs;
 mod plan;
 mod run;
 mod settings;
@@ -39,6 +40,8 @@ enum Command {
     Sim(Box<sim::SimArgs>),
     /// Look at datasets.
     Dataset(dataset::DatasetArgs),
+    /// Sum up a vLLM server's log, and say what was wrong and since when.
+    Logs(logs::LogsArgs),
     /// Write a dashboard: a Prometheus configuration, alert rules and a Grafana board.
     Dashboard(dashboard::DashboardArgs),
     /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
@@ -99,6 +102,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         }
         Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
         Command::Dataset(args) => dataset::execute(&args),
+        Command::Logs(args) => logs::execute(&args),
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Plan(args) => plan::execute(&args),
     }

@@ -1,3 +1,4 @@
-//! Findings and verdicts: pure functions from what was saved, read or asked.
+//! Findings and verdicts: pure functions from what was saved, logged, read or asked.
 
+pub mod log;
 pub mod plan;

@@ -113,6 +113,12 @@ impl Running {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
     }
 
+    /// Waits until it has said this on stdout.
+    #[track_caller]
+    pub fn wait_for_stdout(&self, part: &str) {
+        until(&format!("stdout has {part:?}"), || self.stdout.so_far().contains(part));
+    }
+
     /// Waits until it has said this on stderr.
     #[track_caller]
     pub fn wait_for(&self, part: &str) {

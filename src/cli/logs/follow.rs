@@ -1,0 +1,157 @@
+//! A log that grows while it is read.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::source::{Source, file, is_stdin};
+use super::{Halt, LogsArgs, SourceError, report};
+use crate::judge::log::{Observer, Summary};
+use crate::server::log::{Lines, read};
+
+/// How often the end of the file is looked at.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Reads a log until Ctrl-C (stdin also until it ends), and tells alerts as they begin.
+pub fn follow(args: &LogsArgs, observer: Observer) -> Result<Summary, Halt> {
+    let [path] = args.files.as_slice() else {
+        return Err(Halt::usage("--follow takes one log: run one command for each"));
+    };
+    let reader = Reader::open(path)?;
+    let desk = Arc::new(Mutex::new(Desk { observer: Some(observer), told: 0, json: args.json }));
+    let (finished, ended) = mpsc::channel();
+    let (writer, path, done) = (Arc::clone(&desk), path.clone(), finished.clone());
+    thread::spawn(move || {
+        let outcome = reader.read_on(&writer).map_err(|error| SourceError::unreadable(&path, error));
+        // Nobody waits any more if Ctrl-C came first.
+        let _ = done.send(outcome);
+    });
+    on_interrupt(move || {
+        let _ = finished.send(Ok(()));
+    })
+    .map_err(Halt::failed)?;
+    ended.recv().expect("one of its senders lives").map_err(Halt::usage)?;
+    let observer = desk.lock().expect("reading does not panic").observer.take();
+    Ok(observer.expect("it is taken once").finish())
+}
+
+/// Calls on the first Ctrl-C or termination signal.
+fn on_interrupt(call: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        });
+        call();
+    });
+    Ok(())
+}
+
+/// What the reading thread writes to; without an observer, the reading is over.
+struct Desk {
+    observer: Option<Observer>,
+    told: usize,
+    json: bool,
+}
+
+impl Desk {
+    /// Takes a line, and prints the alerts that it began; `false` if nobody listens any more.
+    fn take(&mut self, line: &[u8]) -> io::Result<bool> {
+        let Some(observer) = &mut self.observer else { return Ok(false) };
+        observer.take(read(line));
+        let mut to = io::stdout().lock();
+        for alert in &observer.alerts()[self.told..] {
+            if self.json {
+                writeln!(to, "{}", serde_json::json!({ "alert": alert }))?;
+            } else {
+                report::log::alert(alert, &mut to)?;
+            }
+            to.flush()?;
+        }
+        self.told = observer.alerts().len();
+        Ok(true)
+    }
+}
+
+/// What is read from.
+enum Reader {
+    /// A pipe: it ends when its writer ends.
+    Pipe(Box<dyn BufRead + Send>),
+    /// A file: its end is only for now.
+    Growing(PathBuf, File),
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self, Halt> {
+        if path.extension().is_some_and(|extension| extension == "gz") {
+            return Err(Halt::usage("--follow: a .gz file does not grow; read it without --follow"));
+        }
+        if is_stdin(path) {
+            return Source::open(path).map(|source| Self::Pipe(source.text)).map_err(Halt::usage);
+        }
+        file(path).map(|file| Self::Growing(path.to_owned(), file)).map_err(Halt::usage)
+    }
+
+    fn read_on(self, desk: &Mutex<Desk>) -> io::Result<()> {
+        match self {
+            Self::Pipe(text) => {
+                let mut lines = Lines::new(text);
+                drain(&mut lines, desk)?;
+                last(&lines, desk)
+            }
+            Self::Growing(path, file) => {
+                let mut lines = Lines::new(BufReader::new(file));
+                while drain(&mut lines, desk)? {
+                    thread::sleep(PAUSE);
+                    if let Some(next) = successor(&path, lines.get_mut().get_ref())? {
+                        // What was written between the last look and the rotation.
+                        drain(&mut lines, desk)?;
+                        last(&lines, desk)?;
+                        lines = Lines::new(BufReader::new(next));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Takes all lines that there are for now; `false` if nobody listens any more.
+fn drain(lines: &mut Lines<impl BufRead>, desk: &Mutex<Desk>) -> io::Result<bool> {
+    while let Some(line) = lines.next_line()? {
+        if !desk.lock().expect("reading does not panic").take(line)? {
+            return Ok(false);
+        }
+    }
+    Ok(desk.lock().expect("reading does not panic").observer.is_some())
+}
+
+/// Takes the last line, although it has no end.
+fn last<R: BufRead>(lines: &Lines<R>, desk: &Mutex<Desk>) -> io::Result<()> {
+    if let Some(line) = lines.rest() {
+        desk.lock().expect("reading does not panic").take(line)?;
+    }
+    Ok(())
+}
+
+/// The file that has taken the place of the one that is read, or that file from its start if it was cut.
+fn successor(path: &Path, current: &File) -> io::Result<Option<File>> {
+    let now = current.metadata()?;
+    let Ok(there) = fs::metadata(path) else {
+        // Between the two steps of a rotation.
+        return Ok(None);
+    };
+    let is_another = (there.dev(), there.ino()) != (now.dev(), now.ino());
+    let was_cut = rustix::fs::tell(current)? > now.len();
+    Ok(if is_another || was_cut { File::open(path).ok() } else { None })
+}

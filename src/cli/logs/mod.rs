@@ -1,0 +1,100 @@
+//! `servebench logs`: what a server's log says, and what was wrong.
+
+mod follow;
+mod source;
+
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::exit::{Exit, Halt};
+use crate::judge::log::{Change, Observer, Rules, Summary};
+use crate::report;
+use crate::server::log::{Lines, read};
+use source::{Source, SourceError};
+
+/// Sum up a vLLM server's log, and say what was wrong and since when.
+#[derive(Debug, Args)]
+#[command(after_long_help = rules())]
+pub struct LogsArgs {
+    /// The log: a file (`.gz` too), or `-` for stdin. Several files are pieces of one log, the oldest first
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Go on reading as the file grows, also when it is rotated; tell each alert when it begins. Ctrl-C ends it
+    #[arg(long, short)]
+    follow: bool,
+    /// Print one JSON object (with --follow, alerts before it, one a line)
+    #[arg(long)]
+    json: bool,
+    /// Exit with 1 if there was an alert
+    #[arg(long)]
+    fail_on_alert: bool,
+    /// Another bound for a rule: kv=95, waiting=50:2m, preemptions=off; the rules are in --help
+    #[arg(long, value_name = "NAME=BOUND[:FOR]")]
+    threshold: Vec<Change>,
+}
+
+/// The table of rules, for `--help`.
+fn rules() -> String {
+    let rows = crate::judge::log::RULES.iter().map(|rule| {
+        let sense = if rule.name == "throughput" { "below" } else { "above" };
+        let hold = humantime::format_duration(rule.hold);
+        let head = format!("  {:<12} {sense} {} {} for {hold}", rule.name, rule.bound, rule.unit);
+        format!("{head:<52} {}\n  {:<12} {}\n", rule.title, "", rule.advice)
+    });
+    format!("Rules (--threshold changes them):\n{}", rows.collect::<String>())
+}
+
+/// Runs the command.
+pub fn execute(args: &LogsArgs) -> Result<Exit, Halt> {
+    let mut rules = Rules::default();
+    args.threshold.iter().for_each(|change| rules.change(*change));
+    let observer = Observer::new(rules, jiff::Zoned::now().date());
+    let summary = if args.follow { follow::follow(args, observer)? } else { whole(args, observer)? };
+    deliver(args, &summary).map_err(Halt::failed)?;
+    Ok(if args.fail_on_alert && !summary.alerts.is_empty() { Exit::Failed } else { Exit::Fine })
+}
+
+/// Reads the files from end to end.
+fn whole(args: &LogsArgs, mut observer: Observer) -> Result<Summary, Halt> {
+    for path in &args.files {
+        let source = Source::open(path).map_err(Halt::usage)?;
+        let mut lines = Lines::new(source.text);
+        feed(&mut lines, &mut observer).map_err(|error| Halt::usage(SourceError::unreadable(path, error)))?;
+        if let Some(line) = lines.rest() {
+            observer.take(read(line));
+        }
+    }
+    let summary = observer.finish();
+    if summary.lines.all == summary.lines.unknown {
+        let what = format!("{}: none of its {} lines is known", name(args), summary.lines.all);
+        return Err(Halt::usage(format!(
+            "{what}; is it the log of a vLLM server, without --disable-log-stats?"
+        )));
+    }
+    Ok(summary)
+}
+
+/// Gives the observer all lines that have an end.
+fn feed(lines: &mut Lines<impl BufRead>, observer: &mut Observer) -> io::Result<()> {
+    while let Some(line) = lines.next_line()? {
+        observer.take(read(line));
+    }
+    Ok(())
+}
+
+fn name(args: &LogsArgs) -> String {
+    let names = args.files.iter().map(|path| source::name(path));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn deliver(args: &LogsArgs, summary: &Summary) -> io::Result<()> {
+    let mut to = io::stdout().lock();
+    if args.json {
+        writeln!(to, "{}", json!({ "log": name(args), "summary": summary }))
+    } else {
+        report::log::render(summary, &name(args), &mut to)
+    }
+}
