@@ -33,26 +33,41 @@ fn preemptions(simulator: &Simulator) -> f64 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// How often a new server with a small pool preempts with so many requests at once, each of 64 + 192 tokens.
-fn preempts_at(concurrency: u64) -> bool {
+/// Whether a new server with a small pool preempts under this load with so many requests at once.
+fn preempts(load: &str, concurrency: u64) -> bool {
     let simulator = small();
-    let load = format!(
-        "--dataset-name random --rng native --random-input-len 64 --random-output-len 192 --ignore-eos \
-         --num-prompts {concurrency} --max-concurrency {concurrency}"
-    );
-    simulator.run(&load).end().well();
+    simulator.run(load).words(&format!("--max-concurrency {concurrency}")).end().well();
     preemptions(&simulator) > 0.0
 }
 
 #[test]
-fn the_limit_is_where_the_server_begins_to_preempt() {
+fn the_limit_is_where_requests_in_step_begin_to_be_preempted() {
     let simulator = small();
     let plan =
         planned(&format!("--base-url {} --prompt-tokens 64 --output-tokens 192", simulator.base_url()));
     let limit = plan["limit"].as_u64().unwrap();
     assert_eq!(limit, 32, "513 blocks of 16 over 256 tokens");
-    assert!(!preempts_at(limit * 85 / 100));
-    assert!(preempts_at(limit * 115 / 100));
+    let wave = |count: u64| {
+        format!(
+            "--dataset-name random --rng native --random-input-len 64 --random-output-len 192 --ignore-eos \
+             --num-prompts {count}"
+        )
+    };
+    let [below, above] = [85, 115].map(|percent| limit * percent / 100);
+    assert!(!preempts(&wave(below), below));
+    assert!(preempts(&wave(above), above));
+}
+
+#[test]
+fn the_drawn_limit_is_where_requests_at_all_stages_begin_to_be_preempted() {
+    let simulator = small();
+    let load = "--dataset-name random --rng native --random-input-len 32 --random-output-len 64 \
+                --random-range-ratio 0.9 --ignore-eos --num-prompts 600";
+    let plan = planned(&format!("--base-url {} -- --sim {load}", simulator.base_url()));
+    let limit = plan["at_all_stages"]["limit"].as_u64().unwrap();
+    assert!(limit > plan["limit"].as_u64().unwrap(), "{plan}");
+    assert!(!preempts(load, limit * 85 / 100), "{limit}");
+    assert!(preempts(load, limit * 115 / 100), "{limit}");
 }
 
 #[test]

@@ -41,28 +41,28 @@ pub struct PlanArgs {
     #[arg(last = true, value_name = "RUN'S FLAGS", help_heading = "Requests (one of these)")]
     dataset: Vec<String>,
     /// Time from one output token to the next: gives rates
-    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
+    #[arg(long, value_name = "TIME", value_parser = values::seconds, help_heading = "Plan")]
     tpot: Option<Duration>,
     /// Time from the start of a prompt's computation to the first token [default: 0, or the run's of --result]
-    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
+    #[arg(long, value_name = "TIME", value_parser = values::seconds, help_heading = "Plan")]
     ttft: Option<Duration>,
     /// Requests per second to serve: gives the number of replicas
-    #[arg(long, value_name = "RATE", value_parser = wanted)]
+    #[arg(long, value_name = "RATE", value_parser = wanted, help_heading = "Plan")]
     wanted_rate: Option<Rate>,
     /// The share of the limit to leave free
-    #[arg(long, value_name = "SHARE", default_value = "30%", value_parser = share::below_one)]
+    #[arg(long, value_name = "SHARE", default_value = "30%", value_parser = share::below_one, help_heading = "Plan")]
     headroom: f64,
     /// In what percentage of the time the demand is to fit
-    #[arg(long, value_name = "PERCENT", default_value = "99", value_parser = share::percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "99", value_parser = share::percent, help_heading = "Plan")]
     percentile: f64,
     /// Seeds the draws, and the dataset unless its own flags do
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, help_heading = "Plan")]
     seed: u64,
     /// Hold the plan against what this saved run showed
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Plan")]
     check: Option<PathBuf>,
     /// Print the plan as JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Plan")]
     json: bool,
 }
 

@@ -53,7 +53,10 @@ fn pool(pool: &Pool, to: &mut impl Write) -> io::Result<()> {
 fn requests(plan: &Plan, to: &mut impl Write) -> io::Result<()> {
     let requests = &plan.requests;
     let [prompt, output, total] = [requests.prompt_tokens, requests.output_tokens, requests.total_tokens];
-    writeln!(to, "From: {} ({} requests)", requests.origin, total.n)?;
+    match total.n {
+        1 => writeln!(to, "From: {}", requests.origin)?,
+        n => writeln!(to, "From: {} ({n} requests)", requests.origin)?,
+    }
     writeln!(
         to,
         "Mean tokens: {:.0} ({:.0} prompt, {:.0} output); P99 {:.0}, longest {}",
