@@ -54,7 +54,7 @@ impl Scraper {
             return Ok(None);
         }
         let (over, is_over) = oneshot::channel();
-        let recording = record(pages, args.metrics_interval, first, begin, is_over);
+        let recording = record(pages, args.metrics_interval, (Timestamp::now(), first), begin, is_over);
         Ok(Some(Self { over, recording: stage.runtime().spawn(recording) }))
     }
 
@@ -105,13 +105,13 @@ fn origin(url: &str) -> Option<reqwest::Url> {
 async fn record(
     pages: Pages,
     every: Duration,
-    first: Vec<Option<Reading>>,
+    first: (Timestamp, Vec<Option<Reading>>),
     begin: Option<oneshot::Receiver<()>>,
     mut over: oneshot::Receiver<()>,
 ) -> Recorder {
     let mut recorder = Recorder::new(pages.0.iter().map(|(url, _)| url.clone()), every);
     match begin {
-        None => recorder.push(Timestamp::now(), first),
+        None => recorder.push(first.0, first.1),
         Some(begin) => {
             tokio::select! {
                 _ = begin => recorder.push(Timestamp::now(), pages.read().await),
