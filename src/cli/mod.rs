@@ -13,6 +13,7 @@ mod run;
 mod settings;
 mod sim;
 mod spelling;
+mod watch;
 
 use crate::report::definitions;
 use exit::{Exit, Halt};
@@ -36,6 +37,8 @@ enum Command {
     Sim(Box<sim::SimArgs>),
     /// Look at datasets.
     Dataset(dataset::DatasetArgs),
+    /// Look at a server without load: its metrics against their limits.
+    Watch(watch::WatchArgs),
 }
 
 /// The command line as clap knows it.
@@ -77,5 +80,6 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         }
         Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
         Command::Dataset(args) => dataset::execute(&args),
+        Command::Watch(args) => watch::execute(&args),
     }
 }

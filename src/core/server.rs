@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::units::seconds;
 
+mod condition;
 mod histogram;
 mod signal;
 mod speculation;
 
+pub use condition::{Condition, State};
 pub use histogram::Histogram;
 pub use signal::{Aspect, Facts, Kind, Level, Limit, Merge, SIGNALS, Signal, Source};
 pub use speculation::Speculation;

@@ -34,6 +34,7 @@ pub use prepare::Preparing;
 use profile::Profiler;
 use scrape::Scraper;
 use stage::Stage;
+pub use values::{Pair, metrics_url, pair, seconds};
 
 /// How a run was asked for.
 pub struct Invocation {
