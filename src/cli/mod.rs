@@ -17,6 +17,7 @@ mod settings;
 mod sim;
 mod spelling;
 mod target;
+mod watch;
 
 use crate::report::definitions;
 use exit::{Exit, Halt};
@@ -46,6 +47,8 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
     Plan(Box<plan::PlanArgs>),
+    /// Look at a server without load: its metrics against their limits.
+    Watch(watch::WatchArgs),
 }
 
 /// The command line as clap knows it.
@@ -105,5 +108,6 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Logs(args) => logs::execute(&args),
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Plan(args) => plan::execute(&args),
+        Command::Watch(args) => watch::execute(&args),
     }
 }

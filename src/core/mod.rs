@@ -14,6 +14,7 @@ pub mod record;
 pub mod rng;
 pub mod run;
 pub mod series;
+pub mod server;
 #[cfg(test)]
 pub(crate) mod simulated;
 pub mod spec;

@@ -20,6 +20,7 @@ use super::metrics::{Latency, Metrics};
 use super::probes::Probes;
 use super::record::{Record, TokenSource};
 use super::series::Series;
+use super::server::ServerSide;
 use super::spec::Spec;
 use super::stats::Percent;
 use super::steady::{self, NoWindow, Window};
@@ -66,6 +67,9 @@ pub struct Run {
     /// What became of the probes, if any were sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
+    /// What the server said of itself meanwhile, if it says anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerSide>,
     /// The same for the steady-state window, or why there is none.
     pub steady: Result<Steady, NoWindow>,
     /// The run second by second.

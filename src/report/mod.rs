@@ -10,3 +10,4 @@ pub mod plot;
 pub mod progress;
 pub mod text;
 pub mod vllm;
+pub mod watch;

@@ -15,6 +15,7 @@ use crate::core::stats::Distribution;
 
 mod facets;
 mod intervals;
+mod server;
 mod sessions;
 mod steady;
 pub(super) mod verdict;
@@ -46,6 +47,7 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     tokens(metrics, to)?;
     intervals::render(run, to)?;
     steady::render(run, to)?;
+    server::render(run, to)?;
     if run.interrupted {
         interruption(to)?;
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::text::{interruption, one_line, verdict};
 use crate::core::metrics::{FailureCount, Latency, Metrics, scalar};
 use crate::core::run::Run;
+use crate::core::server::Speculation;
 use crate::core::validity::Outcome;
 
 /// Width of a rule, in characters.
@@ -39,7 +40,26 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
             section(run, (latency, name, title), to)?;
         }
     }
+    if let Some(speculation) = run.server.as_ref().and_then(Speculation::of) {
+        speculative_decoding(&speculation, to)?;
+    }
     writeln!(to, "{:=^WIDTH$}", "")
+}
+
+fn speculative_decoding(speculation: &Speculation, to: &mut impl Write) -> io::Result<()> {
+    writeln!(to, "{:-^WIDTH$}", "Speculative Decoding")?;
+    figure("Acceptance rate (%):", Some(100.0 * speculation.acceptance_rate()), to)?;
+    figure("Acceptance length:", speculation.acceptance_length(), to)?;
+    if let Some(drafts) = speculation.drafts {
+        count("Drafts:", drafts as u64, to)?;
+    }
+    count("Draft tokens:", speculation.draft_tokens as u64, to)?;
+    count("Accepted tokens:", speculation.accepted_tokens as u64, to)?;
+    if !speculation.by_position.is_empty() {
+        writeln!(to, "Per-position acceptance (%):")?;
+    }
+    let mut positions = speculation.by_position.iter().enumerate();
+    positions.try_for_each(|(at, share)| figure(&format!("  Position {at}:"), Some(100.0 * share), to))
 }
 
 /// Writes what a reader of the block must know beside it: that the run was cut short, and the objections to it. Nothing
@@ -147,6 +167,7 @@ fn figure(label: &str, value: Option<f64>, to: &mut impl Write) -> io::Result<()
 mod tests {
     use super::*;
     use crate::core::run::sample;
+    use crate::core::server::{Replica, ServerSide, Signal};
     use crate::core::units::Rate;
     use crate::core::validity::{Check, CheckName, Verdict};
 
@@ -193,6 +214,29 @@ P99.9 TTFT (ms):                         100.00
         let mut run = sample::run(false);
         run.selection.latencies.truncate(1);
         assert_eq!(text(&run), BLOCK);
+    }
+
+    #[test]
+    fn speculation_has_vllms_section() {
+        let counted = |count: f64| vec![None, Some(count)];
+        let replica = Replica {
+            counters: [
+                (Signal::SpecDrafts, counted(100.0)),
+                (Signal::SpecDraftTokens, counted(200.0)),
+                (Signal::SpecAcceptedTokens, counted(150.0)),
+            ]
+            .into(),
+            parts: [(Signal::SpecAcceptedByPosition, [("0".to_owned(), 90.0)].into())].into(),
+            ..Replica::default()
+        };
+        let server = ServerSide { interval: Duration::ZERO, at_s: vec![0.0, 1.0], replicas: vec![replica] };
+        let text = text(&Run { server: Some(server), ..sample::run(false) });
+        let (_, section) = text.split_once("---------------Speculative Decoding---------------\n").unwrap();
+        let lines: Vec<_> =
+            section.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines[..3], ["Acceptance rate (%): 75.00", "Acceptance length: 2.50", "Drafts: 100"]);
+        assert_eq!(lines[3..5], ["Draft tokens: 200", "Accepted tokens: 150"]);
+        assert_eq!(lines[5..7], ["Per-position acceptance (%):", "Position 0: 90.00"]);
     }
 
     #[test]

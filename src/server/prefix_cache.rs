@@ -1,11 +1,8 @@
 //! The server's prefix cache, by its counters on `/metrics`.
 
-use super::page;
-
-/// The counters of vLLM V1: tokens looked up, and tokens found. Older versions know only a rate, which cannot be taken
-/// apart into a before and an after.
-const QUERIES: [&str; 2] = ["vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"];
-const HITS: [&str; 2] = ["vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"];
+use super::page::Page;
+use super::signals::Reading;
+use crate::core::server::Signal;
 
 /// Prompt tokens since the server's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +13,12 @@ pub struct Counters {
     pub hits: u64,
 }
 
-/// Reads the counters from a page in Prometheus' text format, summed over engines; `None` if it has none.
+/// Reads the counters from a page in Prometheus' text format, summed over engines; `None` if it has none: older versions
+/// know only a rate, which cannot be taken apart into a before and an after.
 pub fn read(text: &str) -> Option<Counters> {
-    let sum = |names: [&str; 2]| names.into_iter().find_map(|name| page::sum(text, name));
-    Some(Counters { queries: sum(QUERIES)?, hits: sum(HITS)? })
+    let reading = Reading::of(&Page::parse(text));
+    let count = |signal| reading.number(signal).map(|count| count as u64);
+    Some(Counters { queries: count(Signal::PrefixQueries)?, hits: count(Signal::PrefixHits)? })
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The server's queue, by its gauges on `/metrics`.
 
-use super::page;
+use super::page::Page;
+use super::signals::Reading;
+use crate::core::server::Signal;
 
 /// How many requests the server is computing, summed over engines; `None` from a page that does not tell.
 pub fn running(text: &str) -> Option<u64> {
-    page::sum(text, "vllm:num_requests_running")
+    Reading::of(&Page::parse(text)).number(Signal::Running).map(|running| running as u64)
 }
 
 #[cfg(test)]

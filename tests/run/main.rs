@@ -21,6 +21,7 @@ mod output;
 mod pace;
 mod report;
 mod result;
+mod server_side;
 mod tokens;
 mod traces;
 mod warm_up;

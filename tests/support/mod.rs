@@ -1,10 +1,12 @@
 //! What the tests of the whole program stand on: the program itself, servers for it, and what they leave behind.
 
+mod pages;
 mod program;
 mod server;
 mod simulator;
 mod witness;
 
+pub use pages::Pages;
 pub use program::{Ended, Program};
 pub use server::Port;
 pub use simulator::{Simulator, Story, fault, quick, steps};

@@ -6,6 +6,7 @@ mod measure;
 mod output;
 mod pace;
 mod sampling;
+mod server;
 mod sessions;
 mod target;
 mod trace;
@@ -19,6 +20,7 @@ pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::{OutputArgs, ReportStyle};
 pub use pace::{PaceArgs, RampByName, RampStrategyName};
 pub use sampling::SamplingArgs;
+pub use server::ServerArgs;
 pub use sessions::{HistoryName, SessionArgs};
 pub use target::TargetArgs;
 pub use trace::TraceArgs;
@@ -43,6 +45,8 @@ pub struct RunArgs {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub measure: MeasureArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
     #[command(flatten)]
     pub output: OutputArgs,
     #[command(flatten)]

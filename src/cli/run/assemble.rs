@@ -9,6 +9,7 @@ use crate::core::probes::Probes;
 use crate::core::record::Record;
 use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection, Steady};
 use crate::core::series::Series;
+use crate::core::server::ServerSide;
 use crate::core::spec::Spec;
 use crate::core::stats::Tally;
 use crate::core::validity::{Evidence, Verdict};
@@ -25,6 +26,7 @@ pub struct Assembly {
     pub inputs: Inputs,
     pub evidence: Evidence,
     pub probes: Option<Probes>,
+    pub server: Option<ServerSide>,
     pub server_version: Option<String>,
 }
 
@@ -47,6 +49,7 @@ impl Assembly {
             validity: Verdict::of(&self.evidence, &self.spec, &records, &metrics),
             metrics,
             probes: self.probes,
+            server: self.server,
             histograms: histograms(&records, &itl),
             spec: self.spec,
             notes: self.notes,

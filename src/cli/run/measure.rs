@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::probes;
@@ -96,19 +97,20 @@ impl Measurement<'_> {
         }
     }
 
-    /// The warm-up and, without a pause, the measured run.
+    /// The warm-up and, without a pause, the measured run. What waits for its begin waits until `held` is dropped.
     pub fn measure(
         &self,
         requests: &[Request],
         warmup: &[Request],
         schedule: Schedule,
+        held: oneshot::Sender<()>,
     ) -> Result<(Outcome, Option<Probes>), Halt> {
         let load = &self.spec.load;
         let measured = Phase { requests, schedule, cycle: load.cycle, duration: load.duration };
         let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
         let stop = Stop::default();
         let watch = self.on_interrupt(stop.clone())?;
-        let (outcome, probes) = self.drive(&plan, &stop);
+        let (outcome, probes) = self.drive(&plan, &stop, held);
         watch.abort();
         let outcome = outcome.map_err(Halt::failed)?;
         let probes = probes.transpose().map_err(Halt::failed)?;
@@ -124,11 +126,12 @@ impl Measurement<'_> {
         &self,
         plan: &Plan<'_>,
         stop: &Stop,
+        held: oneshot::Sender<()>,
     ) -> (Result<Outcome, DriveError>, Option<Result<Probes, DriveError>>) {
         let mut display = Display::new(plan, self.medium);
-        // Probes wait until this is dropped: a warm-up shows nothing, so the first event is of the measured run.
+        // Probes and the server's metrics wait until these are dropped: a warm-up shows nothing, so the first event is of the measured run.
         let (hold, begin) = channel();
-        let mut hold = plan.warmup.is_some().then_some(hold);
+        let mut hold = plan.warmup.is_some().then_some((hold, held));
         let load = move || {
             let outcome = engine::drive(plan, self.stage.tokenizer(), stop, &mut |event| {
                 hold.take();

@@ -1,6 +1,7 @@
 //! `servebench run`: the main job, from flags to the report.
 
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
@@ -21,6 +22,7 @@ mod probes;
 mod profile;
 mod ready;
 mod redact;
+mod scrape;
 mod spec;
 mod stage;
 pub mod values;
@@ -30,7 +32,9 @@ use deliver::Delivery;
 use evidence::CacheReadings;
 pub use prepare::Preparing;
 use profile::Profiler;
+use scrape::Scraper;
 use stage::Stage;
+pub use values::{Pair, metrics_url, pair, seconds};
 
 /// How a run was asked for.
 pub struct Invocation {
@@ -75,8 +79,12 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     }
     let before = stage.prefix_cache();
     let arrivals = measured.arrivals(&workload, &mut dice);
+    let (held, begin) = oneshot::channel();
+    let begin = (!warmups.is_empty()).then_some(begin);
     let profiler = Profiler::start(&args.measure, &stage)?;
-    let outcome = measured.measure(requests, warmups, arrivals);
+    let scraper = Scraper::start(&args.server, &spec.target, &stage, begin)?;
+    let outcome = measured.measure(requests, warmups, arrivals, held);
+    let recorder = scraper.map(|scraper| scraper.stop(&stage));
     profiler.stop(&stage);
     let (outcome, probes) = outcome?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
@@ -89,6 +97,7 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
         selection,
         inputs,
         probes,
+        server: recorder.map(|recorder| recorder.finish(outcome.started.timestamp())),
         server_version: stage.server_version().map(ToOwned::to_owned),
     }
     .run(outcome);

@@ -45,6 +45,17 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     duration(text, Duration::from_secs(1))
 }
 
+/// Reads the URL of a `/metrics` page, which may be that of the server alone.
+pub fn metrics_url(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text)
+        .map_err(|error| format!("{error}; write it as http://localhost:8000/metrics"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("it must begin with http:// or https:// and a host".into());
+    }
+    let place = text.trim_end_matches('/');
+    Ok(if place.ends_with("/metrics") { place.to_owned() } else { format!("{place}/metrics") })
+}
+
 /// Reads a time to wait: `2s`, `1s..5s` (uniform), `exp:2s` (exponential with this mean).
 pub fn wait(text: &str) -> Result<Wait, String> {
     if let Some(mean) = text.strip_prefix("exp:") {

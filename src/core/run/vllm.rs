@@ -13,6 +13,7 @@ use super::{Always, Run, Selection};
 use crate::core::arrival;
 use crate::core::metrics::{Latency, Metrics, SCALARS};
 use crate::core::record::Record;
+use crate::core::server::Speculation;
 use crate::core::spec::{Pace, Ramp};
 use crate::core::stats::{Distribution, Percent};
 
@@ -27,6 +28,7 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     keys.extend(SCALARS.iter().map(|scalar| (scalar.key.to_owned(), json!((scalar.value)(&run.metrics)))));
     keys.extend(latencies(run));
     keys.extend(probes(run));
+    keys.extend(speculation(run));
     keys.extend(named(always(run)));
     keys.extend(multi_turn::keys(run).into_iter().map(|(key, value)| (key.to_owned(), value)));
     keys.extend(run.records.iter().flat_map(|records| named(details(records))));
@@ -142,6 +144,21 @@ fn probes(run: &Run) -> Vec<(String, Value)> {
         ("probe_median_e2el_ms", milliseconds(probes.median)),
         ("probe_p99_e2el_ms", milliseconds(probes.p99)),
         ("probe_max_e2el_ms", milliseconds(probes.max)),
+    ];
+    named(pairs).collect()
+}
+
+/// The keys of speculative decoding, by the server's counters; none where nothing was drafted.
+fn speculation(run: &Run) -> Vec<(String, Value)> {
+    let Some(speculation) = run.server.as_ref().and_then(Speculation::of) else { return Vec::new() };
+    let whole = |count: f64| json!(count as u64);
+    let pairs = [
+        ("spec_decode_acceptance_rate", json!(100.0 * speculation.acceptance_rate())),
+        ("spec_decode_acceptance_length", json!(speculation.acceptance_length())),
+        ("spec_decode_num_drafts", speculation.drafts.map_or(Value::Null, whole)),
+        ("spec_decode_draft_tokens", whole(speculation.draft_tokens)),
+        ("spec_decode_accepted_tokens", whole(speculation.accepted_tokens)),
+        ("spec_decode_per_position_acceptance_rates", json!(speculation.by_position)),
     ];
     named(pairs).collect()
 }

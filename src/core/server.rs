@@ -1,0 +1,150 @@
+//! What the server said of itself while it was measured: samples of its `/metrics` page, and what they come to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::seconds;
+
+mod condition;
+mod histogram;
+mod signal;
+mod speculation;
+
+pub use condition::{Condition, State};
+pub use histogram::Histogram;
+pub use signal::{Aspect, Facts, Kind, Level, Limit, Merge, SIGNALS, Signal, Source};
+pub use speculation::Speculation;
+
+/// What the replicas of a server said during a run. All columns have one entry a sample; `None` where a replica did not
+/// answer, or did not tell.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerSide {
+    /// How often they were asked.
+    #[serde(rename = "interval_s", with = "seconds")]
+    pub interval: Duration,
+    /// When, in seconds from t0. The first sample is from just before the run: zero.
+    pub at_s: Vec<f64>,
+    /// Those that were asked; at least one answered.
+    pub replicas: Vec<Replica>,
+}
+
+/// What one server said.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Replica {
+    /// Where its page is.
+    pub url: String,
+    /// Whose names the page has: `vLLM`.
+    pub engine: Option<String>,
+    /// How many times it did not answer.
+    pub missed: usize,
+    /// The samples before which it had started again, or lost its counts.
+    pub restarts: Vec<usize>,
+    /// Levels.
+    pub gauges: BTreeMap<Signal, Vec<Option<f64>>>,
+    /// What was counted since the sample before.
+    pub counters: BTreeMap<Signal, Vec<Option<f64>>>,
+    /// Of counters with parts, what each part counted over the run.
+    pub parts: BTreeMap<Signal, BTreeMap<String, f64>>,
+    /// The mean of what was counted since the sample before, in seconds.
+    pub means_s: BTreeMap<Signal, Vec<Option<f64>>>,
+    /// All that was counted over the run, in seconds.
+    pub times: BTreeMap<Signal, Histogram>,
+    /// Facts, of each engine.
+    pub facts: BTreeMap<Signal, Vec<BTreeMap<String, String>>>,
+}
+
+/// A level over the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gauged {
+    /// Of the samples.
+    pub mean: f64,
+    /// The highest.
+    pub peak: f64,
+}
+
+impl ServerSide {
+    /// How many samples there are.
+    pub fn samples(&self) -> usize {
+        self.at_s.len()
+    }
+
+    /// How many answers are missing.
+    pub fn missed(&self) -> usize {
+        self.replicas.iter().map(|replica| replica.missed).sum()
+    }
+
+    /// When replicas were found to have started again, in seconds from t0.
+    pub fn restarts(&self) -> impl Iterator<Item = f64> {
+        let samples = self.replicas.iter().flat_map(|replica| &replica.restarts);
+        samples.filter_map(|sample| self.at_s.get(*sample).copied())
+    }
+
+    /// A level, sample by sample, of all replicas together; `None` where not one told.
+    pub fn levels(&self, signal: Signal) -> Vec<Option<f64>> {
+        let columns: Vec<_> =
+            self.replicas.iter().filter_map(|replica| replica.gauges.get(&signal)).collect();
+        let merge = signal.facts().merge;
+        let at = |sample| columns.iter().filter_map(move |column| *column.get(sample)?);
+        (0..self.samples()).map(|sample| merge.of(at(sample))).collect()
+    }
+
+    /// A level over the run; `None` if nobody told of it.
+    pub fn gauged(&self, signal: Signal) -> Option<Gauged> {
+        let levels: Vec<f64> = self.levels(signal).into_iter().flatten().collect();
+        Some(Gauged {
+            mean: Merge::Mean.of(levels.iter().copied())?,
+            peak: Merge::Max.of(levels.into_iter())?,
+        })
+    }
+
+    /// What was counted over the run; `None` if nobody counts that.
+    pub fn counted(&self, signal: Signal) -> Option<f64> {
+        let columns = self.replicas.iter().filter_map(|replica| replica.counters.get(&signal));
+        Merge::Sum.of(columns.flatten().filter_map(|increase| *increase))
+    }
+
+    /// What was counted over the run, by the parts of the signal, in the order of their names; of numbers, in theirs.
+    pub fn parts(&self, signal: Signal) -> Vec<(String, f64)> {
+        let mut parts: BTreeMap<(Option<u64>, &str), f64> = BTreeMap::new();
+        for (part, count) in self.replicas.iter().filter_map(|replica| replica.parts.get(&signal)).flatten() {
+            *parts.entry((part.parse().ok(), part)).or_default() += count;
+        }
+        parts.into_iter().map(|((_, part), count)| (part.to_owned(), count)).collect()
+    }
+
+    /// The times that were counted over the run; `None` if nobody counts them, or nothing was counted.
+    pub fn times(&self, signal: Signal) -> Option<Histogram> {
+        let mut all = Histogram::default();
+        self.replicas
+            .iter()
+            .filter_map(|replica| replica.times.get(&signal))
+            .for_each(|times| all.merge(times));
+        (all.count > 0.0).then_some(all)
+    }
+
+    /// The share of looked-up prompt tokens that the prefix cache had; where only rates are told, their last.
+    pub fn prefix_hit_rate(&self) -> Option<f64> {
+        match (self.counted(Signal::PrefixQueries), self.counted(Signal::PrefixHits)) {
+            (Some(queries), Some(hits)) => (queries > 0.0).then(|| hits / queries),
+            _ => self.levels(Signal::PrefixHitRate).into_iter().flatten().next_back(),
+        }
+    }
+}
+
+impl Merge {
+    /// Several values as one; `None` of none.
+    pub fn of(self, values: impl Iterator<Item = f64>) -> Option<f64> {
+        let (mut sum, mut max, mut count) = (0.0, f64::NEG_INFINITY, 0_u32);
+        values.for_each(|value| (sum, max, count) = (sum + value, f64::max(max, value), count + 1));
+        (count > 0).then(|| match self {
+            Self::Sum => sum,
+            Self::Max => max,
+            Self::Mean => sum / f64::from(count),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Prometheus' histograms: counts of values at or below bounds.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Values that a server counted by size.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Finite bounds, ascending, each with how many values are at or below it.
+    pub buckets: Vec<(f64, f64)>,
+    /// Of all values.
+    pub sum: f64,
+    /// How many values.
+    pub count: f64,
+}
+
+impl Histogram {
+    /// What was counted since an earlier state of the same histogram; `None` if it was begun anew in between.
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        let bounds = |histogram: &Self| histogram.buckets.iter().map(|bucket| bucket.0).collect::<Vec<_>>();
+        if self.count < earlier.count || self.sum < earlier.sum || bounds(self) != bounds(earlier) {
+            return None;
+        }
+        let buckets = self.buckets.iter().zip(&earlier.buckets);
+        Some(Self {
+            buckets: buckets.map(|(now, then)| (now.0, (now.1 - then.1).max(0.0))).collect(),
+            sum: self.sum - earlier.sum,
+            count: self.count - earlier.count,
+        })
+    }
+
+    /// Adds what another one counted. Bounds that only one of them has go.
+    pub fn merge(&mut self, other: &Self) {
+        if self.count == 0.0 && self.buckets.is_empty() {
+            self.buckets.clone_from(&other.buckets);
+        } else {
+            self.buckets.retain_mut(|bucket| {
+                let theirs = other.buckets.iter().find(|theirs| theirs.0 == bucket.0);
+                bucket.1 += theirs.map_or(0.0, |theirs| theirs.1);
+                theirs.is_some()
+            });
+        }
+        self.sum += other.sum;
+        self.count += other.count;
+    }
+
+    /// The mean of the values; `None` without any.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0.0).then(|| self.sum / self.count)
+    }
+
+    /// The mean of values that are seconds.
+    pub fn mean_time(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.mean()?).ok()
+    }
+
+    /// A quantile (0 to 1) as Prometheus' `histogram_quantile` estimates it: values lie evenly between two bounds. `None`
+    /// without values, or where it lies above the last bound.
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        let rank = q.clamp(0.0, 1.0) * self.count;
+        let at = self.buckets.iter().position(|bucket| bucket.1 >= rank).filter(|_| self.count > 0.0)?;
+        let (high, below_high) = self.buckets[at];
+        let (low, below_low) = at.checked_sub(1).map_or((0.0_f64.min(high), 0.0), |at| self.buckets[at]);
+        let inside = below_high - below_low;
+        Some(if inside > 0.0 { low + (high - low) * (rank - below_low) / inside } else { high })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(below: [f64; 3], sum: f64, count: f64) -> Histogram {
+        Histogram { buckets: [0.1, 0.2, 0.4].into_iter().zip(below).collect(), sum, count }
+    }
+
+    #[test]
+    fn what_was_counted_in_between_is_the_difference() {
+        let delta =
+            histogram([2.0, 6.0, 9.0], 3.0, 10.0).since(&histogram([1.0, 2.0, 3.0], 1.0, 4.0)).unwrap();
+        assert_eq!(delta, histogram([1.0, 4.0, 6.0], 2.0, 6.0));
+        assert_eq!(delta.mean_time(), Some(Duration::from_secs_f64(2.0 / 6.0)));
+    }
+
+    #[test]
+    fn a_histogram_that_was_begun_anew_has_no_difference() {
+        assert_eq!(histogram([0.0; 3], 0.0, 0.0).since(&histogram([1.0, 2.0, 3.0], 1.0, 4.0)), None);
+    }
+
+    #[test]
+    fn quantiles_lie_evenly_between_bounds() {
+        let histogram = histogram([0.0, 10.0, 19.0], 3.0, 20.0);
+        let near = |q: f64, expected: f64| {
+            assert!((histogram.quantile(q).unwrap() - expected).abs() < 1e-9, "{q}");
+        };
+        near(0.25, 0.15);
+        near(0.5, 0.2);
+        assert_eq!(histogram.quantile(0.99), None, "it is above the last bound");
+        assert_eq!(Histogram::default().quantile(0.5), None);
+        assert_eq!(Histogram::default().mean(), None);
+    }
+
+    #[test]
+    fn merging_keeps_the_bounds_that_both_have() {
+        let mut all = Histogram::default();
+        all.merge(&histogram([1.0, 2.0, 3.0], 1.0, 4.0));
+        all.merge(&Histogram { buckets: vec![(0.1, 1.0), (0.4, 2.0)], sum: 1.0, count: 2.0 });
+        assert_eq!(all, Histogram { buckets: vec![(0.1, 2.0), (0.4, 5.0)], sum: 2.0, count: 6.0 });
+    }
+}

@@ -1,0 +1,61 @@
+use super::*;
+
+fn replica(running: [Option<f64>; 3], kv: [f64; 3]) -> Replica {
+    Replica {
+        gauges: [(Signal::Running, running.to_vec()), (Signal::KvUsage, kv.map(Some).to_vec())].into(),
+        ..Replica::default()
+    }
+}
+
+fn server(replicas: Vec<Replica>) -> ServerSide {
+    ServerSide { interval: Duration::from_secs(1), at_s: vec![0.0, 1.0, 2.0], replicas }
+}
+
+#[test]
+fn replicas_add_up_and_the_fullest_counts() {
+    let server = server(vec![
+        replica([Some(1.0), Some(2.0), None], [0.1, 0.2, 0.3]),
+        replica([Some(3.0), Some(4.0), Some(5.0)], [0.5, 0.1, 0.1]),
+    ]);
+    assert_eq!(server.levels(Signal::Running), [Some(4.0), Some(6.0), Some(5.0)]);
+    assert_eq!(server.gauged(Signal::Running), Some(Gauged { mean: 5.0, peak: 6.0 }));
+    assert_eq!(server.levels(Signal::KvUsage), [Some(0.5), Some(0.2), Some(0.3)]);
+    assert_eq!(server.gauged(Signal::Waiting), None, "what nobody told of is no zero");
+}
+
+#[test]
+fn counted_is_what_the_samples_counted() {
+    let counting = |increases: Vec<Option<f64>>| Replica {
+        counters: [(Signal::Preemptions, increases)].into(),
+        ..Replica::default()
+    };
+    let server =
+        server(vec![counting(vec![None, Some(2.0), Some(0.0)]), counting(vec![None, None, Some(3.0)])]);
+    assert_eq!(server.counted(Signal::Preemptions), Some(5.0));
+    assert_eq!(server.counted(Signal::PromptTokens), None);
+}
+
+#[test]
+fn a_hit_rate_is_of_the_run_where_hits_are_counted() {
+    let mut replica = Replica::default();
+    replica.gauges.insert(Signal::PrefixHitRate, vec![Some(0.9), Some(0.8), None]);
+    assert_eq!(server(vec![replica.clone()]).prefix_hit_rate(), Some(0.8), "the last that was told");
+    replica.counters.insert(Signal::PrefixQueries, vec![None, Some(60.0), Some(40.0)]);
+    replica.counters.insert(Signal::PrefixHits, vec![None, Some(25.0), Some(0.0)]);
+    assert_eq!(server(vec![replica]).prefix_hit_rate(), Some(0.25));
+}
+
+#[test]
+fn positions_of_drafts_are_in_their_order() {
+    let mut replica = Replica::default();
+    let count = |count: f64| vec![None, Some(count), Some(0.0)];
+    replica.counters.insert(Signal::SpecDrafts, count(100.0));
+    replica.counters.insert(Signal::SpecDraftTokens, count(300.0));
+    replica.counters.insert(Signal::SpecAcceptedTokens, count(150.0));
+    let positions = [("10", 20.0), ("2", 50.0), ("0", 80.0)].map(|(part, count)| (part.to_owned(), count));
+    replica.parts.insert(Signal::SpecAcceptedByPosition, positions.into());
+    let speculation = Speculation::of(&server(vec![replica])).unwrap();
+    assert_eq!(speculation.by_position, [0.8, 0.5, 0.2]);
+    assert_eq!((speculation.acceptance_rate(), speculation.acceptance_length()), (0.5, Some(2.5)));
+    assert_eq!(Speculation::of(&server(Vec::new())), None);
+}

@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use super::*;
+use crate::core::run::sample;
+use crate::core::server::{Histogram, Replica};
+
+const GOLDEN: &str = "\
+─── Server ────────────────────────────
+Sampled: 3 times, every 1s, vLLM (answers missing: 1)
+Requests running: mean 25, peak 40
+Requests waiting: mean 6.50, peak 13
+KV cache usage: mean 45.0 %, peak 90.0 %
+Preemptions: 3
+Prefix cache hit rate: 25.0 %
+Draft tokens accepted: 50.0 % of 300, 2.50 tokens a step (by position: 80.0 %, 70.0 %)
+Mean TTFT by the server: 95 ms, by the client: 100 ms, between them (network, gateway, client): 5.00 ms
+Mean TPOT by the server: 45 ms, by the client: 50 ms
+Mean E2E by the server: 190 ms, by the client: 200 ms
+Requests of others, too: 12 ended at the server, 2 of them ours
+Mean time at the server: queue 5.00 ms, prefill 90 ms, decode 95 ms
+RESTARTED: the server began to count anew, noticed at 2.00 s
+";
+
+fn column(values: [f64; 2]) -> Vec<Option<f64>> {
+    vec![Some(values[0]), None, Some(values[1])]
+}
+
+fn times(count: f64, mean: f64) -> Histogram {
+    Histogram { buckets: Vec::new(), sum: count * mean, count }
+}
+
+fn replica() -> Replica {
+    let counted = |count: f64| vec![None, None, Some(count)];
+    let positions = [("0".to_owned(), 80.0), ("1".to_owned(), 70.0)];
+    Replica {
+        url: "http://a/metrics".into(),
+        engine: Some("vLLM".into()),
+        missed: 1,
+        restarts: vec![2],
+        gauges: [
+            (Signal::Running, column([10.0, 40.0])),
+            (Signal::Waiting, column([0.0, 13.0])),
+            (Signal::Swapped, column([0.0, 0.0])),
+            (Signal::KvUsage, column([0.0, 0.9])),
+        ]
+        .into(),
+        counters: [
+            (Signal::Preemptions, counted(3.0)),
+            (Signal::PrefixQueries, counted(100.0)),
+            (Signal::PrefixHits, counted(25.0)),
+            (Signal::Finished, counted(12.0)),
+            (Signal::SpecDrafts, counted(100.0)),
+            (Signal::SpecDraftTokens, counted(300.0)),
+            (Signal::SpecAcceptedTokens, counted(150.0)),
+        ]
+        .into(),
+        parts: [(Signal::SpecAcceptedByPosition, positions.into())].into(),
+        times: [
+            (Signal::Ttft, times(2.0, 0.095)),
+            (Signal::Itl, times(9.0, 0.03)),
+            (Signal::Tpot, times(2.0, 0.045)),
+            (Signal::E2e, times(2.0, 0.19)),
+            (Signal::QueueTime, times(2.0, 0.005)),
+            (Signal::PrefillTime, times(2.0, 0.09)),
+            (Signal::DecodeTime, times(2.0, 0.095)),
+        ]
+        .into(),
+        ..Replica::default()
+    }
+}
+
+fn run(replicas: Vec<Replica>) -> Run {
+    let interval = Duration::from_secs(1);
+    let server = ServerSide { interval, at_s: vec![0.0, 1.0, 2.0], replicas };
+    Run { server: Some(server), ..sample::run(false) }
+}
+
+fn text(run: &Run) -> String {
+    let mut text = Vec::new();
+    render(run, &mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn the_section_is_this_to_the_letter() {
+    assert_eq!(text(&run(vec![replica()])), GOLDEN);
+}
+
+#[test]
+fn what_the_server_does_not_tell_is_not_shown() {
+    assert_eq!(text(&sample::run(false)), "");
+    let text = text(&run(vec![Replica::default(), Replica::default()]));
+    assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), ["Sampled: 3 times, every 1s, 2 replicas"]);
+}
+
+#[test]
+fn an_older_server_has_itl_and_swaps() {
+    let mut old = replica();
+    old.times.remove(&Signal::Tpot);
+    old.gauges.insert(Signal::Swapped, column([0.0, 2.0]));
+    let text = text(&run(vec![old]));
+    assert!(text.contains("\nMean ITL by the server: 30 ms, by the client: 50 ms\n"), "{text}");
+    assert!(text.contains("\nRequests swapped: mean 1.00, peak 2\n"), "{text}");
+}
+
+#[test]
+fn speculation_has_vllms_keys() {
+    let json: serde_json::Value = serde_json::from_str(&run(vec![replica()]).to_json()).unwrap();
+    assert_eq!(json["spec_decode_acceptance_rate"], 50.0);
+    assert_eq!(json["spec_decode_acceptance_length"], 2.5);
+    assert_eq!(json["spec_decode_num_drafts"], 100);
+    assert_eq!(json["spec_decode_draft_tokens"], 300);
+    assert_eq!(json["spec_decode_accepted_tokens"], 150);
+    assert_eq!(json["spec_decode_per_position_acceptance_rates"], serde_json::json!([0.8, 0.7]));
+    assert_eq!(json["servebench"]["server"]["replicas"][0]["gauges"]["kv_usage"][2], 0.9);
+    let plain: serde_json::Value = serde_json::from_str(&sample::run(false).to_json()).unwrap();
+    assert!(plain.get("spec_decode_num_drafts").is_none() && plain["servebench"].get("server").is_none());
+}

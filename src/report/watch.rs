@@ -1,0 +1,142 @@
+//! A server's conditions, for people and for scripts.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::figures::{plain, share};
+use crate::core::server::{Aspect, Condition, Kind, Signal, State};
+
+/// The families of the operator's chapter, each with its last signal in the order of the table.
+const FAMILIES: [(&str, Signal); 4] = [
+    ("Scheduling", Signal::Preemptions),
+    ("KV cache", Signal::PrefixHitRate),
+    ("Latency and throughput", Signal::InferenceTime),
+    ("By feature", Signal::ProcessStart),
+];
+
+/// Writes a table, family by family.
+pub fn render(conditions: &[Condition], to: &mut impl Write) -> io::Result<()> {
+    let mut rest = conditions;
+    for (family, last) in FAMILIES {
+        let (here, later) = rest.split_at(rest.partition_point(|condition| condition.signal <= last));
+        rest = later;
+        if !here.is_empty() {
+            writeln!(to, "{family}")?;
+        }
+        here.iter().try_for_each(|condition| row(condition, to))?;
+    }
+    Ok(())
+}
+
+fn row(condition: &Condition, to: &mut impl Write) -> io::Result<()> {
+    let facts = condition.signal.facts();
+    let label = match condition.aspect {
+        Aspect::P95 => format!("{} P95", facts.label),
+        Aspect::Mean => format!("{} mean", facts.label),
+        _ => facts.label.to_owned(),
+    };
+    let line = format!("  {label:<36}{:>16}  {}", figure(condition), advice(condition));
+    writeln!(to, "{}", line.trim_end())
+}
+
+fn figure(Condition { signal, aspect, figure, .. }: &Condition) -> String {
+    let facts = signal.facts();
+    match (facts.kind, aspect) {
+        (_, Aspect::Growth) => plain(Some(*figure), &format!("{}/s", facts.unit)),
+        (Kind::Time, _) => plain(Some(1e3 * figure), "ms"),
+        (Kind::Gauge, _) if facts.unit.is_empty() => share(*figure),
+        _ => plain(Some(*figure), facts.unit),
+    }
+}
+
+fn advice(condition: &Condition) -> String {
+    let state = match condition.state {
+        State::Ok => return "ok".to_owned(),
+        State::Hint => "hint",
+        State::Warn => "WARN",
+        State::Alert => "ALERT",
+    };
+    let Some(limit) = condition.signal.facts().limit else { return state.to_owned() };
+    let side = if limit.of == Aspect::Shortfall { "below" } else { "above" };
+    let bound = figure(&Condition { figure: limit.bound, ..*condition });
+    let lasting = match limit.lasting {
+        lasting if lasting.is_zero() => String::new(),
+        lasting => format!(", if for {}", humantime::format_duration(lasting)),
+    };
+    format!("{state}  {side} {bound}{lasting}: {}", limit.remedy)
+}
+
+/// The same for scripts.
+pub fn json(conditions: &[Condition]) -> Value {
+    let row = |condition: &Condition| {
+        let limit = condition.signal.facts().limit;
+        json!({
+            "signal": condition.signal,
+            "of": aspect(condition.aspect),
+            "value": condition.figure,
+            "unit": condition.signal.facts().unit,
+            "state": condition.state,
+            "limit": limit.map(|limit| limit.bound),
+            "lasting_s": limit.map(|limit| limit.lasting.as_secs_f64()),
+        })
+    };
+    let worst = conditions.iter().map(|condition| condition.state).max().unwrap_or(State::Ok);
+    json!({ "state": worst, "signals": conditions.iter().map(row).collect::<Vec<_>>() })
+}
+
+fn aspect(aspect: Aspect) -> &'static str {
+    match aspect {
+        Aspect::Value | Aspect::Shortfall => "value",
+        Aspect::Growth => "per_second",
+        Aspect::Mean => "mean",
+        Aspect::P95 => "p95",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn conditions() -> [Condition; 6] {
+        [
+            (Signal::Running, Aspect::Value, 38.0),
+            (Signal::Waiting, Aspect::Value, 17.0),
+            (Signal::Preemptions, Aspect::Growth, 0.0),
+            (Signal::KvUsage, Aspect::Value, 0.934),
+            (Signal::PrefixHitRate, Aspect::Shortfall, 0.05),
+            (Signal::Ttft, Aspect::P95, 0.25),
+        ]
+        .map(|(signal, aspect, figure)| Condition::of(signal, aspect, figure, Duration::ZERO))
+    }
+
+    #[test]
+    fn the_table_is_this_to_the_letter() {
+        let mut text = Vec::new();
+        render(&conditions(), &mut text).unwrap();
+        let expected = "\
+Scheduling
+  Requests running                         38 requests  ok
+  Requests waiting                         17 requests  ALERT  above 10 requests: add capacity
+  Preemptions                                     0 /s  ok
+KV cache
+  KV cache usage                                93.4 %  WARN  above 90.0 %, if for 1m: expand the KV cache
+  Prefix cache hit rate                          5.0 %  hint  below 40.0 %: conversations find more: --enable-prefix-caching
+Latency and throughput
+  TTFT P95                                      250 ms  ok
+";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_worst_state_is_the_servers() {
+        let json = json(&conditions());
+        assert_eq!(json["state"], "alert");
+        assert_eq!(
+            (&json["signals"][1]["signal"], &json["signals"][1]["limit"]),
+            (&"waiting".into(), &10.0.into())
+        );
+    }
+}

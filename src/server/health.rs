@@ -1,0 +1,112 @@
+//! How a server is at a moment.
+
+use std::time::Duration;
+
+use super::signals::{Reading, Value};
+use crate::core::server::{Aspect, Condition, Histogram, Kind, Signal};
+
+/// The conditions of all signals that two readings, so far apart, tell of. Nothing is known of what was before them, so
+/// that what must last is a warning at most.
+///
+/// Times are of what was counted in between, or if that is nothing, since the server's start.
+pub fn conditions(before: &Reading, now: &Reading, apart: Duration) -> Vec<Condition> {
+    let figures = Signal::all().filter_map(|signal| {
+        let (aspect, figure) = figure(signal, before, now, apart)?;
+        Some(Condition::of(signal, aspect, figure, Duration::ZERO))
+    });
+    figures.collect()
+}
+
+fn figure(signal: Signal, before: &Reading, now: &Reading, apart: Duration) -> Option<(Aspect, f64)> {
+    let facts = signal.facts();
+    let aspect = facts.limit.map(|limit| limit.of);
+    let figure = match facts.kind {
+        Kind::Info => return None,
+        Kind::Gauge if signal == Signal::ProcessStart => return None,
+        Kind::Gauge => (aspect.unwrap_or(Aspect::Value), level(signal, before, now)?),
+        Kind::Counter => (Aspect::Growth, growth(signal, before, now)? / apart.as_secs_f64()),
+        Kind::Time => match (aspect, times(signal, before, now)?) {
+            (Some(Aspect::P95), times) => (Aspect::P95, times.quantile(0.95)?),
+            (_, times) => (Aspect::Mean, times.mean()?),
+        },
+    };
+    figure.1.is_finite().then_some(figure)
+}
+
+/// Where a hit rate is not told, it is that of what was looked up in between, or if that is nothing, since the start.
+fn level(signal: Signal, before: &Reading, now: &Reading) -> Option<f64> {
+    if signal != Signal::PrefixHitRate {
+        return now.number(signal);
+    }
+    let counted = || {
+        let between = |signal| growth(signal, before, now);
+        let recent = between(Signal::PrefixQueries).filter(|queries| *queries > 0.0);
+        let recent = recent.and_then(|queries| Some(between(Signal::PrefixHits)? / queries));
+        let all = now.number(Signal::PrefixQueries).filter(|queries| *queries > 0.0);
+        recent.or_else(|| Some(now.number(Signal::PrefixHits)? / all?))
+    };
+    now.number(signal).or_else(counted)
+}
+
+/// `None` where the server began anew in between.
+fn growth(signal: Signal, before: &Reading, now: &Reading) -> Option<f64> {
+    let growth = now.number(signal)? - before.number(signal).unwrap_or_default();
+    (growth >= 0.0).then_some(growth)
+}
+
+fn times(signal: Signal, before: &Reading, now: &Reading) -> Option<Histogram> {
+    let all = now.histogram(signal)?;
+    let between = match before.get(signal) {
+        Some(Value::Histogram(before)) => all.since(before).filter(|times| times.count > 0.0),
+        _ => None,
+    };
+    Some(between.unwrap_or_else(|| all.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::server::State;
+    use crate::server::page::Page;
+
+    fn found(before: &str, now: &str) -> Vec<Condition> {
+        let reading = |page| Reading::of(&Page::parse(page));
+        conditions(&reading(before), &reading(now), Duration::from_secs(2))
+    }
+
+    fn of(conditions: &[Condition], signal: Signal) -> (f64, State) {
+        let found = conditions.iter().find(|condition| condition.signal == signal).unwrap();
+        (found.figure, found.state)
+    }
+
+    #[test]
+    fn levels_growth_and_times_are_of_now() {
+        let page = |count: u32| {
+            format!(
+                "vllm:num_requests_waiting 11\nvllm:num_preemptions_total {count}\n\
+                 vllm:prefix_cache_queries_total {count}0\nvllm:prefix_cache_hits_total {count}\n\
+                 vllm:inter_token_latency_seconds_sum {count}\nvllm:inter_token_latency_seconds_count {count}00\n"
+            )
+        };
+        let conditions = found(&page(4), &page(8));
+        assert_eq!(of(&conditions, Signal::Waiting), (11.0, State::Alert));
+        assert_eq!(of(&conditions, Signal::Preemptions), (2.0, State::Warn));
+        assert_eq!(of(&conditions, Signal::PrefixHitRate), (0.1, State::Hint));
+        assert_eq!(of(&conditions, Signal::Itl), (0.01, State::Ok));
+    }
+
+    #[test]
+    fn an_idle_servers_times_are_those_since_its_start() {
+        let page = "vllm:time_to_first_token_seconds_bucket{le=\"1\"} 100\n\
+                    vllm:time_to_first_token_seconds_bucket{le=\"0.5\"} 0\n\
+                    vllm:time_to_first_token_seconds_sum 80\nvllm:time_to_first_token_seconds_count 100\n";
+        let (p95, state) = of(&found(page, page), Signal::Ttft);
+        assert!((p95 - 0.975).abs() < 1e-9 && state == State::Warn, "{p95}");
+    }
+
+    #[test]
+    fn a_server_that_began_anew_has_no_growth() {
+        let conditions = found("vllm:num_preemptions_total 4", "vllm:num_preemptions_total 1");
+        assert_eq!(conditions, []);
+    }
+}
