@@ -90,10 +90,10 @@ fn sessions(spec: &Spec, to: &mut impl Write) -> io::Result<()> {
 }
 
 fn lengths(rows: &[(&str, Option<LengthSummary>)], to: &mut impl Write) -> io::Result<()> {
-    let heads = ["min", "p10", "p50", "mean", "p90", "p99", "max", "total"];
+    let heads = ["min", "p10", "p50", "mean", "p90", "p99", "max"];
     write!(to, "{:<22}", "Length in tokens")?;
     heads.iter().try_for_each(|head| write!(to, "{head:>8}"))?;
-    writeln!(to)?;
+    writeln!(to, "{:>12}", "total")?;
     for (name, row) in rows {
         write!(to, "  {name:<20}")?;
         match row {
@@ -101,7 +101,7 @@ fn lengths(rows: &[(&str, Option<LengthSummary>)], to: &mut impl Write) -> io::R
                 let inner = [row.p10, row.p50, row.mean, row.p90, row.p99];
                 write!(to, "{:>8}", row.min)?;
                 inner.iter().try_for_each(|value| write!(to, "{value:>8.0}"))?;
-                writeln!(to, "{:>8}{:>8}", row.max, row.total)?;
+                writeln!(to, "{:>8}{:>12}", row.max, row.total)?;
             }
             None => writeln!(to, "{:>8}", super::figures::NOT_AVAILABLE)?,
         }

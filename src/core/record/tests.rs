@@ -1,0 +1,111 @@
+use super::*;
+
+fn ms(value: u64) -> Duration {
+    Duration::from_millis(value)
+}
+
+fn record() -> Record {
+    Record {
+        ordinal: 0,
+        id: String::new(),
+        times: Times {
+            due: ms(100),
+            released: Some(ms(120)),
+            sent: Some(ms(130)),
+            headers: Some(ms(135)),
+            first_chunk: Some(ms(140)),
+            first_token: Some(ms(180)),
+            last_token: Some(ms(380)),
+            done: Some(ms(390)),
+            ..Times::default()
+        },
+        prompt_tokens: TokenCount { count: 5, source: TokenSource::Usage },
+        cached_tokens: None,
+        output_tokens: TokenCount { count: 11, source: TokenSource::Usage },
+        events: Events::default(),
+        outcome: Ok(Finish::Length),
+        input: Input::default(),
+        facets: None,
+        text: None,
+    }
+}
+
+#[test]
+fn definitions_of_lag_ttft_tpot_and_e2e() {
+    let record = record();
+    assert_eq!(record.lag(), Some(ms(30)));
+    assert_eq!(record.own_lag(), Some(ms(10)));
+    assert_eq!(record.ttft(), Some(ms(50)));
+    assert_eq!(record.ttft_from_due(), Some(ms(80)));
+    assert_eq!(record.e2e(), Some(ms(250)));
+    assert_eq!(record.e2e_from_due(), Some(ms(280)));
+    assert_eq!(record.tpot(), Some(ms(20)));
+}
+
+#[test]
+fn a_single_token_has_no_tpot() {
+    let mut record = record();
+    record.output_tokens.count = 1;
+    assert_eq!(record.tpot(), None);
+    record.output_tokens.count = 0;
+    assert_eq!(record.tpot(), None);
+}
+
+#[test]
+fn what_never_happened_is_absent_not_zero() {
+    let mut record = record();
+    record.times = Times { due: ms(100), ..Times::default() };
+    assert_eq!((record.ttft(), record.e2e(), record.lag(), record.tpot()), (None, None, None, None));
+}
+
+#[test]
+fn events_are_counted_by_second() {
+    let mut events = Events::default();
+    for at in [10, 999, 1000, 2500, 2600, 2700] {
+        events.note(ms(at));
+    }
+    assert_eq!(events.count, 6);
+    assert_eq!(events.by_second, [(0, 2), (1, 1), (2, 3)]);
+}
+
+#[test]
+fn a_class_of_failures_is_its_key_in_json() {
+    let timeouts = [Phase::Headers, Phase::FirstToken, Phase::Stream].map(FailureClass::Timeout);
+    let others = [
+        FailureClass::Connect,
+        FailureClass::Tls,
+        FailureClass::Status(503),
+        FailureClass::BrokenStream,
+        FailureClass::ErrorEvent,
+        FailureClass::EmptyStream,
+        FailureClass::Cancelled,
+    ];
+    for class in timeouts.into_iter().chain(others) {
+        let json = serde_json::to_value(class).unwrap();
+        assert_eq!(json, class.key());
+        assert_eq!(serde_json::from_value::<FailureClass>(json).unwrap(), class);
+    }
+    for key in ["status_", "status_x", "timeout", ""] {
+        assert!(FailureClass::try_from(key.to_owned()).is_err(), "{key}");
+    }
+}
+
+#[test]
+fn a_record_survives_json() {
+    let mut failed = record();
+    failed.outcome = Err(Failure::new(FailureClass::Timeout(Phase::Headers), "30s"));
+    for record in [record(), failed] {
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
+    }
+}
+
+#[test]
+fn every_class_of_failure_is_read_back_from_its_key() {
+    for class in FailureClass::NAMED.into_iter().chain([FailureClass::Status(503)]) {
+        let text = serde_json::to_string(&class).unwrap();
+        assert_eq!(text, format!("\"{}\"", class.key()));
+        assert_eq!(serde_json::from_str::<FailureClass>(&text).unwrap(), class);
+    }
+    assert!(serde_json::from_str::<FailureClass>("\"bad_luck\"").is_err());
+}
