@@ -38,6 +38,24 @@ pub struct Details {
     pub gaps: bool,
 }
 
+impl Details {
+    /// Times and counts alone.
+    pub const NONE: Self = Self { text: false, gaps: false };
+}
+
+/// Is told of everything that happens in the measured run, and may stop it.
+pub type Onlooker<'a> = &'a mut dyn FnMut(&Event<'_>, &Stop);
+
+/// What is to be sent, and when.
+pub struct Traffic<'r> {
+    /// The measured requests.
+    pub requests: &'r [Request],
+    /// Those that go before.
+    pub warmup: &'r [Request],
+    /// When the measured ones are due.
+    pub schedule: Schedule,
+}
+
 /// What all traffic of a run shares.
 pub struct Measurement<'a> {
     pub spec: &'a Spec,
@@ -100,17 +118,17 @@ impl Measurement<'_> {
     /// The warm-up and, without a pause, the measured run. What waits for its begin waits until `held` is dropped.
     pub fn measure(
         &self,
-        requests: &[Request],
-        warmup: &[Request],
-        schedule: Schedule,
+        traffic: Traffic<'_>,
         held: oneshot::Sender<()>,
+        onlooker: Onlooker<'_>,
     ) -> Result<(Outcome, Option<Probes>), Halt> {
         let load = &self.spec.load;
+        let Traffic { requests, warmup, schedule } = traffic;
         let measured = Phase { requests, schedule, cycle: load.cycle, duration: load.duration };
         let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
         let stop = Stop::default();
         let watch = self.on_interrupt(stop.clone())?;
-        let (outcome, probes) = self.drive(&plan, &stop, held);
+        let (outcome, probes) = self.drive(&plan, &stop, held, onlooker);
         watch.abort();
         let outcome = outcome.map_err(Halt::failed)?;
         let probes = probes.transpose().map_err(Halt::failed)?;
@@ -127,6 +145,7 @@ impl Measurement<'_> {
         plan: &Plan<'_>,
         stop: &Stop,
         held: oneshot::Sender<()>,
+        onlooker: Onlooker<'_>,
     ) -> (Result<Outcome, DriveError>, Option<Result<Probes, DriveError>>) {
         let mut display = Display::new(plan, self.medium);
         // Probes and the server's metrics wait until these are dropped: a warm-up shows nothing, so the first event is of the measured run.
@@ -136,6 +155,7 @@ impl Measurement<'_> {
             let outcome = engine::drive(plan, self.stage.tokenizer(), stop, &mut |event| {
                 hold.take();
                 display.show(&event);
+                onlooker(&event, stop);
             });
             display.bar.finish();
             outcome

@@ -1,16 +1,11 @@
 //! `servebench run`: the main job, from flags to the report.
 
 use serde_json::{Map, Value};
-use tokio::sync::oneshot;
 
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
-use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
-use crate::core::spec::Spec;
-use crate::drive::workload::{Request, fingerprint, sessions};
 use crate::report::dataset;
-use crate::report::progress::Medium;
 
 mod args;
 mod assemble;
@@ -25,15 +20,15 @@ mod redact;
 mod scrape;
 mod spec;
 mod stage;
+mod trial;
 pub mod values;
 
 pub use args::RunArgs;
 use deliver::Delivery;
-use evidence::CacheReadings;
+use measure::Details;
 pub use prepare::Preparing;
-use profile::Profiler;
-use scrape::Scraper;
 use stage::Stage;
+use trial::{Trial, Trials};
 pub use values::{Pair, metrics_url, pair, seconds};
 
 /// How a run was asked for.
@@ -49,58 +44,18 @@ pub struct Invocation {
 /// Runs the command.
 pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
-    let selection = spec::selection(args).map_err(Halt::usage)?;
     spec::idle(args).iter().for_each(|why| say(format_args!("warning: {why}")));
     let delivery = Delivery::of(&args.output)?;
-    let medium = Medium::of_stderr(args.output.disable_tqdm);
     let stage = Stage::set(args, &mut spec)?;
-    let mut dice = Dice::new(spec.rng, spec.seed);
-    prepare::settle_form(&mut spec, stage.tokenizer())?;
-    let mut workload = prepare::workload(&mut spec, &mut dice, &stage, medium)?;
-    prepare::check(&spec, &workload)?;
-    prepare::behave(&spec, &mut workload);
-    let (requests, warmups) = sessions::split_last(&workload.requests, spec.load.warmup_prompts());
-    let inputs = Inputs {
-        dataset: workload.provenance.clone(),
-        tokenizer: stage.tokenizer().describe(),
-        prompts: Some(fingerprint::of(&workload.requests)),
-    };
+    let trials = Trials::new(args, &stage, delivery.keep());
+    let trial = trials.prepare(spec)?;
     if let Some(saved) = &invocation.like {
-        hold_against(saved, &inputs);
+        hold_against(saved, &trial.inputs);
     }
     if args.workload.dry_run {
-        return dry_run(&spec, inputs, &workload.requests);
+        return dry_run(&trial);
     }
-
-    let measured = measure::Measurement { spec: &spec, stage: &stage, keep: delivery.keep(), medium };
-    measured.wait_until_ready(args.load.ready_check_timeout_sec)?;
-    if args.load.reset_prefix_cache {
-        stage.reset_prefix_cache()?;
-    }
-    let before = stage.prefix_cache();
-    let arrivals = measured.arrivals(&workload, &mut dice);
-    let (held, begin) = oneshot::channel();
-    let begin = (!warmups.is_empty()).then_some(begin);
-    let profiler = Profiler::start(&args.measure, &stage)?;
-    let scraper = Scraper::start(&args.server, &spec.target, &stage, begin)?;
-    let outcome = measured.measure(requests, warmups, arrivals, held);
-    let recorder = scraper.map(|scraper| scraper.stop(&stage));
-    profiler.stop(&stage);
-    let (outcome, probes) = outcome?;
-    let cache = CacheReadings { before, after: stage.prefix_cache() };
-    let (mut run, records) = assemble::Assembly {
-        command: redact::secrets(invocation.command),
-        settings: invocation.settings,
-        evidence: evidence::gather(&spec, &workload, cache, &outcome),
-        spec,
-        notes: spec::notes(args),
-        selection,
-        inputs,
-        probes,
-        server: recorder.map(|recorder| recorder.finish(outcome.started.timestamp())),
-        server_version: stage.server_version().map(ToOwned::to_owned),
-    }
-    .run(outcome);
+    let (mut run, records) = trials.measure(trial, &invocation, &mut |_, _| {})?;
     delivery.deliver(&mut run, records)?;
     Ok(judge(&run, args.measure.allow_invalid))
 }
@@ -119,10 +74,7 @@ pub fn lengths(words: &[String], seed: u64) -> Result<Lengths, Halt> {
     let args = super::run_args(&[&own, words].concat())?;
     let mut spec = spec::spec(&args).map_err(Halt::usage)?;
     let stage = Stage::set(&args, &mut spec)?;
-    let mut dice = Dice::new(spec.rng, spec.seed);
-    prepare::settle_form(&mut spec, stage.tokenizer())?;
-    let medium = Medium::of_stderr(args.output.disable_tqdm);
-    let workload = prepare::workload(&mut spec, &mut dice, &stage, medium)?;
+    let workload = Trials::new(&args, &stage, Details::NONE).prepare(spec)?.workload;
     let requests =
         workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens)).collect();
     let provenance = workload.provenance;
@@ -142,9 +94,11 @@ fn hold_against(saved: &Saved, inputs: &Inputs) {
     }
 }
 
-fn dry_run(spec: &Spec, inputs: Inputs, requests: &[Request]) -> Result<Exit, Halt> {
+fn dry_run(trial: &Trial) -> Result<Exit, Halt> {
+    let (requests, _) = trial.requests();
     let requests = requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
-    dataset::render_workload(spec, &inputs, requests, &mut std::io::stdout().lock()).map_err(Halt::failed)?;
+    let to = &mut std::io::stdout().lock();
+    dataset::render_workload(&trial.spec, &trial.inputs, requests, to).map_err(Halt::failed)?;
     Ok(Exit::Fine)
 }
 

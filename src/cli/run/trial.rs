@@ -1,0 +1,109 @@
+//! From a Spec to a Run, as often as it is wanted: the flags and the stage are the same for all of them.
+
+use tokio::sync::oneshot;
+
+use super::args::RunArgs;
+use super::evidence::{self, CacheReadings};
+use super::measure::{Details, Measurement, Onlooker, Traffic};
+use super::profile::Profiler;
+use super::scrape::Scraper;
+use super::stage::Stage;
+use super::{Invocation, assemble, prepare, redact, spec};
+use crate::cli::exit::Halt;
+use crate::core::record::Record;
+use crate::core::rng::Dice;
+use crate::core::run::{Inputs, Run};
+use crate::core::spec::Spec;
+use crate::drive::workload::{Request, Workload, fingerprint, sessions};
+use crate::report::progress::Medium;
+
+/// What runs that are alike share.
+pub struct Trials<'a> {
+    args: &'a RunArgs,
+    stage: &'a Stage,
+    keep: Details,
+    medium: Medium,
+}
+
+/// A run that is prepared: nothing was sent yet.
+pub struct Trial {
+    /// What determines it, with everything that was found out.
+    pub spec: Spec,
+    /// What will be sent, the warm-up's requests last.
+    pub workload: Workload,
+    /// Where that came from.
+    pub inputs: Inputs,
+    /// As the preparation left them: the arrivals are drawn next.
+    dice: Dice,
+}
+
+impl Trial {
+    /// The measured requests, and those of the warm-up.
+    pub fn requests(&self) -> (&[Request], &[Request]) {
+        sessions::split_last(&self.workload.requests, self.spec.load.warmup_prompts())
+    }
+}
+
+impl<'a> Trials<'a> {
+    /// Of these flags on this stage.
+    pub fn new(args: &'a RunArgs, stage: &'a Stage, keep: Details) -> Self {
+        Self { args, stage, keep, medium: Medium::of_stderr(args.output.disable_tqdm) }
+    }
+
+    /// Makes the requests of one run. The Spec is that of the flags, or differs from it in seed, load or duration.
+    pub fn prepare(&self, mut spec: Spec) -> Result<Trial, Halt> {
+        let tokenizer = self.stage.tokenizer();
+        let mut dice = Dice::new(spec.rng, spec.seed);
+        prepare::settle_form(&mut spec, tokenizer)?;
+        let mut workload = prepare::workload(&mut spec, &mut dice, self.stage, self.medium)?;
+        prepare::check(&spec, &workload)?;
+        prepare::behave(&spec, &mut workload);
+        let inputs = Inputs {
+            dataset: workload.provenance.clone(),
+            tokenizer: tokenizer.describe(),
+            prompts: Some(fingerprint::of(&workload.requests)),
+        };
+        Ok(Trial { spec, workload, inputs, dice })
+    }
+
+    /// Sends them, while `onlooker` is told of everything that happens and may stop it.
+    pub fn measure(
+        &self,
+        mut trial: Trial,
+        invocation: &Invocation,
+        onlooker: Onlooker<'_>,
+    ) -> Result<(Run, Vec<Record>), Halt> {
+        let (args, stage) = (self.args, self.stage);
+        let selection = spec::selection(args).map_err(Halt::usage)?;
+        let measurement = Measurement { spec: &trial.spec, stage, keep: self.keep, medium: self.medium };
+        measurement.wait_until_ready(args.load.ready_check_timeout_sec)?;
+        if args.load.reset_prefix_cache {
+            stage.reset_prefix_cache()?;
+        }
+        let before = stage.prefix_cache();
+        let schedule = measurement.arrivals(&trial.workload, &mut trial.dice);
+        let (requests, warmup) = trial.requests();
+        let (held, begin) = oneshot::channel();
+        let begin = (!warmup.is_empty()).then_some(begin);
+        let profiler = Profiler::start(&args.measure, stage)?;
+        let scraper = Scraper::start(&args.server, &trial.spec.target, stage, begin)?;
+        let outcome = measurement.measure(Traffic { requests, warmup, schedule }, held, onlooker);
+        let recorder = scraper.map(|scraper| scraper.stop(stage));
+        profiler.stop(stage);
+        let (outcome, probes) = outcome?;
+        let cache = CacheReadings { before, after: stage.prefix_cache() };
+        let assembly = assemble::Assembly {
+            command: redact::secrets(invocation.command.clone()),
+            settings: invocation.settings.clone(),
+            evidence: evidence::gather(&trial.spec, &trial.workload, cache, &outcome),
+            spec: trial.spec,
+            notes: spec::notes(args),
+            selection,
+            inputs: trial.inputs,
+            probes,
+            server: recorder.map(|recorder| recorder.finish(outcome.started.timestamp())),
+            server_version: stage.server_version().map(ToOwned::to_owned),
+        };
+        Ok(assembly.run(outcome))
+    }
+}
