@@ -144,7 +144,7 @@ pub struct Scalar {
 }
 
 /// The metrics that are one number, in the order of reports.
-pub const SCALARS: [Scalar; 8] = [
+pub const SCALARS: [Scalar; 9] = [
     Scalar {
         key: "request_throughput",
         label: "Request throughput",
@@ -198,6 +198,16 @@ pub const SCALARS: [Scalar; 8] = [
         unit: "req/s",
         direction: Direction::Higher,
         value: |metrics| metrics.per_second(metrics.good? as f64),
+    },
+    Scalar {
+        key: "goodput_ratio",
+        label: "Goodput ratio",
+        unit: "",
+        direction: Direction::Higher,
+        value: |metrics| {
+            let all = metrics.completed + metrics.failed;
+            metrics.good.filter(|_| all > 0).map(|good| good as f64 / all as f64)
+        },
     },
     Scalar {
         key: "failure_rate",

@@ -1,0 +1,251 @@
+//! A figure: one number of a run that can be named, compared and held against a bound.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::metrics::{Direction, Latency, SCALARS, Scalar, scalar};
+use super::run::Run;
+use super::stats::{Interval, Percent, Percentile, RateInterval, decode_histogram};
+
+/// One number of a run: `ttft.p95`, `tpot.mean`, `output_throughput`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Figure {
+    /// Of a latency's distribution, in milliseconds.
+    Latency(Latency, Statistic),
+    /// A metric that is one number, in its own unit.
+    Scalar(ScalarKey),
+}
+
+/// What of a distribution.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Statistic {
+    /// The arithmetic mean.
+    Mean,
+    /// A percentile; the median is the 50th.
+    Percentile(Percent),
+}
+
+/// The key of one of [`SCALARS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScalarKey(&'static str);
+
+/// What a figure is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Milliseconds.
+    Milliseconds,
+    /// A share of the whole, 0 to 1; written in percent.
+    Share,
+    /// Anything else: `req/s`, `tok/s`, or nothing.
+    Plain(&'static str),
+}
+
+/// A name that no figure has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is no figure of a run; write one as ttft.p95, tpot.mean, p99_itl_ms or {}", known())]
+pub struct UnknownFigure {
+    name: String,
+}
+
+impl ScalarKey {
+    fn row(self) -> &'static Scalar {
+        scalar(self.0).expect("only keys of the table are made")
+    }
+}
+
+impl Figure {
+    /// The scalar with this key of [`SCALARS`].
+    pub fn scalar(key: &str) -> Option<Self> {
+        scalar(key).map(|row| Self::Scalar(ScalarKey(row.key)))
+    }
+
+    /// Its name for people: `TTFT P95`.
+    pub fn label(self) -> String {
+        match self {
+            Self::Latency(latency, Statistic::Mean) => format!("{} mean", latency.symbol()),
+            Self::Latency(latency, Statistic::Percentile(p)) => format!("{} P{p}", latency.symbol()),
+            Self::Scalar(key) => key.row().label.to_owned(),
+        }
+    }
+
+    /// What it is counted in.
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::Latency(..) => Unit::Milliseconds,
+            Self::Scalar(key) if matches!(key.0, "failure_rate" | "goodput_ratio") => Unit::Share,
+            Self::Scalar(key) => Unit::Plain(key.row().unit),
+        }
+    }
+
+    /// Which way is better.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::Latency(..) => Direction::Lower,
+            Self::Scalar(key) => key.row().direction,
+        }
+    }
+
+    /// Its value in a run, in its unit; `None` where the run has none. A percentile that the run does not list comes from
+    /// its histogram, to three significant digits.
+    pub fn value(self, run: &Run) -> Option<f64> {
+        match self {
+            Self::Latency(latency, Statistic::Mean) => {
+                run.metrics.latencies.get(&latency).map(|found| milliseconds(found.mean))
+            }
+            Self::Latency(latency, Statistic::Percentile(p)) => match listed(run, latency, p) {
+                Some((value, _)) => Some(milliseconds(value)),
+                None => from_histogram(run, latency, p),
+            },
+            Self::Scalar(key) => (key.row().value)(&run.metrics),
+        }
+    }
+
+    /// Its 95 % interval in a run, in its unit, where the run states one.
+    pub fn interval(self, run: &Run) -> Option<RateInterval> {
+        let interval = match self {
+            Self::Latency(latency, Statistic::Mean) => run.metrics.latencies.get(&latency)?.mean_interval?,
+            Self::Latency(latency, Statistic::Percentile(p)) => listed(run, latency, p)?.1?,
+            Self::Scalar(key) => return run.metrics.rate_intervals.get(key.0).copied(),
+        };
+        Some(RateInterval { low: milliseconds(interval.low), high: milliseconds(interval.high) })
+    }
+}
+
+/// The percentile among those that the run lists.
+fn listed(run: &Run, latency: Latency, p: Percent) -> Option<(Duration, Option<Interval>)> {
+    let found = run.metrics.latencies.get(&latency)?;
+    match found.percentiles.iter().find(|listed| listed.p == p) {
+        Some(&Percentile { value, interval, .. }) => Some((value, interval)),
+        None => (p == 50.0).then_some((found.median, found.median_interval)),
+    }
+}
+
+fn from_histogram(run: &Run, latency: Latency, p: Percent) -> Option<f64> {
+    let histogram = decode_histogram(run.histograms.get(&latency)?)?;
+    (!histogram.is_empty()).then(|| histogram.value_at_percentile(p) as f64 / 1e6)
+}
+
+fn milliseconds(value: Duration) -> f64 {
+    value.as_secs_f64() * 1e3
+}
+
+fn known() -> String {
+    SCALARS.iter().map(|scalar| scalar.key).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latency(latency, Statistic::Mean) => write!(f, "{}.mean", latency.key()),
+            Self::Latency(latency, Statistic::Percentile(p)) => write!(f, "{}.p{p}", latency.key()),
+            Self::Scalar(key) => f.write_str(key.0),
+        }
+    }
+}
+
+impl FromStr for Figure {
+    type Err = UnknownFigure;
+
+    /// Reads `ttft.p95`, `ttft.mean`, `ttft.median`, vLLM's `p95_ttft_ms` and `mean_ttft_ms`, or the key of a scalar.
+    fn from_str(name: &str) -> Result<Self, UnknownFigure> {
+        let found = Self::scalar(name).or_else(|| {
+            let (latency, statistic) = match name.strip_suffix("_ms") {
+                Some(vllms) => vllms.split_once('_').map(|(statistic, latency)| (latency, statistic))?,
+                None => name.split_once('.')?,
+            };
+            Some(Self::Latency(latency_named(latency)?, Statistic::named(statistic)?))
+        });
+        found.ok_or_else(|| UnknownFigure { name: name.to_owned() })
+    }
+}
+
+fn latency_named(name: &str) -> Option<Latency> {
+    match name {
+        "e2e" => Some(Latency::E2e),
+        "e2e_from_due" => Some(Latency::E2eFromDue),
+        _ => Latency::from_key(name),
+    }
+}
+
+impl Statistic {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "mean" | "avg" => Some(Self::Mean),
+            "median" => Some(Self::Percentile(50.0)),
+            _ => {
+                let p: Percent = name.strip_prefix(['p', 'P'])?.parse().ok()?;
+                (0.0..=100.0).contains(&p).then_some(Self::Percentile(p))
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for Figure {
+    type Error = UnknownFigure;
+
+    fn try_from(name: String) -> Result<Self, UnknownFigure> {
+        name.parse()
+    }
+}
+
+impl From<Figure> for String {
+    fn from(figure: Figure) -> Self {
+        figure.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::run::sample;
+
+    fn figure(name: &str) -> Figure {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn a_figure_is_named_in_our_way_or_in_vllms() {
+        assert_eq!(figure("ttft.p95"), figure("p95_ttft_ms"));
+        assert_eq!(figure("e2e.mean"), figure("mean_e2el_ms"));
+        assert_eq!(figure("tpot.median"), figure("tpot.p50"));
+        assert_eq!(figure("p99.9_ttft_ms"), Figure::Latency(Latency::Ttft, Statistic::Percentile(99.9)));
+        assert_eq!(figure("ttft_from_due.p99").label(), "TTFT from due P99");
+        for name in ["", "ttft", "ttft.", "ttft.p101", "p_ttft_ms", "speed", "ttft.p-1", "ttft.pNaN"] {
+            let error = name.parse::<Figure>().unwrap_err().to_string();
+            assert!(error.contains("ttft.p95") && error.contains("output_throughput"), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_figure_is_written_as_it_is_read() {
+        for name in
+            ["ttft.p99.9", "tpot.mean", "itl.p50", "e2el_from_due.p99", "output_throughput", "goodput_ratio"]
+        {
+            assert_eq!(figure(name).to_string(), name);
+        }
+    }
+
+    #[test]
+    fn a_percentile_that_is_not_listed_comes_from_the_histogram() {
+        let mut run = sample::run(false);
+        let listed = figure("itl.p99").value(&run).unwrap();
+        let unlisted = figure("itl.p97").value(&run).unwrap();
+        assert!((59.0..61.0).contains(&unlisted) && (59.0..61.0).contains(&listed), "{listed} {unlisted}");
+        run.histograms.clear();
+        assert_eq!(figure("itl.p97").value(&run), None);
+    }
+
+    #[test]
+    fn values_are_in_the_unit_of_the_figure() {
+        let run = sample::run(false);
+        assert_eq!(figure("ttft.mean").value(&run), Some(100.0));
+        assert_eq!(figure("failure_rate").value(&run), Some(0.5));
+        assert_eq!(figure("goodput_ratio").value(&run), None, "without an SLO nothing is good");
+        assert_eq!(figure("failure_rate").unit(), Unit::Share);
+        assert_eq!(figure("output_throughput").unit(), Unit::Plain("tok/s"));
+    }
+}
