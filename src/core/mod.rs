@@ -10,6 +10,7 @@ pub mod digest;
 pub mod in_flight;
 pub mod metrics;
 pub mod probes;
+pub mod profile;
 pub mod record;
 pub mod rng;
 pub mod run;

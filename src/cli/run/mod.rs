@@ -1,7 +1,7 @@
 //! `servebench run`: the main job, from flags to the report.
 
 use serde_json::{Map, Value};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
@@ -31,7 +31,7 @@ pub use args::RunArgs;
 use deliver::Delivery;
 use evidence::CacheReadings;
 pub use prepare::Preparing;
-use profile::Profiler;
+use profile::{Begin, Profiler};
 use scrape::Scraper;
 use stage::Stage;
 pub use values::{Pair, metrics_url, pair, seconds};
@@ -79,13 +79,14 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     }
     let before = stage.prefix_cache();
     let arrivals = measured.arrivals(&workload, &mut dice);
-    let (held, begin) = oneshot::channel();
-    let begin = (!warmups.is_empty()).then_some(begin);
-    let profiler = Profiler::start(&args.measure, &stage)?;
-    let scraper = Scraper::start(&args.server, &spec.target, &stage, begin)?;
-    let outcome = measured.measure(requests, warmups, arrivals, held);
+    let (pulse, heard) = watch::channel(None);
+    let after_warm_up = !warmups.is_empty();
+    let begin = Begin { pulse: heard.clone(), after_warm_up };
+    let profiler = Profiler::start(args, &spec.target, &stage, begin)?;
+    let scraper = Scraper::start(&args.server, &spec.target, &stage, after_warm_up.then_some(heard))?;
+    let outcome = measured.measure(requests, warmups, arrivals, pulse);
     let recorder = scraper.map(|scraper| scraper.stop(&stage));
-    profiler.stop(&stage);
+    let profile = profiler.map(|profiler| profiler.stop(&stage));
     let (outcome, probes) = outcome?;
     let cache = CacheReadings { before, after: stage.prefix_cache() };
     let (mut run, records) = assemble::Assembly {
@@ -97,6 +98,7 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
         selection,
         inputs,
         probes,
+        profile,
         server: recorder.map(|recorder| recorder.finish(outcome.started.timestamp())),
         server_version: stage.server_version().map(ToOwned::to_owned),
     }
