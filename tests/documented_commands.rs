@@ -64,7 +64,8 @@ fn program(words: &[String], simulator: &Simulator) -> Program {
         let replaced = match previous {
             "--base-url" => Some(simulator.base_url()),
             "--port" => Some(simulator.port().to_string()),
-            "--num-prompts" => Some(word.parse().map_or(FEW, |asked: usize| asked.min(FEW)).to_string()),
+            // -1, all of a file, is few here.
+            "--num-prompts" => word.parse().ok().map(|asked: usize| asked.min(FEW).to_string()),
             // The bundled one, which no hub has.
             "--tokenizer" => Some("tokenizer.json".to_owned()),
             _ => None,

@@ -203,6 +203,14 @@ impl<'a> Job<'a> {
         self.num_prompts - self.measured
     }
 
+    /// How many requests there are to be where a file has so many: some of them again if they are too few, but not where
+    /// all are wanted, and where that is not asked for only for the warm-up.
+    fn enough(&self, distinct: usize) -> usize {
+        let again = self.draw.oversample && self.measured < spec::Workload::ALL;
+        let measured = if again { self.measured } else { self.measured.min(distinct) };
+        measured + self.spare()
+    }
+
     /// The text that is sent for a user's prompt, where vLLM puts it through a chat template.
     fn put(&self, prompt: Arc<str>) -> Result<Arc<str>, WorkloadError> {
         match self.template {

@@ -4,12 +4,11 @@ mod collections;
 mod form;
 mod generated;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::run::values::{self, RangeRatio};
+use crate::cli::run::values::{self, Amount, RangeRatio};
 use collections::CollectionArgs;
 pub use form::FormArgs;
 use generated::GeneratedArgs;
@@ -101,9 +100,9 @@ pub struct WorkloadArgs {
     /// Means nothing here, where no code of a model is run; known for vLLM's sake
     #[arg(long)]
     pub trust_remote_code: bool,
-    /// How many requests to send [default: 1000, or what --duration takes]
-    #[arg(long, value_name = "N")]
-    pub num_prompts: Option<NonZeroUsize>,
+    /// How many requests to send; -1 sends all that the dataset's file has [default: 1000, or what --duration takes]
+    #[arg(long, value_name = "N", value_parser = values::amount)]
+    pub num_prompts: Option<Amount>,
     /// Seeds prompts and arrivals
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

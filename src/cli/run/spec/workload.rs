@@ -6,6 +6,7 @@ use super::{mix, sessions, trace};
 use crate::cli::run::args::{
     DatasetName, FormArgs, LoraAssignmentName, RngName, RunArgs, TraceArgs, WorkloadArgs,
 };
+use crate::cli::run::values::Amount;
 use crate::core::spec::{
     Backend, Bounds, Dataset, Draw, Form, Load, Lora, LoraAssignment, Pace, PrefixRepetition, RandomLengths,
     Rng, Workload,
@@ -23,10 +24,19 @@ pub fn workload(args: &RunArgs, backend: Backend, load: &Load) -> Result<Workloa
             let name = dataset_name(flags, args.target.sim);
             match sessions::dataset(args, name)? {
                 Some(sessions) => sessions,
-                None => dataset(name, flags, &args.trace, load.pace == Pace::Trace)?,
+                None => {
+                    let plain = dataset(name, flags, &args.trace, load.pace == Pace::Trace)?;
+                    sessions::with_history(plain, &args.sessions)?
+                }
             }
         }
     };
+    if flags.num_prompts == Some(Amount::All) && !dataset.has_an_end() {
+        return Err(format!(
+            "--num-prompts -1 sends all that a file has, and {} prompts have no end: give a number",
+            dataset.name()
+        ));
+    }
     let num_prompts = num_requests(&dataset, num_prompts(args, load));
     Ok(Workload {
         form: form(flags, backend, &dataset),
@@ -179,8 +189,9 @@ fn no_file(args: &WorkloadArgs, name: &str) -> Result<(), String> {
 fn num_prompts(args: &RunArgs, load: &Load) -> usize {
     let stretch = load.duration.is_some() || args.trace.trace_window.is_some();
     match (args.workload.num_prompts, load.duration) {
-        (Some(asked), _) => asked.get(),
-        (None, _) if load.pace == Pace::Trace && stretch => usize::MAX,
+        (Some(Amount::Exactly(asked)), _) => asked.get(),
+        (Some(Amount::All), _) => Workload::ALL,
+        (None, _) if load.pace == Pace::Trace && stretch => Workload::ALL,
         (None, Some(duration)) => load.due_within(duration).unwrap_or(NUM_PROMPTS),
         (None, None) => NUM_PROMPTS,
     }
