@@ -104,6 +104,7 @@ fn furnished(program: Program) -> Program {
         .file("image_data.jsonl", lines((0..FEW).map(image)))
         .file("a.jpg", [0xff, 0xd8, 0xff, 0xd9])
         .file("data/speed_bench/throughput_2k.jsonl", lines((0..FEW).map(question)))
+        .file("nvidia/SPEED-Bench/qualitative.jsonl", lines((0..FEW).map(question)))
         // Datasets of the hub, as folders of the same names.
         .file("Aeala/ShareGPT_Vicuna_unfiltered/train.json", conversations())
         .file("allenai/WildChat-4.8M/train.jsonl", lines((0..FEW).map(prompts)))

@@ -35,7 +35,7 @@ pub enum DatasetName {
     /// The first turns of a JSONL file with turns and categories: Spec-Bench, MT-bench
     #[value(name = "spec_bench", alias = "spec-bench")]
     SpecBench,
-    /// The first turns of a subset of SPEED-Bench
+    /// The first turns of a subset of SPEED-Bench; without --dataset-path from the Hugging Face hub
     #[value(name = "speed_bench", alias = "speed-bench")]
     SpeedBench,
     /// Any dataset of the Hugging Face hub, or a Parquet, JSONL or JSON file or a folder of them
