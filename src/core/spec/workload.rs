@@ -37,6 +37,15 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// How texts are put to the endpoint: the run's form, and those of a mix's classes.
+    pub fn forms_mut(&mut self) -> impl Iterator<Item = &mut Form> {
+        let classes = match &mut self.dataset {
+            Dataset::Mix { classes, .. } => classes.as_mut_slice(),
+            _ => &mut [],
+        };
+        std::iter::once(&mut self.form).chain(classes.iter_mut().map(|class| &mut class.form))
+    }
+
     /// As `num_prompts`: all that there are. More than any file has, and room to add.
     pub const ALL: usize = usize::MAX / 2;
 
@@ -257,6 +266,12 @@ pub struct Class {
     pub adapter: Option<String>,
     /// What counts as good service for it; `None` is what does for the run.
     pub slo: Option<Slo>,
+    /// How its texts are put to the endpoint.
+    #[serde(default)]
+    pub form: Form,
+    /// Which lengths of it are sent.
+    #[serde(default)]
+    pub bounds: Bounds,
 }
 
 /// The parameters of the `random` dataset; lengths in tokens.

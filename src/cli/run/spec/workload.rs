@@ -39,8 +39,8 @@ pub fn workload(args: &RunArgs, backend: Backend, load: &Load) -> Result<Workloa
     }
     let num_prompts = num_requests(&dataset, num_prompts(args, load));
     Ok(Workload {
-        form: form(flags, backend, &dataset),
-        bounds: bounds(flags),
+        form: form(&flags.form, backend, &dataset),
+        bounds: bounds(&flags.form),
         tokenizer: flags.tokenizer.clone(),
         draw: Draw { shuffle: !flags.disable_shuffle, oversample: !flags.no_oversample },
         lora: lora(flags),
@@ -57,19 +57,20 @@ pub fn rng(args: &WorkloadArgs) -> Rng {
 }
 
 /// How prompts are put to the endpoint.
-fn form(args: &WorkloadArgs, backend: Backend, dataset: &Dataset) -> Form {
-    let spoken = matches!(dataset, Dataset::CustomAudio(_)) && args.form.enable_multimodal_chat;
+pub fn form(args: &FormArgs, backend: Backend, dataset: &Dataset) -> Form {
+    let spoken = matches!(dataset, Dataset::CustomAudio(_)) && args.enable_multimodal_chat;
     if spoken || backend.takes_chats() {
         Form::Chat
-    } else if args.form.skip_chat_template || !dataset.is_rendered() {
+    } else if args.skip_chat_template || !dataset.is_rendered() {
         Form::Text
     } else {
-        Form::Rendered { kwargs: args.form.chat_template_kwargs.clone().unwrap_or_default() }
+        Form::Rendered { kwargs: args.chat_template_kwargs.clone().unwrap_or_default() }
     }
 }
 
-fn bounds(args: &WorkloadArgs) -> Bounds {
-    let FormArgs { min_prompt_len, max_prompt_len, max_total_len, max_model_len, .. } = args.form;
+/// Which lengths are sent.
+pub fn bounds(args: &FormArgs) -> Bounds {
+    let FormArgs { min_prompt_len, max_prompt_len, max_total_len, max_model_len, .. } = *args;
     Bounds { min_prompt_len, max_prompt_len, max_total_len, max_model_len }
 }
 
