@@ -154,7 +154,8 @@ const PLANNED: [(f64, &[f64]); 3] = [(0.0, &[1.0, 0.1]), (0.3, &[1.2]), (0.8, &[
 #[test]
 fn sessions_of_a_trace_come_at_its_times_and_think_as_it_says() {
     let simulator = Simulator::start(quick());
-    let words = "--dataset-name burstgpt --dataset-path b.csv --trace-speed 10x --save-detailed --num-prompts -1";
+    let words =
+        "--dataset-name burstgpt --dataset-path b.csv --trace-speed 10x --save-detailed --num-prompts -1";
     let columns = "session=Session ID,duration=Elapsed time";
     let program = simulator.run(words).arg("--trace-columns").arg(columns).file("b.csv", SESSIONS);
     let result = program.words("--think-time trace").end().well().result();
@@ -181,9 +182,13 @@ fn sessions_of_a_trace_come_at_its_times_and_think_as_it_says() {
             assert!(gap >= think - 1e-3, "nobody is heard before the time to think is over: {gap} s");
         }
     }
-    let lengths: Vec<u64> = records[&0].iter().map(|turn| truth[turn["id"].as_str().unwrap()].prompt_tokens).collect();
+    let lengths: Vec<u64> =
+        records[&0].iter().map(|turn| truth[turn["id"].as_str().unwrap()].prompt_tokens).collect();
     // The blank line between an answer and the next question is not in the trace.
-    assert!(lengths[0] == 40 && (80..83).contains(&lengths[1]) && (120..125).contains(&lengths[2]), "{lengths:?}");
+    assert!(
+        lengths[0] == 40 && (80..83).contains(&lengths[1]) && (120..125).contains(&lengths[2]),
+        "{lengths:?}"
+    );
 }
 
 #[test]
@@ -198,5 +203,7 @@ fn sessions_of_a_trace_without_a_history_have_its_lengths_and_share_their_beginn
     let lengths: Vec<u64> = truth.iter().map(|story| story.prompt_tokens).collect();
     assert_eq!(lengths, [40, 80, 120, 30, 60]);
     let whole = |story: usize| &truth[story].blocks()[..(lengths[story] / 16) as usize];
-    assert!(whole(1).starts_with(whole(0)) && whole(2).starts_with(whole(1)) && !whole(4).starts_with(whole(0)));
+    assert!(
+        whole(1).starts_with(whole(0)) && whole(2).starts_with(whole(1)) && !whole(4).starts_with(whole(0))
+    );
 }

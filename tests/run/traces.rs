@@ -53,7 +53,10 @@ fn what_a_trace_excludes_is_told_with_the_way_out() {
         ("--dataset-name azure --warmup 5s", ["--warmup", "--num-warmups"]),
         ("--dataset-name trace --trace-columns when=t", ["when=t", "timestamp, input"]),
         ("--dataset-name trace --think-time trace", ["--think-time", "--trace-columns session="]),
-        ("--dataset-name random --multi-turn --think-time trace", ["--think-time trace needs a trace", "duration="]),
+        (
+            "--dataset-name sharegpt --multi-turn --think-time trace",
+            ["--think-time trace needs a trace", "duration="],
+        ),
         (
             "--dataset-name trace --trace-columns session=t --prompt-token-ids",
             ["--prompt-token-ids cannot repeat", "--history none"],

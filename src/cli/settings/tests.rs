@@ -124,7 +124,10 @@ fn a_file_in_yaml_says_what_one_in_toml_does() {
 #[test]
 fn what_is_wrong_in_yaml_is_told_with_its_line_and_a_cure() {
     let cases = [
-        ("seed: 1\nrequest-rat: 20\n", "bench.yaml line 2: there is no flag `request-rat`; is it `request-rate`?"),
+        (
+            "seed: 1\nrequest-rat: 20\n",
+            "bench.yaml line 2: there is no flag `request-rat`; is it `request-rate`?",
+        ),
         ("\nrequest-rate: fast\n", "bench.yaml line 2: invalid value 'fast' for '--request-rate <RATE>'"),
         ("seed: 1\nlabel: [a\n", "not YAML ("),
         ("seed = 1\n", "bench.yaml line 1: no flag; write flags as `request-rate: 20`"),

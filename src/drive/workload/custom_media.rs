@@ -195,7 +195,9 @@ impl Line for AudioLine {
                 let text = Some(message::text(&said.prompt)).filter(|_| !said.prompt.is_empty());
                 message::user(text.into_iter().chain([message::recording(&wav)]).collect())
             }
-            Form::Text | Form::Rendered { .. } => Content::Audio { wav: wav.into(), prompt: said.prompt.into() },
+            Form::Text | Form::Rendered { .. } => {
+                Content::Audio { wav: wav.into(), prompt: said.prompt.into() }
+            }
         };
         Ok((content, tokens))
     }

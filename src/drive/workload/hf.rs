@@ -55,8 +55,8 @@ fn files(hf: &Hf) -> Result<Vec<PathBuf>, WorkloadError> {
     if !hf.path.is_dir() {
         return Ok(vec![hf.path.clone()]);
     }
-    let all = walk(&hf.path)
-        .map_err(|error| WorkloadError::unreadable(&hf.path.display().to_string(), error))?;
+    let all =
+        walk(&hf.path).map_err(|error| WorkloadError::unreadable(&hf.path.display().to_string(), error))?;
     let within = |file: &Path| file.strip_prefix(&hf.path).unwrap_or(file).to_string_lossy().into_owned();
     let names: Vec<String> = all.iter().map(|file| within(file)).collect();
     let chosen = choose(&names, hf.subset.as_deref(), hf.split.as_deref());

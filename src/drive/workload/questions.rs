@@ -79,7 +79,8 @@ fn subset(path: &Path, subset: &str) -> Result<Vec<PathBuf>, WorkloadError> {
     if let Some(file) = written.into_iter().find(|file| file.exists()) {
         return Ok(vec![file]);
     }
-    let mut files = hf::walk(path).map_err(|error| WorkloadError::unreadable(&path.display().to_string(), error))?;
+    let mut files =
+        hf::walk(path).map_err(|error| WorkloadError::unreadable(&path.display().to_string(), error))?;
     files.retain(|file| hf::is_parquet(file) && file.iter().any(|part| part == subset));
     match files.is_empty() {
         false => Ok(files),
@@ -227,7 +228,8 @@ impl<R: Record> Questions<'_, R> {
         let refused = |cause: String| WorkloadError::Parquet { path: file.display().to_string(), cause };
         let all = |names: &[&str]| Ok(names.iter().map(|name| (*name).to_owned()).collect());
         parquet::read(file, &all, &mut |row| {
-            let record = serde_json::from_value(Value::Object(row)).map_err(|error| refused(error.to_string()))?;
+            let record =
+                serde_json::from_value(Value::Object(row)).map_err(|error| refused(error.to_string()))?;
             take(record).map_err(|fault| refused(fault.to_string()))
         })?;
         parquet::digest(file, progress)

@@ -21,8 +21,8 @@ pub enum HistoryName {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct SessionArgs {
-    /// Send sessions of several turns: of --dataset-name random, or all turns of sharegpt. --num-prompts then counts
-    /// sessions, and --request-rate is their arrivals
+    /// Send sessions of several turns: of --dataset-name random, or all turns of sharegpt (those of a trace: --trace-columns
+    /// session=). --num-prompts then counts sessions, and --request-rate is their arrivals
     #[arg(long)]
     pub multi_turn: bool,
     /// Sessions from a file of vLLM's multi-turn script: a list of conversations, or a description to make them from

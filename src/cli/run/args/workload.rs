@@ -85,7 +85,7 @@ pub struct WorkloadArgs {
     #[arg(long, visible_alias = "dataset", value_name = "FILE")]
     pub dataset_path: Option<PathBuf>,
     /// Several datasets at once: a TOML file of weighted [[class]] tables, each with a name, a weight, and `run`'s flags of
-    /// dataset and sampling as keys, `lora`, and `goodput`
+    /// dataset and sampling as keys, `lora`, and `goodput`; of a trace only the lengths, said with no-self-timed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dataset_name", "dataset_path"])]
     pub workload: Option<PathBuf>,
     /// A tokenizer.json, a folder with one, or a hub id [default: the model's]

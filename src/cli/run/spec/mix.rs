@@ -250,7 +250,8 @@ mod tests {
             let Bounds { min_prompt_len, max_prompt_len, max_model_len, .. } = class.bounds;
             (min_prompt_len, max_prompt_len, max_model_len)
         });
-        let expected = [(Some(3), Some(100), Some(900)), (Some(5), None, Some(900)), (Some(3), None, Some(900))];
+        let expected =
+            [(Some(3), Some(100), Some(900)), (Some(5), None, Some(900)), (Some(3), None, Some(900))];
         assert_eq!(bounds.collect::<Vec<_>>(), expected);
     }
 

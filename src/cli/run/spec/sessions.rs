@@ -51,7 +51,10 @@ pub fn with_history(dataset: Dataset, args: &SessionArgs) -> Result<Dataset, Str
         Dataset::Trace(trace) if trace.has_sessions() => {
             let whole_turns = args.history == HistoryName::None;
             if trace.token_ids && !whole_turns {
-                return Err("--prompt-token-ids cannot repeat what was said, which is text: add --history none".into());
+                return Err(
+                    "--prompt-token-ids cannot repeat what was said, which is text: add --history none"
+                        .into(),
+                );
             }
             Ok(Dataset::Trace(Trace { whole_turns, ..trace }))
         }

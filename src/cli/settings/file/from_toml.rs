@@ -29,7 +29,10 @@ fn collect(table: &DeTable<'_>, text: &str, is_group: &IsGroup<'_>, entries: &mu
 fn not_toml(text: &str, error: &Error) -> Fault {
     let line = line(text, error.span().map_or(0, |span| span.start));
     let what = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    Fault { line, why: format!("not TOML ({what}); write flags as `request-rate = 20` or `model = \"name\"`") }
+    Fault {
+        line,
+        why: format!("not TOML ({what}); write flags as `request-rate = 20` or `model = \"name\"`"),
+    }
 }
 
 /// The line of a byte, from 1.

@@ -24,7 +24,9 @@ fn collect(node: &MarkedYaml<'_>, is_group: &IsGroup<'_>, entries: &mut Vec<Entr
         YamlData::Mapping(mapping) => mapping,
         // A file, or a group, in which everything is commented out.
         YamlData::Value(Scalar::Null) => return Ok(()),
-        _ => return Err(Fault { line: line(node), why: "no flag; write flags as `request-rate: 20`".into() }),
+        _ => {
+            return Err(Fault { line: line(node), why: "no flag; write flags as `request-rate: 20`".into() });
+        }
     };
     for (key, value) in mapping {
         let name = text(&json(key)?);
@@ -65,7 +67,10 @@ fn json(node: &MarkedYaml<'_>) -> Result<Value, Fault> {
         }
         YamlData::Tagged(_, inner) => json(inner)?,
         YamlData::Representation(..) | YamlData::Alias(_) | YamlData::BadValue => {
-            return Err(Fault { line: line(node), why: "a value that is none: check its tag or anchor".into() });
+            return Err(Fault {
+                line: line(node),
+                why: "a value that is none: check its tag or anchor".into(),
+            });
         }
     })
 }

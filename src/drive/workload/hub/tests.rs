@@ -199,12 +199,18 @@ async fn speed_bench_comes_from_the_hub_where_no_folder_is_named() {
     let fetched = fetch_speed_bench(&bench(SpeedBench::HUB_ID), 10, &hub, &|_| {}).await.unwrap();
     let wanted = spec::Workload::new(Dataset::SpeedBench(fetched), spec::Workload::ALL);
     let workload = prepare(&wanted, &mut Dice::native(1), &Tokenizer::Estimate, &|_| {}).unwrap();
-    let mut texts: Vec<_> = workload.requests.iter().map(|request| request.content.as_text().unwrap()).collect();
+    let mut texts: Vec<_> =
+        workload.requests.iter().map(|request| request.content.as_text().unwrap()).collect();
     texts.sort();
     assert_eq!(texts, ["What is seven times six?", "Which number is prime?"]);
     let other = bench("data/speed_bench");
-    assert_eq!(fetch_speed_bench(&other, 10, &hub, &|_| {}).await.unwrap(), other, "nobody's folder is looked for there");
+    assert_eq!(
+        fetch_speed_bench(&other, 10, &hub, &|_| {}).await.unwrap(),
+        other,
+        "nobody's folder is looked for there"
+    );
     let offline = Hub { cache: cache.path().join("empty"), offline: true, ..hub };
-    let error = fetch_speed_bench(&bench(SpeedBench::HUB_ID), 10, &offline, &|_| {}).await.unwrap_err().to_string();
+    let error =
+        fetch_speed_bench(&bench(SpeedBench::HUB_ID), 10, &offline, &|_| {}).await.unwrap_err().to_string();
     assert!(error.contains("HF_HUB_OFFLINE is set") && error.contains("--dataset-path"), "{error}");
 }

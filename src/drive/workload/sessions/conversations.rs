@@ -39,7 +39,11 @@ pub fn prepare(path: &Path, all: bool, job: &Job<'_>) -> Result<Workload, Worklo
     if is_object {
         return generate::prepare(source, path, all, job);
     }
-    let job = if all { &Job { num_prompts: spec::Workload::ALL + job.spare(), measured: spec::Workload::ALL, ..*job } } else { job };
+    let job = if all {
+        &Job { num_prompts: spec::Workload::ALL + job.spare(), measured: spec::Workload::ALL, ..*job }
+    } else {
+        job
+    };
     let (mut kept, mut candidates, mut few_turns) = (Vec::new(), 0, 0);
     let digest = entries::read(source, &mut |entry: Entry| {
         candidates += 1;

@@ -161,7 +161,9 @@ fn pick(
             })
             .collect::<Result<_, TokenizeError>>()?;
         for session in counted {
-            if sessions.len() < job.num_prompts && accept(&session, output_len.is_some(), job.bounds, &mut dropped) {
+            if sessions.len() < job.num_prompts
+                && accept(&session, output_len.is_some(), job.bounds, &mut dropped)
+            {
                 sessions.push(session);
             }
         }

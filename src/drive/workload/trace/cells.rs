@@ -154,7 +154,10 @@ mod tests {
         let span = |cell: Cell<'_>| cell.span("d", 0.001).ok();
         assert_eq!(span(Cell::Text("1500")), Some(Duration::from_millis(1500)));
         assert_eq!(span(Cell::Json(&json!(250))), Some(Duration::from_millis(250)));
-        assert_eq!((span(Cell::Text("")), span(Cell::Json(&json!(null)))), (Some(Duration::ZERO), Some(Duration::ZERO)));
+        assert_eq!(
+            (span(Cell::Text("")), span(Cell::Json(&json!(null)))),
+            (Some(Duration::ZERO), Some(Duration::ZERO))
+        );
         for wrong in ["-1", "soon", "nan", "inf"] {
             assert_eq!(span(Cell::Text(wrong)), None, "{wrong}");
         }

@@ -23,7 +23,15 @@ fn trace(kind: TraceKind, path: impl Into<PathBuf>) -> Trace {
     Trace {
         kind,
         path: path.into(),
-        columns: TraceColumns { timestamp, input, output, hashes, session: None, duration: None, prefix: None },
+        columns: TraceColumns {
+            timestamp,
+            input,
+            output,
+            hashes,
+            session: None,
+            duration: None,
+            prefix: None,
+        },
         unit_s: 1.0,
         block_tokens: None,
         timed: true,
@@ -242,7 +250,8 @@ const SESSIONS: &str = "timestamp,input_length,output_length,who,took\n\
 
 fn sessions(path: &Path) -> Trace {
     let plain = trace(TraceKind::Trace, path);
-    let columns = TraceColumns { session: Some("who".into()), duration: Some("took".into()), ..plain.columns };
+    let columns =
+        TraceColumns { session: Some("who".into()), duration: Some("took".into()), ..plain.columns };
     Trace { columns, ..plain }
 }
 
@@ -265,7 +274,11 @@ fn rows_of_a_session_are_its_turns_and_it_comes_with_the_first() {
     let fast = all(&Trace { speed: 4.0, ..sessions(file.path()) });
     assert_eq!((seconds(&fast), thinks(&fast)[0].clone()), (vec![0.0, 0.75, 1.0], vec![0.0, 2.0, 0.0]));
     let at_a_rate = all(&Trace { timed: false, ..sessions(file.path()) });
-    assert_eq!((&at_a_rate.arrivals, thinks(&at_a_rate)), (&None, thinks(&workload)), "users think all the same");
+    assert_eq!(
+        (&at_a_rate.arrivals, thinks(&at_a_rate)),
+        (&None, thinks(&workload)),
+        "users think all the same"
+    );
 }
 
 #[test]

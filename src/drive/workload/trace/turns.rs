@@ -40,7 +40,10 @@ pub(super) fn by_session(rows: Vec<Row>, most: usize) -> Vec<Vec<Row>> {
 pub(super) fn thinks(session: &[Row], speed: f64) -> impl Iterator<Item = Duration> {
     let think = move |pair: &[Row]| {
         let gap = pair[1].at.saturating_sub(pair[0].at);
-        replayed(gap.saturating_sub(SignedDuration::try_from(pair[0].duration).unwrap_or(SignedDuration::MAX)), speed)
+        replayed(
+            gap.saturating_sub(SignedDuration::try_from(pair[0].duration).unwrap_or(SignedDuration::MAX)),
+            speed,
+        )
     };
     std::iter::once(Duration::ZERO).chain(session.windows(2).map(think))
 }
@@ -96,9 +99,18 @@ mod tests {
 
     #[test]
     fn users_think_what_the_answer_leaves_of_the_time_between_two_rows() {
-        let session = [row(Some(1), 100, 4, 5), row(Some(1), 110, 30, 5), row(Some(1), 120, 0, 5), row(Some(1), 121, 0, 5)];
+        let session = [
+            row(Some(1), 100, 4, 5),
+            row(Some(1), 110, 30, 5),
+            row(Some(1), 120, 0, 5),
+            row(Some(1), 121, 0, 5),
+        ];
         let seconds = |speed| thinks(&session, speed).map(|think| think.as_secs_f64()).collect::<Vec<_>>();
-        assert_eq!(seconds(1.0), [0.0, 6.0, 0.0, 1.0], "an answer that ends after the next row began leaves no time");
+        assert_eq!(
+            seconds(1.0),
+            [0.0, 6.0, 0.0, 1.0],
+            "an answer that ends after the next row began leaves no time"
+        );
         assert_eq!(seconds(2.0), [0.0, 3.0, 0.0, 0.5]);
     }
 

@@ -64,7 +64,9 @@ impl<'a> Writer<'a> {
             let requests = session(self.exchanges(rows, trace.whole_turns));
             let thinking = requests.zip(turns::thinks(rows, trace.speed));
             let requests: Vec<Request> = thinking
-                .map(|(request, think)| request.with(|own| own.turn.iter_mut().for_each(|turn| turn.think = think)))
+                .map(|(request, think)| {
+                    request.with(|own| own.turn.iter_mut().for_each(|turn| turn.think = think))
+                })
                 .collect();
             self.tell(&done, sessions.len());
             requests

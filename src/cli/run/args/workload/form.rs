@@ -18,7 +18,7 @@ pub struct FormArgs {
     /// Send recordings as chat messages; images always are
     #[arg(long)]
     pub enable_multimodal_chat: bool,
-    /// Leave out shorter prompts of a dataset [default: 4 for sharegpt and hf]
+    /// Leave out shorter prompts of a dataset, and sessions with a turn that is [default: 4 for sharegpt and hf]
     #[arg(long, value_name = "TOKENS")]
     pub min_prompt_len: Option<u32>,
     /// Leave out longer prompts of a dataset [default: 1024 for sharegpt]
@@ -37,7 +37,10 @@ impl FormArgs {
     pub fn or(&self, others: &Self) -> Self {
         Self {
             skip_chat_template: self.skip_chat_template || others.skip_chat_template,
-            chat_template_kwargs: self.chat_template_kwargs.clone().or_else(|| others.chat_template_kwargs.clone()),
+            chat_template_kwargs: self
+                .chat_template_kwargs
+                .clone()
+                .or_else(|| others.chat_template_kwargs.clone()),
             enable_multimodal_chat: self.enable_multimodal_chat || others.enable_multimodal_chat,
             min_prompt_len: self.min_prompt_len.or(others.min_prompt_len),
             max_prompt_len: self.max_prompt_len.or(others.max_prompt_len),
