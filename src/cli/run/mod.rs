@@ -95,8 +95,7 @@ fn hold_against(saved: &Saved, inputs: &Inputs) {
 }
 
 fn dry_run(trial: &Trial) -> Result<Exit, Halt> {
-    let (requests, _) = trial.requests();
-    let requests = requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
+    let requests = trial.workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
     let to = &mut std::io::stdout().lock();
     dataset::render_workload(&trial.spec, &trial.inputs, requests, to).map_err(Halt::failed)?;
     Ok(Exit::Fine)
