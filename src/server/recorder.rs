@@ -59,7 +59,7 @@ impl Course {
     fn take(&mut self, sample: usize, reading: Reading) {
         let replica = &mut self.replica;
         replica.engine = replica.engine.take().or(reading.engine.map(|engine| engine.label().to_owned()));
-        let restarted = self.last.as_ref().is_some_and(|last| began_anew(last, &reading));
+        let restarted = self.last.as_ref().is_some_and(|last| reading.began_anew_since(last));
         if restarted {
             replica.restarts.push(sample);
         }
@@ -77,18 +77,6 @@ impl Course {
         let columns = [&mut replica.gauges, &mut replica.counters, &mut replica.means_s];
         columns.into_iter().flat_map(BTreeMap::values_mut).for_each(|column| column.resize(samples, None));
     }
-}
-
-/// Whether a counter fell, or another process answered.
-fn began_anew(last: &Reading, now: &Reading) -> bool {
-    let started = |reading: &Reading| reading.number(Signal::ProcessStart);
-    let another = started(last).zip(started(now)).is_some_and(|(last, now)| (now - last).abs() > 1.0);
-    another
-        || now.values().any(|(signal, value)| match (value, last.get(signal)) {
-            (Value::Histogram(now), Some(Value::Histogram(last))) => now.count < last.count,
-            (_, Some(_)) if signal.facts().kind == Kind::Counter => now.number(signal) < last.number(signal),
-            _ => false,
-        })
 }
 
 /// Notes what a sample says of a signal. `before` is what the sample before said of it, if there was one.
