@@ -69,11 +69,7 @@ fn an_alert_that_is_over_is_exit_code_1_all_the_same() {
     let at: Vec<_> = order.iter().map(|part| ended.stdout.find(part)).collect();
     assert!(at.iter().all(Option::is_some) && at.is_sorted(), "{at:?} in {}", ended.stdout);
     assert!(ended.stdout.contains("ok     Requests waiting 0 requests, after "), "{}", ended.stdout);
-    assert!(
-        ended.stdout.contains("  ALERT  Requests waiting: once, "),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("  ALERT  Requests waiting: once, "), "{}", ended.stdout);
 }
 
 #[test]

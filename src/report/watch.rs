@@ -54,6 +54,7 @@ fn figure(Condition { signal, aspect, figure, .. }: &Condition) -> String {
         (_, Aspect::Growth) => plain(Some(*figure), &format!("{}/s", facts.unit)),
         (Kind::Time, _) => plain(Some(1e3 * figure), "ms"),
         (Kind::Gauge, _) if facts.unit.is_empty() => share(*figure),
+        (Kind::Gauge, _) if figure.fract() == 0.0 => format!("{figure} {}", facts.unit),
         _ => plain(Some(*figure), facts.unit),
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::{Method, Url};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, RequestBuilder, Url};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -122,6 +123,20 @@ impl Control {
         self.exchange(Method::POST, path, None).await.map(drop)
     }
 
+    /// Puts a text of this type where the path is.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that is no success.
+    pub async fn put(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        text: String,
+    ) -> Result<(), ControlError> {
+        let request = self.http.put(self.url(path)).header(CONTENT_TYPE, content_type).body(text);
+        self.send(self.url(path), request).await.map(drop)
+    }
+
     async fn ask<T>(&self, method: Method, path: &str, question: Option<Value>) -> Result<T, ControlError>
     where
         T: DeserializeOwned,
@@ -143,12 +158,16 @@ impl Control {
         question: Option<Value>,
     ) -> Result<(u16, Bytes), ControlError> {
         let url = self.url(path);
-        let unreachable = |error| ControlError::Unreachable { url: url.clone(), cause: fault::causes(error) };
-        let mut request = self.http.request(method, &url).timeout(PATIENCE);
+        let mut request = self.http.request(method, &url);
         if let Some(question) = question {
             request = request.body(question.to_string());
         }
-        let response = request.send().await.map_err(unreachable)?;
+        self.send(url, request).await
+    }
+
+    async fn send(&self, url: String, request: RequestBuilder) -> Result<(u16, Bytes), ControlError> {
+        let unreachable = |error| ControlError::Unreachable { url: url.clone(), cause: fault::causes(error) };
+        let response = request.timeout(PATIENCE).send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;
         match status.is_success() {
