@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+mod name_set;
 mod names;
 
+pub use name_set::NameSet;
 pub use names::{Engine, NAMES, Name};
 
 use super::page::{Page, Sample};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use servebench::core::arrival::Schedule;
 use servebench::core::spec::{Backend, Connection, History, Sampling, Target};
+use servebench::drive::client::control::Control;
 use servebench::drive::client::stopwatch::{Keep, KeepGaps, KeepText};
 use servebench::drive::engine::{self, Event, Phase, Plan, Stop};
 use servebench::drive::workload::{Request, bundled};
@@ -21,14 +22,11 @@ fn value(page: &Page<'_>, name: &str) -> f64 {
     page.named(name).next().unwrap_or_else(|| panic!("no {name}")).value
 }
 
-/// Fetches a page.
-fn fetch(url: &str) -> String {
+/// Fetches the page of a server.
+fn fetch(base_url: &str) -> String {
+    let control = Control::new(&target(base_url)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let answer = reqwest::get(url).await.unwrap();
-        assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
-        answer.text().await.unwrap()
-    })
+    runtime.block_on(control.metrics()).unwrap()
 }
 
 #[test]
@@ -39,9 +37,10 @@ fn prometheus_can_fetch_the_clients_figures_during_the_run() {
     running.wait_for("/metrics\n");
     let said = running.stderr_so_far();
     let url = said.lines().find_map(|line| line.strip_prefix("the client's own metrics: ")).unwrap();
+    let base_url = url.strip_suffix("/metrics").unwrap();
     let mut text = String::new();
     crate::support::until("some requests have ended and some are in flight", || {
-        text = fetch(url);
+        text = fetch(base_url);
         let page = Page::parse(&text);
         let of = |name: &str| page.named(name).next().map_or(0.0, |sample| sample.value);
         of("servebench_requests_completed_total") >= 8.0 && of("servebench_requests_in_flight") > 0.0
@@ -91,7 +90,7 @@ fn the_gateway_has_the_last_figures_at_the_end() {
 #[test]
 fn gaps_that_are_only_looked_at_do_not_stay_in_memory() {
     let simulator = Simulator::start(quick());
-    let target = of(&simulator);
+    let target = target(&simulator.base_url());
     let requests = [Request::text("Hi", 1, 6), Request::text("Ho", 1, 6)];
     let plan = Plan {
         target: &target,
@@ -116,11 +115,10 @@ fn gaps_that_are_only_looked_at_do_not_stay_in_memory() {
     assert!(outcome.records.iter().all(|record| record.events.gaps.is_none()));
 }
 
-/// The target that the simulator is.
-fn of(simulator: &Simulator) -> Target {
+fn target(base_url: &str) -> Target {
     Target {
         backend: Backend::Openai,
-        base_url: simulator.base_url(),
+        base_url: base_url.into(),
         endpoint: "/v1/completions".into(),
         model: "tiny".into(),
         served_model_name: None,
