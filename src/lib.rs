@@ -29,7 +29,7 @@
 //! use servebench::core::metrics::{Latency, Metrics};
 //! use servebench::core::rng::Dice;
 //! use servebench::core::spec::{Backend, Connection, Dataset, History, Sampling, Slo, Target, Workload};
-//! use servebench::drive::client::stopwatch::{Keep, KeepText};
+//! use servebench::drive::client::stopwatch::{Keep, KeepGaps, KeepText};
 //! use servebench::drive::engine::{self, Phase, Plan, Stop};
 //! use servebench::drive::workload::{self, bundled};
 //! use servebench::sim;
@@ -77,7 +77,7 @@
 //!     cap: Some(4),
 //!     max_active: None,
 //!     history: History::Real,
-//!     keep: Keep { text: KeepText::Never, gaps: false },
+//!     keep: Keep { text: KeepText::Never, gaps: KeepGaps::Never },
 //!     preconnect: 0,
 //!     workers: NonZeroUsize::MIN,
 //! };

@@ -61,6 +61,8 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
             "--duration" => Some("1s"),
             "--think-time" => Some("10ms"),
             "--trace-speed" => Some("1000x"),
+            // The port may be somebody else's.
+            "--metrics-listen" => Some("127.0.0.1:0"),
             "--base-url" => Some(base_url),
             _ => None,
         };

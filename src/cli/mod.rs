@@ -11,6 +11,7 @@ pub mod differences;
 mod embedded;
 mod exit;
 mod logs;
+mod pages;
 mod plan;
 mod run;
 mod settings;
@@ -47,7 +48,7 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
     Plan(Box<plan::PlanArgs>),
-    /// Look at a server without load: its metrics against their limits.
+    /// Watch a server without load: its metrics against their limits, and for how long they have been beyond them.
     Watch(watch::WatchArgs),
 }
 

@@ -1,4 +1,6 @@
 //! Findings and verdicts: pure functions from what was saved, logged, read or asked.
 
+mod lasting;
 pub mod log;
 pub mod plan;
+pub mod vigil;

@@ -17,7 +17,7 @@ use crate::core::probes::Probes;
 use crate::core::record::{Record, TokenSource};
 use crate::core::rng::Dice;
 use crate::core::spec::{Spec, Task};
-use crate::drive::client::stopwatch::{Keep, KeepText};
+use crate::drive::client::stopwatch::{Keep, KeepGaps, KeepText};
 use crate::drive::client::wire::Wire;
 use crate::drive::engine::{self, Beat, DriveError, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
 use crate::drive::workload::{Request, Workload, sessions};
@@ -38,12 +38,17 @@ pub struct Details {
     /// The generated text.
     pub text: bool,
     /// Every gap between output events.
-    pub gaps: bool,
+    pub gaps: KeepGaps,
 }
 
 impl Details {
     /// Times and counts alone.
-    pub const NONE: Self = Self { text: false, gaps: false };
+    pub const NONE: Self = Self { text: false, gaps: KeepGaps::Never };
+
+    /// The same, and what somebody wants to see of a request that ends.
+    pub fn seen_by(self, somebody: bool) -> Self {
+        if somebody { Self { gaps: self.gaps.max(KeepGaps::UntilEnded), ..self } } else { self }
+    }
 }
 
 /// Is told of everything that happens in the measured run, and may stop it.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
 use crate::core::run::{Inputs, Run};
+use crate::drive::engine::Event;
 use crate::report::dataset;
 
 mod args;
@@ -15,6 +16,7 @@ mod measure;
 mod prepare;
 mod probes;
 mod profile;
+mod publish;
 mod ready;
 mod redact;
 mod scrape;
@@ -27,6 +29,7 @@ pub use args::RunArgs;
 use deliver::Delivery;
 use measure::Details;
 pub use prepare::Preparing;
+use publish::Publisher;
 use stage::Stage;
 use trial::{Trial, Trials};
 pub use values::{Pair, metrics_url, pair, seconds};
@@ -47,7 +50,12 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     spec::idle(args).iter().for_each(|why| say(format_args!("warning: {why}")));
     let delivery = Delivery::of(&args.output)?;
     let stage = Stage::set(args, &mut spec)?;
-    let trials = Trials::new(args, &stage, delivery.keep());
+    let mut publisher = match args.workload.dry_run {
+        true => None,
+        false => Publisher::start(&args.publish, &stage)?,
+    };
+    let keep = delivery.keep().seen_by(publisher.is_some());
+    let trials = Trials::new(args, &stage, keep);
     let trial = trials.prepare(spec)?;
     if let Some(saved) = &invocation.like {
         hold_against(saved, &trial.inputs);
@@ -55,7 +63,10 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     if args.workload.dry_run {
         return dry_run(&trial);
     }
-    let (mut run, records) = trials.measure(trial, &invocation, &mut |_, _| {})?;
+    let mut see = |event: &Event<'_>| publisher.iter_mut().for_each(|publisher| publisher.see(event));
+    let measured = trials.measure(trial, &invocation, &mut |event, _| see(event));
+    publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
+    let (mut run, records) = measured?;
     delivery.deliver(&mut run, records)?;
     Ok(judge(&run, args.measure.allow_invalid))
 }

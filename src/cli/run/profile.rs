@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::args::{MeasureArgs, RunArgs};
 use super::measure::Pulse;
-use super::scrape::Pages;
+use super::scrape;
 use super::stage::Stage;
 use crate::cli::exit::{Halt, say};
+use crate::cli::pages::Pages;
 use crate::core::profile::{Capture, Order, Trigger};
 use crate::core::spec::Target;
 use crate::drive::client::control::{Control, ControlError};
@@ -55,7 +56,7 @@ impl Profiler {
             trigger,
             lasting: args.measure.profile_duration.or(waits.then_some(LASTING)),
             control: Arc::clone(stage.control()),
-            pages: Pages::of(&args.server, target, stage)?,
+            pages: scrape::pages(&args.server, target, stage)?,
             pulse: begin.pulse,
         };
         let at_once = !waits && !begin.after_warm_up;
@@ -137,7 +138,7 @@ impl Session {
     /// How many requests the server is computing, or if it does not tell, how many are in flight.
     async fn running(&self) -> u64 {
         let told = match &self.pages {
-            Some(pages) => pages.running().await,
+            Some(pages) => scrape::running(pages).await,
             None => None,
         };
         told.unwrap_or_else(|| self.pulse.borrow().unwrap_or_default())

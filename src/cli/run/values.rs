@@ -1,6 +1,7 @@
 //! Flag values and how they are written: durations with units, pairs, lists, JSON objects.
 
 mod media;
+mod place;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::core::spec::{Backend, Stage, TraceWindow, Wait};
 use crate::drive::client::wire::{TABLE, Wire};
 use crate::report::plot::timeline::MOST_THRESHOLDS;
 pub use media::{MediaBuckets, MediaLimits, media_buckets, media_limits};
+pub use place::{gateway, listen_address, metrics_url};
 
 /// `K=V`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,17 +46,6 @@ pub fn backend() -> impl TypedValueParser<Value = Backend> {
 /// Reads `500ms`, `30s`, `2m`, or a bare number of seconds.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     duration(text, Duration::from_secs(1))
-}
-
-/// Reads the URL of a `/metrics` page, which may be that of the server alone.
-pub fn metrics_url(text: &str) -> Result<String, String> {
-    let url = reqwest::Url::parse(text)
-        .map_err(|error| format!("{error}; write it as http://localhost:8000/metrics"))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err("it must begin with http:// or https:// and a host".into());
-    }
-    let place = text.trim_end_matches('/');
-    Ok(if place.ends_with("/metrics") { place.to_owned() } else { format!("{place}/metrics") })
 }
 
 /// Reads a time to wait: `2s`, `1s..5s` (uniform), `exp:2s` (exponential with this mean).

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Url};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
@@ -123,6 +124,20 @@ impl Control {
         let (status, body) = self.exchange(request, path).await?;
         let text = excerpt(&body);
         Ok(if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") })
+    }
+
+    /// Puts a text of this type where the path is.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that is no success.
+    pub async fn put(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        text: String,
+    ) -> Result<(), ControlError> {
+        let request = self.http.put(self.url(path)).timeout(PATIENCE);
+        self.exchange(request.header(CONTENT_TYPE, content_type).body(text), path).await.map(drop)
     }
 
     async fn ask<T>(&self, method: Method, path: &str, question: Option<Value>) -> Result<T, ControlError>

@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::{Beat, GRACE, Phase, Plan, WarmupCount};
 use crate::core::record::{Failure, FailureClass};
 use crate::core::spec::History;
-use crate::drive::client::stopwatch::{Keep, KeepText, Meters, Stopwatch, Story};
+use crate::drive::client::stopwatch::{Keep, KeepGaps, KeepText, Meters, Stopwatch, Story};
 use crate::drive::client::{Client, Identity};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
@@ -286,7 +286,7 @@ impl Traffic {
         let watch = if flight.measured {
             Stopwatch::new(flight.clock, flight.due, self.keep, Rc::clone(&self.meters))
         } else {
-            let keep = Keep { text: KeepText::Never, gaps: false };
+            let keep = Keep { text: KeepText::Never, gaps: KeepGaps::Never };
             Stopwatch::new(flight.clock, flight.due, keep, Rc::default())
         };
         if flight.turn.is_some_and(|(_, listening)| listening) { watch.listening() } else { watch }

@@ -61,7 +61,7 @@ impl Course {
     fn note_all(&mut self, sample: usize, reading: Reading) {
         let replica = &mut self.replica;
         replica.engine = replica.engine.take().or(reading.engine.map(|engine| engine.label().to_owned()));
-        let restarted = self.last.as_ref().is_some_and(|last| began_anew(last, &reading));
+        let restarted = self.last.as_ref().is_some_and(|last| reading.began_anew_since(last));
         if restarted {
             replica.restarts.push(sample);
         }
@@ -106,18 +106,6 @@ impl Course {
         columns.into_iter().flat_map(BTreeMap::values_mut).for_each(|column| column.resize(samples, None));
         self.times.values_mut().for_each(|column| column.resize(samples, None));
     }
-}
-
-/// Whether a counter fell, or another process answered.
-fn began_anew(last: &Reading, now: &Reading) -> bool {
-    let started = |reading: &Reading| reading.number(Signal::ProcessStart);
-    let another = started(last).zip(started(now)).is_some_and(|(last, now)| (now - last).abs() > 1.0);
-    another
-        || now.values().any(|(signal, value)| match (value, last.get(signal)) {
-            (Value::Histogram(now), Some(Value::Histogram(last))) => now.count < last.count,
-            (_, Some(_)) if signal.facts().kind == Kind::Counter => now.number(signal) < last.number(signal),
-            _ => false,
-        })
 }
 
 fn entry<T: Clone>(
