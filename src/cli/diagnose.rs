@@ -104,7 +104,9 @@ fn look(url: &str, time: Duration) -> Result<Live, Halt> {
     })?;
     recorder.push(began, vec![Some(first)]);
     let end = std::time::Instant::now() + time;
-    while let Some(left) = end.checked_duration_since(std::time::Instant::now()).filter(|left| !left.is_zero()) {
+    while let Some(left) =
+        end.checked_duration_since(std::time::Instant::now()).filter(|left| !left.is_zero())
+    {
         std::thread::sleep(left.min(PACE));
         let reading = read();
         recorder.push(jiff::Timestamp::now(), vec![reading]);

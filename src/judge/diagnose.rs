@@ -55,7 +55,7 @@ pub struct Finding {
     pub facts: Vec<Fact>,
     /// Why it is so.
     pub cause: &'static str,
-    /// What to change, in this order.
+    /// What to change, in this order; what cannot be changed on this server, or is so already, comes last.
     pub changes: Vec<Change>,
     /// Where the rule is from.
     pub source: &'static str,
@@ -81,8 +81,20 @@ pub struct Handle {
     pub here: Option<Availability>,
     /// What it is set to now, if anybody told.
     pub now: Option<String>,
+    /// Whether there is nothing left to change, if anybody told.
+    pub done: Option<Done>,
     /// What else is to be known; may be empty.
     pub note: &'static str,
+}
+
+/// Why there is nothing left to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    /// It is set so.
+    Set,
+    /// It is so unless somebody says otherwise.
+    ByDefault,
 }
 
 /// A rule for which evidence is missing.
@@ -124,13 +136,15 @@ impl Finding {
             what: step.what,
             lever: step.lever.map(|lever| Handle::of(lever.facts(), evidence)),
         };
+        let mut changes: Vec<_> = rule.steps.iter().map(change).collect();
+        changes.sort_by_key(|change| change.lever.as_ref().is_some_and(Handle::is_moot));
         Self {
             rule: rule.name,
             title: rule.title,
             level,
             facts,
             cause: rule.cause,
-            changes: rule.steps.iter().map(change).collect(),
+            changes,
             source: rule.source,
         }
     }
@@ -138,16 +152,22 @@ impl Finding {
 
 impl Handle {
     fn of(lever: &LeverFacts, evidence: &Evidence<'_>) -> Self {
-        let now = match lever.setting.map(|key| evidence.setting(key)) {
-            Some(Setting::Is(_, value)) => Some(value),
-            _ => None,
+        let setting = lever.setting.map_or(Setting::Unknown, |key| evidence.setting(key));
+        let by_default = || (lever.in_v1 && settings::is_v1(evidence)).then_some(Done::ByDefault);
+        let (now, done) = match setting {
+            Setting::Is(_, value) => {
+                let done = lever.done.filter(|done| value.starts_with(done)).map(|_| Done::Set);
+                (Some(value), done)
+            }
+            Setting::Default | Setting::Unknown => (None, by_default()),
         };
-        Self {
-            name: lever.name,
-            versions: lever.range,
-            here: evidence.version().filter(|_| lever.range.since.is_some()).map(|version| lever.range.at(version)),
-            now,
-            note: lever.note,
-        }
+        let version = evidence.version().filter(|_| lever.range.since.is_some());
+        let here = version.map(|version| lever.range.at(version));
+        Self { name: lever.name, versions: lever.range, here, now, done, note: lever.note }
+    }
+
+    /// Whether nothing can be done with it on this server.
+    fn is_moot(&self) -> bool {
+        self.done.is_some() || matches!(self.here, Some(Availability::Gone | Availability::NotYet))
     }
 }

@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use super::log::lasting;
 use crate::core::server::Level;
-use crate::judge::diagnose::{Availability, Bound, Change, Diagnosis, Fact, Finding, Handle, LEVERS, Origin, Start};
+use crate::judge::diagnose::{
+    Availability, Bound, Change, Diagnosis, Fact, Finding, Handle, LEVERS, Origin, Start,
+};
 
 /// Writes it; `looked_at` are the names of what was looked at.
 pub fn render(diagnosis: &Diagnosis, looked_at: &[String], to: &mut impl Write) -> io::Result<()> {
@@ -79,7 +81,12 @@ fn step(change: &Change) -> String {
 
 /// What is so on this server.
 fn state(lever: &Handle) -> String {
-    let now = lever.now.as_ref().map(|now| format!("now {now}"));
+    let now = match (&lever.now, lever.done) {
+        (Some(now), Some(_)) => Some(format!("already {now}")),
+        (Some(now), None) => Some(format!("now {now}")),
+        (None, Some(_)) => Some("on by default here".to_owned()),
+        (None, None) => None,
+    };
     let here = match lever.here {
         Some(Availability::Gone) => Some("not in this version any more".to_owned()),
         Some(Availability::NotYet) => Some("not in this version yet".to_owned()),
@@ -100,5 +107,8 @@ pub fn levers() -> String {
         let note = if lever.note.is_empty() { String::new() } else { format!("      {}\n", lever.note) };
         format!("  {}: {}\n{note}      [{}]\n", lever.name, lever.range, lever.source)
     };
-    format!("What may be changed, and in which versions of vLLM it exists:\n{}", LEVERS.iter().map(row).collect::<String>())
+    format!(
+        "What may be changed, and in which versions of vLLM it exists:\n{}",
+        LEVERS.iter().map(row).collect::<String>()
+    )
 }

@@ -46,7 +46,8 @@ pub(super) fn failures(evidence: &Evidence<'_>) -> Judgement {
     let mut case = Case::default();
     let Some(run) = evidence.run else { return case.judgement() };
     case.looked();
-    let servers: Vec<_> = run.metrics.failures.iter().filter(|failure| is_the_servers(failure.class)).collect();
+    let servers: Vec<_> =
+        run.metrics.failures.iter().filter(|failure| is_the_servers(failure.class)).collect();
     let failed: usize = servers.iter().map(|failure| failure.count).sum();
     let share = failed as f64 / run.metrics.requests().max(1) as f64;
     let level = if share > run.spec.max_failure_rate { Level::Alert } else { Level::Warn };
@@ -54,13 +55,16 @@ pub(super) fn failures(evidence: &Evidence<'_>) -> Judgement {
         case.found(level, of_class(failure));
     }
     let most = Figure::Share(run.spec.max_failure_rate);
-    case.tell(Fact::new(Origin::Result, "share of requests that failed").figure(Figure::Share(share)).above(most));
+    case.tell(
+        Fact::new(Origin::Result, "share of requests that failed").figure(Figure::Share(share)).above(most),
+    );
     case.judgement()
 }
 
 fn of_class(failure: &FailureCount) -> Fact {
     let example: String = failure.example.chars().take(LONGEST_EXAMPLE).collect();
-    let example = if example.trim().is_empty() { String::new() } else { format!(", such as `{}`", example.trim()) };
+    let example =
+        if example.trim().is_empty() { String::new() } else { format!(", such as `{}`", example.trim()) };
     let what = format!("{} ({}){example}", failure.class, meaning(failure.class));
     Fact::new(Origin::Result, what).figure(Figure::Count(failure.count as u64))
 }
@@ -76,7 +80,9 @@ fn is_the_servers(class: FailureClass) -> bool {
 /// What a class of failures usually means for the server.
 fn meaning(class: FailureClass) -> &'static str {
     match class {
-        FailureClass::Connect | FailureClass::Refused => "nobody listens there, or its queue of connections is full",
+        FailureClass::Connect | FailureClass::Refused => {
+            "nobody listens there, or its queue of connections is full"
+        }
         FailureClass::Tls => "certificate or proxy",
         FailureClass::Timeout(Phase::Connect) => "the network, or a server that accepts no more",
         FailureClass::Timeout(Phase::Headers | Phase::FirstToken) => "a long queue, or an engine that hangs",

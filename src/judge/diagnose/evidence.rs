@@ -73,18 +73,24 @@ impl<'e> Evidence<'e> {
 
     /// How something is set, under the name that vLLM has for it.
     pub(super) fn setting(&self, key: &str) -> Setting {
-        if let Some(log) = self.log {
-            let start = &log.start_up;
-            if let Some(value) = start.arguments.get(key).or_else(|| start.settings.get(key)) {
+        let start = self.log.map(|log| &log.start_up);
+        for name in names(&key) {
+            let said =
+                start.and_then(|start| start.arguments.get(*name).or_else(|| start.settings.get(*name)));
+            if let Some(value) = said {
                 return Setting::Is(Origin::Log, value.clone());
             }
-        }
-        if let Some((origin, value)) = self.sides().find_map(|(origin, side)| Some((origin, label(side, key)?))) {
-            return Setting::Is(origin, value);
+            if let Some((origin, value)) =
+                self.sides().find_map(|(origin, side)| Some((origin, label(side, name)?)))
+            {
+                return Setting::Is(origin, value);
+            }
         }
         match self.log {
             // The configuration names the model; without that line the log begins later.
-            Some(log) if log.start_up.settings.contains_key("model") || !log.start_up.arguments.is_empty() => {
+            Some(log)
+                if log.start_up.settings.contains_key("model") || !log.start_up.arguments.is_empty() =>
+            {
                 Setting::Default
             }
             _ => Setting::Unknown,
@@ -134,9 +140,17 @@ pub(super) fn run_percentile(run: &Run, latency: Latency, p: f64) -> Option<Dura
     (!histogram.is_empty()).then(|| Duration::from_nanos(histogram.value_at_quantile(p / 100.0)))
 }
 
-/// A label of `vllm:cache_config_info`, under the name that the log has for it.
-fn label(side: &ServerSide, key: &str) -> Option<String> {
-    let name = if key == "kv_cache_dtype" { "cache_dtype" } else { key };
+/// What a setting is called by different lines of the log, and in `vllm:cache_config_info`.
+fn names<'k>(key: &'k &'k str) -> &'k [&'k str] {
+    match *key {
+        "max_model_len" => &["max_model_len", "max_seq_len"],
+        "kv_cache_dtype" => &["kv_cache_dtype", "cache_dtype"],
+        _ => std::slice::from_ref(key),
+    }
+}
+
+/// A label of `vllm:cache_config_info`.
+fn label(side: &ServerSide, name: &str) -> Option<String> {
     let facts = side.replicas.iter().filter_map(|replica| replica.facts.get(&Signal::CacheConfig)).flatten();
     facts.filter_map(|labels| labels.get(name)).find(|value| *value != "None").cloned()
 }
@@ -167,7 +181,8 @@ pub(super) fn course(side: &ServerSide, signal: Signal, bound: f64) -> Option<Co
 pub(super) fn growth(side: &ServerSide, signal: Signal) -> Option<When> {
     let columns = || side.replicas.iter().filter_map(|replica| replica.counters.get(&signal));
     let grew = |sample: usize| columns().any(|column| column.get(sample).copied().flatten() > Some(0.0));
-    let mut samples = (0..side.samples()).filter(|&sample| grew(sample)).filter_map(|sample| side.at_s.get(sample));
+    let mut samples =
+        (0..side.samples()).filter(|&sample| grew(sample)).filter_map(|sample| side.at_s.get(sample));
     let first = *samples.next()?;
     let last = samples.next_back().copied().unwrap_or(first);
     Some(When { start: Start::Offset(seconds(first)?), lasted: seconds(last - first)? })

@@ -52,7 +52,8 @@ fn waiting(evidence: &Evidence<'_>) -> Case {
         let Some(course) = course(side, Signal::Waiting, bound) else { continue };
         case.looked();
         if course.peak > bound {
-            let fact = Fact::new(origin, "requests waiting, at most").figure(Figure::Count(course.peak as u64));
+            let fact =
+                Fact::new(origin, "requests waiting, at most").figure(Figure::Count(course.peak as u64));
             case.found(Level::Warn, fact.above(Figure::Count(bound as u64)).when(course.longest));
             if let Some(time) = side.times(Signal::QueueTime).and_then(|times| times.mean_time()) {
                 case.tell(Fact::new(origin, "mean time in the queue").figure(Figure::Time(time)));
@@ -63,7 +64,8 @@ fn waiting(evidence: &Evidence<'_>) -> Case {
         case.looked();
     }
     for alert in evidence.alerts(Trouble::Waiting) {
-        let fact = Fact::new(Origin::Log, "requests waiting, at most").figure(Figure::Count(alert.worst as u64));
+        let fact =
+            Fact::new(Origin::Log, "requests waiting, at most").figure(Figure::Count(alert.worst as u64));
         case.found(Level::Warn, fact.above(Figure::Count(alert.bound as u64)).when(alerted(alert)));
     }
     let checks = evidence.run.into_iter().filter(|run| run.spec.load.is_paced());
@@ -100,12 +102,15 @@ fn slow_first_token(evidence: &Evidence<'_>) -> Option<(bool, Fact)> {
 pub(super) fn prefill(evidence: &Evidence<'_>) -> Judgement {
     let mut case = Case::default();
     let Some((slow, first)) = slow_first_token(evidence) else { return case.judgement() };
+    let by_client = evidence.run.and_then(|run| Some(run.metrics.latencies.get(&Latency::Ttft)?.mean));
     for (origin, side) in evidence.sides() {
         let mean = |signal| side.times(signal)?.mean_time();
         let (Some(prefill), Some(ttft)) = (mean(Signal::PrefillTime), mean(Signal::Ttft)) else { continue };
         case.looked();
         let queue = mean(Signal::QueueTime).unwrap_or_default();
-        if slow && prefill > queue && prefill >= ttft.mul_f64(HALF) {
+        // What passes on the way to the client is not the prompts' doing.
+        let whole = ttft.max(by_client.filter(|_| origin == Origin::Result).unwrap_or_default());
+        if slow && prefill > queue && prefill >= whole.mul_f64(HALF) {
             case.found(Level::Warn, Fact::new(origin, "mean time of prefill").figure(Figure::Time(prefill)));
             case.tell(Fact::new(origin, "mean TTFT by the server").figure(Figure::Time(ttft)));
         }
@@ -224,7 +229,8 @@ pub(super) fn prefix_cache(evidence: &Evidence<'_>) -> Judgement {
     if rate < usual {
         let slow = slow_first_token(evidence);
         let level = if slow.as_ref().is_some_and(|(slow, _)| *slow) { Level::Warn } else { Level::Hint };
-        let fact = Fact::new(Origin::Result, "prefix cache hit rate of conversations").figure(Figure::Share(rate));
+        let fact =
+            Fact::new(Origin::Result, "prefix cache hit rate of conversations").figure(Figure::Share(rate));
         case.found(level, fact.below(Figure::Share(usual)));
         if let Some((_, fact)) = slow {
             case.tell(fact);
@@ -260,7 +266,8 @@ fn by_answers(run: &Run) -> Option<f64> {
 
 /// TTFT of the first turn and of the last.
 fn turns(run: &Run) -> Vec<Fact> {
-    let Some([first, .., last]) = run.metrics.rows.get(&crate::core::metrics::Facet::Turn).map(Vec::as_slice) else {
+    let Some([first, .., last]) = run.metrics.rows.get(&crate::core::metrics::Facet::Turn).map(Vec::as_slice)
+    else {
         return Vec::new();
     };
     let fact = |row: &crate::core::metrics::Row| {

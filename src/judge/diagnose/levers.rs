@@ -41,6 +41,10 @@ pub struct LeverFacts {
     pub name: &'static str,
     /// What vLLM calls it in its log and in `vllm:cache_config_info`; `None` where it tells nothing of it.
     pub setting: Option<&'static str>,
+    /// How the setting begins where there is nothing left to change; none where that depends.
+    pub done: Option<&'static str>,
+    /// Whether the V1 engine has it so without being told.
+    pub in_v1: bool,
     /// In which versions it exists.
     pub range: Range,
     /// What else is to be known; may be empty.
@@ -103,11 +107,20 @@ const fn until(range: Range, minor: u16, patch: u16) -> Range {
 const NOT_VLLMS: Range = Range { since: None, removed_in: None };
 
 const ARGS_FROM_FIRST: &str = "vllm/engine/arg_utils.py in the releases v0.1.7 and v0.32.0";
-const ARGS_0_4: &str = "vllm/engine/arg_utils.py in the releases v0.3.3, v0.4.0 and v0.32.0; default: vLLM's V1 guide";
+const ARGS_0_4: &str =
+    "vllm/engine/arg_utils.py in the releases v0.3.3, v0.4.0 and v0.32.0; default: vLLM's V1 guide";
 const NCCL: &str = "NVIDIA's NCCL documentation, Environment Variables";
 
 const fn lever(lever: Lever, name: &'static str, setting: Option<&'static str>, range: Range) -> LeverFacts {
-    LeverFacts { lever, name, setting, range, note: "", source: ARGS_FROM_FIRST }
+    LeverFacts { lever, name, setting, done: None, in_v1: false, range, note: "", source: ARGS_FROM_FIRST }
+}
+
+const fn done(facts: LeverFacts, done: &'static str) -> LeverFacts {
+    LeverFacts { done: Some(done), ..facts }
+}
+
+const fn in_v1(facts: LeverFacts) -> LeverFacts {
+    LeverFacts { in_v1: true, ..done(facts, "True") }
 }
 
 const fn noted(facts: LeverFacts, note: &'static str, source: &'static str) -> LeverFacts {
@@ -117,7 +130,7 @@ const fn noted(facts: LeverFacts, note: &'static str, source: &'static str) -> L
 /// All levers, in the order of [`Lever`].
 pub const LEVERS: [LeverFacts; 15] = [
     noted(
-        lever(ChunkedPrefill, "--enable-chunked-prefill", Some("enable_chunked_prefill"), since(4, 0)),
+        in_v1(lever(ChunkedPrefill, "--enable-chunked-prefill", Some("enable_chunked_prefill"), since(4, 0))),
         "on by default in the V1 engine, which is the default from v0.8.0",
         ARGS_0_4,
     ),
@@ -129,13 +142,13 @@ pub const LEVERS: [LeverFacts; 15] = [
     lever(MaxNumSeqs, "--max-num-seqs", Some("max_num_seqs"), from_the_first()),
     lever(MaxNumBatchedTokens, "--max-num-batched-tokens", Some("max_num_batched_tokens"), from_the_first()),
     noted(
-        lever(KvCacheDtype, "--kv-cache-dtype fp8", Some("kv_cache_dtype"), since(4, 1)),
+        done(lever(KvCacheDtype, "--kv-cache-dtype fp8", Some("kv_cache_dtype"), since(4, 1)), "fp8"),
         "v0.3.0 to v0.4.0 have fp8_e5m2 instead",
         "vllm/engine/arg_utils.py in the releases v0.2.6, v0.3.0, v0.4.0, v0.4.1 and v0.32.0",
     ),
     lever(GpuMemoryUtilization, "--gpu-memory-utilization", Some("gpu_memory_utilization"), from_the_first()),
     noted(
-        lever(PrefixCaching, "--enable-prefix-caching", Some("enable_prefix_caching"), since(4, 0)),
+        in_v1(lever(PrefixCaching, "--enable-prefix-caching", Some("enable_prefix_caching"), since(4, 0))),
         "on by default in the V1 engine, which is the default from v0.8.0",
         ARGS_0_4,
     ),
@@ -155,7 +168,7 @@ pub const LEVERS: [LeverFacts; 15] = [
         "vllm/engine/arg_utils.py in the releases v0.1.7 and v0.11.1; vLLM issue 27984, PRs 36216 and 48549",
     ),
     noted(
-        lever(EnforceEager, "--enforce-eager", Some("enforce_eager"), since(2, 6)),
+        done(lever(EnforceEager, "--enforce-eager", Some("enforce_eager"), since(2, 6)), "False"),
         "",
         "vllm/engine/arg_utils.py in the releases v0.2.5, v0.2.6 and v0.32.0",
     ),
@@ -170,7 +183,7 @@ pub const LEVERS: [LeverFacts; 15] = [
         "vllm/envs.py in the releases v0.6.4, v0.11.0 and v0.11.1; vLLM RFC 18571, PR 28204",
     ),
     noted(
-        lever(Quantization, "--quantization awq", Some("quantization"), since(2, 0)),
+        done(lever(Quantization, "--quantization awq", Some("quantization"), since(2, 0)), ""),
         "needs weights that were quantised with AWQ; found by itself from the model's config since v0.3.0 at the latest",
         "vllm/engine/arg_utils.py in the releases v0.1.7, v0.2.0, v0.3.0 and v0.32.0",
     ),

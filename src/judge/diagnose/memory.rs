@@ -18,7 +18,8 @@ pub(super) fn out_of_memory(evidence: &Evidence<'_>) -> Judgement {
         case.looked();
     }
     for alert in evidence.alerts(Trouble::OutOfMemory) {
-        let fact = Fact::new(Origin::Log, "lines that say out of memory").figure(Figure::Count(alert.worst as u64));
+        let fact =
+            Fact::new(Origin::Log, "lines that say out of memory").figure(Figure::Count(alert.worst as u64));
         case.found(Level::Alert, fact.when(alerted(alert)));
     }
     let failures = evidence.run.into_iter().flat_map(|run| &run.metrics.failures);
@@ -64,7 +65,9 @@ pub(super) fn preemptions(evidence: &Evidence<'_>) -> Judgement {
 pub(super) fn swapping(evidence: &Evidence<'_>) -> Judgement {
     let mut case = Case::default();
     for (origin, side) in evidence.sides() {
-        for (signal, what) in [(Signal::Swapped, "requests swapped out"), (Signal::CpuKvUsage, "CPU KV cache usage")] {
+        for (signal, what) in
+            [(Signal::Swapped, "requests swapped out"), (Signal::CpuKvUsage, "CPU KV cache usage")]
+        {
             let Some(course) = course(side, signal, 0.0) else { continue };
             case.looked();
             if course.peak > 0.0 {
@@ -112,7 +115,8 @@ pub(super) fn kv_full(evidence: &Evidence<'_>) -> Judgement {
         case.looked();
     }
     for alert in evidence.alerts(Trouble::KvCache) {
-        let fact = Fact::new(Origin::Log, "KV cache usage, at most").figure(Figure::Share(alert.worst / 100.0));
+        let fact =
+            Fact::new(Origin::Log, "KV cache usage, at most").figure(Figure::Share(alert.worst / 100.0));
         case.found(Level::Alert, fact.above(Figure::Share(alert.bound / 100.0)).when(alerted(alert)));
     }
     tell_pool(evidence, &mut case);

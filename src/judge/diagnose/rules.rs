@@ -193,7 +193,9 @@ pub const RULES: [Rule; 20] = [
         cause: "the time passes where the server does not count it: network, gateway, connections, or the client",
         steps: &[
             step("run from the server's machine, or past the gateway, and compare"),
-            step("--preconnect takes the opening of connections out; a gateway must not buffer event streams"),
+            step(
+                "--preconnect takes the opening of connections out; a gateway must not buffer event streams",
+            ),
         ],
         needs: "a result of a server with /metrics",
         source: OURS,
@@ -249,7 +251,10 @@ pub const RULES: [Rule; 20] = [
         cause: "each layer ends with an exchange between all GPUs, over PCIe instead of NVLink",
         steps: &[
             step("`nvidia-smi topo -m` must show NV between all of them"),
-            with(Lever::TensorParallelSize, "without NVLink, 1: quantise, or use pipeline parallelism or replicas"),
+            with(
+                Lever::TensorParallelSize,
+                "without NVLink, 1: quantise, or use pipeline parallelism or replicas",
+            ),
             with(Lever::NcclDebug, "its lines must say P2P or NVLS, not SHM or NET"),
             with(Lever::NcclP2pDisable, "must not be 1"),
         ],
@@ -323,7 +328,10 @@ pub const RULES: [Rule; 20] = [
         when: "the server tells of swapped requests",
         cause: "the version is older than v0.8.0, VLLM_USE_V1=0 is set, or a flag that V1 lacks made it fall back",
         steps: &[
-            with(Lever::UseV1, "leave it unset, or set it to 1: chunked prefill and prefix caching are on there"),
+            with(
+                Lever::UseV1,
+                "leave it unset, or set it to 1: chunked prefill and prefix caching are on there",
+            ),
             step("upgrade if the version is older than v0.8.0"),
         ],
         needs: SERVERS_WORDS,

@@ -42,7 +42,10 @@ pub(super) fn swap_space(evidence: &Evidence<'_>) -> Judgement {
         (Setting::Is(origin, value), Some(Engine::V1))
             if value.parse::<f64>().is_ok_and(|size| size > 0.0 && size != USUAL_SWAP_SPACE) =>
         {
-            case.found(Level::Hint, Fact::new(origin, format!("swap_space is {value}, and the engine is V1")));
+            case.found(
+                Level::Hint,
+                Fact::new(origin, format!("swap_space is {value}, and the engine is V1")),
+            );
         }
         (Setting::Unknown, _) | (Setting::Is(..), None) => {}
         _ => case.looked(),
@@ -58,7 +61,10 @@ pub(super) fn v0_engine(evidence: &Evidence<'_>) -> Judgement {
             let version = evidence.version();
             let has_better = version.is_some_and(|version| version >= V1_BY_DEFAULT);
             let level = if has_better { Level::Warn } else { Level::Hint };
-            case.found(level, Fact::new(origin, "the server tells of swapped requests, as only the V0 engine does"));
+            case.found(
+                level,
+                Fact::new(origin, "the server tells of swapped requests, as only the V0 engine does"),
+            );
             if let Some(version) = version {
                 case.tell(Fact::new(origin, format!("the version is {version}")));
             }
@@ -67,6 +73,15 @@ pub(super) fn v0_engine(evidence: &Evidence<'_>) -> Judgement {
         None => {}
     }
     case.judgement()
+}
+
+/// Whether the V1 engine runs, as far as anybody can tell.
+pub(super) fn is_v1(evidence: &Evidence<'_>) -> bool {
+    match engine(evidence) {
+        Some(Engine::V1) => true,
+        Some(Engine::V0(_)) => false,
+        None => evidence.version().is_some_and(|version| version >= V1_BY_DEFAULT),
+    }
 }
 
 /// vLLM's engine.

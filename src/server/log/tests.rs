@@ -168,10 +168,14 @@ fn gpus_without_fast_links_are_noticed() {
         "it's not supported on more than two PCIe-only GPUs. To silence this warning, specify disable_custom_all_reduce=True explicitly.",
         "your platform lacks GPU P2P capability or P2P test failed. To silence this warning, specify disable_custom_all_reduce=True explicitly.",
     ] {
-        let line = format!("(VllmWorkerProcess pid=191) WARNING 02-22 22:09:01 custom_all_reduce.py:136] {why} {rest}");
+        let line = format!(
+            "(VllmWorkerProcess pid=191) WARNING 02-22 22:09:01 custom_all_reduce.py:136] {why} {rest}"
+        );
         assert_eq!(read(line.as_bytes()).entry, Entry::SlowLinks, "{rest}");
     }
-    let other = format!("WARNING 02-22 22:09:01 [custom_all_reduce.py:107] {why} this process group spans across nodes.");
+    let other = format!(
+        "WARNING 02-22 22:09:01 [custom_all_reduce.py:107] {why} this process group spans across nodes."
+    );
     assert_eq!(read(other.as_bytes()).entry, Entry::Unknown);
 }
 
