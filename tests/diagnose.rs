@@ -126,7 +126,7 @@ fn stalls_by_prompts_are_found_where_prompts_are_not_cut() {
 #[test]
 fn a_healthy_run_has_no_trouble_of_the_servers() {
     let case = Case::of(quick(), &format!("{ANSWERS} --num-prompts 40 --max-concurrency 4"));
-    for rule in ["restart", "failures", "preemptions", "kv-full", "queue", "many-running", "throughput"] {
+    for rule in ["restart", "failures", "preemptions", "kv-full", "queue", "many-running", "v0-engine"] {
         assert!(case.found(rule).is_none(), "{:#}", case.0);
     }
     assert!(case.0["not_judged"].as_array().unwrap().iter().any(|rule| rule["rule"] == "oom"));
@@ -182,6 +182,18 @@ fn a_live_server_is_looked_at_for_a_while() {
     let case = Case::diagnosed(&ended);
     assert_eq!(case.has("queue")["facts"][0]["origin"], "live");
     assert_eq!(case.has("preemptions")["facts"][0]["figure"]["count"], 4);
+}
+
+#[test]
+fn another_engines_server_is_named() {
+    let pages = Pages::start(vec!["sglang:num_running_reqs 60\nsglang:num_queue_reqs 170\n".into()]);
+    let ended = Program::new("diagnose --for 50ms --url").arg(pages.url()).end().well();
+    assert!(
+        ended.stdout.contains("\nServer: SGLang (what to change is in vLLM's words)\n"),
+        "{}",
+        ended.stdout
+    );
+    assert!(ended.stdout.contains("[queue]"), "{}", ended.stdout);
 }
 
 #[test]

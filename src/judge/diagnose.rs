@@ -32,6 +32,8 @@ pub use version::{NoVersion, Version};
 /// What came of the rules.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Diagnosis {
+    /// Whose server it is, by the names of its metrics; the flags are vLLM's in any case.
+    pub engine: Option<String>,
     /// The server's version of vLLM, if anybody told.
     pub version: Option<Version>,
     /// What is wrong, the worst first.
@@ -109,6 +111,7 @@ pub struct NotJudged {
 /// Holds every rule against what is known.
 pub fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     let mut diagnosis = Diagnosis {
+        engine: evidence.engine().map(str::to_owned),
         version: evidence.version(),
         findings: Vec::new(),
         fine: Vec::new(),

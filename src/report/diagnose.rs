@@ -8,11 +8,18 @@ use crate::judge::diagnose::{
     Availability, Bound, Change, Diagnosis, Fact, Finding, Handle, LEVERS, Origin, Start,
 };
 
+/// The engine whose flags the levers are.
+const VLLM: &str = "vLLM";
+
 /// Writes it; `looked_at` are the names of what was looked at.
 pub fn render(diagnosis: &Diagnosis, looked_at: &[String], to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "Looked at: {}", looked_at.join(", "))?;
-    if let Some(version) = diagnosis.version {
-        writeln!(to, "vLLM: {version}")?;
+    match (diagnosis.engine.as_deref(), diagnosis.version) {
+        (Some(engine), _) if engine != VLLM => {
+            writeln!(to, "Server: {engine} (what to change is in vLLM's words)")?
+        }
+        (_, Some(version)) => writeln!(to, "vLLM: {version}")?,
+        _ => {}
     }
     if diagnosis.findings.is_empty() {
         writeln!(to, "\nNothing found.")?;

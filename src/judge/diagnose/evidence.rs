@@ -64,6 +64,11 @@ impl<'e> Evidence<'e> {
         self.log.into_iter().flat_map(|log| &log.alerts).filter(move |alert| alert.rule == trouble)
     }
 
+    /// Whose server it is, by the names of its metrics.
+    pub(super) fn engine(&self) -> Option<&'e str> {
+        self.sides().flat_map(|(_, side)| &side.replicas).find_map(|replica| replica.engine.as_deref())
+    }
+
     /// vLLM's version: the live server's, else the log's, else the run's.
     pub fn version(&self) -> Option<Version> {
         let log = self.log.and_then(|log| log.start_up.version.as_deref());

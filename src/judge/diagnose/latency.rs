@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Fact, Judgement, Origin};
+use super::case::{Case, Fact, Judgement, Origin, Start, When};
 use super::evidence::{Evidence, alerted, course};
 use crate::core::metrics::Latency;
 use crate::core::run::Run;
@@ -68,6 +68,9 @@ fn waiting(evidence: &Evidence<'_>) -> Case {
             Fact::new(Origin::Log, "requests waiting, at most").figure(Figure::Count(alert.worst as u64));
         case.found(Level::Warn, fact.above(Figure::Count(alert.bound as u64)).when(alerted(alert)));
     }
+    if evidence.alerts(Trouble::Waiting).next().is_none() {
+        momentary(evidence, &mut case, bound);
+    }
     let checks = evidence.run.into_iter().filter(|run| run.spec.load.is_paced());
     let checks = checks.flat_map(|run| &run.validity.checks);
     for check in checks.filter(|check| check.name == CheckName::Stationarity) {
@@ -81,6 +84,17 @@ fn waiting(evidence: &Evidence<'_>) -> Case {
         }
     }
     case
+}
+
+/// A queue in so few lines of the log that it is no alert there.
+fn momentary(evidence: &Evidence<'_>, case: &mut Case, bound: f64) {
+    let peaks = evidence.engines().filter_map(|levels| levels.waiting.figures());
+    if let Some(peak) = peaks.filter(|figures| figures.max > bound).max_by(|a, b| a.max.total_cmp(&b.max)) {
+        let fact = Fact::new(Origin::Log, "requests waiting for a moment, at most");
+        let fact = fact.figure(Figure::Count(peak.max as u64)).above(Figure::Count(bound as u64));
+        let when = peak.at.map(|at| When { start: Start::Moment(at), lasted: Duration::ZERO });
+        case.found(Level::Hint, fact.when(when));
+    }
 }
 
 /// A load without a schedule and without a cap is one long queue.

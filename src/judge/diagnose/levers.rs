@@ -90,6 +90,9 @@ pub const NEWEST: Version = Version::new(0, 32, 0);
 /// The first release whose default is the V1 engine.
 pub const V1_BY_DEFAULT: Version = Version::new(0, 8, 0);
 
+/// The first release that has no V0 engine to choose.
+pub const V1_ONLY: Version = Version::new(0, 11, 1);
+
 const FIRST: Since = Since::AtLatest(Version::new(0, 1, 7));
 
 const fn since(minor: u16, patch: u16) -> Range {

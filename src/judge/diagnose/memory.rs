@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::case::{Case, Fact, Judgement, Origin};
 use super::evidence::{Evidence, alerted, course, growth, length};
+use super::settings;
 use crate::core::server::{Level, Limit, Signal};
 use crate::core::validity::Figure;
 use crate::judge::log::Trouble;
@@ -79,6 +80,10 @@ pub(super) fn swapping(evidence: &Evidence<'_>) -> Judgement {
                 case.found(swapped_for(course.longest.map(|when| when.lasted)), fact.when(course.longest));
             }
         }
+    }
+    if settings::is_v1(evidence) {
+        // It has nothing to swap to.
+        case.looked();
     }
     for levels in evidence.engines() {
         case.looked();

@@ -182,7 +182,7 @@ pub const RULES: [Rule; 20] = [
             with(Lever::PrefixCaching, "beginnings that prompts share are computed once"),
             with(Lever::TensorParallelSize, "more GPUs compute a prompt sooner"),
         ],
-        needs: "a result or --url of a server that counts prefill times (vLLM from v0.6.4)",
+        needs: "a result, or --url while requests are answered, of a server that counts prefill times (vLLM from v0.6.4)",
         source: "ours; 500 ms from the operator's chapter, metrics",
         judge: latency::prefill,
     },
@@ -210,7 +210,7 @@ pub const RULES: [Rule; 20] = [
             with(Lever::MaxNumSeqs, "lower it: fewer at a time, each faster"),
             with(Lever::KvCacheDtype, "half as much to read for each token"),
         ],
-        needs: "a result, or --url",
+        needs: "a result, or --url while requests are answered",
         source: "operator's chapter, symptoms (30 ms: 70B in bf16); how many is ours",
         judge: latency::many_running,
     },
@@ -224,7 +224,7 @@ pub const RULES: [Rule; 20] = [
             with(Lever::TensorParallelSize, "each GPU reads a part, if NVLink joins them"),
             with(Lever::EnforceEager, "must not be set"),
         ],
-        needs: "a result, or --url",
+        needs: "a result, or --url while requests are answered",
         source: "ours; 30 ms from the operator's chapter, metrics",
         judge: latency::slow_steps,
     },
@@ -325,7 +325,7 @@ pub const RULES: [Rule; 20] = [
     Rule {
         name: "v0-engine",
         title: "The old V0 engine runs",
-        when: "the server tells of swapped requests",
+        when: "the server tells of swapped requests, and not of prefix cache queries, before v0.11.1",
         cause: "the version is older than v0.8.0, VLLM_USE_V1=0 is set, or a flag that V1 lacks made it fall back",
         steps: &[
             with(

@@ -2,8 +2,8 @@
 
 use super::case::{Case, Fact, Judgement, Origin};
 use super::evidence::{Evidence, Setting};
-use super::levers::V1_BY_DEFAULT;
-use crate::core::server::{Level, Signal};
+use super::levers::{V1_BY_DEFAULT, V1_ONLY};
+use crate::core::server::{Level, Replica, Signal};
 
 /// What `--swap-space` is where nobody set it: versions before v0.8.5 log defaults too.
 const USUAL_SWAP_SPACE: f64 = 4.0;
@@ -92,13 +92,21 @@ enum Engine {
 
 /// Which engine runs; `None` if nobody told, or the server is not vLLM.
 fn engine(evidence: &Evidence<'_>) -> Option<Engine> {
+    let is_vllm = |replica: &Replica| replica.engine.as_deref() == Some("vLLM");
+    if evidence.version().is_some_and(|version| version >= V1_ONLY) {
+        return Some(Engine::V1);
+    }
     let mut engines = evidence.engines().peekable();
     if engines.peek().is_some() {
         let swaps = engines.any(|levels| levels.swapped.figures().is_some());
         return Some(if swaps { Engine::V0(Origin::Log) } else { Engine::V1 });
     }
     evidence.sides().find_map(|(origin, side)| {
-        side.replicas.iter().find(|replica| replica.engine.as_deref() == Some("vLLM"))?;
+        side.replicas.iter().find(|replica| is_vllm(replica))?;
+        // V1 counts what it looks up in its prefix cache; V0 tells a rate.
+        if side.counted(Signal::PrefixQueries).is_some() {
+            return Some(Engine::V1);
+        }
         let told = |signal| side.gauged(signal).is_some();
         match (told(Signal::Swapped), told(Signal::Running)) {
             (true, _) => Some(Engine::V0(origin)),

@@ -205,7 +205,7 @@ fn stalling(run: &mut Run, together: bool) {
     let mut gaps = vec![ms(20); 95];
     gaps.extend([ms(300); 5]);
     measured(run, Latency::Itl, gaps);
-    let stalls = |at: usize| at % 2 == 0;
+    let stalls = |at: usize| at.is_multiple_of(2);
     let itl = (0..12).map(|at| vec![if stalls(at) { ms(300) } else { ms(20) }]).collect();
     let ttft = (0..12).map(|at| if stalls(at) == together { vec![ms(100)] } else { vec![] }).collect();
     (run.series.itl, run.series.ttft) = (Some(Quantiles::of(itl)), Quantiles::of(ttft));
@@ -383,6 +383,14 @@ fn arrivals_that_pile_up_are_a_queue_even_where_the_server_tells_nothing() {
 }
 
 #[test]
+fn a_queue_in_a_single_line_of_the_log_is_a_hint() {
+    let one = lines(20, 535, 60, "").lines().next().unwrap().to_owned();
+    let finding = Kit { run: None, ..Kit::log(one) }.finding("queue");
+    assert_eq!((finding.level, finding.facts[0].figure), (Level::Hint, Some(Figure::Count(535))));
+    assert!(finding.facts[0].when.is_some());
+}
+
+#[test]
 fn spikes_between_first_tokens_are_not_the_prompts() {
     let diagnosis = Kit::run(|run| stalling(run, false)).diagnosis();
     assert!(diagnosis.findings.is_empty() && diagnosis.fine.contains(&"itl-spikes"), "{diagnosis:?}");
@@ -487,6 +495,25 @@ fn failures_of_the_clients_own_limits_are_not_the_servers() {
 fn a_default_that_old_versions_log_is_no_setting() {
     assert!(Kit::started_with("'swap_space': 4").diagnosis().fine.contains(&"swap-space"));
     assert!(Kit::started_with("'scheduler_delay_factor': 0.0").diagnosis().fine.contains(&"delay-factor"));
+}
+
+#[test]
+fn the_engine_is_told_by_what_only_one_of_them_says_and_by_the_version() {
+    let engine = |version: &str, change: fn(&mut Replica)| {
+        let mut run = Kit::server(change).run.unwrap();
+        run.environment.server_version = Some(version.into());
+        let diagnosis = Kit { run: Some(run), log: None, live: None }.diagnosis();
+        diagnosis.findings.first().map(|finding| (finding.rule, finding.level))
+    };
+    let v0: fn(&mut Replica) = |replica| {
+        replica.gauges.insert(Signal::Swapped, flat(0.0));
+        replica.counters.clear();
+    };
+    let both: fn(&mut Replica) = |replica| _ = replica.gauges.insert(Signal::Swapped, flat(0.0));
+    assert_eq!(engine("0.6.6", v0), Some(("v0-engine", Level::Hint)));
+    assert_eq!(engine("0.9.0", v0), Some(("v0-engine", Level::Warn)));
+    assert_eq!(engine("0.12.0", v0), None, "there is no V0 in it");
+    assert_eq!(engine("0.9.0", both), None, "V1's counters");
 }
 
 #[test]
