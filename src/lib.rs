@@ -13,7 +13,7 @@
 //!     drive           report          sim     drive: everything that causes traffic; report: renderers;
 //!       │               │                     sim: a simulated vLLM that knows nothing of the rest
 //!     server          judge                   server: what is known of the server beyond its answers;
-//!       │               │                     judge: findings: what a log shows, a plan of capacity
+//!       │               │                     judge: findings: logs, diagnoses, plans of capacity
 //!       └───── core ────┘                     core: pure values and arithmetic
 //! ```
 //!

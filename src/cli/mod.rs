@@ -7,6 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod dashboard;
 mod dataset;
+mod diagnose;
 pub mod differences;
 mod embedded;
 mod exit;
@@ -50,6 +51,8 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Watch a server without load: its metrics against their limits, and for how long they have been beyond them.
     Watch(watch::WatchArgs),
+    /// Say why a server is slow, and what to change: from a result, a log, a live server, or several of them.
+    Diagnose(diagnose::DiagnoseArgs),
 }
 
 /// The command line as clap knows it.
@@ -110,5 +113,6 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Plan(args) => plan::execute(&args),
         Command::Watch(args) => watch::execute(&args),
+        Command::Diagnose(args) => diagnose::execute(&args),
     }
 }

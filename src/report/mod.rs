@@ -3,6 +3,7 @@
 pub mod dashboard;
 pub mod dataset;
 pub mod definitions;
+pub mod diagnose;
 pub mod exposition;
 pub mod figures;
 pub mod log;

@@ -168,6 +168,24 @@ fn preemptions_and_lack_of_memory() {
 }
 
 #[test]
+fn gpus_without_fast_links_are_noticed() {
+    let why = "Custom allreduce is disabled because";
+    for rest in [
+        "it's not supported on more than two PCIe-only GPUs. To silence this warning, specify disable_custom_all_reduce=True explicitly.",
+        "your platform lacks GPU P2P capability or P2P test failed. To silence this warning, specify disable_custom_all_reduce=True explicitly.",
+    ] {
+        let line = format!(
+            "(VllmWorkerProcess pid=191) WARNING 02-22 22:09:01 custom_all_reduce.py:136] {why} {rest}"
+        );
+        assert_eq!(read(line.as_bytes()).entry, Entry::SlowLinks, "{rest}");
+    }
+    let other = format!(
+        "WARNING 02-22 22:09:01 [custom_all_reduce.py:107] {why} this process group spans across nodes."
+    );
+    assert_eq!(read(other.as_bytes()).entry, Entry::Unknown);
+}
+
+#[test]
 fn a_prompt_in_the_log_is_not_taken_for_the_servers_own_words() {
     let line = format!(
         "INFO 05-09 00:49:33 logger.py:36] Received request cmpl-1: prompt: 'CUDA out of memory {V0}'"
