@@ -2,12 +2,14 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::exit::{Exit, Halt};
+use super::pages::Pages;
 use super::run::{metrics_url, seconds};
 use super::{logs, target};
 use crate::core::run::Run;
@@ -16,9 +18,7 @@ use crate::drive::client::control::Control;
 use crate::judge::diagnose::{Diagnosis, Evidence, diagnose};
 use crate::judge::log::Summary;
 use crate::report;
-use crate::server::page::Page;
 use crate::server::recorder::Recorder;
-use crate::server::signals::Reading;
 
 /// The time between two looks at a live server.
 const PACE: Duration = Duration::from_secs(1);
@@ -92,24 +92,19 @@ struct Live {
 /// Looks at a server again and again.
 fn look(url: &str, time: Duration) -> Result<Live, Halt> {
     let control = Control::new(&target::of_url(url.trim_end_matches("/metrics"))).map_err(Halt::usage)?;
+    let control = Arc::new(control);
+    let pages = Pages::new(vec![(url.to_owned(), Arc::clone(&control))]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Halt::failed)?;
-    let read = || {
-        let page = runtime.block_on(control.metrics())?;
-        Some(Reading::of(&Page::parse(&page))).filter(|reading| !reading.is_empty())
-    };
+    let read = || runtime.block_on(pages.read()).into_iter();
     let began = jiff::Timestamp::now();
     let mut recorder = Recorder::new([url.to_owned()], PACE);
-    let first = read().ok_or_else(|| {
-        Halt::usage(format!("{url}: no metrics that are known here; is a vLLM server running there?"))
-    })?;
-    recorder.push(began, vec![Some(first)]);
-    let end = std::time::Instant::now() + time;
-    while let Some(left) =
-        end.checked_duration_since(std::time::Instant::now()).filter(|left| !left.is_zero())
-    {
+    let first = read().collect::<Result<Vec<_>, _>>();
+    let first = first.map_err(|silence| Halt::usage(format!("{url}: {silence}")))?;
+    recorder.push(began, first.into_iter().map(Some).collect());
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         std::thread::sleep(left.min(PACE));
-        let reading = read();
-        recorder.push(jiff::Timestamp::now(), vec![reading]);
+        recorder.push(jiff::Timestamp::now(), read().map(Result::ok).collect());
     }
     Ok(Live { side: recorder.finish(began), version: runtime.block_on(control.version()) })
 }
