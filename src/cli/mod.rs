@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+mod compare;
 mod dashboard;
 mod dataset;
 mod diagnose;
@@ -16,6 +17,7 @@ mod pages;
 mod plan;
 mod run;
 mod settings;
+mod sides;
 mod sim;
 mod spelling;
 mod target;
@@ -53,6 +55,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Say why a server is slow, and what to change: from a result, a log, a live server, or several of them.
     Diagnose(diagnose::DiagnoseArgs),
+    /// Compare saved runs: better, worse, the same, or cannot tell.
+    Compare(compare::CompareArgs),
 }
 
 /// The command line as clap knows it.
@@ -112,6 +116,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Logs(args) => logs::execute(&args),
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Plan(args) => plan::execute(&args),
+        Command::Compare(args) => compare::execute(&args),
         Command::Watch(args) => watch::execute(&args),
         Command::Diagnose(args) => diagnose::execute(&args),
     }

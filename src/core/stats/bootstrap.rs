@@ -62,14 +62,41 @@ impl Ratio {
         Dependence::of(&self.residuals(self.value().unwrap_or(0.0)))
     }
 
-    /// The long-run variance of a single term around its share of the ratio, with the doubt about it added.
-    pub fn long_run_variance(&self) -> f64 {
-        let Dependence { long_run, doubt, .. } = self.dependence();
-        doubt * doubt * long_run / self.size as f64
+    /// How many independent values tell as much about a share as this series does; for a ratio that is a share of its
+    /// denominators' sum, never more than that sum.
+    pub fn effective_n(&self) -> f64 {
+        let bottom: f64 = self.bottoms.iter().sum();
+        let share = self.value().unwrap_or(0.0);
+        let Dependence { variance, long_run, doubt, .. } = self.dependence();
+        // Neighbours that repel each other would be worth more than their number: never claimed.
+        let spread = self.tops.len() as f64 * (doubt * doubt * long_run).max(variance);
+        let inflation = spread / (bottom * share * (1.0 - share));
+        // NaN: all on one side.
+        bottom / if inflation > 1.0 { inflation } else { 1.0 }
     }
 
     /// The 95 % interval of the ratio; `None` with too few terms.
     pub fn interval(&self) -> Option<(f64, f64)> {
+        let (value, error, scores) = self.studentised()?;
+        let at = |share: f64| scores[(share * (scores.len() - 1) as f64).round() as usize];
+        // A sample that fell short of its error on one side makes the truth lie far on the other.
+        Some((value - error * at(0.975).max(0.0), value - error * at(0.025).min(0.0)))
+    }
+
+    /// Where the true ratio lies with this chance of its lying lower, for any number of chances. `None` with too few terms.
+    ///
+    /// So few blocks tell nothing of the far tails of their own law: there Student's law for as many blocks, given as the
+    /// score that goes with each chance, is believed where it is wider.
+    pub fn quantile(&self) -> Option<impl Fn(f64, f64) -> f64 + use<>> {
+        let (value, error, scores) = self.studentised()?;
+        Some(move |chance: f64, student: f64| {
+            let score = scores[((1.0 - chance) * (scores.len() - 1) as f64).round() as usize];
+            value - error * if student < 0.0 { score.max(-student) } else { score.min(-student) }
+        })
+    }
+
+    /// The ratio, its standard error, and how many of those resampled ratios lie off, ascending.
+    fn studentised(&self) -> Option<(f64, f64, Vec<f64>)> {
         let value = self.value()?;
         if self.terms < FEWEST {
             return None;
@@ -79,9 +106,7 @@ impl Ratio {
         let error = (residuals.len() as f64 * long_run).sqrt() / self.bottoms.iter().sum::<f64>();
         let mut scores = scores(&residuals, block);
         scores.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| scores[(share * (scores.len() - 1) as f64).round() as usize];
-        // A sample that fell short of its error on one side makes the truth lie far on the other.
-        Some((value - error * at(0.975).max(0.0), value - error * at(0.025).min(0.0)))
+        Some((value, error, scores))
     }
 
     fn residuals(&self, ratio: f64) -> Vec<f64> {
