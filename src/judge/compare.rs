@@ -26,7 +26,7 @@ pub use difference::Difference;
 pub use sample::{Method, Sample};
 
 mod difference;
-mod holm;
+pub(in crate::judge) mod holm;
 mod needs;
 mod sample;
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod dashboard;
 pub mod dataset;
 pub mod definitions;
 pub mod figures;
+pub mod gate;
 pub mod log;
 pub mod plan;
 pub mod plot;
