@@ -20,7 +20,7 @@
 use serde::Serialize;
 
 use crate::core::figure::Figure;
-use crate::core::rule::Rule;
+use crate::core::rule::{Rule, Side};
 use crate::core::run::Run;
 use crate::judge::compare::{Needs, Sample, holm};
 
@@ -29,6 +29,8 @@ mod looks;
 mod room;
 mod rules;
 mod ruling;
+#[cfg(test)]
+mod study;
 #[cfg(test)]
 mod tests;
 
@@ -213,7 +215,6 @@ fn adjusted(rules: &[GateRule], held: &[Held]) -> Vec<Option<f64>> {
 
 /// The loosest bound, as a number.
 fn limit(rule: &Rule, baseline: Option<&Sample>) -> Option<f64> {
-    use crate::core::rule::Side;
     let limits = rule.bounds.iter().filter_map(|bound| bound.limit.resolve(baseline.map(|base| base.value)));
     limits.reduce(|a, b| match rule.bounds[0].side {
         Side::Below => a.max(b),

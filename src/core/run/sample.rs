@@ -104,6 +104,7 @@ pub fn run(detailed: bool) -> Run {
         validity: Verdict::of(&Evidence::default(), &spec(), &records, &metrics),
         metrics,
         histograms: [(Latency::Itl, itl.encode())].into(),
+        promotion: None,
         always: records.iter().map(Always::of).collect(),
         records: detailed.then_some(records),
     }

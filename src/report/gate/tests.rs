@@ -7,11 +7,12 @@ use crate::judge::gate::{self, GateRule};
 
 /// Every answer and every severity, with numbers that do not come from anywhere.
 fn ruling() -> Ruling {
-    let sample = |value: f64, half: f64| Sample {
-        value,
-        interval: Some(RateInterval { low: value - half, high: value + half }),
-        method: Some(Method::Records),
-        ..Sample::of(&[sample::run(false)], "ttft.mean".parse().unwrap()).unwrap()
+    let sample = |value: f64, half: f64| {
+        let mut sample = Sample::of(&[sample::run(false)], "ttft.mean".parse().unwrap()).unwrap();
+        sample.value = value;
+        sample.interval = Some(RateInterval { low: value - half, high: value + half });
+        sample.method = Some(Method::Records);
+        sample
     };
     let finding = |rule: &str, severity, candidate: Sample, baseline: Option<Sample>, answer| Finding {
         rule: GateRule { rule: rule.parse().unwrap(), severity },

@@ -1,0 +1,39 @@
+//! `servebench gate`: may this candidate pass?
+
+use super::exit::{Exit, Halt};
+use crate::judge::gate::Outcome;
+
+mod args;
+mod case;
+mod output;
+mod promote;
+mod running;
+
+pub use args::GateArgs;
+use case::{Case, Heard};
+use output::Output;
+
+/// Runs the command; `typed` is the command line.
+pub fn execute(args: &GateArgs, typed: Vec<String>) -> Result<Exit, Halt> {
+    let output = Output::of(&args.output)?;
+    let case = Case::of(args)?;
+    if args.output.update_baseline {
+        promote::check(&args.baseline)?;
+    }
+    let heard = match args.run.is_empty() {
+        true => case.files(&args.candidate)?,
+        false => running::measure(&case, args, typed)?,
+    };
+    let Some(Heard { ruling, runs }) = heard else {
+        return Ok(Exit::Interrupted);
+    };
+    output.write(&ruling)?;
+    if args.output.update_baseline {
+        promote::promote(&args.baseline, runs, &ruling, args.output.force)?;
+    }
+    Ok(match ruling.outcome {
+        Outcome::Pass | Outcome::Warn => Exit::Fine,
+        Outcome::Fail => Exit::Failed,
+        Outcome::Invalid => Exit::Invalid,
+    })
+}
