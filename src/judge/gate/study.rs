@@ -1,10 +1,8 @@
 //! How often gates err, on requests through a queue whose truth is known.
 
 use super::*;
-use crate::core::metrics::{self, Latency, Metrics};
 use crate::core::run::sample;
 use crate::core::simulated::Queue;
-use crate::core::stats::Tally;
 
 /// Blocks of a gate that is extended as often as it may be.
 const BLOCKS: usize = 5;
@@ -14,15 +12,7 @@ fn run(requests: usize, seed: u64, slower: f64) -> Run {
     let usual = Queue::default();
     let queue =
         Queue { seed, service: usual.service.mul_f64(slower), prefill: usual.prefill.mul_f64(slower), ..usual };
-    let records = queue.open(requests, 8.0);
-    let metrics = Metrics::of(&records, &Tally::default(), &sample::spec().slo, &[95.0]);
-    let tally: Tally = metrics::samples(&records, Latency::E2e).collect();
-    Run {
-        metrics,
-        histograms: [(Latency::E2e, tally.encode())].into(),
-        records: Some(records),
-        ..sample::run(false)
-    }
+    sample::of_records(sample::spec(), queue.open(requests, 8.0), vec![95.0], true)
 }
 
 /// What gates of candidates that are so much slower come to: failed, passed, open; and at how many looks.
