@@ -110,7 +110,11 @@ pub(super) fn amount(figure: Figure, value: f64) -> String {
 }
 
 fn end(figure: Figure, value: f64) -> String {
-    if value.is_finite() { bare(figure, value) } else { "?".to_owned() }
+    match value {
+        f64::INFINITY => "∞".to_owned(),
+        f64::NEG_INFINITY => "-∞".to_owned(),
+        value => bare(figure, value),
+    }
 }
 
 /// Four significant digits: limits are often a few percent away.
@@ -140,7 +144,8 @@ fn unit(figure: Figure) -> &'static str {
 /// What a reader must know of how the answers were found.
 pub(super) fn notes(ruling: &Ruling) -> Vec<String> {
     let mut notes = vec![format!(
-        "a candidate that keeps all rules is failed with a chance of at most {} %, over {} and {}",
+        "a candidate that keeps all rules is failed with a chance of at most {} %, over {} and {}; the intervals shown are \
+         each at 95 %",
         100.0 * ruling.alpha,
         counted(ruling.findings.len(), "rule"),
         counted(ruling.looks[1], "planned look"),

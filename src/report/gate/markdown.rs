@@ -15,7 +15,7 @@ pub fn render(ruling: &Ruling, to: &mut impl Write) -> io::Result<()> {
         Outcome::Invalid => "🚫",
     };
     writeln!(to, "### {sign} {}\n", cell(&conclusion(ruling)))?;
-    writeln!(to, "| finding | rule | candidate | baseline | limit | |")?;
+    writeln!(to, "| finding | rule | candidate | baseline | limit | why not |")?;
     writeln!(to, "|---|---|---|---|---|---|")?;
     ruling.findings.iter().try_for_each(|finding| row(ruling, finding, to))?;
     writeln!(to)?;
