@@ -24,7 +24,7 @@ const TPOT: &str = "tpot.mean <= baseline * 1.05 or <= baseline + 0.5ms";
 const OPEN: &str = "ttft.p99 <= baseline * 1.000001";
 
 fn slow() -> Spec {
-    Spec { timing: steps(Duration::from_millis(4)), ..quick() }
+    Spec { timing: steps(Duration::from_millis(30)), ..quick() }
 }
 
 /// A saved run. Whether it is VALID depends on how busy the machine is, so that is written into it.
@@ -135,7 +135,8 @@ fn what_makes_no_sense_is_2_with_a_cure() {
         (both().arg("--rule").arg("goodput_ratio >= baseline - 1%"), "--goodput"),
         (both().arg("--rule").arg("goodput_ratio >= 99%"), "--goodput"),
         (both().words("--alpha 0"), "5% or 0.05"),
-        (both().words("--extend 10s"), "[RUN'S FLAGS]..."),
+        (both().words("--extend 10s"), "--extend needs `-- run"),
+        (both().words("--save runs"), "--save needs `-- run"),
         (both().words("-- run --sim"), "cannot be used with"),
         (alone(), "give a --baseline"),
         (alone().arg("--rule").arg(TPOT), "needs a --baseline"),
@@ -239,7 +240,7 @@ fn a_gate_is_extended_no_longer_than_it_needs() {
 fn an_interrupt_ends_without_a_finding() {
     let simulator = Simulator::start(slow());
     let program = Program::new("gate --rule").arg("tpot.mean < 1s").words(&format!(
-        "-- {LOAD} --num-prompts 100000 --base-url {}",
+        "-- {LOAD} --max-concurrency 1 --random-output-len 100 --base-url {}",
         simulator.base_url()
     ));
     let running = program.start();

@@ -58,7 +58,7 @@ pub struct StrictnessArgs {
     pub on_unsettled: Unsettled,
     /// Measure again and again, for at most this long more, until every rule has an answer or one that fails is broken
     /// (a bare number is seconds)
-    #[arg(long, value_name = "TIME", value_parser = values::seconds, requires = "run")]
+    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
     pub extend: Option<Duration>,
 }
 
@@ -76,7 +76,7 @@ pub struct OutputArgs {
     #[arg(long)]
     pub github: bool,
     /// Save every run that is measured into this folder, with its requests
-    #[arg(long, value_name = "DIR", requires = "run")]
+    #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
     /// If the gate passes, make the candidate the baseline; it says whom it replaced, when, and what came of the rules
     #[arg(long, requires = "baseline")]

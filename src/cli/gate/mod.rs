@@ -15,6 +15,7 @@ use output::Output;
 
 /// Runs the command; `typed` is the command line.
 pub fn execute(args: &GateArgs, typed: Vec<String>) -> Result<Exit, Halt> {
+    refuse_idle(args)?;
     let output = Output::of(&args.output)?;
     let case = Case::of(args)?;
     if args.output.update_baseline {
@@ -36,4 +37,16 @@ pub fn execute(args: &GateArgs, typed: Vec<String>) -> Result<Exit, Halt> {
         Outcome::Fail => Exit::Failed,
         Outcome::Invalid => Exit::Invalid,
     })
+}
+
+/// Flags for a candidate that is measured, where none is. (Said here, since clap drops what is required by one flag and
+/// excluded by another.)
+fn refuse_idle(args: &GateArgs) -> Result<(), Halt> {
+    let measuring = [("--extend", args.strictness.extend.is_some()), ("--save", args.output.save.is_some())];
+    match measuring.iter().find(|(_, given)| *given && args.run.is_empty()) {
+        Some((flag, _)) => {
+            Err(Halt::usage(format!("{flag} needs `-- run FLAGS` in place of --candidate: saved runs do not grow")))
+        }
+        None => Ok(()),
+    }
 }

@@ -7,11 +7,22 @@ use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStat
 use super::{conclusion, measured, policy, severity, word};
 use crate::judge::gate::{Finding, Ruling, Standing};
 
+/// Why the XML could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum JunitError {
+    /// It could not be made.
+    #[error("cannot write JUnit: {0}")]
+    Serialize(#[from] SerializeError),
+    /// It has nowhere to go.
+    #[error("cannot write JUnit: {0}")]
+    Write(#[from] std::io::Error),
+}
+
 const NAME: &str = "servebench gate";
 
 /// Writes it. A rule without an answer is skipped unless that fails the gate; a broken one that only warns is a success
 /// with a word on its output, since JUnit knows no warnings.
-pub fn render(ruling: &Ruling, to: impl Write) -> Result<(), SerializeError> {
+pub fn render(ruling: &Ruling, mut to: impl Write) -> Result<(), JunitError> {
     let mut suite = TestSuite::new(NAME);
     suite.add_property(("alpha", ruling.alpha.to_string().as_str()));
     suite.add_property(("on-unsettled", policy(ruling.on_unsettled)));
@@ -24,7 +35,13 @@ pub fn render(ruling: &Ruling, to: impl Write) -> Result<(), SerializeError> {
     suite.set_system_out(conclusion(ruling));
     let mut report = Report::new(NAME);
     report.add_test_suite(suite);
-    report.serialize(to)
+    to.write_all(strict(&report.to_string()?, &report).as_bytes())?;
+    Ok(())
+}
+
+/// The schema that Jenkins checks against knows `skipped` of a suite, not of all suites.
+fn strict(xml: &str, report: &Report) -> String {
+    xml.replacen(&format!(" skipped=\"{}\"", report.skipped), "", 1)
 }
 
 /// An INVALID run is an error: the test itself did not work.

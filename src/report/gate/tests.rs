@@ -83,7 +83,7 @@ fn annotations_tell_of_what_is_not_fine() {
     assert!(text.starts_with("::error title=servebench gate::GATE INVALID: too late\n"), "{text}");
 }
 
-/// What the schema that CI systems read says of an element (Jenkins' xUnit plugin, `junit-10.xsd`).
+/// What the schema that CI systems read says of an element (`junit-10.xsd` of Jenkins' xUnit plugin).
 struct Element {
     name: &'static str,
     required: &'static [&'static str],
@@ -91,32 +91,36 @@ struct Element {
     children: &'static [&'static str],
 }
 
+const fn element_of(
+    name: &'static str,
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
+    children: &'static [&'static str],
+) -> Element {
+    Element { name, required, optional, children }
+}
+
 const SCHEMA: [Element; 10] = [
-    Element {
-        name: "testsuites",
-        required: &[],
-        optional: &["name", "time", "tests", "failures", "disabled", "errors", "skipped"],
-        children: &["testsuite"],
-    },
-    Element {
-        name: "testsuite",
-        required: &["name", "tests"],
-        optional: &["failures", "errors", "time", "disabled", "skipped", "timestamp", "hostname", "id", "package"],
-        children: &["testsuite", "properties", "testcase", "system-out", "system-err"],
-    },
-    Element { name: "properties", required: &[], optional: &[], children: &["property"] },
-    Element { name: "property", required: &["name", "value"], optional: &[], children: &[] },
-    Element {
-        name: "testcase",
-        required: &["name"],
-        optional: &["assertions", "time", "classname", "status", "class", "file", "line"],
-        children: &["skipped", "error", "failure", "system-out", "system-err"],
-    },
-    Element { name: "failure", required: &[], optional: &["message", "type"], children: &[] },
-    Element { name: "error", required: &[], optional: &["message", "type"], children: &[] },
-    Element { name: "skipped", required: &[], optional: &["message", "type"], children: &[] },
-    Element { name: "system-out", required: &[], optional: &[], children: &[] },
-    Element { name: "system-err", required: &[], optional: &[], children: &[] },
+    element_of("testsuites", &[], &["name", "time", "tests", "failures", "errors"], &["testsuite"]),
+    element_of(
+        "testsuite",
+        &["name", "tests", "failures", "errors"],
+        &["time", "skipped", "timestamp", "hostname", "id", "package", "group", "file", "log", "url"],
+        &["testsuite", "properties", "testcase", "system-out", "system-err"],
+    ),
+    element_of("properties", &[], &[], &["property"]),
+    element_of("property", &["name", "value"], &[], &[]),
+    element_of(
+        "testcase",
+        &["name"],
+        &["time", "classname", "group"],
+        &["skipped", "error", "failure", "system-out", "system-err"],
+    ),
+    element_of("failure", &[], &["message", "type"], &[]),
+    element_of("error", &[], &["message", "type"], &[]),
+    element_of("skipped", &[], &["message", "type"], &[]),
+    element_of("system-out", &[], &[], &[]),
+    element_of("system-err", &[], &[], &[]),
 ];
 
 fn element(name: &str) -> &'static Element {
