@@ -33,7 +33,11 @@ fn measured(simulator: &Simulator) -> Value {
     let mut run = Program::new(&words).end().well().result();
     let validity = &mut run["servebench"]["validity"];
     validity["valid"] = json!(true);
-    validity["checks"].as_array_mut().unwrap().iter_mut().for_each(|check| check["outcome"] = json!("passed"));
+    validity["checks"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .for_each(|check| check["outcome"] = json!("passed"));
     run
 }
 
@@ -93,16 +97,22 @@ fn without_rules_the_usual_ones_are_asked() {
 
 #[test]
 fn a_broken_rule_that_only_warns_is_0() {
-    let ended = gate(fast_run(), slow_run(), &["tpot.mean < 1s"]).arg("--warn-rule").arg(TPOT).end().with_code(0);
+    let ended =
+        gate(fast_run(), slow_run(), &["tpot.mean < 1s"]).arg("--warn-rule").arg(TPOT).end().with_code(0);
     assert_eq!(last_line(&ended), "GATE PASSED with warnings: 1 kept, 1 broken, 0 without an answer");
 }
 
 #[test]
 fn a_rule_without_an_answer_is_what_it_is_said_to_be() {
     for (policy, code) in [("pass", 0), ("warn", 0), ("fail", 1)] {
-        let ended = gate(fast_run(), fast_run(), &[OPEN]).words("--on-unsettled").arg(policy).end().with_code(code);
+        let ended =
+            gate(fast_run(), fast_run(), &[OPEN]).words("--on-unsettled").arg(policy).end().with_code(code);
         assert!(ended.stdout.contains("CANNOT TELL  ttft.p99"), "{}", ended.stdout);
-        assert!(ended.stdout.contains("on each side") || ended.stdout.contains("too small"), "{}", ended.stdout);
+        assert!(
+            ended.stdout.contains("on each side") || ended.stdout.contains("too small"),
+            "{}",
+            ended.stdout
+        );
     }
 }
 
@@ -118,8 +128,11 @@ fn an_invalid_candidate_never_passes_and_an_invalid_baseline_is_none() {
 
 #[test]
 fn rules_are_read_from_a_file() {
-    let file = format!("[[rule]]\nrule = \"{TPOT}\"\nseverity = \"warn\"\n\n[[rule]]\nrule = \"failure_rate < 50%\"\n");
-    let with = |file: &str| gate(fast_run(), slow_run(), &[]).file("rules.toml", file).words("--rules rules.toml");
+    let file = format!(
+        "[[rule]]\nrule = \"{TPOT}\"\nseverity = \"warn\"\n\n[[rule]]\nrule = \"failure_rate < 50%\"\n"
+    );
+    let with =
+        |file: &str| gate(fast_run(), slow_run(), &[]).file("rules.toml", file).words("--rules rules.toml");
     with(&file).end().with_code(0);
     with(&file.replace("warn", "fail")).end().with_code(1);
     let ended = with("[[rule]]\nrule = \"ttft.p95\"\n").end().with_code(2);
@@ -156,7 +169,11 @@ fn unlike_runs_are_held_against_each_other_only_if_it_is_said() {
     let mut other = fast_run().clone();
     other["servebench"]["spec"]["load"]["request_rate"] = json!(50.0);
     let ended = gate(fast_run(), &other, &["tpot.mean < 1s"]).end().with_code(2);
-    assert!(ended.stderr.contains("load.request_rate") && ended.stderr.contains("--anyway"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("load.request_rate") && ended.stderr.contains("--anyway"),
+        "{}",
+        ended.stderr
+    );
     gate(fast_run(), &other, &["tpot.mean < 1s"]).words("--anyway").end().with_code(0);
 }
 
@@ -200,7 +217,8 @@ fn a_candidate_is_measured_and_judged() {
     running(&simulator, fast_run(), "", TPOT).end().with_code(1);
     let ended = running(&simulator, slow_run(), "--save runs", "tpot.mean < 1s").end().with_code(0);
     assert_eq!(ended.files("runs").len(), 1);
-    let saved: Value = serde_json::from_str(&ended.read(&format!("runs/{}", ended.files("runs")[0]))).unwrap();
+    let saved: Value =
+        serde_json::from_str(&ended.read(&format!("runs/{}", ended.files("runs")[0]))).unwrap();
     assert_eq!(saved["servebench"]["records"].as_array().unwrap().len(), 40, "with its requests");
 }
 
@@ -209,7 +227,8 @@ fn another_load_than_the_baselines_is_refused_before_anything_is_sent() {
     let simulator = Simulator::start(quick());
     let ended = running(&simulator, fast_run(), "", TPOT).words("--request-rate 50").end().with_code(2);
     assert!(ended.stderr.contains("load.request_rate: 100.0 in the baseline, 50.0"), "{}", ended.stderr);
-    for (flag, expected) in [("--dry-run", "--dry-run does not go together"), ("--nonsense", "after `--`: ")] {
+    for (flag, expected) in [("--dry-run", "--dry-run does not go together"), ("--nonsense", "after `--`: ")]
+    {
         let ended = running(&simulator, fast_run(), "", TPOT).words(flag).end().with_code(2);
         assert!(ended.stderr.contains(expected), "{}", ended.stderr);
     }

@@ -33,7 +33,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the run failed, 2 usage or unreadable input, 3 the run is INVALID, 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the run or the gate failed, 2 usage or unreadable input, 3 the run is INVALID, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

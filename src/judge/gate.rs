@@ -192,9 +192,10 @@ impl Held {
             (true, _) => Answer::Fail,
             (false, true) => Answer::Pass,
             (false, false) => {
-                let needs = self.candidate.as_ref().and_then(|candidate| {
-                    rooms.needs(candidate, self.baseline.as_ref(), [level, share])
-                });
+                let needs = self
+                    .candidate
+                    .as_ref()
+                    .and_then(|candidate| rooms.needs(candidate, self.baseline.as_ref(), [level, share]));
                 Answer::CannotTell { why: Doubt::TooFew { needs } }
             }
         }

@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
+use super::compare::cells::rounded;
 use super::figures::NOT_AVAILABLE;
 use super::text::section;
 use crate::core::figure::{Figure, Unit};
 use crate::core::stats::RateInterval;
-use crate::judge::compare::{Counted, Method, Needs, Party, Sample};
+use crate::judge::compare::{Method, Needs, Party, Sample};
 use crate::judge::gate::{Answer, Doubt, Finding, OnUnsettled, Outcome, Ruling, Severity, Standing};
 
 pub mod github;
@@ -89,11 +90,7 @@ pub(super) fn doubt(why: Doubt) -> String {
 }
 
 fn needed(needs: Needs) -> String {
-    let of = match needs.of {
-        Counted::Requests => "requests",
-        Counted::Runs => "runs",
-    };
-    format!("needs about {} {of} on each side", needs.count)
+    format!("needs about {} {} on each side", rounded(needs.count), needs.of.word())
 }
 
 /// A value with its 95 % interval and its unit.

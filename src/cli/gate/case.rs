@@ -114,12 +114,7 @@ impl Case {
     }
 
     /// What the findings come to.
-    pub fn ruling(
-        &self,
-        candidate: &Side,
-        findings: Vec<Finding>,
-        looks: &Looks,
-    ) -> Result<Ruling, Halt> {
+    pub fn ruling(&self, candidate: &Side, findings: Vec<Finding>, looks: &Looks) -> Result<Ruling, Halt> {
         if self.given {
             has(&self.rules, &candidate.runs, "the candidate")?;
         }

@@ -44,9 +44,9 @@ pub fn execute(args: &GateArgs, typed: Vec<String>) -> Result<Exit, Halt> {
 fn refuse_idle(args: &GateArgs) -> Result<(), Halt> {
     let measuring = [("--extend", args.strictness.extend.is_some()), ("--save", args.output.save.is_some())];
     match measuring.iter().find(|(_, given)| *given && args.run.is_empty()) {
-        Some((flag, _)) => {
-            Err(Halt::usage(format!("{flag} needs `-- run FLAGS` in place of --candidate: saved runs do not grow")))
-        }
+        Some((flag, _)) => Err(Halt::usage(format!(
+            "{flag} needs `-- run FLAGS` in place of --candidate: saved runs do not grow"
+        ))),
         None => Ok(()),
     }
 }

@@ -33,8 +33,8 @@ pub fn promote(baseline: &[PathBuf], runs: Vec<Run>, ruling: &Ruling, force: boo
         }
     };
     let Some(place) = baseline.first() else { return Ok(()) };
-    let old = results(place)
-        .map_err(|error| Halt::failed(format!("cannot read {}: {error}", place.display())))?;
+    let old =
+        results(place).map_err(|error| Halt::failed(format!("cannot read {}: {error}", place.display())))?;
     let promotion = Promotion {
         at: Zoned::now(),
         replaced: old.iter().map(|old| old.replaced.clone()).collect(),
@@ -112,5 +112,8 @@ fn judged(finding: &Finding) -> JudgedRule {
 
 /// An enum's name in JSON.
 fn word(value: &impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(ToOwned::to_owned)).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| value.as_str().map(ToOwned::to_owned))
+        .unwrap_or_default()
 }

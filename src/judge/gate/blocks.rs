@@ -22,7 +22,8 @@ pub fn joined(blocks: &[Run], percents: &[Percent]) -> Option<Run> {
     }
     let mut wanted = first.selection.percents.clone();
     wanted.extend(percents.iter().copied().filter(|p| !first.selection.percents.contains(p)));
-    let itl: Tally = records.iter().filter_map(|record| record.events.gaps.as_ref()).flatten().copied().collect();
+    let itl: Tally =
+        records.iter().filter_map(|record| record.events.gaps.as_ref()).flatten().copied().collect();
     let invalid = blocks.iter().find(|block| !block.validity.valid);
     Some(Run {
         metrics: Metrics::of(&records, &itl, &first.spec.slo, &wanted),
@@ -40,11 +41,33 @@ fn later(record: &Record, by: Duration) -> Record {
     let mut record = record.clone();
     let times = &mut record.times;
     times.due += by;
-    let Times { due: _, released, sent, resolved, connected, secured, written, headers, first_chunk, first_token, last_token, done } =
-        times;
-    for time in
-        [released, sent, resolved, connected, secured, written, headers, first_chunk, first_token, last_token, done]
-    {
+    let Times {
+        due: _,
+        released,
+        sent,
+        resolved,
+        connected,
+        secured,
+        written,
+        headers,
+        first_chunk,
+        first_token,
+        last_token,
+        done,
+    } = times;
+    for time in [
+        released,
+        sent,
+        resolved,
+        connected,
+        secured,
+        written,
+        headers,
+        first_chunk,
+        first_token,
+        last_token,
+        done,
+    ] {
         *time = time.map(|time| time + by);
     }
     for (second, _) in &mut record.events.by_second {

@@ -39,7 +39,9 @@ pub fn defaults(baseline: &[Run]) -> Vec<GateRule> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RulesError {
     /// It cannot be read.
-    #[error("line {line}: {why}; write a rule as `[[rule]]`, `rule = \"ttft.p95 < 500ms\"`, `severity = \"warn\"` (or \"fail\")")]
+    #[error(
+        "line {line}: {why}; write a rule as `[[rule]]`, `rule = \"ttft.p95 < 500ms\"`, `severity = \"warn\"` (or \"fail\")"
+    )]
     Format {
         /// Where, from 1.
         line: usize,

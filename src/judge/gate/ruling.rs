@@ -95,7 +95,8 @@ impl Ruling {
 
     /// How many rules were kept, broken, and without an answer.
     pub fn counts(&self) -> [usize; 3] {
-        let count = |is: fn(Answer) -> bool| self.findings.iter().filter(|finding| is(finding.answer)).count();
+        let count =
+            |is: fn(Answer) -> bool| self.findings.iter().filter(|finding| is(finding.answer)).count();
         [
             count(|answer| answer == Answer::Pass),
             count(|answer| answer == Answer::Fail),

@@ -10,8 +10,12 @@ const BLOCKS: usize = 5;
 /// A run of so many requests, with services so many times as long.
 fn run(requests: usize, seed: u64, slower: f64) -> Run {
     let usual = Queue::default();
-    let queue =
-        Queue { seed, service: usual.service.mul_f64(slower), prefill: usual.prefill.mul_f64(slower), ..usual };
+    let queue = Queue {
+        seed,
+        service: usual.service.mul_f64(slower),
+        prefill: usual.prefill.mul_f64(slower),
+        ..usual
+    };
     sample::of_records(sample::spec(), queue.open(requests, 8.0), vec![95.0], true)
 }
 

@@ -35,7 +35,8 @@ fn a_rule_is_kept_broken_or_open() {
     assert_eq!(answer(RELATIVE, 100.0, 100.0), Answer::Pass);
     assert_eq!(answer(RELATIVE, 100.0, 80.0), Answer::Pass);
     assert_eq!(answer(RELATIVE, 100.0, 120.0), Answer::Fail);
-    let Answer::CannotTell { why: Doubt::TooFew { needs: Some(needs) } } = answer(RELATIVE, 100.0, 104.5) else {
+    let Answer::CannotTell { why: Doubt::TooFew { needs: Some(needs) } } = answer(RELATIVE, 100.0, 104.5)
+    else {
         panic!("{:?}", answer(RELATIVE, 100.0, 104.5))
     };
     assert_eq!(needs.of, Counted::Runs);
@@ -62,7 +63,8 @@ fn a_small_amount_is_allowed_whatever_share_it_is() {
 #[test]
 fn the_limit_is_the_loosest_bound() {
     let rule = "ttft.mean <= baseline * 1.05 or <= baseline + 5ms";
-    let limit = |baseline| look(&rules(&[rule]), &repeats(baseline), &repeats(100.0), ALPHA)[0].limit.unwrap();
+    let limit =
+        |baseline| look(&rules(&[rule]), &repeats(baseline), &repeats(100.0), ALPHA)[0].limit.unwrap();
     assert!((limit(10.0) - 15.0).abs() < 1e-6 && (limit(1000.0) - 1050.0).abs() < 1e-6);
 }
 
@@ -106,7 +108,8 @@ fn many_rules_share_alpha_and_warnings_are_a_family_of_their_own() {
 #[test]
 fn what_is_not_known_is_not_decided() {
     let rule = rules(&[RELATIVE]);
-    let doubt = |baseline: &[Run], candidate: &[Run]| match look(&rule, baseline, candidate, ALPHA)[0].answer {
+    let doubt = |baseline: &[Run], candidate: &[Run]| match look(&rule, baseline, candidate, ALPHA)[0].answer
+    {
         Answer::CannotTell { why } => why,
         settled => panic!("{settled:?}"),
     };

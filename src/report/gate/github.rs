@@ -36,9 +36,6 @@ mod tests {
     fn what_the_runner_would_take_for_syntax_is_escaped() {
         let mut text = Vec::new();
         annotate("error", "a: b, 5%", "50 %\n:: , fine", &mut text).unwrap();
-        assert_eq!(
-            String::from_utf8(text).unwrap(),
-            "::error title=a%3A b%2C 5%25::50 %25%0A:: , fine\n"
-        );
+        assert_eq!(String::from_utf8(text).unwrap(), "::error title=a%3A b%2C 5%25::50 %25%0A:: , fine\n");
     }
 }

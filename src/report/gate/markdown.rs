@@ -29,9 +29,8 @@ fn row(ruling: &Ruling, finding: &Finding, to: &mut impl Write) -> io::Result<()
         Standing::Warning => "⚠️",
         Standing::Failure => "❌",
     };
-    let known = |sample: &Option<_>| {
-        sample.as_ref().map_or(NOT_AVAILABLE.to_owned(), |sample| value(figure, sample))
-    };
+    let known =
+        |sample: &Option<_>| sample.as_ref().map_or(NOT_AVAILABLE.to_owned(), |sample| value(figure, sample));
     let baseline = if finding.rule.rule.needs_baseline() { known(&finding.baseline) } else { String::new() };
     let why = match finding.answer {
         Answer::CannotTell { why } => doubt(why),

@@ -3,6 +3,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::*;
 use crate::core::run::sample;
+use crate::judge::compare::Counted;
 use crate::judge::gate::{self, GateRule};
 
 /// Every answer and every severity, with numbers that do not come from anywhere.
@@ -124,7 +125,10 @@ const SCHEMA: [Element; 10] = [
 ];
 
 fn element(name: &str) -> &'static Element {
-    SCHEMA.iter().find(|element| element.name == name).unwrap_or_else(|| panic!("<{name}> is not in the schema"))
+    SCHEMA
+        .iter()
+        .find(|element| element.name == name)
+        .unwrap_or_else(|| panic!("<{name}> is not in the schema"))
 }
 
 fn name_of(start: &BytesStart<'_>) -> String {
@@ -183,7 +187,10 @@ fn junit_is_what_its_schema_says() {
     let xml = written(|to| junit::render(&ruling(), to).unwrap());
     let counts = conforms(&xml);
     assert_eq!((counts["testcase"], counts["failure"], counts["skipped"]), (6, 1, 2), "{xml}");
-    assert!(xml.contains("tests=\"6\"") && xml.contains("failures=\"1\"") && xml.contains("errors=\"0\""), "{xml}");
+    assert!(
+        xml.contains("tests=\"6\"") && xml.contains("failures=\"1\"") && xml.contains("errors=\"0\""),
+        "{xml}"
+    );
     assert!(xml.contains("e2el.mean &lt; 21ms"), "{xml}");
     assert!(xml.contains("WARNING: ITL P99"), "{xml}");
     assert_eq!(xml, include_str!("../../../tests/golden/gate.xml"));
@@ -208,7 +215,10 @@ fn the_json_has_answers_that_a_script_can_read() {
     let findings = &json["findings"];
     assert_eq!(findings[0]["rule"], "tpot.mean <= baseline * 1.05 or <= baseline + 0.5ms");
     assert_eq!((&findings[0]["answer"], &findings[0]["severity"]), (&"pass".into(), &"fail".into()));
-    assert_eq!((&findings[3]["answer"], &findings[3]["needs"]["count"]), (&"cannot_tell".into(), &5200.into()));
+    assert_eq!(
+        (&findings[3]["answer"], &findings[3]["needs"]["count"]),
+        (&"cannot_tell".into(), &5200.into())
+    );
     assert_eq!(findings[2]["candidate"]["interval"]["high"], serde_json::Value::Null);
     assert!(gate::ALPHA == 0.05);
 }
