@@ -88,6 +88,14 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
     small
 }
 
+/// A gate that judges small runs of a busy machine; what it measures is small too.
+fn lenient(arguments: &[String]) -> Vec<String> {
+    let mut parts = arguments.splitn(2, |word| word == "--");
+    let gate = parts.next().unwrap_or_default().iter().cloned().chain(["--allow-invalid".to_owned()]);
+    let run = parts.next().map(|run| [vec!["--".to_owned()], shrunk(run, "")].concat());
+    gate.chain(run.into_iter().flatten()).collect()
+}
+
 /// The README's TOML file in which a line begins so.
 fn file_with(line: &str) -> &'static str {
     let files = README.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
@@ -104,6 +112,7 @@ fn folder() -> tempfile::TempDir {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("bench.toml", file_with("request-rate"));
     write("mix.toml", file_with("[[class]]"));
+    write("gate.toml", file_with("[[rule]]"));
     write("AzureLLMInferenceTrace_conv.csv", include_str!("fixtures/traces/azure-2023.csv"));
     write("BurstGPT_1.csv", include_str!("fixtures/traces/burstgpt.csv"));
     write(
@@ -183,6 +192,7 @@ fn every_command_line_runs() {
             _ => {
                 let here = |word: &String| word.replace("http://localhost:8000", &server.base_url);
                 let arguments: Vec<String> = arguments.iter().map(here).collect();
+                let arguments = if arguments[0] == "gate" { lenient(&arguments) } else { arguments };
                 let output = run(&arguments, folder.path());
                 assert!(output.status.success(), "{line:?}\n{}", String::from_utf8_lossy(&output.stderr));
             }

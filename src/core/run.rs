@@ -28,10 +28,13 @@ use super::steady::{self, NoWindow, Window};
 use super::validity::Verdict;
 
 pub mod file;
+mod promotion;
 pub mod pytorch;
 #[cfg(test)]
 pub(crate) mod sample;
 mod vllm;
+
+pub use promotion::{JudgedRule, Promotion, Replaced};
 
 /// The version of the `servebench` object; it changes when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -82,6 +85,9 @@ pub struct Run {
     pub validity: Verdict,
     /// HdrHistogram V2, base64, in nanoseconds.
     pub histograms: BTreeMap<Latency, String>,
+    /// How it became a baseline, if a gate made it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
     /// Every request, with `--save-detailed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<Vec<Record>>,

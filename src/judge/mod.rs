@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod diagnose;
+pub mod gate;
 mod lasting;
 pub mod log;
 pub mod plan;

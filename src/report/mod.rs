@@ -7,6 +7,7 @@ pub mod definitions;
 pub mod diagnose;
 pub mod exposition;
 pub mod figures;
+pub mod gate;
 pub mod log;
 pub mod plan;
 pub mod plot;

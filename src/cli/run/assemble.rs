@@ -59,6 +59,7 @@ impl Assembly {
             selection: self.selection,
             inputs: self.inputs,
             environment: environment(self.server_version),
+            promotion: None,
             always: records.iter().map(Always::of).collect(),
             records: None,
         };

@@ -45,6 +45,9 @@ impl Details {
     /// Times and counts alone.
     pub const NONE: Self = Self { text: false, gaps: KeepGaps::Never };
 
+    /// Times, counts and every gap: what comparisons look at.
+    pub const GAPS: Self = Self { text: false, gaps: KeepGaps::Always };
+
     /// The same, and what somebody wants to see of a request that ends.
     pub fn seen_by(self, somebody: bool) -> Self {
         if somebody { Self { gaps: self.gaps.max(KeepGaps::UntilEnded), ..self } } else { self }

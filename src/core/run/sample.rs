@@ -116,6 +116,7 @@ pub fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent>, deta
         metrics,
         histograms: histograms.map(|(latency, tally)| (latency, tally.encode())).collect(),
         spec,
+        promotion: None,
         always: records.iter().map(Always::of).collect(),
         records: detailed.then_some(records),
     }

@@ -71,6 +71,8 @@ impl Unlike {
         let of = |inputs: &Inputs| {
             let tokenizer = match &inputs.tokenizer.sha256 {
                 Some(sha256) => sha256.to_string(),
+                // Where the server is, is free.
+                None if inputs.tokenizer.origin.starts_with("http") => "the server's /tokenize".to_owned(),
                 None => inputs.tokenizer.origin.clone(),
             };
             [
