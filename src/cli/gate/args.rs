@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::plan::share;
 use crate::cli::run::values;
 use crate::core::rule::Rule;
-use crate::judge::gate::OnUnsettled;
+use crate::judge::gate::{self, OnUnsettled};
 
 /// Hold a candidate against a baseline or fixed limits.
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ pub struct StrictnessArgs {
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
     /// The chance that a candidate that keeps all rules is failed, over all rules and looks
-    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = level)]
+    #[arg(long, value_name = "SHARE", default_value_t = gate::ALPHA, value_parser = level)]
     pub alpha: f64,
     /// What becomes of the gate when a rule has no answer
     #[arg(long, value_enum, value_name = "WHAT", default_value = "warn")]
