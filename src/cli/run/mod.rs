@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
 use crate::core::run::{Inputs, Run};
+use crate::core::spec::Spec;
 use crate::report::dataset;
 
 mod args;
@@ -39,6 +40,35 @@ pub struct Invocation {
     pub settings: Map<String, Value>,
     /// The saved run that it is like.
     pub like: Option<Saved>,
+}
+
+/// Flags of `run` that another command was given.
+pub struct Line {
+    /// The flags.
+    pub args: Box<RunArgs>,
+    /// All of them that hold, as they are stored with a Run.
+    pub settings: Map<String, Value>,
+}
+
+impl Line {
+    /// What they ask for, as far as that is known without asking a server.
+    pub fn spec(&self) -> Result<Spec, String> {
+        spec::selection(&self.args)?;
+        spec::spec(&self.args)
+    }
+
+    /// Measures it once. Nothing is printed but warnings and the bar; the Run has its Records if they were asked for.
+    pub fn measure(self, command: Vec<String>) -> Result<Run, Halt> {
+        let args = &self.args;
+        let mut spec = self.spec().map_err(Halt::usage)?;
+        let stage = Stage::set(args, &mut spec)?;
+        let detailed = args.output.save_detailed;
+        let trials = Trials::new(args, &stage, Details { text: detailed, gaps: detailed });
+        let invocation = Invocation { command, settings: self.settings, like: None };
+        let (mut run, records) = trials.measure(trials.prepare(spec)?, &invocation, &mut |_, _| {})?;
+        run.records = detailed.then_some(records);
+        Ok(run)
+    }
 }
 
 /// Runs the command.

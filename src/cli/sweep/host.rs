@@ -1,0 +1,189 @@
+//! The server of the cell that is measured: one of our own at a time, with nothing in its caches.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::interrupt::Interrupts;
+use super::plan::{Caches, Plan, Source};
+use crate::cli::exit::{Halt, say};
+use crate::cli::target;
+use crate::drive::client::control::Control;
+use crate::server::launch::{Launch, LaunchError, Server, Template, Waiting};
+
+/// A server that is asked for its health and takes longer is not healthy.
+const HEALTH: Duration = Duration::from_secs(3);
+
+/// How long after TERM a server is killed: a large one frees its memory in that time.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Between two words about a server that is still starting.
+const WORD: Duration = Duration::from_secs(10);
+
+/// Lets vLLM take the order to reset its caches.
+const DEV_MODE: (&str, &str) = ("VLLM_SERVER_DEV_MODE", "1");
+
+/// Caches of vLLM beside that of prefixes; a server without them is none the worse.
+const OTHER_CACHES: [&str; 2] = ["/reset_mm_cache", "/reset_encoder_cache"];
+
+/// Who serves.
+pub struct Host<'a> {
+    plan: &'a Plan,
+    folder: &'a Path,
+    interrupts: &'a Interrupts,
+    runtime: Runtime,
+    current: Option<Current>,
+    /// Sets whose server does not take the order to reset its caches.
+    stubborn: BTreeSet<usize>,
+}
+
+struct Current {
+    set: usize,
+    base_url: String,
+    /// `None` for one that others started.
+    server: Option<Server>,
+    /// Nobody has used it yet.
+    fresh: bool,
+}
+
+/// A server that is ready for a cell.
+pub struct Ready {
+    /// Where it is.
+    pub base_url: String,
+    /// How long its start took, if it was started now.
+    pub start: Option<Duration>,
+}
+
+impl<'a> Host<'a> {
+    /// Nobody yet.
+    pub fn new(plan: &'a Plan, folder: &'a Path, interrupts: &'a Interrupts) -> Result<Self, Halt> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(Halt::failed)?;
+        Ok(Self { plan, folder, interrupts, runtime, current: None, stubborn: BTreeSet::new() })
+    }
+
+    /// The server of a set, healthy and with empty caches.
+    pub fn ready(&mut self, set: usize) -> Result<Ready, LaunchError> {
+        if !self.serves(set) || !self.has_empty_caches(set) {
+            self.stop();
+            let begun = Instant::now();
+            let current = self.begin(set)?;
+            let start = current.server.is_some().then(|| begun.elapsed());
+            let base_url = current.base_url.clone();
+            self.current = Some(current);
+            // One that others started was used before, perhaps.
+            let _ = start.is_some() || self.has_empty_caches(set);
+            self.used();
+            return Ok(Ready { base_url, start });
+        }
+        self.used();
+        let base_url = self.current.as_ref().map(|current| current.base_url.clone()).unwrap_or_default();
+        Ok(Ready { base_url, start: None })
+    }
+
+    /// Ends the server, if it is ours.
+    pub fn stop(&mut self) {
+        let server = self.current.take().and_then(|current| current.server);
+        if let Some(held) = server.and_then(Server::stop) {
+            say(format_args!("warning: {held}"));
+        }
+    }
+
+    fn used(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.fresh = false;
+        }
+    }
+
+    /// Whether the server that runs is the set's, and still runs.
+    fn serves(&mut self, set: usize) -> bool {
+        let Some(current) = self.current.as_mut().filter(|current| current.set == set) else { return false };
+        match current.server.as_mut().and_then(Server::ended) {
+            None => true,
+            Some(status) => {
+                say(format_args!("warning: the server of `{}` ended by itself ({status}): it is started again", self.plan.sets[set].name));
+                false
+            }
+        }
+    }
+
+    /// Empties the caches as the plan has it. No: only another start would.
+    fn has_empty_caches(&mut self, set: usize) -> bool {
+        let Some(current) = &self.current else { return false };
+        let ours = current.server.is_some();
+        if current.fresh || self.plan.caches == Caches::Keep {
+            return true;
+        }
+        if self.plan.caches == Caches::Restart && ours {
+            return false;
+        }
+        if self.stubborn.contains(&set) {
+            return !ours;
+        }
+        let why = match self.reset(&current.base_url) {
+            Ok(()) => return true,
+            Err(why) => why,
+        };
+        self.stubborn.insert(set);
+        let then = match ours {
+            true => "it is started anew for each cell",
+            false => "what one cell leaves there the next may find, though each has prompts of its own",
+        };
+        say(format_args!("note: the server of `{}` does not reset its prefix cache ({why}): {then}", self.plan.sets[set].name));
+        !ours
+    }
+
+    fn reset(&self, base_url: &str) -> Result<(), String> {
+        let control = Control::new(&target::of_url(base_url)).map_err(|error| error.to_string())?;
+        self.runtime.block_on(async {
+            control.order("/reset_prefix_cache").await.map_err(|error| error.to_string())?;
+            for path in OTHER_CACHES {
+                // Most servers have no such cache.
+                let _ = control.order(path).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn begin(&self, set: usize) -> Result<Current, LaunchError> {
+        match &self.plan.sets[set].server {
+            Source::Url(url) => Ok(Current { set, base_url: url.clone(), server: None, fresh: false }),
+            Source::Command(template, env) => {
+                let mut variables = vec![(DEV_MODE.0.to_owned(), DEV_MODE.1.to_owned())];
+                variables.extend(env.iter().map(|(name, value)| (name.clone(), value.clone())));
+                let server = self.launch(set, template, variables)?;
+                Ok(Current { set, base_url: server.base_url(), server: Some(server), fresh: true })
+            }
+        }
+    }
+
+    fn launch(&self, set: usize, template: &Template, env: Vec<(String, String)>) -> Result<Server, LaunchError> {
+        let name = &self.plan.sets[set].name;
+        let no_port = |source| LaunchError::Start { program: "a server on a free port".into(), source };
+        let port = template.port().map_err(no_port)?;
+        let log = self.folder.join(self.plan.log(set));
+        let words = template.with_port(port);
+        let mut server = Server::start(Launch { words, env, port, log, grace: GRACE })?;
+        let control = Control::new(&target::of_url(&server.base_url()));
+        // What cannot be asked is not healthy; a loopback address always can.
+        let healthy = || {
+            let asked = |control: &Control| self.runtime.block_on(async { timeout(HEALTH, control.is_healthy()).await });
+            control.as_ref().is_ok_and(|control| asked(control).unwrap_or(false))
+        };
+        let mut next = WORD;
+        let onlooker = |Waiting { elapsed, line }: Waiting<'_>| {
+            if elapsed >= next {
+                next += WORD;
+                let line = line.map(|line| format!(": {line}")).unwrap_or_default();
+                say(format_args!("  `{name}` is starting, {} s{line}", elapsed.as_secs()));
+            }
+            if self.interrupts.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        server.wait_until_healthy(self.plan.health_timeout, healthy, onlooker)?;
+        Ok(server)
+    }
+}
