@@ -170,6 +170,26 @@ pub fn samples(records: &[Record], latency: Latency) -> impl Iterator<Item = Dur
     values(records.iter(), latency)
 }
 
+/// The time between the output events of each request and the number of gaps that makes, in the order of the Records.
+pub fn gap_sums(records: &[Record]) -> impl Iterator<Item = (Duration, u32)> {
+    records.iter().filter_map(scope::gaps)
+}
+
+/// What makes the scalars that are rates, by the scalar's key: (what happened, seconds) in each second of a run.
+pub fn by_second(records: &[Record], slo: &Slo) -> BTreeMap<&'static str, Vec<(f64, f64)>> {
+    rates::by_second(Scope::run(records), slo)
+}
+
+/// Whether each request that somebody waited for failed, in the order of the Records.
+pub fn failures(records: &[Record]) -> impl Iterator<Item = bool> {
+    records.iter().filter(|record| !record.was_abandoned()).map(Record::failed)
+}
+
+/// Whether each request that somebody waited for met every limit of the SLO, in the order of the Records.
+pub fn successes(records: &[Record], slo: &Slo) -> impl Iterator<Item = bool> {
+    records.iter().filter(|record| !record.was_abandoned()).map(move |record| meets(record, slo))
+}
+
 fn values<'a>(records: impl Iterator<Item = &'a Record>, latency: Latency) -> impl Iterator<Item = Duration> {
     records.filter(move |record| latency.counts(record)).filter_map(move |record| latency.of(record))
 }

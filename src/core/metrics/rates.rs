@@ -12,6 +12,12 @@ const MOST_SECONDS: usize = 1 << 20;
 
 /// 95 % intervals of the scalars that are rates, by the scalar's key; empty for less than ten seconds.
 pub fn intervals(scope: Scope<'_>, slo: &Slo) -> BTreeMap<String, RateInterval> {
+    let by_second = by_second(scope, slo).into_iter();
+    by_second.filter_map(|(key, pairs)| Some((key.to_owned(), rate_interval(pairs.into_iter())?))).collect()
+}
+
+/// What makes the scalars that are rates, by the scalar's key: (what happened, seconds) in each second.
+pub fn by_second(scope: Scope<'_>, slo: &Slo) -> BTreeMap<&'static str, Vec<(f64, f64)>> {
     let seconds = Seconds::of(scope);
     let mut requests = seconds.column();
     let (mut input, mut good) = (seconds.column(), seconds.column());
@@ -45,7 +51,7 @@ pub fn intervals(scope: Scope<'_>, slo: &Slo) -> BTreeMap<String, RateInterval> 
         _ => true,
     };
     let wanted = columns.into_iter().filter(|(key, column)| applies(key, column));
-    wanted.filter_map(|(key, column)| Some((key.to_owned(), seconds.interval(column)?))).collect()
+    wanted.map(|(key, column)| (key, seconds.pairs(column))).collect()
 }
 
 /// The seconds of a scope; the last may be a part of one.
@@ -72,7 +78,7 @@ impl Seconds {
         second.min(self.lengths.len() - 1)
     }
 
-    fn interval(&self, column: Vec<f64>) -> Option<RateInterval> {
-        rate_interval(column.into_iter().zip(self.lengths.iter().copied()))
+    fn pairs(&self, column: Vec<f64>) -> Vec<(f64, f64)> {
+        column.into_iter().zip(self.lengths.iter().copied()).collect()
     }
 }

@@ -118,11 +118,7 @@ impl<'a> Scope<'a> {
 
     /// The gaps of each request: their sum and number.
     fn clusters(self) -> Clusters {
-        let gaps = self.started().filter_map(|record| {
-            let count = record.events.count.checked_sub(1).filter(|&count| count > 0)?;
-            Some((record.times.last_token?.saturating_sub(record.times.first_token?), count))
-        });
-        Clusters::of(&gaps.collect::<Vec<_>>())
+        Clusters::of(&self.started().filter_map(gaps).collect::<Vec<_>>())
     }
 
     /// Arrivals per second of the sent requests: from t0 to the last of them, or within the window.
@@ -160,6 +156,12 @@ impl<'a> Scope<'a> {
         let counted = self.answered().filter(|record| record.output_tokens.source != TokenSource::Events);
         Spread::of(counted.filter_map(Record::tokens_per_event))
     }
+}
+
+/// The sum and the number of a request's gaps; `None` without any.
+pub fn gaps(record: &Record) -> Option<(Duration, u32)> {
+    let count = record.events.count.checked_sub(1).filter(|&count| count > 0)?;
+    Some((record.times.last_token?.saturating_sub(record.times.first_token?), count))
 }
 
 /// Whether a request was answered with vectors or scores: generating not even one token is a failure.

@@ -68,8 +68,33 @@ impl Ratio {
         doubt * doubt * long_run / self.size as f64
     }
 
+    /// How many independent values tell as much about a share as this series does; for a ratio that is a share of its
+    /// denominators' sum, never more than that sum.
+    pub fn effective_n(&self) -> f64 {
+        let bottom: f64 = self.bottoms.iter().sum();
+        let share = self.value().unwrap_or(0.0);
+        let independent = bottom * share * (1.0 - share);
+        let inflation = self.terms as f64 * self.long_run_variance() / independent;
+        // Neighbours that repel each other would be worth more than their number: never claimed. NaN: all on one side.
+        bottom / if inflation > 1.0 { inflation } else { 1.0 }
+    }
+
     /// The 95 % interval of the ratio; `None` with too few terms.
     pub fn interval(&self) -> Option<(f64, f64)> {
+        let (value, error, scores) = self.studentised()?;
+        let at = |share: f64| scores[(share * (scores.len() - 1) as f64).round() as usize];
+        // A sample that fell short of its error on one side makes the truth lie far on the other.
+        Some((value - error * at(0.975).max(0.0), value - error * at(0.025).min(0.0)))
+    }
+
+    /// Where the true ratio may lie, ascending: each place as likely as the next. `None` with too few terms.
+    pub fn plausible(&self) -> Option<Vec<f64>> {
+        let (value, error, scores) = self.studentised()?;
+        Some(scores.iter().rev().map(|score| value - error * score).collect())
+    }
+
+    /// The ratio, its standard error, and how many of those resampled ratios lie off, ascending.
+    fn studentised(&self) -> Option<(f64, f64, Vec<f64>)> {
         let value = self.value()?;
         if self.terms < FEWEST {
             return None;
@@ -79,9 +104,7 @@ impl Ratio {
         let error = (residuals.len() as f64 * long_run).sqrt() / self.bottoms.iter().sum::<f64>();
         let mut scores = scores(&residuals, block);
         scores.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| scores[(share * (scores.len() - 1) as f64).round() as usize];
-        // A sample that fell short of its error on one side makes the truth lie far on the other.
-        Some((value - error * at(0.975).max(0.0), value - error * at(0.025).min(0.0)))
+        Some((value, error, scores))
     }
 
     fn residuals(&self, ratio: f64) -> Vec<f64> {

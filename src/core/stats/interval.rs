@@ -63,10 +63,5 @@ pub fn of_values(series: &[Duration], sorted: &[Duration], p: Percent) -> Option
 
 /// How many independent values tell as much about the share at or below a limit as this series does.
 fn effective_n(series: &[Duration], limit: Duration) -> u64 {
-    let share = Ratio::of(series.iter().map(|&value| (f64::from(u8::from(value <= limit)), 1.0)));
-    let below = share.value().unwrap_or(0.0);
-    let inflation = share.long_run_variance() / (below * (1.0 - below));
-    // Neighbours that repel each other would be worth more than their number: never claimed. NaN: all on one side.
-    let inflation = if inflation > 1.0 { inflation } else { 1.0 };
-    (series.len() as f64 / inflation) as u64
+    Ratio::of(series.iter().map(|&value| (f64::from(u8::from(value <= limit)), 1.0))).effective_n() as u64
 }

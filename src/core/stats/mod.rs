@@ -9,18 +9,25 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::units::seconds;
+pub use belief::{Belief, Repeats};
 use bootstrap::Ratio;
 pub use by_second::{Counts, TallyBySecond};
+pub use contrast::Contrast;
 pub use interval::{Interval, RateInterval};
+pub use rank_test::{least_p, mann_whitney};
+pub use ranks::needed;
 pub use tally::{Clusters, Tally, decode_histogram};
 
+mod belief;
 mod bootstrap;
 mod by_second;
+mod contrast;
 #[cfg(test)]
 mod coverage;
 mod dependence;
 mod interval;
 mod mser;
+mod rank_test;
 mod ranks;
 mod tally;
 mod trend;

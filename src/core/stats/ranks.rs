@@ -29,6 +29,24 @@ pub fn enclosing(n: u64, p: Percent) -> Option<(u64, u64)> {
     (low >= 1 && high <= n).then_some((low, high))
 }
 
+/// Where the percentile `p` lies among `n` independent values, for a chance of lying lower: between the values of which
+/// ranks (1 ..= n), and how far between them. Below 1 and from `n` on it lies outside of the sample.
+pub fn position(n: u64, p: Percent) -> impl Fn(f64) -> f64 {
+    let Mass { first, weights } = Mass::of(n, (p / 100.0).clamp(f64::EPSILON, 1.0 - f64::EPSILON));
+    let sums: Vec<f64> = weights
+        .iter()
+        .scan(0.0, |sum, weight| {
+            *sum += weight;
+            Some(*sum)
+        })
+        .collect();
+    move |chance| {
+        let step = sums.partition_point(|&sum| sum < chance).min(sums.len() - 1);
+        let within = (chance - (sums[step] - weights[step])) / weights[step];
+        first as f64 + step as f64 + within.clamp(0.0, 1.0)
+    }
+}
+
 /// How many independent values the percentile `p` needs before anything can be guaranteed: with fewer, not even the
 /// second most extreme value bounds it with 99 % confidence. `None` for the extremes, which no sample bounds.
 ///
@@ -137,6 +155,16 @@ mod tests {
         for (n, ranks) in table {
             assert_eq!(enclosing(n, 50.0), Some(ranks), "n {n}");
         }
+    }
+
+    #[test]
+    fn positions_agree_with_the_enclosing_ranks() {
+        let at = position(100, 50.0);
+        let (low, high) = (at(0.025), at(0.975));
+        assert!((40.0..41.0).contains(&low) && (60.0..61.0).contains(&high), "{low} {high}");
+        assert!((at(0.5) - 50.5).abs() < 0.01, "the middle");
+        assert!(position(100, 99.0)(0.9) >= 100.0, "the p99 of 100 values is above all of them in 37 %");
+        assert!(position(100, 1.0)(0.1) < 1.0);
     }
 
     #[test]

@@ -1,0 +1,293 @@
+//! What a measurement lets one believe of a true value: its confidence distribution.
+//!
+//! A 95 % interval answers one question at one level. Whether two runs differ, by how much, and whether a bound holds at the
+//! level that a whole table of questions leaves for one of them, are many questions at many levels; a distribution whose
+//! quantiles are the ends of all one-sided intervals answers them all (Schweder and Hjort, *Confidence, Likelihood,
+//! Probability*, 2016; Xie and Singh, *Confidence distribution, the frequentist distribution estimator of a parameter*,
+//! 2013). Each kind of measurement has its own:
+//!
+//! | what | how |
+//! |---|---|
+//! | mean, rate | studentised moving-block bootstrap, as their intervals |
+//! | percentile | order statistics, ranks by the binomial law for as many independent values as the sample is worth |
+//! | share | beta law (Jeffreys; Brown, Cai and DasGupta 2001), counts shrunk to what the sample is worth |
+//! | mean of several runs | Student's t |
+//! | a stated interval | normal law with a half for each side |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use statrs::distribution::{Beta, ContinuousCDF as _, Normal, StudentsT};
+
+use super::bootstrap::Ratio;
+use super::contrast::Contrast;
+use super::interval::RateInterval;
+use super::{Percent, percentile, ranks};
+
+/// The normal law's 97.5 % quantile.
+const Z: f64 = 1.959_964;
+
+/// Points of a law that is known as a formula.
+const POINTS: usize = 400;
+
+/// The log odds at which such a law is cut off: one in 160,000 on each side.
+const FARTHEST: f64 = 12.0;
+
+/// The confidence distribution of a true value. Ends where nothing bounds the value are infinite.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Belief {
+    points: Arc<[Point]>,
+}
+
+/// A place where the true value may be, and how likely.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Point {
+    pub value: f64,
+    pub weight: f64,
+}
+
+impl Belief {
+    /// There is no doubt about it.
+    pub fn certain(value: f64) -> Self {
+        Self { points: [Point { value, weight: 1.0 }].into() }
+    }
+
+    /// Of a mean or a rate, from (part of the numerator, part of the denominator) in the order of time. `None` with fewer
+    /// than ten pairs.
+    pub fn of_ratio(pairs: impl ExactSizeIterator<Item = (f64, f64)>) -> Option<Self> {
+        let plausible = Ratio::of(pairs).plausible()?;
+        let weight = 1.0 / plausible.len() as f64;
+        Some(Self { points: plausible.into_iter().map(|value| Point { value, weight }).collect() })
+    }
+
+    /// Of the percentile of all values, which come in groups in the order of time: the gaps of each request, or one latency
+    /// each. Also how many independent values they are worth. `None` without values.
+    pub fn of_percentile<'a>(
+        groups: impl ExactSizeIterator<Item = &'a [Duration]> + Clone,
+        p: Percent,
+    ) -> Option<(Self, u64)> {
+        let mut sorted: Vec<Duration> = groups.clone().flatten().copied().collect();
+        sorted.sort_unstable();
+        let value = percentile(&sorted, p)?;
+        let below = groups.map(|group| {
+            let below = group.iter().filter(|&&found| found <= value).count();
+            (below as f64, group.len() as f64)
+        });
+        let effective_n = (Ratio::of(below).effective_n() as u64).clamp(1, sorted.len() as u64);
+        let at = |share: f64| {
+            let found = percentile(&sorted, 100.0 * share).expect("there are values");
+            found.as_secs_f64()
+        };
+        Some((Self::among_ranks(effective_n, p, at), effective_n))
+    }
+
+    /// The same from a histogram of nanoseconds, for as many independent values as it is known to be worth; in seconds.
+    pub fn of_histogram(histogram: &Histogram<u64>, p: Percent, effective_n: u64) -> Option<Self> {
+        let at = |share: f64| histogram.value_at_quantile(share) as f64 / 1e9;
+        (effective_n > 0 && !histogram.is_empty()).then(|| Self::among_ranks(effective_n, p, at))
+    }
+
+    /// Of a percentile: outside of the sample nothing bounds it but zero.
+    fn among_ranks(n: u64, p: Percent, at: impl Fn(f64) -> f64) -> Self {
+        let position = ranks::position(n, p);
+        Self::of_law(|chance| match position(chance) {
+            rank if rank < 1.0 => 0.0,
+            rank if rank >= n as f64 => f64::INFINITY,
+            rank => at((rank - 0.5) / n as f64),
+        })
+    }
+
+    /// Of a share, from what happened, in the order of time. `None` if nothing did.
+    pub fn of_share(happened: &[bool]) -> Option<Self> {
+        let ratio = Ratio::of(happened.iter().map(|&yes| (f64::from(u8::from(yes)), 1.0)));
+        Self::of_count(ratio.value()? * ratio.effective_n(), ratio.effective_n())
+    }
+
+    /// Of a share, from a count among independent ones. `None` if there are none.
+    pub fn of_count(count: f64, all: f64) -> Option<Self> {
+        let law = (all > 0.0).then(|| Beta::new(count + 0.5, (all - count).max(0.0) + 0.5).ok()).flatten()?;
+        Some(Self::of_law(|chance| law.inverse_cdf(chance)))
+    }
+
+    /// Of the mean behind independent values, such as those of several runs. `None` with fewer than two.
+    pub fn of_mean(values: &[f64]) -> Option<Self> {
+        let repeats = Repeats::of(values)?;
+        Some(Self::student(repeats.mean, repeats.error(), repeats.freedom()))
+    }
+
+    /// By Student's law around an estimate with its standard error and degrees of freedom.
+    pub fn student(estimate: f64, error: f64, freedom: f64) -> Self {
+        match StudentsT::new(estimate, error, freedom) {
+            Ok(law) => Self::of_law(|chance| law.inverse_cdf(chance)),
+            // No error at all.
+            Err(_) => Self::certain(estimate),
+        }
+    }
+
+    /// From a stated 95 % interval.
+    pub fn of_interval(value: f64, interval: RateInterval) -> Self {
+        let law = Normal::standard();
+        let (below, above) = ((value - interval.low) / Z, (interval.high - value) / Z);
+        Self::of_law(|chance| {
+            let score = law.inverse_cdf(chance);
+            value + score * if score < 0.0 { below } else { above }
+        })
+    }
+
+    /// From a law's quantiles, at chances that are evenly spread in their log odds: few points, and the tails are there.
+    fn of_law(quantile: impl Fn(f64) -> f64) -> Self {
+        let chance = |place: f64| 1.0 / (1.0 + (-place).exp());
+        let place = |i: f64| FARTHEST * (2.0 * i / POINTS as f64 - 1.0);
+        let cut = chance(FARTHEST) - chance(-FARTHEST);
+        let point = |i: usize| {
+            let i = i as f64;
+            let weight = (chance(place(i + 1.0)) - chance(place(i))) / cut;
+            Point { value: quantile(chance(place(i + 0.5))), weight }
+        };
+        let mut points: Vec<Point> = (0..POINTS).map(point).collect();
+        points.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
+        Self { points: points.into() }
+    }
+
+    /// The same in another unit, of which there are so many in one of this.
+    pub fn times(&self, factor: f64) -> Self {
+        let scaled = self.points.iter().map(|point| Point { value: point.value * factor, ..*point });
+        Self { points: scaled.collect() }
+    }
+
+    /// The interval that misses the true value with chance `alpha`, split evenly between its sides.
+    pub fn interval(&self, alpha: f64) -> RateInterval {
+        Contrast::new(self.clone(), Self::certain(0.0)).interval(alpha)
+    }
+
+    /// What it lets one believe of this value less another, which was measured independently.
+    pub fn minus(&self, other: &Self) -> Contrast {
+        Contrast::new(self.clone(), other.clone())
+    }
+
+    pub(super) fn points(&self) -> &[Point] {
+        &self.points
+    }
+}
+
+/// Mean and spread of independent values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Repeats {
+    /// How many; at least two.
+    pub n: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// Their variance, of the population that they are a sample of.
+    pub variance: f64,
+}
+
+impl Repeats {
+    /// `None` with fewer than two values.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        (values.len() > 1).then(|| Self { n, mean, variance: squares / (n - 1.0) })
+    }
+
+    /// The standard error of the mean.
+    pub fn error(&self) -> f64 {
+        (self.variance / self.n).sqrt()
+    }
+
+    /// Its degrees of freedom.
+    pub fn freedom(&self) -> f64 {
+        self.n - 1.0
+    }
+
+    /// Of this mean less another, spreads unequal (Welch 1947).
+    pub fn minus(&self, other: &Self) -> Belief {
+        let (a, b) = (self.variance / self.n, other.variance / other.n);
+        let freedom = (a + b).powi(2) / (a * a / self.freedom() + b * b / other.freedom());
+        Belief::student(self.mean - other.mean, (a + b).sqrt(), freedom)
+    }
+
+    /// Of this mean less the only value that is known of another population, taken to spread as this one does.
+    pub fn minus_one(&self, other: f64) -> Belief {
+        Belief::student(self.mean - other, (self.variance * (1.0 + 1.0 / self.n)).sqrt(), self.freedom())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use rand_distr::{Distribution as _, Exp1, StandardNormal};
+
+    use super::*;
+
+    fn near(got: RateInterval, low: f64, high: f64, within: f64) {
+        assert!(
+            (got.low - low).abs() < within && (got.high - high).abs() < within,
+            "{got:?}, not {low} {high}"
+        );
+    }
+
+    #[test]
+    fn intervals_are_those_of_the_textbooks() {
+        // Student's 97.5 % quantile for 4 degrees of freedom is 2.776.
+        near(Belief::student(10.0, 1.0, 4.0).interval(0.05), 7.224, 12.776, 0.07);
+        near(Belief::of_interval(5.0, RateInterval { low: 4.0, high: 8.0 }).interval(0.05), 4.0, 8.0, 0.05);
+        // Jeffreys' interval of 4 in 40 (Brown, Cai and DasGupta, table 2 gives 0.034 and 0.221).
+        near(Belief::of_count(4.0, 40.0).unwrap().interval(0.05), 0.034, 0.221, 0.003);
+        near(Belief::of_mean(&[1.0, 2.0, 3.0]).unwrap().interval(0.05), 2.0 - 2.484, 2.0 + 2.484, 0.07);
+    }
+
+    #[test]
+    fn a_mean_agrees_with_its_bootstrap_interval() {
+        let values: Vec<f64> = Exp1.sample_iter(StdRng::seed_from_u64(1)).take(800).collect();
+        let pairs = || values.iter().map(|&value| (value, 1.0));
+        let (low, high) = Ratio::of(pairs()).interval().unwrap();
+        near(Belief::of_ratio(pairs()).unwrap().interval(0.05), low, high, 0.002);
+    }
+
+    #[test]
+    fn a_percentile_beyond_the_sample_has_no_upper_end() {
+        let values: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
+        let of = |p| Belief::of_percentile(values.chunks(1), p).unwrap().0.interval(0.05);
+        let p99 = of(99.0);
+        assert!(p99.high.is_infinite() && (0.09..0.1).contains(&p99.low), "{p99:?}");
+        assert!(of(50.0).high.is_finite());
+    }
+
+    #[test]
+    fn gaps_that_stick_together_are_worth_little() {
+        let together: Vec<Vec<Duration>> =
+            (0..100).map(|i| vec![Duration::from_millis(10 + i * 37 % 100); 50]).collect();
+        let (_, worth) = Belief::of_percentile(together.iter().map(Vec::as_slice), 50.0).unwrap();
+        assert!(worth <= 100, "{worth}");
+        let apart: Vec<Vec<Duration>> = (0..100)
+            .map(|i| (0..50).map(|j| Duration::from_millis((i * 31 + j * 37) % 100)).collect())
+            .collect();
+        let (_, worth) = Belief::of_percentile(apart.iter().map(Vec::as_slice), 50.0).unwrap();
+        assert!(worth > 1000, "{worth}");
+    }
+
+    #[test]
+    fn the_median_of_a_sample_is_covered_in_about_95_percent() {
+        let covers = |seed: u64| {
+            let noise = StandardNormal.sample_iter(StdRng::seed_from_u64(seed));
+            let values: Vec<Duration> =
+                noise.take(200).map(|noise: f64| Duration::from_secs_f64(noise.exp())).collect();
+            let found = Belief::of_percentile(values.chunks(1), 50.0).unwrap().0.interval(0.05);
+            (found.low..=found.high).contains(&1.0)
+        };
+        let held = (0..300).filter(|&seed| covers(seed)).count();
+        assert!((270..=297).contains(&held), "{held} of 300");
+    }
+
+    #[test]
+    fn too_little_is_no_belief() {
+        assert_eq!(Belief::of_ratio([(1.0, 1.0); 9].into_iter()), None);
+        assert_eq!(Belief::of_mean(&[1.0]), None);
+        assert_eq!(Belief::of_share(&[]), None);
+        assert_eq!(Belief::of_percentile([].chunks(1), 50.0), None);
+        assert_eq!(Belief::of_mean(&[2.0, 2.0]).unwrap(), Belief::certain(2.0));
+    }
+}

@@ -1,0 +1,235 @@
+//! Better, worse, the same, or cannot tell: one or several runs against a baseline.
+//!
+//! Every figure that both sides have makes a row. Its [`Call`] follows from two questions:
+//!
+//! 1. Does the difference's own interval lie within the margin on both sides of zero? Then the figures are the **same**, as
+//!    far as the margin goes. A real difference may be in there: it is one that the reader said does not matter.
+//! 2. If not, is there a difference at all, with the whole table looked at? Holm's adjustment (1979) of the rows' p-values
+//!    keeps the chance that even one row of equal servers is called better or worse below `alpha`.
+//!
+//! Otherwise nobody **can tell**, and the row says how much larger the sample must be: then the interval is so narrow that
+//! one of the two questions has the answer yes wherever the difference lies (widths shrink with the root of the sample).
+//!
+//! With one run a side the spread is that of the requests within a run. What differs from one run to the next (clocks,
+//! neighbours, memory layout, a cache that was warm) a single pair cannot see, and takes for a difference; with several
+//! runs a side it is all that counts.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::core::figure::{Figure, Statistic, Unit};
+use crate::core::metrics::{Direction, Latency, SCALARS};
+use crate::core::run::Run;
+use crate::core::units::seconds;
+pub use difference::Difference;
+pub use sample::{Method, Sample};
+
+mod difference;
+mod holm;
+mod needs;
+mod sample;
+#[cfg(test)]
+mod tests;
+
+pub use needs::{Counted, Needs};
+
+/// What is compared, and how strictly.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// The share of the baseline's value below which a difference does not matter.
+    pub margin: f64,
+    /// The same in time, for latencies so small that a share of them is nothing.
+    #[serde(rename = "floor_s", with = "seconds")]
+    pub floor: Duration,
+    /// The same for failure rate and goodput ratio, which are shares themselves: 0.01 is one percentage point.
+    pub points: f64,
+    /// The chance that a table of equal servers calls any row better or worse.
+    pub alpha: f64,
+}
+
+impl Default for Settings {
+    /// 5 %, 0.1 ms, one percentage point; 5 %.
+    fn default() -> Self {
+        Self { margin: 0.05, floor: Duration::from_micros(100), points: 0.01, alpha: 0.05 }
+    }
+}
+
+impl Settings {
+    /// The largest difference from this value that does not matter, in the figure's unit.
+    pub fn tolerance(&self, figure: Figure, base: f64) -> f64 {
+        let relative = self.margin * base.abs();
+        match figure.unit() {
+            Unit::Share => self.points,
+            Unit::Milliseconds => relative.max(self.floor.as_secs_f64() * 1e3),
+            Unit::Plain(_) => relative,
+        }
+    }
+}
+
+/// Runs that are one side of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Side {
+    /// What reports call it.
+    pub name: String,
+    /// One, or repeats.
+    pub runs: Vec<Run>,
+}
+
+/// Candidates against a baseline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// How strictly.
+    pub settings: Settings,
+    /// What they are compared with.
+    pub base: Party,
+    /// In the order given.
+    pub candidates: Vec<Candidate>,
+    /// Over how many rows the p-values are adjusted: all that have one, of all candidates.
+    pub family: usize,
+}
+
+/// A side, as reports name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Party {
+    /// Its name.
+    pub name: String,
+    /// How many runs.
+    pub runs: usize,
+    /// How many requests in them.
+    pub requests: u64,
+}
+
+/// A candidate's rows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Candidate {
+    /// Who.
+    #[serde(flatten)]
+    pub party: Party,
+    /// One for each figure that it and the baseline have, in the order of [`figures`].
+    pub rows: Vec<Row>,
+}
+
+/// One figure of a candidate and the baseline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// Which.
+    pub figure: Figure,
+    /// Its tolerance: see [`Settings::tolerance`].
+    pub tolerance: f64,
+    /// The baseline.
+    pub base: Sample,
+    /// The candidate.
+    pub candidate: Sample,
+    /// Candidate less baseline.
+    pub difference: Difference,
+    /// The p-value, adjusted for the table (Holm).
+    pub adjusted_p: Option<f64>,
+    /// What follows.
+    #[serde(flatten)]
+    pub call: Call,
+}
+
+/// What a comparison says of one figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "call", rename_all = "snake_case")]
+pub enum Call {
+    /// The candidate is better.
+    Better,
+    /// The candidate is worse.
+    Worse,
+    /// No difference that matters.
+    Same,
+    /// The samples are too small.
+    CannotTell {
+        /// What would settle it; `None` if that is not known either.
+        needs: Option<Needs>,
+    },
+}
+
+/// The figures of a table: mean, median, P90, P95 and P99 of TTFT, TPOT, E2E and ITL, and what a server is judged by beside
+/// them. Input throughput is the client's doing, and request goodput follows from two others.
+pub fn figures() -> Vec<Figure> {
+    const PERCENTS: [f64; 4] = [50.0, 90.0, 95.0, 99.0];
+    let statistics = || [Statistic::Mean].into_iter().chain(PERCENTS.map(Statistic::Percentile));
+    let latencies = Latency::SELECTABLE
+        .into_iter()
+        .flat_map(|latency| statistics().map(move |statistic| Figure::Latency(latency, statistic)));
+    let scalars = SCALARS.iter().filter(|row| !matches!(row.key, "input_throughput" | "request_goodput"));
+    latencies.chain(scalars.filter_map(|row| Figure::scalar(row.key))).collect()
+}
+
+impl Comparison {
+    /// Of all of [`figures`].
+    pub fn of(base: &Side, candidates: &[Side], settings: Settings) -> Self {
+        Self::of_figures(base, candidates, &figures(), settings)
+    }
+
+    /// Of these figures, as far as a candidate and the baseline have them.
+    pub fn of_figures(base: &Side, candidates: &[Side], figures: &[Figure], settings: Settings) -> Self {
+        let bases: Vec<_> = figures.iter().map(|&figure| (figure, Sample::of(&base.runs, figure))).collect();
+        let candidate = |side: &Side| {
+            let rows = bases.iter().filter_map(|(figure, base)| {
+                Some(Row::of(*figure, base.clone()?, Sample::of(&side.runs, *figure)?, &settings))
+            });
+            Candidate { party: Party::of(side), rows: rows.collect() }
+        };
+        let mut candidates: Vec<Candidate> = candidates.iter().map(candidate).collect();
+        let family = decide(candidates.iter_mut().flat_map(|candidate| &mut candidate.rows), settings.alpha);
+        Self { base: Party::of(base), candidates, family, settings }
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.candidates.iter().flat_map(|candidate| &candidate.rows)
+    }
+}
+
+impl Party {
+    fn of(side: &Side) -> Self {
+        let requests = side.runs.iter().map(|run| run.metrics.requests() as u64).sum();
+        Self { name: side.name.clone(), runs: side.runs.len(), requests }
+    }
+}
+
+impl Row {
+    /// Before the table is looked at: nothing is called yet.
+    fn of(figure: Figure, base: Sample, candidate: Sample, settings: &Settings) -> Self {
+        Self {
+            figure,
+            tolerance: settings.tolerance(figure, base.value),
+            difference: Difference::between(&base, &candidate),
+            base,
+            candidate,
+            adjusted_p: None,
+            call: Call::CannotTell { needs: None },
+        }
+    }
+
+    fn call(&self, alpha: f64, family: usize) -> Call {
+        let within = self
+            .difference
+            .interval_at(alpha)
+            .is_some_and(|interval| -self.tolerance <= interval.low && interval.high <= self.tolerance);
+        let differs = self.adjusted_p.is_some_and(|p| p <= alpha) && !self.difference.ranks_object(alpha);
+        let lower = self.difference.absolute < 0.0;
+        match (within, differs) {
+            (true, _) => Call::Same,
+            (false, true) if lower == (self.figure.direction() == Direction::Lower) => Call::Better,
+            (false, true) => Call::Worse,
+            (false, false) => Call::CannotTell { needs: Needs::of(self, alpha, family) },
+        }
+    }
+}
+
+/// Calls all rows of a table; returns how many had a p-value.
+fn decide<'a>(rows: impl Iterator<Item = &'a mut Row>, alpha: f64) -> usize {
+    let mut rows: Vec<&mut Row> = rows.collect();
+    let adjusted = holm::adjusted(&rows.iter().map(|row| row.difference.p).collect::<Vec<_>>());
+    let family = adjusted.iter().flatten().count();
+    for (row, p) in rows.iter_mut().zip(adjusted) {
+        row.adjusted_p = p;
+        row.call = row.call(alpha, family);
+    }
+    family
+}

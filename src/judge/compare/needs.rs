@@ -1,0 +1,75 @@
+//! How large a sample would settle a row that nobody can call.
+
+use serde::Serialize;
+
+use super::Row;
+use super::sample::Method;
+use crate::core::figure::{Figure, Statistic};
+use crate::core::stats::{RateInterval, least_p, needed};
+
+/// Beyond this many nobody would go.
+const MOST: f64 = 1e12;
+
+/// A sample's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Needs {
+    /// How many, on each side.
+    pub count: u64,
+    /// Of what.
+    pub of: Counted,
+}
+
+/// What a sample is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// Requests of one run.
+    Requests,
+    /// Runs.
+    Runs,
+}
+
+impl Needs {
+    /// What settles a row wherever the difference lies: a difference of `d` is settled where the half width for the margin
+    /// is below `tolerance − |d|` or the half width for the table is below `|d|`, so it always is where the two halves
+    /// together are below the tolerance. `None` where nothing is known of the spread, or no tolerance is given.
+    pub(super) fn of(row: &Row, alpha: f64, family: usize) -> Option<Self> {
+        let half = |alpha: f64| row.difference.interval_at(alpha).map(half_width);
+        let halves = half(alpha)? + half(alpha / family.max(1) as f64)?;
+        let runs = row.base.runs.len().min(row.candidate.runs.len());
+        let by_runs = row.difference.method == Some(Method::Repeats)
+            || row.base.runs.len().max(row.candidate.runs.len()) > 1;
+        let (now, of) = match by_runs {
+            true => (runs as f64, Counted::Runs),
+            false => (row.base.requests.min(row.candidate.requests) as f64, Counted::Requests),
+        };
+        let times = match halves.is_finite() {
+            true => (halves / row.tolerance).powi(2),
+            false => scarcity(row)?,
+        };
+        let count = (now * times).ceil();
+        let least = if by_runs { runs_that_ranks_need(alpha) } else { 0 };
+        // What is at hand was not enough, or the row would have been called.
+        (count.is_finite() && count < MOST)
+            .then(|| Self { count: (count as u64).max(now as u64 + 1).max(least), of })
+    }
+}
+
+fn half_width(interval: RateInterval) -> f64 {
+    (interval.high - interval.low) / 2.0
+}
+
+/// How many times as large a sample bounds the percentile at all.
+fn scarcity(row: &Row) -> Option<f64> {
+    let Figure::Latency(_, Statistic::Percentile(p)) = row.figure else { return None };
+    let worth = row.base.effective_n?.min(row.candidate.effective_n?);
+    Some(needed(p)? as f64 / worth.max(1) as f64)
+}
+
+fn runs_that_ranks_need(alpha: f64) -> u64 {
+    let mut runs = 2;
+    while least_p(runs, runs) > alpha && runs < 100 {
+        runs += 1;
+    }
+    runs as u64
+}

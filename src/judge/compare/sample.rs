@@ -1,0 +1,181 @@
+//! What one or several runs tell of a figure.
+
+use serde::Serialize;
+
+use crate::core::figure::{Figure, Statistic, Unit};
+use crate::core::metrics::{self, Latency};
+use crate::core::record::Record;
+use crate::core::run::Run;
+use crate::core::stats::{Belief, Percent, RateInterval, decode_histogram};
+
+/// What is known of a figure.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sample {
+    /// In the figure's unit; of several runs the mean of theirs.
+    pub value: f64,
+    /// Its 95 % interval, where anything tells of one. An end that nothing bounds is infinite, in JSON `null`.
+    pub interval: Option<RateInterval>,
+    /// How its spread is known; `None` if it is not.
+    pub method: Option<Method>,
+    /// The value in each run that has the figure.
+    pub runs: Vec<f64>,
+    /// Requests in these runs, answered or not.
+    pub requests: u64,
+    /// How many independent values a percentile's sample is worth, where that is known.
+    pub effective_n: Option<u64>,
+    #[serde(skip)]
+    pub(super) belief: Option<Belief>,
+}
+
+/// How the spread of a figure is known, the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// From what a run that was saved without its requests states of it: intervals, histograms and counts.
+    Stated,
+    /// From every request of one run.
+    Records,
+    /// From one run to the next.
+    Repeats,
+}
+
+impl Sample {
+    /// What the runs tell; `None` if none of them has the figure.
+    pub fn of(runs: &[Run], figure: Figure) -> Option<Self> {
+        let having: Vec<(&Run, f64)> =
+            runs.iter().filter_map(|run| Some((run, figure.value(run)?))).collect();
+        let values: Vec<f64> = having.iter().map(|(_, value)| *value).collect();
+        let (value, known) = match having[..] {
+            [] => return None,
+            [(run, value)] => (value, of_one(run, figure)),
+            _ => {
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                let known = Belief::of_mean(&values).map(|belief| Known::by(Method::Repeats, belief));
+                (mean, known)
+            }
+        };
+        Some(Self {
+            value,
+            interval: known.as_ref().map(|known| known.belief.interval(0.05)),
+            method: known.as_ref().map(|known| known.method),
+            runs: values,
+            requests: having.iter().map(|(run, _)| run.metrics.requests() as u64).sum(),
+            effective_n: known.as_ref().and_then(|known| known.effective_n),
+            belief: known.map(|known| known.belief),
+        })
+    }
+
+    /// The confidence that the true value is at most this; `None` if nothing is known of its spread.
+    pub fn at_most(&self, limit: f64) -> Option<f64> {
+        Some(self.belief.as_ref()?.minus(&Belief::certain(0.0)).at_most(limit))
+    }
+
+    /// The confidence that the true value is at least this; `None` if nothing is known of its spread.
+    pub fn at_least(&self, limit: f64) -> Option<f64> {
+        Some(self.belief.as_ref()?.minus(&Belief::certain(0.0)).at_least(limit))
+    }
+
+    /// The interval that misses the true value with chance `alpha`.
+    pub fn interval_at(&self, alpha: f64) -> Option<RateInterval> {
+        Some(self.belief.as_ref()?.interval(alpha))
+    }
+}
+
+/// A belief and where it comes from.
+struct Known {
+    method: Method,
+    belief: Belief,
+    effective_n: Option<u64>,
+}
+
+impl Known {
+    fn by(method: Method, belief: Belief) -> Self {
+        Self { method, belief, effective_n: None }
+    }
+
+    fn percentile(method: Method, (belief, effective_n): (Belief, u64)) -> Self {
+        Self { method, belief, effective_n: Some(effective_n) }
+    }
+}
+
+fn of_one(run: &Run, figure: Figure) -> Option<Known> {
+    let recorded = run.records.as_deref().and_then(|records| from_records(run, records, figure));
+    recorded.or_else(|| from_statements(run, figure))
+}
+
+fn from_records(run: &Run, records: &[Record], figure: Figure) -> Option<Known> {
+    match figure {
+        Figure::Latency(latency, Statistic::Percentile(p)) => {
+            let (belief, effective_n) = percentile(records, latency, p)?;
+            Some(Known::percentile(Method::Records, (belief.times(1e3), effective_n)))
+        }
+        Figure::Latency(latency, Statistic::Mean) => {
+            let belief = mean(records, latency)?.times(1e3);
+            Some(Known::by(Method::Records, belief))
+        }
+        Figure::Scalar(_) => {
+            let name = figure.to_string();
+            let belief = match name.as_str() {
+                "failure_rate" => Belief::of_share(&metrics::failures(records).collect::<Vec<_>>()),
+                "goodput_ratio" => {
+                    Belief::of_share(&metrics::successes(records, &run.spec.slo).collect::<Vec<_>>())
+                }
+                key => {
+                    let pairs = metrics::by_second(records, &run.spec.slo).remove(key)?;
+                    Belief::of_ratio(pairs.into_iter())
+                }
+            };
+            Some(Known::by(Method::Records, belief?))
+        }
+    }
+}
+
+/// In seconds.
+fn mean(records: &[Record], latency: Latency) -> Option<Belief> {
+    let pairs: Vec<(f64, f64)> = match latency {
+        Latency::Itl => {
+            let sums = metrics::gap_sums(records);
+            sums.map(|(time, gaps)| (time.as_secs_f64(), f64::from(gaps))).collect()
+        }
+        _ => metrics::samples(records, latency).map(|value| (value.as_secs_f64(), 1.0)).collect(),
+    };
+    Belief::of_ratio(pairs.into_iter())
+}
+
+/// In seconds, and what the sample is worth.
+fn percentile(records: &[Record], latency: Latency, p: Percent) -> Option<(Belief, u64)> {
+    if latency == Latency::Itl {
+        let gaps: Option<Vec<_>> = records.iter().map(|record| record.events.gaps.as_deref()).collect();
+        return Belief::of_percentile(gaps?.into_iter(), p);
+    }
+    let values: Vec<_> = metrics::samples(records, latency).collect();
+    Belief::of_percentile(values.chunks(1), p)
+}
+
+fn from_statements(run: &Run, figure: Figure) -> Option<Known> {
+    let share = || {
+        let metrics = &run.metrics;
+        let all = metrics.completed + metrics.failed;
+        Belief::of_count(figure.value(run)? * all as f64, all as f64)
+    };
+    let belief = match figure {
+        Figure::Latency(latency, Statistic::Percentile(p)) => {
+            if let Some(known) = from_histogram(run, latency, p) {
+                return Some(Known::percentile(Method::Stated, known));
+            }
+            None
+        }
+        _ if figure.unit() == Unit::Share => share(),
+        _ => None,
+    };
+    let stated = || Some(Belief::of_interval(figure.value(run)?, figure.interval(run)?));
+    Some(Known::by(Method::Stated, belief.or_else(stated)?))
+}
+
+/// The percentile among those that the run lists says what the sample is worth, its histogram the rest.
+fn from_histogram(run: &Run, latency: Latency, p: Percent) -> Option<(Belief, u64)> {
+    let listed = run.metrics.latencies.get(&latency)?.percentiles.iter().find(|listed| listed.p == p)?;
+    let histogram = decode_histogram(run.histograms.get(&latency)?)?;
+    let belief = Belief::of_histogram(&histogram, p, listed.effective_n)?;
+    Some((belief.times(1e3), listed.effective_n))
+}
