@@ -10,6 +10,7 @@ mod dataset;
 pub mod differences;
 mod embedded;
 mod exit;
+mod interrupt;
 mod logs;
 mod plan;
 mod run;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::exit::{Exit, Halt};
+use super::interrupt::Interrupts;
 use super::run::seconds;
-use interrupt::Interrupts;
 use order::Order;
 use perform::Performance;
 use plan::Plan;
@@ -15,7 +15,6 @@ mod budget;
 mod file;
 mod folder;
 mod host;
-mod interrupt;
 mod order;
 mod params;
 mod perform;
@@ -49,8 +48,7 @@ pub struct SweepArgs {
     vllm: VllmArgs,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 every cell was measured, 1 one was not, 2 usage, 130 interrupted (the same command goes on).";
+const EXIT_CODES: &str = "Exit codes: 0 every cell was measured, 1 one was not, 2 usage, 130 interrupted (the same command goes on).";
 
 /// The flags of `vllm bench sweep serve`.
 #[derive(Debug, Args)]

@@ -3,3 +3,4 @@
 pub mod compare;
 pub mod log;
 pub mod plan;
+pub mod sweep;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::figure::Unit;
 use crate::core::stats::Interval;
 
 /// What stands for a metric without samples. Never a zero.
@@ -47,6 +48,25 @@ pub fn tokens_per_second(value: Option<f64>) -> String {
 pub fn plain(value: Option<f64>, unit: &str) -> String {
     let written = value.map(|value| format!("{value:.*} {unit}", decimals(value)).trim_end().to_owned());
     written.unwrap_or_else(|| NOT_AVAILABLE.to_owned())
+}
+
+/// A figure's value without its unit: shares in percent; three significant digits or more; `∞` where nothing bounds it.
+pub fn amount(value: f64, unit: Unit) -> String {
+    let value = if unit == Unit::Share { 100.0 * value } else { value };
+    match value {
+        _ if value.is_infinite() => if value > 0.0 { "∞" } else { "-∞" }.to_owned(),
+        _ if unit == Unit::Share => format!("{value:.1}"),
+        _ => format!("{value:.*}", decimals(value.abs())),
+    }
+}
+
+/// What stands behind an [`amount`].
+pub fn symbol(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Milliseconds => "ms",
+        Unit::Share => "%",
+        Unit::Plain(name) => name,
+    }
 }
 
 /// Seconds with two decimals.

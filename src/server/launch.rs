@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-pub use group::kill_all;
 use group::Group;
+pub use group::kill_all;
 pub use template::{Template, TemplateError};
 
 mod gpu;
@@ -117,8 +117,8 @@ impl Server {
         if !is_free(launch.port) {
             return Err(LaunchError::PortTaken(launch.port));
         }
-        let log = open(&launch.log)
-            .map_err(|source| LaunchError::Log { path: launch.log.clone(), source })?;
+        let log =
+            open(&launch.log).map_err(|source| LaunchError::Log { path: launch.log.clone(), source })?;
         let gpu_before = gpu::Memory::read();
         let program = launch.words.first().cloned().unwrap_or_default();
         let group = Group::start(&launch.words, &launch.env, log)
@@ -209,7 +209,9 @@ fn address(port: u16) -> SocketAddr {
 
 /// Both are asked: on some systems a listener on all addresses lets another have the loopback.
 fn is_free(port: u16) -> bool {
-    [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].into_iter().all(|host| TcpListener::bind((host, port)).is_ok())
+    [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED]
+        .into_iter()
+        .all(|host| TcpListener::bind((host, port)).is_ok())
 }
 
 fn open(log: &Path) -> io::Result<File> {

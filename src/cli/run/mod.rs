@@ -18,6 +18,7 @@ mod probes;
 mod profile;
 mod ready;
 mod redact;
+mod repeats;
 mod scrape;
 mod spec;
 mod stage;
@@ -28,6 +29,7 @@ pub use args::RunArgs;
 use deliver::Delivery;
 use measure::Details;
 pub use prepare::Preparing;
+use repeats::Repeats;
 use stage::Stage;
 use trial::{Trial, Trials};
 pub use values::{Pair, metrics_url, pair, seconds};
@@ -71,6 +73,13 @@ impl Line {
     }
 }
 
+impl Invocation {
+    /// The same of another run.
+    fn alike(&self) -> Self {
+        Self { command: self.command.clone(), settings: self.settings.clone(), like: None }
+    }
+}
+
 /// Runs the command.
 pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
@@ -78,12 +87,15 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     let delivery = Delivery::of(&args.output)?;
     let stage = Stage::set(args, &mut spec)?;
     let trials = Trials::new(args, &stage, delivery.keep());
-    let trial = trials.prepare(spec)?;
+    let trial = trials.prepare(spec.clone())?;
     if let Some(saved) = &invocation.like {
         hold_against(saved, &trial.inputs);
     }
     if args.workload.dry_run {
         return dry_run(&trial);
+    }
+    if args.measure.repeats.get() > 1 {
+        return Repeats { args, stage: &stage, trials, spec }.execute(trial, &invocation, &delivery);
     }
     let (mut run, records) = trials.measure(trial, &invocation, &mut |_, _| {})?;
     delivery.deliver(&mut run, records)?;

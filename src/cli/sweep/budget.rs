@@ -49,7 +49,8 @@ pub struct Left {
 impl Budget {
     /// Of a plan, of which some Runs may be there.
     pub fn new(plan: &Plan, folder: &Folder) -> Self {
-        let expected = plan.loads.iter().map(|load| load.spec().ok().and_then(|spec| expected(&spec))).collect();
+        let expected =
+            plan.loads.iter().map(|load| load.spec().ok().and_then(|spec| expected(&spec))).collect();
         let mut measured = vec![Mean::default(); plan.loads.len()];
         for cell in plan.cells() {
             if let Some(run) = folder.run(&cell) {

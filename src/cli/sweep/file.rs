@@ -128,7 +128,9 @@ fn load(base: &[String], table: LoadTable) -> Result<Load, String> {
     let flags = match (&table.flags, &table.search) {
         (Some(flags), None) => flags,
         (None, Some(_)) => {
-            return Err(place("search is not available in a sweep yet: give it flags, one load for each rate"));
+            return Err(place(
+                "search is not available in a sweep yet: give it flags, one load for each rate",
+            ));
         }
         _ => return Err(place("give it flags of `servebench run`, such as flags = \"--request-rate 20\"")),
     };
@@ -195,7 +197,10 @@ mod tests {
         plan.check().unwrap();
         assert_eq!((plan.repeats, plan.order, plan.pairs.len()), (2, Order::Interleaved, 2));
         assert_eq!(plan.health_timeout, Duration::from_secs(120));
-        assert_eq!(plan.loads[0].words, ["--num-prompts", "10", "--metadata", "gpu=a 100", "--request-rate", "1"]);
+        assert_eq!(
+            plan.loads[0].words,
+            ["--num-prompts", "10", "--metadata", "gpu=a 100", "--request-rate", "1"]
+        );
         assert_eq!(plan.sets[1].server, Source::Url("http://localhost:9000".into()));
         assert_eq!((plan.sets[0].gpus, plan.sets[1].gpus), (1.0, 2.0));
     }
@@ -231,7 +236,12 @@ mod tests {
         assert!(check(|plan| plan.pairs.clear()).contains("at least one set"));
         assert!(check(|plan| plan.sets[1].gpus = 0.0).contains("gpus"));
         assert!(check(|plan| plan.sets[1].name = "small".into()).contains("two sets"));
-        assert!(check(|plan| plan.loads[0].words.push("--no-such".into())).contains("load `slow`: unexpected argument"));
-        assert!(check(|plan| plan.loads[0].words.push("--num-runs".into())).contains("--num-runs does not work"));
+        assert!(
+            check(|plan| plan.loads[0].words.push("--no-such".into()))
+                .contains("load `slow`: unexpected argument")
+        );
+        assert!(
+            check(|plan| plan.loads[0].words.push("--num-runs".into())).contains("--num-runs does not work")
+        );
     }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::interrupt::Interrupts;
 use super::plan::{Caches, Plan, Source};
 use crate::cli::exit::{Halt, say};
+use crate::cli::interrupt::Interrupts;
 use crate::cli::target;
 use crate::drive::client::control::Control;
 use crate::server::launch::{Launch, LaunchError, Server, Template, Waiting};
@@ -105,7 +105,10 @@ impl<'a> Host<'a> {
         match current.server.as_mut().and_then(Server::ended) {
             None => true,
             Some(status) => {
-                say(format_args!("warning: the server of `{}` ended by itself ({status}): it is started again", self.plan.sets[set].name));
+                say(format_args!(
+                    "warning: the server of `{}` ended by itself ({status}): it is started again",
+                    self.plan.sets[set].name
+                ));
                 false
             }
         }
@@ -133,7 +136,10 @@ impl<'a> Host<'a> {
             true => "it is started anew for each cell",
             false => "what one cell leaves there the next may find, though each has prompts of its own",
         };
-        say(format_args!("note: the server of `{}` does not reset its prefix cache ({why}): {then}", self.plan.sets[set].name));
+        say(format_args!(
+            "note: the server of `{}` does not reset its prefix cache ({why}): {then}",
+            self.plan.sets[set].name
+        ));
         !ours
     }
 
@@ -161,7 +167,12 @@ impl<'a> Host<'a> {
         }
     }
 
-    fn launch(&self, set: usize, template: &Template, env: Vec<(String, String)>) -> Result<Server, LaunchError> {
+    fn launch(
+        &self,
+        set: usize,
+        template: &Template,
+        env: Vec<(String, String)>,
+    ) -> Result<Server, LaunchError> {
         let name = &self.plan.sets[set].name;
         let no_port = |source| LaunchError::Start { program: "a server on a free port".into(), source };
         let port = template.port().map_err(no_port)?;
@@ -171,7 +182,9 @@ impl<'a> Host<'a> {
         let control = Control::new(&target::of_url(&server.base_url()));
         // What cannot be asked is not healthy; a loopback address always can.
         let healthy = || {
-            let asked = |control: &Control| self.runtime.block_on(async { timeout(HEALTH, control.is_healthy()).await });
+            let asked = |control: &Control| {
+                self.runtime.block_on(async { timeout(HEALTH, control.is_healthy()).await })
+            };
             control.as_ref().is_ok_and(|control| asked(control).unwrap_or(false))
         };
         let mut next = WORD;

@@ -24,7 +24,8 @@ pub fn cells(plan: &Plan) -> Vec<Cell> {
     if plan.order == Order::Grouped {
         let repeats = |set| (0..plan.repeats).map(move |repeat| (set, repeat));
         let all = sets.into_iter().flat_map(repeats);
-        return all.flat_map(|(set, repeat)| loads(plan, set).into_iter().map(move |load| (set, load, repeat)))
+        return all
+            .flat_map(|(set, repeat)| loads(plan, set).into_iter().map(move |load| (set, load, repeat)))
             .map(|(set, load, repeat)| plan.cell(set, load, repeat))
             .collect();
     }

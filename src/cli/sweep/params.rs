@@ -19,15 +19,21 @@ type Changes = Map<String, Value>;
 
 /// Reads the flags and their files.
 pub fn read(args: &VllmArgs) -> Result<Plan, String> {
-    let (serve, bench) = args.serve_cmd.as_deref().zip(args.bench_cmd.as_deref()).ok_or("--bench-cmd is missing")?;
+    let (serve, bench) =
+        args.serve_cmd.as_deref().zip(args.bench_cmd.as_deref()).ok_or("--bench-cmd is missing")?;
     let serve = split("--serve-cmd", serve)?;
     let bench = run_flags(&split("--bench-cmd", bench)?)?;
     let serve_params = changes(args.serve_params.as_deref())?;
     let bench_params = changes(args.bench_params.as_deref())?;
     let links = links(args.link_vars.as_deref().unwrap_or_default())?;
     let set = |changes: &Changes| {
-        let template = Template::of(applied(&serve, changes)).map_err(|error| format!("--serve-cmd: {error}"))?;
-        Ok::<_, String>(Set { name: name(changes), server: Source::Command(template, Default::default()), gpus: 1.0 })
+        let template =
+            Template::of(applied(&serve, changes)).map_err(|error| format!("--serve-cmd: {error}"))?;
+        Ok::<_, String>(Set {
+            name: name(changes),
+            server: Source::Command(template, Default::default()),
+            gpus: 1.0,
+        })
     };
     let load = |changes: &Changes| Load { name: name(changes), words: applied(&bench, changes) };
     let pairs = Plan::all_pairs(serve_params.len(), bench_params.len());
@@ -52,9 +58,10 @@ pub fn folder(args: &VllmArgs, dry_run: bool) -> Result<PathBuf, String> {
     let folder = args.output_dir.join(args.experiment_name.clone().unwrap_or_else(now));
     match (args.resume, folder.exists()) {
         (true, false) => Err(format!("--resume: there is no {}", folder.display())),
-        (false, true) if !dry_run => {
-            Err(format!("{} is there already: --resume goes on with it, or give another --experiment-name", folder.display()))
-        }
+        (false, true) if !dry_run => Err(format!(
+            "{} is there already: --resume goes on with it, or give another --experiment-name",
+            folder.display()
+        )),
         _ => Ok(folder),
     }
 }
@@ -74,7 +81,9 @@ fn run_flags(words: &[String]) -> Result<Vec<String>, String> {
     });
     let script = |word: &String| ends(word, "benchmark_serving.py") || ends(word, "vllm-bench");
     let after = at.map(|at| at + 2).or_else(|| words.iter().position(script).map(|at| at + 1));
-    let after = after.ok_or("--bench-cmd must be `vllm bench serve ...` or `servebench run ...`: its flags are what is run")?;
+    let after = after.ok_or(
+        "--bench-cmd must be `vllm bench serve ...` or `servebench run ...`: its flags are what is run",
+    )?;
     Ok(words[after..].to_vec())
 }
 
@@ -194,13 +203,31 @@ mod tests {
 
     #[test]
     fn flags_are_changed_where_they_are_and_added_where_they_are_not() {
-        assert_eq!(changed("serve m --max-num-seqs 8 -x", json!({"max_num_seqs": 4})), "serve m --max-num-seqs 4 -x");
-        assert_eq!(changed("serve m --max_num_seqs 8", json!({"max-num-seqs": 4})), "serve m --max-num-seqs 4");
-        assert_eq!(changed("serve m", json!({"dtype": "auto", "rate": 0.5})), "serve m --dtype auto --rate 0.5");
-        assert_eq!(changed("serve m", json!({"prefix_caching": false, "eager": true})), "serve m --no-prefix-caching --eager");
+        assert_eq!(
+            changed("serve m --max-num-seqs 8 -x", json!({"max_num_seqs": 4})),
+            "serve m --max-num-seqs 4 -x"
+        );
+        assert_eq!(
+            changed("serve m --max_num_seqs 8", json!({"max-num-seqs": 4})),
+            "serve m --max-num-seqs 4"
+        );
+        assert_eq!(
+            changed("serve m", json!({"dtype": "auto", "rate": 0.5})),
+            "serve m --dtype auto --rate 0.5"
+        );
+        assert_eq!(
+            changed("serve m", json!({"prefix_caching": false, "eager": true})),
+            "serve m --no-prefix-caching --eager"
+        );
         assert_eq!(changed("serve m --eager -x", json!({"eager": true})), "serve m --eager -x");
-        assert_eq!(changed("serve m", json!({"compilation_config.use_x": true})), "serve m --compilation-config.use_x=true");
-        assert_eq!(changed("serve m", json!({"json": {"a": 1}, "_benchmark_name": "n"})), "serve m --json {\"a\":1}");
+        assert_eq!(
+            changed("serve m", json!({"compilation_config.use_x": true})),
+            "serve m --compilation-config.use_x=true"
+        );
+        assert_eq!(
+            changed("serve m", json!({"json": {"a": 1}, "_benchmark_name": "n"})),
+            "serve m --json {\"a\":1}"
+        );
     }
 
     #[test]
@@ -225,7 +252,11 @@ mod tests {
 
     #[test]
     fn the_clients_command_may_be_vllms_or_ours() {
-        for command in ["vllm bench serve --model m", "/bin/servebench run --model m", "python3 x/benchmark_serving.py --model m"] {
+        for command in [
+            "vllm bench serve --model m",
+            "/bin/servebench run --model m",
+            "python3 x/benchmark_serving.py --model m",
+        ] {
             assert_eq!(run_flags(&words(command)).unwrap(), ["--model", "m"]);
         }
         assert!(run_flags(&words("wrk -c 5")).unwrap_err().contains("vllm bench serve"));

@@ -123,9 +123,16 @@ impl Plan {
     /// One cell.
     pub fn cell(&self, set: usize, load: usize, repeat: usize) -> Cell {
         let own = self.loads[load].given_seed();
-        let first = own.unwrap_or(self.seed + SEEDS * load as u64);
-        let seed = first + repeat as u64;
-        Cell { set, load, repeat, seed, file: self.file(set, load, repeat), digest: self.digest(set, load, seed) }
+        let first = own.unwrap_or(self.seed.wrapping_add(SEEDS * load as u64));
+        let seed = first.wrapping_add(repeat as u64);
+        Cell {
+            set,
+            load,
+            repeat,
+            seed,
+            file: self.file(set, load, repeat),
+            digest: self.digest(set, load, seed),
+        }
     }
 
     /// What is wrong with it as a whole, before anything is started.
@@ -136,9 +143,15 @@ impl Plan {
         if self.repeats == 0 {
             return Err("repeats must be at least 1".into());
         }
+        if let Some(rule) = self.slo.iter().find(|rule| rule.needs_baseline()) {
+            return Err(format!("slo `{rule}`: a sweep has no baseline; `servebench gate` does"));
+        }
         unique("set", self.sets.iter().map(|set| &set.name))?;
         unique("load", self.loads.iter().map(|load| &load.name))?;
-        let one = |set: &Set| (!(set.gpus > 0.0 && set.gpus.is_finite())).then(|| format!("set `{}`: gpus must be above 0", set.name));
+        let one = |set: &Set| {
+            (!(set.gpus > 0.0 && set.gpus.is_finite()))
+                .then(|| format!("set `{}`: gpus must be above 0", set.name))
+        };
         if let Some(wrong) = self.sets.iter().find_map(one) {
             return Err(wrong);
         }
@@ -155,7 +168,8 @@ impl Plan {
         match self.naming {
             Naming::Ours => format!("{set}-{load}-r{}.json", repeat + 1),
             Naming::Vllm => {
-                let parts = [("SERVE-", set), ("BENCH-", load)].into_iter().filter(|(_, name)| !name.is_empty());
+                let parts =
+                    [("SERVE-", set), ("BENCH-", load)].into_iter().filter(|(_, name)| !name.is_empty());
                 let parts: Vec<_> = parts.map(|(kind, name)| format!("{kind}-{name}")).collect();
                 format!("{}/run={repeat}.json", parts.join("-"))
             }
@@ -182,7 +196,9 @@ impl Load {
                 Err(place("--config and --like are for the command line: write the flags themselves".into()))
             }
             () if line.args.workload.dry_run => Err(place("--dry-run is a flag of the sweep itself".into())),
-            () if line.args.measure.repeats.get() > 1 => Err(place("--repeats is a flag of the sweep itself".into())),
+            () if line.args.measure.repeats.get() > 1 => {
+                Err(place("--repeats is a flag of the sweep itself".into()))
+            }
             () => Ok(line),
         }
     }
@@ -237,7 +253,10 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<(),
 
 /// A name as a part of a file's name.
 fn in_files(name: &str) -> String {
-    name.chars().map(|c| if c.is_alphanumeric() || "._=-+".contains(c) { c } else { '_' }).collect::<String>().replace("..", "__")
+    name.chars()
+        .map(|c| if c.is_alphanumeric() || "._=-+".contains(c) { c } else { '_' })
+        .collect::<String>()
+        .replace("..", "__")
 }
 
 #[cfg(test)]

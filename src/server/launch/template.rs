@@ -27,7 +27,9 @@ pub enum TemplateError {
     #[error("the command is empty")]
     Empty,
     /// What only a shell understands.
-    #[error("`{word}` in `{text}` would need a shell, and there is none: write `sh -c '...'` if you want one")]
+    #[error(
+        "`{word}` in `{text}` would need a shell, and there is none: write `sh -c '...'` if you want one"
+    )]
     Shell {
         /// The whole.
         text: String,
@@ -40,7 +42,10 @@ impl Template {
     /// Reads a command line.
     pub fn new(text: &str) -> Result<Self, TemplateError> {
         let words = shlex::split(text).ok_or_else(|| TemplateError::Quotes(text.to_owned()))?;
-        match words.iter().find(|word| ["|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"].contains(&word.as_str())) {
+        match words
+            .iter()
+            .find(|word| ["|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"].contains(&word.as_str()))
+        {
             Some(word) => Err(TemplateError::Shell { text: text.to_owned(), word: word.clone() }),
             None => Self::of(words),
         }

@@ -61,7 +61,10 @@ fn a_server_that_crashes_is_told_with_the_end_of_its_log() {
     let script = "echo first; printf '\\033[31m%s: no memory\\033[0m\\n' $GREETING; exit 7";
     let mut server = Server::start(launch(script, folder.path())).unwrap();
     let error = wait(&mut server, || false).unwrap_err().to_string();
-    assert!(error.contains("exit status: 7") && error.contains("server.log:\n  first\n  hello: no memory"), "{error}");
+    assert!(
+        error.contains("exit status: 7") && error.contains("server.log:\n  first\n  hello: no memory"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -70,10 +73,14 @@ fn a_server_that_hangs_is_told_when_patience_is_over() {
     let mut server = Server::start(launch("echo loading; sleep 300", folder.path())).unwrap();
     let mut seen = Vec::new();
     let patience = Duration::from_millis(500);
-    let error = server.wait_until_healthy(patience, || false, |waiting| {
-        seen.extend(waiting.line.map(ToOwned::to_owned));
-        ControlFlow::Continue(())
-    });
+    let error = server.wait_until_healthy(
+        patience,
+        || false,
+        |waiting| {
+            seen.extend(waiting.line.map(ToOwned::to_owned));
+            ControlFlow::Continue(())
+        },
+    );
     let error = error.unwrap_err().to_string();
     assert!(error.contains("not healthy within 500ms") && error.contains("\n  loading"), "{error}");
     assert!(seen.contains(&"loading".to_owned()), "the onlooker saw the log");

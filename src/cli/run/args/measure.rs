@@ -1,5 +1,6 @@
 //! What is measured, and what counts as good.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -51,6 +52,10 @@ pub struct MeasureArgs {
     /// How long the profiler then runs (a bare number is seconds)
     #[arg(long, value_name = "TIME", default_value = "5", value_parser = values::seconds)]
     pub profile_duration: Duration,
+    /// Measure so many times, each time with the next seed and an emptied prefix cache (where the server takes that order), and
+    /// report how much the runs differ; results are saved as ...-r1, -r2
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub repeats: NonZeroUsize,
     /// End with exit code 0 instead of 3 when the run is INVALID
     #[arg(long)]
     pub allow_invalid: bool,

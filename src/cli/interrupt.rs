@@ -1,4 +1,5 @@
-//! Ctrl-C during a sweep: the first ends it after what is under way, the second at once; the servers go with it either way.
+//! Ctrl-C during work of several runs: the first ends it after what is under way, the second at once; servers that we started
+//! go with it either way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,8 @@ impl Interrupts {
     /// Listens until the program ends. The terminal's Ctrl-C does not reach the servers, which have process groups of their
     /// own: whatever ends us must end them.
     pub fn listen() -> Result<Self, Halt> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Halt::failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Halt::failed)?;
         let listen = |kind| {
             let _within = runtime.enter();
             signal(kind).map_err(Halt::failed)
