@@ -165,7 +165,7 @@ fn doubt(call: Call) -> String {
 }
 
 fn front(points: &[Efficiency], to: &mut impl Write) -> io::Result<()> {
-    section("Throughput per GPU against speed per user", to)?;
+    section("Throughput and speed", to)?;
     let head =
         ["Set", "Load", "tok/s per GPU", "tok/s per user", "Pareto front"].map(ToOwned::to_owned).to_vec();
     let row = |point: &Efficiency| {

@@ -27,7 +27,7 @@ pub mod values;
 
 pub use args::RunArgs;
 use deliver::Delivery;
-use measure::Details;
+use measure::{Details, Onlooker};
 pub use prepare::Preparing;
 use repeats::Repeats;
 use stage::Stage;
@@ -59,15 +59,16 @@ impl Line {
         spec::spec(&self.args)
     }
 
-    /// Measures it once. Nothing is printed but warnings and the bar; the Run has its Records if they were asked for.
-    pub fn measure(self, command: Vec<String>) -> Result<Run, Halt> {
+    /// Measures it once, while `onlooker` may stop it. Nothing is printed but warnings and the bar; the Run has its Records if
+    /// they were asked for.
+    pub fn measure(self, command: Vec<String>, onlooker: Onlooker<'_>) -> Result<Run, Halt> {
         let args = &self.args;
         let mut spec = self.spec().map_err(Halt::usage)?;
         let stage = Stage::set(args, &mut spec)?;
         let detailed = args.output.save_detailed;
         let trials = Trials::new(args, &stage, Details { text: detailed, gaps: detailed });
         let invocation = Invocation { command, settings: self.settings, like: None };
-        let (mut run, records) = trials.measure(trials.prepare(spec)?, &invocation, &mut |_, _| {})?;
+        let (mut run, records) = trials.measure(trials.prepare(spec)?, &invocation, onlooker)?;
         run.records = detailed.then_some(records);
         Ok(run)
     }

@@ -47,7 +47,7 @@ impl Repeats<'_> {
             say(format_args!("run {} of {count}, seed {seed}", at + 1));
             let invocation =
                 Invocation { settings: settings(&invocation.settings, seed), ..invocation.alike() };
-            let (mut run, records) = self.trials.measure(trial, &invocation, &mut |_, _| {})?;
+            let (mut run, records) = self.trials.measure(trial, &invocation, &mut interrupts.onlooker())?;
             delivery.deliver_one_of(at + 1, &mut run, records)?;
             let exit = judge(&run, self.args.measure.allow_invalid);
             worst = worse(worst, exit);

@@ -127,7 +127,11 @@ impl std::fmt::Display for Left {
         if self.unknown_starts > 0 {
             parts.push(counted(self.unknown_starts, "server start"));
         }
-        f.write_str(&if parts.is_empty() { "no time".to_owned() } else { parts.join(", and ") })
+        match parts.split_last() {
+            None => f.write_str("no time"),
+            Some((last, [])) => f.write_str(last),
+            Some((last, others)) => write!(f, "{}, and {last}", others.join(", ")),
+        }
     }
 }
 

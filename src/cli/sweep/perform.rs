@@ -114,7 +114,7 @@ impl<'a> Performance<'a> {
         let words = load.cell_words(&ready.base_url, cell.seed);
         let line = load.line(&ready.base_url, cell.seed).map_err(Halt::usage)?;
         let command = ["servebench", "run"].into_iter().map(ToOwned::to_owned).chain(words).collect();
-        line.measure(command)
+        line.measure(command, &mut self.interrupts.onlooker())
     }
 
     fn announce(&self, cell: &Cell, (at, of): (usize, usize)) {
