@@ -75,9 +75,11 @@ impl Belief {
             (below as f64, group.len() as f64)
         });
         let effective_n = (Ratio::of(below).effective_n() as u64).clamp(1, sorted.len() as u64);
+        let last = (sorted.len() - 1) as f64;
+        // The middle of the k-th of n equal parts is the k-th value.
         let at = |share: f64| {
-            let found = percentile(&sorted, 100.0 * share).expect("there are values");
-            found.as_secs_f64()
+            let rank = (share * sorted.len() as f64 - 0.5).clamp(0.0, last);
+            percentile(&sorted, 100.0 * rank / last.max(1.0)).unwrap_or(value).as_secs_f64()
         };
         Some((Self::among_ranks(effective_n, p, at), effective_n))
     }
@@ -153,7 +155,7 @@ impl Belief {
     /// The same in another unit, of which there are so many in one of this.
     pub fn times(&self, factor: f64) -> Self {
         let scaled = self.points.iter().map(|point| Point { value: point.value * factor, ..*point });
-        Self { points: scaled.collect() }
+        Self { points: if factor < 0.0 { scaled.rev().collect() } else { scaled.collect() } }
     }
 
     /// The interval that misses the true value with chance `alpha`, split evenly between its sides.
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_percentile_beyond_the_sample_has_no_upper_end() {
-        let values: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
+        let values: Vec<Duration> = (0..100).map(|i| Duration::from_millis(1 + i * 37 % 100)).collect();
         let of = |p| Belief::of_percentile(values.chunks(1), p).unwrap().0.interval(0.05);
         let p99 = of(99.0);
         assert!(p99.high.is_infinite() && (0.09..0.1).contains(&p99.low), "{p99:?}");
@@ -262,10 +264,9 @@ mod tests {
             (0..100).map(|i| vec![Duration::from_millis(10 + i * 37 % 100); 50]).collect();
         let (_, worth) = Belief::of_percentile(together.iter().map(Vec::as_slice), 50.0).unwrap();
         assert!(worth <= 100, "{worth}");
-        let apart: Vec<Vec<Duration>> = (0..100)
-            .map(|i| (0..50).map(|j| Duration::from_millis((i * 31 + j * 37) % 100)).collect())
-            .collect();
-        let (_, worth) = Belief::of_percentile(apart.iter().map(Vec::as_slice), 50.0).unwrap();
+        let gaps = Exp1.sample_iter(StdRng::seed_from_u64(1)).map(Duration::from_secs_f64);
+        let apart: Vec<Duration> = gaps.take(5000).collect();
+        let (_, worth) = Belief::of_percentile(apart.chunks(50), 50.0).unwrap();
         assert!(worth > 1000, "{worth}");
     }
 

@@ -62,20 +62,16 @@ impl Ratio {
         Dependence::of(&self.residuals(self.value().unwrap_or(0.0)))
     }
 
-    /// The long-run variance of a single term around its share of the ratio, with the doubt about it added.
-    pub fn long_run_variance(&self) -> f64 {
-        let Dependence { long_run, doubt, .. } = self.dependence();
-        doubt * doubt * long_run / self.size as f64
-    }
-
     /// How many independent values tell as much about a share as this series does; for a ratio that is a share of its
     /// denominators' sum, never more than that sum.
     pub fn effective_n(&self) -> f64 {
         let bottom: f64 = self.bottoms.iter().sum();
         let share = self.value().unwrap_or(0.0);
-        let independent = bottom * share * (1.0 - share);
-        let inflation = self.terms as f64 * self.long_run_variance() / independent;
-        // Neighbours that repel each other would be worth more than their number: never claimed. NaN: all on one side.
+        let Dependence { variance, long_run, doubt, .. } = self.dependence();
+        // Neighbours that repel each other would be worth more than their number: never claimed.
+        let spread = self.tops.len() as f64 * (doubt * doubt * long_run).max(variance);
+        let inflation = spread / (bottom * share * (1.0 - share));
+        // NaN: all on one side.
         bottom / if inflation > 1.0 { inflation } else { 1.0 }
     }
 

@@ -48,17 +48,24 @@ impl Contrast {
             return RateInterval { low: f64::NEG_INFINITY, high: f64::INFINITY };
         };
         let step = |belief: &dyn Fn(f64) -> bool| bisect(lowest, highest, belief);
-        let low = if self.at_most(lowest.next_down()) > tail {
-            f64::NEG_INFINITY
-        } else {
-            step(&|limit| self.at_most(limit) > tail)
+        let low = match self.unbounded(f64::NEG_INFINITY) > tail {
+            true => f64::NEG_INFINITY,
+            false => step(&|limit| self.at_most(limit) > tail),
         };
-        let high = if self.at_least(highest.next_up()) > tail {
-            f64::INFINITY
-        } else {
-            step(&|limit| self.at_least(limit.next_up()) <= tail)
+        let high = match self.unbounded(f64::INFINITY) > tail {
+            true => f64::INFINITY,
+            false => step(&|limit| self.at_least(limit.next_up()) <= tail),
         };
         RateInterval { low, high }
+    }
+
+    /// The confidence that nothing bounds the difference on this side.
+    fn unbounded(&self, side: f64) -> f64 {
+        let weight = |belief: &Belief, end: f64| {
+            let points = belief.points().iter().filter(|point| point.value == end);
+            points.map(|point| point.weight).sum::<f64>()
+        };
+        1.0 - (1.0 - weight(&self.plus, side)) * (1.0 - weight(&self.minus, -side))
     }
 
     /// The least and the greatest difference of bounded values.
