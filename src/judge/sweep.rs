@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::compare::{Comparison, Difference, Sample, Settings, Side};
+use super::compare::{Comparison, Difference, Sample, Settings, Side, holm};
 use crate::core::figure::Figure;
 use crate::core::metrics::Direction;
 use crate::core::rule::Rule;
@@ -88,6 +88,10 @@ pub struct Lead {
     pub set: String,
     /// The others, each as seen from the leader: `Worse` is behind it.
     pub rivals: Vec<Rival>,
+    /// That of the rival which is the hardest to tell from the leader: who wins must beat all of them.
+    pub p: Option<f64>,
+    /// The same with all leads of the sweep looked at (Holm): the chance that any lead of equal sets is called won is below 5 %.
+    pub adjusted_p: Option<f64>,
 }
 
 /// A set that is not ahead.
@@ -95,15 +99,16 @@ pub struct Lead {
 pub struct Rival {
     /// Its name.
     pub set: String,
-    /// What it is compared with the leader.
+    /// What it is compared with the leader alone.
     #[serde(flatten)]
     pub call: Call,
 }
 
 impl Lead {
-    /// Whether the leader wins: there are others, and it is better than every one of them.
+    /// Whether the leader wins: there are others, and it is better than every one of them for certain.
     pub fn is_won(&self) -> bool {
-        !self.rivals.is_empty() && self.rivals.iter().all(|rival| rival.call == Call::Worse)
+        let certain = self.adjusted_p.is_some_and(|p| p <= Settings::default().alpha);
+        certain && !self.rivals.is_empty() && self.as_good().next().is_none()
     }
 
     /// Those that may be as good.
@@ -117,17 +122,16 @@ impl Ranking {
     pub fn of(points: &[Point], slo: &[Rule]) -> Self {
         let points: Vec<&Point> = points.iter().filter(|point| !point.runs.is_empty()).collect();
         let by_load: Vec<&[&Point]> = points.chunk_by(|a, b| a.load == b.load).collect();
-        // The chance that even one lead of equal sets is called won is shared by the whole table.
-        let table = by_load.iter().map(|points| figures_of(points).count()).sum::<usize>().max(1);
-        let settings = Settings::default();
-        let settings = Settings { alpha: settings.alpha / table as f64, ..settings };
         let leads = |points: &&[&Point]| {
-            let lead = |figure| lead(points, figure, &settings);
+            let lead = |figure| lead(points, figure);
             figures_of(points).filter_map(lead).collect::<Vec<_>>()
         };
+        let mut leads: Vec<Lead> = by_load.iter().flat_map(leads).collect();
+        let adjusted = holm(&leads.iter().map(|lead| lead.p).collect::<Vec<_>>());
+        leads.iter_mut().zip(adjusted).for_each(|(lead, p)| lead.adjusted_p = p);
         Self {
             standings: points.iter().map(|point| Standing::of(point)).collect(),
-            leads: by_load.iter().flat_map(leads).collect(),
+            leads,
             efficiencies: front::of(&points),
             best: service::best(&points, slo),
         }
@@ -168,7 +172,7 @@ fn throughput(points: &[&Point]) -> Figure {
 }
 
 /// Who is ahead in a figure; the others are compared with it.
-fn lead(points: &[&Point], figure: Figure, settings: &Settings) -> Option<Lead> {
+fn lead(points: &[&Point], figure: Figure) -> Option<Lead> {
     let mean = |point: &Point| Sample::of(&point.runs, figure).map(|sample| sample.value);
     let having: Vec<(&Point, f64)> = points.iter().filter_map(|point| Some((*point, mean(point)?))).collect();
     let better = |a: &f64, b: &f64| match figure.direction() {
@@ -179,11 +183,19 @@ fn lead(points: &[&Point], figure: Figure, settings: &Settings) -> Option<Lead> 
     let side = |point: &Point| Side { name: point.set.clone(), runs: point.runs.clone() };
     let others: Vec<Side> =
         having.iter().filter(|(point, _)| point.set != leader.set).map(|(point, _)| side(point)).collect();
-    let comparison = Comparison::of_figures(&side(leader), &others, &[figure], settings.clone());
-    let rivals = comparison.candidates.into_iter().filter_map(|candidate| {
+    let compared = Comparison::of_figures(&side(leader), &others, &[figure], Settings::default());
+    let p = compared.rows().map(|row| row.difference.p).try_fold(0.0_f64, |most, p| Some(most.max(p?)));
+    let rivals = compared.candidates.into_iter().filter_map(|candidate| {
         Some(Rival { set: candidate.party.name, call: candidate.rows.first()?.call })
     });
-    Some(Lead { load: leader.load.clone(), figure, set: leader.set.clone(), rivals: rivals.collect() })
+    Some(Lead {
+        load: leader.load.clone(),
+        figure,
+        set: leader.set.clone(),
+        rivals: rivals.collect(),
+        p: p.filter(|_| !others.is_empty()),
+        adjusted_p: None,
+    })
 }
 
 /// Whether a sample is above a multiple of another for certain: two-sided, at this level.

@@ -12,6 +12,7 @@ mod csv;
 mod tests;
 
 pub use self::csv::csv;
+pub(super) use cells::{bare, in_unit, rounded};
 
 /// Writes it as text.
 pub fn text(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
@@ -147,7 +148,7 @@ fn is_single_pair(row: &Row) -> bool {
 
 impl Counted {
     /// The word for so many.
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Runs => "runs",

@@ -50,17 +50,7 @@ pub fn plain(value: Option<f64>, unit: &str) -> String {
     written.unwrap_or_else(|| NOT_AVAILABLE.to_owned())
 }
 
-/// A figure's value without its unit: shares in percent; three significant digits or more; `∞` where nothing bounds it.
-pub fn amount(value: f64, unit: Unit) -> String {
-    let value = if unit == Unit::Share { 100.0 * value } else { value };
-    match value {
-        _ if value.is_infinite() => if value > 0.0 { "∞" } else { "-∞" }.to_owned(),
-        _ if unit == Unit::Share => format!("{value:.1}"),
-        _ => format!("{value:.*}", decimals(value.abs())),
-    }
-}
-
-/// What stands behind an [`amount`].
+/// What a figure's values are counted in.
 pub fn symbol(unit: Unit) -> &'static str {
     match unit {
         Unit::Milliseconds => "ms",

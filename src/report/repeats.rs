@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::figures::{amount, symbol};
+use super::compare::{bare, in_unit};
 use super::text::{aligned, section};
 use crate::core::figure::{Figure, Statistic};
 use crate::core::metrics::SCALARS;
@@ -46,20 +46,19 @@ fn figures(run: &Run) -> Vec<Figure> {
 }
 
 fn row(figure: Figure, sample: &Sample) -> Vec<String> {
-    let unit = figure.unit();
     let [least, greatest] = [f64::min as fn(f64, f64) -> f64, f64::max]
         .map(|pick| sample.runs.iter().copied().reduce(pick).unwrap_or(sample.value));
     let interval = sample.interval.map_or("n/a".to_owned(), |interval| {
-        format!("[{}, {}]", amount(interval.low, unit), amount(interval.high, unit))
+        format!("[{}, {}]", bare(figure, interval.low), bare(figure, interval.high))
     });
     // Of no difference there is no share.
     let spread = if sample.value == 0.0 { 0.0 } else { 100.0 * (greatest - least) / sample.value };
     vec![
         figure.label(),
-        format!("{} {}", amount(sample.value, unit), symbol(unit)).trim_end().to_owned(),
+        in_unit(figure, sample.value),
         interval,
-        amount(least, unit),
-        amount(greatest, unit),
+        bare(figure, least),
+        bare(figure, greatest),
         format!("{spread:.1} %"),
         sample.runs.len().to_string(),
     ]

@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::figures::{NOT_AVAILABLE, amount, symbol};
+use super::compare::{bare, in_unit, rounded};
+use super::figures::{NOT_AVAILABLE, symbol};
 use super::text::{aligned, section};
 use crate::core::figure::Figure;
 use crate::core::rule::Rule;
 use crate::core::run::Run;
-use crate::judge::compare::{Counted, Needs};
 use crate::judge::sweep::{Best, Call, Efficiency, Kept, Known, Lead, Ranking, Standing};
 
 /// The version of `sweep.json`; it changes when a field changes its meaning or goes.
@@ -119,22 +119,18 @@ fn table(standings: &[Standing], leads: &[&Lead], to: &mut impl Write) -> io::Re
 pub fn line(run: &Run) -> String {
     let names = ["output_throughput", "request_throughput", "ttft.mean", "ttft.p95", "tpot.mean"];
     let figures = names.into_iter().filter_map(|name| name.parse::<Figure>().ok());
-    let told = figures.filter_map(|figure| {
-        let unit = figure.unit();
-        Some(format!("{} {} {}", figure.label(), amount(figure.value(run)?, unit), symbol(unit)))
-    });
+    let told = figures
+        .filter_map(|figure| Some(format!("{} {}", figure.label(), in_unit(figure, figure.value(run)?))));
     let verdict = if run.validity.valid { "" } else { " (INVALID)" };
     told.collect::<Vec<_>>().join(", ") + verdict
 }
 
 /// `1234 [1200, 1260]`, without the unit.
-fn spread(known: &Known) -> String {
-    let unit = known.figure.unit();
-    let sample = &known.sample;
+fn spread(Known { figure, sample }: &Known) -> String {
     let interval = sample.interval.map_or("[n/a]".to_owned(), |interval| {
-        format!("[{}, {}]", amount(interval.low, unit), amount(interval.high, unit))
+        format!("[{}, {}]", bare(*figure, interval.low), bare(*figure, interval.high))
     });
-    format!("{} {interval}", amount(sample.value, unit))
+    format!("{} {interval}", bare(*figure, sample.value))
 }
 
 fn ahead(lead: &Lead, to: &mut impl Write) -> io::Result<()> {
@@ -147,19 +143,21 @@ fn ahead(lead: &Lead, to: &mut impl Write) -> io::Result<()> {
     }
     let rivals: Vec<String> =
         lead.as_good().map(|rival| format!("{}{}", rival.set, doubt(rival.call))).collect();
-    writeln!(to, "{label}: no winner; {} is ahead, and may be no better than {}", lead.set, rivals.join(", "))
+    let doubt = match rivals.is_empty() {
+        false => format!("may be no better than {}", rivals.join(", ")),
+        // Each comparison by itself is settled; the worst of so many is not.
+        true => "with so many figures looked at it may be chance".to_owned(),
+    };
+    writeln!(to, "{label}: no winner; {} is ahead, and {doubt}", lead.set)
 }
 
 fn doubt(call: Call) -> String {
     match call {
         Call::Same => " (the same, within the margin)".to_owned(),
-        Call::CannotTell { needs: Some(Needs { count, of: Counted::Runs }) } => {
-            format!(" (cannot tell: {count} repeats would)")
+        Call::CannotTell { needs: Some(needs) } => {
+            format!(" (cannot tell: needs {} {})", rounded(needs.count), needs.of.word())
         }
-        Call::CannotTell { needs: Some(Needs { count, of: Counted::Requests }) } => {
-            format!(" (cannot tell: {count} requests would)")
-        }
-        Call::CannotTell { needs: None } => " (cannot tell: more repeats may)".to_owned(),
+        Call::CannotTell { needs: None } => " (cannot tell)".to_owned(),
         Call::Better | Call::Worse => String::new(),
     }
 }
@@ -189,12 +187,12 @@ fn service(best: &Best, to: &mut impl Write) -> io::Result<()> {
     let Some(kept) = best.best.and_then(|at| best.kept.get(at)) else {
         return writeln!(to, "{rules}: kept by none{}", almost());
     };
-    let throughput = kept.per_gpu.map_or(NOT_AVAILABLE.to_owned(), |rate| format!("{rate:.1}"));
+    let throughput = kept.per_gpu.map_or(NOT_AVAILABLE.to_owned(), |rate| in_unit(best.throughput, rate));
     let rivals = match best.as_good.as_slice() {
         [] => String::new(),
         sets => format!("; {} may serve as much", sets.join(", ")),
     };
-    writeln!(to, "{rules}: {} serves most, {throughput} a second and GPU{rivals}{}", place(kept), almost())
+    writeln!(to, "{rules}: {} serves most, {throughput} per GPU{rivals}{}", place(kept), almost())
 }
 
 /// What was not measured, or is not to be believed, and why.
@@ -202,13 +200,23 @@ fn cells(sweep: &Sweep<'_>, to: &mut impl Write) -> io::Result<()> {
     section("Cells", to)?;
     let measured = sweep.cells.iter().filter(|cell| matches!(cell.state, State::Measured(_))).count();
     writeln!(to, "Measured: {measured} of {}", sweep.cells.len())?;
+    let mut troubles: Vec<(&str, &str, Vec<&Cell<'_>>)> = Vec::new();
     for cell in &sweep.cells {
         let why = match cell.state {
             State::Measured(_) | State::Open => continue,
             State::Invalid(_) => "INVALID: measured, and left out of the table (--allow-invalid takes it in)",
             State::Failed(why) => why,
         };
-        writeln!(to, "{} under {}, repeat {}: {why}", cell.set, cell.load, cell.repeat)?;
+        match troubles.iter_mut().find(|(set, of, _)| (*set, *of) == (cell.set, why)) {
+            Some((_, _, cells)) => cells.push(cell),
+            None => troubles.push((cell.set, why, vec![cell])),
+        }
+    }
+    for (set, why, cells) in troubles {
+        match cells[..] {
+            [cell] => writeln!(to, "{set} under {}, repeat {}: {why}", cell.load, cell.repeat)?,
+            _ => writeln!(to, "{set}, {} cells: {why}", cells.len())?,
+        }
     }
     if sweep.interrupted {
         writeln!(to, "Interrupted: the same command goes on with what is open")?;

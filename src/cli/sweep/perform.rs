@@ -65,8 +65,8 @@ impl<'a> Performance<'a> {
                 Outcome::Measured => self.tell_left(&cells[at + 1..], cell.set),
                 Outcome::Failed(why) => self.failed(cell, why),
                 Outcome::NoServer(why) => {
-                    let line = why.lines().next().unwrap_or_default();
-                    broken.insert(cell.set, line.trim_end_matches(':').to_owned());
+                    // Once is enough for the log.
+                    broken.insert(cell.set, why.split("; ").next().unwrap_or_default().to_owned());
                     self.failed(cell, why);
                     host.stop();
                 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Point, is_above, throughput};
+use crate::core::figure::Figure;
 use crate::core::rule::Rule;
 use crate::core::run::Run;
 use crate::judge::compare::{Sample, Settings};
@@ -12,6 +13,8 @@ use crate::judge::compare::{Sample, Settings};
 pub struct Best {
     /// All of them are to be kept.
     pub rules: Vec<Rule>,
+    /// What is served: tokens, or requests where nothing is generated.
+    pub throughput: Figure,
     /// How each point keeps them.
     pub kept: Vec<Kept>,
     /// The point with the most throughput per GPU of those that keep them in every Run: its place in `kept`. `None`: no point
@@ -32,7 +35,7 @@ pub struct Kept {
     pub runs: usize,
     /// Of how many.
     pub of: usize,
-    /// Throughput per GPU, in tokens (or requests, where nothing is generated) per second.
+    /// [`Best::throughput`] over the set's GPUs.
     pub per_gpu: Option<f64>,
 }
 
@@ -80,7 +83,7 @@ fn within(points: &[&Point], rules: Vec<Rule>) -> Best {
     let mut as_good: Vec<String> =
         rivals.iter().filter(|at| may_be_as_good(at)).map(|&at| kept[at].set.clone()).collect();
     as_good.dedup();
-    Best { rules, kept, best, as_good }
+    Best { rules, throughput: figure, kept, best, as_good }
 }
 
 /// A figure that a run does not have keeps nothing.

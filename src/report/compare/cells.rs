@@ -40,7 +40,8 @@ pub fn in_unit(figure: Figure, value: f64) -> String {
     }
 }
 
-fn bare(figure: Figure, value: f64) -> String {
+/// The same without its unit; `∞` where nothing bounds it.
+pub fn bare(figure: Figure, value: f64) -> String {
     if !value.is_finite() {
         return if value > 0.0 { "∞".into() } else { "-∞".into() };
     }
@@ -95,7 +96,7 @@ fn call(call: Call) -> String {
 }
 
 /// Upwards to two digits: it is an estimate.
-fn rounded(count: u64) -> u64 {
+pub fn rounded(count: u64) -> u64 {
     let unit = 10_u64.pow(count.checked_ilog10().unwrap_or_default().saturating_sub(1));
     count.div_ceil(unit) * unit
 }
