@@ -19,6 +19,7 @@ mod settings;
 mod sides;
 mod sim;
 mod spelling;
+mod start;
 mod sweep;
 mod target;
 mod watch;

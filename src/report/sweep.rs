@@ -141,19 +141,25 @@ fn ahead(lead: &Lead, to: &mut impl Write) -> io::Result<()> {
     if lead.is_won() {
         return writeln!(to, "{label}: {} wins", lead.set);
     }
+    if lead.rivals.iter().all(|rival| rival.call == Call::Same) {
+        return writeln!(to, "{label}: the same, within the margin");
+    }
     let rivals: Vec<String> =
         lead.as_good().map(|rival| format!("{}{}", rival.set, doubt(rival.call))).collect();
     let doubt = match rivals.is_empty() {
         false => format!("may be no better than {}", rivals.join(", ")),
         // Each comparison by itself is settled; the worst of so many is not.
-        true => "with so many figures looked at it may be chance".to_owned(),
+        true => {
+            let p = lead.adjusted_p.map_or(NOT_AVAILABLE.to_owned(), |p| format!("{p:.2}"));
+            format!("may be so by chance (p {p} with all figures looked at)")
+        }
     };
     writeln!(to, "{label}: no winner; {} is ahead, and {doubt}", lead.set)
 }
 
 fn doubt(call: Call) -> String {
     match call {
-        Call::Same => " (the same, within the margin)".to_owned(),
+        Call::Same => " (the same)".to_owned(),
         Call::CannotTell { needs: Some(needs) } => {
             format!(" (cannot tell: needs {} {})", rounded(needs.count), needs.of.word())
         }

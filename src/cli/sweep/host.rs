@@ -1,31 +1,19 @@
 //! The server of the cell that is measured: one of our own at a time, with nothing in its caches.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
 
-use super::plan::{Caches, Plan, Source};
+use super::budget::shown;
+use super::plan::{Caches, Plan, Set, Source};
 use crate::cli::exit::{Halt, say};
 use crate::cli::interrupt::Interrupts;
+use crate::cli::start::Start;
 use crate::cli::target;
 use crate::drive::client::control::Control;
-use crate::server::launch::{Launch, LaunchError, Server, Template, Waiting};
-
-/// A server that is asked for its health and takes longer is not healthy.
-const HEALTH: Duration = Duration::from_secs(3);
-
-/// How long after TERM a server is killed: a large one frees its memory in that time.
-const GRACE: Duration = Duration::from_secs(20);
-
-/// Between two words about a server that is still starting.
-const WORD: Duration = Duration::from_secs(10);
-
-/// Lets vLLM take the order to reset its caches.
-const DEV_MODE: (&str, &str) = ("VLLM_SERVER_DEV_MODE", "1");
+use crate::server::launch::{LaunchError, Server};
 
 /// Caches of vLLM beside that of prefixes; a server without them is none the worse.
 const OTHER_CACHES: [&str; 2] = ["/reset_mm_cache", "/reset_encoder_cache"];
@@ -68,21 +56,21 @@ impl<'a> Host<'a> {
 
     /// The server of a set, healthy and with empty caches.
     pub fn ready(&mut self, set: usize) -> Result<Ready, LaunchError> {
+        let mut start = None;
         if !self.serves(set) || !self.has_empty_caches(set) {
             self.stop();
             let begun = Instant::now();
             let current = self.begin(set)?;
-            let start = current.server.is_some().then(|| begun.elapsed());
-            let base_url = current.base_url.clone();
+            start = current.server.is_some().then(|| begun.elapsed());
             self.current = Some(current);
-            // One that others started was used before, perhaps.
-            let _ = start.is_some() || self.has_empty_caches(set);
-            self.used();
-            return Ok(Ready { base_url, start });
+            if start.is_none() {
+                // One that others started was used before, perhaps.
+                self.has_empty_caches(set);
+            }
         }
-        self.used();
-        let base_url = self.current.as_ref().map(|current| current.base_url.clone()).unwrap_or_default();
-        Ok(Ready { base_url, start: None })
+        let current = self.current.as_mut().expect("it was begun if nobody served");
+        current.fresh = false;
+        Ok(Ready { base_url: current.base_url.clone(), start })
     }
 
     /// Ends the server, if it is ours.
@@ -90,12 +78,6 @@ impl<'a> Host<'a> {
         let server = self.current.take().and_then(|current| current.server);
         if let Some(held) = server.and_then(Server::stop) {
             say(format_args!("warning: {held}"));
-        }
-    }
-
-    fn used(&mut self) {
-        if let Some(current) = &mut self.current {
-            current.fresh = false;
         }
     }
 
@@ -156,47 +138,21 @@ impl<'a> Host<'a> {
     }
 
     fn begin(&self, set: usize) -> Result<Current, LaunchError> {
-        match &self.plan.sets[set].server {
-            Source::Url(url) => Ok(Current { set, base_url: url.clone(), server: None, fresh: false }),
-            Source::Command(template, env) => {
-                let mut variables = vec![(DEV_MODE.0.to_owned(), DEV_MODE.1.to_owned())];
-                variables.extend(env.iter().map(|(name, value)| (name.clone(), value.clone())));
-                let server = self.launch(set, template, variables)?;
-                Ok(Current { set, base_url: server.base_url(), server: Some(server), fresh: true })
+        let Set { name, server, .. } = &self.plan.sets[set];
+        let (template, env) = match server {
+            Source::Url(url) => {
+                return Ok(Current { set, base_url: url.clone(), server: None, fresh: false });
             }
-        }
-    }
-
-    fn launch(
-        &self,
-        set: usize,
-        template: &Template,
-        env: Vec<(String, String)>,
-    ) -> Result<Server, LaunchError> {
-        let name = &self.plan.sets[set].name;
-        let no_port = |source| LaunchError::Start { program: "a server on a free port".into(), source };
-        let port = template.port().map_err(no_port)?;
-        let log = self.folder.join(self.plan.log(set));
-        let words = template.with_port(port);
-        let mut server = Server::start(Launch { words, env, port, log, grace: GRACE })?;
-        let control = Control::new(&target::of_url(&server.base_url()));
-        // What cannot be asked is not healthy; a loopback address always can.
-        let healthy = || {
-            let asked = |control: &Control| {
-                self.runtime.block_on(async { timeout(HEALTH, control.is_healthy()).await })
-            };
-            control.as_ref().is_ok_and(|control| asked(control).unwrap_or(false))
+            Source::Command(template, env) => (template, env),
         };
-        let mut next = WORD;
-        let onlooker = |Waiting { elapsed, line }: Waiting<'_>| {
-            if elapsed >= next {
-                next += WORD;
-                let line = line.map(|line| format!(": {line}")).unwrap_or_default();
-                say(format_args!("  `{name}` is starting, {} s{line}", elapsed.as_secs()));
-            }
-            if self.interrupts.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let start = Start {
+            name: shown(name),
+            template,
+            log: self.folder.join(self.plan.log(set)),
+            patience: self.plan.health_timeout,
+            interrupts: self.interrupts,
         };
-        server.wait_until_healthy(self.plan.health_timeout, healthy, onlooker)?;
-        Ok(server)
+        let server = start.healthy(env)?;
+        Ok(Current { set, base_url: server.base_url(), server: Some(server), fresh: true })
     }
 }

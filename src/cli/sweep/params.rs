@@ -217,7 +217,7 @@ mod tests {
         );
         assert_eq!(
             changed("serve m", json!({"prefix_caching": false, "eager": true})),
-            "serve m --no-prefix-caching --eager"
+            "serve m --eager --no-prefix-caching"
         );
         assert_eq!(changed("serve m --eager -x", json!({"eager": true})), "serve m --eager -x");
         assert_eq!(

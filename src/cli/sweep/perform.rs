@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::budget::{self, Budget, Left, shown};
+use super::budget::{self, Budget, shown};
 use super::folder::Folder;
 use super::host::{Host, Ready};
 use super::plan::{Cell, Plan};
 use crate::cli::exit::{Halt, say};
 use crate::cli::interrupt::Interrupts;
+use crate::cli::run::why_nothing;
 use crate::core::run::Run;
 use crate::report;
 use crate::server::launch::LaunchError;
@@ -123,7 +124,7 @@ impl<'a> Performance<'a> {
     }
 
     fn tell_left(&self, cells: &[Cell], running: usize) {
-        let left @ Left { .. } = self.budget.left(self.plan, cells, Some(running));
+        let left = self.budget.left(self.plan, cells, Some(running));
         if !cells.is_empty() {
             say(format_args!("  left: {}: {left}", budget::counted(cells.len(), "cell")));
         }
@@ -132,15 +133,5 @@ impl<'a> Performance<'a> {
     fn failed(&mut self, cell: &Cell, why: String) {
         say(format_args!("  failed: {why}"));
         self.failures.insert(cell.file.clone(), why);
-    }
-}
-
-fn why_nothing(run: &Run) -> String {
-    match run.metrics.failures.first() {
-        Some(failure) => format!(
-            "all {} requests failed, {} of them with: {}: {}",
-            run.metrics.failed, failure.count, failure.class, failure.example
-        ),
-        None => "no request was answered".to_owned(),
     }
 }

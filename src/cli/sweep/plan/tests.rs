@@ -88,5 +88,5 @@ fn names_are_made_fit_for_files() {
     assert_eq!(plan.cell(0, 0, 0).file, "___a_b_c-l0-r1.json");
     assert_eq!(plan.log(0), "___a_b_c.log");
     plan.naming = Naming::Vllm;
-    assert_eq!(plan.cell(0, 0, 1).file, "SERVE-____a_b_c-BENCH--l0/run=1.json");
+    assert_eq!(plan.cell(0, 0, 1).file, "SERVE--___a_b_c-BENCH--l0/run=1.json");
 }
