@@ -66,9 +66,12 @@ impl Folder {
         ];
         run.notes.metadata.extend(tags.map(|(key, value)| (key.to_owned(), value)));
         run.save(&self.path.join(&cell.file)).map_err(|error| Halt::failed(told(&error)))?;
-        // What only a file of details needs is not kept in memory, cell after cell.
-        run.records = None;
-        Ok(self.runs.entry(cell.file.clone()).insert_entry(run).into_mut())
+        if plan.repeats > 1 {
+            // Repeats are compared by what runs add up to: their requests need not be in memory, cell after cell.
+            run.records = None;
+        }
+        self.runs.insert(cell.file.clone(), run);
+        Ok(&self.runs[&cell.file])
     }
 
     /// Writes a file beside the Runs.
