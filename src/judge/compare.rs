@@ -34,6 +34,8 @@ mod likeness;
 mod needs;
 mod sample;
 #[cfg(test)]
+mod study;
+#[cfg(test)]
 mod tests;
 
 /// What is compared, and how strictly.
