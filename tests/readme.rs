@@ -61,6 +61,8 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
             "--duration" => Some("1s"),
             "--think-time" => Some("10ms"),
             "--trace-speed" => Some("1000x"),
+            // The port may be somebody else's.
+            "--metrics-listen" => Some("127.0.0.1:0"),
             "--base-url" => Some(base_url),
             _ => None,
         };
@@ -116,7 +118,7 @@ fn folder() -> tempfile::TempDir {
             )
         }),
     );
-    write("mine.csv", &("t,in,out,h,s\n".to_owned() + &rows(|n| format!("{n},600,8,0 {n},{}", n / 2))));
+    write("mine.csv", &("t,in,out,s,d\n".to_owned() + &rows(|n| format!("{n},{},8,{},0.5", 600 * n, n / 2))));
     fs::write(folder.path().join("ShareGPT_V3_unfiltered_cleaned_split.json"), SHAREGPT).unwrap();
     fs::write(folder.path().join("config.json"), MODEL).unwrap();
     folder

@@ -8,11 +8,13 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 mod compare;
 mod dashboard;
 mod dataset;
+mod diagnose;
 pub mod differences;
 mod embedded;
 mod exit;
 mod interrupt;
 mod logs;
+mod pages;
 mod plan;
 mod run;
 mod settings;
@@ -52,10 +54,12 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
     Plan(Box<plan::PlanArgs>),
+    /// Watch a server without load: its metrics against their limits, and for how long they have been beyond them.
+    Watch(watch::WatchArgs),
+    /// Say why a server is slow, and what to change: from a result, a log, a live server, or several of them.
+    Diagnose(diagnose::DiagnoseArgs),
     /// Compare saved runs: better, worse, the same, or cannot tell.
     Compare(compare::CompareArgs),
-    /// Look at a server without load: its metrics against their limits.
-    Watch(watch::WatchArgs),
     /// Measure sets of server flags under several loads, several times, and say which set is best where.
     Sweep(Box<sweep::SweepArgs>),
 }
@@ -134,5 +138,6 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Compare(args) => compare::execute(&args),
         Command::Watch(args) => watch::execute(&args),
         Command::Sweep(args) => sweep::execute(&args),
+        Command::Diagnose(args) => diagnose::execute(&args),
     }
 }

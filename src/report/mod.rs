@@ -4,6 +4,8 @@ pub mod compare;
 pub mod dashboard;
 pub mod dataset;
 pub mod definitions;
+pub mod diagnose;
+pub mod exposition;
 pub mod figures;
 pub mod log;
 pub mod plan;

@@ -6,6 +6,7 @@ use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
+use crate::drive::engine::Event;
 use crate::report::dataset;
 
 mod args;
@@ -16,6 +17,7 @@ mod measure;
 mod prepare;
 mod probes;
 mod profile;
+mod publish;
 mod ready;
 mod redact;
 mod repeats;
@@ -29,6 +31,7 @@ pub use args::RunArgs;
 use deliver::Delivery;
 use measure::{Details, Onlooker};
 pub use prepare::Preparing;
+use publish::Publisher;
 use repeats::Repeats;
 use stage::Stage;
 use trial::{Trial, Trials};
@@ -65,10 +68,17 @@ impl Line {
         let args = &self.args;
         let mut spec = self.spec().map_err(Halt::usage)?;
         let stage = Stage::set(args, &mut spec)?;
+        let mut publisher = Publisher::start(&args.publish, &stage)?;
         let detailed = args.output.save_detailed;
-        let trials = Trials::new(args, &stage, Details { text: detailed, gaps: detailed });
+        let keep = if detailed { Details::ALL } else { Details::NONE };
+        let trials = Trials::new(args, &stage, keep.seen_by(publisher.is_some()));
         let invocation = Invocation { command, settings: self.settings, like: None };
-        let (mut run, records) = trials.measure(trials.prepare(spec)?, &invocation, onlooker)?;
+        let measured = trials.measure(trials.prepare(spec)?, &invocation, &mut |event, stop| {
+            publisher.iter_mut().for_each(|publisher| publisher.see(event));
+            onlooker(event, stop);
+        });
+        publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
+        let (mut run, records) = measured?;
         run.records = detailed.then_some(records);
         Ok(run)
     }
@@ -87,7 +97,12 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     spec::idle(args).iter().for_each(|why| say(format_args!("warning: {why}")));
     let delivery = Delivery::of(&args.output)?;
     let stage = Stage::set(args, &mut spec)?;
-    let trials = Trials::new(args, &stage, delivery.keep());
+    let mut publisher = match args.workload.dry_run {
+        true => None,
+        false => Publisher::start(&args.publish, &stage)?,
+    };
+    let keep = delivery.keep().seen_by(publisher.is_some());
+    let trials = Trials::new(args, &stage, keep);
     let trial = trials.prepare(spec.clone())?;
     if let Some(saved) = &invocation.like {
         hold_against(saved, &trial.inputs);
@@ -95,10 +110,16 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     if args.workload.dry_run {
         return dry_run(&trial);
     }
+    let mut see = |event: &Event<'_>| publisher.iter_mut().for_each(|publisher| publisher.see(event));
     if args.measure.repeats.get() > 1 {
-        return Repeats { args, stage: &stage, trials, spec }.execute(trial, &invocation, &delivery);
+        let repeats = Repeats { args, stage: &stage, trials, spec };
+        let ended = repeats.execute(trial, &invocation, &delivery, &mut see);
+        publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
+        return ended;
     }
-    let (mut run, records) = trials.measure(trial, &invocation, &mut |_, _| {})?;
+    let measured = trials.measure(trial, &invocation, &mut |event, _| see(event));
+    publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
+    let (mut run, records) = measured?;
     delivery.deliver(&mut run, records)?;
     Ok(judge(&run, args.measure.allow_invalid))
 }
@@ -138,8 +159,7 @@ fn hold_against(saved: &Saved, inputs: &Inputs) {
 }
 
 fn dry_run(trial: &Trial) -> Result<Exit, Halt> {
-    let (requests, _) = trial.requests();
-    let requests = requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
+    let requests = trial.workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
     let to = &mut std::io::stdout().lock();
     dataset::render_workload(&trial.spec, &trial.inputs, requests, to).map_err(Halt::failed)?;
     Ok(Exit::Fine)

@@ -11,6 +11,8 @@ use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::interrupt::Interrupts;
 use crate::core::run::Run;
 use crate::core::spec::Spec;
+use crate::drive::client::control::PATIENCE;
+use crate::drive::engine::Event;
 
 /// Runs that are alike but for their seeds.
 pub struct Repeats<'a> {
@@ -27,7 +29,13 @@ pub struct Repeats<'a> {
 impl Repeats<'_> {
     /// Measures all of them, of which the first is prepared; each has its report and its file, and in the end there is the table of
     /// all. An interrupt, or a run without any answer, ends with what is there.
-    pub fn execute(&self, first: Trial, invocation: &Invocation, delivery: &Delivery) -> Result<Exit, Halt> {
+    pub fn execute(
+        &self,
+        first: Trial,
+        invocation: &Invocation,
+        delivery: &Delivery,
+        see: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Exit, Halt> {
         let count = self.args.measure.repeats.get();
         let interrupts = Interrupts::listen()?;
         let (mut whole, mut worst, mut prepared) = (Vec::new(), Exit::Fine, Some(first));
@@ -47,7 +55,11 @@ impl Repeats<'_> {
             say(format_args!("run {} of {count}, seed {seed}", at + 1));
             let invocation =
                 Invocation { settings: settings(&invocation.settings, seed), ..invocation.alike() };
-            let (mut run, records) = self.trials.measure(trial, &invocation, &mut interrupts.onlooker())?;
+            let mut heed = interrupts.onlooker();
+            let (mut run, records) = self.trials.measure(trial, &invocation, &mut |event, stop| {
+                see(event);
+                heed(event, stop);
+            })?;
             delivery.deliver_one_of(at + 1, &mut run, records)?;
             let exit = judge(&run, self.args.measure.allow_invalid);
             worst = worse(worst, exit);
@@ -65,7 +77,7 @@ impl Repeats<'_> {
         if self.args.load.reset_prefix_cache {
             return;
         }
-        let order = self.stage.control().order("/reset_prefix_cache");
+        let order = self.stage.control().order("/reset_prefix_cache", PATIENCE);
         if let Err(error) = self.stage.runtime().block_on(order)
             && at == 1
         {

@@ -12,7 +12,7 @@ use crate::cli::exit::{Halt, say};
 use crate::cli::interrupt::Interrupts;
 use crate::cli::start::Start;
 use crate::cli::target;
-use crate::drive::client::control::Control;
+use crate::drive::client::control::{Control, PATIENCE};
 use crate::server::launch::{LaunchError, Server};
 
 /// Caches of vLLM beside that of prefixes; a server without them is none the worse.
@@ -128,10 +128,10 @@ impl<'a> Host<'a> {
     fn reset(&self, base_url: &str) -> Result<(), String> {
         let control = Control::new(&target::of_url(base_url)).map_err(|error| error.to_string())?;
         self.runtime.block_on(async {
-            control.order("/reset_prefix_cache").await.map_err(|error| error.to_string())?;
+            control.order("/reset_prefix_cache", PATIENCE).await.map_err(|error| error.to_string())?;
             for path in OTHER_CACHES {
                 // Most servers have no such cache.
-                let _ = control.order(path).await;
+                let _ = control.order(path, PATIENCE).await;
             }
             Ok(())
         })
