@@ -39,8 +39,8 @@ pub const DIFFERENCES: [Difference; 10] = [
     Difference {
         flags: &["num-runs"],
         works: false,
-        reason: "it repeats the same seed, and so measures the prefix cache: run the command once for each of several \
-                 --seed, with --save-result",
+        reason: "it repeats the same seed, and so measures the prefix cache: --repeats takes another seed each time, empties the \
+                 cache and says how much the runs differ",
     },
     Difference {
         flags: &["compare"],
@@ -56,8 +56,8 @@ pub const DIFFERENCES: [Difference; 10] = [
             "sweep-summary-percentiles",
         ],
         works: false,
-        reason: "a sweep's points find each other's prompts cached: run the command once for each load, with another \
-                 --seed or --reset-prefix-cache; --duration gives every load the same time",
+        reason: "a sweep's points find each other's prompts cached: `servebench sweep` gives each load prompts of its own, repeats \
+                 them, and saves every run",
     },
     Difference {
         flags: &["random-cache-hit-fraction", "random-cache-ratio"],

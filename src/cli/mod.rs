@@ -13,6 +13,7 @@ pub mod differences;
 mod embedded;
 mod exit;
 mod gate;
+mod interrupt;
 mod logs;
 mod pages;
 mod plan;
@@ -21,6 +22,8 @@ mod settings;
 mod sides;
 mod sim;
 mod spelling;
+mod start;
+mod sweep;
 mod target;
 mod watch;
 
@@ -60,6 +63,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Hold a candidate against a baseline or fixed limits: rules, an exit code, JUnit.
     Gate(Box<gate::GateArgs>),
+    /// Measure sets of server flags under several loads, several times, and say which set is best where.
+    Sweep(Box<sweep::SweepArgs>),
 }
 
 /// The command line as clap knows it.
@@ -136,6 +141,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Compare(args) => compare::execute(&args),
         Command::Gate(args) => gate::execute(&args, typed),
         Command::Watch(args) => watch::execute(&args),
+        Command::Sweep(args) => sweep::execute(&args),
         Command::Diagnose(args) => diagnose::execute(&args),
     }
 }

@@ -23,6 +23,7 @@ use crate::core::metrics::{Direction, Latency, SCALARS};
 use crate::core::run::Run;
 use crate::core::units::seconds;
 pub use difference::Difference;
+pub(in crate::judge) use holm::adjusted as holm;
 pub use likeness::Unlike;
 pub use needs::{Counted, Needs};
 pub use sample::{Method, Sample};

@@ -6,4 +6,5 @@ pub mod gate;
 mod lasting;
 pub mod log;
 pub mod plan;
+pub mod sweep;
 pub mod vigil;

@@ -12,6 +12,7 @@ mod csv;
 mod tests;
 
 pub use self::csv::csv;
+pub(super) use cells::{bare, in_unit, rounded};
 
 /// Writes it as text.
 pub fn text(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {

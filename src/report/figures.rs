@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::figure::Unit;
 use crate::core::stats::Interval;
 
 /// What stands for a metric without samples. Never a zero.
@@ -47,6 +48,15 @@ pub fn tokens_per_second(value: Option<f64>) -> String {
 pub fn plain(value: Option<f64>, unit: &str) -> String {
     let written = value.map(|value| format!("{value:.*} {unit}", decimals(value)).trim_end().to_owned());
     written.unwrap_or_else(|| NOT_AVAILABLE.to_owned())
+}
+
+/// What a figure's values are counted in.
+pub fn symbol(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Milliseconds => "ms",
+        Unit::Share => "%",
+        Unit::Plain(name) => name,
+    }
 }
 
 /// Seconds with two decimals.

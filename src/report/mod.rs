@@ -12,6 +12,8 @@ pub mod log;
 pub mod plan;
 pub mod plot;
 pub mod progress;
+pub mod repeats;
+pub mod sweep;
 pub mod text;
 pub mod vllm;
 pub mod watch;

@@ -101,6 +101,18 @@ pub(super) fn section(title: &str, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "{head}{}", "─".repeat(fill))
 }
 
+/// Columns as wide as they need, two blanks between.
+pub(super) fn aligned(rows: &[Vec<String>], to: &mut impl Write) -> io::Result<()> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+    rows.iter().try_for_each(|row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        writeln!(to, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())
+    })
+}
+
 fn latency_lines(run: &Run, latency: Latency, to: &mut impl Write) -> io::Result<()> {
     let distribution = run.metrics.latencies.get(&latency);
     let symbol = latency.symbol();

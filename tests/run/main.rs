@@ -21,6 +21,7 @@ mod output;
 mod pace;
 mod profile;
 mod publish;
+mod repeats;
 mod report;
 mod result;
 mod server_side;

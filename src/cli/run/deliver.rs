@@ -11,7 +11,7 @@ use crate::core::record::Record;
 use crate::core::run::{Run, file, pytorch};
 use crate::drive::client::stopwatch::KeepGaps;
 use crate::report::plot::{lengths, timeline};
-use crate::report::{text, vllm};
+use crate::report::{repeats, text, vllm};
 
 /// If set to anything, a result has its PyTorch form beside it. vLLM's name.
 const PYTORCH: &str = "SAVE_TO_PYTORCH_BENCHMARK_FORMAT";
@@ -82,11 +82,38 @@ impl Delivery {
 
     /// Prints the report, then writes the files. Takes the Records, and gives them to the Run if they are to be saved.
     pub fn deliver(&self, run: &mut Run, records: Vec<Record>) -> Result<(), Halt> {
+        let path = self.path(run);
+        self.deliver_to(&path, run, records)
+    }
+
+    /// The same of one of several runs, counted from 1: its files say which.
+    pub fn deliver_one_of(&self, number: usize, run: &mut Run, records: Vec<Record>) -> Result<(), Halt> {
+        let path = self.path(run);
+        // Lines of one file need no names.
+        let path = match self.result {
+            Destination::File { append: true } => path,
+            _ => numbered(&path, number),
+        };
+        self.deliver_to(&path, run, records)
+    }
+
+    /// Prints how much several runs differ.
+    pub fn sum_up(&self, runs: &[Run]) -> Result<(), Halt> {
+        match self.result {
+            Destination::Stdout => repeats::render(runs, &mut io::stderr().lock()).map_err(Halt::failed),
+            _ => print(|to| repeats::render(runs, to)),
+        }
+    }
+
+    fn path(&self, run: &Run) -> PathBuf {
+        self.folder.join(self.name.clone().unwrap_or_else(|| run.file_name().into()))
+    }
+
+    fn deliver_to(&self, path: &Path, run: &mut Run, records: Vec<Record>) -> Result<(), Halt> {
         self.report(run)?;
-        let path = self.folder.join(self.name.clone().unwrap_or_else(|| run.file_name().into()));
         let drawn = self.plots.iter().map(|plot| plot.draw(run, &records)).collect::<io::Result<Vec<_>>>();
         run.records = self.detailed.then_some(records);
-        self.save(run, &path)?;
+        self.save(run, path)?;
         for (plot, picture) in self.plots.iter().zip(drawn.map_err(Halt::failed)?) {
             write(&path.with_extension(plot.extension()), &picture)?;
         }
@@ -150,6 +177,16 @@ impl Plot {
         }
         Ok(picture)
     }
+}
+
+/// `last.json` as `last-r2.json`.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let name = match path.extension() {
+        Some(extension) => format!("{}-r{number}.{}", part(path.file_stem()), extension.to_string_lossy()),
+        None => format!("{}-r{number}", part(path.file_name())),
+    };
+    path.with_file_name(name)
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), Halt> {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::probes;
 use super::ready::patiently;
 use super::stage::Stage;
-use crate::cli::exit::{Exit, Halt, say};
+use crate::cli::exit::{self, Halt, say};
 use crate::core::arrival::{self, Schedule};
 use crate::core::probes::Probes;
 use crate::core::record::{Record, TokenSource};
@@ -47,6 +47,9 @@ impl Details {
 
     /// Times, counts and every gap: what comparisons look at.
     pub const GAPS: Self = Self { text: false, gaps: KeepGaps::Always };
+
+    /// Everything that can be saved of a request.
+    pub const ALL: Self = Self { text: true, gaps: KeepGaps::Always };
 
     /// The same, and what somebody wants to see of a request that ends.
     pub fn seen_by(self, somebody: bool) -> Self {
@@ -237,7 +240,7 @@ impl Measurement<'_> {
             ));
             stop.request();
             interrupts.recv().await;
-            end_at_once();
+            exit::at_once();
         }))
     }
 }
@@ -246,11 +249,6 @@ impl Measurement<'_> {
 fn one(request: &Request) -> Phase<'_> {
     let schedule = Schedule::Open(vec![Duration::ZERO]);
     Phase { requests: std::slice::from_ref(request), schedule, cycle: false, duration: None }
-}
-
-#[expect(clippy::exit, reason = "a second Ctrl-C means now, not after the report")]
-fn end_at_once() {
-    std::process::exit(Exit::Interrupted as i32);
 }
 
 /// The run's bar.

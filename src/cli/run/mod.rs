@@ -20,6 +20,7 @@ mod profile;
 mod publish;
 mod ready;
 mod redact;
+mod repeats;
 mod scrape;
 mod spec;
 mod stage;
@@ -29,8 +30,10 @@ pub mod values;
 pub use args::RunArgs;
 use deliver::Delivery;
 pub use measure::Details;
+use measure::Onlooker;
 pub use prepare::Preparing;
 use publish::Publisher;
+use repeats::Repeats;
 pub use stage::Stage;
 pub use trial::{Trial, Trials};
 pub use values::{Pair, metrics_url, pair, seconds};
@@ -59,6 +62,34 @@ impl Line {
         spec::selection(&self.args)?;
         spec::spec(&self.args)
     }
+
+    /// Measures it once, while `onlooker` may stop it. Nothing is printed but warnings and the bar; the Run has its Records if
+    /// they were asked for.
+    pub fn measure(self, command: Vec<String>, onlooker: Onlooker<'_>) -> Result<Run, Halt> {
+        let args = &self.args;
+        let mut spec = self.spec().map_err(Halt::usage)?;
+        let stage = Stage::set(args, &mut spec)?;
+        let mut publisher = Publisher::start(&args.publish, &stage)?;
+        let detailed = args.output.save_detailed;
+        let keep = if detailed { Details::ALL } else { Details::NONE };
+        let trials = Trials::new(args, &stage, keep.seen_by(publisher.is_some()));
+        let invocation = Invocation { command, settings: self.settings, like: None };
+        let measured = trials.measure(trials.prepare(spec)?, &invocation, &mut |event, stop| {
+            publisher.iter_mut().for_each(|publisher| publisher.see(event));
+            onlooker(event, stop);
+        });
+        publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
+        let (mut run, records) = measured?;
+        run.records = detailed.then_some(records);
+        Ok(run)
+    }
+}
+
+impl Invocation {
+    /// The same of another run.
+    fn alike(&self) -> Self {
+        Self { command: self.command.clone(), settings: self.settings.clone(), like: None }
+    }
 }
 
 /// Runs the command.
@@ -73,7 +104,7 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     };
     let keep = delivery.keep().seen_by(publisher.is_some());
     let trials = Trials::new(args, &stage, keep);
-    let trial = trials.prepare(spec)?;
+    let trial = trials.prepare(spec.clone())?;
     if let Some(saved) = &invocation.like {
         hold_against(saved, &trial.inputs);
     }
@@ -81,6 +112,12 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
         return dry_run(&trial);
     }
     let mut see = |event: &Event<'_>| publisher.iter_mut().for_each(|publisher| publisher.see(event));
+    if args.measure.repeats.get() > 1 {
+        let repeats = Repeats { args, stage: &stage, trials, spec };
+        let ended = repeats.execute(trial, &invocation, &delivery, &mut see);
+        publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
+        return ended;
+    }
     let measured = trials.measure(trial, &invocation, &mut |event, _| see(event));
     publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
     let (mut run, records) = measured?;
@@ -139,15 +176,21 @@ fn judge(run: &Run, allow_invalid: bool) -> Exit {
         let believed = run.validity.valid || allow_invalid;
         return if believed { Exit::Fine } else { Exit::Invalid };
     }
-    match metrics.failures.first() {
-        Some(failure) => say(format_args!(
-            "error: all {} requests failed, {} of them with: {}: {}",
-            metrics.failed, failure.count, failure.class, failure.example
-        )),
-        None if metrics.abandoned > 0 => {
-            say(format_args!("error: all {} requests were abandoned before their end", metrics.abandoned));
-        }
-        None => say("error: no request was due within the duration"),
-    }
+    say(format_args!("error: {}", why_nothing(run)));
     Exit::Failed
+}
+
+/// Why a run has no answer at all.
+pub fn why_nothing(run: &Run) -> String {
+    let metrics = &run.metrics;
+    match metrics.failures.first() {
+        Some(failure) => format!(
+            "all {} requests failed, {} of them with: {}: {}",
+            metrics.failed, failure.count, failure.class, failure.example
+        ),
+        None if metrics.abandoned > 0 => {
+            format!("all {} requests were abandoned before their end", metrics.abandoned)
+        }
+        None => "no request was due within the duration".to_owned(),
+    }
 }

@@ -40,7 +40,8 @@ pub fn in_unit(figure: Figure, value: f64) -> String {
     }
 }
 
-fn bare(figure: Figure, value: f64) -> String {
+/// The same without its unit; `∞` where nothing bounds it.
+pub fn bare(figure: Figure, value: f64) -> String {
     if !value.is_finite() {
         return if value > 0.0 { "∞".into() } else { "-∞".into() };
     }

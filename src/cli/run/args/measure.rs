@@ -1,5 +1,6 @@
 //! What is measured, and what counts as good.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -53,6 +54,10 @@ pub struct MeasureArgs {
     /// --profile-duration
     #[arg(long, visible_alias = "profile-when-running", value_name = "N")]
     pub profile_batch_threshold: Option<u64>,
+    /// Measure so many times, each time with the next seed and an emptied prefix cache (where the server takes that order), and
+    /// report how much the runs differ; results are saved as ...-r1, -r2
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub repeats: NonZeroUsize,
     /// How long the profiler runs (a bare number is seconds) [default: 5; to the end with --profile alone]
     #[arg(long, value_name = "TIME", value_parser = values::seconds)]
     pub profile_duration: Option<Duration>,

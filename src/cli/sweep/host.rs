@@ -1,0 +1,158 @@
+//! The server of the cell that is measured: one of our own at a time, with nothing in its caches.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use super::budget::shown;
+use super::plan::{Caches, Plan, Set, Source};
+use crate::cli::exit::{Halt, say};
+use crate::cli::interrupt::Interrupts;
+use crate::cli::start::Start;
+use crate::cli::target;
+use crate::drive::client::control::{Control, PATIENCE};
+use crate::server::launch::{LaunchError, Server};
+
+/// Caches of vLLM beside that of prefixes; a server without them is none the worse.
+const OTHER_CACHES: [&str; 2] = ["/reset_mm_cache", "/reset_encoder_cache"];
+
+/// Who serves.
+pub struct Host<'a> {
+    plan: &'a Plan,
+    folder: &'a Path,
+    interrupts: &'a Interrupts,
+    runtime: Runtime,
+    current: Option<Current>,
+    /// Sets whose server does not take the order to reset its caches.
+    stubborn: BTreeSet<usize>,
+}
+
+struct Current {
+    set: usize,
+    base_url: String,
+    /// `None` for one that others started.
+    server: Option<Server>,
+    /// Nobody has used it yet.
+    fresh: bool,
+}
+
+/// A server that is ready for a cell.
+pub struct Ready {
+    /// Where it is.
+    pub base_url: String,
+    /// How long its start took, if it was started now.
+    pub start: Option<Duration>,
+}
+
+impl<'a> Host<'a> {
+    /// Nobody yet.
+    pub fn new(plan: &'a Plan, folder: &'a Path, interrupts: &'a Interrupts) -> Result<Self, Halt> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(Halt::failed)?;
+        Ok(Self { plan, folder, interrupts, runtime, current: None, stubborn: BTreeSet::new() })
+    }
+
+    /// The server of a set, healthy and with empty caches.
+    pub fn ready(&mut self, set: usize) -> Result<Ready, LaunchError> {
+        let mut start = None;
+        if !self.serves(set) || !self.has_empty_caches(set) {
+            self.stop();
+            let begun = Instant::now();
+            let current = self.begin(set)?;
+            start = current.server.is_some().then(|| begun.elapsed());
+            self.current = Some(current);
+            if start.is_none() {
+                // One that others started was used before, perhaps.
+                self.has_empty_caches(set);
+            }
+        }
+        let current = self.current.as_mut().expect("it was begun if nobody served");
+        current.fresh = false;
+        Ok(Ready { base_url: current.base_url.clone(), start })
+    }
+
+    /// Ends the server, if it is ours.
+    pub fn stop(&mut self) {
+        let server = self.current.take().and_then(|current| current.server);
+        if let Some(held) = server.and_then(Server::stop) {
+            say(format_args!("warning: {held}"));
+        }
+    }
+
+    /// Whether the server that runs is the set's, and still runs.
+    fn serves(&mut self, set: usize) -> bool {
+        let Some(current) = self.current.as_mut().filter(|current| current.set == set) else { return false };
+        match current.server.as_mut().and_then(Server::ended) {
+            None => true,
+            Some(status) => {
+                say(format_args!(
+                    "warning: the server of `{}` ended by itself ({status}): it is started again",
+                    self.plan.sets[set].name
+                ));
+                false
+            }
+        }
+    }
+
+    /// Empties the caches as the plan has it. No: only another start would.
+    fn has_empty_caches(&mut self, set: usize) -> bool {
+        let Some(current) = &self.current else { return false };
+        let ours = current.server.is_some();
+        if current.fresh || self.plan.caches == Caches::Keep {
+            return true;
+        }
+        if self.plan.caches == Caches::Restart && ours {
+            return false;
+        }
+        if self.stubborn.contains(&set) {
+            return !ours;
+        }
+        let why = match self.reset(&current.base_url) {
+            Ok(()) => return true,
+            Err(why) => why,
+        };
+        self.stubborn.insert(set);
+        let then = match ours {
+            true => "it is started anew for each cell",
+            false => "what one cell leaves there the next may find, though each has prompts of its own",
+        };
+        say(format_args!(
+            "note: the server of `{}` does not reset its prefix cache ({why}): {then}",
+            self.plan.sets[set].name
+        ));
+        !ours
+    }
+
+    fn reset(&self, base_url: &str) -> Result<(), String> {
+        let control = Control::new(&target::of_url(base_url)).map_err(|error| error.to_string())?;
+        self.runtime.block_on(async {
+            control.order("/reset_prefix_cache", PATIENCE).await.map_err(|error| error.to_string())?;
+            for path in OTHER_CACHES {
+                // Most servers have no such cache.
+                let _ = control.order(path, PATIENCE).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn begin(&self, set: usize) -> Result<Current, LaunchError> {
+        let Set { name, server, .. } = &self.plan.sets[set];
+        let (template, env) = match server {
+            Source::Url(url) => {
+                return Ok(Current { set, base_url: url.clone(), server: None, fresh: false });
+            }
+            Source::Command(template, env) => (template, env),
+        };
+        let start = Start {
+            name: shown(name),
+            template,
+            log: self.folder.join(self.plan.log(set)),
+            patience: self.plan.health_timeout,
+            interrupts: self.interrupts,
+        };
+        let server = start.healthy(env)?;
+        Ok(Current { set, base_url: server.base_url(), server: Some(server), fresh: true })
+    }
+}

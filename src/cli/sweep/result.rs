@@ -1,0 +1,114 @@
+//! From what was measured to the table and the files.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::budget::shown;
+use super::perform::Performance;
+use super::plan::{Plan, Source};
+use crate::cli::exit::{Exit, Halt, say};
+use crate::judge::sweep::{Point, Ranking};
+use crate::report::sweep::{self, Cell, State, Sweep};
+
+/// Writes `sweep.json` and `sweep.csv`, prints the table, and says how it ended.
+pub fn deliver(plan: &Plan, performance: &Performance<'_>) -> Result<Exit, Halt> {
+    let believed = believed(plan)?;
+    let cells = plan.cells();
+    let state =
+        |cell: &super::plan::Cell| match (performance.folder.run(cell), performance.failures.get(&cell.file))
+        {
+            (Some(run), _) if run.validity.valid || believed[cell.load] => State::Measured(run),
+            (Some(run), _) => State::Invalid(run),
+            (None, Some(why)) => State::Failed(why),
+            (None, None) => State::Open,
+        };
+    let states: Vec<State<'_>> = cells.iter().map(state).collect();
+    let ranking = Ranking::of(&points(plan, &cells, &states), &plan.slo);
+    let row = |(cell, state)| cell_row(plan, cell, state);
+    let sweep = Sweep {
+        plan: described(plan),
+        cells: cells.iter().zip(&states).map(row).collect(),
+        ranking: &ranking,
+        interrupted: performance.interrupted,
+    };
+    let folder = &performance.folder;
+    folder.write("sweep.json", format!("{:#}\n", sweep::json(&sweep)).as_bytes())?;
+    folder.write("sweep.csv", &sweep::csv(&sweep).map_err(Halt::failed)?)?;
+    print(|to| sweep::render(&sweep, to))?;
+    say(format_args!("saved {}", folder.path().join("sweep.json").display()));
+    let complete = states.iter().all(|state| matches!(state, State::Measured(_)));
+    Ok(match (performance.interrupted, complete) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Fine,
+        (false, false) => Exit::Failed,
+    })
+}
+
+/// Of which loads INVALID runs count all the same.
+fn believed(plan: &Plan) -> Result<Vec<bool>, Halt> {
+    let asked = |load: &super::plan::Load| {
+        load.line("http://127.0.0.1:8000", 0).map(|line| line.args.measure.allow_invalid)
+    };
+    plan.loads.iter().map(|load| asked(load).map_err(Halt::usage)).collect()
+}
+
+fn cell_row<'a>(plan: &'a Plan, cell: &'a super::plan::Cell, state: &State<'a>) -> Cell<'a> {
+    Cell {
+        set: shown(&plan.sets[cell.set].name),
+        load: shown(&plan.loads[cell.load].name),
+        repeat: cell.repeat + 1,
+        seed: cell.seed,
+        file: &cell.file,
+        state: *state,
+    }
+}
+
+/// Load by load, of each the sets in their order.
+fn points(plan: &Plan, cells: &[super::plan::Cell], states: &[State<'_>]) -> Vec<Point> {
+    let mut pairs = plan.pairs.clone();
+    pairs.sort_unstable_by_key(|&(set, load)| (load, set));
+    let point = |(set, load): (usize, usize)| {
+        let of_point = cells.iter().zip(states).filter(|(cell, _)| (cell.set, cell.load) == (set, load));
+        let mut runs: Vec<_> = of_point
+            .filter_map(|(cell, state)| match state {
+                State::Measured(run) => Some((cell.repeat, *run)),
+                _ => None,
+            })
+            .collect();
+        runs.sort_unstable_by_key(|(repeat, _)| *repeat);
+        Point {
+            set: shown(&plan.sets[set].name).to_owned(),
+            load: shown(&plan.loads[load].name).to_owned(),
+            gpus: plan.sets[set].gpus,
+            runs: runs.into_iter().map(|(_, run)| run.clone()).collect(),
+        }
+    };
+    pairs.into_iter().map(point).collect()
+}
+
+fn described(plan: &Plan) -> Value {
+    let set = |set: &super::plan::Set| match &set.server {
+        Source::Command(template, env) => {
+            json!({ "name": set.name, "command": template.words(), "env": env.keys().collect::<Vec<_>>(), "gpus": set.gpus })
+        }
+        Source::Url(url) => json!({ "name": set.name, "url": url, "gpus": set.gpus }),
+    };
+    json!({
+        "sets": plan.sets.iter().map(set).collect::<Vec<_>>(),
+        "loads": plan.loads.iter().map(|load| json!({ "name": load.name, "flags": load.words })).collect::<Vec<_>>(),
+        "repeats": plan.repeats,
+        "order": plan.order,
+        "seed": plan.seed,
+        "caches": plan.caches,
+        "slo": plan.slo,
+    })
+}
+
+/// Prints on stdout.
+pub fn print(render: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<(), Halt> {
+    let mut stdout = io::stdout().lock();
+    render(&mut stdout)
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Halt::failed(format!("cannot write to stdout: {error}")))
+}

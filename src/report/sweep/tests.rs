@@ -1,0 +1,70 @@
+use super::*;
+use crate::core::run::sample;
+use crate::judge::sweep::Point;
+
+fn point(set: &str, runs: &[f64]) -> Point {
+    let run = |rate: &f64| {
+        let mut run = sample::run(false);
+        run.metrics.duration = std::time::Duration::from_secs_f64(3.0 / rate);
+        run
+    };
+    Point { set: set.into(), load: "rate20".into(), gpus: 1.0, runs: runs.iter().map(run).collect() }
+}
+
+fn with_sweep<T>(look: impl FnOnce(&Sweep<'_>) -> T) -> T {
+    let points = [point("fast", &[200.0, 201.0, 199.0]), point("slow", &[100.0, 101.0, 99.0])];
+    let ranking = Ranking::of(&points, &["output_throughput >= 150".parse().unwrap()]);
+    let cell = |set, file, state| Cell { set, load: "rate20", repeat: 1, seed: 0, file, state };
+    look(&Sweep {
+        plan: Value::Null,
+        cells: vec![
+            cell("fast", "fast-rate20-r1.json", State::Measured(&points[0].runs[0])),
+            cell("slow", "slow-rate20-r1.json", State::Invalid(&points[1].runs[0])),
+            cell("broken", "broken-rate20-r1.json", State::Failed("it crashed")),
+            cell("late", "late-rate20-r1.json", State::Open),
+        ],
+        ranking: &ranking,
+        interrupted: true,
+    })
+}
+
+#[test]
+fn the_report_names_winners_doubts_and_what_is_missing() {
+    let text = with_sweep(|sweep| {
+        let mut text = Vec::new();
+        render(sweep, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    });
+    for line in [
+        "Output token throughput: fast wins",
+        "TTFT mean: the same, within the margin",
+        "output_throughput >= 150: fast under rate20 serves most, 200 tok/s per GPU",
+        "Measured: 1 of 4",
+        "slow under rate20, repeat 1: INVALID: measured, and left out of the table (--allow-invalid takes it in)",
+        "broken under rate20, repeat 1: it crashed",
+        "Interrupted: the same command goes on with what is open",
+    ] {
+        assert!(text.lines().any(|of_text| of_text == line), "{line}\n{text}");
+    }
+    assert!(text.contains("200 [197, 203] *"), "{text}");
+}
+
+#[test]
+fn the_table_for_scripts_has_a_line_for_each_run_and_no_zero_for_what_was_not_measured() {
+    let csv = with_sweep(|sweep| String::from_utf8(csv(sweep).unwrap()).unwrap());
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), ["set", "fast", "slow"]);
+    let at = |name: &str| rows[0].iter().position(|head| *head == name).unwrap();
+    assert_eq!(rows[1][at("output_throughput")].parse::<f64>().unwrap().round(), 200.0);
+    assert_eq!(rows[1][at("goodput_ratio")], "", "without an SLO nothing is good");
+    assert_eq!(rows[2][at("state")], "invalid");
+}
+
+#[test]
+fn the_json_says_what_became_of_every_cell() {
+    let json = with_sweep(json);
+    let states: Vec<_> = json["cells"].as_array().unwrap().iter().map(|cell| cell["state"].clone()).collect();
+    assert_eq!(states, ["measured", "invalid", "failed", "open"]);
+    assert_eq!(json["ranking"]["leads"][0]["set"], "fast");
+    assert_eq!(json["cells"][3]["file"], Value::Null);
+}
