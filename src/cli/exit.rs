@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use crate::server::launch;
+
 /// The exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -43,11 +45,28 @@ impl Halt {
         Self { exit: Exit::Failed, message: message.to_string() }
     }
 
+    /// Whether the user's words are to blame, so that another attempt would fail as well.
+    pub fn is_usage(&self) -> bool {
+        self.exit == Exit::Usage
+    }
+
+    /// The line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Prints the line.
     pub fn tell(self) -> Exit {
         say(format_args!("error: {}", self.message));
         self.exit
     }
+}
+
+/// Ends the program now: nothing is reported, and of the servers that it started nothing is left.
+#[expect(clippy::exit, reason = "who asks twice means now, not after the report")]
+pub fn at_once() -> ! {
+    launch::kill_all();
+    std::process::exit(Exit::Interrupted as i32)
 }
 
 /// Says something to the user, on stderr.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
 use crate::core::run::{Inputs, Run};
+use crate::core::spec::Spec;
 use crate::report::dataset;
 
 mod args;
@@ -25,10 +26,10 @@ pub mod values;
 
 pub use args::RunArgs;
 use deliver::Delivery;
-use measure::Details;
+pub use measure::Details;
 pub use prepare::Preparing;
-use stage::Stage;
-use trial::{Trial, Trials};
+pub use stage::Stage;
+pub use trial::{Trial, Trials};
 pub use values::{Pair, metrics_url, pair, seconds};
 
 /// How a run was asked for.
@@ -39,6 +40,22 @@ pub struct Invocation {
     pub settings: Map<String, Value>,
     /// The saved run that it is like.
     pub like: Option<Saved>,
+}
+
+/// Flags of `run` that another command was given.
+pub struct Line {
+    /// The flags.
+    pub args: Box<RunArgs>,
+    /// All of them that hold, as they are stored with a Run.
+    pub settings: Map<String, Value>,
+}
+
+impl Line {
+    /// What they ask for, as far as that is known without asking a server.
+    pub fn spec(&self) -> Result<Spec, String> {
+        spec::selection(&self.args)?;
+        spec::spec(&self.args)
+    }
 }
 
 /// Runs the command.

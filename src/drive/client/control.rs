@@ -100,6 +100,15 @@ impl Control {
         self.ask::<Models>(Method::GET, "/v1/models", None).await.map(|models| models.data)
     }
 
+    /// Whether it is ready for requests: `/health` says so, or where there is none, `/v1/models`.
+    pub async fn is_healthy(&self) -> bool {
+        match self.exchange(Method::GET, "/health", None).await {
+            Ok(_) => true,
+            Err(ControlError::Refused { status: 404 | 405, .. }) => self.models().await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
     /// Its version, from a server that tells.
     pub async fn version(&self) -> Option<String> {
         self.ask::<Version>(Method::GET, "/version", None).await.ok().map(|answer| answer.version)
