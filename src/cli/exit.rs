@@ -40,6 +40,11 @@ impl Halt {
         Self { exit: Exit::Usage, message: message.to_string() }
     }
 
+    /// What is worked on is not to be believed.
+    pub fn invalid(message: impl Display) -> Self {
+        Self { exit: Exit::Invalid, message: message.to_string() }
+    }
+
     /// The work itself failed.
     pub fn failed(message: impl Display) -> Self {
         Self { exit: Exit::Failed, message: message.to_string() }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+mod compare;
 mod dashboard;
 mod dataset;
 pub mod differences;
@@ -14,6 +15,7 @@ mod logs;
 mod plan;
 mod run;
 mod settings;
+mod sides;
 mod sim;
 mod spelling;
 mod target;
@@ -47,6 +49,8 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
     Plan(Box<plan::PlanArgs>),
+    /// Compare saved runs: better, worse, the same, or cannot tell.
+    Compare(compare::CompareArgs),
     /// Look at a server without load: its metrics against their limits.
     Watch(watch::WatchArgs),
 }
@@ -108,6 +112,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Logs(args) => logs::execute(&args),
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Plan(args) => plan::execute(&args),
+        Command::Compare(args) => compare::execute(&args),
         Command::Watch(args) => watch::execute(&args),
     }
 }

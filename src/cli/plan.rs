@@ -19,7 +19,7 @@ use crate::judge::plan::{self, Plan, Question};
 use crate::report;
 
 mod pool;
-mod share;
+pub mod share;
 
 /// Plan capacity.
 #[derive(Debug, Args)]

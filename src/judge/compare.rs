@@ -23,17 +23,18 @@ use crate::core::metrics::{Direction, Latency, SCALARS};
 use crate::core::run::Run;
 use crate::core::units::seconds;
 pub use difference::Difference;
+pub use likeness::Unlike;
+pub use needs::{Counted, Needs};
 pub use sample::{Method, Sample};
 
 mod difference;
 mod holm;
+mod likeness;
 mod needs;
 mod pairs;
 mod sample;
 #[cfg(test)]
 mod tests;
-
-pub use needs::{Counted, Needs};
 
 /// What is compared, and how strictly.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -86,6 +87,8 @@ pub struct Comparison {
     pub base: Party,
     /// In the order given.
     pub candidates: Vec<Candidate>,
+    /// What speaks against comparing them at all; whoever compares anyway puts it here.
+    pub caveats: Vec<String>,
     /// Over how many rows the p-values are adjusted: all that have one, of all candidates.
     pub family: usize,
 }
@@ -161,9 +164,14 @@ pub fn figures() -> Vec<Figure> {
 }
 
 impl Comparison {
-    /// Of all of [`figures`].
+    /// Of all of [`figures`] of which enough is known to tell them apart; of all that there are if that is none.
     pub fn of(base: &Side, candidates: &[Side], settings: Settings) -> Self {
-        Self::of_figures(base, candidates, &figures(), settings)
+        let mut comparison = Self::of_figures(base, candidates, &figures(), settings);
+        let is_known = |row: &Row| row.difference.p.is_some();
+        if comparison.rows().any(is_known) {
+            comparison.candidates.iter_mut().for_each(|candidate| candidate.rows.retain(is_known));
+        }
+        comparison
     }
 
     /// Of these figures, as far as a candidate and the baseline have them.
@@ -177,7 +185,7 @@ impl Comparison {
         };
         let mut candidates: Vec<Candidate> = candidates.iter().map(candidate).collect();
         let family = decide(candidates.iter_mut().flat_map(|candidate| &mut candidate.rows), settings.alpha);
-        Self { base: Party::of(base), candidates, family, settings }
+        Self { base: Party::of(base), candidates, caveats: Vec::new(), family, settings }
     }
 
     /// All rows.

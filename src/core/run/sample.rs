@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::dataset::Drops;
+use crate::core::metrics::samples;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Input, Times, TokenCount};
 use crate::core::simulated::{self, open_load};
-use crate::core::spec::{Load, Slo};
+use crate::core::spec::Load;
 use crate::core::stats::{Tally, TallyBySecond};
 use crate::core::units::Secret;
 use crate::core::validity::Evidence;
@@ -65,10 +66,20 @@ pub fn records() -> Vec<Record> {
 
 /// The run of these records, with or without them.
 pub fn run(detailed: bool) -> Run {
-    let records = records();
-    let itl: Tally = records[0].events.gaps.iter().flatten().copied().collect();
-    let percents = vec![50.0, 99.0, 99.9];
-    let metrics = Metrics::of(&records, &itl, &Slo::default(), &percents);
+    of_records(spec(), records(), vec![50.0, 99.0, 99.9], detailed)
+}
+
+/// A run of any records.
+pub fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent>, detailed: bool) -> Run {
+    let itl: Tally =
+        records.iter().filter_map(|record| record.events.gaps.as_ref()).flatten().copied().collect();
+    let metrics = Metrics::of(&records, &itl, &spec.slo, &percents);
+    let tally = |latency: Latency| match latency {
+        Latency::Itl => itl.clone(),
+        _ => samples(&records, latency).collect(),
+    };
+    let histograms = Latency::SELECTABLE.map(|latency| (latency, tally(latency)));
+    let histograms = histograms.into_iter().filter(|(_, tally)| !tally.is_empty());
     Run {
         schema: SCHEMA,
         version: "0.1.0".into(),
@@ -76,7 +87,6 @@ pub fn run(detailed: bool) -> Run {
         command: vec!["servebench".into(), "run".into()],
         settings: Some([("seed".to_owned(), 7.into())].into_iter().collect()),
         interrupted: false,
-        spec: spec(),
         notes: Notes { label: None, metadata: [("gpu".to_owned(), "none".to_owned())].into() },
         selection: Selection { latencies: Latency::SELECTABLE.to_vec(), percents: percents.clone() },
         inputs: Inputs {
@@ -99,11 +109,12 @@ pub fn run(detailed: bool) -> Run {
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
         probes: None,
         server: None,
-        steady: Steady::of(&spec(), &records, &percents),
+        steady: Steady::of(&spec, &records, &percents),
         series: Series::of(&records, &TallyBySecond::default()),
-        validity: Verdict::of(&Evidence::default(), &spec(), &records, &metrics),
+        validity: Verdict::of(&Evidence::default(), &spec, &records, &metrics),
         metrics,
-        histograms: [(Latency::Itl, itl.encode())].into(),
+        histograms: histograms.map(|(latency, tally)| (latency, tally.encode())).collect(),
+        spec,
         always: records.iter().map(Always::of).collect(),
         records: detailed.then_some(records),
     }

@@ -35,7 +35,12 @@ impl Needs {
     /// together are below the tolerance. `None` where nothing is known of the spread, or no tolerance is given.
     pub(super) fn of(row: &Row, alpha: f64, family: usize) -> Option<Self> {
         let half = |alpha: f64| row.difference.interval_at(alpha).map(half_width);
-        let halves = half(alpha)? + half(alpha / family.max(1) as f64)?;
+        let alone = half(alpha)?;
+        // Where the table's level asks for more than the sample bounds, twice the width stands in: the normal law's for some
+        // hundred rows.
+        let in_table =
+            half(alpha / family.max(1) as f64).filter(|half| half.is_finite()).unwrap_or(2.0 * alone);
+        let halves = alone + in_table;
         let runs = row.base.runs.len().min(row.candidate.runs.len());
         let by_runs = row.difference.method == Some(Method::Repeats)
             || row.base.runs.len().max(row.candidate.runs.len()) > 1;

@@ -1,5 +1,4 @@
 use super::*;
-use crate::core::metrics;
 use crate::core::metrics::Metrics;
 use crate::core::run::sample;
 use crate::core::simulated::Queue;
@@ -14,15 +13,7 @@ fn run(seed: u64, slower: f64, detailed: bool) -> Run {
         ..Queue::default()
     };
     let records = queue.open(800, 8.0);
-    let percents = [50.0, 90.0, 95.0, 99.0];
-    let metrics = Metrics::of(&records, &Tally::default(), &sample::spec().slo, &percents);
-    let tally: Tally = metrics::samples(&records, Latency::E2e).collect();
-    Run {
-        metrics,
-        histograms: [(Latency::E2e, tally.encode())].into(),
-        records: detailed.then_some(records),
-        ..sample::run(false)
-    }
+    sample::of_records(sample::spec(), records, vec![50.0, 90.0, 95.0, 99.0], detailed)
 }
 
 fn side(name: &str, runs: Vec<Run>) -> Side {
@@ -163,7 +154,7 @@ fn a_multiple_of_the_baseline_is_what_a_rule_asks_about() {
 
 #[test]
 fn the_table_has_what_both_have_and_serialises() {
-    let comparison = compared(vec![sample::run(false)], vec![sample::run(true)]);
+    let comparison = compared(vec![run(1, 1.0, false)], vec![run(2, 1.0, true)]);
     let names: Vec<String> = comparison.rows().map(|row| row.figure.to_string()).collect();
     assert!(
         names.contains(&"ttft.mean".to_owned()) && !names.contains(&"goodput_ratio".to_owned()),

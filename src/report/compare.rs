@@ -1,0 +1,156 @@
+//! A comparison, for people and for spreadsheets.
+
+use std::io::{self, Write};
+
+use super::text::section;
+use crate::judge::compare::{Call, Candidate, Comparison, Counted, Method, Party, Row};
+use cells::{COLUMNS, cells};
+
+mod cells;
+mod csv;
+#[cfg(test)]
+mod tests;
+
+pub use self::csv::csv;
+
+/// Writes it as text.
+pub fn text(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
+    for caveat in &comparison.caveats {
+        writeln!(to, "CAVEAT: {caveat}")?;
+    }
+    writeln!(to, "Baseline: {}", party(&comparison.base))?;
+    for candidate in &comparison.candidates {
+        writeln!(to, "Candidate: {}", party(&candidate.party))?;
+    }
+    for candidate in &comparison.candidates {
+        section(&candidate.party.name, to)?;
+        table(candidate, to)?;
+        writeln!(to, "{}", tally(candidate))?;
+    }
+    section("How to read it", to)?;
+    notes(comparison).into_iter().try_for_each(|note| writeln!(to, "{note}"))
+}
+
+fn table(candidate: &Candidate, to: &mut impl Write) -> io::Result<()> {
+    let rows: Vec<[String; 5]> = candidate.rows.iter().map(cells).collect();
+    let head = COLUMNS.map(ToOwned::to_owned);
+    let width = |column: usize| {
+        let all = rows.iter().chain([&head]);
+        all.map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: [usize; 5] = std::array::from_fn(width);
+    for row in [&head].into_iter().chain(&rows) {
+        let line: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        writeln!(to, "{}", line.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// Writes it as Markdown, for a ticket or a pull request.
+pub fn markdown(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
+    for caveat in &comparison.caveats {
+        writeln!(to, "> **Caveat:** {caveat}\n")?;
+    }
+    writeln!(to, "Baseline: {}", party(&comparison.base))?;
+    for candidate in &comparison.candidates {
+        writeln!(to, "\n### {}\n", party(&candidate.party))?;
+        writeln!(to, "| {} |", COLUMNS.join(" | "))?;
+        writeln!(to, "|{}", "---|".repeat(COLUMNS.len()))?;
+        for row in &candidate.rows {
+            let [figure, base, value, difference, call] = cells(row);
+            let call = match row.call {
+                Call::Worse | Call::Better => format!("**{call}**"),
+                Call::Same | Call::CannotTell { .. } => call,
+            };
+            writeln!(to, "| {figure} | {base} | {value} | {difference} | {call} |")?;
+        }
+        writeln!(to, "\n{}", tally(candidate))?;
+    }
+    writeln!(to)?;
+    notes(comparison).into_iter().try_for_each(|note| writeln!(to, "- {note}"))
+}
+
+fn party(party: &Party) -> String {
+    let runs = if party.runs == 1 { String::new() } else { format!("{} runs, ", party.runs) };
+    format!("{} ({runs}{} requests)", party.name, party.requests)
+}
+
+fn tally(candidate: &Candidate) -> String {
+    let count = |wanted: fn(Call) -> bool| candidate.rows.iter().filter(|row| wanted(row.call)).count();
+    format!(
+        "Calls: {} worse, {} better, {} the same, {} cannot tell",
+        count(|call| call == Call::Worse),
+        count(|call| call == Call::Better),
+        count(|call| call == Call::Same),
+        count(|call| matches!(call, Call::CannotTell { .. }))
+    )
+}
+
+/// What the calls mean here, and what they are worth.
+fn notes(comparison: &Comparison) -> Vec<String> {
+    let settings = &comparison.settings;
+    let percent = |share: f64| 100.0 * share;
+    let mut notes = vec![
+        format!(
+            "Intervals are at 95 %. The same: the difference's interval lies within {} % of the baseline (or {} ms, if that is \
+             more; of shares within {} % of the whole).",
+            percent(settings.margin),
+            settings.floor.as_secs_f64() * 1e3,
+            percent(settings.points)
+        ),
+        format!(
+            "Better, worse: there is a difference, with all {} rows looked at: of tables of equal servers at most {} % have \
+             such a row (Holm).",
+            comparison.family,
+            percent(settings.alpha)
+        ),
+    ];
+    if comparison.rows().any(|row| matches!(row.call, Call::CannotTell { .. })) {
+        notes.push(
+            "Cannot tell: neither; so many requests or runs a side would settle it wherever the difference lies.".into(),
+        );
+    }
+    notes.extend(methods(comparison));
+    notes
+}
+
+fn methods(comparison: &Comparison) -> Vec<String> {
+    let by = |method: Method| comparison.rows().any(|row| row.difference.method == Some(method));
+    let single = comparison.rows().any(is_single_pair);
+    let notes = [
+        (
+            by(Method::Repeats),
+            "Differences between repeats: from one run to the next (Welch's t, and Mann and Whitney's ranks must not object).",
+        ),
+        (
+            single && by(Method::Records),
+            "Differences within a pair of runs: block bootstrap and order statistics over their requests.",
+        ),
+        (
+            by(Method::Stated),
+            "Some runs were saved without their requests: their stated intervals and histograms are used; --save-detailed \
+             tells more.",
+        ),
+        (
+            single,
+            "A single pair of runs cannot see how much runs of one server differ from each other, and takes that for a \
+             difference too: measure each side several times, and compare the folders.",
+        ),
+    ];
+    notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note.to_owned()).collect()
+}
+
+fn is_single_pair(row: &Row) -> bool {
+    row.base.runs.len() == 1 && row.candidate.runs.len() == 1
+}
+
+impl Counted {
+    /// The word for so many.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Runs => "runs",
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A comparison as CSV: one line a row, numbers in the figure's unit.
+
+use std::io::{self, Write};
+
+use crate::core::figure::Unit;
+use crate::core::stats::RateInterval;
+use crate::judge::compare::{Call, Comparison, Row};
+
+const HEAD: [&str; 17] = [
+    "candidate",
+    "figure",
+    "unit",
+    "base",
+    "base_low",
+    "base_high",
+    "value",
+    "value_low",
+    "value_high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "relative",
+    "p",
+    "adjusted_p",
+    "call",
+    "needs",
+];
+
+/// Writes it as CSV. What is not known, or bounded by nothing, is empty.
+pub fn csv(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
+    let mut lines = ::csv::Writer::from_writer(to);
+    lines.write_record(HEAD)?;
+    for candidate in &comparison.candidates {
+        for row in &candidate.rows {
+            lines.write_record(line(&candidate.party.name, row))?;
+        }
+    }
+    lines.flush()
+}
+
+fn line(candidate: &str, row: &Row) -> Vec<String> {
+    let (call, needs) = match row.call {
+        Call::Better => ("better", None),
+        Call::Worse => ("worse", None),
+        Call::Same => ("same", None),
+        Call::CannotTell { needs } => ("cannot_tell", needs),
+    };
+    let unit = match row.figure.unit() {
+        Unit::Milliseconds => "ms",
+        Unit::Share => "share",
+        Unit::Plain(unit) => unit,
+    };
+    let mut line = vec![candidate.to_owned(), row.figure.to_string(), unit.to_owned()];
+    let difference = &row.difference;
+    for (value, interval) in [
+        (row.base.value, row.base.interval),
+        (row.candidate.value, row.candidate.interval),
+        (difference.absolute, difference.interval),
+    ] {
+        line.push(number(Some(value)));
+        line.extend(ends(interval));
+    }
+    line.extend([difference.relative, difference.p, row.adjusted_p].map(number));
+    line.push(call.to_owned());
+    line.push(needs.map_or(String::new(), |needs| needs.count.to_string()));
+    line
+}
+
+fn ends(interval: Option<RateInterval>) -> [String; 2] {
+    [interval.map(|interval| interval.low), interval.map(|interval| interval.high)].map(number)
+}
+
+/// To six significant digits.
+fn number(value: Option<f64>) -> String {
+    let rounded = |value: f64| {
+        let digits = 5 - value.abs().log10().floor().clamp(-300.0, 300.0) as i32;
+        format!("{:.*}", digits.clamp(0, 12) as usize, value)
+    };
+    match value.filter(|value| value.is_finite()) {
+        Some(0.0) => "0".into(),
+        Some(value) => rounded(value),
+        None => String::new(),
+    }
+}
