@@ -50,16 +50,6 @@ impl Halt {
         Self { exit: Exit::Failed, message: message.to_string() }
     }
 
-    /// Whether the user's words are to blame, so that another attempt would fail as well.
-    pub fn is_usage(&self) -> bool {
-        self.exit == Exit::Usage
-    }
-
-    /// The line.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
     /// Prints the line.
     pub fn tell(self) -> Exit {
         say(format_args!("error: {}", self.message));

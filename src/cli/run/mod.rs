@@ -129,15 +129,21 @@ fn judge(run: &Run, allow_invalid: bool) -> Exit {
         let believed = run.validity.valid || allow_invalid;
         return if believed { Exit::Fine } else { Exit::Invalid };
     }
-    match metrics.failures.first() {
-        Some(failure) => say(format_args!(
-            "error: all {} requests failed, {} of them with: {}: {}",
-            metrics.failed, failure.count, failure.class, failure.example
-        )),
-        None if metrics.abandoned > 0 => {
-            say(format_args!("error: all {} requests were abandoned before their end", metrics.abandoned));
-        }
-        None => say("error: no request was due within the duration"),
-    }
+    say(format_args!("error: {}", why_nothing(run)));
     Exit::Failed
+}
+
+/// Why a run has no answer at all.
+pub fn why_nothing(run: &Run) -> String {
+    let metrics = &run.metrics;
+    match metrics.failures.first() {
+        Some(failure) => format!(
+            "all {} requests failed, {} of them with: {}: {}",
+            metrics.failed, failure.count, failure.class, failure.example
+        ),
+        None if metrics.abandoned > 0 => {
+            format!("all {} requests were abandoned before their end", metrics.abandoned)
+        }
+        None => "no request was due within the duration".to_owned(),
+    }
 }
