@@ -34,6 +34,8 @@ mod needs;
 mod pairs;
 mod sample;
 #[cfg(test)]
+mod study;
+#[cfg(test)]
 mod tests;
 
 /// What is compared, and how strictly.
