@@ -37,7 +37,7 @@ fn command_lines() -> Vec<Vec<String>> {
 }
 
 fn words(line: &str) -> Vec<String> {
-    line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+    shlex::split(line).unwrap()
 }
 
 /// The program's arguments in a command line, if it runs the program.
@@ -50,8 +50,11 @@ fn arguments(words: &[String]) -> Option<&[String]> {
     Some(&words[skip..])
 }
 
-/// The same run, small: fewer requests, sooner, against the test's server.
-fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
+/// What eight requests need: on a busy machine they are no sound measurement.
+const LENIENT: [&str; 3] = ["--sharegpt-output-len", "16", "--allow-invalid"];
+
+/// The same command, small: fewer requests, sooner, against the test's server.
+fn smaller(arguments: &[String], base_url: &str) -> Vec<String> {
     let mut small = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -62,6 +65,8 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
             "--think-time" => Some("10ms"),
             "--trace-speed" => Some("1000x"),
             "--base-url" => Some(base_url),
+            "--blocks" => Some("2"),
+            "--block" => Some("300ms"),
             _ => None,
         };
         small.push(word.clone());
@@ -70,6 +75,22 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
             small.push(value.to_owned());
         }
     }
+    small
+}
+
+/// The same A/B, small.
+fn short(arguments: &[String], base_url: &str) -> Vec<String> {
+    let here = |word: String| match word.as_str() {
+        "http://localhost:8000" | "http://localhost:8001" => base_url.to_owned(),
+        _ => word,
+    };
+    let lenient = LENIENT.map(ToOwned::to_owned);
+    smaller(arguments, base_url).into_iter().map(here).chain(lenient).collect()
+}
+
+/// The same run, small.
+fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
+    let mut small = smaller(arguments, base_url);
     let names = |flag: &str| arguments.iter().any(|word| word == flag);
     if !names("--num-prompts") && !names("--duration") {
         small.extend(["--num-prompts".to_owned(), "8".to_owned()]);
@@ -81,8 +102,7 @@ fn shrunk(arguments: &[String], base_url: &str) -> Vec<String> {
     if is_trace && !names("--trace-speed") {
         small.extend(["--trace-speed".to_owned(), "1000x".to_owned()]);
     }
-    // Eight requests on a busy machine are no sound measurement.
-    small.extend(["--sharegpt-output-len", "16", "--allow-invalid"].map(ToOwned::to_owned));
+    small.extend(LENIENT.map(ToOwned::to_owned));
     small
 }
 
@@ -123,6 +143,11 @@ fn program(arguments: &[String], folder: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).current_dir(folder).stdin(Stdio::null());
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", folder);
+    // Commands of ours that start a server start this program.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders =
+        Path::new(PROGRAM).parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+    command.env("PATH", std::env::join_paths(folders).unwrap());
     command
 }
 
@@ -177,6 +202,10 @@ fn every_command_line_runs() {
                 let output = run(&shrunk(arguments, &server.base_url), folder.path());
                 assert!(output.status.success(), "{line:?}\n{}", String::from_utf8_lossy(&output.stderr));
                 assert!(!output.stdout.is_empty(), "{line:?} printed nothing");
+            }
+            "ab" => {
+                let output = run(&short(arguments, &server.base_url), folder.path());
+                assert!(output.status.success(), "{line:?}\n{}", String::from_utf8_lossy(&output.stderr));
             }
             _ => {
                 let here = |word: &String| word.replace("http://localhost:8000", &server.base_url);

@@ -132,7 +132,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Plan(args) => plan::execute(&args),
         Command::Compare(args) => compare::execute(&args),
-        Command::Ab(args) => ab::execute(&args, &typed),
+        Command::Ab(args) => ab::execute(&args),
         Command::Watch(args) => watch::execute(&args),
     }
 }

@@ -41,7 +41,8 @@ pub struct Start<'a> {
 impl Start<'_> {
     /// The healthy server.
     pub fn healthy(self) -> Result<Server, LaunchError> {
-        let nowhere = |source| LaunchError::Start { program: self.template.to_string(), source };
+        let program = self.template.words().first().cloned().unwrap_or_default();
+        let nowhere = |source| LaunchError::Start { program: program.clone(), source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(nowhere)?;
         let port = self.template.port().map_err(nowhere)?;
         let env = vec![(DEV_MODE.0.to_owned(), DEV_MODE.1.to_owned())];

@@ -149,19 +149,22 @@ impl Ab {
         let left_out = self.pairs.iter().enumerate().filter_map(|(at, pair)| {
             Some(format!("pair {} is left out: {}", at + 1, pair.left_out.as_ref()?))
         });
+        let nothing = (self.counted() > 0 && self.comparison.rows().next().is_none())
+            .then(|| "none of the figures was measured in every block".to_owned());
         let few = (!self.is_believable()).then(|| {
             "too few pairs count to believe what is left: see why they do not, or let them count with --allow-invalid".to_owned()
         });
-        cut.into_iter().chain(left_out).chain(few).collect()
+        cut.into_iter().chain(left_out).chain(nothing).chain(few).collect()
     }
 }
 
 impl Pair {
     /// Why it does not count.
     fn objection(&self, allow_invalid: bool) -> Option<String> {
-        let reasons = Arm::BOTH.into_iter().zip(&self.runs).filter_map(|(arm, run)| {
-            Some(format!("{arm} is INVALID: {}", run.validity.reason()?))
-        });
+        let reasons = Arm::BOTH
+            .into_iter()
+            .zip(&self.runs)
+            .filter_map(|(arm, run)| Some(format!("{arm} is INVALID: {}", run.validity.reason()?)));
         let reasons: Vec<String> = reasons.filter(|_| !allow_invalid).collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }

@@ -41,7 +41,8 @@ fn rows(ab: &Ab) -> &[Row] {
 fn head(ab: &Ab) -> [String; 3] {
     let [a, b] = &ab.design.servers;
     let of_b = ab.comparison.candidates.first().map_or(0, |b| b.party.requests);
-    let order: Vec<String> = ab.pairs.iter().map(|pair| format!("{}{}", pair.first, pair.first.other())).collect();
+    let order: Vec<String> =
+        ab.pairs.iter().map(|pair| format!("{}{}", pair.first, pair.first.other())).collect();
     [
         format!("A: {a} ({} requests)", ab.comparison.base.requests),
         format!("B: {b} ({of_b} requests)"),
@@ -65,4 +66,65 @@ fn notes(ab: &Ab) -> Vec<String> {
     let unsure = ab.comparison.rows().any(|row| matches!(row.call, Call::CannotTell { .. }));
     let own = own.into_iter().take(if unsure { 2 } else { 1 }).map(ToOwned::to_owned);
     meanings(&ab.comparison).into_iter().chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::metrics::Latency;
+    use crate::core::run::{Run, sample};
+    use crate::judge::ab::{Arm, Design, Pair};
+    use crate::judge::compare::Settings;
+
+    fn run(ms: f64) -> Run {
+        let mut run = sample::run(false);
+        run.metrics.latencies.get_mut(&Latency::Ttft).unwrap().mean = Duration::from_secs_f64(ms / 1e3);
+        run
+    }
+
+    fn ab() -> Ab {
+        let servers = ["http://a", "serve m"].map(ToOwned::to_owned);
+        let design = Design { servers, pairs: 4, block: Duration::from_secs(15), allow_invalid: true };
+        let pair = |first: Arm, a: f64, b: f64| Pair { first, runs: [run(a), run(b)] };
+        let pairs = vec![pair(Arm::B, 150.0, 100.0), pair(Arm::A, 151.0, 100.0), pair(Arm::A, 150.0, 99.0)];
+        let figures = ["ttft.mean", "failure_rate"].map(|name| name.parse().unwrap());
+        Ab::of(design, pairs, &figures, Settings::default())
+    }
+
+    fn written(render: impl Fn(&Ab, &mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut text = Vec::new();
+        render(&ab(), &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn the_text_says_who_was_measured_how_and_what_follows() {
+        let text = written(|ab, to| super::text(ab, to));
+        for line in [
+            "CAVEAT: only 3 of 4 pairs are complete\n",
+            "A: http://a (6 requests)\nB: serve m (6 requests)\n",
+            "Pairs of blocks: 3 that count, of 4; blocks of 15s, in the order BA AB AB\n",
+            "Calls: 0 worse, 1 better, 1 the same, 0 cannot tell\n",
+            "Wilcoxon",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        let row = text.lines().find(|line| line.starts_with("TTFT mean")).unwrap();
+        assert!(row.contains("-33.7 %") && row.ends_with(" better"), "{row}");
+        assert!(!text.contains("Runs that are needed"), "every row is called");
+    }
+
+    #[test]
+    fn the_markdown_has_a_table() {
+        let text = written(|ab, to| markdown(ab, to));
+        for line in [
+            "> **Caveat:** only 3 of 4",
+            "\n|  | A | B | B − A, in pairs | call of B |\n|---|",
+            "| **better** |\n",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
 }

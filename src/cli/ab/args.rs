@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::cli::compare::TableArgs;
 use crate::cli::run::values;
+use crate::core::units::Secret;
 use crate::server::launch::Template;
 
 /// Measure two servers by turns.
@@ -75,18 +76,46 @@ impl FromStr for Source {
     }
 }
 
+/// As it is printed and stored: keys that a command has are not.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) => f.write_str(url),
-            Self::Command(template) => template.fmt(f),
+            Self::Command(template) => match Template::of(masked(template.words())) {
+                Ok(shown) => shown.fmt(f),
+                Err(_) => Ok(()),
+            },
         }
     }
+}
+
+/// Without the values of flags such as `--api-key` and `--hf-token`.
+fn masked(words: &[String]) -> Vec<String> {
+    let is_secret = |flag: &str| flag.starts_with('-') && (flag.ends_with("key") || flag.ends_with("token"));
+    let mut follows = false;
+    let mask = |word: &String| {
+        let shown = match word.split_once('=') {
+            Some((flag, _)) if is_secret(flag) => format!("{flag}={}", Secret::MASK),
+            _ if follows && !word.starts_with('-') => Secret::MASK.to_owned(),
+            _ => word.clone(),
+        };
+        follows = is_secret(word) || (follows && shown == Secret::MASK);
+        shown
+    };
+    words.iter().map(mask).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_in_a_command_are_not_shown() {
+        let source: Source =
+            "serve m --api-key s3cret k2 --hf-token=s3cret --max-num-batched-tokens 9".parse().unwrap();
+        let shown = source.to_string();
+        assert!(!shown.contains("s3cret") && !shown.contains("k2") && shown.ends_with("tokens 9"), "{shown}");
+    }
 
     #[test]
     fn a_server_is_an_address_or_a_command() {

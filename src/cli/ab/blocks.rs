@@ -16,8 +16,6 @@ use crate::judge::ab::{Arm, Pair, order};
 pub struct Blocks<'a> {
     /// The flags.
     pub args: &'a AbArgs,
-    /// What the user typed.
-    pub typed: &'a [String],
     /// The first pair's; the others have the seeds after it.
     pub seed: u64,
     /// Whether every request is saved with the runs.
@@ -63,10 +61,10 @@ impl Blocks<'_> {
 
     /// The second block of a pair has the requests that were prepared for the first.
     fn block(&mut self, place: &Place, arm: Arm, prepared: Option<Trial>) -> Result<(Run, Trial), Break> {
-        if self.interrupts.asked() {
-            return Err(Break::Interrupted);
-        }
-        let (details, typed) = (Details { text: self.detailed, gaps: self.detailed }, self.typed);
+        let interrupts = self.interrupts;
+        let go_on = || if interrupts.asked() { Err(Break::Interrupted) } else { Ok(()) };
+        go_on()?;
+        let details = Details { text: self.detailed, gaps: self.detailed };
         let running = self.servers.ready(arm)?;
         let pair = place.number + 1;
         say(format_args!("pair {pair} of {}: {arm}, seed {}", self.args.blocks, place.seed));
@@ -76,11 +74,13 @@ impl Blocks<'_> {
             None => trials.prepare(Spec { seed: place.seed, ..running.spec.clone() })?,
         };
         let trial = prepared.on(running.spec.target.clone());
-        let invocation = invocation(typed, running, place.seed);
+        go_on()?;
+        let invocation = invocation(running, place.seed);
         let (run, records) = trials.measure(trial, &invocation, &mut |_, _| {})?;
-        if run.interrupted || self.interrupts.asked() {
+        if run.interrupted {
             return Err(Break::Interrupted);
         }
+        go_on()?;
         if run.metrics.completed == 0 {
             return Err(Halt::failed(format!("{arm} in pair {pair}: {}", why_nothing(&run))).into());
         }
@@ -111,8 +111,10 @@ pub fn subfolder(arm: Arm) -> PathBuf {
 }
 
 /// As if the block alone had been asked for, so that `--like` does it again.
-fn invocation(typed: &[String], running: &Running, seed: u64) -> Invocation {
+fn invocation(running: &Running, seed: u64) -> Invocation {
     let mut settings = running.line.settings.clone();
     settings.insert("seed".to_owned(), seed.into());
-    Invocation { command: typed.to_vec(), settings, like: None }
+    let own = ["--seed".to_owned(), seed.to_string()];
+    let words = ["servebench", "run"].map(ToOwned::to_owned).into_iter().chain(running.words.clone());
+    Invocation { command: words.chain(own).collect(), settings, like: None }
 }

@@ -1,5 +1,6 @@
 //! `servebench ab`: two servers measured by turns, in pairs of blocks with the same requests.
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -40,11 +41,11 @@ const NOT_OF_A_BLOCK: [(&str, &str); 14] = [
 ];
 
 /// Runs the command.
-pub fn execute(args: &AbArgs, typed: &[String]) -> Result<Exit, Halt> {
+pub fn execute(args: &AbArgs) -> Result<Exit, Halt> {
     let block = check(args)?;
     probe(args.save.as_deref())?;
     let interrupts = Interrupts::listen()?;
-    let (pairs, ending) = measure(args, &block, typed, &interrupts);
+    let (pairs, ending) = measure(args, &block, &interrupts);
     if !pairs.is_empty() {
         return conclude(args, &block, pairs, ending);
     }
@@ -61,7 +62,8 @@ pub fn execute(args: &AbArgs, typed: &[String]) -> Result<Exit, Halt> {
 fn check(args: &AbArgs) -> Result<Line, Halt> {
     let wrong = |why: String| Halt::usage(format!("after `--`: {why}; see `servebench run --help`"));
     let given = super::run_line(&args.run).map_err(wrong)?;
-    if let Some((flag, why)) = NOT_OF_A_BLOCK.into_iter().find(|(flag, _)| given.settings.contains_key(*flag)) {
+    if let Some((flag, why)) = NOT_OF_A_BLOCK.into_iter().find(|(flag, _)| given.settings.contains_key(*flag))
+    {
         return Err(wrong(format!("--{flag} is not for a block: {why}")));
     }
     let configuration = &given.args.configuration;
@@ -74,20 +76,24 @@ fn check(args: &AbArgs) -> Result<Line, Halt> {
     if args.blocks.get() < 2 {
         return Err(Halt::usage("--blocks must be 2 or more: one pair does not tell how much pairs differ"));
     }
-    let line = line(args, "http://127.0.0.1:8000")?;
+    let line = line(&words(args, "http://127.0.0.1:8000"))?;
     line.spec().map_err(wrong)?;
     if args.a == args.b && matches!(args.a, Source::Url(_)) {
-        say("note: A and B are one server: unless it resets its prefix cache, whoever goes second in a pair finds the prompts there");
+        say(
+            "note: A and B are one server: unless it resets its prefix cache, whoever goes second in a pair finds the prompts there",
+        );
     }
     Ok(line)
 }
 
-/// The flags of a block on the server at this URL.
-fn line(args: &AbArgs, url: &str) -> Result<Line, Halt> {
-    let own = ["--base-url".to_owned(), url.to_owned(), "--duration".to_owned()];
-    let duration = args.block.as_secs_f64().to_string();
-    let words: Vec<String> = args.run.iter().chain(&own).cloned().chain([duration]).collect();
-    super::run_line(&words).map_err(|why| Halt::usage(format!("after `--`: {why}")))
+/// The flags of a block on the server at this URL, as they could be typed.
+fn words(args: &AbArgs, url: &str) -> Vec<String> {
+    let own = ["--base-url", url, "--duration", &args.block.as_secs_f64().to_string()].map(ToOwned::to_owned);
+    [&args.run[..], &own].concat()
+}
+
+fn line(words: &[String]) -> Result<Line, Halt> {
+    super::run_line(words).map_err(|why| Halt::usage(format!("after `--`: {why}")))
 }
 
 /// Whether the runs can be saved, and no others are there, which would be taken for theirs.
@@ -107,25 +113,22 @@ fn probe(folder: Option<&Path>) -> Result<(), Halt> {
 }
 
 /// Measures as many pairs as it can; the servers have ended then.
-fn measure(
-    args: &AbArgs,
-    block: &Line,
-    typed: &[String],
-    interrupts: &Interrupts,
-) -> (Vec<Pair>, Option<Break>) {
-    let logs = match &args.save {
-        Some(folder) => folder.clone(),
-        None => std::env::temp_dir().join(format!("servebench-ab-{}", std::process::id())),
-    };
+fn measure(args: &AbArgs, block: &Line, interrupts: &Interrupts) -> (Vec<Pair>, Option<Break>) {
+    let temporary = std::env::temp_dir().join(format!("servebench-ab-{}", std::process::id()));
+    let logs = args.save.as_ref().unwrap_or(&temporary);
     let blocks = Blocks {
         args,
-        typed,
         seed: block.args.workload.seed,
         detailed: block.args.output.save_detailed,
         interrupts,
-        servers: Servers::new(args, interrupts, &logs),
+        servers: Servers::new(args, interrupts, logs),
     };
-    blocks.measure()
+    let (pairs, ending) = blocks.measure();
+    if !matches!(ending, Some(Break::Failed(_))) {
+        // Logs of servers that did what they should; if we started none, there are none.
+        let _ = fs::remove_dir_all(&temporary);
+    }
+    (pairs, ending)
 }
 
 fn conclude(args: &AbArgs, block: &Line, pairs: Vec<Pair>, ending: Option<Break>) -> Result<Exit, Halt> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{AbArgs, Source};
-use super::line;
+use super::{line, words};
 use crate::cli::exit::{Halt, say};
 use crate::cli::interrupt::Interrupts;
 use crate::cli::run::{Line, Stage};
@@ -38,7 +38,9 @@ pub struct Servers<'a> {
 
 /// A server with everything that a run stands on.
 pub struct Running {
-    /// The run's flags for this server.
+    /// The run's flags for this server, but for the seed.
+    pub words: Vec<String>,
+    /// What they say.
     pub line: Line,
     /// What they ask for.
     pub spec: Spec,
@@ -89,10 +91,11 @@ impl<'a> Servers<'a> {
     }
 
     fn begin(&self, arm: Arm) -> Result<Running, Break> {
-        let (server, url) = match source(self.args, arm) {
+        let source = source(self.args, arm);
+        let (server, url) = match source {
             Source::Url(url) => (None, url.clone()),
             Source::Command(template) => {
-                say(format_args!("starting {arm}: {template}"));
+                say(format_args!("starting {arm}: {source}"));
                 let start = Start {
                     name: &arm.to_string(),
                     template,
@@ -108,10 +111,11 @@ impl<'a> Servers<'a> {
                 (Some(server), url)
             }
         };
-        let line = line(self.args, &url)?;
+        let words = words(self.args, &url);
+        let line = line(&words)?;
         let mut spec = line.spec().map_err(Halt::usage)?;
         let stage = Stage::set(&line.args, &mut spec)?;
-        Ok(Running { line, spec, stage, server })
+        Ok(Running { words, line, spec, stage, server })
     }
 }
 

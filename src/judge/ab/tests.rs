@@ -69,7 +69,11 @@ fn too_many_invalid_blocks_are_not_to_be_believed() {
     pairs.extend((0..3).map(|_| spoiled(pair(100.0, 100.0))));
     let told = ab(design(5), pairs);
     assert!(!told.is_believable());
-    assert!(told.comparison.caveats.last().unwrap().contains("too few pairs"), "{:?}", told.comparison.caveats);
+    assert!(
+        told.comparison.caveats.last().unwrap().contains("too few pairs"),
+        "{:?}",
+        told.comparison.caveats
+    );
     assert!(!ab(design(1), vec![pair(1.0, 1.0)]).is_believable(), "one pair is no comparison");
 }
 

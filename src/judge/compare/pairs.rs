@@ -68,7 +68,11 @@ mod tests {
 
         let (first, second) = (side("a", DISTURBED[..4].to_vec()), side("b", candidate[4..].to_vec()));
         let one_after_the_other = Comparison::of_figures(&first, &[second], &ttft(), Settings::default());
-        assert_eq!(one_after_the_other.rows().next().unwrap().call, Call::Worse, "this is what pairs are for");
+        assert_eq!(
+            one_after_the_other.rows().next().unwrap().call,
+            Call::Worse,
+            "this is what pairs are for"
+        );
     }
 
     #[test]
