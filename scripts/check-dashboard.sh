@@ -29,7 +29,8 @@ done
 gunzip -c datasets/tokenizer.json.gz >"$folder/tokenizer.json"
 "$program" sim --port "$sim_port" --served-model-name '*' 2>"$folder/sim.log" &
 children+=($!)
-sed -i 's/interval: 5s/interval: 1s/' "$folder/vllm-1/prometheus.yml"
+client_port=${CLIENT_PORT:-18433}
+sed -i "s/interval: 5s/interval: 1s/; s/localhost:9400/127.0.0.1:$client_port/" "$folder/vllm-1/prometheus.yml"
 prometheus --config.file="$folder/vllm-1/prometheus.yml" --storage.tsdb.path="$folder/tsdb" \
   --web.listen-address="127.0.0.1:$prometheus_port" >"$folder/prometheus.log" 2>&1 &
 children+=($!)
@@ -38,7 +39,7 @@ for _ in $(seq 100); do
   sleep 0.2
 done
 "$program" run --base-url "http://127.0.0.1:$sim_port" --dataset-name sharegpt --tokenizer "$folder" --num-prompts 200 --request-rate 20 \
-  --allow-invalid --disable-tqdm >/dev/null 2>"$folder/run.log" || { cat "$folder/run.log" >&2; exit 1; }
+  --metrics-listen "127.0.0.1:$client_port" --allow-invalid --disable-tqdm >/dev/null 2>"$folder/run.log" || { cat "$folder/run.log" >&2; exit 1; }
 
 # The simulator's page has the names of all versions.
 for version in vllm-0.6 vllm-1; do

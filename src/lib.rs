@@ -13,7 +13,7 @@
 //!     drive           report          sim     drive: everything that causes traffic; report: renderers;
 //!       │               │                     sim: a simulated vLLM that knows nothing of the rest
 //!     server          judge                   server: what is known of the server beyond its answers;
-//!       │               │                     judge: findings: what a log shows, a plan of capacity
+//!       │               │                     judge: findings: logs, diagnoses, plans of capacity
 //!       └───── core ────┘                     core: pure values and arithmetic
 //! ```
 //!
@@ -29,7 +29,7 @@
 //! use servebench::core::metrics::{Latency, Metrics};
 //! use servebench::core::rng::Dice;
 //! use servebench::core::spec::{Backend, Connection, Dataset, History, Sampling, Slo, Target, Workload};
-//! use servebench::drive::client::stopwatch::{Keep, KeepText};
+//! use servebench::drive::client::stopwatch::{Keep, KeepGaps, KeepText};
 //! use servebench::drive::engine::{self, Phase, Plan, Stop};
 //! use servebench::drive::workload::{self, bundled};
 //! use servebench::sim;
@@ -77,7 +77,7 @@
 //!     cap: Some(4),
 //!     max_active: None,
 //!     history: History::Real,
-//!     keep: Keep { text: KeepText::Never, gaps: false },
+//!     keep: Keep { text: KeepText::Never, gaps: KeepGaps::Never },
 //!     preconnect: 0,
 //!     workers: NonZeroUsize::MIN,
 //! };

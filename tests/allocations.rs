@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use servebench::core::spec::{Backend, Connection, Sampling, Target};
 use servebench::drive::client::Client;
-use servebench::drive::client::stopwatch::{Keep, KeepText, Stopwatch};
+use servebench::drive::client::stopwatch::{Keep, KeepGaps, KeepText, Stopwatch};
 use servebench::drive::clock::Clock;
 use servebench::drive::workload::Request;
 
@@ -105,7 +105,7 @@ fn allocations(events: usize, protocol: Protocol) -> usize {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = Client::new(&target, &Sampling::default(), 1).unwrap();
-    let keep = Keep { text: KeepText::Never, gaps: false };
+    let keep = Keep { text: KeepText::Never, gaps: KeepGaps::Never };
     let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
     let body = client.body(&Request::text("Hi", 1, 8));
     let before = COUNT.get();

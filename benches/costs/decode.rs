@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use servebench::drive::client::stopwatch::{Keep, KeepText, Stopwatch};
+use servebench::drive::client::stopwatch::{Keep, KeepGaps, KeepText, Stopwatch};
 use servebench::drive::clock::Clock;
 
 const ANSWERS: [(&str, &[u8]); 2] = [
@@ -39,7 +39,7 @@ fn pieces(answer: &[u8]) -> Vec<&[u8]> {
 
 /// How many events of the reads carry output.
 fn outputs(reads: &[&[u8]]) -> u32 {
-    let keep = Keep { text: KeepText::Never, gaps: false };
+    let keep = Keep { text: KeepText::Never, gaps: KeepGaps::Never };
     let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
     for read in reads {
         watch.socket_read(None);

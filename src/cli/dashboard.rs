@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 use super::exit::{Exit, Halt};
 use super::target;
 use crate::drive::client::control::Control;
-use crate::report::dashboard::{self, NameSet};
+use crate::report::dashboard::{self, Names};
+use crate::server::signals::NameSet;
 
 /// Write a dashboard.
 #[derive(Debug, Args)]
@@ -46,7 +47,8 @@ pub fn execute(args: &DashboardArgs) -> Result<Exit, Halt> {
     let unwritable = |error| Halt::usage(format!("cannot write into --out {}: {error}", args.out.display()));
     fs::create_dir_all(&args.out).map_err(unwritable)?;
     let mut to = std::io::stdout().lock();
-    for page in dashboard::pages(names, &address) {
+    let names = Names { label: names.label(), of: names.names() };
+    for page in dashboard::pages(&names, &address) {
         let path = args.out.join(page.name);
         fs::write(&path, page.text).map_err(unwritable)?;
         writeln!(to, "{}", path.display()).map_err(Halt::failed)?;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::exit::{self, Halt};
+use crate::drive::engine::{Event, Stop};
 
 /// Whether the user wants no more.
 pub struct Interrupts(Arc<AtomicBool>);
@@ -42,6 +43,15 @@ impl Interrupts {
             .spawn(move || runtime.block_on(wait))
             .map_err(Halt::failed)?;
         Ok(Self(asked))
+    }
+
+    /// What stops a run that was not under way yet when there was one, and so did not hear it.
+    pub fn onlooker(&self) -> impl FnMut(&Event<'_>, &Stop) {
+        |_, stop| {
+            if self.asked() {
+                stop.request();
+            }
+        }
     }
 
     /// Whether there was one.

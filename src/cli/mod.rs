@@ -9,11 +9,14 @@ mod ab;
 mod compare;
 mod dashboard;
 mod dataset;
+mod diagnose;
 pub mod differences;
 mod embedded;
 mod exit;
+mod gate;
 mod interrupt;
 mod logs;
+mod pages;
 mod plan;
 mod run;
 mod settings;
@@ -35,7 +38,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the run failed, 2 usage or unreadable input, 3 the run is INVALID, 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the run or the gate failed, 2 usage or unreadable input, 3 the run is INVALID, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -52,12 +55,16 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
     Plan(Box<plan::PlanArgs>),
+    /// Watch a server without load: its metrics against their limits, and for how long they have been beyond them.
+    Watch(watch::WatchArgs),
+    /// Say why a server is slow, and what to change: from a result, a log, a live server, or several of them.
+    Diagnose(diagnose::DiagnoseArgs),
     /// Compare saved runs: better, worse, the same, or cannot tell.
     Compare(compare::CompareArgs),
     /// Measure two servers by turns: is one better?
     Ab(Box<ab::AbArgs>),
-    /// Look at a server without load: its metrics against their limits.
-    Watch(watch::WatchArgs),
+    /// Hold a candidate against a baseline or fixed limits: rules, an exit code, JUnit.
+    Gate(Box<gate::GateArgs>),
 }
 
 /// The command line as clap knows it.
@@ -132,7 +139,9 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Plan(args) => plan::execute(&args),
         Command::Compare(args) => compare::execute(&args),
+        Command::Gate(args) => gate::execute(&args, typed),
         Command::Ab(args) => ab::execute(&args),
         Command::Watch(args) => watch::execute(&args),
+        Command::Diagnose(args) => diagnose::execute(&args),
     }
 }

@@ -57,7 +57,8 @@ pub fn caveats(base: &Side, candidates: &[Side], anyway: bool) -> Result<Vec<Str
     Ok(caveats)
 }
 
-fn unlike(base: &Side, candidates: &[Side]) -> Vec<String> {
+/// How the sides' specs differ from that of the baseline's first run.
+pub fn unlike(base: &Side, candidates: &[Side]) -> Vec<String> {
     let Some(first) = base.runs.first() else { return Vec::new() };
     let sides = [base].into_iter().chain(candidates);
     let mut found = Vec::new();

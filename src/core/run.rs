@@ -18,6 +18,7 @@ use super::dataset::Provenance;
 use super::digest::Digest;
 use super::metrics::{Latency, Metrics};
 use super::probes::Probes;
+use super::profile::Capture;
 use super::record::{Record, TokenSource};
 use super::series::Series;
 use super::server::ServerSide;
@@ -27,10 +28,13 @@ use super::steady::{self, NoWindow, Window};
 use super::validity::Verdict;
 
 pub mod file;
+mod promotion;
 pub mod pytorch;
 #[cfg(test)]
 pub(crate) mod sample;
 mod vllm;
+
+pub use promotion::{JudgedRule, Promotion, Replaced};
 
 /// The version of the `servebench` object; it changes when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -67,6 +71,9 @@ pub struct Run {
     /// What became of the probes, if any were sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
+    /// What became of the server's profiler, if it was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Capture>,
     /// What the server said of itself meanwhile, if it says anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSide>,
@@ -78,6 +85,9 @@ pub struct Run {
     pub validity: Verdict,
     /// HdrHistogram V2, base64, in nanoseconds.
     pub histograms: BTreeMap<Latency, String>,
+    /// How it became a baseline, if a gate made it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
     /// Every request, with `--save-detailed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<Vec<Record>>,

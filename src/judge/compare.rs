@@ -28,7 +28,7 @@ pub use needs::{Counted, Needs};
 pub use sample::{Method, Sample};
 
 mod difference;
-mod holm;
+pub(in crate::judge) mod holm;
 mod likeness;
 mod needs;
 mod pairs;

@@ -2,5 +2,9 @@
 
 pub mod ab;
 pub mod compare;
+pub mod diagnose;
+pub mod gate;
+mod lasting;
 pub mod log;
 pub mod plan;
+pub mod vigil;

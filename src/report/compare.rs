@@ -6,7 +6,7 @@ use super::text::section;
 use crate::judge::compare::{Call, Candidate, Comparison, Counted, Method, Party, Row};
 use cells::{COLUMNS, cells};
 
-mod cells;
+pub(super) mod cells;
 mod csv;
 #[cfg(test)]
 mod tests;
@@ -159,7 +159,7 @@ fn is_single_pair(row: &Row) -> bool {
 
 impl Counted {
     /// The word for so many.
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Runs => "runs",

@@ -196,7 +196,7 @@ fn number(value: f64) -> String {
 }
 
 /// Whole seconds as `1d 2h 3m 4s`, without what is zero.
-fn lasting(duration: Duration) -> String {
+pub(super) fn lasting(duration: Duration) -> String {
     let mut seconds = duration.as_secs();
     let mut parts = Vec::new();
     for (length, unit) in [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")] {

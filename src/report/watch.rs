@@ -1,11 +1,14 @@
 //! A server's conditions, for people and for scripts.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::figures::{plain, share};
 use crate::core::server::{Aspect, Condition, Kind, Signal, State};
+
+pub mod live;
 
 /// The families of the operator's chapter, each with its last signal in the order of the table.
 const FAMILIES: [(&str, Signal); 4] = [
@@ -15,29 +18,34 @@ const FAMILIES: [(&str, Signal); 4] = [
     ("By feature", Signal::ProcessStart),
 ];
 
+/// The family that a signal belongs to.
+fn family(signal: Signal) -> &'static str {
+    let found = FAMILIES.iter().find(|(_, last)| signal <= *last);
+    found.map_or("Others", |(family, _)| family)
+}
+
 /// Writes a table, family by family.
 pub fn render(conditions: &[Condition], to: &mut impl Write) -> io::Result<()> {
-    let mut rest = conditions;
-    for (family, last) in FAMILIES {
-        let (here, later) = rest.split_at(rest.partition_point(|condition| condition.signal <= last));
-        rest = later;
-        if !here.is_empty() {
-            writeln!(to, "{family}")?;
-        }
-        here.iter().try_for_each(|condition| row(condition, to))?;
+    for of_family in conditions.chunk_by(|a, b| family(a.signal) == family(b.signal)) {
+        of_family.first().map_or(Ok(()), |first| writeln!(to, "{}", family(first.signal)))?;
+        of_family.iter().try_for_each(|condition| row(condition, to))?;
     }
     Ok(())
 }
 
 fn row(condition: &Condition, to: &mut impl Write) -> io::Result<()> {
-    let facts = condition.signal.facts();
-    let label = match condition.aspect {
-        Aspect::P95 => format!("{} P95", facts.label),
-        Aspect::Mean => format!("{} mean", facts.label),
-        _ => facts.label.to_owned(),
-    };
+    let label = label(condition.signal, condition.aspect);
     let line = format!("  {label:<36}{:>16}  {}", figure(condition), advice(condition));
     writeln!(to, "{}", line.trim_end())
+}
+
+fn label(signal: Signal, aspect: Aspect) -> String {
+    let label = signal.facts().label;
+    match aspect {
+        Aspect::P95 => format!("{label} P95"),
+        Aspect::Mean => format!("{label} mean"),
+        _ => label.to_owned(),
+    }
 }
 
 fn figure(Condition { signal, aspect, figure, .. }: &Condition) -> String {
@@ -46,43 +54,68 @@ fn figure(Condition { signal, aspect, figure, .. }: &Condition) -> String {
         (_, Aspect::Growth) => plain(Some(*figure), &format!("{}/s", facts.unit)),
         (Kind::Time, _) => plain(Some(1e3 * figure), "ms"),
         (Kind::Gauge, _) if facts.unit.is_empty() => share(*figure),
+        (Kind::Gauge, _) if figure.fract() == 0.0 => format!("{figure} {}", facts.unit),
         _ => plain(Some(*figure), facts.unit),
     }
 }
 
-fn advice(condition: &Condition) -> String {
-    let state = match condition.state {
-        State::Ok => return "ok".to_owned(),
+/// A state's name, the louder the worse.
+fn name(state: State) -> &'static str {
+    match state {
+        State::Ok => "ok",
         State::Hint => "hint",
         State::Warn => "WARN",
         State::Alert => "ALERT",
+    }
+}
+
+fn advice(condition: &Condition) -> String {
+    let state = name(condition.state);
+    let Some(limit) = condition.signal.facts().limit.filter(|_| condition.state > State::Ok) else {
+        return state.to_owned();
     };
-    let Some(limit) = condition.signal.facts().limit else { return state.to_owned() };
+    let lasted = match condition.lasted {
+        lasted if lasted.is_zero() => String::new(),
+        lasted => format!(" for {}", span(lasted)),
+    };
+    format!("{state}{lasted}  {}: {}", bound(condition), limit.remedy)
+}
+
+/// The limit that a figure is beyond: `above 90.0 %, if for 1m`.
+fn bound(condition: &Condition) -> String {
+    let Some(limit) = condition.signal.facts().limit else { return String::new() };
     let side = if limit.of == Aspect::Shortfall { "below" } else { "above" };
     let bound = figure(&Condition { figure: limit.bound, ..*condition });
     let lasting = match limit.lasting {
         lasting if lasting.is_zero() => String::new(),
         lasting => format!(", if for {}", humantime::format_duration(lasting)),
     };
-    format!("{state}  {side} {bound}{lasting}: {}", limit.remedy)
+    format!("{side} {bound}{lasting}")
+}
+
+/// Whole seconds: `2m 10s`.
+fn span(time: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(time.as_secs_f64().round() as u64)).to_string()
 }
 
 /// The same for scripts.
 pub fn json(conditions: &[Condition]) -> Value {
-    let row = |condition: &Condition| {
-        let limit = condition.signal.facts().limit;
-        json!({
-            "signal": condition.signal,
-            "of": aspect(condition.aspect),
-            "value": condition.figure,
-            "unit": condition.signal.facts().unit,
-            "state": condition.state,
-            "limit": limit.map(|limit| limit.bound),
-            "lasting_s": limit.map(|limit| limit.lasting.as_secs_f64()),
-        })
-    };
     let worst = conditions.iter().map(|condition| condition.state).max().unwrap_or(State::Ok);
-    json!({ "state": worst, "signals": conditions.iter().map(row).collect::<Vec<_>>() })
+    json!({ "state": worst, "signals": conditions.iter().map(signal).collect::<Vec<_>>() })
+}
+
+fn signal(condition: &Condition) -> Value {
+    let limit = condition.signal.facts().limit;
+    json!({
+        "signal": condition.signal,
+        "of": aspect(condition.aspect),
+        "value": condition.figure,
+        "unit": condition.signal.facts().unit,
+        "state": condition.state,
+        "for_s": condition.lasted.as_secs_f64(),
+        "limit": limit.map(|limit| limit.bound),
+        "lasting_s": limit.map(|limit| limit.lasting.as_secs_f64()),
+    })
 }
 
 fn aspect(aspect: Aspect) -> &'static str {

@@ -5,62 +5,84 @@ use std::time::Duration;
 use super::signals::{Reading, Value};
 use crate::core::server::{Aspect, Condition, Histogram, Kind, Signal};
 
+/// A reading of a server, and one before it.
+#[derive(Debug, Clone, Copy)]
+pub struct Span<'a> {
+    /// The later one.
+    pub now: &'a Reading,
+    /// The earlier one, and how much earlier: without, only levels are known.
+    pub before: Option<(&'a Reading, Duration)>,
+    /// Whether all the time since the server's start stands in for a time in which nothing was counted.
+    pub or_ever: bool,
+}
+
 /// The conditions of all signals that two readings, so far apart, tell of. Nothing is known of what was before them, so
 /// that what must last is a warning at most.
 ///
 /// Times are of what was counted in between, or if that is nothing, since the server's start.
 pub fn conditions(before: &Reading, now: &Reading, apart: Duration) -> Vec<Condition> {
-    let figures = Signal::all().filter_map(|signal| {
-        let (aspect, figure) = figure(signal, before, now, apart)?;
-        Some(Condition::of(signal, aspect, figure, Duration::ZERO))
-    });
-    figures.collect()
+    let span = Span { now, before: Some((before, apart)), or_ever: true };
+    let condition = |(signal, aspect, figure)| Condition::of(signal, aspect, figure, Duration::ZERO);
+    span.figures().map(condition).collect()
 }
 
-fn figure(signal: Signal, before: &Reading, now: &Reading, apart: Duration) -> Option<(Aspect, f64)> {
-    let facts = signal.facts();
-    let aspect = facts.limit.map(|limit| limit.of);
-    let figure = match facts.kind {
-        Kind::Info => return None,
-        Kind::Gauge if signal == Signal::ProcessStart => return None,
-        Kind::Gauge => (aspect.unwrap_or(Aspect::Value), level(signal, before, now)?),
-        Kind::Counter => (Aspect::Growth, growth(signal, before, now)? / apart.as_secs_f64()),
-        Kind::Time => match (aspect, times(signal, before, now)?) {
-            (Some(Aspect::P95), times) => (Aspect::P95, times.quantile(0.95)?),
-            (_, times) => (Aspect::Mean, times.mean()?),
-        },
-    };
-    figure.1.is_finite().then_some(figure)
-}
-
-/// Where a hit rate is not told, it is that of what was looked up in between, or if that is nothing, since the start.
-fn level(signal: Signal, before: &Reading, now: &Reading) -> Option<f64> {
-    if signal != Signal::PrefixHitRate {
-        return now.number(signal);
+impl Span<'_> {
+    /// What it tells: each signal with the aspect of it that counts, and the figure, in the order of signals.
+    pub fn figures(&self) -> impl Iterator<Item = (Signal, Aspect, f64)> {
+        Signal::all().filter_map(|signal| {
+            let (aspect, figure) = self.figure(signal)?;
+            figure.is_finite().then_some((signal, aspect, figure))
+        })
     }
-    let counted = || {
-        let between = |signal| growth(signal, before, now);
-        let recent = between(Signal::PrefixQueries).filter(|queries| *queries > 0.0);
-        let recent = recent.and_then(|queries| Some(between(Signal::PrefixHits)? / queries));
-        let all = now.number(Signal::PrefixQueries).filter(|queries| *queries > 0.0);
-        recent.or_else(|| Some(now.number(Signal::PrefixHits)? / all?))
-    };
-    now.number(signal).or_else(counted)
-}
 
-/// `None` where the server began anew in between.
-fn growth(signal: Signal, before: &Reading, now: &Reading) -> Option<f64> {
-    let growth = now.number(signal)? - before.number(signal).unwrap_or_default();
-    (growth >= 0.0).then_some(growth)
-}
+    fn figure(&self, signal: Signal) -> Option<(Aspect, f64)> {
+        let facts = signal.facts();
+        let aspect = facts.limit.map(|limit| limit.of);
+        Some(match facts.kind {
+            Kind::Info => return None,
+            Kind::Gauge if signal == Signal::ProcessStart => return None,
+            Kind::Gauge => (aspect.unwrap_or(Aspect::Value), self.level(signal)?),
+            Kind::Counter => (Aspect::Growth, self.growth(signal)? / self.before?.1.as_secs_f64()),
+            Kind::Time => match (aspect, self.times(signal)?) {
+                (Some(Aspect::P95), times) => (Aspect::P95, times.quantile(0.95)?),
+                (_, times) => (Aspect::Mean, times.mean()?),
+            },
+        })
+    }
 
-fn times(signal: Signal, before: &Reading, now: &Reading) -> Option<Histogram> {
-    let all = now.histogram(signal)?;
-    let between = match before.get(signal) {
-        Some(Value::Histogram(before)) => all.since(before).filter(|times| times.count > 0.0),
-        _ => None,
-    };
-    Some(between.unwrap_or_else(|| all.clone()))
+    /// Where a hit rate is not told, it is that of what was looked up in between.
+    fn level(&self, signal: Signal) -> Option<f64> {
+        let now = self.now;
+        if signal != Signal::PrefixHitRate {
+            return now.number(signal);
+        }
+        let some = |queries: &f64| *queries > 0.0;
+        let recent = || {
+            let queries = self.growth(Signal::PrefixQueries).filter(some)?;
+            Some(self.growth(Signal::PrefixHits)? / queries)
+        };
+        let ever = || {
+            let queries = now.number(Signal::PrefixQueries).filter(some)?;
+            Some(now.number(Signal::PrefixHits)? / queries)
+        };
+        now.number(signal).or_else(recent).or_else(|| if self.or_ever { ever() } else { None })
+    }
+
+    /// `None` where the server began anew in between.
+    fn growth(&self, signal: Signal) -> Option<f64> {
+        let growth = self.now.number(signal)? - self.before?.0.number(signal).unwrap_or_default();
+        (growth >= 0.0).then_some(growth)
+    }
+
+    fn times(&self, signal: Signal) -> Option<Histogram> {
+        let all = self.now.histogram(signal)?;
+        let between = match self.before?.0.get(signal) {
+            Some(Value::Histogram(before)) => all.since(before).filter(|times| times.count > 0.0),
+            // It was not told before, so that all of it was counted since.
+            _ => Some(all.clone()).filter(|times| times.count > 0.0),
+        };
+        between.or_else(|| self.or_ever.then(|| all.clone()))
+    }
 }
 
 #[cfg(test)]

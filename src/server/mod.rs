@@ -10,6 +10,5 @@ pub mod launch;
 pub mod log;
 pub mod page;
 pub mod prefix_cache;
-pub mod queue;
 pub mod recorder;
 pub mod signals;

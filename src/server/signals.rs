@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+mod name_set;
 mod names;
 
+pub use name_set::NameSet;
 pub use names::{Engine, NAMES, Name};
 
 use super::page::{Page, Sample};
@@ -41,7 +43,50 @@ impl Reading {
                 reading.values.insert(*signal, value);
             }
         }
+        if counts_blocks(page) {
+            reading.count_tokens();
+        }
         reading
+    }
+
+    /// Makes tokens of counters of the prefix cache that are of blocks; where nobody tells how large a block is, only
+    /// their ratio means something.
+    fn count_tokens(&mut self) {
+        let block = match self.get(Signal::CacheConfig) {
+            Some(Value::Facts(engines)) => {
+                engines.iter().find_map(|labels| labels.get("block_size")?.parse().ok())
+            }
+            _ => None,
+        };
+        let counters = [Signal::PrefixQueries, Signal::PrefixHits];
+        let [queries, hits] = counters.map(|signal| self.number(signal));
+        counters.iter().for_each(|signal| drop(self.values.remove(signal)));
+        let told: Vec<(Signal, f64)> = match block {
+            Some::<f64>(size) => {
+                let counted = counters.into_iter().zip([queries, hits]);
+                counted.filter_map(|(signal, blocks)| Some((signal, blocks? * size))).collect()
+            }
+            None => {
+                let rate = queries.zip(hits).filter(|(queries, _)| *queries > 0.0);
+                rate.map(|(queries, hits)| (Signal::PrefixHitRate, hits / queries)).into_iter().collect()
+            }
+        };
+        self.values.extend(told.into_iter().map(|(signal, number)| (signal, Value::Number(number))));
+    }
+
+    /// Whether the server started again after an earlier reading, or lost its counts: another process answers, or a
+    /// counter fell.
+    pub fn began_anew_since(&self, earlier: &Self) -> bool {
+        let started = |reading: &Self| reading.number(Signal::ProcessStart);
+        let another = started(earlier).zip(started(self)).is_some_and(|(then, now)| (now - then).abs() > 1.0);
+        another
+            || self.values().any(|(signal, value)| match (value, earlier.get(signal)) {
+                (Value::Histogram(now), Some(Value::Histogram(then))) => now.count < then.count,
+                (_, Some(_)) if signal.facts().kind == Kind::Counter => {
+                    self.number(signal) < earlier.number(signal)
+                }
+                _ => false,
+            })
     }
 
     /// Whether no engine that we know wrote the page.
@@ -75,6 +120,13 @@ impl Reading {
             _ => None,
         }
     }
+}
+
+/// Whether the page says that its prefix cache is counted in blocks: vLLM up to v0.8.5 does, under the same name as the
+/// tokens since v0.9.0.
+fn counts_blocks(page: &Page<'_>) -> bool {
+    let counters = page.families.iter().filter(|family| family.name.starts_with("vllm:gpu_prefix_cache_"));
+    counters.filter_map(|family| family.help.as_deref()).any(|help| help.contains("blocks"))
 }
 
 fn value(page: &Page<'_>, signal: Signal, name: &Name) -> Option<Value> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use servebench::core::arrival::Schedule;
 use servebench::core::metrics::{Metrics, scalar};
 use servebench::core::spec::{Backend, Connection, History, Sampling, Slo, Target};
-use servebench::drive::client::stopwatch::{Keep, KeepText};
+use servebench::drive::client::stopwatch::{Keep, KeepGaps, KeepText};
 use servebench::drive::client::wire::Wire;
 use servebench::drive::engine::{self, Phase, Plan, Stop};
 use servebench::drive::workload::{Content, Request, bundled, wav};
@@ -175,7 +175,7 @@ fn send(backend: Backend, whole: bool, requests: &[Request]) -> Metrics {
         cap: Some(2),
         max_active: None,
         history: History::Real,
-        keep: Keep { text: KeepText::UntilUsage, gaps: false },
+        keep: Keep { text: KeepText::UntilUsage, gaps: KeepGaps::Never },
         preconnect: 0,
         workers: NonZeroUsize::MIN,
     };

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "each test program uses its part")]
+#[allow(dead_code, unused_imports, reason = "each test program uses its part")]
 mod support;
 
 mod backends;
@@ -19,6 +19,8 @@ mod mix;
 mod orders;
 mod output;
 mod pace;
+mod profile;
+mod publish;
 mod report;
 mod result;
 mod server_side;

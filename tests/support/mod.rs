@@ -1,11 +1,13 @@
 //! What the tests of the whole program stand on: the program itself, servers for it, and what they leave behind.
 
+mod gateway;
 mod pages;
 mod program;
 mod server;
 mod simulator;
 mod witness;
 
+pub use gateway::Gateway;
 pub use pages::Pages;
 pub use program::{Ended, Program};
 pub use server::Port;

@@ -113,6 +113,11 @@ impl Running {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
     }
 
+    /// What it has said on stderr so far.
+    pub fn stderr_so_far(&self) -> String {
+        self.stderr.so_far()
+    }
+
     /// Waits until it has said this on stdout.
     #[track_caller]
     pub fn wait_for_stdout(&self, part: &str) {

@@ -62,8 +62,9 @@ impl Blocks<'_> {
     /// The second block of a pair has the requests that were prepared for the first.
     fn block(&mut self, place: &Place, arm: Arm, prepared: Option<Trial>) -> Result<(Run, Trial), Break> {
         let interrupts = self.interrupts;
-        let go_on = || if interrupts.asked() { Err(Break::Interrupted) } else { Ok(()) };
-        go_on()?;
+        if interrupts.asked() {
+            return Err(Break::Interrupted);
+        }
         let details = Details { text: self.detailed, gaps: self.detailed };
         let running = self.servers.ready(arm)?;
         let pair = place.number + 1;
@@ -74,13 +75,11 @@ impl Blocks<'_> {
             None => trials.prepare(Spec { seed: place.seed, ..running.spec.clone() })?,
         };
         let trial = prepared.on(running.spec.target.clone());
-        go_on()?;
         let invocation = invocation(running, place.seed);
-        let (run, records) = trials.measure(trial, &invocation, &mut |_, _| {})?;
+        let (run, records) = trials.measure(trial, &invocation, &mut interrupts.onlooker())?;
         if run.interrupted {
             return Err(Break::Interrupted);
         }
-        go_on()?;
         if run.metrics.completed == 0 {
             return Err(Halt::failed(format!("{arm} in pair {pair}: {}", why_nothing(&run))).into());
         }

@@ -52,14 +52,19 @@ pub fn execute(args: &LogsArgs) -> Result<Exit, Halt> {
     let mut rules = Rules::default();
     args.threshold.iter().for_each(|change| rules.change(*change));
     let observer = Observer::new(rules, jiff::Zoned::now().date());
-    let summary = if args.follow { follow::follow(args, observer)? } else { whole(args, observer)? };
+    let summary = if args.follow { follow::follow(args, observer)? } else { whole(&args.files, observer)? };
     deliver(args, &summary).map_err(Halt::failed)?;
     Ok(if args.fail_on_alert && !summary.alerts.is_empty() { Exit::Failed } else { Exit::Fine })
 }
 
+/// What a log says by the usual rules; several files are its pieces, the oldest first.
+pub fn summary(files: &[PathBuf]) -> Result<Summary, Halt> {
+    whole(files, Observer::new(Rules::default(), jiff::Zoned::now().date()))
+}
+
 /// Reads the files from end to end.
-fn whole(args: &LogsArgs, mut observer: Observer) -> Result<Summary, Halt> {
-    for path in &args.files {
+fn whole(files: &[PathBuf], mut observer: Observer) -> Result<Summary, Halt> {
+    for path in files {
         let source = Source::open(path).map_err(Halt::usage)?;
         let mut lines = Lines::new(source.text);
         feed(&mut lines, &mut observer).map_err(|error| Halt::usage(SourceError::unreadable(path, error)))?;
@@ -69,7 +74,7 @@ fn whole(args: &LogsArgs, mut observer: Observer) -> Result<Summary, Halt> {
     }
     let summary = observer.finish();
     if summary.lines.all == summary.lines.unknown {
-        let what = format!("{}: none of its {} lines is known", name(args), summary.lines.all);
+        let what = format!("{}: none of its {} lines is known", name(files), summary.lines.all);
         return Err(Halt::usage(format!(
             "{what}; is it the log of a vLLM server, without --disable-log-stats?"
         )));
@@ -85,16 +90,17 @@ fn feed(lines: &mut Lines<impl BufRead>, observer: &mut Observer) -> io::Result<
     Ok(())
 }
 
-fn name(args: &LogsArgs) -> String {
-    let names = args.files.iter().map(|path| source::name(path));
+/// How a log in so many pieces is called.
+pub fn name(files: &[PathBuf]) -> String {
+    let names = files.iter().map(|path| source::name(path));
     names.collect::<Vec<_>>().join(", ")
 }
 
 fn deliver(args: &LogsArgs, summary: &Summary) -> io::Result<()> {
     let mut to = io::stdout().lock();
     if args.json {
-        writeln!(to, "{}", json!({ "log": name(args), "summary": summary }))
+        writeln!(to, "{}", json!({ "log": name(&args.files), "summary": summary }))
     } else {
-        report::log::render(summary, &name(args), &mut to)
+        report::log::render(summary, &name(&args.files), &mut to)
     }
 }

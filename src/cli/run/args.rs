@@ -5,6 +5,7 @@ mod load;
 mod measure;
 mod output;
 mod pace;
+mod publish;
 mod sampling;
 mod server;
 mod sessions;
@@ -19,6 +20,7 @@ pub use load::LoadArgs;
 pub use measure::{GoodputFrom, MeasureArgs};
 pub use output::{OutputArgs, ReportStyle};
 pub use pace::{PaceArgs, RampByName, RampStrategyName};
+pub use publish::PublishArgs;
 pub use sampling::SamplingArgs;
 pub use server::ServerArgs;
 pub use sessions::{HistoryName, SessionArgs};
@@ -47,6 +49,8 @@ pub struct RunArgs {
     pub measure: MeasureArgs,
     #[command(flatten)]
     pub server: ServerArgs,
+    #[command(flatten)]
+    pub publish: PublishArgs,
     #[command(flatten)]
     pub output: OutputArgs,
     #[command(flatten)]

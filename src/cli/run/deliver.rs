@@ -9,6 +9,7 @@ use super::measure::Details;
 use crate::cli::exit::{Halt, say};
 use crate::core::record::Record;
 use crate::core::run::{Run, file, pytorch};
+use crate::drive::client::stopwatch::KeepGaps;
 use crate::report::plot::{lengths, timeline};
 use crate::report::{text, vllm};
 
@@ -73,7 +74,10 @@ impl Delivery {
     /// What the requests must keep for it.
     pub fn keep(&self) -> Details {
         let timeline = self.plots.iter().any(|plot| matches!(plot, Plot::Timeline(_)));
-        Details { text: self.detailed, gaps: self.detailed || timeline }
+        Details {
+            text: self.detailed,
+            gaps: if self.detailed || timeline { KeepGaps::Always } else { KeepGaps::Never },
+        }
     }
 
     /// Prints the report, then writes the files. Takes the Records, and gives them to the Run if they are to be saved.

@@ -6,6 +6,7 @@ use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
+use crate::drive::engine::Event;
 use crate::report::dataset;
 
 mod args;
@@ -16,6 +17,7 @@ mod measure;
 mod prepare;
 mod probes;
 mod profile;
+mod publish;
 mod ready;
 mod redact;
 mod scrape;
@@ -28,6 +30,7 @@ pub use args::RunArgs;
 use deliver::Delivery;
 pub use measure::Details;
 pub use prepare::Preparing;
+use publish::Publisher;
 pub use stage::Stage;
 pub use trial::{Trial, Trials};
 pub use values::{Pair, metrics_url, pair, seconds};
@@ -64,7 +67,12 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     spec::idle(args).iter().for_each(|why| say(format_args!("warning: {why}")));
     let delivery = Delivery::of(&args.output)?;
     let stage = Stage::set(args, &mut spec)?;
-    let trials = Trials::new(args, &stage, delivery.keep());
+    let mut publisher = match args.workload.dry_run {
+        true => None,
+        false => Publisher::start(&args.publish, &stage)?,
+    };
+    let keep = delivery.keep().seen_by(publisher.is_some());
+    let trials = Trials::new(args, &stage, keep);
     let trial = trials.prepare(spec)?;
     if let Some(saved) = &invocation.like {
         hold_against(saved, &trial.inputs);
@@ -72,7 +80,10 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     if args.workload.dry_run {
         return dry_run(&trial);
     }
-    let (mut run, records) = trials.measure(trial, &invocation, &mut |_, _| {})?;
+    let mut see = |event: &Event<'_>| publisher.iter_mut().for_each(|publisher| publisher.see(event));
+    let measured = trials.measure(trial, &invocation, &mut |event, _| see(event));
+    publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
+    let (mut run, records) = measured?;
     delivery.deliver(&mut run, records)?;
     Ok(judge(&run, args.measure.allow_invalid))
 }
@@ -112,8 +123,7 @@ fn hold_against(saved: &Saved, inputs: &Inputs) {
 }
 
 fn dry_run(trial: &Trial) -> Result<Exit, Halt> {
-    let (requests, _) = trial.requests();
-    let requests = requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
+    let requests = trial.workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
     let to = &mut std::io::stdout().lock();
     dataset::render_workload(&trial.spec, &trial.inputs, requests, to).map_err(Halt::failed)?;
     Ok(Exit::Fine)

@@ -3,23 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::args::ServerArgs;
+use super::measure::Pulse;
 use super::stage::Stage;
 use crate::cli::exit::{Halt, say};
+use crate::cli::pages::Pages;
+use crate::core::server::{Merge, Signal};
 use crate::core::spec::Target;
 use crate::drive::client::control::Control;
-use crate::server::page::Page;
 use crate::server::recorder::Recorder;
 use crate::server::signals::Reading;
-
-/// A page that takes longer is missed: a busy server may have better things to do, and the run must end.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the pages, from before the measurement until after.
 pub struct Scraper {
@@ -30,25 +28,22 @@ pub struct Scraper {
 
 impl Scraper {
     /// Starts, with a first sample; `None` if metrics are not wanted, or nobody has any. With a warm-up, the run begins
-    /// when the other end of `begin` is dropped.
+    /// with the first pulse of `begin`.
     pub fn start(
         args: &ServerArgs,
         target: &Target,
         stage: &Stage,
-        begin: Option<oneshot::Receiver<()>>,
+        begin: Option<watch::Receiver<Pulse>>,
     ) -> Result<Option<Self>, Halt> {
-        if args.no_server_metrics {
-            return Ok(None);
-        }
+        let Some(pages) = pages(args, target, stage)? else { return Ok(None) };
         if args.metrics_interval.is_zero() {
             return Err(Halt::usage("--metrics-interval must be above 0"));
         }
-        let pages = Pages::of(args, target, stage)?;
-        let first = stage.runtime().block_on(pages.read());
+        let first = stage.runtime().block_on(readings(&pages));
         // Without --metrics-url it was only a question.
         if !args.metrics_url.is_empty() {
-            let silent = pages.0.iter().zip(&first).filter(|(_, reading)| reading.is_none());
-            silent.for_each(|((url, _), _)| say(format_args!("warning: no metrics that we know at {url}")));
+            let silent = pages.urls().zip(&first).filter(|(_, reading)| reading.is_none());
+            silent.for_each(|(url, _)| say(format_args!("warning: no metrics that we know at {url}")));
         }
         if first.iter().all(Option::is_none) {
             return Ok(None);
@@ -66,34 +61,25 @@ impl Scraper {
     }
 }
 
-/// Where the pages are, and who reads them.
-struct Pages(Vec<(String, Arc<Control>)>);
-
-impl Pages {
-    fn of(args: &ServerArgs, target: &Target, stage: &Stage) -> Result<Self, Halt> {
-        if args.metrics_url.is_empty() {
-            return Ok(Self(vec![(format!("{}/metrics", target.base_url), Arc::clone(stage.control()))]));
+/// The pages that the flags name, else the server's own; `None` if they are not wanted.
+pub fn pages(args: &ServerArgs, target: &Target, stage: &Stage) -> Result<Option<Pages>, Halt> {
+    if args.no_server_metrics {
+        return Ok(None);
+    }
+    if args.metrics_url.is_empty() {
+        let own = (format!("{}/metrics", target.base_url), Arc::clone(stage.control()));
+        return Ok(Some(Pages::new(vec![own])));
+    }
+    let place = |url: &String| {
+        let base_url = url.trim_end_matches("/metrics").to_owned();
+        let mut place = Target { base_url, ..target.clone() };
+        if origin(&place.base_url) != origin(&target.base_url) {
+            // The key of the server is no business of others.
+            place.headers.clear();
         }
-        let place = |url: &String| {
-            let base_url = url.trim_end_matches("/metrics").to_owned();
-            let mut place = Target { base_url, ..target.clone() };
-            if origin(&place.base_url) != origin(&target.base_url) {
-                // The key of the server is no business of others.
-                place.headers.clear();
-            }
-            Ok((url.clone(), Arc::new(Control::new(&place).map_err(Halt::usage)?)))
-        };
-        args.metrics_url.iter().map(place).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// All at once; `None` for one that did not answer, or whose page says nothing to us.
-    async fn read(&self) -> Vec<Option<Reading>> {
-        let read = async |control: &Arc<Control>| {
-            let page = timeout(PATIENCE, control.metrics()).await.ok()??;
-            Some(Reading::of(&Page::parse(&page))).filter(|reading| !reading.is_empty())
-        };
-        join_all(self.0.iter().map(|(_, control)| read(control))).await
-    }
+        Ok((url.clone(), Arc::new(Control::new(&place).map_err(Halt::usage)?)))
+    };
+    args.metrics_url.iter().map(place).collect::<Result<_, _>>().map(|places| Some(Pages::new(places)))
 }
 
 fn origin(url: &str) -> Option<reqwest::Url> {
@@ -102,19 +88,33 @@ fn origin(url: &str) -> Option<reqwest::Url> {
     Some(url)
 }
 
+/// All at once; `None` for one that did not answer, or whose page says nothing to us.
+async fn readings(pages: &Pages) -> Vec<Option<Reading>> {
+    pages.read().await.into_iter().map(Result::ok).collect()
+}
+
+/// How many requests all servers are computing; `None` if not one tells.
+pub async fn running(pages: &Pages) -> Option<u64> {
+    let readings = readings(pages).await;
+    let running = readings.iter().flatten().filter_map(|reading| reading.number(Signal::Running));
+    Merge::Sum.of(running).map(|running| running as u64)
+}
+
 async fn record(
     pages: Pages,
     every: Duration,
     first: (Timestamp, Vec<Option<Reading>>),
-    begin: Option<oneshot::Receiver<()>>,
+    begin: Option<watch::Receiver<Pulse>>,
     mut over: oneshot::Receiver<()>,
 ) -> Recorder {
-    let mut recorder = Recorder::new(pages.0.iter().map(|(url, _)| url.clone()), every);
+    let mut recorder = Recorder::new(pages.urls().map(str::to_owned), every);
     match begin {
         None => recorder.push(first.0, first.1),
-        Some(begin) => {
+        Some(mut begin) => {
             tokio::select! {
-                _ = begin => recorder.push(Timestamp::now(), pages.read().await),
+                _ = async { begin.wait_for(Option::is_some).await.is_ok() } => {
+                    recorder.push(Timestamp::now(), readings(&pages).await);
+                }
                 // There was only a warm-up.
                 _ = &mut over => return recorder,
             }
@@ -124,7 +124,7 @@ async fn record(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let next = async |ticks: &mut tokio::time::Interval| {
         ticks.tick().await;
-        pages.read().await
+        readings(&pages).await
     };
     loop {
         tokio::select! {
@@ -132,6 +132,6 @@ async fn record(
             readings = next(&mut ticks) => recorder.push(Timestamp::now(), readings),
         }
     }
-    recorder.push(Timestamp::now(), pages.read().await);
+    recorder.push(Timestamp::now(), readings(&pages).await);
     recorder
 }

@@ -108,6 +108,7 @@ pub fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent>, deta
         },
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
         probes: None,
+        profile: None,
         server: None,
         steady: Steady::of(&spec, &records, &percents),
         series: Series::of(&records, &TallyBySecond::default()),
@@ -115,6 +116,7 @@ pub fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent>, deta
         metrics,
         histograms: histograms.map(|(latency, tally)| (latency, tally.encode())).collect(),
         spec,
+        promotion: None,
         always: records.iter().map(Always::of).collect(),
         records: detailed.then_some(records),
     }

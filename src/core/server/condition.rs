@@ -17,6 +17,8 @@ pub struct Condition {
     pub figure: f64,
     /// What that means.
     pub state: State,
+    /// For how long it has been beyond its limit, as far as anybody looked; zero within it.
+    pub lasted: Duration,
 }
 
 /// How good that is.
@@ -36,14 +38,24 @@ pub enum State {
 impl Condition {
     /// Of a figure that has been beyond its limit, if it is, for so long.
     pub fn of(signal: Signal, aspect: Aspect, figure: f64, lasted: Duration) -> Self {
-        let limit = signal.facts().limit.filter(|limit| limit.of == aspect && limit.is_beyond(figure));
+        let limit = crossed(signal, aspect, figure);
         let state = limit.map_or(State::Ok, |limit| match limit.level {
             Level::Alert if lasted >= limit.lasting => State::Alert,
             Level::Alert | Level::Warn => State::Warn,
             Level::Hint => State::Hint,
         });
-        Self { signal, aspect, figure, state }
+        let lasted = if limit.is_some() { lasted } else { Duration::ZERO };
+        Self { signal, aspect, figure, state, lasted }
     }
+
+    /// Whether a figure is beyond the signal's limit, if it has one.
+    pub fn is_beyond(signal: Signal, aspect: Aspect, figure: f64) -> bool {
+        crossed(signal, aspect, figure).is_some()
+    }
+}
+
+fn crossed(signal: Signal, aspect: Aspect, figure: f64) -> Option<Limit> {
+    signal.facts().limit.filter(|limit| limit.of == aspect && limit.is_beyond(figure))
 }
 
 impl Limit {
@@ -77,5 +89,8 @@ mod tests {
     fn what_must_last_is_a_warning_until_it_has() {
         assert_eq!(state(Signal::Swapped, Aspect::Value, 1.0, 299), State::Warn);
         assert_eq!(state(Signal::Swapped, Aspect::Value, 1.0, 300), State::Alert);
+        let lasted =
+            |figure| Condition::of(Signal::Swapped, Aspect::Value, figure, Duration::from_secs(9)).lasted;
+        assert_eq!((lasted(1.0).as_secs(), lasted(0.0).as_secs()), (9, 0));
     }
 }

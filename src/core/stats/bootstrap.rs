@@ -83,10 +83,16 @@ impl Ratio {
         Some((value - error * at(0.975).max(0.0), value - error * at(0.025).min(0.0)))
     }
 
-    /// Where the true ratio may lie, ascending: each place as likely as the next. `None` with too few terms.
-    pub fn plausible(&self) -> Option<Vec<f64>> {
+    /// Where the true ratio lies with this chance of its lying lower, for any number of chances. `None` with too few terms.
+    ///
+    /// So few blocks tell nothing of the far tails of their own law: there Student's law for as many blocks, given as the
+    /// score that goes with each chance, is believed where it is wider.
+    pub fn quantile(&self) -> Option<impl Fn(f64, f64) -> f64 + use<>> {
         let (value, error, scores) = self.studentised()?;
-        Some(scores.iter().rev().map(|score| value - error * score).collect())
+        Some(move |chance: f64, student: f64| {
+            let score = scores[((1.0 - chance) * (scores.len() - 1) as f64).round() as usize];
+            value - error * if student < 0.0 { score.max(-student) } else { score.min(-student) }
+        })
     }
 
     /// The ratio, its standard error, and how many of those resampled ratios lie off, ascending.

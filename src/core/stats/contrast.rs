@@ -28,11 +28,7 @@ impl Contrast {
 
     /// The confidence that the difference is at least this.
     pub fn at_least(&self, limit: f64) -> f64 {
-        let mirrored = |belief: &Belief| {
-            let points = belief.points().iter().rev();
-            points.map(|point| Point { value: -point.value, ..*point }).collect::<Vec<_>>()
-        };
-        beaten(mirrored(&self.plus).into_iter(), mirrored(&self.minus).into_iter(), -limit)
+        beaten(mirrored(&self.plus), mirrored(&self.minus), -limit)
     }
 
     /// The two-sided p-value of no difference.
@@ -79,6 +75,11 @@ impl Contrast {
         let ((plus_low, plus_high), (minus_low, minus_high)) = (ends(&self.plus)?, ends(&self.minus)?);
         Some((plus_low - minus_high, plus_high - minus_low))
     }
+}
+
+/// Of the negative value, ascending.
+fn mirrored(belief: &Belief) -> impl Iterator<Item = Point> {
+    belief.points().iter().rev().map(|point| Point { value: -point.value, ..*point })
 }
 
 /// The weight of the pairs in which the first is at most the second plus a limit; both ascend.

@@ -8,7 +8,7 @@
 
 /// Blocks that a series is cut into. Few and long: a block length fitted to the series (Politis and White's rule) is
 /// shorter and does better on average, but where a run happens to show little of its dependence its intervals miss.
-const BLOCKS: usize = 10;
+pub const BLOCKS: usize = 10;
 
 /// Second-order properties of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -21,7 +21,18 @@ pub struct Keep {
     /// The generated text.
     pub text: KeepText,
     /// Every gap between output events, in order.
-    pub gaps: bool,
+    pub gaps: KeepGaps,
+}
+
+/// Whether to keep the gaps between output events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeepGaps {
+    /// No: the memory of a request does not follow its tokens.
+    Never,
+    /// Until the request has ended and its observer has seen them.
+    UntilEnded,
+    /// Always.
+    Always,
 }
 
 /// Whether to keep the generated text.
@@ -113,7 +124,7 @@ impl Stopwatch {
     /// Ready for a request that is due at an offset.
     pub fn new(clock: Clock, due: Duration, keep: Keep, meters: Rc<RefCell<Meters>>) -> Self {
         let times = Times { due, ..Times::default() };
-        let events = Events { gaps: keep.gaps.then(Vec::new), ..Events::default() };
+        let events = Events { gaps: (keep.gaps != KeepGaps::Never).then(Vec::new), ..Events::default() };
         let text = (keep.text != KeepText::Never).then(String::new);
         let keep_text = keep.text;
         let tale = Tale {

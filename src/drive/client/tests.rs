@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::stage::{Scene, Stage, json, play, refusing_port, stream, target, unfinished_stream};
-use super::stopwatch::{Keep, KeepText, Story};
+use super::stopwatch::{Keep, KeepGaps, KeepText, Story};
 use super::*;
 use crate::core::record::{FailureClass, Finish};
 use crate::core::units::Secret;
@@ -15,7 +15,7 @@ const DONE: &str = "data: [DONE]\n\n";
 
 /// Sends a request and concludes it. The limit only keeps a broken test from hanging.
 async fn send(client: &Client) -> Story {
-    let keep = Keep { text: KeepText::Always, gaps: false };
+    let keep = Keep { text: KeepText::Always, gaps: KeepGaps::Never };
     let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
     let sending = client.send("bench-7", client.body(&Request::text("Hi", 1, 4)), &mut watch);
     let sent = timeout(Duration::from_secs(60), sending).await.expect("the client waits for nothing");

@@ -8,7 +8,7 @@ use super::traffic::{Landed, Report};
 use super::{Agreement, Event, Plan};
 use crate::core::record::{Facets, Input, Record, TokenCount, TokenSource};
 use crate::core::spec::History;
-use crate::drive::client::stopwatch::{KeepText, Story};
+use crate::drive::client::stopwatch::{KeepGaps, KeepText, Story};
 use crate::drive::tokenizer::Tokenizer;
 use crate::drive::workload::{Content, Request, wav};
 
@@ -17,6 +17,7 @@ pub struct Collector<'a> {
     requests: &'a [Request],
     tokenizer: &'a Tokenizer,
     keep_text: bool,
+    keep_gaps: bool,
     sessions: Option<Sessions>,
     history: History,
     /// Tokens that the next turn of a session repeats, by the session's number.
@@ -30,6 +31,7 @@ impl<'a> Collector<'a> {
             requests: plan.measured.requests,
             tokenizer,
             keep_text: plan.keep.text == KeepText::Always,
+            keep_gaps: plan.keep.gaps == KeepGaps::Always,
             sessions: Sessions::of(plan.measured.requests),
             history: plan.history,
             repeated: HashMap::new(),
@@ -49,8 +51,9 @@ impl<'a> Collector<'a> {
                 Report::Beat(beat) => observe(Event::Beat(beat)),
                 Report::Landed(landed) => {
                     self.compare(&landed, &mut agreement);
-                    let record = self.record(*landed);
+                    let mut record = self.record(*landed);
                     observe(Event::Done(&record));
+                    record.events.gaps.take_if(|_| !self.keep_gaps);
                     records.push(record);
                 }
             }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::core::figure::{Figure, Statistic, Unit};
+use crate::core::figure::{Figure, Statistic};
 use crate::core::metrics::{self, Latency};
 use crate::core::record::Record;
 use crate::core::run::Run;
@@ -116,10 +116,8 @@ fn from_records(run: &Run, records: &[Record], figure: Figure) -> Option<Known> 
         Figure::Scalar(_) => {
             let name = figure.to_string();
             let belief = match name.as_str() {
-                "failure_rate" => Belief::of_share(&metrics::failures(records).collect::<Vec<_>>()),
-                "goodput_ratio" => {
-                    Belief::of_share(&metrics::successes(records, &run.spec.slo).collect::<Vec<_>>())
-                }
+                "failure_rate" => share(metrics::failures(records)),
+                "goodput_ratio" => share(metrics::successes(records, &run.spec.slo)),
                 key => {
                     let pairs = metrics::by_second(records, &run.spec.slo).remove(key)?;
                     Belief::of_ratio(pairs.into_iter())
@@ -128,6 +126,11 @@ fn from_records(run: &Run, records: &[Record], figure: Figure) -> Option<Known> 
             Some(Known::by(Method::Records, belief?))
         }
     }
+}
+
+fn share(happened: impl Iterator<Item = bool>) -> Option<Belief> {
+    let pairs: Vec<(f64, f64)> = happened.map(|yes| (f64::from(u8::from(yes)), 1.0)).collect();
+    Belief::of_share(pairs.into_iter())
 }
 
 /// In seconds.
@@ -153,23 +156,32 @@ fn percentile(records: &[Record], latency: Latency, p: Percent) -> Option<(Belie
 }
 
 fn from_statements(run: &Run, figure: Figure) -> Option<Known> {
-    let share = || {
-        let metrics = &run.metrics;
-        let all = metrics.completed + metrics.failed;
-        Belief::of_count(figure.value(run)? * all as f64, all as f64)
+    if let Figure::Latency(latency, Statistic::Percentile(p)) = figure
+        && let Some(known) = from_histogram(run, latency, p)
+    {
+        return Some(Known::percentile(Method::Stated, known));
+    }
+    let belief = match figure.to_string().as_str() {
+        "failure_rate" => failures_by_second(run),
+        "goodput_ratio" => from_goodput(run, figure),
+        _ => Some(Belief::of_interval(figure.value(run)?, figure.interval(run)?)),
     };
-    let belief = match figure {
-        Figure::Latency(latency, Statistic::Percentile(p)) => {
-            if let Some(known) = from_histogram(run, latency, p) {
-                return Some(Known::percentile(Method::Stated, known));
-            }
-            None
-        }
-        _ if figure.unit() == Unit::Share => share(),
-        _ => None,
-    };
-    let stated = || Some(Belief::of_interval(figure.value(run)?, figure.interval(run)?));
-    Some(Known::by(Method::Stated, belief.or_else(stated)?))
+    Some(Known::by(Method::Stated, belief?))
+}
+
+/// What failed in each second, of all that ended in it.
+fn failures_by_second(run: &Run) -> Option<Belief> {
+    let seconds = run.series.failures.iter().zip(&run.series.completions);
+    Belief::of_share(seconds.map(|(failed, done)| (f64::from(*failed), f64::from(failed + done))))
+}
+
+/// As uncertain as the requests per second that were good.
+fn from_goodput(run: &Run, ratio: Figure) -> Option<Belief> {
+    let rate = Figure::scalar("request_goodput")?;
+    let (ratio, good) = (ratio.value(run)?, rate.value(run).filter(|&good| good > 0.0)?);
+    let interval = rate.interval(run)?;
+    let scaled = |end: f64| (ratio * end / good).min(1.0);
+    Some(Belief::of_interval(ratio, RateInterval { low: scaled(interval.low), high: scaled(interval.high) }))
 }
 
 /// The percentile among those that the run lists says what the sample is worth, its histogram the rest.

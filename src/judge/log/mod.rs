@@ -39,6 +39,8 @@ pub struct Summary {
     pub drafting: Option<Drafting>,
     /// Preemptions: those that periodic lines count, and those that V0 warned of.
     pub preemptions: u64,
+    /// Lines that say that GPUs have no fast way to each other.
+    pub slow_links: u64,
     /// What was wrong, in the order in which it became so.
     pub alerts: Vec<Alert>,
     /// Further alerts for which there was no room.
@@ -119,6 +121,7 @@ impl Observer {
             }
             Entry::Preempted { total } => self.preempted(total),
             Entry::OutOfMemory => self.happened(Trouble::OutOfMemory, 1),
+            Entry::SlowLinks => self.summary.slow_links += 1,
         }
     }
 

@@ -1,16 +1,9 @@
 //! One engine, watched from line to line.
 
-use std::time::Duration;
-
 use super::alert::{Alerts, Events, Look, Streak};
 use super::rules::{Rules, Trouble};
+use crate::judge::lasting::Rhythm;
 use crate::server::log::{Moment, Stats};
-
-/// A log is silent for so long at least before what it said last counts for nothing.
-const SHORTEST_HOLE: Duration = Duration::from_secs(60);
-
-/// ... and for so long at most.
-const LONGEST_HOLE: Duration = Duration::from_secs(600);
 
 /// The state of one engine's alerts.
 #[derive(Debug, Clone, Default)]
@@ -21,13 +14,14 @@ pub(super) struct Watch {
     slow: Streak,
     preemptions: Events,
     pace: Pace,
-    rhythm: Rhythm,
+    rhythm: Rhythm<Moment>,
 }
 
 impl Watch {
     /// The next periodic line.
     pub fn look(&mut self, stats: &Stats, now: Option<Moment>, rules: &Rules, alerts: &mut Alerts) {
-        if self.rhythm.is_broken(now) {
+        // vLLM is silent while it is idle.
+        if now.is_some_and(|now| self.rhythm.is_broken(now)) {
             self.fall_silent(alerts);
         }
         let look = |bad, value| Look { engine: stats.engine, now, bad, value };
@@ -62,28 +56,6 @@ impl Watch {
     /// The log ends: levels may go on, events are over.
     pub fn finish(&mut self, alerts: &mut Alerts) {
         self.preemptions.end(alerts);
-    }
-}
-
-/// How often lines come, to know when some are missing.
-#[derive(Debug, Clone, Default)]
-struct Rhythm {
-    last: Option<Moment>,
-    shortest: Option<Duration>,
-}
-
-impl Rhythm {
-    /// Whether there was a hole before this line: several times the usual interval. vLLM is silent while it is idle.
-    fn is_broken(&mut self, now: Option<Moment>) -> bool {
-        let Some(now) = now else { return false };
-        let Some(last) = self.last.replace(now) else { return false };
-        let gap = now.since(last);
-        if gap.is_zero() {
-            return false;
-        }
-        let shortest = self.shortest.map_or(gap, |shortest| shortest.min(gap));
-        self.shortest = Some(shortest);
-        gap > (shortest * 6).clamp(SHORTEST_HOLE, LONGEST_HOLE)
     }
 }
 

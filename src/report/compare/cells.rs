@@ -95,7 +95,7 @@ fn call(call: Call) -> String {
 }
 
 /// Upwards to two digits: it is an estimate.
-fn rounded(count: u64) -> u64 {
+pub fn rounded(count: u64) -> u64 {
     let unit = 10_u64.pow(count.checked_ilog10().unwrap_or_default().saturating_sub(1));
     count.div_ceil(unit) * unit
 }

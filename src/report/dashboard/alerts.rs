@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::names::{NameSet, Signal};
+use super::names::Names;
+use crate::core::server::Signal;
 
 /// Over what time rates are taken.
 const WINDOW: &str = "5m";
@@ -19,10 +20,10 @@ struct Alert {
 }
 
 /// The rules file. Thresholds are those of the operator's chapter: defaults, to be edited.
-pub fn rules(names: NameSet) -> String {
+pub fn rules(names: &Names) -> String {
     let mut text = format!(
         "# Alerts for a vLLM server with the names of {}. Thresholds are defaults: edit them.\ngroups:\n  - name: vllm\n    rules:\n",
-        names.label()
+        names.label
     );
     for alert in alerts(names) {
         // A JSON string is a YAML string.
@@ -38,7 +39,7 @@ pub fn rules(names: NameSet) -> String {
     text
 }
 
-fn alerts(names: NameSet) -> Vec<Alert> {
+fn alerts(names: &Names) -> Vec<Alert> {
     let alert = |name, expr, lasting, severity, summary| Alert { name, expr, lasting, severity, summary };
     let mut alerts = vec![alert(
         "VllmDown",

@@ -2,23 +2,26 @@
 
 use serde_json::{Value, json};
 
-use super::names::{NameSet, Signal};
+use super::client;
+use super::names::Names;
+use crate::core::server::Signal;
 
 /// Grafana's schema of boards, since its version 11.
 const SCHEMA: u32 = 39;
 
 /// Over what time rates are taken: Grafana's own choice, by scrape interval and zoom.
-const WINDOW: &str = "$__rate_interval";
+pub(super) const WINDOW: &str = "$__rate_interval";
 
 /// One curve.
-struct Curve {
-    expr: String,
-    legend: String,
+pub(super) struct Curve {
+    pub expr: String,
+    pub legend: String,
     /// Drawn as bars on a second axis.
-    bars: bool,
+    pub bars: bool,
 }
 
-struct Panel {
+/// One diagram.
+pub(super) struct Panel {
     title: &'static str,
     unit: &'static str,
     stacked: bool,
@@ -26,19 +29,21 @@ struct Panel {
 }
 
 impl Panel {
-    fn lines(title: &'static str, unit: &'static str, curves: Vec<Curve>) -> Self {
+    pub fn lines(title: &'static str, unit: &'static str, curves: Vec<Curve>) -> Self {
         Self { title, unit, stacked: false, curves }
     }
 }
 
-fn curve(expr: String, legend: impl Into<String>) -> Curve {
+pub(super) fn curve(expr: String, legend: impl Into<String>) -> Curve {
     Curve { expr, legend: legend.into(), bars: false }
 }
 
 /// The board for a version's names.
-pub fn board(names: NameSet) -> Value {
-    let panels =
+pub fn board(names: &Names) -> Value {
+    let server =
         [latency(names), throughput(names), queue(names), kv(names), prefix(names), speculation(names)];
+    let panels = server.into_iter().chain(client::panels()).filter(|panel| !panel.curves.is_empty());
+    let panels: Vec<Panel> = panels.collect();
     let panels: Vec<Value> = panels.iter().enumerate().map(|(at, panel)| drawn(panel, at)).collect();
     json!({
         "annotations": { "list": [] },
@@ -53,26 +58,28 @@ pub fn board(names: NameSet) -> Value {
         }] },
         "time": { "from": "now-30m", "to": "now" },
         "timezone": "browser",
-        "title": format!("vLLM ({})", names.label()),
-        "uid": format!("servebench-{}", names.label().replace('.', "-")),
+        "title": format!("vLLM ({})", names.label),
+        "uid": format!("servebench-{}", names.label.replace('.', "-")),
         "version": 1,
     })
 }
 
-fn latency(names: NameSet) -> Panel {
+fn latency(names: &Names) -> Panel {
     let signals = [(Signal::Ttft, "TTFT"), (Signal::Itl, "TPOT"), (Signal::E2e, "E2E")];
     let curves = signals.into_iter().filter_map(|(signal, name)| Some((names.of(signal)?, name)));
-    let quantiles = curves.flat_map(|(metric, name)| {
-        [(0.5, "p50"), (0.95, "p95"), (0.99, "p99")].map(|(q, label)| {
-            let expr = format!("histogram_quantile({q}, sum by (le) (rate({metric}_bucket[{WINDOW}])))");
-            curve(expr, format!("{name} {label}"))
-        })
-    });
-    Panel::lines("Latency", "s", quantiles.collect())
+    Panel::lines("Latency", "s", curves.flat_map(quantiles).collect())
 }
 
-fn throughput(names: NameSet) -> Panel {
-    let signals = [(Signal::PromptTokens, "prompt"), (Signal::OutputTokens, "output")];
+/// Of a histogram, by what it is called in the legend.
+pub(super) fn quantiles((metric, name): (&str, &str)) -> [Curve; 3] {
+    [(0.5, "p50"), (0.95, "p95"), (0.99, "p99")].map(|(q, label)| {
+        let expr = format!("histogram_quantile({q}, sum by (le) (rate({metric}_bucket[{WINDOW}])))");
+        curve(expr, format!("{name} {label}"))
+    })
+}
+
+fn throughput(names: &Names) -> Panel {
+    let signals = [(Signal::PromptTokens, "prompt"), (Signal::GenerationTokens, "output")];
     Panel::lines(
         "Token throughput",
         "short",
@@ -80,17 +87,17 @@ fn throughput(names: NameSet) -> Panel {
     )
 }
 
-fn queue(names: NameSet) -> Panel {
+fn queue(names: &Names) -> Panel {
     let signals = [(Signal::Running, "running"), (Signal::Waiting, "waiting"), (Signal::Swapped, "swapped")];
     Panel { title: "Queue", unit: "short", stacked: true, curves: sums(names, &signals, str::to_owned) }
 }
 
-fn sums(names: NameSet, signals: &[(Signal, &str)], of: impl Fn(&str) -> String) -> Vec<Curve> {
+fn sums(names: &Names, signals: &[(Signal, &str)], of: impl Fn(&str) -> String) -> Vec<Curve> {
     let named = signals.iter().filter_map(|(signal, name)| Some((names.of(*signal)?, *name)));
     named.map(|(metric, name)| curve(format!("sum({})", of(metric)), name)).collect()
 }
 
-fn kv(names: NameSet) -> Panel {
+fn kv(names: &Names) -> Panel {
     let usage = names
         .of(Signal::KvUsage)
         .map(|metric| curve(format!("max by (instance) ({metric})"), "KV {{instance}}"));
@@ -108,24 +115,17 @@ fn kv(names: NameSet) -> Panel {
     )
 }
 
-fn prefix(names: NameSet) -> Panel {
-    Panel::lines(
-        "Prefix cache hits",
-        "percentunit",
-        vec![curve(names.prefix_hits(WINDOW), "hits {{instance}}")],
-    )
+fn prefix(names: &Names) -> Panel {
+    let hits = names.prefix_hits(WINDOW).map(|hits| curve(hits, "hits {{instance}}"));
+    Panel::lines("Prefix cache hits", "percentunit", hits.into_iter().collect())
 }
 
-fn speculation(names: NameSet) -> Panel {
-    let yielded = match names {
-        NameSet::Vllm06 => "efficiency {{instance}}",
-        NameSet::Vllm1 => "tokens a step {{instance}}",
-    };
-    let curves = vec![
-        curve(names.draft_acceptance(WINDOW), "accepted {{instance}}"),
-        Curve { bars: true, ..curve(names.draft_yield(WINDOW), yielded) },
-    ];
-    Panel::lines("Speculative decoding", "percentunit", curves)
+fn speculation(names: &Names) -> Panel {
+    let accepted = names.draft_acceptance(WINDOW).map(|share| curve(share, "accepted {{instance}}"));
+    let pays = names
+        .draft_yield(WINDOW)
+        .map(|(expr, what)| Curve { bars: true, ..curve(expr, format!("{what} {{{{instance}}}}")) });
+    Panel::lines("Speculative decoding", "percentunit", accepted.into_iter().chain(pays).collect())
 }
 
 /// Two panels in a row.

@@ -86,7 +86,9 @@ impl Template {
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.words.iter().map(String::as_str);
-        f.write_str(&shlex::try_join(words).unwrap_or_else(|_| self.words.join(" ")))
+        let line = shlex::try_join(words).unwrap_or_else(|_| self.words.join(" "));
+        // A shell would need the quotes; whoever writes a template does not.
+        f.write_str(&line.replace(&format!("'{PORT}'"), PORT))
     }
 }
 
@@ -102,7 +104,7 @@ mod tests {
     fn words_are_split_as_a_shell_would() {
         let words = template("vllm serve 'my model' --port {port} --json '{\"a\": 1}'").with_port(81);
         assert_eq!(words, ["vllm", "serve", "my model", "--port", "81", "--json", "{\"a\": 1}"]);
-        assert_eq!(template("a 'b c'").to_string(), "a 'b c'");
+        assert_eq!(template("a 'b c' {port}").to_string(), "a 'b c' {port}");
     }
 
     #[test]

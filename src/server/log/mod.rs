@@ -47,6 +47,8 @@ pub enum Entry {
     },
     /// There was not enough memory.
     OutOfMemory,
+    /// The GPUs of a tensor-parallel group have no fast way to each other: no NVLink, or not even peer-to-peer copies.
+    SlowLinks,
     /// Facts of the start.
     StartUp(Box<StartUp>),
     /// It begins like one of the above and is not whole.
@@ -59,7 +61,9 @@ pub enum Entry {
 type Read = fn(&str) -> Option<Entry>;
 
 /// What tells a kind of line, and how to read it from there. The first that a line has decides.
-const MARKS: [(&str, Read); 20] = [
+const MARKS: [(&str, Read); 23] = [
+    // Most lines of most logs: a request as uvicorn has it. Known at once, they need not be searched for the rest.
+    (" HTTP/1.1\" ", |_| Some(Entry::Unknown)),
     // A request's prompt is in this line, and may hold anything, such as the log of another server.
     ("Received request ", |_| Some(Entry::Unknown)),
     ("Avg prompt throughput: ", |text| stats::read(text).map(Entry::Stats)),
@@ -72,6 +76,8 @@ const MARKS: [(&str, Read); 20] = [
     ("failure 'out of memory'", |_| Some(Entry::OutOfMemory)),
     ("OutOfMemoryError", |_| Some(Entry::OutOfMemory)),
     ("No available memory for the cache blocks", |_| Some(Entry::OutOfMemory)),
+    ("not supported on more than two PCIe-only GPUs", |_| Some(Entry::SlowLinks)),
+    ("your platform lacks GPU P2P capability", |_| Some(Entry::SlowLinks)),
     ("KV cache size: ", |text| facts(start::kv_cache(text))),
     ("# GPU blocks: ", |text| facts(start::blocks(text))),
     ("Maximum concurrency for ", |text| facts(start::concurrency(text))),
@@ -98,7 +104,12 @@ fn entry(line: &[u8]) -> Entry {
     let Some((at, length, read)) = found else { return Entry::Unknown };
     // The periodic line tells its engine before the mark.
     let from = if at_stats(line, at) { engine_start(line, at) } else { at + length };
-    read(&String::from_utf8_lossy(&line[from..])).unwrap_or(Entry::Damaged)
+    read(&text(&line[from..])).unwrap_or(Entry::Damaged)
+}
+
+/// The bytes as text. Whole UTF-8, as nearly all of it is, is checked faster than it is mended.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn at_stats(line: &[u8], at: usize) -> bool {

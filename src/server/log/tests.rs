@@ -36,6 +36,12 @@ fn near(found: Option<f64>, expected: f64) -> bool {
 }
 
 #[test]
+fn a_request_over_http_is_no_line_of_the_engines_whatever_its_path() {
+    let line = "INFO:     10.0.0.7:41234 - \"GET /?q=OutOfMemoryError HTTP/1.1\" 404 Not Found";
+    assert_eq!(read(line.as_bytes()), Line { stamp: None, entry: Entry::Unknown });
+}
+
+#[test]
 fn the_line_of_v0_in_all_its_dresses() {
     let lines = [
         format!("INFO 12-05 19:20:57 llm_engine.py:645] {V0}"),
@@ -159,6 +165,24 @@ fn preemptions_and_lack_of_memory() {
     ] {
         assert_eq!(read(line.as_bytes()).entry, Entry::OutOfMemory, "{line}");
     }
+}
+
+#[test]
+fn gpus_without_fast_links_are_noticed() {
+    let why = "Custom allreduce is disabled because";
+    for rest in [
+        "it's not supported on more than two PCIe-only GPUs. To silence this warning, specify disable_custom_all_reduce=True explicitly.",
+        "your platform lacks GPU P2P capability or P2P test failed. To silence this warning, specify disable_custom_all_reduce=True explicitly.",
+    ] {
+        let line = format!(
+            "(VllmWorkerProcess pid=191) WARNING 02-22 22:09:01 custom_all_reduce.py:136] {why} {rest}"
+        );
+        assert_eq!(read(line.as_bytes()).entry, Entry::SlowLinks, "{rest}");
+    }
+    let other = format!(
+        "WARNING 02-22 22:09:01 [custom_all_reduce.py:107] {why} this process group spans across nodes."
+    );
+    assert_eq!(read(other.as_bytes()).entry, Entry::Unknown);
 }
 
 #[test]

@@ -124,3 +124,27 @@ fn a_page_of_something_else_is_empty() {
     assert!(reading("process_start_time_seconds 1.7e9\nhttp_requests_total 3\n").is_empty());
     assert!(reading("<html><body>404</body></html>").is_empty());
 }
+
+/// The words of vLLM v0.8.5; v0.9.0 has `tokens` in place of `blocks`.
+fn prefix_page(unit: &str, settings: &str) -> String {
+    format!(
+        "# HELP vllm:gpu_prefix_cache_queries_total GPU prefix cache queries, in terms of number of queried {unit}.\n\
+         # TYPE vllm:gpu_prefix_cache_queries_total counter\nvllm:gpu_prefix_cache_queries_total 50.0\n\
+         # HELP vllm:gpu_prefix_cache_hits_total GPU prefix cache hits, in terms of number of cached {unit}.\n\
+         # TYPE vllm:gpu_prefix_cache_hits_total counter\nvllm:gpu_prefix_cache_hits_total 20.0\n{settings}"
+    )
+}
+
+#[test]
+fn prefix_cache_counters_are_tokens_also_where_the_server_counts_blocks() {
+    let settings = "vllm:cache_config_info{block_size=\"16\"} 1.0\n";
+    let counted = |page: String| {
+        let reading = reading(&page);
+        [Signal::PrefixQueries, Signal::PrefixHits, Signal::PrefixHitRate]
+            .map(|signal| reading.number(signal))
+    };
+    assert_eq!(counted(prefix_page("tokens", settings)), [Some(50.0), Some(20.0), None]);
+    assert_eq!(counted(prefix_page("blocks", settings)), [Some(800.0), Some(320.0), None]);
+    // What is no count of tokens does not pass for one; the share of hits is right all the same.
+    assert_eq!(counted(prefix_page("blocks", "")), [None, None, Some(0.4)]);
+}

@@ -5,7 +5,7 @@ use crate::drive::client::transcripts::{ALL, cut};
 
 mod protocols;
 
-const ALL_KEPT: Keep = Keep { text: KeepText::Always, gaps: true };
+const ALL_KEPT: Keep = Keep { text: KeepText::Always, gaps: KeepGaps::Always };
 
 fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
@@ -181,7 +181,7 @@ fn gaps_are_told_by_the_second_of_their_later_event() {
 #[test]
 fn requests_of_a_thread_share_their_meters() {
     let meters = Rc::new(RefCell::new(Meters::default()));
-    let keep = Keep { text: KeepText::Never, gaps: false };
+    let keep = Keep { text: KeepText::Never, gaps: KeepGaps::Never };
     let mut watches = [0, 1].map(|due| Stopwatch::new(Clock::start(), ms(due), keep, meters.clone()));
     for at in 1..=3 {
         watches.iter_mut().for_each(|watch| watch.bytes_arrived(ms(at), text_event("a").as_bytes()));
@@ -192,7 +192,8 @@ fn requests_of_a_thread_share_their_meters() {
 
 #[test]
 fn text_is_kept_as_long_as_something_needs_it() {
-    let text = |keep, stream: &str| follow([stream.as_bytes()], Keep { text: keep, gaps: false }).text;
+    let text =
+        |keep, stream: &str| follow([stream.as_bytes()], Keep { text: keep, gaps: KeepGaps::Never }).text;
     let bare = text_event("a") + FINISH + DONE;
     let counted = text_event("a")
         + FINISH
@@ -368,7 +369,7 @@ fn who_listens_remembers_what_is_said_and_no_reasoning() {
         ("content", " \\n4"),
     ];
     let stream: String = parts.iter().map(|(field, text)| delta(field, text)).collect::<String>() + DONE;
-    let mut watch = watch(Keep { text: KeepText::Never, gaps: false }).listening();
+    let mut watch = watch(Keep { text: KeepText::Never, gaps: KeepGaps::Never }).listening();
     watch.bytes_arrived(ms(7), stream.as_bytes());
     let story = told(watch, Ok(()));
     assert_eq!((story.said.as_deref(), story.text), (Some("It is \n4"), None));

@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use super::*;
 use crate::core::record::Finish;
 use crate::drive::client::stage::{Scene, Stage, json, play, stream, target, unfinished_stream};
-use crate::drive::client::stopwatch::{Keep, KeepText, Meters, Story};
+use crate::drive::client::stopwatch::{Keep, KeepGaps, KeepText, Meters, Story};
 use crate::drive::clock::Clock;
 
 const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n";
@@ -24,7 +24,12 @@ const DONE: &str = "data: [DONE]\n\n";
 const LATE: Duration = Duration::from_millis(15);
 
 fn watch(clock: Clock, meters: &Rc<RefCell<Meters>>) -> Stopwatch {
-    Stopwatch::new(clock, Duration::ZERO, Keep { text: KeepText::Never, gaps: true }, Rc::clone(meters))
+    Stopwatch::new(
+        clock,
+        Duration::ZERO,
+        Keep { text: KeepText::Never, gaps: KeepGaps::Always },
+        Rc::clone(meters),
+    )
 }
 
 /// Sends a request with a body and concludes it. The limit only keeps a broken test from hanging.

@@ -1,0 +1,106 @@
+//! Servers that are looked at until somebody has seen enough.
+
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+
+use super::WatchArgs;
+use super::screen::Medium;
+use crate::cli::exit::{Exit, Halt};
+use crate::cli::pages::{Pages, Silence};
+use crate::judge::vigil::{News, Vigil};
+use crate::server::signals::Reading;
+
+/// A server, and what is known of it.
+pub struct Watched {
+    /// Its page.
+    pub url: String,
+    /// How it is.
+    pub vigil: Vigil,
+    /// Why there was no reading at the last look.
+    silence: Option<Silence>,
+}
+
+/// Looks at the servers each interval until the time is over, or Ctrl-C.
+///
+/// # Errors
+/// Where it cannot be shown, and when the time is over and a server never answered.
+pub async fn watch(args: &WatchArgs, pages: &Pages) -> Result<Exit, Halt> {
+    let mut interrupts = Interrupts::listen().map_err(Halt::failed)?;
+    let mut medium = Medium::of_stdout(args.json);
+    let mut servers: Vec<Watched> = pages.urls().map(Watched::new).collect();
+    let start = Instant::now();
+    let over = over(args.duration, start);
+    tokio::pin!(over);
+    let mut ticks = interval(args.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let interrupted = loop {
+        let readings = tokio::select! {
+            biased;
+            () = interrupts.next() => break true,
+            () = &mut over => break false,
+            readings = next(&mut ticks, pages) => readings,
+        };
+        let at = start.elapsed();
+        let looks = servers.iter_mut().zip(readings);
+        let news: Vec<Vec<News>> = looks.map(|(server, reading)| server.look(at, reading)).collect();
+        medium.show(&servers, &news).map_err(unwritable)?;
+    };
+    medium.finish(&servers, start.elapsed()).map_err(unwritable)?;
+    if interrupted { Ok(Exit::Interrupted) } else { verdict(&servers) }
+}
+
+impl Watched {
+    fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), vigil: Vigil::default(), silence: None }
+    }
+
+    fn look(&mut self, at: Duration, reading: Result<Reading, Silence>) -> Vec<News> {
+        self.silence = reading.as_ref().err().copied();
+        self.vigil.look(at, reading.ok())
+    }
+}
+
+fn verdict(servers: &[Watched]) -> Result<Exit, Halt> {
+    if let Some(server) = servers.iter().find(|server| !server.vigil.answered()) {
+        let why = server.silence.unwrap_or(Silence::NoAnswer);
+        return Err(Halt::failed(format!("{}: {why}", server.url)));
+    }
+    let bad = |server: &Watched| server.vigil.alerted() || server.vigil.silent().is_some();
+    Ok(if servers.iter().any(bad) { Exit::Failed } else { Exit::Fine })
+}
+
+async fn next(ticks: &mut Interval, pages: &Pages) -> Vec<Result<Reading, Silence>> {
+    ticks.tick().await;
+    pages.read().await
+}
+
+async fn over(duration: Option<Duration>, start: Instant) {
+    match duration {
+        Some(duration) => sleep_until(start + duration).await,
+        None => pending().await,
+    }
+}
+
+fn unwritable(error: io::Error) -> Halt {
+    Halt::failed(format!("cannot write to stdout: {error}"))
+}
+
+/// Ctrl-C, and what a service manager sends.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
+    }
+}

@@ -1,0 +1,196 @@
+use std::time::Duration;
+
+use super::*;
+use crate::core::metrics::Latency;
+use crate::core::run::sample;
+use crate::judge::compare::{Counted, Party};
+
+/// A run of which only the mean TTFT is known, in milliseconds.
+fn with(ttft: f64) -> Run {
+    let mut run = sample::run(false);
+    let ttft_of = run.metrics.latencies.get_mut(&Latency::Ttft).unwrap();
+    ttft_of.mean = Duration::from_secs_f64(ttft / 1e3);
+    ttft_of.mean_interval = None;
+    run
+}
+
+/// Five repeats around a mean, a hundredth of it apart.
+fn repeats(mean: f64) -> Vec<Run> {
+    [-2.0, -1.0, 0.0, 1.0, 2.0].map(|step| with(mean * (1.0 + 0.005 * step))).to_vec()
+}
+
+fn rules(texts: &[&str]) -> Vec<GateRule> {
+    let rule = |text: &&str| GateRule { rule: text.parse().unwrap(), severity: Severity::Fail };
+    texts.iter().map(rule).collect()
+}
+
+fn answer(rule: &str, baseline: f64, candidate: f64) -> Answer {
+    look(&rules(&[rule]), &repeats(baseline), &repeats(candidate), ALPHA)[0].answer
+}
+
+const RELATIVE: &str = "ttft.mean <= baseline * 1.05";
+
+#[test]
+fn a_rule_is_kept_broken_or_open() {
+    assert_eq!(answer(RELATIVE, 100.0, 100.0), Answer::Pass);
+    assert_eq!(answer(RELATIVE, 100.0, 80.0), Answer::Pass);
+    assert_eq!(answer(RELATIVE, 100.0, 120.0), Answer::Fail);
+    let Answer::CannotTell { why: Doubt::TooFew { needs: Some(needs) } } = answer(RELATIVE, 100.0, 104.5)
+    else {
+        panic!("{:?}", answer(RELATIVE, 100.0, 104.5))
+    };
+    assert_eq!(needs.of, Counted::Runs);
+    assert!((6..100).contains(&needs.count), "{needs:?}");
+}
+
+#[test]
+fn a_fixed_limit_needs_no_baseline() {
+    let held = |text: &str| look(&rules(&[text]), &[], &repeats(100.0), ALPHA)[0].answer;
+    assert_eq!(held("ttft.mean < 110ms"), Answer::Pass);
+    assert_eq!(held("ttft.mean < 90ms"), Answer::Fail);
+    assert!(!held("ttft.mean < 100.1ms").is_settled());
+}
+
+#[test]
+fn a_small_amount_is_allowed_whatever_share_it_is() {
+    let rule = "ttft.mean <= baseline * 1.05 or <= baseline + 5ms";
+    assert_eq!(answer(rule, 10.0, 13.0), Answer::Pass);
+    assert_eq!(answer(rule, 10.0, 18.0), Answer::Fail);
+    assert_eq!(answer(rule, 1000.0, 1020.0), Answer::Pass);
+    assert_eq!(answer(rule, 1000.0, 1100.0), Answer::Fail);
+}
+
+#[test]
+fn the_limit_is_the_loosest_bound() {
+    let rule = "ttft.mean <= baseline * 1.05 or <= baseline + 5ms";
+    let limit =
+        |baseline| look(&rules(&[rule]), &repeats(baseline), &repeats(100.0), ALPHA)[0].limit.unwrap();
+    assert!((limit(10.0) - 15.0).abs() < 1e-6 && (limit(1000.0) - 1050.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_bound_that_a_missing_baseline_leaves_open_breaks_nothing() {
+    let rule = rules(&["ttft.mean <= 90ms or <= baseline * 1.05"]);
+    assert!(!look(&rule, &[], &repeats(100.0), ALPHA)[0].answer.is_settled());
+    assert_eq!(look(&rule, &[], &repeats(50.0), ALPHA)[0].answer, Answer::Pass);
+}
+
+#[test]
+fn more_is_better_for_a_throughput() {
+    let rule = rules(&["request_throughput >= baseline * 0.97"]);
+    let with = |rate: f64| {
+        let mut run = sample::run(false);
+        run.metrics.duration = Duration::from_secs_f64(run.metrics.completed as f64 / rate);
+        run
+    };
+    let runs = |rate: f64| [0.99, 1.0, 1.01, 0.995, 1.005].map(|factor| with(rate * factor)).to_vec();
+    let answer = |candidate: f64| look(&rule, &runs(10.0), &runs(candidate), ALPHA)[0].answer;
+    assert_eq!((answer(10.0), answer(8.0)), (Answer::Pass, Answer::Fail));
+}
+
+#[test]
+fn many_rules_share_alpha_and_warnings_are_a_family_of_their_own() {
+    // About p = 0.01 by itself.
+    let (baseline, candidate) = (repeats(100.0), repeats(106.6));
+    let alone = look(&rules(&[RELATIVE]), &baseline, &candidate, ALPHA);
+    let p = alone[0].adjusted_p.unwrap();
+    assert!((0.002..0.05).contains(&p), "{p}");
+    assert_eq!(alone[0].answer, Answer::Fail);
+    let mut many = rules(&[RELATIVE]);
+    many.extend(rules(&["ttft.mean <= baseline * 1.2"; 20]));
+    let shared = look(&many, &baseline, &candidate, ALPHA);
+    assert!((shared[0].adjusted_p.unwrap() - 21.0 * p).abs() < 1e-9);
+    assert!(!shared[0].answer.is_settled());
+    many[1..].iter_mut().for_each(|rule| rule.severity = Severity::Warn);
+    assert_eq!(look(&many, &baseline, &candidate, ALPHA)[0].answer, Answer::Fail);
+}
+
+#[test]
+fn what_is_not_known_is_not_decided() {
+    let rule = rules(&[RELATIVE]);
+    let doubt = |baseline: &[Run], candidate: &[Run]| match look(&rule, baseline, candidate, ALPHA)[0].answer
+    {
+        Answer::CannotTell { why } => why,
+        settled => panic!("{settled:?}"),
+    };
+    assert_eq!(doubt(&[with(100.0)], &[with(200.0)]), Doubt::NoInterval);
+    let mut without = with(100.0);
+    without.metrics.latencies.clear();
+    without.histograms.clear();
+    assert_eq!(doubt(&repeats(100.0), std::slice::from_ref(&without)), Doubt::Absent);
+    assert_eq!(absent(&rule, &[without]).count(), 1);
+    assert_eq!(absent(&rule, &[with(100.0)]).count(), 0);
+}
+
+#[test]
+fn an_answer_that_was_given_stands() {
+    let rule = rules(&[RELATIVE, "ttft.mean < 104ms"]);
+    let at = |candidate: f64| look(&rule, &repeats(100.0), &repeats(candidate), ALPHA);
+    let first = settle(Vec::new(), at(104.3), 1);
+    assert!(!first[0].answer.is_settled() && !first[1].answer.is_settled());
+    let second = settle(first, at(100.0), 2);
+    assert_eq!((second[0].answer, second[0].look), (Answer::Pass, 2));
+    let third = settle(second, at(150.0), 3);
+    assert_eq!((third[0].answer, third[0].look), (Answer::Pass, 2));
+}
+
+fn ruled(answers: &[(Answer, Severity)], on_unsettled: OnUnsettled, invalid: Option<&str>) -> Outcome {
+    let rule: Rule = RELATIVE.parse().unwrap();
+    let finding = |(answer, severity): &(Answer, Severity)| Finding {
+        rule: GateRule { rule: rule.clone(), severity: *severity },
+        candidate: None,
+        baseline: None,
+        limit: None,
+        adjusted_p: None,
+        answer: *answer,
+        look: 1,
+    };
+    let ruling = Ruling {
+        outcome: Outcome::Pass,
+        invalid: invalid.map(ToOwned::to_owned),
+        baseline: None,
+        candidate: Party { name: "c".into(), runs: 1, requests: 1 },
+        findings: answers.iter().map(finding).collect(),
+        alpha: ALPHA,
+        on_unsettled,
+        looks: [1, 1],
+    };
+    ruling.concluded().outcome
+}
+
+#[test]
+fn what_the_findings_come_to() {
+    use Severity::{Fail, Warn};
+    let open = Answer::CannotTell { why: Doubt::TooFew { needs: None } };
+    let pass = (Answer::Pass, Fail);
+    assert_eq!(ruled(&[pass], OnUnsettled::Fail, None), Outcome::Pass);
+    assert_eq!(ruled(&[pass, (Answer::Fail, Fail)], OnUnsettled::Pass, None), Outcome::Fail);
+    assert_eq!(ruled(&[pass, (Answer::Fail, Warn)], OnUnsettled::Pass, None), Outcome::Warn);
+    for (policy, outcome) in [
+        (OnUnsettled::Pass, Outcome::Pass),
+        (OnUnsettled::Warn, Outcome::Warn),
+        (OnUnsettled::Fail, Outcome::Fail),
+    ] {
+        assert_eq!(ruled(&[pass, (open, Fail)], policy, None), outcome);
+    }
+    assert_eq!(ruled(&[pass, (open, Warn)], OnUnsettled::Fail, None), Outcome::Warn);
+    assert_eq!(ruled(&[pass], OnUnsettled::Pass, Some("late")), Outcome::Invalid, "it never passes");
+    assert_eq!(ruled(&[(Answer::Fail, Fail)], OnUnsettled::Pass, Some("late")), Outcome::Invalid);
+}
+
+#[test]
+fn blocks_are_joined_to_one_long_run() {
+    let block = sample::run(true);
+    let joined = joined(&[block.clone(), block.clone(), block.clone()], &[77.0]).unwrap();
+    assert_eq!((joined.metrics.completed, joined.metrics.failed), (3, 3));
+    assert_eq!(joined.metrics.duration, 3 * block.metrics.duration);
+    let figure = |run: &Run, name: &str| name.parse::<Figure>().unwrap().value(run).unwrap();
+    for name in ["ttft.mean", "tpot.mean", "itl.p99", "output_throughput", "failure_rate"] {
+        let (one, all) = (figure(&block, name), figure(&joined, name));
+        assert!((one / all - 1.0).abs() < 0.01, "{name}: {one} {all}");
+    }
+    assert!(figure(&joined, "itl.p77") > 0.0, "a percentile that a rule asks for");
+    let due: Vec<_> = joined.records.unwrap().iter().map(|record| record.times.due).collect();
+    assert!(due.is_sorted());
+    assert_eq!(super::joined(&[sample::run(false)], &[]), None, "it has no requests");
+}

@@ -1,0 +1,199 @@
+//! A gate that was held, for people.
+
+use std::io::{self, Write};
+
+use super::compare::cells::rounded;
+use super::figures::NOT_AVAILABLE;
+use super::text::section;
+use crate::core::figure::{Figure, Unit};
+use crate::core::stats::RateInterval;
+use crate::judge::compare::{Method, Needs, Party, Sample};
+use crate::judge::gate::{Answer, Doubt, Finding, OnUnsettled, Outcome, Ruling, Severity, Standing};
+
+pub mod github;
+pub mod junit;
+pub mod markdown;
+#[cfg(test)]
+mod tests;
+
+/// Writes the table and, as the last line, what it comes to.
+pub fn render(ruling: &Ruling, to: &mut impl Write) -> io::Result<()> {
+    section("Gate", to)?;
+    if let Some(baseline) = &ruling.baseline {
+        writeln!(to, "Baseline: {}", party(baseline))?;
+    }
+    writeln!(to, "Candidate: {}", party(&ruling.candidate))?;
+    for finding in &ruling.findings {
+        writeln!(to, "{:<12} {}", word(finding.answer), finding.rule.rule)?;
+        writeln!(to, "{:<12} {}", mark(ruling, finding), measured(finding))?;
+    }
+    notes(ruling).iter().try_for_each(|note| writeln!(to, "Note: {note}"))?;
+    writeln!(to, "{}", conclusion(ruling))
+}
+
+fn party(party: &Party) -> String {
+    let plural = |count: u64, what: &str| match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    };
+    let (runs, requests) = (plural(party.runs as u64, "run"), plural(party.requests, "request"));
+    format!("{} ({runs}, {requests})", party.name)
+}
+
+/// The answer in words.
+pub(super) fn word(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Pass => "PASS",
+        Answer::Fail => "FAIL",
+        Answer::CannotTell { .. } => "CANNOT TELL",
+    }
+}
+
+/// Beside a finding that does not do what its word says.
+fn mark(ruling: &Ruling, finding: &Finding) -> &'static str {
+    match (finding.answer, ruling.standing(finding)) {
+        (Answer::Fail, Standing::Warning) | (Answer::CannotTell { .. }, Standing::Warning) => "(warning)",
+        (Answer::CannotTell { .. }, Standing::Failure) => "(failure)",
+        _ => "",
+    }
+}
+
+/// `TPOT mean 20.12 [19.80, 20.41] ms, baseline 20.00 [19.71, 20.30] ms, limit 21.00 ms`.
+pub(super) fn measured(finding: &Finding) -> String {
+    let figure = finding.rule.rule.figure;
+    let mut parts = vec![match &finding.candidate {
+        Some(sample) => format!("{} {}", figure.label(), value(figure, sample)),
+        None => format!("{} {NOT_AVAILABLE}", figure.label()),
+    }];
+    if finding.rule.rule.needs_baseline() {
+        let baseline = finding.baseline.as_ref();
+        parts.push(format!(
+            "baseline {}",
+            baseline.map_or(NOT_AVAILABLE.to_owned(), |sample| value(figure, sample))
+        ));
+    }
+    parts.extend(finding.limit.map(|limit| format!("limit {}", amount(figure, limit))));
+    if let Answer::CannotTell { why } = finding.answer {
+        parts.push(doubt(why));
+    }
+    parts.join(", ")
+}
+
+/// Why there is no answer, and what would give one.
+pub(super) fn doubt(why: Doubt) -> String {
+    match why {
+        Doubt::TooFew { needs: Some(needs) } => needed(needs),
+        Doubt::TooFew { needs: None } => "the sample is too small, by how much cannot be said".into(),
+        Doubt::NoInterval => "no interval is known: save the runs with --save-detailed".into(),
+        Doubt::Absent => "it was not measured".into(),
+    }
+}
+
+fn needed(needs: Needs) -> String {
+    format!("needs about {} {} on each side", rounded(needs.count), needs.of.word())
+}
+
+/// A value with its 95 % interval and its unit.
+pub(super) fn value(figure: Figure, sample: &Sample) -> String {
+    let interval = sample.interval.map_or("[n/a]".to_owned(), |RateInterval { low, high }| {
+        format!("[{}, {}]", end(figure, low), end(figure, high))
+    });
+    format!("{} {interval} {}", bare(figure, sample.value), unit(figure)).trim_end().to_owned()
+}
+
+/// An amount with its unit.
+pub(super) fn amount(figure: Figure, value: f64) -> String {
+    format!("{} {}", bare(figure, value), unit(figure)).trim_end().to_owned()
+}
+
+fn end(figure: Figure, value: f64) -> String {
+    match value {
+        f64::INFINITY => "∞".to_owned(),
+        f64::NEG_INFINITY => "-∞".to_owned(),
+        value => bare(figure, value),
+    }
+}
+
+/// Four significant digits: limits are often a few percent away.
+fn bare(figure: Figure, value: f64) -> String {
+    let value = if figure.unit() == Unit::Share { value * 100.0 } else { value };
+    let decimals = match value.abs() {
+        1000.0.. => 0,
+        100.0.. => 1,
+        10.0.. => 2,
+        1.0.. => 3,
+        _ => 4,
+    };
+    match value {
+        0.0 => "0".to_owned(),
+        _ => format!("{value:.decimals$}"),
+    }
+}
+
+fn unit(figure: Figure) -> &'static str {
+    match figure.unit() {
+        Unit::Milliseconds => "ms",
+        Unit::Share => "%",
+        Unit::Plain(unit) => unit,
+    }
+}
+
+/// What a reader must know of how the answers were found.
+pub(super) fn notes(ruling: &Ruling) -> Vec<String> {
+    let mut notes = vec![format!(
+        "a candidate that keeps all rules is failed with a chance of at most {} %, over {} and {}; the intervals shown are \
+         each at 95 %",
+        100.0 * ruling.alpha,
+        counted(ruling.findings.len(), "rule"),
+        counted(ruling.looks[1], "planned look"),
+    )];
+    let methods = ruling.findings.iter().flat_map(|finding| [&finding.candidate, &finding.baseline]);
+    let weakest = methods.flatten().filter_map(|sample| sample.method).min();
+    notes.extend(match weakest {
+        Some(Method::Records) => Some(
+            "intervals are of the requests within a run: what differs from one run to the next they do not see; several \
+             runs a side show it"
+                .to_owned(),
+        ),
+        Some(Method::Stated) => Some(
+            "a run was saved without its requests: its stated intervals are used; save it with --save-detailed".to_owned(),
+        ),
+        Some(Method::Repeats) | None => None,
+    });
+    notes
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The last line.
+pub(super) fn conclusion(ruling: &Ruling) -> String {
+    let [kept, broken, unsettled] = ruling.counts();
+    let counts = format!("{kept} kept, {broken} broken, {unsettled} without an answer");
+    match ruling.outcome {
+        Outcome::Pass => format!("GATE PASSED: {counts}"),
+        Outcome::Warn => format!("GATE PASSED with warnings: {counts}"),
+        Outcome::Fail => format!("GATE FAILED: {counts}"),
+        Outcome::Invalid => {
+            format!("GATE INVALID: {}", ruling.invalid.as_deref().unwrap_or("the run is not to be believed"))
+        }
+    }
+}
+
+/// How strict a rule is, where that is worth a word.
+pub(super) fn severity(finding: &Finding) -> &'static str {
+    match finding.rule.severity {
+        Severity::Fail => "fail",
+        Severity::Warn => "warn",
+    }
+}
+
+/// What becomes of rules without an answer.
+pub(super) fn policy(on_unsettled: OnUnsettled) -> &'static str {
+    match on_unsettled {
+        OnUnsettled::Pass => "pass",
+        OnUnsettled::Warn => "warn",
+        OnUnsettled::Fail => "fail",
+    }
+}

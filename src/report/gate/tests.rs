@@ -1,0 +1,224 @@
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use super::*;
+use crate::core::run::sample;
+use crate::judge::compare::Counted;
+use crate::judge::gate::{self, GateRule};
+
+/// Every answer and every severity, with numbers that do not come from anywhere.
+fn ruling() -> Ruling {
+    let sample = |value: f64, half: f64| {
+        let mut sample = Sample::of(&[sample::run(false)], "ttft.mean".parse().unwrap()).unwrap();
+        sample.value = value;
+        sample.interval = Some(RateInterval { low: value - half, high: value + half });
+        sample.method = Some(Method::Records);
+        sample
+    };
+    let finding = |rule: &str, severity, candidate: Sample, baseline: Option<Sample>, answer| Finding {
+        rule: GateRule { rule: rule.parse().unwrap(), severity },
+        candidate: Some(candidate),
+        baseline,
+        limit: Some(21.0),
+        adjusted_p: Some(0.5),
+        answer,
+        look: 1,
+    };
+    let needs = Some(Needs { count: 5200, of: Counted::Requests });
+    let tpot = "tpot.mean <= baseline * 1.05 or <= baseline + 0.5ms";
+    let cannot_tell = Answer::CannotTell { why: Doubt::TooFew { needs } };
+    let findings = vec![
+        finding(tpot, Severity::Fail, sample(20.125, 0.2), Some(sample(20.0, 0.25)), Answer::Pass),
+        finding("e2el.mean < 21ms", Severity::Fail, sample(2345.0, 10.0), None, Answer::Fail),
+        finding("itl.p99 < 21ms", Severity::Warn, sample(30.0, f64::INFINITY), None, Answer::Fail),
+        finding("ttft.p95 < 21ms", Severity::Fail, sample(20.5, 4.0), None, cannot_tell),
+        Finding {
+            limit: Some(0.99),
+            ..finding(
+                "goodput_ratio >= 99%",
+                Severity::Warn,
+                sample(0.9912, 0.005),
+                None,
+                Answer::CannotTell { why: Doubt::NoInterval },
+            )
+        },
+    ];
+    let party = |name: &str, runs| Party { name: name.into(), runs, requests: 1200 };
+    Ruling {
+        outcome: Outcome::Pass,
+        invalid: None,
+        baseline: Some(party("base.json", 1)),
+        candidate: party("cand.json", 2),
+        findings,
+        alpha: 0.05,
+        on_unsettled: OnUnsettled::Warn,
+        looks: [1, 1],
+    }
+    .concluded()
+}
+
+fn written(render: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut text = Vec::new();
+    render(&mut text);
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn the_table_shows_every_answer_and_ends_with_what_it_comes_to() {
+    let text = written(|to| render(&ruling(), to).unwrap());
+    assert_eq!(text, include_str!("../../../tests/golden/gate.txt"));
+}
+
+#[test]
+fn the_summary_is_a_table_in_markdown() {
+    let text = written(|to| markdown::render(&ruling(), to).unwrap());
+    assert_eq!(text, include_str!("../../../tests/golden/gate.md"));
+}
+
+#[test]
+fn annotations_tell_of_what_is_not_fine() {
+    let text = written(|to| github::annotations(&ruling(), to).unwrap());
+    assert_eq!(text, include_str!("../../../tests/golden/gate-annotations.txt"));
+    let invalid = Ruling { invalid: Some("too late".into()), ..ruling() }.concluded();
+    let text = written(|to| github::annotations(&invalid, to).unwrap());
+    assert!(text.starts_with("::error title=servebench gate::GATE INVALID: too late\n"), "{text}");
+}
+
+/// What the schema that CI systems read says of an element (`junit-10.xsd` of Jenkins' xUnit plugin).
+struct Element {
+    name: &'static str,
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
+    children: &'static [&'static str],
+}
+
+const fn element_of(
+    name: &'static str,
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
+    children: &'static [&'static str],
+) -> Element {
+    Element { name, required, optional, children }
+}
+
+const SCHEMA: [Element; 10] = [
+    element_of("testsuites", &[], &["name", "time", "tests", "failures", "errors"], &["testsuite"]),
+    element_of(
+        "testsuite",
+        &["name", "tests", "failures", "errors"],
+        &["time", "skipped", "timestamp", "hostname", "id", "package", "group", "file", "log", "url"],
+        &["testsuite", "properties", "testcase", "system-out", "system-err"],
+    ),
+    element_of("properties", &[], &[], &["property"]),
+    element_of("property", &["name", "value"], &[], &[]),
+    element_of(
+        "testcase",
+        &["name"],
+        &["time", "classname", "group"],
+        &["skipped", "error", "failure", "system-out", "system-err"],
+    ),
+    element_of("failure", &[], &["message", "type"], &[]),
+    element_of("error", &[], &["message", "type"], &[]),
+    element_of("skipped", &[], &["message", "type"], &[]),
+    element_of("system-out", &[], &[], &[]),
+    element_of("system-err", &[], &[], &[]),
+];
+
+fn element(name: &str) -> &'static Element {
+    SCHEMA
+        .iter()
+        .find(|element| element.name == name)
+        .unwrap_or_else(|| panic!("<{name}> is not in the schema"))
+}
+
+fn name_of(start: &BytesStart<'_>) -> String {
+    String::from_utf8(start.name().as_ref().to_vec()).unwrap()
+}
+
+fn check(start: &BytesStart<'_>, parent: Option<&str>) {
+    let name = name_of(start);
+    let element = element(&name);
+    match parent {
+        None => assert_eq!(name, "testsuites"),
+        Some(parent) => {
+            assert!(self::element(parent).children.contains(&name.as_str()), "<{name}> in <{parent}>");
+        }
+    }
+    let attributes: Vec<String> = start
+        .attributes()
+        .map(|attribute| String::from_utf8(attribute.unwrap().key.as_ref().to_vec()).unwrap())
+        .collect();
+    for attribute in &attributes {
+        let known = element.required.iter().chain(element.optional).any(|known| known == attribute);
+        assert!(known, "{attribute} of <{name}>");
+    }
+    for required in element.required {
+        assert!(attributes.iter().any(|attribute| attribute == required), "<{name}> without {required}");
+    }
+}
+
+/// Walks the document, and counts its elements by name.
+fn conforms(xml: &str) -> std::collections::BTreeMap<String, usize> {
+    let mut reader = Reader::from_str(xml);
+    let mut open: Vec<String> = Vec::new();
+    let mut counts = std::collections::BTreeMap::new();
+    loop {
+        match reader.read_event().unwrap() {
+            Event::Start(start) => {
+                check(&start, open.last().map(String::as_str));
+                open.push(name_of(&start));
+                *counts.entry(name_of(&start)).or_default() += 1;
+            }
+            Event::Empty(start) => {
+                check(&start, open.last().map(String::as_str));
+                *counts.entry(name_of(&start)).or_default() += 1;
+            }
+            Event::End(_) => assert!(open.pop().is_some()),
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    assert!(open.is_empty());
+    counts
+}
+
+#[test]
+fn junit_is_what_its_schema_says() {
+    let xml = written(|to| junit::render(&ruling(), to).unwrap());
+    let counts = conforms(&xml);
+    assert_eq!((counts["testcase"], counts["failure"], counts["skipped"]), (6, 1, 2), "{xml}");
+    assert!(
+        xml.contains("tests=\"6\"") && xml.contains("failures=\"1\"") && xml.contains("errors=\"0\""),
+        "{xml}"
+    );
+    assert!(xml.contains("e2el.mean &lt; 21ms"), "{xml}");
+    assert!(xml.contains("WARNING: ITL P99"), "{xml}");
+    assert_eq!(xml, include_str!("../../../tests/golden/gate.xml"));
+}
+
+#[test]
+fn an_invalid_run_is_an_error_and_unsettled_rules_may_be_failures() {
+    let ruling = Ruling {
+        invalid: Some("P99 schedule lag: 80 ms".into()),
+        on_unsettled: OnUnsettled::Fail,
+        ..ruling()
+    };
+    let xml = written(|to| junit::render(&ruling.concluded(), to).unwrap());
+    let counts = conforms(&xml);
+    assert_eq!((counts["error"], counts["failure"], counts["skipped"]), (1, 2, 1), "{xml}");
+}
+
+#[test]
+fn the_json_has_answers_that_a_script_can_read() {
+    let json = serde_json::to_value(ruling()).unwrap();
+    assert_eq!(json["outcome"], "fail");
+    let findings = &json["findings"];
+    assert_eq!(findings[0]["rule"], "tpot.mean <= baseline * 1.05 or <= baseline + 0.5ms");
+    assert_eq!((&findings[0]["answer"], &findings[0]["severity"]), (&"pass".into(), &"fail".into()));
+    assert_eq!(
+        (&findings[3]["answer"], &findings[3]["needs"]["count"]),
+        (&"cannot_tell".into(), &5200.into())
+    );
+    assert_eq!(findings[2]["candidate"]["interval"]["high"], serde_json::Value::Null);
+    assert!(gate::ALPHA == 0.05);
+}
