@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+mod ab;
 mod compare;
 mod dashboard;
 mod dataset;
@@ -61,6 +62,8 @@ enum Command {
     Diagnose(diagnose::DiagnoseArgs),
     /// Compare saved runs: better, worse, the same, or cannot tell.
     Compare(compare::CompareArgs),
+    /// Measure two servers by turns: is one better?
+    Ab(Box<ab::AbArgs>),
     /// Hold a candidate against a baseline or fixed limits: rules, an exit code, JUnit.
     Gate(Box<gate::GateArgs>),
     /// Measure sets of server flags under several loads, several times, and say which set is best where.
@@ -140,6 +143,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Plan(args) => plan::execute(&args),
         Command::Compare(args) => compare::execute(&args),
         Command::Gate(args) => gate::execute(&args, typed),
+        Command::Ab(args) => ab::execute(&args),
         Command::Watch(args) => watch::execute(&args),
         Command::Sweep(args) => sweep::execute(&args),
         Command::Diagnose(args) => diagnose::execute(&args),

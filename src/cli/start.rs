@@ -45,7 +45,8 @@ pub struct Start<'a> {
 impl Start<'_> {
     /// The healthy server, with these variables beside those of our own environment.
     pub fn healthy(self, variables: &BTreeMap<String, String>) -> Result<Server, LaunchError> {
-        let nowhere = |source| LaunchError::Start { program: self.template.to_string(), source };
+        let program = self.template.words().first().cloned().unwrap_or_default();
+        let nowhere = |source| LaunchError::Start { program: program.clone(), source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(nowhere)?;
         let port = self.template.port().map_err(nowhere)?;
         let mut env = vec![(DEV_MODE.0.to_owned(), DEV_MODE.1.to_owned())];
@@ -69,8 +70,9 @@ impl Start<'_> {
         move |Waiting { elapsed, line }| {
             if elapsed >= next {
                 next += WORD;
-                let line: String = line.unwrap_or_default().chars().take(LINE).collect();
-                say(format_args!("  {} is starting, {} s: {line}", self.name, elapsed.as_secs()));
+                let line = line.map(|line| format!(": {}", line.chars().take(LINE).collect::<String>()));
+                let line = line.unwrap_or_default();
+                say(format_args!("  {} is starting, {} s{line}", self.name, elapsed.as_secs()));
             }
             if self.interrupts.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }

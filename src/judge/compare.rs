@@ -32,6 +32,7 @@ mod difference;
 pub(in crate::judge) mod holm;
 mod likeness;
 mod needs;
+mod pairs;
 mod sample;
 #[cfg(test)]
 mod study;
@@ -204,12 +205,22 @@ impl Party {
 }
 
 impl Row {
-    /// Before the table is looked at: nothing is called yet.
     fn of(figure: Figure, base: Sample, candidate: Sample, settings: &Settings) -> Self {
+        let difference = Difference::between(&base, &candidate);
+        Self::with(figure, [base, candidate], difference, settings)
+    }
+
+    /// Before the table is looked at: nothing is called yet.
+    fn with(
+        figure: Figure,
+        [base, candidate]: [Sample; 2],
+        difference: Difference,
+        settings: &Settings,
+    ) -> Self {
         Self {
             figure,
             tolerance: settings.tolerance(figure, base.value),
-            difference: Difference::between(&base, &candidate),
+            difference,
             base,
             candidate,
             adjusted_p: None,

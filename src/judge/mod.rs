@@ -1,5 +1,6 @@
 //! Findings and verdicts: pure functions from what was saved, logged, read or asked.
 
+pub mod ab;
 pub mod compare;
 pub mod diagnose;
 pub mod gate;

@@ -25,16 +25,17 @@ pub fn text(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
     }
     for candidate in &comparison.candidates {
         section(&candidate.party.name, to)?;
-        table(candidate, to)?;
+        table(COLUMNS, &candidate.rows, to)?;
         writeln!(to, "{}", tally(candidate))?;
     }
     section("How to read it", to)?;
     notes(comparison).into_iter().try_for_each(|note| writeln!(to, "{note}"))
 }
 
-fn table(candidate: &Candidate, to: &mut impl Write) -> io::Result<()> {
-    let rows: Vec<[String; 5]> = candidate.rows.iter().map(cells).collect();
-    let head = COLUMNS.map(ToOwned::to_owned);
+/// The rows below their columns' names.
+pub(super) fn table(columns: [&str; 5], rows: &[Row], to: &mut impl Write) -> io::Result<()> {
+    let rows: Vec<[String; 5]> = rows.iter().map(cells).collect();
+    let head = columns.map(ToOwned::to_owned);
     let width = |column: usize| {
         let all = rows.iter().chain([&head]);
         all.map(|row| row[column].chars().count()).max().unwrap_or_default()
@@ -56,20 +57,26 @@ pub fn markdown(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> 
     writeln!(to, "Baseline: {}", party(&comparison.base))?;
     for candidate in &comparison.candidates {
         writeln!(to, "\n### {}\n", party(&candidate.party))?;
-        writeln!(to, "| {} |", COLUMNS.join(" | "))?;
-        writeln!(to, "|{}", "---|".repeat(COLUMNS.len()))?;
-        for row in &candidate.rows {
-            let [figure, base, value, difference, call] = cells(row);
-            let call = match row.call {
-                Call::Worse | Call::Better => format!("**{call}**"),
-                Call::Same | Call::CannotTell { .. } => call,
-            };
-            writeln!(to, "| {figure} | {base} | {value} | {difference} | {call} |")?;
-        }
+        markdown_table(COLUMNS, &candidate.rows, to)?;
         writeln!(to, "\n{}", tally(candidate))?;
     }
     writeln!(to)?;
     notes(comparison).into_iter().try_for_each(|note| writeln!(to, "- {note}"))
+}
+
+/// The same in Markdown.
+pub(super) fn markdown_table(columns: [&str; 5], rows: &[Row], to: &mut impl Write) -> io::Result<()> {
+    writeln!(to, "| {} |", columns.join(" | "))?;
+    writeln!(to, "|{}", "---|".repeat(columns.len()))?;
+    for row in rows {
+        let [figure, base, value, difference, call] = cells(row);
+        let call = match row.call {
+            Call::Worse | Call::Better => format!("**{call}**"),
+            Call::Same | Call::CannotTell { .. } => call,
+        };
+        writeln!(to, "| {figure} | {base} | {value} | {difference} | {call} |")?;
+    }
+    Ok(())
 }
 
 fn party(party: &Party) -> String {
@@ -77,7 +84,8 @@ fn party(party: &Party) -> String {
     format!("{} ({runs}{} requests)", party.name, party.requests)
 }
 
-fn tally(candidate: &Candidate) -> String {
+/// How many rows have which call.
+pub(super) fn tally(candidate: &Candidate) -> String {
     let count = |wanted: fn(Call) -> bool| candidate.rows.iter().filter(|row| wanted(row.call)).count();
     format!(
         "Calls: {} worse, {} better, {} the same, {} cannot tell",
@@ -90,6 +98,11 @@ fn tally(candidate: &Candidate) -> String {
 
 /// What the calls mean here, and what they are worth.
 fn notes(comparison: &Comparison) -> Vec<String> {
+    [meanings(comparison), methods(comparison)].concat()
+}
+
+/// What the calls mean.
+pub(super) fn meanings(comparison: &Comparison) -> Vec<String> {
     let settings = &comparison.settings;
     let percent = |share: f64| 100.0 * share;
     let mut notes = vec![
@@ -112,7 +125,6 @@ fn notes(comparison: &Comparison) -> Vec<String> {
             "Cannot tell: neither; so many requests or runs a side would settle it wherever the difference lies.".into(),
         );
     }
-    notes.extend(methods(comparison));
     notes
 }
 

@@ -1,5 +1,6 @@
 //! Renderers: a finished value to a writer. Progress is an observer of the run that draws.
 
+pub mod ab;
 pub mod compare;
 pub mod dashboard;
 pub mod dataset;

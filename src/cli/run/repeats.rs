@@ -11,7 +11,6 @@ use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::interrupt::Interrupts;
 use crate::core::run::Run;
 use crate::core::spec::Spec;
-use crate::drive::client::control::PATIENCE;
 use crate::drive::engine::Event;
 
 /// Runs that are alike but for their seeds.
@@ -77,7 +76,7 @@ impl Repeats<'_> {
         if self.args.load.reset_prefix_cache {
             return;
         }
-        let order = self.stage.control().order("/reset_prefix_cache", PATIENCE);
+        let order = self.stage.control().reset_prefix_cache();
         if let Err(error) = self.stage.runtime().block_on(order)
             && at == 1
         {

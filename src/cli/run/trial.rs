@@ -13,7 +13,7 @@ use crate::cli::exit::Halt;
 use crate::core::record::Record;
 use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
-use crate::core::spec::Spec;
+use crate::core::spec::{Spec, Target};
 use crate::drive::workload::{Request, Workload, fingerprint, sessions};
 use crate::report::progress::Medium;
 
@@ -41,6 +41,12 @@ impl Trial {
     /// The measured requests, and those of the warm-up.
     pub fn requests(&self) -> (&[Request], &[Request]) {
         sessions::split_last(&self.workload.requests, self.spec.load.warmup_prompts())
+    }
+
+    /// The same requests at the same offsets for another server.
+    pub fn on(&self, target: Target) -> Self {
+        let spec = Spec { target, ..self.spec.clone() };
+        Self { spec, workload: self.workload.clone(), inputs: self.inputs.clone(), dice: self.dice.clone() }
     }
 }
 

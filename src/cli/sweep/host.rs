@@ -128,7 +128,7 @@ impl<'a> Host<'a> {
     fn reset(&self, base_url: &str) -> Result<(), String> {
         let control = Control::new(&target::of_url(base_url)).map_err(|error| error.to_string())?;
         self.runtime.block_on(async {
-            control.order("/reset_prefix_cache", PATIENCE).await.map_err(|error| error.to_string())?;
+            control.reset_prefix_cache().await.map_err(|error| error.to_string())?;
             for path in OTHER_CACHES {
                 // Most servers have no such cache.
                 let _ = control.order(path, PATIENCE).await;

@@ -16,6 +16,7 @@ pub use contrast::Contrast;
 pub use interval::{Interval, RateInterval};
 pub use rank_test::{least_p, mann_whitney};
 pub use ranks::needed;
+pub use signed_ranks::{least_signed_p, wilcoxon};
 pub use tally::{Clusters, Tally, decode_histogram};
 
 mod belief;
@@ -29,6 +30,7 @@ mod interval;
 mod mser;
 mod rank_test;
 mod ranks;
+mod signed_ranks;
 mod tally;
 mod trend;
 

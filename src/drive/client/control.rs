@@ -136,6 +136,14 @@ impl Control {
         Ok(if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") })
     }
 
+    /// Orders the server to forget the prompts that it has seen. vLLM obeys when it was started with `VLLM_SERVER_DEV_MODE=1`.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that is no success.
+    pub async fn reset_prefix_cache(&self) -> Result<(), ControlError> {
+        self.order("/reset_prefix_cache", PATIENCE).await.map(drop)
+    }
+
     /// Puts a text of this type where the path is.
     ///
     /// # Errors

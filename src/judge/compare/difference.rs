@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::sample::{Method, Sample};
-use crate::core::stats::{Belief, Contrast, RateInterval, Repeats, least_p, mann_whitney};
+use crate::core::stats::{
+    Belief, Contrast, RateInterval, Repeats, least_p, least_signed_p, mann_whitney, wilcoxon,
+};
 
 /// Candidate less baseline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -17,7 +19,7 @@ pub struct Difference {
     pub interval: Option<RateInterval>,
     /// The two-sided p-value of no difference, by itself.
     pub p: Option<f64>,
-    /// Mann and Whitney's, where both sides have several runs.
+    /// Mann and Whitney's, where both sides have several runs; Wilcoxon's, where these are pairs.
     pub rank_p: Option<f64>,
     /// The weaker of the two sides' ways to know their spread.
     pub method: Option<Method>,
@@ -51,6 +53,25 @@ impl Difference {
             method: base.method.zip(candidate.method).map(|(base, candidate)| base.min(candidate)),
             contrast,
             least_rank_p: least_p(bases.len(), candidate.runs.len()),
+        }
+    }
+
+    /// Of runs in pairs, the first of the one with the first of the other: what both of a pair met with cancels, and the
+    /// spread is that of the differences within them.
+    pub fn paired(base: &Sample, candidate: &Sample) -> Self {
+        let pairs = candidate.runs.iter().zip(&base.runs);
+        let within: Vec<f64> = pairs.map(|(candidate, base)| candidate - base).collect();
+        let contrast = Belief::of_mean(&within).map(|belief| belief.minus(&Belief::certain(0.0)));
+        let absolute = within.iter().sum::<f64>() / within.len().max(1) as f64;
+        Self {
+            absolute,
+            relative: (base.value != 0.0).then_some(absolute / base.value),
+            interval: contrast.as_ref().map(|contrast| contrast.interval(0.05)),
+            p: contrast.as_ref().map(Contrast::p),
+            rank_p: contrast.as_ref().map(|_| wilcoxon(&within)),
+            method: contrast.as_ref().map(|_| Method::Repeats),
+            contrast,
+            least_rank_p: least_signed_p(within.len()),
         }
     }
 

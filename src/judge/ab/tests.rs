@@ -1,0 +1,88 @@
+use super::*;
+use crate::core::metrics::Latency;
+use crate::core::run::sample;
+use crate::core::validity::Outcome;
+use crate::judge::compare::Call;
+
+fn design(pairs: usize) -> Design {
+    let servers = ["http://a", "http://b"].map(ToOwned::to_owned);
+    Design { servers, pairs, block: Duration::from_secs(15), allow_invalid: false }
+}
+
+fn run(ms: f64) -> Run {
+    let mut run = sample::run(false);
+    run.metrics.latencies.get_mut(&Latency::Ttft).unwrap().mean = Duration::from_secs_f64(ms / 1e3);
+    run.validity.valid = true;
+    run.validity.checks.retain(|check| check.outcome != Outcome::Invalid);
+    run
+}
+
+fn pair(a: f64, b: f64) -> Pair {
+    Pair { first: Arm::A, runs: [run(a), run(b)] }
+}
+
+fn spoiled(mut pair: Pair) -> Pair {
+    let check = &mut pair.runs[1].validity.checks[0];
+    (check.outcome, check.figure, check.advice) = (Outcome::Invalid, None, "the client was late".into());
+    pair.runs[1].validity.valid = false;
+    pair
+}
+
+fn ttft(ab: &Ab) -> Call {
+    ab.comparison.rows().find(|row| row.figure.to_string() == "ttft.mean").unwrap().call
+}
+
+fn ab(design: Design, pairs: Vec<Pair>) -> Ab {
+    Ab::of(design, pairs, &["ttft.mean".parse().unwrap()], Settings::default())
+}
+
+#[test]
+fn every_second_pair_turns_the_order_round_and_the_first_is_drawn() {
+    let order = |seed| order(8, seed);
+    for seed in 0..50 {
+        for two in order(seed).chunks(2) {
+            assert_eq!(two[0], two[1].other());
+        }
+    }
+    let first = (0..50).filter(|&seed| order(seed)[0] == Arm::A).count();
+    assert!((10..=40).contains(&first), "{first} of 50 begin with A");
+    assert_eq!(order(7), order(7));
+    assert_eq!(super::order(3, 1).len(), 3);
+}
+
+#[test]
+fn a_pair_with_an_invalid_block_is_left_out_and_told() {
+    let pairs = vec![pair(100.0, 121.0), spoiled(pair(100.0, 1.0)), pair(101.0, 120.0), pair(99.0, 119.0)];
+    let told = ab(design(4), pairs.clone());
+    assert_eq!((told.counted(), ttft(&told)), (3, Call::Worse));
+    assert!(told.is_believable());
+    assert_eq!(told.comparison.caveats, ["pair 2 is left out: B is INVALID: the client was late"]);
+
+    let all = ab(Design { allow_invalid: true, ..design(4) }, pairs);
+    assert_eq!((all.counted(), all.comparison.caveats.len()), (4, 0));
+    assert!(matches!(ttft(&all), Call::CannotTell { .. }));
+}
+
+#[test]
+fn too_many_invalid_blocks_are_not_to_be_believed() {
+    let mut pairs = vec![pair(100.0, 100.0), pair(101.0, 101.0)];
+    pairs.extend((0..3).map(|_| spoiled(pair(100.0, 100.0))));
+    let told = ab(design(5), pairs);
+    assert!(!told.is_believable());
+    assert!(
+        told.comparison.caveats.last().unwrap().contains("too few pairs"),
+        "{:?}",
+        told.comparison.caveats
+    );
+    assert!(!ab(design(1), vec![pair(1.0, 1.0)]).is_believable(), "one pair is no comparison");
+}
+
+#[test]
+fn an_interrupted_comparison_says_how_far_it_came_and_serialises() {
+    let told = ab(design(8), vec![pair(100.0, 100.5), pair(100.0, 99.6), pair(100.2, 100.0)]);
+    assert_eq!(told.comparison.caveats, ["only 3 of 8 pairs are complete"]);
+    let json = serde_json::to_value(&told).unwrap();
+    assert_eq!((&json["planned_pairs"], &json["block_s"]), (&8.into(), &15.0.into()));
+    assert_eq!((&json["pairs"][0]["first"], &json["base"]["name"]), (&"A".into(), &"A".into()));
+    assert_eq!(json["candidates"][0]["rows"][0]["figure"], "ttft.mean");
+}

@@ -1,0 +1,130 @@
+//! An A/B, for people.
+
+use std::io::{self, Write};
+
+use super::compare::{markdown_table, meanings, table, tally};
+use super::text::section;
+use crate::judge::ab::Ab;
+use crate::judge::compare::{Call, Row};
+
+const COLUMNS: [&str; 5] = ["", "A", "B", "B − A, in pairs", "call of B"];
+
+/// Writes it as text.
+pub fn text(ab: &Ab, to: &mut impl Write) -> io::Result<()> {
+    for caveat in &ab.comparison.caveats {
+        writeln!(to, "CAVEAT: {caveat}")?;
+    }
+    head(ab).iter().try_for_each(|line| writeln!(to, "{line}"))?;
+    section("B against A", to)?;
+    table(COLUMNS, rows(ab), to)?;
+    ab.comparison.candidates.iter().try_for_each(|b| writeln!(to, "{}", tally(b)))?;
+    section("How to read it", to)?;
+    notes(ab).into_iter().try_for_each(|note| writeln!(to, "{note}"))
+}
+
+/// Writes it as Markdown, for a ticket or a pull request.
+pub fn markdown(ab: &Ab, to: &mut impl Write) -> io::Result<()> {
+    for caveat in &ab.comparison.caveats {
+        writeln!(to, "> **Caveat:** {caveat}\n")?;
+    }
+    head(ab).iter().try_for_each(|line| writeln!(to, "- {line}"))?;
+    writeln!(to)?;
+    markdown_table(COLUMNS, rows(ab), to)?;
+    ab.comparison.candidates.iter().try_for_each(|b| writeln!(to, "\n{}\n", tally(b)))?;
+    notes(ab).into_iter().try_for_each(|note| writeln!(to, "- {note}"))
+}
+
+fn rows(ab: &Ab) -> &[Row] {
+    ab.comparison.candidates.first().map_or(&[], |b| &b.rows)
+}
+
+fn head(ab: &Ab) -> [String; 3] {
+    let [a, b] = &ab.design.servers;
+    let of_b = ab.comparison.candidates.first().map_or(0, |b| b.party.requests);
+    let order: Vec<String> =
+        ab.pairs.iter().map(|pair| format!("{}{}", pair.first, pair.first.other())).collect();
+    [
+        format!("A: {a} ({} requests)", ab.comparison.base.requests),
+        format!("B: {b} ({of_b} requests)"),
+        format!(
+            "Pairs of blocks: {} that count, of {}; blocks of {}, in the order {}",
+            ab.counted(),
+            ab.design.pairs,
+            humantime::format_duration(ab.design.block),
+            order.join(" ")
+        ),
+    ]
+}
+
+fn notes(ab: &Ab) -> Vec<String> {
+    let own = [
+        "A and B are means over blocks, and their intervals tell how much blocks differ. Both blocks of a pair have the same \
+         requests at the same offsets, and only what differs within pairs counts for the difference (Student's t, and \
+         Wilcoxon's signed ranks must not object): what the machine does to both cancels.",
+        "Runs that are needed are blocks: --blocks.",
+    ];
+    let unsure = ab.comparison.rows().any(|row| matches!(row.call, Call::CannotTell { .. }));
+    let own = own.into_iter().take(if unsure { 2 } else { 1 }).map(ToOwned::to_owned);
+    meanings(&ab.comparison).into_iter().chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::metrics::Latency;
+    use crate::core::run::{Run, sample};
+    use crate::judge::ab::{Arm, Design, Pair};
+    use crate::judge::compare::Settings;
+
+    fn run(ms: f64) -> Run {
+        let mut run = sample::run(false);
+        run.metrics.latencies.get_mut(&Latency::Ttft).unwrap().mean = Duration::from_secs_f64(ms / 1e3);
+        run
+    }
+
+    fn ab() -> Ab {
+        let servers = ["http://a", "serve m"].map(ToOwned::to_owned);
+        let design = Design { servers, pairs: 4, block: Duration::from_secs(15), allow_invalid: true };
+        let pair = |first: Arm, a: f64, b: f64| Pair { first, runs: [run(a), run(b)] };
+        let pairs = vec![pair(Arm::B, 150.0, 100.0), pair(Arm::A, 151.0, 100.0), pair(Arm::A, 150.0, 99.0)];
+        let figures = ["ttft.mean", "failure_rate"].map(|name| name.parse().unwrap());
+        Ab::of(design, pairs, &figures, Settings::default())
+    }
+
+    fn written(render: impl Fn(&Ab, &mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut text = Vec::new();
+        render(&ab(), &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn the_text_says_who_was_measured_how_and_what_follows() {
+        let text = written(|ab, to| super::text(ab, to));
+        for line in [
+            "CAVEAT: only 3 of 4 pairs are complete\n",
+            "A: http://a (6 requests)\nB: serve m (6 requests)\n",
+            "Pairs of blocks: 3 that count, of 4; blocks of 15s, in the order BA AB AB\n",
+            "Calls: 0 worse, 1 better, 1 the same, 0 cannot tell\n",
+            "Wilcoxon",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        let row = text.lines().find(|line| line.starts_with("TTFT mean")).unwrap();
+        assert!(row.contains("-33.7 %") && row.ends_with(" better"), "{row}");
+        assert!(!text.contains("Runs that are needed"), "every row is called");
+    }
+
+    #[test]
+    fn the_markdown_has_a_table() {
+        let text = written(|ab, to| markdown(ab, to));
+        for line in [
+            "> **Caveat:** only 3 of 4",
+            "\n|  | A | B | B − A, in pairs | call of B |\n|---|",
+            "| **better** |\n",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}
