@@ -12,7 +12,9 @@ use super::units::seconds;
 use bootstrap::Ratio;
 pub use by_second::{Counts, TallyBySecond};
 pub use interval::{Interval, RateInterval};
+pub use share::Share;
 pub use tally::{Clusters, Tally, decode_histogram};
+pub use trend::Trend;
 
 mod bootstrap;
 mod by_second;
@@ -22,12 +24,12 @@ mod dependence;
 mod interval;
 mod mser;
 mod ranks;
+mod share;
 mod tally;
 mod trend;
 
 pub(in crate::core) use interval::rate_interval;
 pub(in crate::core) use mser::truncation;
-pub(in crate::core) use trend::Trend;
 
 /// A percentile: `p` in 0 ..= 100.
 pub type Percent = f64;
