@@ -64,7 +64,8 @@ fn program(words: &[String], simulator: &Simulator) -> Program {
         let replaced = match previous {
             "--base-url" => Some(simulator.base_url()),
             "--port" => Some(simulator.port().to_string()),
-            "--num-prompts" => Some(word.parse().map_or(FEW, |asked: usize| asked.min(FEW)).to_string()),
+            // -1, all of a file, is few here.
+            "--num-prompts" => word.parse().ok().map(|asked: usize| asked.min(FEW).to_string()),
             // The bundled one, which no hub has.
             "--tokenizer" => Some("tokenizer.json".to_owned()),
             _ => None,
@@ -103,6 +104,7 @@ fn furnished(program: Program) -> Program {
         .file("image_data.jsonl", lines((0..FEW).map(image)))
         .file("a.jpg", [0xff, 0xd8, 0xff, 0xd9])
         .file("data/speed_bench/throughput_2k.jsonl", lines((0..FEW).map(question)))
+        .file("nvidia/SPEED-Bench/qualitative.jsonl", lines((0..FEW).map(question)))
         // Datasets of the hub, as folders of the same names.
         .file("Aeala/ShareGPT_Vicuna_unfiltered/train.json", conversations())
         .file("allenai/WildChat-4.8M/train.jsonl", lines((0..FEW).map(prompts)))

@@ -91,7 +91,35 @@ fn a_saved_run_gives_the_mix_and_the_pace_and_is_checked() {
     assert_eq!(plan["requests"]["output_tokens"]["mean"], 16.0);
     assert!(plan["service"]["demand"]["requests_per_s"].as_f64().unwrap() > 0.0);
     let findings = plan["check"]["findings"].as_array().unwrap();
-    assert_eq!(findings.last().unwrap(), "4 in flight stay within the suggestion", "{findings:?}");
+    assert!(findings.contains(&"4 in flight stay within the suggestion".into()), "{findings:?}");
+}
+
+#[test]
+fn a_check_holds_preemptions_and_the_pool_against_the_servers_own_metrics() {
+    let simulator = small();
+    let load = "--dataset-name random --rng native --random-input-len 64 --random-output-len 192 --ignore-eos \
+                --num-prompts 96 --max-concurrency 48 --metrics-interval 20ms --result-filename run.json";
+    let ended = simulator.run(load).end().well();
+    let run = ended.read("run.json");
+    let plan = |words: &str| {
+        let words =
+            format!("plan --base-url {} --result run.json --check run.json {words}", simulator.base_url());
+        Program::new(&words).file("run.json", &run).end().well().stdout
+    };
+    let text = plan("");
+    for part in [
+        "running when preemptions began",
+        "KV usage peak at the run's concurrency",
+        "the plan expects the first",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let json: Value = serde_json::from_str(&plan("--json")).unwrap();
+    let rows = json["check"]["rows"].as_array().unwrap();
+    let of = |what: &str| rows.iter().find(|row| row["what"].as_str().unwrap().starts_with(what)).unwrap();
+    let shown = |what: &str| of(what)["shown"].as_f64().unwrap();
+    assert!(shown("preemptions at") > 0.0 && shown("KV usage peak") > 85.0, "{rows:?}");
+    assert!((27.0..=48.0).contains(&shown("running when preemptions began")), "{rows:?}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn folder() -> tempfile::TempDir {
             )
         }),
     );
-    write("mine.csv", &("t,in,out,h,s\n".to_owned() + &rows(|n| format!("{n},600,8,0 {n},{}", n / 2))));
+    write("mine.csv", &("t,in,out,s,d\n".to_owned() + &rows(|n| format!("{n},{},8,{},0.5", 600 * n, n / 2))));
     fs::write(folder.path().join("ShareGPT_V3_unfiltered_cleaned_split.json"), SHAREGPT).unwrap();
     fs::write(folder.path().join("config.json"), MODEL).unwrap();
     folder

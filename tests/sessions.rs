@@ -315,8 +315,8 @@ fn the_report_and_the_json_tell_turn_by_turn() {
 fn a_duration_ends_sessions_and_a_closed_loop_starts_over_with_new_ones() {
     let simulator = Simulator::start(quick());
     let words = "--dataset-path few.list --duration 1500ms --max-active-sessions 2 --sharegpt-output-len 4";
-    let conversation = r#"{"conversations": [{"from": "human", "value": "One?"}, {"from": "gpt", "value": "Two."},
-                                             {"from": "human", "value": "Three?"}, {"from": "gpt", "value": "Four."}]}"#;
+    let conversation = r#"{"conversations": [{"from": "human", "value": "What comes after one?"}, {"from": "gpt", "value": "Two comes after one."},
+                                             {"from": "human", "value": "What comes after three?"}, {"from": "gpt", "value": "Four comes after three."}]}"#;
     let ended = simulator
         .run("--multi-turn --backend openai-chat --save-detailed")
         .words(words)

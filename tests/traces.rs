@@ -6,6 +6,7 @@
 #[allow(dead_code, unused_imports, reason = "each test program uses its part")]
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -136,4 +137,73 @@ fn token_ids_share_what_texts_share() {
         replay.stories.iter().map(with_first).collect()
     };
     assert_eq!(shape(&ids), shape(&texts));
+}
+
+/// Two sessions of three and two turns, and a row by itself; times and durations in seconds.
+const SESSIONS: &str = "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens\n\
+                        50,ann,2,GPT-4,40,8\n\
+                        53,bob,1,ChatGPT,30,6\n\
+                        58,,3,ChatGPT,16,4\n\
+                        62,ann,4,GPT-4,80,8\n\
+                        66,bob,1,ChatGPT,60,6\n\
+                        67,ann,1,GPT-4,120,8\n";
+
+/// At ten times the speed: when each session comes, and how long its user thinks before each later turn.
+const PLANNED: [(f64, &[f64]); 3] = [(0.0, &[1.0, 0.1]), (0.3, &[1.2]), (0.8, &[])];
+
+#[test]
+fn sessions_of_a_trace_come_at_its_times_and_think_as_it_says() {
+    let simulator = Simulator::start(quick());
+    let words =
+        "--dataset-name burstgpt --dataset-path b.csv --trace-speed 10x --save-detailed --num-prompts -1";
+    let columns = "session=Session ID,duration=Elapsed time";
+    let program = simulator.run(words).arg("--trace-columns").arg(columns).file("b.csv", SESSIONS);
+    let result = program.words("--think-time trace").end().well().result();
+    let mut records = BTreeMap::<u64, Vec<&Value>>::new();
+    for record in result["servebench"]["records"].as_array().unwrap() {
+        records.entry(record["facets"]["session"].as_u64().unwrap()).or_default().push(record);
+    }
+    let time = |record: &Value, name: &str| record["times"][name].as_f64().unwrap();
+    assert_eq!(records.len(), PLANNED.len());
+    for (turns, (due, thinks)) in records.values().zip(PLANNED) {
+        assert!((time(turns[0], "due") - due).abs() < 1e-6, "{turns:?}");
+        assert_eq!(turns.len(), thinks.len() + 1);
+        for (pair, think) in turns.windows(2).zip(thinks) {
+            assert!((time(pair[1], "due") - time(pair[0], "done") - think).abs() < 1e-6, "{pair:?}");
+        }
+    }
+    let truth: BTreeMap<String, Story> =
+        simulator.truth().into_iter().map(|story| (story.id.clone(), story)).collect();
+    for (turns, (_, thinks)) in records.values().zip(PLANNED) {
+        let stories: Vec<&Story> = turns.iter().map(|turn| &truth[turn["id"].as_str().unwrap()]).collect();
+        assert!(stories.iter().all(|story| story.session.is_some() && story.session == stories[0].session));
+        for (pair, think) in stories.windows(2).zip(thinks) {
+            let gap = (pair[1].read_ns - pair[0].tokens_ns.last().unwrap()) as f64 / 1e9;
+            assert!(gap >= think - 1e-3, "nobody is heard before the time to think is over: {gap} s");
+        }
+    }
+    let lengths: Vec<u64> =
+        records[&0].iter().map(|turn| truth[turn["id"].as_str().unwrap()].prompt_tokens).collect();
+    // The blank line between an answer and the next question is not in the trace.
+    assert!(
+        lengths[0] == 40 && (80..83).contains(&lengths[1]) && (120..125).contains(&lengths[2]),
+        "{lengths:?}"
+    );
+}
+
+#[test]
+fn sessions_of_a_trace_without_a_history_have_its_lengths_and_share_their_beginnings() {
+    let simulator = Simulator::start(Spec { truth_prompts: 256, ..quick() });
+    let words = "--dataset-name burstgpt --dataset-path b.csv --history none --think-time 1ms --request-rate inf \
+                 --max-active-sessions 1 --prompt-token-ids";
+    let columns = ["--trace-columns", "session=Session ID"];
+    let program = columns.into_iter().fold(simulator.run(words), |program, word| program.arg(word));
+    program.words("--num-prompts 2").file("b.csv", SESSIONS).end().well();
+    let truth = simulator.truth();
+    let lengths: Vec<u64> = truth.iter().map(|story| story.prompt_tokens).collect();
+    assert_eq!(lengths, [40, 80, 120, 30, 60]);
+    let whole = |story: usize| &truth[story].blocks()[..(lengths[story] / 16) as usize];
+    assert!(
+        whole(1).starts_with(whole(0)) && whole(2).starts_with(whole(1)) && !whole(4).starts_with(whole(0))
+    );
 }

@@ -9,12 +9,14 @@ import compare
 import lab
 import memory
 import pacing
+import scraping
 import start
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/overhead.sh", description=__doc__)
-    parser.add_argument("question", nargs="?", default="compare", choices=["compare", "memory", "pacing", "start"])
+    questions = ["compare", "memory", "pacing", "scraping", "start"]
+    parser.add_argument("question", nargs="?", default="compare", choices=questions)
     parser.add_argument(
         "--client",
         action="append",
@@ -26,7 +28,7 @@ def arguments():
     parser.add_argument(
         "--scene", action="append", choices=list(compare.SCENES), help="only these scenes of the comparison"
     )
-    parser.add_argument("--repeat", type=int, default=1, help="medians of this many runs of each cell")
+    parser.add_argument("--repeat", type=int, default=1, help="medians of this many runs of each cell, or rounds of scraping")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
     parser.add_argument(
@@ -47,6 +49,8 @@ def main():
             contrast = [clients.CONTRAST] if args.contrast else []
             everyone = [clients.FLOOR, clients.OURS, *contrast, *others]
             compare.compare(everyone, args.scene or list(compare.SCENES), cores, folder, args.repeat)
+        elif args.question == "scraping":
+            scraping.scraping(cores, folder, args.repeat)
         else:
             {"memory": memory.memory, "pacing": pacing.pacing, "start": start.start}[args.question](cores, folder)
 

@@ -43,7 +43,8 @@ def stories(path, last):
     """The wall clock at the log's zero, and its last requests in the order of arrival: a client may ask before it measures."""
     with open(path) as lines:
         base = json.loads(next(lines))["base_unix_ns"]
-        found = [json.loads(line) for line in lines]
+        # Orders to the server are lines too, and no requests.
+        found = [story for story in map(json.loads, lines) if "order" not in story]
     found.sort(key=arrival)
     return base, found[-last:]
 

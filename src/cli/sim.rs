@@ -61,6 +61,10 @@ pub struct SimArgs {
     #[arg(long, value_name = "BLOCKS", num_args = 0..=1, default_value_t = 0, default_missing_value = "64", requires = "truth_log")]
     pub truth_prompts: usize,
 
+    /// Take the orders /start_profile and /stop_profile, as vLLM does with --profiler-config; the truth log has them
+    #[arg(long)]
+    pub profiler: bool,
+
     #[command(flatten)]
     engine: EngineArgs,
 
@@ -236,6 +240,7 @@ impl SimArgs {
             rhythm: self.fixed.rhythm(),
             output: self.output.output(),
             faults: self.faults.faults(),
+            profiler: self.profiler,
             seed: self.seed,
             tokenizer_json: Some(tokenizer_json.into()),
             truth_log: self.truth_log.clone(),

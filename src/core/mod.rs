@@ -12,6 +12,7 @@ pub mod figure;
 pub mod in_flight;
 pub mod metrics;
 pub mod probes;
+pub mod profile;
 pub mod record;
 pub mod rng;
 pub mod rule;

@@ -18,6 +18,7 @@ use super::dataset::Provenance;
 use super::digest::Digest;
 use super::metrics::{Latency, Metrics};
 use super::probes::Probes;
+use super::profile::Capture;
 use super::record::{Record, TokenSource};
 use super::series::Series;
 use super::server::ServerSide;
@@ -67,6 +68,9 @@ pub struct Run {
     /// What became of the probes, if any were sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
+    /// What became of the server's profiler, if it was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Capture>,
     /// What the server said of itself meanwhile, if it says anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSide>,

@@ -17,15 +17,24 @@ pub use histogram::Histogram;
 pub use signal::{Aspect, Facts, Kind, Level, Limit, Merge, SIGNALS, Signal, Source};
 pub use speculation::Speculation;
 
-/// What the replicas of a server said during a run. All columns have one entry a sample; `None` where a replica did not
+/// What the replicas of a server said during a run. All columns have one entry a point; `None` where a replica did not
 /// answer, or did not tell.
+///
+/// A point is a sample; in a long run it is several, of which counts are added up, times weighted, and the highest level
+/// stays.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerSide {
     /// How often they were asked.
     #[serde(rename = "interval_s", with = "seconds")]
     pub interval: Duration,
-    /// When, in seconds from t0. The first sample is from just before the run: zero.
+    /// How many samples were taken; 0 in a result from before there were points of several.
+    #[serde(default)]
+    pub taken: usize,
+    /// When the last sample of each point was taken, in seconds from t0. The first is from just before the run: zero.
     pub at_s: Vec<f64>,
+    /// Levels over the run, from all samples, of all replicas together.
+    #[serde(default)]
+    pub summary: BTreeMap<Signal, Gauged>,
     /// Those that were asked; at least one answered.
     pub replicas: Vec<Replica>,
 }
@@ -39,15 +48,15 @@ pub struct Replica {
     pub engine: Option<String>,
     /// How many times it did not answer.
     pub missed: usize,
-    /// The samples before which it had started again, or lost its counts.
+    /// The points in which it was found to have started again, or to have lost its counts.
     pub restarts: Vec<usize>,
     /// Levels.
     pub gauges: BTreeMap<Signal, Vec<Option<f64>>>,
-    /// What was counted since the sample before.
+    /// What was counted since the point before.
     pub counters: BTreeMap<Signal, Vec<Option<f64>>>,
     /// Of counters with parts, what each part counted over the run.
     pub parts: BTreeMap<Signal, BTreeMap<String, f64>>,
-    /// The mean of what was counted since the sample before, in seconds.
+    /// The mean of what was counted since the point before, in seconds.
     pub means_s: BTreeMap<Signal, Vec<Option<f64>>>,
     /// All that was counted over the run, in seconds.
     pub times: BTreeMap<Signal, Histogram>,
@@ -56,7 +65,7 @@ pub struct Replica {
 }
 
 /// A level over the run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Gauged {
     /// Of the samples.
     pub mean: f64,
@@ -65,8 +74,8 @@ pub struct Gauged {
 }
 
 impl ServerSide {
-    /// How many samples there are.
-    pub fn samples(&self) -> usize {
+    /// How many points there are.
+    pub fn points(&self) -> usize {
         self.at_s.len()
     }
 
@@ -77,21 +86,24 @@ impl ServerSide {
 
     /// When replicas were found to have started again, in seconds from t0.
     pub fn restarts(&self) -> impl Iterator<Item = f64> {
-        let samples = self.replicas.iter().flat_map(|replica| &replica.restarts);
-        samples.filter_map(|sample| self.at_s.get(*sample).copied())
+        let points = self.replicas.iter().flat_map(|replica| &replica.restarts);
+        points.filter_map(|point| self.at_s.get(*point).copied())
     }
 
-    /// A level, sample by sample, of all replicas together; `None` where not one told.
+    /// A level, point by point, of all replicas together; `None` where not one told.
     pub fn levels(&self, signal: Signal) -> Vec<Option<f64>> {
         let columns: Vec<_> =
             self.replicas.iter().filter_map(|replica| replica.gauges.get(&signal)).collect();
         let merge = signal.facts().merge;
-        let at = |sample| columns.iter().filter_map(move |column| *column.get(sample)?);
-        (0..self.samples()).map(|sample| merge.of(at(sample))).collect()
+        let at = |point| columns.iter().filter_map(move |column| *column.get(point)?);
+        (0..self.points()).map(|point| merge.of(at(point))).collect()
     }
 
     /// A level over the run; `None` if nobody told of it.
     pub fn gauged(&self, signal: Signal) -> Option<Gauged> {
+        if let Some(gauged) = self.summary.get(&signal) {
+            return Some(*gauged);
+        }
         let levels: Vec<f64> = self.levels(signal).into_iter().flatten().collect();
         Some(Gauged {
             mean: Merge::Mean.of(levels.iter().copied())?,
@@ -103,6 +115,18 @@ impl ServerSide {
     pub fn counted(&self, signal: Signal) -> Option<f64> {
         let columns = self.replicas.iter().filter_map(|replica| replica.counters.get(&signal));
         Merge::Sum.of(columns.flatten().filter_map(|increase| *increase))
+    }
+
+    /// The level of a gauge when a counter first rose: the higher one of that point and the one before. `None` if it never
+    /// rose, or nobody told of the level.
+    pub fn level_at_first(&self, counted: Signal, gauge: Signal) -> Option<f64> {
+        let columns = self.replicas.iter().filter_map(|replica| replica.counters.get(&counted));
+        let rose = |column: &Vec<Option<f64>>| {
+            column.iter().position(|count| count.is_some_and(|count| count > 0.0))
+        };
+        let first = columns.filter_map(rose).min()?;
+        let levels = self.levels(gauge);
+        Merge::Max.of(levels.get(first.saturating_sub(1)..=first)?.iter().filter_map(|level| *level))
     }
 
     /// What was counted over the run, by the parts of the signal, in the order of their names; of numbers, in theirs.

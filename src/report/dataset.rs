@@ -80,8 +80,10 @@ pub fn render_workload(
 fn sessions(spec: &Spec, to: &mut impl Write) -> io::Result<()> {
     let count = spec.workload.num_prompts;
     writeln!(to, "Sessions: {count}, warm-up not included; lengths are what each turn adds")?;
-    if let Some(think) = spec.sessions.think {
-        writeln!(to, "Think time: {think}")?;
+    match (spec.sessions.think, &spec.workload.dataset) {
+        (Some(think), _) => writeln!(to, "Think time: {think}")?,
+        (None, Dataset::Trace(_)) => writeln!(to, "Think time: as in the trace")?,
+        (None, _) => {}
     }
     match spec.load.max_active_sessions {
         Some(most) => writeln!(to, "Most sessions active: {most}"),

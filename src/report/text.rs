@@ -15,6 +15,7 @@ use crate::core::stats::Distribution;
 
 mod facets;
 mod intervals;
+mod profiler;
 mod server;
 mod sessions;
 mod steady;
@@ -48,6 +49,7 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     intervals::render(run, to)?;
     steady::render(run, to)?;
     server::render(run, to)?;
+    profiler::render(run, to)?;
     if run.interrupted {
         interruption(to)?;
     }

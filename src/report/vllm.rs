@@ -229,7 +229,12 @@ P99.9 TTFT (ms):                         100.00
             parts: [(Signal::SpecAcceptedByPosition, [("0".to_owned(), 90.0)].into())].into(),
             ..Replica::default()
         };
-        let server = ServerSide { interval: Duration::ZERO, at_s: vec![0.0, 1.0], replicas: vec![replica] };
+        let server = ServerSide {
+            interval: Duration::ZERO,
+            at_s: vec![0.0, 1.0],
+            replicas: vec![replica],
+            ..ServerSide::default()
+        };
         let text = text(&Run { server: Some(server), ..sample::run(false) });
         let (_, section) = text.split_once("---------------Speculative Decoding---------------\n").unwrap();
         let lines: Vec<_> =

@@ -8,6 +8,5 @@ pub mod kv_pool;
 pub mod log;
 pub mod page;
 pub mod prefix_cache;
-pub mod queue;
 pub mod recorder;
 pub mod signals;

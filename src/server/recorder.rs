@@ -1,38 +1,75 @@
 //! Readings through time.
+//!
+//! However long the run, no more than [`MOST_POINTS`] points are kept of a signal. When there would be more, every two
+//! become one, and from then on a point stands for twice as many samples. Counts of the two add up and times are
+//! weighted, so that sums over the run stay exact; of levels the higher one stays, so that peaks do. The mean and the
+//! peak of each level over the run are taken from all samples before any are joined.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::signals::{Reading, Value};
-use crate::core::server::{Histogram, Kind, Replica, ServerSide, Signal};
+use super::signals::Reading;
+use crate::core::server::{Gauged, ServerSide, Signal};
+use course::Course;
+use thinning::Thinning;
+
+mod course;
+mod thinning;
+
+/// So many points are kept, and the one from before the run; half an hour has one a second. Even, so that pairs are whole.
+pub const MOST_POINTS: usize = 2000;
 
 /// Turns the readings of a server, or of several replicas, into columns as they come.
 #[derive(Debug)]
 pub struct Recorder {
     interval: Duration,
+    most: usize,
     at: Vec<Timestamp>,
-    replicas: Vec<Course>,
+    courses: Vec<Course>,
+    levels: BTreeMap<Signal, Level>,
+    /// Samples so far.
+    taken: usize,
+    /// Samples that a point stands for.
+    stride: usize,
+    /// Samples that the last point stands for so far.
+    filled: usize,
 }
 
 impl Recorder {
     /// Of the pages at these URLs.
     pub fn new(urls: impl IntoIterator<Item = String>, interval: Duration) -> Self {
-        let course = |url| Course { replica: Replica { url, ..Replica::default() }, last: None };
-        Self { interval, at: Vec::new(), replicas: urls.into_iter().map(course).collect() }
+        Self {
+            interval,
+            most: MOST_POINTS,
+            at: Vec::new(),
+            courses: urls.into_iter().map(Course::new).collect(),
+            levels: BTreeMap::new(),
+            taken: 0,
+            stride: 1,
+            filled: 1,
+        }
     }
 
     /// Takes a sample: the reading of each replica, in the order of their URLs; `None` of one that did not answer.
     pub fn push(&mut self, at: Timestamp, readings: Vec<Option<Reading>>) {
         let sample = self.at.len();
         self.at.push(at);
-        for (course, reading) in self.replicas.iter_mut().zip(readings) {
-            match reading {
-                Some(reading) => course.take(sample, reading),
-                None => course.replica.missed += 1,
+        self.taken += 1;
+        for (course, reading) in self.courses.iter_mut().zip(readings) {
+            course.take(sample, reading);
+        }
+        self.sum_up(sample);
+        if self.filled < self.stride {
+            self.thin(Thinning::Last);
+            self.filled += 1;
+        } else {
+            self.filled = 1;
+            if sample > self.most {
+                self.thin(Thinning::Pairs);
+                self.stride *= 2;
             }
-            course.fill(sample + 1);
         }
     }
 
@@ -41,119 +78,52 @@ impl Recorder {
         let since = |at: &Timestamp| at.duration_since(began).as_secs_f64().max(0.0);
         ServerSide {
             interval: self.interval,
+            taken: self.taken,
             at_s: self.at.iter().map(|at| rounded(since(at), 1e3)).collect(),
-            replicas: self.replicas.into_iter().map(|course| course.replica).collect(),
+            summary: self.levels.into_iter().map(|(signal, level)| (signal, level.gauged())).collect(),
+            replicas: self.courses.into_iter().map(Course::finish).collect(),
         }
     }
-}
 
-/// One replica so far.
-#[derive(Debug)]
-struct Course {
-    replica: Replica,
-    /// What it said last.
-    last: Option<Reading>,
-}
-
-impl Course {
-    fn take(&mut self, sample: usize, reading: Reading) {
-        let replica = &mut self.replica;
-        replica.engine = replica.engine.take().or(reading.engine.map(|engine| engine.label().to_owned()));
-        let restarted = self.last.as_ref().is_some_and(|last| began_anew(last, &reading));
-        if restarted {
-            replica.restarts.push(sample);
+    /// Adds a sample's levels, of all replicas together, to those over the run.
+    fn sum_up(&mut self, sample: usize) {
+        let mut told: BTreeMap<Signal, Vec<f64>> = BTreeMap::new();
+        for (signal, level) in self.courses.iter().flat_map(|course| course.levels(sample)) {
+            told.entry(signal).or_default().push(level);
         }
-        for (signal, value) in reading.values() {
-            // Where the server began anew, all that it counted was counted since.
-            let before = self.last.as_ref().map(|last| last.get(signal).filter(|_| !restarted));
-            note(replica, sample, (signal, value), before);
-        }
-        self.last = Some(reading);
-    }
-
-    /// Makes all columns so long.
-    fn fill(&mut self, samples: usize) {
-        let replica = &mut self.replica;
-        let columns = [&mut replica.gauges, &mut replica.counters, &mut replica.means_s];
-        columns.into_iter().flat_map(BTreeMap::values_mut).for_each(|column| column.resize(samples, None));
-    }
-}
-
-/// Whether a counter fell, or another process answered.
-fn began_anew(last: &Reading, now: &Reading) -> bool {
-    let started = |reading: &Reading| reading.number(Signal::ProcessStart);
-    let another = started(last).zip(started(now)).is_some_and(|(last, now)| (now - last).abs() > 1.0);
-    another
-        || now.values().any(|(signal, value)| match (value, last.get(signal)) {
-            (Value::Histogram(now), Some(Value::Histogram(last))) => now.count < last.count,
-            (_, Some(_)) if signal.facts().kind == Kind::Counter => now.number(signal) < last.number(signal),
-            _ => false,
-        })
-}
-
-/// Notes what a sample says of a signal. `before` is what the sample before said of it, if there was one.
-fn note(
-    replica: &mut Replica,
-    sample: usize,
-    (signal, value): (Signal, &Value),
-    before: Option<Option<&Value>>,
-) {
-    match value {
-        // It tells of restarts, and of nothing else.
-        Value::Number(_) if signal == Signal::ProcessStart => {}
-        Value::Number(level) if signal.facts().kind == Kind::Gauge => {
-            *entry(&mut replica.gauges, signal, sample) = Some(rounded(*level, 1e4));
-        }
-        Value::Number(_) | Value::Parts(_) => {
-            let before_it = |before: Option<&Value>| before.map_or(0.0, total);
-            let increase = before.map(|before| total(value) - before_it(before));
-            *entry(&mut replica.counters, signal, sample) = increase;
-            if let (Value::Parts(now), Some(before)) = (value, before) {
-                add_parts(replica.parts.entry(signal).or_default(), now, before);
+        for (signal, levels) in told {
+            if let Some(level) = signal.facts().merge.of(levels.into_iter()) {
+                self.levels.entry(signal).or_default().add(level);
             }
         }
-        Value::Histogram(now) => {
-            let Some(delta) = before.and_then(|before| since(now, before)) else { return };
-            *entry(&mut replica.means_s, signal, sample) = delta.mean().map(|mean| rounded(mean, 1e6));
-            replica.times.entry(signal).or_default().merge(&delta);
-        }
-        Value::Facts(facts) => replica.facts.entry(signal).or_default().clone_from(facts),
+    }
+
+    fn thin(&mut self, thinning: Thinning) {
+        let length = self.at.len();
+        // A point is as late as its last sample: what it counts was counted until then.
+        thinning.thin(&mut self.at, |_, later| later);
+        self.courses.iter_mut().for_each(|course| course.thin(thinning, length));
     }
 }
 
-fn entry(
-    columns: &mut BTreeMap<Signal, Vec<Option<f64>>>,
-    signal: Signal,
-    sample: usize,
-) -> &mut Option<f64> {
-    let column = columns.entry(signal).or_default();
-    column.resize(sample + 1, None);
-    &mut column[sample]
+/// A level so far.
+#[derive(Debug, Default)]
+struct Level {
+    sum: f64,
+    samples: u32,
+    /// Levels are never below zero.
+    peak: f64,
 }
 
-fn total(value: &Value) -> f64 {
-    match value {
-        Value::Number(number) => *number,
-        Value::Parts(parts) => parts.values().sum(),
-        Value::Histogram(_) | Value::Facts(_) => 0.0,
+impl Level {
+    fn add(&mut self, level: f64) {
+        self.sum += level;
+        self.samples += 1;
+        self.peak = self.peak.max(level);
     }
-}
 
-fn add_parts(sums: &mut BTreeMap<String, f64>, now: &BTreeMap<String, f64>, before: Option<&Value>) {
-    let before = |part: &str| match before {
-        Some(Value::Parts(parts)) => parts.get(part).copied().unwrap_or_default(),
-        _ => 0.0,
-    };
-    for (part, count) in now {
-        *sums.entry(part.clone()).or_default() += (count - before(part)).max(0.0);
-    }
-}
-
-/// What a histogram counted since; all of it, if it was not there before.
-fn since(now: &Histogram, before: Option<&Value>) -> Option<Histogram> {
-    match before {
-        Some(Value::Histogram(before)) => now.since(before),
-        _ => Some(now.clone()),
+    fn gauged(&self) -> Gauged {
+        Gauged { mean: self.sum / f64::from(self.samples), peak: self.peak }
     }
 }
 

@@ -134,6 +134,11 @@ pub(super) fn router(parts: Arc<Parts>) -> Router {
             router = router.route(path, pooled(pooler));
         }
     }
+    if parts.spec.profiler {
+        for path in ["/start_profile", "/stop_profile"] {
+            router = router.route(path, post(info::profile));
+        }
+    }
     router
         .route("/v1/models", get(info::models))
         .route("/tokenize", post(info::tokenize))
@@ -144,8 +149,6 @@ pub(super) fn router(parts: Arc<Parts>) -> Router {
         .route("/load", get(info::load))
         .route("/metrics", get(info::metrics))
         .route("/reset_prefix_cache", post(info::reset_prefix_cache))
-        .route("/start_profile", post(info::ok))
-        .route("/stop_profile", post(info::ok))
         .fallback(info::not_found)
         .method_not_allowed_fallback(info::method_not_allowed)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))

@@ -44,6 +44,8 @@ pub struct Spec {
     pub output: Output,
     /// Which requests go wrong.
     pub faults: Faults,
+    /// Whether `/start_profile` and `/stop_profile` are taken, as by a vLLM with a profiler; without it they are not there.
+    pub profiler: bool,
     /// Seed of everything that is random.
     pub seed: u64,
     /// The contents of a `tokenizer.json`; without it a token is four bytes of UTF-8.
@@ -149,6 +151,7 @@ impl Default for Spec {
             rhythm: None,
             output: Output::default(),
             faults: Faults::default(),
+            profiler: false,
             seed: 0,
             tokenizer_json: None,
             truth_log: None,

@@ -19,6 +19,8 @@
 //!   `step_ns`: when the step that made the event's last token ended; `first_token_ns`: the first of `tokens_ns`;
 //! - `done_ns`: the answer's last frame was handed over, or the client was gone.
 //!
+//! An order to the profiler is a line of its own, `{"order":"/start_profile","at_ns":N}`: when it was read.
+//!
 //! A token without text (the end of the sequence) has no entry in `tokens_ns`, as no client can see it.
 
 use std::{
@@ -73,6 +75,13 @@ pub(super) struct Story {
     pub done_ns: u64,
     pub tokens_ns: Vec<u64>,
     pub step_ns: Vec<u64>,
+}
+
+/// A line for what the server was told to do.
+#[derive(Serialize)]
+struct Order<'a> {
+    order: &'a str,
+    at_ns: u64,
 }
 
 /// A story that is still being told. Dropping it writes its line.
@@ -145,11 +154,16 @@ impl TruthLog {
         u64::try_from(instant.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// Adds a line for an order that was just read.
+    pub(super) fn order(&self, path: &str) {
+        self.append(&Order { order: path, at_ns: self.stamp(Instant::now()) });
+    }
+
     /// Adds a line. What cannot be written is reported by [`flush`](Self::flush), as the answer is given anyway.
-    pub(super) fn append(&self, story: &Story) {
+    pub(super) fn append(&self, line: &impl Serialize) {
         let Some(book) = &self.book else { return };
         let mut book = book.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let written = serde_json::to_vec(story).map_err(io::Error::other).and_then(|mut line| {
+        let written = serde_json::to_vec(line).map_err(io::Error::other).and_then(|mut line| {
             line.push(b'\n');
             book.file.write_all(&line)
         });

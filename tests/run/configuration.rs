@@ -31,6 +31,17 @@ fn the_command_line_goes_before_the_environment_before_the_file_before_the_defau
 }
 
 #[test]
+fn a_config_may_be_yaml_as_vllms_are() {
+    let simulator = Simulator::start(quick());
+    let file = "dataset-name: random\nrandom-input-len: 8\nrandom_output_len: 6\nnum-prompts: 4\nsave-result: true\n\
+                goodput: [\"e2el:60s\"]\nextra-body: {user: me}\n";
+    let result = simulator.run("--config bench.yaml --seed 2").file("bench.yaml", file).end().well().result();
+    let spec = &result["servebench"]["spec"];
+    assert_eq!((&result["completed"], &spec["sampling"]["extra_body"]["user"]), (&4.into(), &"me".into()));
+    assert_eq!((&spec["seed"], &spec["slo"]["e2e_s"]), (&2.into(), &json!(60.0)));
+}
+
+#[test]
 fn what_is_typed_drives_out_what_it_excludes() {
     let file = "base-url = \"http://127.0.0.1:1\"\nnum-prompts = 3\nrequest-rate = inf\nsave-result = true\n";
     let ended = Program::new("run --sim --config bench.toml").file("bench.toml", file).end().well();

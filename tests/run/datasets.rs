@@ -126,3 +126,26 @@ fn underscored_names_and_python_dicts_are_taken_as_vllm_takes_them() {
     let program = program.arg("--random-mm-limit-mm-per-prompt").arg(r#"{"image": 1, "video": 0}"#);
     program.arg("--enable-multimodal-chat").end().well();
 }
+
+#[test]
+fn minus_one_prompts_are_all_of_a_file_each_once() {
+    let words = "--dataset-name spec_bench --dataset-path q.jsonl --skip-chat-template --num-prompts -1";
+    let all = dry_run(words).end().well().stdout;
+    assert!(all.contains("Requests: 2, warm-up included") && !all.contains("Repeated"), "{all}");
+    let warmed = dry_run(words).words("--num-warmups 1").end().well().stdout;
+    assert!(warmed.contains("Requests: 3,") && warmed.contains("Repeated prompts: 1"), "{warmed}");
+    let random = dry_run("--dataset-name random --num-prompts=-1").end().with_code(2).stderr;
+    assert!(
+        random.contains("--num-prompts -1 sends all that a file has, and random prompts have no end"),
+        "{random}"
+    );
+    let none = dry_run("--dataset-name random --num-prompts 0").end().with_code(2).stderr;
+    assert!(none.contains("a number above 0, or -1"), "{none}");
+}
+
+#[test]
+fn speed_bench_without_a_folder_and_without_a_network_names_the_ways_out() {
+    let stderr = dry_run("--dataset-name speed-bench").end().with_code(2).stderr;
+    assert!(stderr.contains("dataset nvidia/SPEED-Bench") && stderr.contains("--dataset-path"), "{stderr}");
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{stderr}");
+}

@@ -19,6 +19,7 @@ mod mix;
 mod orders;
 mod output;
 mod pace;
+mod profile;
 mod report;
 mod result;
 mod server_side;

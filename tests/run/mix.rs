@@ -68,3 +68,63 @@ fn a_mistake_in_the_file_is_told_with_file_class_and_key() {
     let program = Program::new("run --dry-run --model x --workload nowhere.toml");
     assert!(program.end().with_code(2).stderr.contains("--workload nowhere.toml"));
 }
+
+const TEMPLATED: &str = r#"
+[[class]]
+name = "questions"
+dataset-name = "custom"
+dataset-path = "q.jsonl"
+
+[[class]]
+name = "as-they-stand"
+dataset-name = "custom"
+dataset-path = "q.jsonl"
+skip-chat-template = true
+"#;
+
+#[test]
+fn a_class_goes_through_the_chat_template_where_its_dataset_would() {
+    let simulator = Simulator::start(quick());
+    let sent = |words: &str, template: Option<&str>| {
+        let witness = Witness::before(&simulator);
+        let program = witness
+            .run("--workload mix.toml --num-prompts 12 --output-len 2")
+            .words("--tokenizer .")
+            .words(words);
+        let program = program
+            .file("mix.toml", TEMPLATED)
+            .file("q.jsonl", "{\"prompt\": \"How deep is the sea?\"}\n")
+            .file("tokenizer.json", servebench::drive::workload::bundled::tokenizer_json());
+        let program = match template {
+            Some(template) => program.file("tokenizer_config.json", template),
+            None => program,
+        };
+        let stderr = program.end().well().stderr;
+        let prompts = witness.heard("/v1/completions").into_iter().map(|heard| heard.body["prompt"].clone());
+        (prompts.filter(|prompt| prompt == "<user> How deep is the sea?").count(), stderr)
+    };
+    let template =
+        r#"{"chat_template": "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %}"}"#;
+    let (rendered, _) = sent("", Some(template));
+    assert!((1..12).contains(&rendered), "one class of two: {rendered}");
+    assert_eq!(sent("--skip-chat-template", Some(template)).0, 0, "the run's flag is for all classes");
+    let (rendered, stderr) = sent("", None);
+    assert!(rendered == 0 && stderr.contains("no chat template beside tokenizer"), "{stderr}");
+}
+
+#[test]
+fn a_trace_in_a_mix_says_that_its_times_are_not_wanted() {
+    let simulator = Simulator::start(quick());
+    let class = "[[class]]\nname = \"a\"\ndataset-name = \"trace\"\ndataset-path = \"t.csv\"\n";
+    let run = |line: &str| {
+        let program =
+            simulator.run("--workload mix.toml --num-prompts 3").file("mix.toml", format!("{class}{line}\n"));
+        program.file("t.csv", "timestamp,input_length,output_length\n1,9,2\n2,9,2\n").end()
+    };
+    assert_eq!(run("no-self-timed = true").well().line("Total input tokens"), "27");
+    let stderr = run("").with_code(2).stderr;
+    assert!(
+        stderr.contains("mix.toml: class `a`: trace has times of its own")
+            && stderr.contains("no-self-timed = true")
+    );
+}

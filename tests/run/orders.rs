@@ -1,6 +1,6 @@
-//! What the server is told beside the measured requests: its cache, its profiler, the requests' names.
+//! What the server is told beside the measured requests: its cache, the requests' names.
 
-use crate::support::{Simulator, Witness, quick, steps};
+use crate::support::{Simulator, Witness, quick};
 
 const SMALL: &str = "--dataset-name random --random-input-len 8 --random-output-len 6 --num-prompts 4";
 
@@ -26,40 +26,6 @@ fn a_prefix_cache_that_cannot_be_emptied_ends_the_run_before_it_begins() {
     let error = witness.run(SMALL).words("--reset-prefix-cache").end().with_code(1).stderr;
     assert!(error.contains("HTTP 404") && error.contains("VLLM_SERVER_DEV_MODE=1"), "{error}");
     assert_eq!(simulator.truth().len(), 0);
-}
-
-#[test]
-fn the_profiler_runs_while_the_server_is_measured() {
-    let simulator = Simulator::start(quick());
-    let witness = Witness::before(&simulator);
-    witness.run(SMALL).words("--profile").end().well();
-    let paths = paths(&witness);
-    assert_eq!(
-        (paths.first().unwrap().as_str(), paths.last().unwrap().as_str()),
-        ("/start_profile", "/stop_profile")
-    );
-    assert_eq!(paths.len(), 6);
-}
-
-#[test]
-fn the_profiler_waits_until_the_server_is_busy() {
-    // Every answer takes two seconds, so that the server is still busy when it is asked a second time.
-    let simulator = Simulator::start(sim_with_slow_steps());
-    let witness = Witness::before(&simulator);
-    let words = "--profile --profile-batch-threshold 4 --profile-duration 0.1 --random-output-len 40";
-    let ended = witness.run(SMALL).words(words).end().well();
-    assert!(!ended.stderr.contains("profile"), "{}", ended.stderr);
-    let paths = paths(&witness);
-    assert_eq!(&paths[4..], ["/start_profile", "/stop_profile"], "{paths:?}");
-}
-
-#[test]
-fn a_server_that_never_was_so_busy_was_not_profiled() {
-    let simulator = Simulator::start(quick());
-    let witness = Witness::before(&simulator);
-    let ended = witness.run(SMALL).words("--profile --profile-batch-threshold 100").end().well();
-    assert!(ended.stderr.contains("warning: nothing was profiled"), "{}", ended.stderr);
-    assert_eq!(paths(&witness).len(), 4);
 }
 
 #[test]
@@ -128,8 +94,4 @@ fn a_steady_state_that_nobody_wants_is_not_looked_for() {
     let ended = simulator.run(SMALL).words("--no-steady-state --save-result").end().well();
     assert!(!ended.stdout.contains("Steady state"), "{}", ended.stdout);
     assert_eq!(ended.result()["servebench"]["steady"]["Err"], "not_looked_for");
-}
-
-fn sim_with_slow_steps() -> servebench::sim::Spec {
-    servebench::sim::Spec { timing: steps(std::time::Duration::from_millis(50)), ..quick() }
 }

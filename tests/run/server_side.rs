@@ -34,7 +34,9 @@ fn the_servers_counts_are_those_of_the_run() {
     assert_eq!(replica["engine"], "vLLM");
     assert_eq!(replica["url"], format!("{}/metrics", simulator.base_url()));
     assert!(ended.stdout.contains("─── Server ───"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("\nMean TTFT by the server: "), "{}", ended.stdout);
+    let ttft = ended.line("Mean TTFT by the server");
+    assert!(ttft.contains(" ms, by the client: "), "{ttft}");
+    assert!(ttft.contains(", between them (network, gateway, client): "), "{ttft}");
     assert!(!ended.stdout.contains("Requests of others"), "{}", ended.stdout);
 }
 

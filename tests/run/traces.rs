@@ -52,6 +52,15 @@ fn what_a_trace_excludes_is_told_with_the_way_out() {
         ("--dataset-name burstgpt --self-timed --request-rate 5", ["burstgpt", "--request-rate"]),
         ("--dataset-name azure --warmup 5s", ["--warmup", "--num-warmups"]),
         ("--dataset-name trace --trace-columns when=t", ["when=t", "timestamp, input"]),
+        ("--dataset-name trace --think-time trace", ["--think-time", "--trace-columns session="]),
+        (
+            "--dataset-name sharegpt --multi-turn --think-time trace",
+            ["--think-time trace needs a trace", "duration="],
+        ),
+        (
+            "--dataset-name trace --trace-columns session=t --prompt-token-ids",
+            ["--prompt-token-ids cannot repeat", "--history none"],
+        ),
         ("--dataset-name trace --trace-window 5m", ["--trace-window", "10m..20m"]),
         ("--dataset-name trace --trace-speed 0x", ["--trace-speed", "2x"]),
         (

@@ -31,7 +31,7 @@ async fn a_star_among_the_names_accepts_any_model_and_repeats_its_name() {
 
 #[tokio::test]
 async fn health_version_load_and_the_switches_answer() {
-    let sim = Sim::start(tiny()).await;
+    let sim = Sim::start(Spec { profiler: true, ..tiny() }).await;
     for path in ["/health", "/ping"] {
         let response = sim.get(path).await;
         assert_eq!((response.status().as_u16(), response.text().await.unwrap().as_str()), (200, ""));
@@ -40,6 +40,15 @@ async fn health_version_load_and_the_switches_answer() {
     assert_eq!(sim.get("/load").await.text().await.unwrap(), r#"{"server_load":0}"#);
     for path in ["/reset_prefix_cache", "/start_profile", "/stop_profile"] {
         assert_eq!(sim.client.post(sim.url(path)).send().await.unwrap().status(), 200, "{path}");
+    }
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn a_profiler_is_there_only_if_it_was_asked_for() {
+    let sim = Sim::start(tiny()).await;
+    for path in ["/start_profile", "/stop_profile"] {
+        assert_eq!(sim.client.post(sim.url(path)).send().await.unwrap().status(), 404, "{path}");
     }
     sim.stop().await;
 }

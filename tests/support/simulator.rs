@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 use servebench::drive::workload::bundled;
 use servebench::sim::{self, FaultKind, Faults, Output, Spec, StepTime};
 use tempfile::TempDir;
@@ -70,10 +71,23 @@ impl Simulator {
     }
 
     /// Ends it, and tells what truly happened to each completion or chat request.
-    pub fn truth(mut self) -> Vec<Story> {
+    pub fn truth(self) -> Vec<Story> {
+        self.truth_with_orders().0
+    }
+
+    /// The same, and what else it was told to do: the path, and when in nanoseconds of the same clock.
+    pub fn truth_with_orders(mut self) -> (Vec<Story>, Vec<(String, u64)>) {
         self.server.stop();
         let log = fs::read_to_string(self.folder.path().join(TRUTH)).unwrap();
-        log.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
+        let (mut stories, mut orders) = (Vec::new(), Vec::new());
+        for line in log.lines().skip(1) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            match line["order"].as_str() {
+                Some(order) => orders.push((order.to_owned(), line["at_ns"].as_u64().unwrap())),
+                None => stories.push(serde_json::from_value(line).unwrap()),
+            }
+        }
+        (stories, orders)
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::core::metrics::{Latency, Metrics, samples};
 use crate::core::probes::Probes;
+use crate::core::profile::Capture;
 use crate::core::record::Record;
 use crate::core::run::{Always, Environment, Inputs, Notes, Run, SCHEMA, Selection, Steady};
 use crate::core::series::Series;
@@ -26,6 +27,7 @@ pub struct Assembly {
     pub inputs: Inputs,
     pub evidence: Evidence,
     pub probes: Option<Probes>,
+    pub profile: Option<Capture>,
     pub server: Option<ServerSide>,
     pub server_version: Option<String>,
 }
@@ -49,6 +51,7 @@ impl Assembly {
             validity: Verdict::of(&self.evidence, &self.spec, &records, &metrics),
             metrics,
             probes: self.probes,
+            profile: self.profile,
             server: self.server,
             histograms: histograms(&records, &itl),
             spec: self.spec,

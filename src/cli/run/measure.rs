@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::probes;
@@ -28,6 +28,9 @@ const MANY_TOKENS: usize = 1 << 20;
 
 /// Keeps the warm-up's arrivals independent of the run's.
 const WARMUP_STREAM: u64 = 0x5EED_0FA1;
+
+/// The measured requests in flight; `None` before the measured run begins.
+pub type Pulse = Option<u64>;
 
 /// What of each request is wanted after the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,11 +118,11 @@ impl Measurement<'_> {
         }
     }
 
-    /// The warm-up and, without a pause, the measured run. What waits for its begin waits until `held` is dropped.
+    /// The warm-up and, without a pause, the measured run, whose begin and progress are told by `pulse`.
     pub fn measure(
         &self,
         traffic: Traffic<'_>,
-        held: oneshot::Sender<()>,
+        pulse: watch::Sender<Pulse>,
         onlooker: Onlooker<'_>,
     ) -> Result<(Outcome, Option<Probes>), Halt> {
         let load = &self.spec.load;
@@ -128,7 +131,7 @@ impl Measurement<'_> {
         let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
         let stop = Stop::default();
         let watch = self.on_interrupt(stop.clone())?;
-        let (outcome, probes) = self.drive(&plan, &stop, held, onlooker);
+        let (outcome, probes) = self.drive(&plan, &stop, pulse, onlooker);
         watch.abort();
         let outcome = outcome.map_err(Halt::failed)?;
         let probes = probes.transpose().map_err(Halt::failed)?;
@@ -144,18 +147,23 @@ impl Measurement<'_> {
         &self,
         plan: &Plan<'_>,
         stop: &Stop,
-        held: oneshot::Sender<()>,
+        pulse: watch::Sender<Pulse>,
         onlooker: Onlooker<'_>,
     ) -> (Result<Outcome, DriveError>, Option<Result<Probes, DriveError>>) {
         let mut display = Display::new(plan, self.medium);
-        // Probes and the server's metrics wait until these are dropped: a warm-up shows nothing, so the first event is of the measured run.
+        // What goes along with the measured run waits for it: a warm-up shows nothing, so the first event is of the
+        // measured run. Probes begin when `hold` is dropped.
         let (hold, begin) = channel();
-        let mut hold = plan.warmup.is_some().then_some((hold, held));
+        let mut hold = plan.warmup.is_some().then_some(hold);
+        if hold.is_none() {
+            pulse.send_replace(Some(0));
+        }
         let load = move || {
             let outcome = engine::drive(plan, self.stage.tokenizer(), stop, &mut |event| {
                 hold.take();
                 display.show(&event);
                 onlooker(&event, stop);
+                pulse.send_replace(Some(display.in_flight() as u64));
             });
             display.bar.finish();
             outcome
@@ -261,9 +269,12 @@ impl Display {
                 self.live.beat(beat.elapsed, gaps);
             }
         }
-        let (live, beats) = (&self.live, self.beats.iter().flatten());
-        let sent = beats.clone().map(|beat| beat.sent).sum();
-        let in_flight = beats.map(|beat| beat.in_flight).sum();
+        let (live, in_flight) = (&self.live, self.in_flight());
+        let sent = self.beats.iter().flatten().map(|beat| beat.sent).sum();
         self.bar.show(live.done(), || live.note(sent, in_flight));
+    }
+
+    fn in_flight(&self) -> usize {
+        self.beats.iter().flatten().map(|beat| beat.in_flight).sum()
     }
 }

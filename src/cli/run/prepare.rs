@@ -41,8 +41,13 @@ fn fetch(wanted: &mut spec::Workload, stage: &Stage, progress: &OnProgress<'_>) 
         .saturating_add(wanted.spare)
         .saturating_mul(ROWS_A_PROMPT)
         .saturating_add(SPARE_ROWS);
-    if let Dataset::Hf(hf) = &mut wanted.dataset {
-        *hf = stage.runtime().block_on(hub::fetch(hf, rows, &Hub::from_env(), progress))?;
+    let hub = Hub::from_env();
+    match &mut wanted.dataset {
+        Dataset::Hf(hf) => *hf = stage.runtime().block_on(hub::fetch(hf, rows, &hub, progress))?,
+        Dataset::SpeedBench(bench) => {
+            *bench = stage.runtime().block_on(hub::fetch_speed_bench(bench, rows, &hub, progress))?;
+        }
+        _ => {}
     }
     Ok(())
 }
@@ -54,9 +59,10 @@ const SPARE_ROWS: usize = 1000;
 
 /// Prompts stay as they are where the model has no chat template; that is said, and stored with the result.
 pub fn settle_form(spec: &mut Spec, tokenizer: &Tokenizer) -> Result<(), Halt> {
-    if matches!(spec.workload.form, Form::Rendered { .. }) && tokenizer.chat().map_err(Halt::usage)?.is_none()
-    {
-        spec.workload.form = Form::Text;
+    let rendered: Vec<&mut Form> =
+        spec.workload.forms_mut().filter(|form| matches!(form, Form::Rendered { .. })).collect();
+    if !rendered.is_empty() && tokenizer.chat().map_err(Halt::usage)?.is_none() {
+        rendered.into_iter().for_each(|form| *form = Form::Text);
         say(format_args!(
             "warning: no chat template beside tokenizer {}: prompts are sent as they are; --skip-chat-template says that \
              this is meant",

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::args::ServerArgs;
+use super::measure::Pulse;
 use super::stage::Stage;
 use crate::cli::exit::{Halt, say};
+use crate::core::server::{Merge, Signal};
 use crate::core::spec::Target;
 use crate::drive::client::control::Control;
 use crate::server::page::Page;
@@ -30,20 +32,17 @@ pub struct Scraper {
 
 impl Scraper {
     /// Starts, with a first sample; `None` if metrics are not wanted, or nobody has any. With a warm-up, the run begins
-    /// when the other end of `begin` is dropped.
+    /// with the first pulse of `begin`.
     pub fn start(
         args: &ServerArgs,
         target: &Target,
         stage: &Stage,
-        begin: Option<oneshot::Receiver<()>>,
+        begin: Option<watch::Receiver<Pulse>>,
     ) -> Result<Option<Self>, Halt> {
-        if args.no_server_metrics {
-            return Ok(None);
-        }
+        let Some(pages) = Pages::of(args, target, stage)? else { return Ok(None) };
         if args.metrics_interval.is_zero() {
             return Err(Halt::usage("--metrics-interval must be above 0"));
         }
-        let pages = Pages::of(args, target, stage)?;
         let first = stage.runtime().block_on(pages.read());
         // Without --metrics-url it was only a question.
         if !args.metrics_url.is_empty() {
@@ -67,12 +66,17 @@ impl Scraper {
 }
 
 /// Where the pages are, and who reads them.
-struct Pages(Vec<(String, Arc<Control>)>);
+pub struct Pages(Vec<(String, Arc<Control>)>);
 
 impl Pages {
-    fn of(args: &ServerArgs, target: &Target, stage: &Stage) -> Result<Self, Halt> {
+    /// Where the flags say; `None` if they are not wanted.
+    pub fn of(args: &ServerArgs, target: &Target, stage: &Stage) -> Result<Option<Self>, Halt> {
+        if args.no_server_metrics {
+            return Ok(None);
+        }
         if args.metrics_url.is_empty() {
-            return Ok(Self(vec![(format!("{}/metrics", target.base_url), Arc::clone(stage.control()))]));
+            let page = (format!("{}/metrics", target.base_url), Arc::clone(stage.control()));
+            return Ok(Some(Self(vec![page])));
         }
         let place = |url: &String| {
             let base_url = url.trim_end_matches("/metrics").to_owned();
@@ -83,7 +87,14 @@ impl Pages {
             }
             Ok((url.clone(), Arc::new(Control::new(&place).map_err(Halt::usage)?)))
         };
-        args.metrics_url.iter().map(place).collect::<Result<_, _>>().map(Self)
+        args.metrics_url.iter().map(place).collect::<Result<_, _>>().map(|places| Some(Self(places)))
+    }
+
+    /// How many requests all servers are computing; `None` if not one tells.
+    pub async fn running(&self) -> Option<u64> {
+        let readings = self.read().await;
+        let running = readings.iter().flatten().filter_map(|reading| reading.number(Signal::Running));
+        Merge::Sum.of(running).map(|running| running as u64)
     }
 
     /// All at once; `None` for one that did not answer, or whose page says nothing to us.
@@ -106,15 +117,15 @@ async fn record(
     pages: Pages,
     every: Duration,
     first: (Timestamp, Vec<Option<Reading>>),
-    begin: Option<oneshot::Receiver<()>>,
+    begin: Option<watch::Receiver<Pulse>>,
     mut over: oneshot::Receiver<()>,
 ) -> Recorder {
     let mut recorder = Recorder::new(pages.0.iter().map(|(url, _)| url.clone()), every);
     match begin {
         None => recorder.push(first.0, first.1),
-        Some(begin) => {
+        Some(mut begin) => {
             tokio::select! {
-                _ = begin => recorder.push(Timestamp::now(), pages.read().await),
+                _ = async { begin.wait_for(Option::is_some).await.is_ok() } => recorder.push(Timestamp::now(), pages.read().await),
                 // There was only a warm-up.
                 _ = &mut over => return recorder,
             }

@@ -11,7 +11,7 @@ use super::ready::patiently;
 use crate::cli::embedded::Embedded;
 use crate::cli::exit::{Halt, say};
 use crate::core::spec::{Spec, Target};
-use crate::drive::client::control::{Control, ControlError};
+use crate::drive::client::control::{Control, ControlError, PATIENCE};
 use crate::drive::tokenizer::{Hub, Specials, Tokenizer};
 use crate::drive::workload::bundled;
 use crate::server::prefix_cache;
@@ -72,7 +72,8 @@ impl Stage {
 
     /// Empties the server's prefix cache.
     pub fn reset_prefix_cache(&self) -> Result<(), Halt> {
-        self.runtime.block_on(self.control.order("/reset_prefix_cache")).map_err(|error| {
+        let order = self.control.order("/reset_prefix_cache", PATIENCE);
+        self.runtime.block_on(order).map(drop).map_err(|error| {
             Halt::failed(format!(
                 "--reset-prefix-cache: {error}; vLLM takes this order when it is started with VLLM_SERVER_DEV_MODE=1"
             ))

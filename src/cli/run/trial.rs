@@ -1,11 +1,11 @@
 //! From a Spec to a Run, as often as it is wanted: the flags and the stage are the same for all of them.
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::args::RunArgs;
 use super::evidence::{self, CacheReadings};
 use super::measure::{Details, Measurement, Onlooker, Traffic};
-use super::profile::Profiler;
+use super::profile::{Begin, Profiler};
 use super::scrape::Scraper;
 use super::stage::Stage;
 use super::{Invocation, assemble, prepare, redact, spec};
@@ -83,13 +83,15 @@ impl<'a> Trials<'a> {
         let before = stage.prefix_cache();
         let schedule = measurement.arrivals(&trial.workload, &mut trial.dice);
         let (requests, warmup) = trial.requests();
-        let (held, begin) = oneshot::channel();
-        let begin = (!warmup.is_empty()).then_some(begin);
-        let profiler = Profiler::start(&args.measure, stage)?;
-        let scraper = Scraper::start(&args.server, &trial.spec.target, stage, begin)?;
-        let outcome = measurement.measure(Traffic { requests, warmup, schedule }, held, onlooker);
+        let (pulse, heard) = watch::channel(None);
+        let after_warm_up = !warmup.is_empty();
+        let begin = Begin { pulse: heard.clone(), after_warm_up };
+        let profiler = Profiler::start(args, &trial.spec.target, stage, begin)?;
+        let scraper =
+            Scraper::start(&args.server, &trial.spec.target, stage, after_warm_up.then_some(heard))?;
+        let outcome = measurement.measure(Traffic { requests, warmup, schedule }, pulse, onlooker);
         let recorder = scraper.map(|scraper| scraper.stop(stage));
-        profiler.stop(stage);
+        let profile = profiler.map(|profiler| profiler.stop(stage));
         let (outcome, probes) = outcome?;
         let cache = CacheReadings { before, after: stage.prefix_cache() };
         let assembly = assemble::Assembly {
@@ -101,6 +103,7 @@ impl<'a> Trials<'a> {
             selection,
             inputs: trial.inputs,
             probes,
+            profile,
             server: recorder.map(|recorder| recorder.finish(outcome.started.timestamp())),
             server_version: stage.server_version().map(ToOwned::to_owned),
         };

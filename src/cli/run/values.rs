@@ -2,6 +2,7 @@
 
 mod media;
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -67,6 +68,38 @@ pub fn wait(text: &str) -> Result<Wait, String> {
         Err("a range goes from the shorter to the longer".into())
     } else {
         Ok(Wait::Uniform { from, to })
+    }
+}
+
+/// How long users think.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ThinkTime {
+    /// As the trace says.
+    Trace,
+    /// By a law.
+    Law(Wait),
+}
+
+/// Reads `trace`, or a time to wait.
+pub fn think_time(text: &str) -> Result<ThinkTime, String> {
+    if text == "trace" { Ok(ThinkTime::Trace) } else { wait(text).map(ThinkTime::Law) }
+}
+
+/// How many requests there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// As many as the dataset has.
+    All,
+    /// So many.
+    Exactly(NonZeroUsize),
+}
+
+/// Reads a number, or vLLM's `-1` for all.
+pub fn amount(text: &str) -> Result<Amount, String> {
+    match text.parse() {
+        _ if text == "-1" => Ok(Amount::All),
+        Ok(number) => Ok(Amount::Exactly(number)),
+        Err(_) => Err("it is a number above 0, or -1 for all that the dataset's file has".into()),
     }
 }
 
@@ -294,6 +327,17 @@ mod tests {
         assert_eq!(wait("exp:1.5"), Ok(Wait::Exponential { mean: ms(1500) }));
         for text in ["", "exp:", "3s..1s", "..", "gamma:2s", "-1"] {
             assert!(wait(text).is_err(), "{text}");
+        }
+        assert_eq!(think_time("trace"), Ok(ThinkTime::Trace));
+        assert_eq!(think_time("2s"), Ok(ThinkTime::Law(Wait::Constant(ms(2000)))));
+    }
+
+    #[test]
+    fn minus_one_prompts_are_all() {
+        assert_eq!(amount("-1"), Ok(Amount::All));
+        assert_eq!(amount("7").ok(), NonZeroUsize::new(7).map(Amount::Exactly));
+        for text in ["0", "-2", "", "all", "1.5"] {
+            assert!(amount(text).unwrap_err().contains("-1 for all"), "{text}");
         }
     }
 

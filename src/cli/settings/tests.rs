@@ -9,13 +9,17 @@ fn flags() -> Flags {
 
 /// The settings of a file with this content, or what is wrong with it after the file's name.
 fn read(content: &str) -> Result<Vec<Setting>, String> {
+    read_as("bench.toml", content)
+}
+
+fn read_as(name: &str, content: &str) -> Result<Vec<Setting>, String> {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bench.toml");
+    let path = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
     file::read(&path, &flags()).map_err(|error| {
-        let name = format!("{}", path.display());
-        assert_eq!((error.matches(&name).count() > 0, error.lines().count()), (true, 1), "{error}");
-        error.replace(&name, "bench.toml")
+        let path = format!("{}", path.display());
+        assert_eq!((error.matches(&path).count() > 0, error.lines().count()), (true, 1), "{error}");
+        error.replace(&path, name)
     })
 }
 
@@ -92,6 +96,52 @@ fn what_is_wrong_in_a_file_is_told_with_its_line_and_a_cure() {
     }
     let missing = file::read(Path::new("/nowhere/bench.toml"), &flags()).unwrap_err();
     assert!(missing.starts_with("--config /nowhere/bench.toml: "), "{missing}");
+}
+
+#[test]
+fn a_file_in_yaml_says_what_one_in_toml_does() {
+    let yaml = "# as vLLM's\nmodel: m\nrequest_rate: inf\nburstiness: .inf\nignore-eos: true\nsave-result: false\nlabel:\n\
+                goodput:\n  - ttft:500\n  - \"tpot:50\"\nmetric-percentiles: [50, 99.9]\n\
+                extra-body: {user: me, n: 1}\nload:\n  max-concurrency: 64\noutput:\n";
+    let expected = [
+        "--burstiness=inf",
+        "--extra-body={\"n\":1,\"user\":\"me\"}",
+        "--goodput=tpot:50",
+        "--goodput=ttft:500",
+        "--ignore-eos",
+        "--max-concurrency=64",
+        "--metric-percentiles=50,99.9",
+        "--model=m",
+        "--request-rate=inf",
+    ];
+    assert_eq!(words(&read_as("bench.yaml", yaml).unwrap()), expected);
+    assert_eq!(words(&read_as("bench.YML", "---\nseed: 3\n").unwrap()), ["--seed=3"]);
+    for nothing in ["", "# seed: 1\n"] {
+        assert_eq!(read_as("bench.yml", nothing).unwrap(), []);
+    }
+}
+
+#[test]
+fn what_is_wrong_in_yaml_is_told_with_its_line_and_a_cure() {
+    let cases = [
+        (
+            "seed: 1\nrequest-rat: 20\n",
+            "bench.yaml line 2: there is no flag `request-rat`; is it `request-rate`?",
+        ),
+        ("\nrequest-rate: fast\n", "bench.yaml line 2: invalid value 'fast' for '--request-rate <RATE>'"),
+        ("seed: 1\nlabel: [a\n", "not YAML ("),
+        ("seed = 1\n", "bench.yaml line 1: no flag; write flags as `request-rate: 20`"),
+        ("seed: 1\nseed: 2\n", "bench.yaml line 2"),
+        ("seed: 1\nworkload:\n  seed: 2\n", "bench.yaml line 3: `seed` is set already, in bench.yaml line 1"),
+        ("seed: 1\n---\nseed: 2\n", "bench.yaml line 3: a second document"),
+        ("seed: !!int x\n", "bench.yaml line 1"),
+        ("load: 5\n", "bench.yaml line 1: no flag"),
+        ("seed: *x\n", "not YAML ("),
+    ];
+    for (content, expected) in cases {
+        let error = read_as("bench.yaml", content).unwrap_err();
+        assert!(error.contains(expected), "{content:?}: {error}");
+    }
 }
 
 #[test]

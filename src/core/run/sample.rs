@@ -98,6 +98,7 @@ pub fn run(detailed: bool) -> Run {
         },
         environment: Environment { host: "h".into(), system: "Linux".into(), cpus: 2, server_version: None },
         probes: None,
+        profile: None,
         server: None,
         steady: Steady::of(&spec(), &records, &percents),
         series: Series::of(&records, &TallyBySecond::default()),

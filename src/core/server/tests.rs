@@ -8,7 +8,12 @@ fn replica(running: [Option<f64>; 3], kv: [f64; 3]) -> Replica {
 }
 
 fn server(replicas: Vec<Replica>) -> ServerSide {
-    ServerSide { interval: Duration::from_secs(1), at_s: vec![0.0, 1.0, 2.0], replicas }
+    ServerSide {
+        interval: Duration::from_secs(1),
+        at_s: vec![0.0, 1.0, 2.0],
+        replicas,
+        ..ServerSide::default()
+    }
 }
 
 #[test]
@@ -33,6 +38,29 @@ fn counted_is_what_the_samples_counted() {
         server(vec![counting(vec![None, Some(2.0), Some(0.0)]), counting(vec![None, None, Some(3.0)])]);
     assert_eq!(server.counted(Signal::Preemptions), Some(5.0));
     assert_eq!(server.counted(Signal::PromptTokens), None);
+}
+
+#[test]
+fn the_level_at_which_something_began_is_the_higher_one_around_it() {
+    let began_at = |increases: [f64; 3]| {
+        let mut replica = replica([Some(9.0), Some(5.0), Some(2.0)], [0.0; 3]);
+        replica.counters.insert(Signal::Preemptions, increases.map(Some).to_vec());
+        server(vec![replica]).level_at_first(Signal::Preemptions, Signal::Running)
+    };
+    assert_eq!(began_at([0.0, 0.0, 3.0]), Some(5.0));
+    assert_eq!(began_at([0.0, 1.0, 3.0]), Some(9.0));
+    assert_eq!(began_at([0.0; 3]), None);
+}
+
+#[test]
+fn levels_over_the_run_are_those_of_all_samples() {
+    let exact = Gauged { mean: 1.5, peak: 7.0 };
+    let side = ServerSide {
+        summary: [(Signal::Running, exact)].into(),
+        ..server(vec![replica([Some(3.0); 3], [0.5; 3])])
+    };
+    assert_eq!(side.gauged(Signal::Running), Some(exact));
+    assert_eq!(side.gauged(Signal::KvUsage), Some(Gauged { mean: 0.5, peak: 0.5 }), "of an older result");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct SpecBench {
 /// The first turns of SPEED-Bench.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeedBench {
-    /// The folder with `{subset}.jsonl`, or one file.
+    /// The folder with `{subset}.jsonl` or the hub's files, or one file; [`SpeedBench::HUB_ID`] is fetched where it is none.
     pub path: PathBuf,
     /// `qualitative`, `throughput_1k` and so on.
     pub subset: String,
@@ -41,6 +41,11 @@ pub struct SpeedBench {
     pub category: Option<String>,
     /// Cut prompts to this many tokens.
     pub max_input_len: Option<u32>,
+}
+
+impl SpeedBench {
+    /// What the hub calls it.
+    pub const HUB_ID: &str = "nvidia/SPEED-Bench";
 }
 
 /// Any dataset of the Hugging Face hub, or files like those.

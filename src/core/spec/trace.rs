@@ -29,6 +29,21 @@ pub struct Trace {
     pub window: Option<TraceWindow>,
     /// Send token ids instead of text.
     pub token_ids: bool,
+    /// Of sessions, send each turn's whole prompt instead of what it adds to what was said: for a history of none.
+    #[serde(default)]
+    pub whole_turns: bool,
+}
+
+impl Trace {
+    /// Whether its rows are turns of sessions.
+    pub fn has_sessions(&self) -> bool {
+        self.columns.session.is_some()
+    }
+
+    /// Whether the rows' times matter: for when they are sent, which are, in which order, or how long users think.
+    pub fn needs_times(&self) -> bool {
+        self.timed || self.window.is_some() || self.has_sessions()
+    }
 }
 
 /// Whose trace it is.
@@ -68,8 +83,15 @@ pub struct TraceColumns {
     pub output: String,
     /// The hashes of the prompt's blocks; `None` where the trace has none.
     pub hashes: Option<String>,
-    /// What the prompts of a session have in common; `None` where the trace has none.
+    /// The session that a request is a turn of; `None` where each is by itself.
     pub session: Option<String>,
+    /// How long an answer took, in the unit of the time stamps; `None` where the trace does not say.
+    #[serde(default)]
+    pub duration: Option<String>,
+    /// What requests have in common whose prompts continue one text, each sent at its own time; `None` where the trace has
+    /// none.
+    #[serde(default)]
+    pub prefix: Option<String>,
 }
 
 /// A stretch of a trace, by its own time from its first row.

@@ -17,7 +17,7 @@ pub struct Workload {
     pub dataset: Dataset,
     /// The tokenizer as asked for: a file, a directory or a hub id; `None` means the model's.
     pub tokenizer: Option<String>,
-    /// How many requests to measure; of a trace at most.
+    /// How many requests to measure; of a trace at most; [`Workload::ALL`] is all of a file.
     pub num_prompts: usize,
     /// How many more to prepare behind those, for a warm-up.
     #[serde(skip)]
@@ -37,6 +37,18 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// How texts are put to the endpoint: the run's form, and those of a mix's classes.
+    pub fn forms_mut(&mut self) -> impl Iterator<Item = &mut Form> {
+        let classes = match &mut self.dataset {
+            Dataset::Mix { classes, .. } => classes.as_mut_slice(),
+            _ => &mut [],
+        };
+        std::iter::once(&mut self.form).chain(classes.iter_mut().map(|class| &mut class.form))
+    }
+
+    /// As `num_prompts`: all that there are. More than any file has, and room to add.
+    pub const ALL: usize = usize::MAX / 2;
+
     /// So many requests of a dataset, and nothing special about them.
     pub fn new(dataset: Dataset, num_prompts: usize) -> Self {
         Self {
@@ -205,9 +217,37 @@ impl Dataset {
         )
     }
 
+    /// Whether it is a file, which has only so many requests. Others are made, however many are wanted.
+    pub fn has_an_end(&self) -> bool {
+        match self {
+            Self::Random(_)
+            | Self::RandomBatch(_)
+            | Self::RandomMm(_)
+            | Self::RandomRerank(_)
+            | Self::RandomTurns(_)
+            | Self::PrefixRepetition(_)
+            | Self::Sonnet(_)
+            | Self::Mix { .. } => false,
+            Self::Sharegpt { .. }
+            | Self::SharegptTurns { .. }
+            | Self::Custom { .. }
+            | Self::CustomImage(_)
+            | Self::CustomAudio(_)
+            | Self::Conversations { .. }
+            | Self::SpecBench(_)
+            | Self::SpeedBench(_)
+            | Self::Hf(_)
+            | Self::Trace(_) => true,
+        }
+    }
+
     /// Whether it consists of sessions: `num_prompts` then counts those.
     pub fn has_sessions(&self) -> bool {
-        matches!(self, Self::SharegptTurns { .. } | Self::RandomTurns(_) | Self::Conversations { .. })
+        match self {
+            Self::SharegptTurns { .. } | Self::RandomTurns(_) | Self::Conversations { .. } => true,
+            Self::Trace(trace) => trace.has_sessions(),
+            _ => false,
+        }
     }
 }
 
@@ -226,6 +266,12 @@ pub struct Class {
     pub adapter: Option<String>,
     /// What counts as good service for it; `None` is what does for the run.
     pub slo: Option<Slo>,
+    /// How its texts are put to the endpoint.
+    #[serde(default)]
+    pub form: Form,
+    /// Which lengths of it are sent.
+    #[serde(default)]
+    pub bounds: Bounds,
 }
 
 /// The parameters of the `random` dataset; lengths in tokens.

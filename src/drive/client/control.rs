@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::{Method, Url};
+use reqwest::{Method, RequestBuilder, Url};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ use crate::core::spec::Target;
 use crate::drive::tls;
 
 /// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A question that was not answered. Each names the URL, so that a wrong address can be seen.
 #[derive(Debug, Error)]
@@ -117,16 +117,23 @@ impl Control {
         page.error_for_status().ok()?.text().await.ok()
     }
 
-    /// Orders the server to do what a path stands for; what it says beyond success does not matter.
-    pub async fn order(&self, path: &str) -> Result<(), ControlError> {
-        self.exchange(Method::POST, path, None).await.map(drop)
+    /// Orders the server to do what a path stands for, and returns what it answers: `HTTP 200`, and a text if it says one.
+    pub async fn order(&self, path: &str, patience: Duration) -> Result<String, ControlError> {
+        let request = self.http.request(Method::POST, self.url(path)).timeout(patience);
+        let (status, body) = self.exchange(request, path).await?;
+        let text = excerpt(&body);
+        Ok(if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") })
     }
 
     async fn ask<T>(&self, method: Method, path: &str, question: Option<Value>) -> Result<T, ControlError>
     where
         T: DeserializeOwned,
     {
-        let (status, body) = self.exchange(method, path, question).await?;
+        let mut request = self.http.request(method, self.url(path)).timeout(PATIENCE);
+        if let Some(question) = question {
+            request = request.body(question.to_string());
+        }
+        let (status, body) = self.exchange(request, path).await?;
         serde_json::from_slice(&body).map_err(|error| ControlError::NotUnderstood {
             url: self.url(path),
             status,
@@ -136,18 +143,9 @@ impl Control {
     }
 
     /// The status and the body of a success.
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        question: Option<Value>,
-    ) -> Result<(u16, Bytes), ControlError> {
+    async fn exchange(&self, request: RequestBuilder, path: &str) -> Result<(u16, Bytes), ControlError> {
         let url = self.url(path);
         let unreachable = |error| ControlError::Unreachable { url: url.clone(), cause: fault::causes(error) };
-        let mut request = self.http.request(method, &url).timeout(PATIENCE);
-        if let Some(question) = question {
-            request = request.body(question.to_string());
-        }
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;

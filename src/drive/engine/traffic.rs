@@ -207,23 +207,14 @@ impl Traffic {
             let request = &requests[ordinal % requests.len()];
             let body = self.client.body(request);
             let id = shared.request_id(ordinal, leg.measured);
-            let (due, permit) = tokio::select! {
-                biased;
-                () = shared.stop.cancelled() => break,
-                ready = leg.ready(ordinal, pacer, shared.cap.as_ref()) => ready?,
-            };
-            if leg.phase.duration.is_some_and(|end| due > end) {
-                break;
-            }
+            let next = leg.next(ordinal, pacer, shared.stop, shared.cap.as_ref()).await?;
+            let Some((due, permit)) = next else { break };
             let clock = (leg.clock)();
             let released = permit.is_some().then(|| clock.now());
             let (measured, patience) = (leg.measured, request.patience());
             let flight =
                 Flight { ordinal, id, due, clock, measured, body, released, permit, patience, turn: None };
-            flights.spawn_local(Rc::clone(self).fly_alone(flight));
-            while let Some(flown) = flights.try_join_next() {
-                check(flown);
-            }
+            launch(flights, Rc::clone(self).fly_alone(flight));
         }
         Ok(())
     }
@@ -343,8 +334,26 @@ impl Traffic {
 }
 
 impl Leg<'_> {
+    /// Waits until a request, or a session, may go, and returns when it was due; `None` when no more may: after an
+    /// interrupt, and behind the phase's end.
+    pub async fn next(
+        &self,
+        number: usize,
+        pacer: &mut Pacer,
+        stop: &CancellationToken,
+        slots: Option<&Arc<Semaphore>>,
+    ) -> io::Result<Option<(Duration, Option<OwnedSemaphorePermit>)>> {
+        let (due, permit) = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(None),
+            ready = self.ready(number, pacer, slots) => ready?,
+        };
+        let is_over = self.phase.duration.is_some_and(|end| due > end);
+        Ok((!is_over).then_some((due, permit)))
+    }
+
     /// Waits until a request may go: when it is due, and there is a slot. Returns when it was due.
-    pub async fn ready(
+    async fn ready(
         &self,
         ordinal: usize,
         pacer: &mut Pacer,
@@ -362,6 +371,14 @@ impl Leg<'_> {
     }
 }
 
+/// Sets a request or a session off, and looks at those that have ended.
+pub fn launch(flights: &mut JoinSet<()>, task: impl Future<Output = ()> + 'static) {
+    flights.spawn_local(task);
+    while let Some(flown) = flights.try_join_next() {
+        check(flown);
+    }
+}
+
 async fn all(flights: &mut JoinSet<()>) {
     while let Some(flown) = flights.join_next().await {
         check(flown);
@@ -369,7 +386,7 @@ async fn all(flights: &mut JoinSet<()>) {
 }
 
 /// A request that panicked must not vanish from the count: the panic goes on.
-pub fn check(flown: Result<(), JoinError>) {
+fn check(flown: Result<(), JoinError>) {
     if let Err(error) = flown {
         std::panic::resume_unwind(error.into_panic());
     }

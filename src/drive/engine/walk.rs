@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::dialogue::Dialogue;
 use super::shared::Shared;
-use super::traffic::{Flight, Flown, Leg, Traffic, check};
+use super::traffic::{Flight, Flown, Leg, Traffic, launch};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
 use crate::drive::workload::Request;
@@ -51,14 +51,8 @@ impl Traffic {
         let Some(sessions) = &leg.sessions else { return Ok(()) };
         let end = if leg.phase.cycle { usize::MAX } else { sessions.len() };
         for number in (self.worker()..end).step_by(leg.workers) {
-            let (due, seat) = tokio::select! {
-                biased;
-                () = shared.stop.cancelled() => break,
-                ready = leg.ready(number, pacer, shared.seats.as_ref()) => ready?,
-            };
-            if leg.phase.duration.is_some_and(|end| due > end) {
-                break;
-            }
+            let next = leg.next(number, pacer, shared.stop, shared.seats.as_ref()).await?;
+            let Some((due, seat)) = next else { break };
             let deal = sessions.deal(number);
             let turns = leg.phase.requests[deal.turns].to_vec();
             let ids = (deal.ordinal..).take(turns.len());
@@ -74,10 +68,7 @@ impl Traffic {
                 stop: shared.stop.clone(),
                 seat,
             };
-            flights.spawn_local(Rc::clone(self).walk(walk));
-            while let Some(flown) = flights.try_join_next() {
-                check(flown);
-            }
+            launch(flights, Rc::clone(self).walk(walk));
         }
         Ok(())
     }

@@ -5,15 +5,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::custom::asked_tokens;
-use super::sampler::{Collection, Contents, sample};
-use super::source::{Source, is_rereadable};
-use super::{Content, Fault, Format, Job, OnProgress, Request, Workload, WorkloadError, lines, message};
+use super::custom::{Line, Lines};
+use super::sampler::sample;
+use super::{Content, Fault, Format, Job, Workload, WorkloadError, message};
 use crate::core::rng::Dice;
 use crate::core::spec::{CustomMedia, Form};
 
@@ -31,7 +29,7 @@ const RECORDINGS: &Format = &Format {
 
 /// Samples prompts with images.
 pub(super) fn images(media: &CustomMedia, job: &Job<'_>, dice: &mut Dice) -> Result<Workload, WorkloadError> {
-    sample(&Images(media), job, dice)
+    sample(&Lines::<ImageLine>::new(&media.path, media.output_len, media.inline), job, dice)
 }
 
 /// Samples prompts with recordings.
@@ -40,15 +38,7 @@ pub(super) fn recordings(
     job: &Job<'_>,
     dice: &mut Dice,
 ) -> Result<Workload, WorkloadError> {
-    sample(&Recordings(media), job, dice)
-}
-
-struct Images<'a>(&'a CustomMedia);
-
-/// A message and its output length.
-struct Illustrated {
-    parts: Vec<Part>,
-    max_tokens: u32,
+    sample(&Lines::<AudioLine>::new(&media.path, media.output_len, media.inline), job, dice)
 }
 
 /// A part of a message.
@@ -110,56 +100,31 @@ impl Part {
     }
 }
 
-impl Collection for Images<'_> {
-    type Item = Illustrated;
+impl Line for ImageLine {
+    const NAME: &'static str = "custom_image";
+    const FORMAT: &'static Format = IMAGES;
+    type Said = Vec<Part>;
 
-    fn name(&self) -> &'static str {
-        "custom_image"
+    fn output_tokens(&self) -> Option<&Value> {
+        self.output_tokens.as_ref()
     }
 
-    fn path(&self) -> String {
-        self.0.path.display().to_string()
+    fn said(self) -> Result<Vec<Part>, Fault> {
+        self.parts()
     }
 
-    fn format(&self) -> &'static Format {
-        IMAGES
-    }
-
-    fn is_rereadable(&self) -> bool {
-        is_rereadable(&self.0.path)
-    }
-
-    fn read(
-        &self,
-        _: usize,
-        progress: &OnProgress<'_>,
-        sink: &mut dyn FnMut(Illustrated),
-    ) -> Result<Contents, WorkloadError> {
-        let source = Source::open(&self.0.path, IMAGES, progress)?;
-        let digest = lines::read::<ImageLine>(source, &mut |line| {
-            let asked = line.record.output_tokens.clone();
-            let max_tokens = self.0.output_len.map_or_else(|| asked_tokens(asked.as_ref()), Ok)?;
-            sink(Illustrated { parts: line.record.parts()?, max_tokens });
-            Ok(())
-        })?;
-        Ok(Contents { digest, textless: 0, whole: true })
-    }
-
-    fn request(&self, item: Illustrated, job: &Job<'_>) -> Result<Request, WorkloadError> {
+    fn content(said: Vec<Part>, inline: bool, job: &Job<'_>) -> Result<(Content, u32), WorkloadError> {
         let mut texts = String::new();
-        let mut parts = Vec::with_capacity(item.parts.len());
-        for part in item.parts {
+        let mut parts = Vec::with_capacity(said.len());
+        for part in said {
             parts.push(match part {
                 Part::Text(text) => {
                     texts.push_str(&text);
                     message::text(&text)
                 }
                 Part::Image { name, more } => {
-                    let mut part = message::image(if self.0.inline {
-                        inlined(&name)?
-                    } else {
-                        message::reference(&name)
-                    });
+                    let url = if inline { inlined(&name)? } else { message::reference(&name) };
+                    let mut part = message::image(url);
                     if let Some(Value::Object(image)) = part.get_mut("image_url") {
                         image.extend(more);
                     }
@@ -167,8 +132,7 @@ impl Collection for Images<'_> {
                 }
             });
         }
-        let tokens = job.tokenizer.count(&texts)?;
-        Ok(Request::of(message::user(parts), tokens, item.max_tokens))
+        Ok((message::user(parts), job.tokenizer.count(&texts)?))
     }
 }
 
@@ -200,15 +164,7 @@ fn kind(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-struct Recordings<'a>(&'a CustomMedia);
-
-/// A recording by its file, with what is said along.
-struct Spoken {
-    prompt: Arc<str>,
-    audio: String,
-    max_tokens: u32,
-}
-
+/// A line of the file.
 #[derive(Deserialize)]
 #[serde(expecting = "an entry: an object with `audio`")]
 struct AudioLine {
@@ -218,52 +174,32 @@ struct AudioLine {
     output_tokens: Option<Value>,
 }
 
-impl Collection for Recordings<'_> {
-    type Item = Spoken;
+impl Line for AudioLine {
+    const NAME: &'static str = "custom_audio";
+    const FORMAT: &'static Format = RECORDINGS;
+    type Said = Self;
 
-    fn name(&self) -> &'static str {
-        "custom_audio"
+    fn output_tokens(&self) -> Option<&Value> {
+        self.output_tokens.as_ref()
     }
 
-    fn path(&self) -> String {
-        self.0.path.display().to_string()
+    fn said(self) -> Result<Self, Fault> {
+        Ok(self)
     }
 
-    fn format(&self) -> &'static Format {
-        RECORDINGS
-    }
-
-    fn is_rereadable(&self) -> bool {
-        is_rereadable(&self.0.path)
-    }
-
-    fn read(
-        &self,
-        _: usize,
-        progress: &OnProgress<'_>,
-        sink: &mut dyn FnMut(Spoken),
-    ) -> Result<Contents, WorkloadError> {
-        let source = Source::open(&self.0.path, RECORDINGS, progress)?;
-        let digest = lines::read::<AudioLine>(source, &mut |line| {
-            let AudioLine { prompt, audio, output_tokens } = line.record;
-            let max_tokens = self.0.output_len.map_or_else(|| asked_tokens(output_tokens.as_ref()), Ok)?;
-            sink(Spoken { prompt: prompt.into(), audio, max_tokens });
-            Ok(())
-        })?;
-        Ok(Contents { digest, textless: 0, whole: true })
-    }
-
-    fn request(&self, item: Spoken, job: &Job<'_>) -> Result<Request, WorkloadError> {
-        let wav = wav(Path::new(&item.audio))?;
-        let tokens = job.tokenizer.count(&item.prompt)?;
+    fn content(said: Self, _: bool, job: &Job<'_>) -> Result<(Content, u32), WorkloadError> {
+        let wav = wav(Path::new(&said.audio))?;
+        let tokens = job.tokenizer.count(&said.prompt)?;
         let content = match job.form {
             Form::Chat => {
-                let text = Some(message::text(&item.prompt)).filter(|_| !item.prompt.is_empty());
+                let text = Some(message::text(&said.prompt)).filter(|_| !said.prompt.is_empty());
                 message::user(text.into_iter().chain([message::recording(&wav)]).collect())
             }
-            Form::Text | Form::Rendered { .. } => Content::Audio { wav: wav.into(), prompt: item.prompt },
+            Form::Text | Form::Rendered { .. } => {
+                Content::Audio { wav: wav.into(), prompt: said.prompt.into() }
+            }
         };
-        Ok(Request::of(content, tokens, item.max_tokens))
+        Ok((content, tokens))
     }
 }
 

@@ -55,10 +55,8 @@ fn files(hf: &Hf) -> Result<Vec<PathBuf>, WorkloadError> {
     if !hf.path.is_dir() {
         return Ok(vec![hf.path.clone()]);
     }
-    let mut all = Vec::new();
-    walk(&hf.path, DEPTH, &mut all)
-        .map_err(|error| WorkloadError::unreadable(&hf.path.display().to_string(), error))?;
-    all.sort();
+    let all =
+        walk(&hf.path).map_err(|error| WorkloadError::unreadable(&hf.path.display().to_string(), error))?;
     let within = |file: &Path| file.strip_prefix(&hf.path).unwrap_or(file).to_string_lossy().into_owned();
     let names: Vec<String> = all.iter().map(|file| within(file)).collect();
     let chosen = choose(&names, hf.subset.as_deref(), hf.split.as_deref());
@@ -74,11 +72,19 @@ fn files(hf: &Hf) -> Result<Vec<PathBuf>, WorkloadError> {
     Ok(chosen.into_iter().map(|name| hf.path.join(name)).collect())
 }
 
-fn walk(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
+/// All files in a folder and in those in it, in order.
+pub(super) fn walk(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    descend(folder, DEPTH, &mut all)?;
+    all.sort();
+    Ok(all)
+}
+
+fn descend(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() && depth > 0 {
-            walk(&path, depth - 1, into)?;
+            descend(&path, depth - 1, into)?;
         } else if path.is_file() {
             into.push(path);
         }
@@ -222,7 +228,7 @@ impl Table<'_> {
 }
 
 /// By its first bytes, whatever it is called; what cannot be opened is told by whoever reads it.
-fn is_parquet(file: &Path) -> bool {
+pub(super) fn is_parquet(file: &Path) -> bool {
     use std::io::Read as _;
     let mut head = [0; parquet::MAGIC.len()];
     file.is_file()
@@ -231,7 +237,7 @@ fn is_parquet(file: &Path) -> bool {
 }
 
 /// The digest of a file, or of the digests of several.
-fn together(mut digests: Vec<Digest>) -> Digest {
+pub(super) fn together(mut digests: Vec<Digest>) -> Digest {
     if digests.len() == 1 {
         return digests.remove(0);
     }

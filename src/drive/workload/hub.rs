@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::hf::choose;
 use super::{OnProgress, Progress, WorkloadError, parquet};
-use crate::core::spec::Hf;
+use crate::core::spec::{Hf, SpeedBench};
 use crate::drive::tls;
 use crate::drive::tokenizer::Hub;
 
@@ -44,6 +44,30 @@ pub async fn fetch(hf: &Hf, rows: usize, hub: &Hub, progress: &OnProgress<'_>) -
     let (subset, split) = if chosen { (None, None) } else { (hf.subset.clone(), hf.split.clone()) };
     let name = hf.name.clone().or_else(|| Some(id.to_owned()));
     Ok(Hf { path: folder, subset, split, name, ..hf.clone() })
+}
+
+/// The same for the wanted subset of SPEED-Bench, where no other place is named.
+///
+/// # Errors
+/// As of [`fetch`].
+pub async fn fetch_speed_bench(
+    bench: &SpeedBench,
+    rows: usize,
+    hub: &Hub,
+    progress: &OnProgress<'_>,
+) -> Result<SpeedBench, WorkloadError> {
+    if bench.path != Path::new(SpeedBench::HUB_ID) {
+        return Ok(bench.clone());
+    }
+    let hf = Hf {
+        path: bench.path.clone(),
+        subset: Some(bench.subset.clone()),
+        split: None,
+        output_len: None,
+        name: None,
+        text_column: None,
+    };
+    Ok(SpeedBench { path: fetch(&hf, rows, hub, progress).await?.path, ..bench.clone() })
 }
 
 /// A path that is none here, and reads `org/name`.

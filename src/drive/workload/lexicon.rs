@@ -54,6 +54,11 @@ impl Lexicon {
         Ok(self)
     }
 
+    /// What stands between two words.
+    pub fn gap(&self) -> &'static str {
+        self.gap
+    }
+
     /// How often its words can be told apart from token ids: not at all where only a server knows them.
     pub fn has_ids(&self) -> bool {
         self.ids.len() == self.words.len()

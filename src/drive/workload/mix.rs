@@ -81,11 +81,17 @@ impl Hand {
     fn of(class: &Class, index: usize, wanted: usize, job: &Job<'_>) -> Result<Self, WorkloadError> {
         // Two classes of one dataset have prompts of their own. The dice are our own: vLLM has no mixes to be equal to.
         let seed = job.seed ^ (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut workload = super::requests(
-            &class.dataset,
-            &Job { num_prompts: wanted, measured: wanted, seed, ..*job },
-            &mut Dice::native(seed),
-        )?;
+        let template = super::template_for(&class.form, &class.dataset, job.tokenizer)?;
+        let job = Job {
+            num_prompts: wanted,
+            measured: wanted,
+            seed,
+            form: &class.form,
+            bounds: class.bounds,
+            template: template.as_ref(),
+            ..*job
+        };
+        let mut workload = super::requests(&class.dataset, &job, &mut Dice::native(seed))?;
         for request in &mut workload.requests {
             *request = request.clone().with(|own| {
                 own.class = Some(class.name.clone());
@@ -124,7 +130,9 @@ mod tests {
         };
         let body = serde_json::from_value(json!({ "temperature": 0.5 })).unwrap();
         let dataset = Dataset::Random(lengths);
-        Class { name: name.into(), weight, dataset, body, adapter: Some("sql".into()), slo: None }
+        let adapter = Some("sql".into());
+        let (form, bounds) = Default::default();
+        Class { name: name.into(), weight, dataset, body, adapter, slo: None, form, bounds }
     }
 
     fn mix(classes: &[Class], num_prompts: usize, seed: u64) -> Workload {

@@ -98,7 +98,7 @@ pub fn prepare(
     tokenizer: &Tokenizer,
     progress: &OnProgress<'_>,
 ) -> Result<Workload, WorkloadError> {
-    let template = template_for(spec, tokenizer)?;
+    let template = template_for(&spec.form, &spec.dataset, tokenizer)?;
     let job = Job {
         num_prompts: spec.num_prompts.saturating_add(spec.spare),
         measured: spec.num_prompts,
@@ -151,9 +151,13 @@ fn requests(dataset: &Dataset, job: &Job<'_>, dice: &mut Dice) -> Result<Workloa
 }
 
 /// The template that prompts are put through on our side, if they are.
-fn template_for(spec: &spec::Workload, tokenizer: &Tokenizer) -> Result<Option<Template>, WorkloadError> {
-    match &spec.form {
-        Form::Rendered { kwargs } if spec.dataset.is_rendered() => {
+fn template_for(
+    form: &Form,
+    dataset: &Dataset,
+    tokenizer: &Tokenizer,
+) -> Result<Option<Template>, WorkloadError> {
+    match form {
+        Form::Rendered { kwargs } if dataset.is_rendered() => {
             let chat = tokenizer.chat()?.ok_or_else(|| WorkloadError::Template {
                 origin: tokenizer.describe().origin,
                 cause: "there is none beside the tokenizer".into(),
@@ -201,6 +205,14 @@ impl<'a> Job<'a> {
     /// How many requests are not measured.
     fn spare(&self) -> usize {
         self.num_prompts - self.measured
+    }
+
+    /// How many requests there are to be where a file has so many: some of them again if they are too few, but not where
+    /// all are wanted, and where that is not asked for only for the warm-up.
+    fn enough(&self, distinct: usize) -> usize {
+        let again = self.draw.oversample && self.measured < spec::Workload::ALL;
+        let measured = if again { self.measured } else { self.measured.min(distinct) };
+        measured + self.spare()
     }
 
     /// The text that is sent for a user's prompt, where vLLM puts it through a chat template.

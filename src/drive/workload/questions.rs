@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::sampler::{Collection, Contents, sample};
 use super::source::{Source, is_rereadable};
-use super::{Fault, Format, Job, OnProgress, Request, Workload, WorkloadError, records};
+use super::{Fault, Format, Job, OnProgress, Request, Workload, WorkloadError, hf, parquet, records};
+use crate::core::digest::Digest;
 use crate::core::rng::Dice;
 use crate::core::spec::{SpecBench, SpeedBench};
 use crate::drive::tokenizer::Tokenizer;
@@ -38,7 +40,8 @@ pub(super) fn spec_bench(
     let questions = Questions::<Question> {
         name: "spec_bench",
         format: SPEC_BENCH,
-        path: spec.path.clone(),
+        path: &spec.path,
+        files: vec![spec.path.clone()],
         category: spec.category.as_deref(),
         output_len: spec.output_len,
         max_input_len: None,
@@ -56,7 +59,8 @@ pub(super) fn speed_bench(
     let questions = Questions::<Prompt> {
         name: "speed_bench",
         format: SPEED_BENCH,
-        path: subset(&spec.path, &spec.subset)?,
+        path: &spec.path,
+        files: subset(&spec.path, &spec.subset)?,
         category: spec.category.as_deref(),
         output_len: spec.output_len,
         max_input_len: spec.max_input_len,
@@ -65,17 +69,27 @@ pub(super) fn speed_bench(
     sample(&questions, job, dice)
 }
 
-/// The file of a subset in a folder; a file is itself.
-fn subset(path: &Path, subset: &str) -> Result<PathBuf, WorkloadError> {
+/// The files of a subset in a folder: the one that SPEED-Bench's script writes, or those of the hub, which stand in a folder
+/// of the subset's name. A file is itself.
+fn subset(path: &Path, subset: &str) -> Result<Vec<PathBuf>, WorkloadError> {
     if !path.is_dir() {
-        return Ok(path.to_owned());
+        return Ok(vec![path.to_owned()]);
     }
-    let files = ["jsonl", "json", "jsonl.gz"].map(|kind| path.join(format!("{subset}.{kind}")));
-    files.into_iter().find(|file| file.exists()).ok_or_else(|| WorkloadError::NoneInFolder {
-        path: path.display().to_string(),
-        wanted: format!("{subset}.jsonl"),
-        cure: "--speed-bench-dataset-subset names another one",
-    })
+    let written = ["jsonl", "json", "jsonl.gz"].map(|kind| path.join(format!("{subset}.{kind}")));
+    if let Some(file) = written.into_iter().find(|file| file.exists()) {
+        return Ok(vec![file]);
+    }
+    let mut files =
+        hf::walk(path).map_err(|error| WorkloadError::unreadable(&path.display().to_string(), error))?;
+    files.retain(|file| hf::is_parquet(file) && file.iter().any(|part| part == subset));
+    match files.is_empty() {
+        false => Ok(files),
+        true => Err(WorkloadError::NoneInFolder {
+            path: path.display().to_string(),
+            wanted: format!("{subset}.jsonl"),
+            cure: "--speed-bench-dataset-subset names another one",
+        }),
+    }
 }
 
 /// A record in one of the two shapes.
@@ -130,7 +144,9 @@ impl Record for Prompt {
 struct Questions<'a, R> {
     name: &'static str,
     format: &'static Format,
-    path: PathBuf,
+    /// What the user named.
+    path: &'a Path,
+    files: Vec<PathBuf>,
     category: Option<&'a str>,
     output_len: u32,
     max_input_len: Option<u32>,
@@ -153,7 +169,7 @@ impl<R: Record> Collection for Questions<'_, R> {
     }
 
     fn is_rereadable(&self) -> bool {
-        is_rereadable(&self.path)
+        self.files.iter().all(|file| is_rereadable(file))
     }
 
     fn read(
@@ -162,9 +178,8 @@ impl<R: Record> Collection for Questions<'_, R> {
         progress: &OnProgress<'_>,
         sink: &mut dyn FnMut(Arc<str>),
     ) -> Result<Contents, WorkloadError> {
-        let source = Source::open(&self.path, self.format, progress)?;
         let (mut categories, mut found, mut textless) = (BTreeSet::new(), false, 0);
-        let digest = records::read::<R>(source, &mut |record| {
+        let mut take = |record: R| {
             let (text, category) = record.parts()?;
             let category = category.unwrap_or_default();
             if self.category.is_some_and(|wanted| wanted != category) {
@@ -177,7 +192,9 @@ impl<R: Record> Collection for Questions<'_, R> {
                 false => sink(text.into()),
             }
             Ok(())
-        })?;
+        };
+        let digests = self.files.iter().map(|file| self.read_file(file, progress, &mut take));
+        let digest = hf::together(digests.collect::<Result<_, _>>()?);
         match self.category {
             Some(wanted) if !found && !categories.is_empty() => {
                 let known = categories.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
@@ -195,6 +212,27 @@ impl<R: Record> Collection for Questions<'_, R> {
         let text = job.put(text)?;
         let tokens = job.tokenizer.count(&text)?;
         Ok(Request::text(text, tokens, self.output_len))
+    }
+}
+
+impl<R: Record> Questions<'_, R> {
+    fn read_file(
+        &self,
+        file: &Path,
+        progress: &OnProgress<'_>,
+        take: &mut dyn FnMut(R) -> Result<(), Fault>,
+    ) -> Result<Digest, WorkloadError> {
+        if !hf::is_parquet(file) {
+            return records::read::<R>(Source::open(file, self.format, progress)?, take);
+        }
+        let refused = |cause: String| WorkloadError::Parquet { path: file.display().to_string(), cause };
+        let all = |names: &[&str]| Ok(names.iter().map(|name| (*name).to_owned()).collect());
+        parquet::read(file, &all, &mut |row| {
+            let record =
+                serde_json::from_value(Value::Object(row)).map_err(|error| refused(error.to_string()))?;
+            take(record).map_err(|fault| refused(fault.to_string()))
+        })?;
+        parquet::digest(file, progress)
     }
 }
 

@@ -12,8 +12,8 @@ use crate::core::rng::{Dice, Random};
 /// dice the measured ones are those of vLLM's `maybe_oversample_requests`, which seeds anew.
 pub(super) fn repeat(requests: &mut Vec<Request>, job: &Job<'_>, dice: &mut Dice) -> usize {
     let distinct = requests.len();
-    let measured = if job.draw.oversample { job.measured } else { job.measured.min(distinct) };
-    let enough = measured + job.spare();
+    let enough = job.enough(distinct);
+    let measured = enough - job.spare();
     match dice.python() {
         None => {
             let mut rng = Stream::Repeat.rng(job.seed);

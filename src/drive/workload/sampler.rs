@@ -133,6 +133,7 @@ fn pick<C: Collection>(
     job: &Job<'_>,
 ) -> Result<(Vec<Request>, Drops), WorkloadError> {
     let (mut requests, mut dropped) = (Vec::new(), Drops::default());
+    let of = job.num_prompts.min(items.len());
     let mut items = items.into_iter();
     while requests.len() < job.num_prompts {
         let missing = job.num_prompts - requests.len();
@@ -146,7 +147,7 @@ fn pick<C: Collection>(
             made.into_iter()
                 .filter(|request| admit(bounds, request.prompt_tokens, request.max_tokens, &mut dropped)),
         );
-        (job.progress)(Progress::Tokenizing { done: requests.len(), of: job.num_prompts });
+        (job.progress)(Progress::Tokenizing { done: requests.len(), of });
     }
     Ok((requests, dropped))
 }

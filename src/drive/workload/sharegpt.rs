@@ -32,7 +32,7 @@ pub(super) const BOUNDS: Bounds = Bounds {
 };
 
 /// How many conversations are counted at a time: enough to keep the cores busy, few enough not to count in vain.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 
 /// Samples requests from a file; without a path, from the bundled conversations.
 pub(super) fn prepare(
@@ -150,7 +150,7 @@ fn pick(
                 requests.push(lengths.request(pair, job.form));
             }
         }
-        (job.progress)(Progress::Tokenizing { done: requests.len(), of: job.num_prompts });
+        (job.progress)(Progress::Tokenizing { done: requests.len(), of: job.num_prompts.min(pairs.len()) });
     }
     Ok((requests, dropped))
 }

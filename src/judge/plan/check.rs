@@ -6,6 +6,10 @@ use super::Plan;
 use crate::core::metrics::{Latency, Metrics};
 use crate::core::run::Run;
 
+mod server;
+#[cfg(test)]
+mod tests;
+
 /// One quantity, planned and shown.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Comparison {
@@ -31,6 +35,10 @@ pub struct Check {
 /// From here on a difference is worth a sentence.
 const NOTABLE: f64 = 0.15;
 
+fn row(what: &'static str, unit: &'static str, planned: Option<f64>, shown: Option<f64>) -> Comparison {
+    Comparison { what, unit, planned, shown }
+}
+
 /// Holds a run against a plan.
 pub fn check(plan: &Plan, run: &Run) -> Check {
     let metrics = &run.metrics;
@@ -38,8 +46,7 @@ pub fn check(plan: &Plan, run: &Run) -> Check {
     let demand = plan.service.map(|service| service.demand);
     // At the run's own concurrency: what the plan's times would have served (Little's law).
     let planned_rate = demand.zip(in_flight).map(|(demand, level)| level / demand.time_s);
-    let row = |what, unit, planned, shown| Comparison { what, unit, planned, shown };
-    let rows = vec![
+    let mut rows = vec![
         row("tokens per request", "tok", Some(plan.requests.total_tokens.mean), tokens_per_request(metrics)),
         row(
             "time per output token",
@@ -51,7 +58,12 @@ pub fn check(plan: &Plan, run: &Run) -> Check {
         row("peak in flight (plan: limit)", "", Some(plan.limit as f64), Some(metrics.peak_in_flight as f64)),
         row("requests per second at the run's concurrency", "req/s", planned_rate, rate(metrics)),
     ];
-    let findings = findings(plan, &rows, metrics.peak_in_flight as u64);
+    let mut findings = findings(plan, &rows, metrics.peak_in_flight as u64);
+    if let Some(seen) = run.server.as_ref().and_then(server::Seen::of) {
+        let expected = server::Expected::of(plan, &seen);
+        rows.extend(server::rows(&expected, &seen));
+        findings.extend(server::findings(&expected, &seen));
+    }
     Check { rows, findings }
 }
 

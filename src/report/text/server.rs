@@ -24,7 +24,11 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
 /// Who was asked how often.
 fn sampled(server: &ServerSide, to: &mut impl Write) -> io::Result<()> {
     let interval = humantime::format_duration(server.interval);
-    write!(to, "Sampled: {} times, every {interval}", server.samples())?;
+    let (taken, points) = (server.taken.max(server.points()), server.points());
+    write!(to, "Sampled: {taken} times, every {interval}")?;
+    if taken > points {
+        write!(to, ", kept as {points} points")?;
+    }
     let mut engines: Vec<_> =
         server.replicas.iter().filter_map(|replica| replica.engine.as_deref()).collect();
     engines.dedup();

@@ -2,12 +2,28 @@
 
 /// The keys with their values, in order. A piece without a key is one more value of the key before.
 pub(super) fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut last = "";
-    text.split(", ").map(move |piece| {
-        let (key, value) = piece.split_once(": ").unwrap_or((last, piece));
+    let (mut last, mut rest) = ("", Some(text));
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let piece = match cut(text, b',') {
+            Some((piece, after)) => {
+                rest = Some(after);
+                piece
+            }
+            None => rest.take()?,
+        };
+        let (key, value) = cut(piece, b':').unwrap_or((last, piece));
         last = key;
-        (key.trim(), value)
+        Some((key.trim(), value))
     })
+}
+
+/// What is before and after the first such mark that a blank follows. A search for two bytes as a text would take longer
+/// to set up than to do.
+fn cut(text: &str, mark: u8) -> Option<(&str, &str)> {
+    let bytes = text.as_bytes();
+    let at = memchr::memchr_iter(mark, bytes).find(|at| bytes.get(at + 1) == Some(&b' '))?;
+    Some((&text[..at], &text[at + 2..]))
 }
 
 /// A number that is followed by its unit. Without the unit the line may have been cut in the middle of the number.
@@ -50,4 +66,23 @@ const MOST: f64 = 1e15;
 
 fn finite(number: &str) -> Option<f64> {
     number.parse().ok().filter(|value| (0.0..=MOST).contains(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_values_and_a_piece_without_a_key_is_one_more() {
+        let found: Vec<_> = fields("Accepted: 4,194 tokens, Rates: 0.9, 0.6, Größe: 1:2,3, ").collect();
+        let expected = [
+            ("Accepted", "4,194 tokens"),
+            ("Rates", "0.9"),
+            ("Rates", "0.6"),
+            ("Größe", "1:2,3"),
+            ("Größe", ""),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(fields("").collect::<Vec<_>>(), [("", "")]);
+    }
 }

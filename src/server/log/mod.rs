@@ -59,7 +59,9 @@ pub enum Entry {
 type Read = fn(&str) -> Option<Entry>;
 
 /// What tells a kind of line, and how to read it from there. The first that a line has decides.
-const MARKS: [(&str, Read); 20] = [
+const MARKS: [(&str, Read); 21] = [
+    // Most lines of most logs: a request as uvicorn has it. Known at once, they need not be searched for the rest.
+    (" HTTP/1.1\" ", |_| Some(Entry::Unknown)),
     // A request's prompt is in this line, and may hold anything, such as the log of another server.
     ("Received request ", |_| Some(Entry::Unknown)),
     ("Avg prompt throughput: ", |text| stats::read(text).map(Entry::Stats)),
@@ -98,7 +100,12 @@ fn entry(line: &[u8]) -> Entry {
     let Some((at, length, read)) = found else { return Entry::Unknown };
     // The periodic line tells its engine before the mark.
     let from = if at_stats(line, at) { engine_start(line, at) } else { at + length };
-    read(&String::from_utf8_lossy(&line[from..])).unwrap_or(Entry::Damaged)
+    read(&text(&line[from..])).unwrap_or(Entry::Damaged)
+}
+
+/// The bytes as text. Whole UTF-8, as nearly all of it is, is checked faster than it is mended.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn at_stats(line: &[u8], at: usize) -> bool {

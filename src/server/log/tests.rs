@@ -36,6 +36,12 @@ fn near(found: Option<f64>, expected: f64) -> bool {
 }
 
 #[test]
+fn a_request_over_http_is_no_line_of_the_engines_whatever_its_path() {
+    let line = "INFO:     10.0.0.7:41234 - \"GET /?q=OutOfMemoryError HTTP/1.1\" 404 Not Found";
+    assert_eq!(read(line.as_bytes()), Line { stamp: None, entry: Entry::Unknown });
+}
+
+#[test]
 fn the_line_of_v0_in_all_its_dresses() {
     let lines = [
         format!("INFO 12-05 19:20:57 llm_engine.py:645] {V0}"),

@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::core::server::Replica;
 use crate::server::page::Page;
 
 /// Samples a second apart; `None` is no answer.
@@ -81,4 +84,78 @@ fn a_course_survives_its_json() {
     ]);
     let json = serde_json::to_string(&server).unwrap();
     assert_eq!(serde_json::from_str::<ServerSide>(&json).unwrap(), server);
+}
+
+/// What a replica says in a sample: whether it answers, how many requests run, what it counted since, a restart.
+type Moment = (bool, u32, u32, bool);
+
+fn moments() -> impl Strategy<Value = Vec<(Moment, Moment)>> {
+    let moment = || (prop::bool::weighted(0.9), 0..100_u32, 0..50_u32, prop::bool::weighted(0.05));
+    prop::collection::vec((moment(), moment()), 1..200)
+}
+
+/// The pages of a replica through these moments.
+fn pages(moments: impl Iterator<Item = Moment>) -> Vec<Option<String>> {
+    let (mut start, mut count) = (1_000, 0);
+    let page = |(answers, running, more, restarts): Moment| {
+        if restarts {
+            (start, count) = (start + 10, 0);
+        }
+        count += more;
+        let page = format!(
+            "process_start_time_seconds {start}\nvllm:num_requests_running {running}\n\
+             vllm:num_preemptions_total {count}\nvllm:time_to_first_token_seconds_sum {count}\n\
+             vllm:time_to_first_token_seconds_count {count}\n"
+        );
+        answers.then_some(page)
+    };
+    moments.map(page).collect()
+}
+
+/// The course with at most so many points beside the first.
+fn thinned(pages: &[Vec<Option<String>>; 2], most: usize) -> ServerSide {
+    let urls = ["http://a/metrics", "http://b/metrics"].map(ToOwned::to_owned);
+    let mut recorder = Recorder { most, ..Recorder::new(urls, Duration::from_secs(1)) };
+    for (second, (a, b)) in (0..).zip(pages[0].iter().zip(&pages[1])) {
+        let reading = |page: &Option<String>| page.as_deref().map(|page| Reading::of(&Page::parse(page)));
+        recorder.push(Timestamp::from_second(1_000 + second).unwrap(), vec![reading(a), reading(b)]);
+    }
+    recorder.finish(Timestamp::from_second(1_000).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn thinning_keeps_sums_means_and_peaks_exactly(moments in moments(), most in 1..10_usize) {
+        let pages = [pages(moments.iter().map(|both| both.0)), pages(moments.iter().map(|both| both.1))];
+        let (thin, whole) = (thinned(&pages, 2 * most), thinned(&pages, 1_000));
+        prop_assert!(thin.points() <= 2 * most + 1, "{} points", thin.points());
+        prop_assert_eq!(thin.taken, moments.len());
+        prop_assert_eq!(thin.counted(Signal::Preemptions), whole.counted(Signal::Preemptions));
+        prop_assert_eq!(thin.gauged(Signal::Running), whole.gauged(Signal::Running));
+        prop_assert_eq!(thin.times(Signal::Ttft), whole.times(Signal::Ttft));
+        prop_assert_eq!((thin.missed(), thin.restarts().count()), (whole.missed(), whole.restarts().count()));
+        prop_assert!(thin.at_s.is_sorted());
+        prop_assert_eq!((thin.at_s[0], thin.at_s.last()), (0.0, whole.at_s.last()));
+        for (thin, whole) in thin.replicas.iter().zip(&whole.replicas) {
+            let peak = |replica: &Replica| {
+                let levels = replica.gauges.get(&Signal::Running).into_iter().flatten().flatten();
+                levels.copied().fold(0.0, f64::max)
+            };
+            prop_assert_eq!(peak(thin), peak(whole));
+        }
+    }
+}
+
+#[test]
+fn points_of_a_long_run_are_equally_far_apart() {
+    let page = |second: u32| {
+        Some(format!("vllm:num_requests_running {}\nvllm:num_preemptions_total {second}\n", second % 10))
+    };
+    let pages: Vec<_> = (0..1_001).map(page).collect();
+    let server = thinned(&[pages.clone(), pages], 100);
+    assert_eq!((server.points(), server.taken), (64, 1_001));
+    let steps: Vec<f64> = server.at_s.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(steps[..steps.len() - 1].iter().all(|step| *step == 16.0), "{steps:?}");
+    assert_eq!(server.replicas[0].counters[&Signal::Preemptions][1..3], [Some(16.0), Some(16.0)]);
+    assert_eq!(server.gauged(Signal::Running).unwrap().peak, 18.0);
 }

@@ -9,7 +9,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -129,6 +129,12 @@ pub(super) async fn metrics(State(parts): State<Arc<Parts>>) -> impl IntoRespons
 
 pub(super) async fn reset_prefix_cache(State(parts): State<Arc<Parts>>) -> StatusCode {
     parts.engine.reset_prefix_cache();
+    StatusCode::OK
+}
+
+/// Nothing is profiled, but who looks into the truth log sees when it would have been.
+pub(super) async fn profile(State(parts): State<Arc<Parts>>, uri: Uri) -> StatusCode {
+    parts.truth.order(uri.path());
     StatusCode::OK
 }
 

@@ -11,8 +11,8 @@ pub const HEADING: &str =
 #[derive(Debug, Args)]
 #[command(next_help_heading = HEADING)]
 pub struct ConfigurationArgs {
-    /// Take flags from a TOML file: `request-rate = 20`, also in tables such as [load]. The environment goes before the
-    /// file, and the command line before both
+    /// Take flags from a TOML file: `request-rate = 20`, also in tables such as [load]; or from a .yaml file. The environment
+    /// goes before the file, and the command line before both
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Do what a saved run did: its flags hold unless others are given, but for where its result went

@@ -42,15 +42,20 @@ pub struct MeasureArgs {
     /// Look for no steady state
     #[arg(long)]
     pub no_steady_state: bool,
-    /// Let the server's profiler run while it is measured (vLLM has one with --profiler-config)
+    /// Let the server's profiler run while it is measured, from after the warm-up on (vLLM has one with
+    /// --profiler-config)
     #[arg(long)]
     pub profile: bool,
-    /// Start the profiler when the server has so many requests running, and stop it after --profile-duration
-    #[arg(long, value_name = "N", requires = "profile")]
+    /// Profile from so long after the measured run began (a bare number is seconds), for --profile-duration
+    #[arg(long, value_name = "TIME", value_parser = values::seconds, conflicts_with = "profile_batch_threshold")]
+    pub profile_after: Option<Duration>,
+    /// Profile once the server has so many requests running (without metrics: once so many are in flight), for
+    /// --profile-duration
+    #[arg(long, visible_alias = "profile-when-running", value_name = "N")]
     pub profile_batch_threshold: Option<u64>,
-    /// How long the profiler then runs (a bare number is seconds)
-    #[arg(long, value_name = "TIME", default_value = "5", value_parser = values::seconds)]
-    pub profile_duration: Duration,
+    /// How long the profiler runs (a bare number is seconds) [default: 5; to the end with --profile alone]
+    #[arg(long, value_name = "TIME", value_parser = values::seconds)]
+    pub profile_duration: Option<Duration>,
     /// End with exit code 0 instead of 3 when the run is INVALID
     #[arg(long)]
     pub allow_invalid: bool,

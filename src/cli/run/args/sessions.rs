@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::run::values;
+use crate::cli::run::values::{self, ThinkTime};
 use crate::core::spec::Wait;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,8 +21,8 @@ pub enum HistoryName {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct SessionArgs {
-    /// Send sessions of several turns: of --dataset-name random, or all turns of sharegpt. --num-prompts then counts
-    /// sessions, and --request-rate is their arrivals
+    /// Send sessions of several turns: of --dataset-name random, or all turns of sharegpt (those of a trace: --trace-columns
+    /// session=). --num-prompts then counts sessions, and --request-rate is their arrivals
     #[arg(long)]
     pub multi_turn: bool,
     /// Sessions from a file of vLLM's multi-turn script: a list of conversations, or a description to make them from
@@ -50,10 +50,11 @@ pub struct SessionArgs {
     /// Constant time between the end of an answer and the next turn, in milliseconds; --think-time has other laws
     #[arg(long, value_name = "MS", default_value_t = 0, conflicts_with = "think_time")]
     pub multi_turn_delay_ms: u64,
-    /// Time between the end of an answer and the next turn: 2s, 1s..5s (uniform), exp:2s (exponential with this mean)
-    /// [default: the dataset's, else none]
-    #[arg(long, value_name = "TIME", value_parser = values::wait)]
-    pub think_time: Option<Wait>,
+    /// Time between the end of an answer and the next turn: 2s, 1s..5s (uniform), exp:2s (exponential with this mean), or
+    /// trace: between two rows of a session, what the duration= of the first one's answer leaves of the time between their
+    /// time stamps, or all of it where the trace has no such column [default: trace if it is one, else none]
+    #[arg(long, value_name = "TIME", value_parser = values::think_time)]
+    pub think_time: Option<ThinkTime>,
     /// What a turn repeats of the turns before it: as messages for chat, as one text for completions
     #[arg(long, value_enum, default_value = "real")]
     pub history: HistoryName,

@@ -23,7 +23,9 @@ pub struct TraceArgs {
     /// of it
     #[arg(long, value_name = "FROM..TO", value_parser = values::window)]
     pub trace_window: Option<TraceWindow>,
-    /// Where a trace has what: timestamp=t,input=in,output=out,hashes=h,session=s
+    /// Where a trace has what: timestamp=t,input=in,output=out,hashes=h. Rows with the same session=s are the turns of a
+    /// session, whose answers took duration=d (see --think-time); prompts with the same prefix=p continue one text, each at
+    /// its own time
     #[arg(long, value_name = "WHAT=COLUMN,…", value_delimiter = ',', value_parser = values::pair)]
     pub trace_columns: Vec<Pair>,
     /// How many tokens a block hash stands for [default: what fits the trace, or 16]

@@ -4,12 +4,11 @@ mod collections;
 mod form;
 mod generated;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::run::values::{self, RangeRatio};
+use crate::cli::run::values::{self, Amount, RangeRatio};
 use collections::CollectionArgs;
 pub use form::FormArgs;
 use generated::GeneratedArgs;
@@ -36,7 +35,7 @@ pub enum DatasetName {
     /// The first turns of a JSONL file with turns and categories: Spec-Bench, MT-bench
     #[value(name = "spec_bench", alias = "spec-bench")]
     SpecBench,
-    /// The first turns of a subset of SPEED-Bench
+    /// The first turns of a subset of SPEED-Bench; without --dataset-path from the Hugging Face hub
     #[value(name = "speed_bench", alias = "speed-bench")]
     SpeedBench,
     /// Any dataset of the Hugging Face hub, or a Parquet, JSONL or JSON file or a folder of them
@@ -86,7 +85,7 @@ pub struct WorkloadArgs {
     #[arg(long, visible_alias = "dataset", value_name = "FILE")]
     pub dataset_path: Option<PathBuf>,
     /// Several datasets at once: a TOML file of weighted [[class]] tables, each with a name, a weight, and `run`'s flags of
-    /// dataset and sampling as keys, `lora`, and `goodput`
+    /// dataset and sampling as keys, `lora`, and `goodput`; of a trace only the lengths, said with no-self-timed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dataset_name", "dataset_path"])]
     pub workload: Option<PathBuf>,
     /// A tokenizer.json, a folder with one, or a hub id [default: the model's]
@@ -101,9 +100,9 @@ pub struct WorkloadArgs {
     /// Means nothing here, where no code of a model is run; known for vLLM's sake
     #[arg(long)]
     pub trust_remote_code: bool,
-    /// How many requests to send [default: 1000, or what --duration takes]
-    #[arg(long, value_name = "N")]
-    pub num_prompts: Option<NonZeroUsize>,
+    /// How many requests to send; -1 sends all that the dataset's file has [default: 1000, or what --duration takes]
+    #[arg(long, value_name = "N", value_parser = values::amount)]
+    pub num_prompts: Option<Amount>,
     /// Seeds prompts and arrivals
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

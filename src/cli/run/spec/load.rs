@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use super::{pace, positive};
+use super::{pace, positive, sessions};
 use crate::cli::run::args::{LoadArgs, RunArgs};
 use crate::core::spec::{Load, Pace};
 use crate::core::units::Rate;
@@ -54,7 +54,7 @@ pub fn load(args: &RunArgs) -> Result<Load, String> {
 /// As asked; in a closed loop of sessions as many as requests may be in flight, or every session's first turn would come
 /// before any second one.
 fn max_active_sessions(args: &RunArgs) -> Option<NonZeroUsize> {
-    let sessions = args.sessions.multi_turn || args.sessions.input_file.is_some();
+    let sessions = sessions::are_wanted(args);
     let rate = args.load.request_rate.unwrap_or(Rate::INFINITE);
     let default = args.load.max_concurrency.filter(|_| sessions && !rate.is_finite());
     args.sessions.max_active_sessions.or(default)

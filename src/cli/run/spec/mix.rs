@@ -5,11 +5,11 @@ use std::path::Path;
 use clap::{Args, FromArgMatches as _};
 use toml::{Table, Value};
 
-use super::workload::{dataset, dataset_name};
+use super::workload::{bounds, dataset, dataset_name, form};
 use super::{sampling, slo};
-use crate::cli::run::args::{RunArgs, SamplingArgs, TraceArgs, WorkloadArgs};
+use crate::cli::run::args::{FormArgs, RunArgs, SamplingArgs, TraceArgs, WorkloadArgs};
 use crate::cli::run::values::{self, Objective};
-use crate::core::spec::{Backend, Class, Dataset};
+use crate::core::spec::{Backend, Class, Dataset, Trace};
 use crate::drive::client::wire::Wire;
 
 /// The flags that a class may have as keys.
@@ -26,14 +26,12 @@ struct ClassArgs {
 }
 
 /// Flags of a dataset that are the run's, not a class's.
-const OF_THE_RUN: [&str; 15] = [
+const OF_THE_RUN: [&str; 13] = [
     "workload",
     "num-prompts",
     "seed",
     "dry-run",
     "tokenizer",
-    "self-timed",
-    "no-self-timed",
     "trace-speed",
     "help",
     "no-stream",
@@ -47,6 +45,14 @@ const OF_THE_RUN: [&str; 15] = [
 const SHAPE: &str =
     "a workload is [[class]] tables with `name`, `weight` and the flags of its dataset as keys";
 
+/// What the run decides for all classes.
+struct Common<'a> {
+    backend: Backend,
+    /// Whether there are first tokens to be held to a limit.
+    streams: bool,
+    form: &'a FormArgs,
+}
+
 /// Reads the file.
 pub fn mix(path: &Path, run: &RunArgs) -> Result<Dataset, String> {
     let shown = path.display();
@@ -54,8 +60,8 @@ pub fn mix(path: &Path, run: &RunArgs) -> Result<Dataset, String> {
     let text =
         String::from_utf8(text).map_err(|_| format!("{shown}: not UTF-8; convert the file to UTF-8"))?;
     let table: Table = text.parse().map_err(|error| format!("{shown}: {}", not_toml(&text, &error)))?;
-    let classes = classes(&table, run.target.backend, slo::streams(run))
-        .map_err(|error| format!("{shown}: {error}"))?;
+    let common = Common { backend: run.target.backend, streams: slo::streams(run), form: &run.workload.form };
+    let classes = classes(&table, &common).map_err(|error| format!("{shown}: {error}"))?;
     Ok(Dataset::Mix { path: path.to_owned(), classes })
 }
 
@@ -66,7 +72,7 @@ fn not_toml(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}: not TOML: {}", message.join(" "))
 }
 
-fn classes(file: &Table, backend: Backend, streams: bool) -> Result<Vec<Class>, String> {
+fn classes(file: &Table, common: &Common<'_>) -> Result<Vec<Class>, String> {
     if let Some(other) = file.keys().find(|key| *key != "class") {
         return Err(format!("unknown key `{other}`; {SHAPE}"));
     }
@@ -84,13 +90,12 @@ fn classes(file: &Table, backend: Backend, streams: bool) -> Result<Vec<Class>, 
         if classes.iter().any(|class| class.name == name) {
             return Err(format!("class `{name}` is there twice; give each a name of its own"));
         }
-        classes
-            .push(class(&name, table, backend, streams).map_err(|error| format!("class `{name}`: {error}"))?);
+        classes.push(class(&name, table, common).map_err(|error| format!("class `{name}`: {error}"))?);
     }
     Ok(classes)
 }
 
-fn class(name: &str, table: &Table, backend: Backend, streams: bool) -> Result<Class, String> {
+fn class(name: &str, table: &Table, common: &Common<'_>) -> Result<Class, String> {
     let weight = match table.get("weight") {
         None => 1.0,
         Some(Value::Integer(weight)) if *weight > 0 => *weight as f64,
@@ -105,12 +110,36 @@ fn class(name: &str, table: &Table, backend: Backend, streams: bool) -> Result<C
     let args = flags(table)?;
     let kind = dataset_name(&args.workload, false);
     let dataset = dataset(kind, &args.workload, &args.trace, false)?;
+    if let Dataset::Trace(trace) = &dataset {
+        of_a_mix(trace, &args.trace)?;
+    }
+    let backend = common.backend;
     let body = Wire::of(backend).own_sampling(&sampling::sampling(&args.sampling, &dataset, backend)?);
     let slo = match args.goodput.as_slice() {
         [] => None,
-        goodput => Some(slo::limits(goodput, streams)?),
+        goodput => Some(slo::limits(goodput, common.streams)?),
     };
-    Ok(Class { name: name.to_owned(), weight, dataset, body, adapter, slo })
+    let flags = args.workload.form.or(common.form);
+    let (form, bounds) = (form(&flags, backend, &dataset), bounds(&flags));
+    Ok(Class { name: name.to_owned(), weight, dataset, body, adapter, slo, form, bounds })
+}
+
+/// Whether a trace can be a class: of a mix each request is drawn by itself and comes when the run's arrivals say.
+fn of_a_mix(trace: &Trace, args: &TraceArgs) -> Result<(), String> {
+    let name = trace.kind.name();
+    if trace.has_sessions() {
+        return Err(format!(
+            "the requests of a mix are drawn one by one, which would tear the sessions of {name} apart: leave out \
+             `session`, or run the trace by itself"
+        ));
+    }
+    if args.self_timed || !args.no_self_timed {
+        return Err(format!(
+            "{name} has times of its own, and the classes of a mix come when the run's --request-rate says, by their \
+             weights: `no-self-timed = true` takes only its lengths; its times are replayed by a run of its own"
+        ));
+    }
+    Ok(())
 }
 
 /// The keys as flags: each alone first, so that an error names its key.
@@ -161,9 +190,12 @@ fn word(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::spec::{Bounds, Form};
 
     fn read(text: &str) -> Result<Vec<Class>, String> {
-        classes(&text.parse().map_err(|error| not_toml(text, &error))?, Backend::Openai, true)
+        let run = parse(&["--min-prompt-len=3".into(), "--max-model-len=900".into()]).unwrap().workload.form;
+        let common = Common { backend: Backend::Openai, streams: true, form: &run };
+        classes(&text.parse().map_err(|error| not_toml(text, &error))?, &common)
     }
 
     #[test]
@@ -193,6 +225,37 @@ mod tests {
     }
 
     #[test]
+    fn a_class_is_put_to_the_endpoint_as_its_dataset_would_be_by_itself() {
+        let text = r#"
+            [[class]]
+            name = "rendered"
+            dataset-name = "custom"
+            dataset-path = "a.jsonl"
+            chat-template-kwargs = { thinking = true }
+            max-prompt-len = 100
+            [[class]]
+            name = "plain"
+            dataset-name = "custom"
+            dataset-path = "a.jsonl"
+            skip-chat-template = true
+            min-prompt-len = 5
+            [[class]]
+            name = "made"
+        "#;
+        let classes = read(text).unwrap();
+        let kwargs = serde_json::from_str(r#"{"thinking": true}"#).unwrap();
+        let forms: Vec<_> = classes.iter().map(|class| &class.form).collect();
+        assert_eq!(forms, [&Form::Rendered { kwargs }, &Form::Text, &Form::Text]);
+        let bounds = classes.iter().map(|class| {
+            let Bounds { min_prompt_len, max_prompt_len, max_model_len, .. } = class.bounds;
+            (min_prompt_len, max_prompt_len, max_model_len)
+        });
+        let expected =
+            [(Some(3), Some(100), Some(900)), (Some(5), None, Some(900)), (Some(3), None, Some(900))];
+        assert_eq!(bounds.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn a_mistake_is_named_with_its_class_and_key_in_one_line() {
         let with = |line: &str| format!("[[class]]\nname = \"chat\"\n{line}\n");
         for (text, parts) in [
@@ -202,6 +265,14 @@ mod tests {
             (with("weight = -1"), ["class `chat`", "`weight`", "-1"]),
             (with("goodput = \"itl:5\""), ["class `chat`", "`goodput`", "itl"]),
             (with("dataset-name = \"azure\""), ["class `chat`", "azure", "--dataset-path"]),
+            (
+                with("dataset-name = \"azure\"\ndataset-path = \"a.csv\""),
+                ["class `chat`", "azure has times of its own", "no-self-timed = true"],
+            ),
+            (
+                with("dataset-name = \"trace\"\ndataset-path = \"a.csv\"\ntrace-columns = \"session=s\""),
+                ["class `chat`", "tear the sessions of trace apart", "session"],
+            ),
             (with("[[class]]\nname = \"chat\""), ["class `chat`", "twice", "name"]),
             ("[[class]]\nweight = 1".to_owned(), ["class 1", "`name`", "[[class]]"]),
             ("[class]\nname = 1".to_owned(), ["no class", "[[class]]", "weight"]),

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use super::trace;
 use super::workload::random;
 use crate::cli::run::args::{DatasetName, HistoryName, RunArgs, SessionArgs};
-use crate::core::spec::{Cancel, Dataset, History, RandomLengths, RandomTurns, Sessions, TurnCount, Wait};
+use crate::cli::run::values::{Amount, ThinkTime};
+use crate::core::spec::{
+    Cancel, Dataset, History, RandomLengths, RandomTurns, Sessions, Trace, TurnCount, Wait,
+};
 
 /// vLLM's default for `--multi-turn-num-turns`.
 const TURNS: u32 = 3;
@@ -16,11 +20,19 @@ pub fn sessions(args: &SessionArgs, dataset: &Dataset) -> Result<Sessions, Strin
     let behaves = args.think_time.is_some() || !delay.is_zero() || args.max_active_sessions.is_some();
     if behaves && !dataset.has_sessions() {
         return Err(
-            "--think-time and --max-active-sessions are of sessions: add --multi-turn, or --input-file with \
-                    conversations"
+            "--think-time and --max-active-sessions are of sessions: add --multi-turn, --input-file with \
+                    conversations, or --trace-columns session= to a trace"
                 .into(),
         );
     }
+    if args.think_time == Some(ThinkTime::Trace) && !matches!(dataset, Dataset::Trace(_)) {
+        return Err("--think-time trace needs a trace: --dataset-name trace with --trace-columns session=…,duration=…".into());
+    }
+    let think = match args.think_time {
+        Some(ThinkTime::Law(law)) => Some(law),
+        Some(ThinkTime::Trace) => None,
+        None => (!delay.is_zero()).then_some(Wait::Constant(delay)),
+    };
     Ok(Sessions {
         history: match args.history {
             // vLLM's way: a shared beginning stands for the history.
@@ -29,8 +41,30 @@ pub fn sessions(args: &SessionArgs, dataset: &Dataset) -> Result<Sessions, Strin
             HistoryName::Fixed => History::Fixed,
             HistoryName::None => History::None,
         },
-        think: args.think_time.or((!delay.is_zero()).then_some(Wait::Constant(delay))),
+        think,
     })
+}
+
+/// A trace whose sessions have the history that is asked for; any other dataset as it is.
+pub fn with_history(dataset: Dataset, args: &SessionArgs) -> Result<Dataset, String> {
+    match dataset {
+        Dataset::Trace(trace) if trace.has_sessions() => {
+            let whole_turns = args.history == HistoryName::None;
+            if trace.token_ids && !whole_turns {
+                return Err(
+                    "--prompt-token-ids cannot repeat what was said, which is text: add --history none"
+                        .into(),
+                );
+            }
+            Ok(Dataset::Trace(Trace { whole_turns, ..trace }))
+        }
+        other => Ok(other),
+    }
+}
+
+/// Whether the flags ask for sessions.
+pub fn are_wanted(args: &RunArgs) -> bool {
+    args.sessions.multi_turn || args.sessions.input_file.is_some() || trace::has_sessions(args)
 }
 
 /// Who leaves early.
@@ -43,9 +77,10 @@ pub fn cancel(args: &SessionArgs) -> Option<Cancel> {
 pub fn dataset(args: &RunArgs, name: DatasetName) -> Result<Option<Dataset>, String> {
     let (flags, workload) = (&args.sessions, &args.workload);
     if let Some(path) = &flags.input_file {
-        return Ok(Some(Dataset::Conversations { path: path.clone(), all: workload.num_prompts.is_none() }));
+        let all = !matches!(workload.num_prompts, Some(Amount::Exactly(_)));
+        return Ok(Some(Dataset::Conversations { path: path.clone(), all }));
     }
-    if !flags.multi_turn {
+    if !flags.multi_turn || trace::has_sessions(args) {
         return Ok(None);
     }
     let turns = turn_count(flags)?;
@@ -63,7 +98,7 @@ pub fn dataset(args: &RunArgs, name: DatasetName) -> Result<Option<Dataset>, Str
         }
         _ => {
             return Err("--multi-turn makes sessions of --dataset-name random or sharegpt; conversations of your own go \
-                        with --input-file"
+                        with --input-file, a trace with --trace-columns session="
                 .into());
         }
     }))

@@ -16,6 +16,12 @@ pub fn kind(name: DatasetName) -> Option<TraceKind> {
     }
 }
 
+/// Whether the rows of the run's trace are turns of sessions.
+pub fn has_sessions(args: &RunArgs) -> bool {
+    let is_trace = kind(dataset_name(&args.workload, args.target.sim)).is_some();
+    is_trace && args.trace.trace_columns.iter().any(|pair| pair.key == "session")
+}
+
 /// Whether the run follows a trace's time stamps. A trace does, unless it is told not to; in BurstGPT a rate tells it.
 pub fn is_timed(args: &RunArgs) -> Result<bool, String> {
     let name = dataset_name(&args.workload, args.target.sim);
@@ -55,7 +61,8 @@ pub fn trace(
     let (block_tokens, speed) = (args.timed_trace_chunk_hash_size, args.trace_speed);
     let (window, token_ids) = (args.trace_window, flags.prompt_token_ids);
     let columns = columns(kind, args)?;
-    Ok(Trace { kind, path, columns, unit_s, block_tokens, timed, speed, window, token_ids })
+    let whole_turns = false;
+    Ok(Trace { kind, path, columns, unit_s, block_tokens, timed, speed, window, token_ids, whole_turns })
 }
 
 /// The names that the trace is known by, then those of the flags.
@@ -66,6 +73,8 @@ fn columns(kind: TraceKind, args: &TraceArgs) -> Result<TraceColumns, String> {
         output: output.to_owned(),
         hashes: None,
         session: None,
+        duration: None,
+        prefix: None,
     };
     let mut columns = match kind {
         TraceKind::Azure => of("TIMESTAMP", "ContextTokens", "GeneratedTokens"),
@@ -87,9 +96,12 @@ fn columns(kind: TraceKind, args: &TraceArgs) -> Result<TraceColumns, String> {
             "output" => columns.output.clone_from(value),
             "hashes" => columns.hashes = Some(value.clone()),
             "session" => columns.session = Some(value.clone()),
+            "duration" => columns.duration = Some(value.clone()),
+            "prefix" => columns.prefix = Some(value.clone()),
             other => {
                 return Err(format!(
-                    "--trace-columns {other}={value}: `{other}` is none of timestamp, input, output, hashes, session"
+                    "--trace-columns {other}={value}: `{other}` is none of timestamp, input, output, hashes, session, duration, \
+                     prefix"
                 ));
             }
         }

@@ -6,6 +6,7 @@ use super::{mix, sessions, trace};
 use crate::cli::run::args::{
     DatasetName, FormArgs, LoraAssignmentName, RngName, RunArgs, TraceArgs, WorkloadArgs,
 };
+use crate::cli::run::values::Amount;
 use crate::core::spec::{
     Backend, Bounds, Dataset, Draw, Form, Load, Lora, LoraAssignment, Pace, PrefixRepetition, RandomLengths,
     Rng, Workload,
@@ -23,14 +24,23 @@ pub fn workload(args: &RunArgs, backend: Backend, load: &Load) -> Result<Workloa
             let name = dataset_name(flags, args.target.sim);
             match sessions::dataset(args, name)? {
                 Some(sessions) => sessions,
-                None => dataset(name, flags, &args.trace, load.pace == Pace::Trace)?,
+                None => {
+                    let plain = dataset(name, flags, &args.trace, load.pace == Pace::Trace)?;
+                    sessions::with_history(plain, &args.sessions)?
+                }
             }
         }
     };
+    if flags.num_prompts == Some(Amount::All) && !dataset.has_an_end() {
+        return Err(format!(
+            "--num-prompts -1 sends all that a file has, and {} prompts have no end: give a number",
+            dataset.name()
+        ));
+    }
     let num_prompts = num_requests(&dataset, num_prompts(args, load));
     Ok(Workload {
-        form: form(flags, backend, &dataset),
-        bounds: bounds(flags),
+        form: form(&flags.form, backend, &dataset),
+        bounds: bounds(&flags.form),
         tokenizer: flags.tokenizer.clone(),
         draw: Draw { shuffle: !flags.disable_shuffle, oversample: !flags.no_oversample },
         lora: lora(flags),
@@ -47,19 +57,20 @@ pub fn rng(args: &WorkloadArgs) -> Rng {
 }
 
 /// How prompts are put to the endpoint.
-fn form(args: &WorkloadArgs, backend: Backend, dataset: &Dataset) -> Form {
-    let spoken = matches!(dataset, Dataset::CustomAudio(_)) && args.form.enable_multimodal_chat;
+pub fn form(args: &FormArgs, backend: Backend, dataset: &Dataset) -> Form {
+    let spoken = matches!(dataset, Dataset::CustomAudio(_)) && args.enable_multimodal_chat;
     if spoken || backend.takes_chats() {
         Form::Chat
-    } else if args.form.skip_chat_template || !dataset.is_rendered() {
+    } else if args.skip_chat_template || !dataset.is_rendered() {
         Form::Text
     } else {
-        Form::Rendered { kwargs: args.form.chat_template_kwargs.clone().unwrap_or_default() }
+        Form::Rendered { kwargs: args.chat_template_kwargs.clone().unwrap_or_default() }
     }
 }
 
-fn bounds(args: &WorkloadArgs) -> Bounds {
-    let FormArgs { min_prompt_len, max_prompt_len, max_total_len, max_model_len, .. } = args.form;
+/// Which lengths are sent.
+pub fn bounds(args: &FormArgs) -> Bounds {
+    let FormArgs { min_prompt_len, max_prompt_len, max_total_len, max_model_len, .. } = *args;
     Bounds { min_prompt_len, max_prompt_len, max_total_len, max_model_len }
 }
 
@@ -179,8 +190,9 @@ fn no_file(args: &WorkloadArgs, name: &str) -> Result<(), String> {
 fn num_prompts(args: &RunArgs, load: &Load) -> usize {
     let stretch = load.duration.is_some() || args.trace.trace_window.is_some();
     match (args.workload.num_prompts, load.duration) {
-        (Some(asked), _) => asked.get(),
-        (None, _) if load.pace == Pace::Trace && stretch => usize::MAX,
+        (Some(Amount::Exactly(asked)), _) => asked.get(),
+        (Some(Amount::All), _) => Workload::ALL,
+        (None, _) if load.pace == Pace::Trace && stretch => Workload::ALL,
         (None, Some(duration)) => load.due_within(duration).unwrap_or(NUM_PROMPTS),
         (None, None) => NUM_PROMPTS,
     }

@@ -4,12 +4,19 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ::parquet::basic::Compression;
+use ::parquet::data_type::{ByteArray, ByteArrayType};
+use ::parquet::file::writer::SerializedFileWriter;
+use ::parquet::schema::parser::parse_message_type;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::super::hf::tests::parquet_file;
 use super::*;
+use crate::core::rng::Dice;
+use crate::core::spec::{self, Dataset};
 use crate::core::units::Secret;
+use crate::drive::tokenizer::Tokenizer;
+use crate::drive::workload::prepare;
 
 /// A hub that answers by path, and remembers what it was asked.
 fn serve(answers: Vec<(String, Vec<u8>)>) -> (String, Arc<Mutex<Vec<String>>>) {
@@ -149,4 +156,61 @@ async fn what_lies_here_or_is_no_id_is_left_alone() {
         let hf = Hf { path: path.into(), ..wanted() };
         assert_eq!(get(&hf, 1, &nowhere).await, Ok(hf));
     }
+}
+
+/// SPEED-Bench's shape: `turns` is a list of texts.
+fn turns(texts: &[&str]) -> Vec<u8> {
+    let schema = "message rows { required group turns (LIST) { repeated group list { required binary element (UTF8); } }
+                                 required binary category (UTF8); }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut file, schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut write = |values: &[ByteArray], levels: Option<(&[i16], &[i16])>| {
+        let mut column = group.next_column().unwrap().unwrap();
+        let (definition, repetition) = levels.unzip();
+        column.typed::<ByteArrayType>().write_batch(values, definition, repetition).unwrap();
+        column.close().unwrap();
+    };
+    let values: Vec<ByteArray> = texts.iter().map(|text| ByteArray::from(*text)).collect();
+    write(&values, Some((&vec![1; texts.len()], &vec![0; texts.len()])));
+    write(&vec![ByteArray::from("maths"); texts.len()], None);
+    group.close().unwrap();
+    writer.close().unwrap();
+    file
+}
+
+#[tokio::test]
+async fn speed_bench_comes_from_the_hub_where_no_folder_is_named() {
+    let listing = json!({"qualitative": {"test": ["HUB/q"]}, "throughput_1k": {"test": ["HUB/t"]}});
+    let (endpoint, _) = serve(vec![
+        ("/api/datasets/nvidia/SPEED-Bench/parquet".into(), listing.to_string().into_bytes()),
+        ("/q".into(), turns(&["What is seven times six?", "Which number is prime?"])),
+    ]);
+    let cache = TempDir::new().unwrap();
+    let bench = |path: &str| SpeedBench {
+        path: path.into(),
+        subset: "qualitative".into(),
+        output_len: 8,
+        category: Some("maths".into()),
+        max_input_len: None,
+    };
+    let hub = hub(&cache, &endpoint);
+    let fetched = fetch_speed_bench(&bench(SpeedBench::HUB_ID), 10, &hub, &|_| {}).await.unwrap();
+    let wanted = spec::Workload::new(Dataset::SpeedBench(fetched), spec::Workload::ALL);
+    let workload = prepare(&wanted, &mut Dice::native(1), &Tokenizer::Estimate, &|_| {}).unwrap();
+    let mut texts: Vec<_> =
+        workload.requests.iter().map(|request| request.content.as_text().unwrap()).collect();
+    texts.sort();
+    assert_eq!(texts, ["What is seven times six?", "Which number is prime?"]);
+    let other = bench("data/speed_bench");
+    assert_eq!(
+        fetch_speed_bench(&other, 10, &hub, &|_| {}).await.unwrap(),
+        other,
+        "nobody's folder is looked for there"
+    );
+    let offline = Hub { cache: cache.path().join("empty"), offline: true, ..hub };
+    let error =
+        fetch_speed_bench(&bench(SpeedBench::HUB_ID), 10, &offline, &|_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("HF_HUB_OFFLINE is set") && error.contains("--dataset-path"), "{error}");
 }

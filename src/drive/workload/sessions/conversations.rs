@@ -3,16 +3,15 @@
 use std::io::BufRead as _;
 use std::path::Path;
 
-use rand::seq::IndexedRandom as _;
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Exchange, generate, session};
+use super::{Exchange, enough, generate};
 use crate::core::dataset::{Drops, Provenance};
+use crate::core::spec;
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
 use crate::drive::workload::source::Source;
-use crate::drive::workload::stream::Stream;
 use crate::drive::workload::{Content, Format, Job, Progress, Workload, WorkloadError, entries};
 
 /// Either kind of file.
@@ -40,26 +39,25 @@ pub fn prepare(path: &Path, all: bool, job: &Job<'_>) -> Result<Workload, Worklo
     if is_object {
         return generate::prepare(source, path, all, job);
     }
-    let wanted = if all { usize::MAX } else { job.num_prompts };
+    let job = if all {
+        &Job { num_prompts: spec::Workload::ALL + job.spare(), measured: spec::Workload::ALL, ..*job }
+    } else {
+        job
+    };
     let (mut kept, mut candidates, mut few_turns) = (Vec::new(), 0, 0);
     let digest = entries::read(source, &mut |entry: Entry| {
         candidates += 1;
         match turns(entry.messages) {
-            Some(turns) if kept.len() < wanted => kept.push(turns),
+            Some(turns) if kept.len() < job.num_prompts => kept.push(turns),
             Some(_) => {}
             None => few_turns += 1,
         }
         Ok(())
     })?;
-    if kept.is_empty() && wanted > 0 {
+    if kept.is_empty() && job.num_prompts > 0 {
         return Err(WorkloadError::NoSessions { path: name, candidates, rule: RULE });
     }
-    let mut counted = count(kept, job)?;
-    let missing = if all { 0 } else { job.num_prompts.saturating_sub(counted.len()) };
-    let mut rng = Stream::Repeat.rng(job.seed);
-    let again: Vec<_> = (0..missing).filter_map(|_| counted.choose(&mut rng).cloned()).collect();
-    let repeated = again.iter().map(Vec::len).sum();
-    counted.extend(again);
+    let (requests, repeated) = enough(count(kept, job)?, job);
     let provenance = Provenance {
         dataset: "conversations".into(),
         path: Some(name),
@@ -69,7 +67,7 @@ pub fn prepare(path: &Path, all: bool, job: &Job<'_>) -> Result<Workload, Worklo
         repeated,
         inexact: 0,
     };
-    Ok(Workload { requests: counted.into_iter().flat_map(session).collect(), arrivals: None, provenance })
+    Ok(Workload { requests, arrivals: None, provenance })
 }
 
 /// What the user's side says, and the assistant's answer.

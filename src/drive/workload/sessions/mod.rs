@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use serde_json::json;
 
 use super::stream::Stream;
-use super::{Content, Request, Turn, Workload};
+use super::{Content, Job, Request, Turn, Workload};
 use crate::core::spec::{Cancel, Dataset, TurnCount, Wait};
 
 pub(super) use conversations::prepare as conversations;
@@ -27,25 +28,34 @@ pub(super) use sharegpt::prepare as sharegpt;
 
 /// One turn before it has its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Exchange {
+pub(super) struct Exchange {
     /// What the user says, and before the first turn what the system says.
-    content: Content,
+    pub content: Content,
     /// Its length in tokens.
-    tokens: u32,
+    pub tokens: u32,
     /// How many tokens to ask for.
-    output: u32,
+    pub output: u32,
     /// What the dataset answers.
-    answer: Arc<str>,
+    pub answer: Arc<str>,
 }
 
 /// Gives the turns of a session their places.
-fn session(turns: Vec<Exchange>) -> impl Iterator<Item = Request> {
+pub(super) fn session(turns: Vec<Exchange>) -> impl Iterator<Item = Request> {
     let of = u32::try_from(turns.len()).unwrap_or(u32::MAX);
     turns.into_iter().zip(0..).map(move |(exchange, index)| {
         let Exchange { content, tokens, output, answer } = exchange;
         let turn = Turn { index, of, think: Duration::ZERO, answer: Some(answer) };
         Request::of(content, tokens, output).with(|own| own.turn = Some(turn))
     })
+}
+
+/// The sessions in their places, some of them again where there are too few; and how many requests that adds.
+fn enough(sessions: Vec<Vec<Exchange>>, job: &Job<'_>) -> (Vec<Request>, usize) {
+    let mut rng = Stream::Repeat.rng(job.seed);
+    let missing = job.enough(sessions.len()).saturating_sub(sessions.len());
+    let again: Vec<_> = (0..missing).filter_map(|_| sessions.choose(&mut rng).cloned()).collect();
+    let repeated = again.iter().map(Vec::len).sum();
+    (sessions.into_iter().chain(again).flat_map(session).collect(), repeated)
 }
 
 /// How many turns a session has.

@@ -1,21 +1,25 @@
 //! All turns of ShareGPT conversations: what people said, and what they were answered.
+//!
+//! The length filters are those of plain ShareGPT, and hold for every turn: a conversation of which one is too short or too
+//! long is not used.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use rand::Rng as _;
-use rand::seq::IndexedRandom as _;
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::{Exchange, session, turn_count};
+use super::{Exchange, enough, turn_count};
 use crate::core::dataset::{Drops, Provenance};
-use crate::core::spec::TurnCount;
+use crate::core::digest::Digest;
+use crate::core::spec::{Bounds, TurnCount};
 use crate::drive::tokenizer::{TokenizeError, Tokenizer};
+use crate::drive::workload::sampler::admit;
+use crate::drive::workload::sharegpt::{BLOCK, BOUNDS, Lengths};
+use crate::drive::workload::source::is_rereadable;
 use crate::drive::workload::stream::Stream;
-use crate::drive::workload::{
-    Content, Job, Progress, Request, Workload, WorkloadError, conversations, entries,
-};
+use crate::drive::workload::{Content, Job, Progress, Workload, WorkloadError, conversations, entries};
 
 /// Names of the user's side, as files have them.
 const USERS: [&str; 2] = ["human", "user"];
@@ -47,6 +51,52 @@ pub fn prepare(
     turns: Option<TurnCount>,
     job: &Job<'_>,
 ) -> Result<Workload, WorkloadError> {
+    // As of plain ones: the front is enough almost always, and where it is not, the file is read again.
+    let few = job.num_prompts.saturating_mul(3).saturating_add(BLOCK);
+    let mut keep = if path.is_none_or(is_rereadable) { few } else { usize::MAX };
+    loop {
+        let Front { name, digest, candidates, few_turns, kept } = read(path, turns, keep, job)?;
+        let whole = kept.len() == candidates - few_turns;
+        let (sessions, mut dropped) = pick(kept, output_len, job)?;
+        if sessions.len() < job.num_prompts && !whole {
+            keep = keep.saturating_mul(8);
+            continue;
+        }
+        dropped.few_turns = few_turns;
+        if sessions.is_empty() && job.num_prompts > 0 {
+            let bounds = job.bounds.or(BOUNDS).in_words().unwrap_or_default();
+            let rule = format!("{RULE}, and in each turn {bounds}");
+            return Err(WorkloadError::Unusable { path: name, candidates, dropped, rule });
+        }
+        let (requests, repeated) = enough(sessions, job);
+        let provenance = Provenance {
+            dataset: "sharegpt_turns".into(),
+            path: Some(name),
+            sha256: Some(digest),
+            candidates,
+            dropped,
+            repeated,
+            inexact: 0,
+        };
+        return Ok(Workload { requests, arrivals: None, provenance });
+    }
+}
+
+/// The front of a file in the order of the seed.
+struct Front {
+    name: String,
+    digest: Digest,
+    candidates: usize,
+    few_turns: usize,
+    kept: Vec<Vec<Pair>>,
+}
+
+fn read(
+    path: Option<&Path>,
+    turns: Option<TurnCount>,
+    keep: usize,
+    job: &Job<'_>,
+) -> Result<Front, WorkloadError> {
     let source = conversations::open(path, job.progress)?;
     let name = source.name.clone();
     let mut order = Stream::Shuffle.rng(job.seed);
@@ -65,25 +115,12 @@ pub fn prepare(
         }
         pairs.truncate(most);
         kept.insert(place, pairs);
-        if kept.len() > job.num_prompts {
+        if kept.len() > keep {
             kept.pop_last();
         }
         Ok(())
     })?;
-    if kept.is_empty() && job.num_prompts > 0 {
-        return Err(WorkloadError::NoSessions { path: name, candidates, rule: RULE });
-    }
-    let (requests, repeated) = sessions(kept.into_values().collect(), output_len, job)?;
-    let provenance = Provenance {
-        dataset: "sharegpt_turns".into(),
-        path: Some(name),
-        sha256: Some(digest),
-        candidates,
-        dropped: Drops { few_turns, ..Drops::default() },
-        repeated,
-        inexact: 0,
-    };
-    Ok(Workload { requests, arrivals: None, provenance })
+    Ok(Front { name, digest, candidates, few_turns, kept: kept.into_values().collect() })
 }
 
 /// Questions with their answers, from the first one on, until something else than the other side comes.
@@ -101,28 +138,53 @@ fn pairs(messages: Vec<Message>) -> Vec<Pair> {
     pairs
 }
 
-/// Counts, and repeats sessions where there are too few; the second number is how many requests that adds.
-fn sessions(
+/// Takes sessions from the front until there are enough. They are counted in parallel blocks; what is beyond the last one
+/// taken is not looked at.
+fn pick(
     kept: Vec<Vec<Pair>>,
     output_len: Option<u32>,
     job: &Job<'_>,
-) -> Result<(Vec<Request>, usize), WorkloadError> {
-    let counted: Vec<Vec<Exchange>> = kept
-        .into_par_iter()
-        .map(|pairs| {
-            pairs
-                .into_iter()
-                .zip(0..)
-                .map(|(pair, turn)| count(pair, turn, output_len, job.tokenizer))
-                .collect()
-        })
-        .collect::<Result<_, TokenizeError>>()?;
-    (job.progress)(Progress::Tokenizing { done: counted.len(), of: job.num_prompts });
-    let mut rng = Stream::Repeat.rng(job.seed);
-    let missing = job.num_prompts.saturating_sub(counted.len());
-    let again: Vec<Vec<Exchange>> = (0..missing).filter_map(|_| counted.choose(&mut rng).cloned()).collect();
-    let repeated = again.iter().map(Vec::len).sum();
-    Ok((counted.into_iter().chain(again).flat_map(session).collect(), repeated))
+) -> Result<(Vec<Vec<Exchange>>, Drops), WorkloadError> {
+    let (mut sessions, mut dropped) = (Vec::new(), Drops::default());
+    let of = job.num_prompts.min(kept.len());
+    let mut kept = kept.into_iter();
+    while sessions.len() < job.num_prompts {
+        let block: Vec<Vec<Pair>> = kept.by_ref().take(BLOCK).collect();
+        if block.is_empty() {
+            break;
+        }
+        let counted: Vec<Vec<Exchange>> = block
+            .into_par_iter()
+            .map(|pairs| {
+                let turns = pairs.into_iter().zip(0..);
+                turns.map(|(pair, turn)| count(pair, turn, output_len, job.tokenizer)).collect()
+            })
+            .collect::<Result<_, TokenizeError>>()?;
+        for session in counted {
+            if sessions.len() < job.num_prompts
+                && accept(&session, output_len.is_some(), job.bounds, &mut dropped)
+            {
+                sessions.push(session);
+            }
+        }
+        (job.progress)(Progress::Tokenizing { done: sessions.len(), of });
+    }
+    Ok((sessions, dropped))
+}
+
+/// Whether a session is within bounds, which hold for what each turn says and is answered; the model's length holds for
+/// all that was said until then. The first turn that is not decides why the session is dropped.
+fn accept(session: &[Exchange], forced_output: bool, bounds: Bounds, dropped: &mut Drops) -> bool {
+    let by_turn = Bounds { max_model_len: None, ..bounds.or(BOUNDS) };
+    let whole = Bounds { max_model_len: bounds.max_model_len, ..Bounds::default() };
+    let mut said = 0_u32;
+    session.iter().all(|exchange| {
+        let Exchange { tokens: prompt, output, .. } = *exchange;
+        let before = said;
+        said = said.saturating_add(prompt).saturating_add(output);
+        Lengths { prompt, output }.accept(forced_output, by_turn, dropped)
+            && admit(whole, before.saturating_add(prompt), output, dropped)
+    })
 }
 
 fn count(

@@ -1,12 +1,14 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::core::dataset::Drops;
 use crate::core::rng::Dice;
-use crate::core::spec::{self, RandomLengths, RandomTurns};
+use crate::core::spec::{self, Bounds, RandomLengths, RandomTurns};
+use crate::drive::workload::tests::words;
 use crate::drive::workload::{Workload, WorkloadError, bundled, prepare};
 
 const LENGTHS: RandomLengths = RandomLengths {
@@ -97,6 +99,58 @@ fn sharegpt_sessions_have_all_turns_and_the_datasets_answers() {
     let two = turns(Some(TurnCount { min: 2, max: 2 }));
     assert!(places(&two.requests).iter().all(|(_, of)| *of == 2));
     assert_eq!(workload, turns(None), "the same seed gives the same");
+}
+
+/// ShareGPT's shape, of what is said by turns.
+fn sharegpt(conversations: &[&[&str]]) -> (TempDir, PathBuf) {
+    let said = |(index, text): (usize, &&str)| {
+        let from = ["human", "gpt"][index % 2];
+        json!({ "from": from, "value": text })
+    };
+    let entry =
+        |texts: &&[&str]| json!({ "conversations": texts.iter().enumerate().map(said).collect::<Vec<_>>() });
+    file(&Value::from_iter(conversations.iter().map(entry)).to_string())
+}
+
+const LONG: &str = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen";
+const SHORT: &str = "one two three four five";
+
+#[test]
+fn a_sharegpt_session_is_dropped_when_a_turn_of_it_breaks_the_limits() {
+    let whole: &[&str] = &[SHORT, SHORT, SHORT, SHORT];
+    let conversations = [
+        whole,
+        &[SHORT, SHORT, LONG, SHORT],
+        &[SHORT, SHORT, "two", SHORT],
+        &[SHORT, SHORT, SHORT, "two"],
+        &[SHORT, LONG],
+    ];
+    let (_folder, path) = sharegpt(&conversations);
+    let within = |bounds: Bounds, num_prompts: usize| {
+        let dataset = Dataset::SharegptTurns { path: Some(path.clone()), output_len: None, turns: None };
+        let wanted = spec::Workload { bounds, ..spec::Workload::new(dataset, num_prompts) };
+        prepare(&wanted, &mut Dice::native(7), &words(), &|_| {}).map_err(|error| error.to_string())
+    };
+    let workload =
+        within(Bounds { max_prompt_len: Some(9), ..Bounds::default() }, spec::Workload::ALL).unwrap();
+    assert_eq!((count(&workload.requests), workload.provenance.candidates), (1, 5));
+    let expected =
+        Drops { few_turns: 1, long_prompt: 1, short_prompt: 1, short_output: 1, ..Drops::default() };
+    assert_eq!((workload.provenance.dropped, workload.provenance.repeated), (expected, 0));
+    assert_eq!(
+        count(&within(Bounds::default(), spec::Workload::ALL).unwrap().requests),
+        2,
+        "vLLM's limits are wider"
+    );
+    // What was said before counts for the model's length only.
+    let model = |tokens| within(Bounds { max_model_len: Some(tokens), ..Bounds::default() }, 1);
+    assert_eq!(model(20).map(|workload| count(&workload.requests)), Ok(1));
+    let error = model(19).unwrap_err();
+    assert!(
+        error.contains("none of 5 entries can be used") && error.contains("too long together"),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) fn tokens_that_fit(rows: &[Row]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jiff::SignedDuration;
 
     use super::*;
@@ -41,6 +43,8 @@ mod tests {
             output: 1,
             hashes: (0..hashes).collect(),
             session: None,
+            text: None,
+            duration: Duration::ZERO,
         };
         lengths.iter().map(row).collect()
     }

@@ -1,5 +1,7 @@
 //! The values in a trace: a field of a CSV file or a value of a JSON line.
 
+use std::time::Duration;
+
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -59,6 +61,18 @@ impl Cell<'_> {
             }
             Self::Json(_) => Err(self.wrong(name, NOT_HASHES)),
         }
+    }
+
+    /// A length of time: a number of units. What is empty took none.
+    pub fn span(self, name: &str, unit_s: f64) -> Result<Duration, Fault> {
+        let seconds = if self.is_empty() { Some(0.0) } else { self.number().map(|number| number * unit_s) };
+        let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        span.ok_or_else(|| self.wrong(name, "a length of time: a number that is not below 0"))
+    }
+
+    /// Whether nothing stands there.
+    pub fn is_empty(self) -> bool {
+        matches!(self, Self::Json(Value::Null)) || self.text() == Some("")
     }
 
     /// Anything, as far as it can be told from others.
@@ -132,6 +146,20 @@ mod tests {
         assert_eq!(milliseconds, SignedDuration::from_secs(3));
         for wrong in ["", "soon", "nan", "inf", "1e300", "2024-13-01 00:00:00"] {
             assert!(Cell::Text(wrong).moment("t", 1.0).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_are_numbers_of_units_and_nothing_is_none() {
+        let span = |cell: Cell<'_>| cell.span("d", 0.001).ok();
+        assert_eq!(span(Cell::Text("1500")), Some(Duration::from_millis(1500)));
+        assert_eq!(span(Cell::Json(&json!(250))), Some(Duration::from_millis(250)));
+        assert_eq!(
+            (span(Cell::Text("")), span(Cell::Json(&json!(null)))),
+            (Some(Duration::ZERO), Some(Duration::ZERO))
+        );
+        for wrong in ["-1", "soon", "nan", "inf"] {
+            assert_eq!(span(Cell::Text(wrong)), None, "{wrong}");
         }
     }
 

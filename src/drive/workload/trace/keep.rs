@@ -1,4 +1,5 @@
-//! Which rows are kept: those of the window, and of them as many as are wanted. No more is ever in memory.
+//! Which rows are kept: those of the window, and of them as many as are wanted. No more is ever in memory, but that of
+//! sessions all rows of the window are kept until it is known which are whose.
 
 use std::collections::BTreeMap;
 

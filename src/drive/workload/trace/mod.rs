@@ -5,6 +5,8 @@
 //! in the originals. Every prompt has exactly the length that the trace says, special tokens included, also where the
 //! hashes cover less of it.
 //!
+//! Where rows carry a session, they are its turns: see [`turns`].
+//!
 //! Unlike in vLLM's `timed_trace`, times are counted from the first request of the replay, rows are put in their order,
 //! and the seed decides the words.
 
@@ -14,10 +16,12 @@ mod keep;
 mod read;
 mod row;
 mod table;
+mod turns;
 mod writer;
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use rand::RngExt as _;
 
 use self::keep::Kept;
@@ -41,8 +45,15 @@ pub(super) fn prepare(trace: &Trace, job: &Job<'_>) -> Result<Workload, Workload
     }
     let repeated = if read::is_sampled(trace) { repeat(&mut rows, job) } else { 0 };
     let writer = Writer::new(trace, &rows, job)?;
-    let requests = writer.write(&rows)?;
-    let inexact = writer.inexact(&requests)?;
+    let (requests, due) = match trace.has_sessions() {
+        true => {
+            let sessions = turns::by_session(rows, job.num_prompts);
+            let due = arrivals(sessions.iter().filter_map(|rows| rows.first()), trace.speed);
+            (writer.converse(&sessions, trace), due)
+        }
+        false => (writer.write(&rows), arrivals(rows.iter(), trace.speed)),
+    };
+    let inexact = writer.inexact(&requests, trace.whole_turns)?;
     let provenance = Provenance {
         dataset: trace.kind.name().into(),
         path: Some(name),
@@ -52,22 +63,25 @@ pub(super) fn prepare(trace: &Trace, job: &Job<'_>) -> Result<Workload, Workload
         repeated,
         inexact,
     };
-    Ok(Workload { requests, arrivals: trace.timed.then(|| arrivals(&rows, trace.speed)), provenance })
+    Ok(Workload { requests, arrivals: trace.timed.then_some(due), provenance })
 }
 
 /// When each row is due, from the first.
-fn arrivals(rows: &[Row], speed: f64) -> Vec<Duration> {
-    let first = rows.first().map(|row| row.at).unwrap_or_default();
-    let since = |row: &Row| row.at.saturating_sub(first).as_secs_f64().max(0.0);
-    let due = |row: &Row| Duration::try_from_secs_f64(since(row) / speed).unwrap_or(Duration::MAX);
-    rows.iter().map(due).collect()
+fn arrivals<'r>(rows: impl Iterator<Item = &'r Row> + Clone, speed: f64) -> Vec<Duration> {
+    let first = rows.clone().next().map(|row| row.at).unwrap_or_default();
+    rows.map(|row| replayed(row.at.saturating_sub(first), speed)).collect()
+}
+
+/// How long a stretch of the trace takes when it is replayed; nothing where it goes backwards.
+fn replayed(stretch: SignedDuration, speed: f64) -> Duration {
+    Duration::try_from_secs_f64(stretch.as_secs_f64().max(0.0) / speed).unwrap_or(Duration::MAX)
 }
 
 /// Draws from a sample until it is large enough, as pandas does with `replace`; says how many were added.
 fn repeat(rows: &mut Vec<Row>, job: &Job<'_>) -> usize {
     let distinct = rows.len();
     let mut rng = Stream::Repeat.rng(job.seed);
-    while rows.len() < job.num_prompts && distinct > 0 && job.num_prompts != usize::MAX {
+    while rows.len() < job.enough(distinct) && distinct > 0 {
         rows.push(rows[rng.random_range(0..distinct)].clone());
     }
     rows.len() - distinct

@@ -39,9 +39,9 @@ const TRACE: &Format = &Format {
 /// What BurstGPT calls the model whose rows vLLM takes.
 const SAMPLED_MODEL: &str = "GPT-4";
 
-/// BurstGPT as a source of lengths is a sample of one model's rows, as in vLLM.
+/// BurstGPT as a source of lengths is a sample of one model's rows, as in vLLM; a sample of turns would be no sessions.
 pub(super) fn is_sampled(trace: &Trace) -> bool {
-    trace.kind == TraceKind::Burstgpt && !trace.timed
+    trace.kind == TraceKind::Burstgpt && !trace.timed && !trace.has_sessions()
 }
 
 /// Reads the rows that are wanted.
@@ -57,7 +57,9 @@ pub(super) fn rows(trace: &Trace, job: &Job<'_>) -> Result<Kept, WorkloadError> 
         let source = Source::open(&trace.path, format, job.progress)?;
         let (name, rereadable) = (source.name.clone(), trace.path.is_file());
         let lots = is_sampled(trace).then(|| Stream::Shuffle.rng(job.seed));
-        let mut keeper = Keeper::new(job.num_prompts, trace.window, begin, lots);
+        // How many rows the wanted sessions have is known only at the end.
+        let limit = if trace.has_sessions() { usize::MAX } else { job.num_prompts };
+        let mut keeper = Keeper::new(limit, trace.window, begin, lots);
         let digest = read(source, trace, &mut |row| keeper.take(row))?;
         // The first row was not the earliest, so the window lies elsewhere than was thought.
         match keeper.corrected() {
@@ -129,11 +131,9 @@ fn csv(source: Source<'_>, trace: &Trace, keep: &mut dyn FnMut(Row)) -> Result<D
 /// The columns that a CSV file must have.
 fn wanted(trace: &Trace) -> Vec<&str> {
     let columns = &trace.columns;
-    let timed = (trace.timed || trace.window.is_some()).then_some(columns.timestamp.as_str());
+    let timed = trace.needs_times().then_some(columns.timestamp.as_str());
     let model = is_sampled(trace).then_some("Model");
-    let optional = [timed, columns.hashes.as_deref(), columns.session.as_deref(), model];
-    [columns.input.as_str(), columns.output.as_str()]
-        .into_iter()
-        .chain(optional.into_iter().flatten())
-        .collect()
+    let named = [&columns.hashes, &columns.session, &columns.duration, &columns.prefix].map(Option::as_deref);
+    let optional = [timed, model].into_iter().chain(named).flatten();
+    [columns.input.as_str(), columns.output.as_str()].into_iter().chain(optional).collect()
 }

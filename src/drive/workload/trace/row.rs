@@ -1,5 +1,7 @@
 //! One request of a trace.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use super::cells::Cell;
@@ -19,8 +21,12 @@ pub(super) struct Row {
     pub output: u32,
     /// The hashes of the prompt's blocks, from its beginning.
     pub hashes: Box<[u64]>,
-    /// Its session.
+    /// The session that it is a turn of, unless it is by itself.
     pub session: Option<u64>,
+    /// The text that its prompt continues: its session's, or one that it shares with others.
+    pub text: Option<u64>,
+    /// How long its answer took; zero where the trace does not say.
+    pub duration: Duration,
 }
 
 impl Row {
@@ -32,7 +38,7 @@ impl Row {
     ) -> Result<Self, Fault> {
         let columns = &trace.columns;
         let must = |name: &str| cell(name).ok_or_else(|| Fault::Shape(format!("no `{name}`")));
-        let at = match trace.timed || trace.window.is_some() {
+        let at = match trace.needs_times() {
             true => must(&columns.timestamp)?.moment(&columns.timestamp, trace.unit_s)?,
             false => SignedDuration::ZERO,
         };
@@ -40,13 +46,21 @@ impl Row {
             Some((name, cell)) => cell.hashes(name)?,
             None => Box::default(),
         };
+        let named = |column: &Option<String>| -> Result<Option<u64>, Fault> {
+            let cell = column.as_deref().map(must).transpose()?;
+            Ok(cell.filter(|cell| !cell.is_empty()).map(Cell::name))
+        };
+        let session = named(&columns.session)?;
+        let duration = columns.duration.as_deref().map(|name| must(name)?.span(name, trace.unit_s));
         Ok(Self {
             at,
             line,
             input: must(&columns.input)?.tokens(&columns.input)?,
             output: must(&columns.output)?.tokens(&columns.output)?,
             hashes,
-            session: columns.session.as_deref().map(|name| Ok(must(name)?.name())).transpose()?,
+            session,
+            text: session.or(named(&columns.prefix)?),
+            duration: duration.transpose()?.unwrap_or_default(),
         })
     }
 

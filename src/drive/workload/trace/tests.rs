@@ -7,7 +7,8 @@ use tempfile::NamedTempFile;
 use super::*;
 use crate::core::spec::{TraceColumns, TraceKind, TraceWindow};
 use crate::drive::tokenizer::Tokenizer;
-use crate::drive::workload::{Content, bundled};
+use crate::drive::workload::sessions::is_later;
+use crate::drive::workload::{Content, Request, bundled};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,13 +23,22 @@ fn trace(kind: TraceKind, path: impl Into<PathBuf>) -> Trace {
     Trace {
         kind,
         path: path.into(),
-        columns: TraceColumns { timestamp, input, output, hashes, session: None },
+        columns: TraceColumns {
+            timestamp,
+            input,
+            output,
+            hashes,
+            session: None,
+            duration: None,
+            prefix: None,
+        },
         unit_s: 1.0,
         block_tokens: None,
         timed: true,
         speed: 1.0,
         window: None,
         token_ids: false,
+        whole_turns: false,
     }
 }
 
@@ -207,7 +217,9 @@ fn columns_are_mapped_in_csv_and_in_json_lines() {
         input: "in".into(),
         output: "out".into(),
         hashes: Some("h".into()),
-        session: Some("s".into()),
+        prefix: Some("s".into()),
+        session: None,
+        duration: None,
     };
     let csv = file(
         "s,h,out,in,t\nann,,5,40,2024-01-01T00:00:00Z\nann,,5,60,2024-01-01T00:00:01Z\nbob,\"[1, 2]\",5,40,2024-01-01T00:00:02Z\n",
@@ -223,7 +235,93 @@ fn columns_are_mapped_in_csv_and_in_json_lines() {
     let workload = read(&csv);
     assert_eq!(workload.requests, read(&json).requests);
     assert_eq!(seconds(&workload), [0.0, 1.0, 2.0]);
-    assert!(text(&workload, 1).starts_with(text(&workload, 0)), "a session goes on");
+    assert!(text(&workload, 1).starts_with(text(&workload, 0)), "a text goes on");
+    assert!(workload.requests.iter().all(|request| request.turn().is_none()), "each is sent at its own time");
+}
+
+/// Two sessions whose rows are mixed, and a row that is by itself.
+const SESSIONS: &str = "timestamp,input_length,output_length,who,took\n\
+                        100,20,5,ann,2\n\
+                        103,30,4,bob,1\n\
+                        110,40,6,ann,3\n\
+                        104,8,3,,1\n\
+                        112,50,2,ann,1\n\
+                        103.5,20,3,bob,1\n";
+
+fn sessions(path: &Path) -> Trace {
+    let plain = trace(TraceKind::Trace, path);
+    let columns =
+        TraceColumns { session: Some("who".into()), duration: Some("took".into()), ..plain.columns };
+    Trace { columns, ..plain }
+}
+
+/// Session by session, how long its users think in seconds.
+fn thinks(workload: &Workload) -> Vec<Vec<f64>> {
+    let parties = workload.requests.chunk_by(|_, next| is_later(next));
+    let think = |request: &Request| request.turn().unwrap().think.as_secs_f64();
+    parties.map(|turns| turns.iter().map(think).collect()).collect()
+}
+
+#[test]
+fn rows_of_a_session_are_its_turns_and_it_comes_with_the_first() {
+    let file = file(SESSIONS);
+    let workload = all(&sessions(file.path()));
+    // Ann's prompts of 20, 40 and 50 tokens, less what was said before them, 25 and then 46.
+    let added = [(20, 5), (15, 6), (4, 2), (30, 4), (1, 3), (8, 3)];
+    assert_eq!(lengths(&workload), added);
+    assert_eq!(seconds(&workload), [0.0, 3.0, 4.0], "sessions, not rows");
+    assert_eq!(thinks(&workload), [vec![0.0, 8.0, 0.0], vec![0.0, 0.0], vec![0.0]]);
+    let fast = all(&Trace { speed: 4.0, ..sessions(file.path()) });
+    assert_eq!((seconds(&fast), thinks(&fast)[0].clone()), (vec![0.0, 0.75, 1.0], vec![0.0, 2.0, 0.0]));
+    let at_a_rate = all(&Trace { timed: false, ..sessions(file.path()) });
+    assert_eq!(
+        (&at_a_rate.arrivals, thinks(&at_a_rate)),
+        (&None, thinks(&workload)),
+        "users think all the same"
+    );
+}
+
+#[test]
+fn without_a_duration_users_think_all_the_time_between_two_rows() {
+    let file = file(SESSIONS);
+    let mut trace = sessions(file.path());
+    trace.columns.duration = None;
+    assert_eq!(thinks(&all(&trace)), [vec![0.0, 10.0, 2.0], vec![0.0, 0.5], vec![0.0]]);
+}
+
+#[test]
+fn so_many_sessions_are_wanted_and_a_window_cuts_their_rows() {
+    let file = file(SESSIONS);
+    let two = with(&sessions(file.path()), &Tokenizer::Estimate, 2).unwrap();
+    assert_eq!(thinks(&two).iter().map(Vec::len).collect::<Vec<_>>(), [3, 2]);
+    let window = TraceWindow { from: SECOND * 4, to: None };
+    let late = all(&Trace { window: Some(window), ..sessions(file.path()) });
+    assert_eq!((lengths(&late), seconds(&late)), (vec![(8, 3), (40, 6), (4, 2)], vec![0.0, 6.0]));
+}
+
+#[test]
+fn what_is_said_and_answered_in_a_session_is_one_text_of_exactly_its_length() {
+    let (file, tokenizer) = (file(SESSIONS), bundled::tokenizer());
+    let workload = with(&sessions(file.path()), &tokenizer, 9).unwrap();
+    assert_eq!(workload.provenance.inexact, 0);
+    let whole = with(&Trace { whole_turns: true, ..sessions(file.path()) }, &tokenizer, 9).unwrap();
+    assert_eq!(lengths(&whole), [(20, 5), (40, 6), (50, 2), (30, 4), (20, 3), (8, 3)], "as in the trace");
+    let turn = |index: usize| workload.requests[index].turn().unwrap();
+    let said = format!("{}{} {}", text(&workload, 0), turn(0).answer.as_deref().unwrap(), text(&workload, 1));
+    assert_eq!(said, text(&whole, 1), "the history and what is added are the whole prompt");
+    assert_eq!(tokenizer.count_plain(turn(0).answer.as_deref().unwrap()).unwrap(), 5);
+}
+
+#[test]
+fn a_session_column_that_is_not_there_or_a_duration_that_is_none_is_told() {
+    let told = |content: &str| {
+        let file = file(content);
+        with(&sessions(file.path()), &Tokenizer::Estimate, 9).unwrap_err().to_string()
+    };
+    let error = told("timestamp,input_length,output_length,took\n1,2,3,4\n");
+    assert!(error.contains("no column `who`") && error.contains("--trace-columns"), "{error}");
+    let error = told(&SESSIONS.replace("bob,1", "bob,soon"));
+    assert!(error.contains("line 3") && error.contains("`took` must be a length of time"), "{error}");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn replica() -> Replica {
 
 fn run(replicas: Vec<Replica>) -> Run {
     let interval = Duration::from_secs(1);
-    let server = ServerSide { interval, at_s: vec![0.0, 1.0, 2.0], replicas };
+    let server = ServerSide { interval, at_s: vec![0.0, 1.0, 2.0], replicas, ..ServerSide::default() };
     Run { server: Some(server), ..sample::run(false) }
 }
 
@@ -84,6 +84,13 @@ fn text(run: &Run) -> String {
 #[test]
 fn the_section_is_this_to_the_letter() {
     assert_eq!(text(&run(vec![replica()])), GOLDEN);
+}
+
+#[test]
+fn a_long_run_says_how_many_points_are_left_of_its_samples() {
+    let mut run = run(vec![Replica::default()]);
+    run.server.as_mut().unwrap().taken = 48;
+    assert!(text(&run).contains("\nSampled: 48 times, every 1s, kept as 3 points\n"), "{}", text(&run));
 }
 
 #[test]

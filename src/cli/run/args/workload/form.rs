@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::run::values;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Form of prompts")]
 pub struct FormArgs {
     /// Send prompts as they stand in the dataset. Otherwise those of custom, sonnet, spec_bench, speed_bench and hf go through
@@ -18,7 +18,7 @@ pub struct FormArgs {
     /// Send recordings as chat messages; images always are
     #[arg(long)]
     pub enable_multimodal_chat: bool,
-    /// Leave out shorter prompts of a dataset [default: 4 for sharegpt and hf]
+    /// Leave out shorter prompts of a dataset, and sessions with a turn that is [default: 4 for sharegpt and hf]
     #[arg(long, value_name = "TOKENS")]
     pub min_prompt_len: Option<u32>,
     /// Leave out longer prompts of a dataset [default: 1024 for sharegpt]
@@ -30,4 +30,22 @@ pub struct FormArgs {
     /// The model's context length: leave out what does not fit into it
     #[arg(long, value_name = "TOKENS")]
     pub max_model_len: Option<u32>,
+}
+
+impl FormArgs {
+    /// These flags, and others where they are not given.
+    pub fn or(&self, others: &Self) -> Self {
+        Self {
+            skip_chat_template: self.skip_chat_template || others.skip_chat_template,
+            chat_template_kwargs: self
+                .chat_template_kwargs
+                .clone()
+                .or_else(|| others.chat_template_kwargs.clone()),
+            enable_multimodal_chat: self.enable_multimodal_chat || others.enable_multimodal_chat,
+            min_prompt_len: self.min_prompt_len.or(others.min_prompt_len),
+            max_prompt_len: self.max_prompt_len.or(others.max_prompt_len),
+            max_total_len: self.max_total_len.or(others.max_total_len),
+            max_model_len: self.max_model_len.or(others.max_model_len),
+        }
+    }
 }

@@ -68,7 +68,7 @@ pub fn speed_bench(args: &WorkloadArgs) -> Result<Dataset, String> {
     let flags = &args.collections;
     let subset = flags.speed_bench_dataset_subset.to_possible_value();
     Ok(Dataset::SpeedBench(SpeedBench {
-        path: path(args, "FOLDER")?,
+        path: args.dataset_path.clone().unwrap_or_else(|| SpeedBench::HUB_ID.into()),
         subset: subset.map(|value| value.get_name().to_owned()).unwrap_or_default(),
         output_len: args.output_len.unwrap_or(flags.speed_bench_output_len),
         category: flags.speed_bench_category.clone(),

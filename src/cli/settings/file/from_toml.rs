@@ -1,0 +1,65 @@
+//! Flags in TOML.
+
+use serde_json::{Map, Number, Value};
+use toml::de::{DeTable, DeValue, Error};
+
+use super::{Entry, Fault, IsGroup};
+
+/// The flags, in the order of the tables.
+pub fn entries(text: &str, is_group: &IsGroup<'_>) -> Result<Vec<Entry>, Fault> {
+    let table = DeTable::parse(text).map_err(|error| not_toml(text, &error))?;
+    let mut entries = Vec::new();
+    collect(table.get_ref(), text, is_group, &mut entries);
+    Ok(entries)
+}
+
+fn collect(table: &DeTable<'_>, text: &str, is_group: &IsGroup<'_>, entries: &mut Vec<Entry>) {
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        match value.get_ref() {
+            DeValue::Table(group) if is_group(name) => collect(group, text, is_group, entries),
+            value => {
+                let line = line(text, key.span().start);
+                entries.push(Entry { name: name.to_owned(), line, value: json(value) });
+            }
+        }
+    }
+}
+
+fn not_toml(text: &str, error: &Error) -> Fault {
+    let line = line(text, error.span().map_or(0, |span| span.start));
+    let what = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    Fault {
+        line,
+        why: format!("not TOML ({what}); write flags as `request-rate = 20` or `model = \"name\"`"),
+    }
+}
+
+/// The line of a byte, from 1.
+fn line(text: &str, at: usize) -> usize {
+    1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count()
+}
+
+/// The value as JSON. What JSON has no number for is the text that flags have for it: `inf`.
+pub fn json(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Value::String(number.to_string()), Value::from),
+        DeValue::Float(number) => {
+            number.as_str().parse().ok().and_then(Number::from_f64).map_or_else(
+                || Value::String(number.as_str().trim_start_matches('+').to_owned()),
+                Value::Number,
+            )
+        }
+        DeValue::Boolean(value) => Value::Bool(*value),
+        DeValue::Datetime(time) => Value::String(time.to_string()),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Table(table) => Value::Object(
+            table
+                .iter()
+                .map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())))
+                .collect::<Map<_, _>>(),
+        ),
+    }
+}
