@@ -50,6 +50,12 @@ impl Halt {
     }
 }
 
+/// Ends the program now: nothing is reported.
+#[expect(clippy::exit, reason = "who asks twice means now, not after the report")]
+pub fn at_once() -> ! {
+    std::process::exit(Exit::Interrupted as i32)
+}
+
 /// Says something to the user, on stderr.
 pub fn say(message: impl Display) {
     // Nobody listens any more: no reason to stop working, let alone to panic as `eprintln!` does.

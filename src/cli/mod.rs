@@ -10,9 +10,11 @@ mod dataset;
 pub mod differences;
 mod embedded;
 mod exit;
+mod interrupt;
 mod logs;
 mod plan;
 mod run;
+mod search;
 mod settings;
 mod sim;
 mod spelling;
@@ -47,6 +49,8 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
     Plan(Box<plan::PlanArgs>),
+    /// Search for the highest load at which service levels hold.
+    Search(Box<search::SearchArgs>),
     /// Look at a server without load: its metrics against their limits.
     Watch(watch::WatchArgs),
 }
@@ -66,16 +70,30 @@ pub fn command() -> clap::Command {
 
 /// The flags of `run` in the words of another command.
 fn run_args(words: &[String]) -> Result<Box<run::RunArgs>, Halt> {
-    let line = ["servebench", "run"].into_iter().chain(words.iter().map(String::as_str));
-    let parsed = command().try_get_matches_from(line).and_then(|found| Cli::from_arg_matches(&found));
-    match parsed.map(|cli| cli.command) {
-        Ok(Command::Run(args)) => Ok(args),
+    let line = run_line(words);
+    let args = line.map(|line| line.args);
+    args.map_err(|why| Halt::usage(format!("after `--`: {why}; see `servebench run --help`")))
+}
+
+/// The same with all flags that hold, as they are stored with a Run. The error is half a sentence.
+fn run_line(words: &[String]) -> Result<run::Line, String> {
+    let words = spelling::with_dashes(words.iter().map(OsString::from));
+    let line = ["servebench", "run"].into_iter().map(OsString::from).chain(words);
+    let command = command();
+    let first_line = |error: clap::Error| {
+        let text = error.to_string();
+        text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    };
+    let matches = command.clone().try_get_matches_from(line).map_err(first_line)?;
+    let run = matches.subcommand_matches("run").expect("the command is `run`");
+    if let Some(reason) = differences::refused(run) {
+        return Err(reason);
+    }
+    let settings = settings::effective(&settings::Flags::new(command), run);
+    match Cli::from_arg_matches(&matches).map(|cli| cli.command) {
+        Ok(Command::Run(args)) => Ok(run::Line { args, settings }),
         Ok(_) => unreachable!("the command is `run`"),
-        Err(error) => {
-            let text = error.to_string();
-            let why = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            Err(Halt::usage(format!("after `--`: {why}; see `servebench run --help`")))
-        }
+        Err(error) => Err(first_line(error)),
     }
 }
 
@@ -108,6 +126,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Logs(args) => logs::execute(&args),
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Plan(args) => plan::execute(&args),
+        Command::Search(args) => search::execute(&args, typed),
         Command::Watch(args) => watch::execute(&args),
     }
 }

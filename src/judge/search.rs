@@ -2,8 +2,8 @@
 //!
 //! From a start the load is doubled until a level is missed (or quartered until all are met). Between the two the search
 //! bisects what the trials together leave open: the next load is the median of where the boundary may be
-//! ([`boundary::Belief`]), and after a trial that came out unclear, a quartile to the side of it, since a trial at the boundary
-//! itself is a coin toss. That is probabilistic bisection (Horstein 1963; Waeber, Frazier and Henderson 2013) on a belief
+//! ([`boundary::Belief`]), and after a trial that came out unclear, half way from there to the further end, since a trial at the
+//! boundary itself is a coin toss. That is probabilistic bisection (Horstein 1963; Waeber, Frazier and Henderson 2013) on a belief
 //! that comes from isotonic fits instead of from error probabilities that nobody knows. It ends when the interval is as
 //! narrow as was asked for, or time is up.
 //!
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use boundary::Belief;
+use boundary::{Belief, Boundary};
 use evidence::{Criterion, Outcome};
 use trial::{Next, Trial};
 
@@ -116,9 +116,6 @@ const WARM_UP: f64 = 0.2;
 
 /// How sure an end must be that no interval ends.
 const SURE: f64 = 0.975;
-
-/// The quantiles of the belief that are tried after an unclear trial, in turns.
-const ASIDE: [f64; 2] = [0.2, 0.8];
 
 /// Two loads nearer than this share of the precision are one.
 const SAME: f64 = 0.5;
@@ -233,11 +230,15 @@ impl Search {
         next_to || boundary.precision() <= self.question.precision
     }
 
-    /// A load in what is still open.
+    /// A load in what is still open: its middle, or after an unclear trial half way to the further end.
     fn between(&self, belief: &Belief) -> f64 {
-        let unclear = self.trials.iter().rev().take_while(|trial| trial.outcome() == Outcome::Unclear).count();
-        let quantile = if unclear == 0 { 0.5 } else { ASIDE[self.trials.len() % ASIDE.len()] };
-        let load = belief.quantile(quantile);
+        let Boundary { estimate, low, high } = belief.boundary();
+        let unclear = self.trials.last().is_some_and(|trial| trial.outcome() == Outcome::Unclear);
+        let load = match (unclear, low.unwrap_or(estimate / UP), high.unwrap_or(estimate * UP)) {
+            (false, ..) => estimate,
+            (true, low, high) if estimate / low > high / estimate => (estimate * low).sqrt(),
+            (true, _, high) => (estimate * high).sqrt(),
+        };
         // A trial beside another is worth the same at the other's place, where both can be averaged.
         let near = |tried: &f64| (tried / load - 1.0).abs() < SAME * self.question.precision;
         self.trials.iter().map(|trial| trial.load).find(near).unwrap_or(load)

@@ -8,6 +8,7 @@ pub mod log;
 pub mod plan;
 pub mod plot;
 pub mod progress;
+pub mod search;
 pub mod text;
 pub mod vllm;
 pub mod watch;

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::probes;
 use super::ready::patiently;
 use super::stage::Stage;
-use crate::cli::exit::{Exit, Halt, say};
+use crate::cli::exit::{self, Halt, say};
 use crate::core::arrival::{self, Schedule};
 use crate::core::probes::Probes;
 use crate::core::record::{Record, TokenSource};
@@ -229,7 +229,7 @@ impl Measurement<'_> {
             ));
             stop.request();
             interrupts.recv().await;
-            end_at_once();
+            exit::at_once();
         }))
     }
 }
@@ -238,11 +238,6 @@ impl Measurement<'_> {
 fn one(request: &Request) -> Phase<'_> {
     let schedule = Schedule::Open(vec![Duration::ZERO]);
     Phase { requests: std::slice::from_ref(request), schedule, cycle: false, duration: None }
-}
-
-#[expect(clippy::exit, reason = "a second Ctrl-C means now, not after the report")]
-fn end_at_once() {
-    std::process::exit(Exit::Interrupted as i32);
 }
 
 /// The run's bar.

@@ -5,12 +5,14 @@ use serde_json::{Map, Value};
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
 use crate::core::run::{Inputs, Run};
+use crate::core::spec::Spec;
 use crate::report::dataset;
 
 mod args;
 mod assemble;
 mod deliver;
 mod evidence;
+mod ground;
 mod measure;
 mod prepare;
 mod probes;
@@ -25,6 +27,7 @@ pub mod values;
 
 pub use args::RunArgs;
 use deliver::Delivery;
+pub use ground::Ground;
 use measure::Details;
 pub use prepare::Preparing;
 use stage::Stage;
@@ -39,6 +42,22 @@ pub struct Invocation {
     pub settings: Map<String, Value>,
     /// The saved run that it is like.
     pub like: Option<Saved>,
+}
+
+/// Flags of `run` that another command was given.
+pub struct Line {
+    /// The flags.
+    pub args: Box<RunArgs>,
+    /// All of them that hold, as they are stored with a Run.
+    pub settings: Map<String, Value>,
+}
+
+impl Line {
+    /// What they ask for, as far as that is known without asking a server.
+    pub fn spec(&self) -> Result<Spec, String> {
+        spec::selection(&self.args)?;
+        spec::spec(&self.args)
+    }
 }
 
 /// Runs the command.

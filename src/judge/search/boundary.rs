@@ -30,6 +30,9 @@ const PRIOR: f64 = 2.0;
 /// Loads whose logarithms differ by no more have the same noise.
 const NEAR: f64 = 0.15;
 
+/// No slack is known better.
+const SMALLEST_ERROR: f64 = 1e-3;
+
 /// Where the boundary is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Boundary {
@@ -122,10 +125,6 @@ impl Belief {
         counts.into_iter().max_by_key(|&(_, count)| count).map(|(criterion, _)| criterion)
     }
 
-    pub fn print(&self) {
-        for b in &self.brackets { if b.low < 8.0 { println!("{b:?}"); } }
-    }
-
     fn share(&self, is_so: impl Fn(&Bracket) -> bool) -> f64 {
         self.brackets.iter().filter(|bracket| is_so(bracket)).count() as f64 / self.brackets.len() as f64
     }
@@ -148,12 +147,12 @@ struct Known {
 impl Known {
     /// The error that trials of about this load have on average, for as many requests as this one's.
     ///
-    /// A trial that saw no burst has a low slack and a small error at once. Believed by its own error it would outweigh the
-    /// others, and the boundary would come out too high; for the same reason points weigh by their requests alone.
+    /// A trial that saw no burst has a low slack and a small error at once. Weighed by its own error it would outweigh its
+    /// neighbours, and the boundary would come out too high.
     fn shared_error(&self, all: &[Self]) -> f64 {
         let near = all.iter().filter(|other| (other.load / self.load).ln().abs() <= NEAR);
         let (sum, count) = near.fold((0.0, 0.0), |(sum, count), near| (sum + near.error.powi(2) * near.n, count + 1.0));
-        (sum / count / self.n).sqrt()
+        (sum / count / self.n).sqrt().max(SMALLEST_ERROR)
     }
 }
 
@@ -174,9 +173,13 @@ impl Curve {
             })
             .collect();
         known.sort_by(|a, b| a.load.total_cmp(&b.load));
-        let point = |known: &Known| Point { at: known.load, height: known.slack, weight: known.n };
-        let points: Vec<Point> = known.iter().map(point).collect();
         let errors: Vec<f64> = known.iter().map(|of| of.shared_error(&known)).collect();
+        let point = |(known, error): (&Known, &f64)| Point {
+            at: known.load,
+            height: known.slack,
+            weight: 1.0 / (error * error),
+        };
+        let points: Vec<Point> = known.iter().zip(&errors).map(point).collect();
         let wider = disagreement(&points, &errors);
         Self { points, errors: errors.iter().map(|error| wider * error).collect() }
     }
@@ -215,7 +218,6 @@ fn draw(curves: &[Curve], rng: &mut StdRng) -> Bracket {
             (bracket.high, bracket.binding, excess) = (high, Some(criterion), score);
         }
     }
-    if bracket.low < 8.0 { for c in curves { let pts = c.drawn(rng); println!("{:?} errors {:?}", pts, c.errors); } }
     if bracket.low.is_infinite() {
         bracket.low = 0.0;
     }

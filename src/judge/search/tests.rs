@@ -137,7 +137,7 @@ fn truth(p: f64, limit: Duration) -> f64 {
 #[test]
 fn nine_of_ten_intervals_cover_the_boundary() {
     let truth = truth(95.0, Duration::from_millis(300));
-    let answers: Vec<(Answer, usize)> = (0..30)
+    let answers: Vec<(Answer, usize)> = (0..20)
         .map(|seed| {
             let question = Question { seed: 1000 * seed, ..question(&["ttft.p95<300ms"]) };
             let search = search(question, &serve);
@@ -157,19 +157,7 @@ fn nine_of_ten_intervals_cover_the_boundary() {
         );
     }
     let covered = answers.iter().filter(|(answer, _)| covers(answer.boundary().unwrap())).count();
-    assert!(covered >= 27, "{covered} of 30");
+    assert!(covered >= 18, "{covered} of 20");
     let narrow = answers.iter().filter(|(answer, _)| answer.boundary().unwrap().precision() < 0.12).count();
-    assert!(narrow >= 24, "{narrow} of 30");
-}
-
-#[test]
-fn debug_one() {
-    let question = Question { seed: 2000, ..question(&["ttft.p95<300ms"]) };
-    let search = search(question, &serve);
-    for trial in search.trials() {
-        let found = trial.evidence[0].unwrap();
-        println!("{:>6.2} slack {:+.4} error {:.4} n {} value {:?} {:?} {:?}", trial.load, found.slack, found.error, found.n, found.value, trial.ending, trial.evidence[1].map(|e|e.slack));
-    }
-    println!("{:?}", search.answer());
-    search.belief().print();
+    assert!(narrow >= 16, "{narrow} of 20");
 }
