@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,6 +14,9 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand_distr::{Distribution as _, Exp};
 use serde_json::Value;
 use servebench::sim::Spec;
 
@@ -146,4 +150,75 @@ fn mistakes_are_one_line_with_the_cure() {
         assert!(ended.stderr.contains(expected), "{words}\n{}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{words}\n{}", ended.stderr);
     }
+}
+
+/// The simulator with so many slots, whose requests take a step for each output token.
+const SLOTS: usize = 8;
+const STEP: Duration = Duration::from_millis(10);
+const TOKENS: u32 = 20;
+
+/// P95 TTFT in seconds at a rate, by a model of the simulator: in each step waiting requests take free slots, and every running
+/// one gets a token at the step's end.
+fn modelled_p95(rate: f64) -> f64 {
+    let step = STEP.as_secs_f64();
+    let mut gaps = Exp::new(rate).unwrap().sample_iter(StdRng::seed_from_u64(7));
+    let (mut now, mut next, mut waiting) = (0.0, 0.0, VecDeque::new());
+    let (mut running, mut ttfts): (Vec<u32>, Vec<f64>) = (Vec::new(), Vec::new());
+    while ttfts.len() < 300_000 {
+        if running.is_empty() && waiting.is_empty() {
+            now = f64::max(now, next);
+        }
+        while next <= now {
+            waiting.push_back(next);
+            next += gaps.next().unwrap();
+        }
+        now += step;
+        running.iter_mut().for_each(|left| *left -= 1);
+        while running.len() < SLOTS {
+            let Some(arrived) = waiting.pop_front() else { break };
+            ttfts.push(now - arrived);
+            running.push(TOKENS - 1);
+        }
+        running.retain(|left| *left > 0);
+    }
+    ttfts.sort_by(f64::total_cmp);
+    ttfts[ttfts.len() * 95 / 100]
+}
+
+/// The rate at which the model's P95 TTFT is the limit.
+fn modelled_boundary(limit: Duration) -> f64 {
+    let (mut low, mut high) = (1.0, SLOTS as f64 / (STEP * TOKENS).as_secs_f64());
+    for _ in 0..12 {
+        let middle = f64::midpoint(low, high);
+        if modelled_p95(middle) < limit.as_secs_f64() { low = middle } else { high = middle }
+    }
+    f64::midpoint(low, high)
+}
+
+/// `cargo test --test search -- --ignored --nocapture`: ten searches of 100 seconds, five at a time.
+#[test]
+#[ignore = "it takes minutes, and a machine with nothing else to do"]
+fn nine_of_ten_searches_cover_the_simulators_boundary() {
+    let truth = modelled_boundary(Duration::from_millis(100));
+    let one = |seed: usize| {
+        let server = Simulator::start(Spec { max_num_seqs: SLOTS, timing: steps(STEP), ..quick() });
+        let flags = format!("--json --start 4 --max 100 --slo ttft.p95<100ms --trial 5s --time 100s --seed {}", 1000 * seed);
+        let load = LOAD.replace("--random-output-len 8", &format!("--random-output-len {TOKENS}"));
+        let program = Program::new("search").words(&flags).arg("--").words(&load).arg(server.base_url());
+        let found: Value = serde_json::from_str(&program.start().end_within(Duration::from_secs(200)).well().stdout).unwrap();
+        let finding = &found["answer"]["finding"];
+        let end = |name: &str| finding[name].as_f64().unwrap_or(f64::NAN);
+        let (low, high) = (end("low"), end("high"));
+        println!("truth {truth:.2}: {:.2} [{low:.2}, {high:.2}] {}", end("estimate"), finding["kind"]);
+        low <= truth && truth <= high
+    };
+    let mut covered = 0;
+    for round in [0, 5] {
+        let five = std::thread::scope(|scope| {
+            let searches: Vec<_> = (round..round + 5).map(|seed| scope.spawn(move || one(seed))).collect();
+            searches.into_iter().filter_map(|search| search.join().ok()).filter(|&covers| covers).count()
+        });
+        covered += five;
+    }
+    assert!(covered >= 9, "{covered} of 10 cover {truth}");
 }

@@ -134,30 +134,70 @@ fn truth(p: f64, limit: Duration) -> f64 {
     (low + high) / 2.0
 }
 
+fn answers(count: u64) -> Vec<Search> {
+    let one = |seed| search(Question { seed: 1000 * seed, ..question(&["ttft.p95<300ms"]) }, &serve);
+    (0..count).map(one).collect()
+}
+
+fn covered(searches: &[Search], truth: f64) -> usize {
+    let covers = |search: &&Search| {
+        let Boundary { estimate, low, high } = search.belief().boundary();
+        let spent = search.spent().as_secs_f64();
+        println!("truth {truth:.2}: {estimate:.2} [{low:.2?}, {high:.2?}] after {} trials, {spent:.0} s", search.trials.len());
+        low.is_some_and(|low| low <= truth) && high.is_some_and(|high| truth <= high)
+    };
+    searches.iter().filter(covers).count()
+}
+
+/// Half the interval's width as a share of the boundary, in the middle of the searches.
+fn median_precision(searches: &[Search]) -> f64 {
+    let mut precisions: Vec<f64> = searches.iter().map(|search| search.belief().boundary().precision()).collect();
+    precisions.sort_by(f64::total_cmp);
+    precisions[precisions.len() / 2]
+}
+
+/// Found by [`truth`], which the study below does again.
+const TRUTH: f64 = 14.19;
+
 #[test]
 fn nine_of_ten_intervals_cover_the_boundary() {
+    let searches = answers(10);
+    assert!(covered(&searches, TRUTH) >= 9);
+    // In twenty minutes of this queue, whose waits come in bursts.
+    assert!(median_precision(&searches) < 0.15, "{}", median_precision(&searches));
+}
+
+/// All loads of a geometric grid of the search's own precision, `repeats` times each.
+fn grid(question: &Question, precision: f64, repeats: usize) -> Search {
+    let mut search = Search::new(question.clone());
+    let mut load = question.start;
+    while load < 2.0 * TRUTH {
+        for _ in 0..repeats {
+            let next = search.trial_at(load, false);
+            let trial = measure(question, next, &serve);
+            search.note(trial);
+        }
+        load *= 1.0 + 2.0 * precision;
+    }
+    search
+}
+
+/// What the tables in the notes are from: `cargo test --lib judge::search::tests::study -- --ignored --nocapture`.
+#[test]
+#[ignore = "it takes minutes"]
+fn study_of_coverage_and_of_a_plain_grid() {
     let truth = truth(95.0, Duration::from_millis(300));
-    let answers: Vec<(Answer, usize)> = (0..20)
-        .map(|seed| {
-            let question = Question { seed: 1000 * seed, ..question(&["ttft.p95<300ms"]) };
-            let search = search(question, &serve);
-            (search.answer(), search.trials().len())
-        })
-        .collect();
-    let covers = |boundary: Boundary| boundary.low.unwrap() <= truth && truth <= boundary.high.unwrap();
-    for (answer, trials) in &answers {
-        let Some(Boundary { estimate, low, high }) = answer.boundary() else { println!("{answer:?}"); continue };
+    let searches = answers(40);
+    println!("covered: {} of 40; median precision {:.3}", covered(&searches, truth), median_precision(&searches));
+    for repeats in [1, 2, 4, 8] {
+        let grids: Vec<Search> = (0..10)
+            .map(|seed| grid(&Question { seed: 777 + 1000 * seed, ..question(&["ttft.p95<300ms"]) }, 0.05, repeats))
+            .collect();
         println!(
-            "truth {truth:.2}: {estimate:.2} [{:.2}, {:.2}] {} after {trials} trials, {:.0} s, {:?}",
-            low.unwrap(),
-            high.unwrap(),
-            if covers(answer.boundary().unwrap()) { "covers" } else { "MISSES" },
-            answer.spent.as_secs_f64(),
-            answer.end,
+            "a grid of 10 % steps, {repeats} times each: median precision {:.3}, {:.0} s, covers {} of 10",
+            median_precision(&grids),
+            grids[0].spent().as_secs_f64(),
+            covered(&grids, truth)
         );
     }
-    let covered = answers.iter().filter(|(answer, _)| covers(answer.boundary().unwrap())).count();
-    assert!(covered >= 18, "{covered} of 20");
-    let narrow = answers.iter().filter(|(answer, _)| answer.boundary().unwrap().precision() < 0.12).count();
-    assert!(narrow >= 16, "{narrow} of 20");
 }

@@ -53,7 +53,7 @@ fn text(search: &Search, answer: &Answer) -> String {
 
 #[test]
 fn the_answer_comes_first_with_interval_level_and_suggestion() {
-    let trials = [(1.0, -0.05, 50.0), (8.0, -0.05, 90.0), (8.4, -0.02, 350.0), (8.8, 0.1, 700.0), (16.0, 0.9, 4000.0)];
+    let trials = [(1.0, -0.05, 50.0), (8.0, -0.05, 90.0), (8.4, -0.012, 350.0), (8.8, 0.1, 700.0), (16.0, 0.9, 4000.0)];
     let search = search(Over::Rate, &trials);
     let mut answer = search.answer();
     answer.agreement = Some(Agreement { pool: 1000, limit: 20, in_flight: 5 });
