@@ -39,18 +39,30 @@ fn answer(flags: &str, base_url: &str) -> Value {
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
+/// One request of those that a server has; it is gone when this is dropped, also when its client has left.
+struct Held(Arc<AtomicUsize>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// A server that refuses all beyond so many in flight; the others take 30 ms.
 fn cliff(most: usize) -> String {
     let in_flight = Arc::new(AtomicUsize::new(0));
     let complete = move || {
-        let in_flight = Arc::clone(&in_flight);
+        let before = in_flight.fetch_add(1, Ordering::SeqCst);
+        let held = Held(Arc::clone(&in_flight));
         async move {
-            let before = in_flight.fetch_add(1, Ordering::SeqCst);
-            if before < most {
-                tokio::time::sleep(Duration::from_millis(30)).await;
+            let _held = held;
+            if before >= most {
+                // Who is refused comes back at once: not too fast for a test.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                return Ok::<_, Infallible>(refused());
             }
-            in_flight.fetch_sub(1, Ordering::SeqCst);
-            Ok::<_, Infallible>(if before < most { streamed() } else { refused() })
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            Ok(streamed())
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -109,6 +109,13 @@ impl Evidence {
         Some(Self { slack: share.value() - allowed, error, value, n, beyond: Some(share.count) })
     }
 
+    /// With not one request beyond, met as something is that is so or not so. A server that works does not fail now and then:
+    /// thirty requests need not be four hundred before they may be taken for less than 1 % of failures.
+    fn with_none_met(self) -> Self {
+        let error = if self.beyond == Some(0) { self.error.min(STEP_ERROR * self.slack.abs()) } else { self.error };
+        Self { error, ..self }
+    }
+
     /// Of a figure by its ratio to the limit: the half of its interval that is on the limit's side tells its error.
     fn of_ratio(value: f64, interval: Option<RateInterval>, limit: f64, n: usize) -> Self {
         let log = |value: f64| value.max(f64::MIN_POSITIVE).ln();
@@ -193,7 +200,7 @@ impl Criterion {
             figure if is(figure, "failure_rate") => {
                 let failed: Vec<bool> = ended(records).map(|record| !record.succeeded()).collect();
                 let share = Share::of(&failed)?.value();
-                Evidence::of_share(&failed, limit, Some(share), 1.0)
+                Some(Evidence::of_share(&failed, limit, Some(share), 1.0)?.with_none_met())
             }
             _ => {
                 let bad: Vec<bool> = ended(records).map(|record| !meets(record, slo)).collect();
@@ -325,6 +332,14 @@ mod tests {
         assert_eq!(of("failure_rate<=0%", &records).unwrap().outcome(), Outcome::Met);
         records[7].outcome = Err(Failure::new(FailureClass::Status(500), ""));
         assert_eq!(of("failure_rate<=0%", &records).unwrap().outcome(), Outcome::Missed);
+    }
+
+    #[test]
+    fn a_few_requests_without_a_failure_meet_a_limit_of_failures() {
+        let mut records = answered([100; 30]);
+        assert_eq!(of("failure_rate<1%", &records).unwrap().outcome(), Outcome::Met);
+        records[7].outcome = Err(Failure::new(FailureClass::Status(500), ""));
+        assert_eq!(of("failure_rate<1%", &records).unwrap().outcome(), Outcome::Unclear);
     }
 
     #[test]
