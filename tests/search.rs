@@ -127,7 +127,8 @@ fn every_trial_is_a_run_with_a_seed_of_its_own() {
     names.sort();
     assert_eq!(names, ["trial-001-20.json", "trial-002-40.json"]);
     let run = |name: &String| serde_json::from_str::<Value>(&ended.read(&format!("trials/{name}"))).unwrap();
-    let prompts: Vec<Value> = names.iter().map(|name| run(name)["servebench"]["inputs"]["prompts"].clone()).collect();
+    let prompts: Vec<Value> =
+        names.iter().map(|name| run(name)["servebench"]["inputs"]["prompts"].clone()).collect();
     assert_ne!(prompts[0], prompts[1], "the prompts differ");
     let saved: Value = serde_json::from_str(&ended.read("search.json")).unwrap();
     assert_eq!(saved["trials"].as_array().unwrap().len(), 2);
@@ -214,10 +215,15 @@ fn nine_of_ten_searches_cover_the_simulators_boundary() {
     let truth = modelled_boundary(Duration::from_millis(100));
     let one = |seed: usize| {
         let server = Simulator::start(Spec { max_num_seqs: SLOTS, timing: steps(STEP), ..quick() });
-        let flags = format!("--json --start 4 --max 100 --slo ttft.p95<100ms --trial 5s --time 100s --seed {}", 1000 * seed);
+        let flags = format!(
+            "--json --start 4 --max 100 --slo ttft.p95<100ms --trial 5s --time 100s --seed {}",
+            1000 * seed
+        );
         let load = LOAD.replace("--random-output-len 8", &format!("--random-output-len {TOKENS}"));
         let program = Program::new("search").words(&flags).arg("--").words(&load).arg(server.base_url());
-        let found: Value = serde_json::from_str(&program.start().end_within(Duration::from_secs(200)).well().stdout).unwrap();
+        let found: Value =
+            serde_json::from_str(&program.start().end_within(Duration::from_secs(200)).well().stdout)
+                .unwrap();
         let finding = &found["answer"]["finding"];
         let end = |name: &str| finding[name].as_f64().unwrap_or(f64::NAN);
         let (low, high) = (end("low"), end("high"));

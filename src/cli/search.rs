@@ -55,7 +55,8 @@ pub fn execute(args: &SearchArgs, typed: Vec<String>) -> Result<Exit, Halt> {
     }
     let interrupts = Interrupts::listen()?;
     let ground = Ground::of(&flags.line(&[])?)?;
-    let mut quest = Quest { args, typed, flags, ground, interrupts, best: None, search: Search::new(question) };
+    let mut quest =
+        Quest { args, typed, flags, ground, interrupts, best: None, search: Search::new(question) };
     quest.go()?;
     quest.tell()
 }
@@ -78,7 +79,9 @@ impl Quest<'_> {
             let started = Instant::now();
             let fresh = if next.number > 1 { self.ground.empty_cache() } else { Ok(()) };
             if let (2, Err(why)) = (next.number, fresh) {
-                say(format_args!("note: the server does not empty its prefix cache between trials ({why}): their prompts differ"));
+                say(format_args!(
+                    "note: the server does not empty its prefix cache between trials ({why}): their prompts differ"
+                ));
             }
             let mut trial = self.trial(next)?;
             if self.interrupts.asked() {
@@ -104,7 +107,8 @@ impl Quest<'_> {
         let slo = line.spec().map_err(Halt::usage)?.slo;
         let watch = Watch::new(&question.criteria, &slo, question.over, next);
         let mut onlook = Onlook::new(watch, &self.interrupts);
-        let (run, records) = self.ground.measure(line, command, &mut |event, stop| onlook.see(event, stop))?;
+        let (run, records) =
+            self.ground.measure(line, command, &mut |event, stop| onlook.see(event, stop))?;
         let ending = onlook.ending();
         let trial = judge(question, next, ending, (&run, &records));
         self.nothing_to_hold(&trial, &run)?;
@@ -219,10 +223,13 @@ fn judge(question: &Question, next: Next, ending: Ending, (run, records): (&Run,
             Some(Evidence::step(piles_up, None, records.len()))
         }
         Criterion::Rule(rule) => {
-            let stated = rule.figure.value(run).map(|value| Stated { value, interval: rule.figure.interval(run) });
+            let stated =
+                rule.figure.value(run).map(|value| Stated { value, interval: rule.figure.interval(run) });
             let found = criterion.evidence(records, &run.spec.slo, stated, 1.0);
             // Nothing was answered at all: no level is held.
-            found.or_else(|| (run.metrics.completed == 0).then(|| Evidence::step(true, None, run.metrics.failed)))
+            found.or_else(|| {
+                (run.metrics.completed == 0).then(|| Evidence::step(true, None, run.metrics.failed))
+            })
         }
     });
     Trial {

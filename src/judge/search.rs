@@ -186,7 +186,9 @@ impl Search {
         let belief = self.belief();
         let next = if belief.some_load_is_too_much() < 0.5 {
             match highest >= self.question.max {
-                true if belief.some_load_is_too_much() <= 1.0 - SURE => return Step::End(End::NeverSaturated),
+                true if belief.some_load_is_too_much() <= 1.0 - SURE => {
+                    return Step::End(End::NeverSaturated);
+                }
                 _ => self.trial_at((highest * UP).min(self.question.max), true),
             }
         } else if belief.some_load_holds() < 0.5 {

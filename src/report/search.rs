@@ -48,7 +48,12 @@ impl Report<'_> {
             writeln!(to, "Missed first: {}", binding.label())?;
         }
         if let Some(suggestion) = self.answer.suggestion {
-            writeln!(to, "Suggestion: {} ({} headroom)", self.load(suggestion), share(self.answer.headroom))?;
+            let all = self.answer.boundary().map(|boundary| boundary.estimate * (1.0 - self.answer.headroom));
+            let why = match all.is_some_and(|all| suggestion < 0.99 * all.floor()) {
+                true => "no more surely holds".to_owned(),
+                false => format!("{} headroom", share(self.answer.headroom)),
+            };
+            writeln!(to, "Suggestion: {} ({why})", self.load(suggestion))?;
         }
         if let Some(knee) = self.answer.knee {
             writeln!(to, "Knee of the curve: {}", self.load(knee))?;
@@ -79,13 +84,21 @@ impl Report<'_> {
                 writeln!(to, "Never good: not even at {}, the least load", self.limit(least))
             }
             Finding::NeverSaturated { highest } => {
-                writeln!(to, "Never saturated: all levels hold at {}, the highest load; raise --max", self.load(highest))
+                writeln!(
+                    to,
+                    "Never saturated: all levels hold at {}, the highest load; raise --max",
+                    self.load(highest)
+                )
             }
             Finding::Open(Boundary { low: Some(low), .. }) => {
                 writeln!(to, "Not known yet: {} holds, and nothing was found that does not", self.load(low))
             }
             Finding::Open(Boundary { high: Some(high), .. }) => {
-                writeln!(to, "Not known yet: {} is too much, and nothing was found that holds", self.load(high))
+                writeln!(
+                    to,
+                    "Not known yet: {} is too much, and nothing was found that holds",
+                    self.load(high)
+                )
             }
             Finding::Open(_) => writeln!(to, "Not known yet: no trial was clear"),
             Finding::Nothing => writeln!(to, "Not known: there was no trial"),
@@ -166,7 +179,8 @@ pub fn progress(question: &Question, trial: &Trial, boundary: Boundary, spent: D
 fn levels(question: &Question, trial: &Trial) -> String {
     let judged = question.criteria.iter().zip(&trial.evidence);
     let with = |outcome: Outcome| {
-        let found = judged.clone().filter(move |(_, found)| found.is_some_and(|found| found.outcome() == outcome));
+        let found =
+            judged.clone().filter(move |(_, found)| found.is_some_and(|found| found.outcome() == outcome));
         found.map(|(criterion, _)| name(criterion)).collect::<Vec<_>>().join(", ")
     };
     match trial.outcome() {
@@ -191,7 +205,9 @@ fn value(figure: Figure, value: Option<f64>) -> String {
 fn agrees(agreement: Agreement) -> String {
     let Agreement { pool, limit, in_flight } = agreement;
     let verdict = if in_flight > limit { "the pool is what limits" } else { "the pool is not what limits" };
-    format!("{pool} tokens hold {limit} such requests whole (plan), and up to {in_flight} were in flight while all levels held: {verdict}")
+    format!(
+        "{pool} tokens hold {limit} such requests whole (plan), and up to {in_flight} were in flight while all levels held: {verdict}"
+    )
 }
 
 fn ended(end: End) -> &'static str {

@@ -29,7 +29,12 @@ impl Ground {
     }
 
     /// Measures a run of other flags, while `onlooker` may stop it. Nothing is printed but warnings and the bar.
-    pub fn measure(&self, line: Line, command: Vec<String>, onlooker: Onlooker<'_>) -> Result<(Run, Vec<Record>), Halt> {
+    pub fn measure(
+        &self,
+        line: Line,
+        command: Vec<String>,
+        onlooker: Onlooker<'_>,
+    ) -> Result<(Run, Vec<Record>), Halt> {
         let spec = Spec { target: self.target.clone(), ..line.spec().map_err(Halt::usage)? };
         let trials = Trials::new(&line.args, &self.stage, Details::NONE);
         let invocation = Invocation { command, settings: line.settings, like: None };

@@ -23,7 +23,9 @@ pub enum OverName {
 
 /// Search for the highest load at which service levels hold.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 answered, 1 nothing was answered by the server, 2 usage, 3 a trial is INVALID, 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 answered, 1 nothing was answered by the server, 2 usage, 3 a trial is INVALID, 130 interrupted."
+)]
 pub struct SearchArgs {
     /// What must hold: ttft.p95<500ms, tpot.mean<30ms, failure_rate<1%; several must all hold. Unless one is given for it, at most
     /// --max-failure-rate of the requests may fail
@@ -89,10 +91,14 @@ impl SearchArgs {
         }
         let fraction = self.slo_fraction.map(good_share).transpose()?;
         let rules = self.slo.iter().cloned().chain(fraction);
-        let mut criteria =
-            rules.map(Criterion::of).collect::<Result<Vec<_>, _>>().map_err(|error| Halt::usage(format!("--slo {error}")))?;
+        let mut criteria = rules
+            .map(Criterion::of)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Halt::usage(format!("--slo {error}")))?;
         if criteria.is_empty() {
-            return Err(Halt::usage("what must hold? Give --slo, such as --slo 'ttft.p95<500ms' --slo 'tpot.p95<30ms'"));
+            return Err(Halt::usage(
+                "what must hold? Give --slo, such as --slo 'ttft.p95<500ms' --slo 'tpot.p95<30ms'",
+            ));
         }
         if over == Over::Rate {
             criteria.push(Criterion::KeepsUp);
@@ -103,7 +109,8 @@ impl SearchArgs {
 
     /// Whether it asks for a share of good requests.
     pub fn asks_for_good(&self) -> bool {
-        self.slo_fraction.is_some() || self.slo.iter().any(|rule| Figure::scalar("goodput_ratio") == Some(rule.figure))
+        self.slo_fraction.is_some()
+            || self.slo.iter().any(|rule| Figure::scalar("goodput_ratio") == Some(rule.figure))
     }
 
     /// The JSON's file.
@@ -115,11 +122,17 @@ impl SearchArgs {
 /// `goodput_ratio >= share`.
 fn good_share(share: f64) -> Result<Rule, Halt> {
     let figure = Figure::scalar("goodput_ratio").ok_or_else(|| Halt::failed("there is no goodput_ratio"))?;
-    Ok(Rule { figure, bounds: vec![Bound { side: Side::Above, inclusive: true, limit: Limit::Fixed(share) }] })
+    Ok(Rule {
+        figure,
+        bounds: vec![Bound { side: Side::Above, inclusive: true, limit: Limit::Fixed(share) }],
+    })
 }
 
 /// `failure_rate <= share`: an answer that fails is fast, so without this rule a server that refuses everything is the best.
 pub fn few_failures(share: f64) -> Option<Rule> {
     let figure = Figure::scalar("failure_rate")?;
-    Some(Rule { figure, bounds: vec![Bound { side: Side::Below, inclusive: true, limit: Limit::Fixed(share) }] })
+    Some(Rule {
+        figure,
+        bounds: vec![Bound { side: Side::Below, inclusive: true, limit: Limit::Fixed(share) }],
+    })
 }

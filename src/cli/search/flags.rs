@@ -35,10 +35,14 @@ impl<'a> Flags<'a> {
         let spec = line.spec().map_err(Halt::usage)?;
         refuse(&line.args, question.over)?;
         if spec.load.pace == Pace::Trace {
-            return Err(Halt::usage("a trace brings its own load: give --request-rate's part to the search, and --no-self-timed to run"));
+            return Err(Halt::usage(
+                "a trace brings its own load: give --request-rate's part to the search, and --no-self-timed to run",
+            ));
         }
         if search.asks_for_good() && !spec.slo.is_set() {
-            return Err(Halt::usage("a share of good requests needs their limits: after `--`, --goodput ttft:500 tpot:50"));
+            return Err(Halt::usage(
+                "a share of good requests needs their limits: after `--`, --goodput ttft:500 tpot:50",
+            ));
         }
         let percentiles = percentiles(&line.args, question)?;
         Ok(Self { words: &search.run, args: line.args, percentiles })
@@ -65,7 +69,8 @@ impl<'a> Flags<'a> {
     /// Of a trial, given the one before it.
     pub fn trial(&self, question: &Question, next: Next, last: Option<&Trial>) -> Result<Line, Halt> {
         let seconds = |time: std::time::Duration| time.as_secs_f64().to_string();
-        let mut words = vec!["--duration".to_owned(), seconds(next.length), "--seed".to_owned(), next.seed.to_string()];
+        let mut words =
+            vec!["--duration".to_owned(), seconds(next.length), "--seed".to_owned(), next.seed.to_string()];
         words.extend(["--metric-percentiles".to_owned(), self.percentiles.clone()]);
         if !next.warmup.is_zero() {
             words.extend(["--warmup".to_owned(), seconds(next.warmup)]);
@@ -74,7 +79,12 @@ impl<'a> Flags<'a> {
             Over::Rate => words.extend(["--request-rate".to_owned(), next.load.to_string()]),
             Over::Concurrency => {
                 let prompts = prompts(next, last).to_string();
-                words.extend(["--max-concurrency".to_owned(), next.load.to_string(), "--num-prompts".to_owned(), prompts]);
+                words.extend([
+                    "--max-concurrency".to_owned(),
+                    next.load.to_string(),
+                    "--num-prompts".to_owned(),
+                    prompts,
+                ]);
             }
         }
         self.line(&words)
@@ -85,7 +95,9 @@ impl<'a> Flags<'a> {
         let of_trial = |(flag, value): (&String, &serde_json::Value)| match value {
             serde_json::Value::Bool(true) => vec![format!("--{flag}")],
             serde_json::Value::Array(values) => {
-                let texts = values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
+                let texts = values
+                    .iter()
+                    .map(|value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
                 std::iter::once(format!("--{flag}")).chain(texts).collect()
             }
             serde_json::Value::String(text) => vec![format!("--{flag}"), text.clone()],
@@ -103,7 +115,8 @@ fn line(words: &[String]) -> Result<Line, Halt> {
 /// Enough for the time, so that none comes twice.
 fn prompts(next: Next, last: Option<&Trial>) -> usize {
     let slots = next.load;
-    let known = last.and_then(|trial| Some(trial.service.request_throughput? * (slots / trial.load).max(1.0)));
+    let known =
+        last.and_then(|trial| Some(trial.service.request_throughput? * (slots / trial.load).max(1.0)));
     let by_speed = known.map_or(0.0, |rate| SPARE * rate * next.length.as_secs_f64());
     by_speed.max(PROMPTS_A_SLOT * slots).ceil() as usize
 }
@@ -121,7 +134,9 @@ fn refuse(args: &RunArgs, over: Over) -> Result<(), Halt> {
     let flag = given.into_iter().find_map(|(given, flag)| given.then_some(flag)).or(args.pace.flag());
     match flag {
         None => Ok(()),
-        Some(flag) => Err(Halt::usage(format!("after `--`: {flag} is for the search to decide; leave it out"))),
+        Some(flag) => {
+            Err(Halt::usage(format!("after `--`: {flag} is for the search to decide; leave it out")))
+        }
     }
 }
 

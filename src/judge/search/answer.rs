@@ -114,7 +114,8 @@ impl Answer {
             }
             _ => None,
         };
-        let suggestion = suggestion.map(|load| if question.over == Over::Concurrency { load.floor().max(1.0) } else { load });
+        let suggestion = suggestion
+            .map(|load| if question.over == Over::Concurrency { load.floor().max(1.0) } else { load });
         Self {
             over: question.over,
             finding,
@@ -154,7 +155,9 @@ fn find(search: &Search, end: End, criterion: Option<usize>) -> Finding {
     match (end, boundary.low, boundary.high) {
         (End::NeverGood, ..) => Finding::NeverGood { least: at(least, criterion) },
         (End::NeverSaturated, ..) => Finding::NeverSaturated { highest: highest.load },
-        (_, Some(_), Some(_)) => cliff(trials, boundary, criterion, search).unwrap_or(Finding::Boundary(boundary)),
+        (_, Some(_), Some(_)) => {
+            cliff(trials, boundary, criterion, search).unwrap_or(Finding::Boundary(boundary))
+        }
         _ => Finding::Open(boundary),
     }
 }
@@ -195,7 +198,9 @@ fn caveats(search: &Search) -> Vec<String> {
     let doubtful: Vec<&Trial> = trials.iter().filter(|trial| trial.doubt.is_some()).collect();
     if let Some(doubt) = doubtful.first().and_then(|trial| trial.doubt.as_ref()) {
         let (count, of, number) = (doubtful.len(), trials.len(), doubtful[0].number);
-        caveats.push(format!("{count} of {of} trials are not to be believed, the first of them {number}: {doubt}"));
+        caveats.push(format!(
+            "{count} of {of} trials are not to be believed, the first of them {number}: {doubt}"
+        ));
     }
     let longest = trials.iter().filter(|trial| trial.outcome() != Outcome::Missed);
     let longest = longest.filter_map(|trial| trial.service.e2e_p95_ms).fold(0.0, f64::max) / 1e3;

@@ -121,7 +121,10 @@ impl Belief {
     /// The criterion that most draws are bound by.
     pub fn binding(&self) -> Option<usize> {
         let mut counts = std::collections::BTreeMap::<usize, usize>::new();
-        self.brackets.iter().filter_map(|bracket| bracket.binding).for_each(|c| *counts.entry(c).or_default() += 1);
+        self.brackets
+            .iter()
+            .filter_map(|bracket| bracket.binding)
+            .for_each(|c| *counts.entry(c).or_default() += 1);
         counts.into_iter().max_by_key(|&(_, count)| count).map(|(criterion, _)| criterion)
     }
 
@@ -151,7 +154,8 @@ impl Known {
     /// neighbours, and the boundary would come out too high.
     fn shared_error(&self, all: &[Self]) -> f64 {
         let near = all.iter().filter(|other| (other.load / self.load).ln().abs() <= NEAR);
-        let (sum, count) = near.fold((0.0, 0.0), |(sum, count), near| (sum + near.error.powi(2) * near.n, count + 1.0));
+        let (sum, count) =
+            near.fold((0.0, 0.0), |(sum, count), near| (sum + near.error.powi(2) * near.n, count + 1.0));
         (sum / count / self.n).sqrt().max(SMALLEST_ERROR)
     }
 }
@@ -198,7 +202,8 @@ fn disagreement(points: &[Point], errors: &[f64]) -> f64 {
     let fit = isotonic::fit(points);
     let levels = 1 + fit.windows(2).filter(|pair| pair[0] != pair[1]).count();
     let freedom = points.len().saturating_sub(levels) as f64;
-    let scores = points.iter().zip(&fit).zip(errors).map(|((point, fit), error)| (point.height - fit) / error);
+    let scores =
+        points.iter().zip(&fit).zip(errors).map(|((point, fit), error)| (point.height - fit) / error);
     let squares: f64 = scores.map(|score| score * score).sum();
     ((PRIOR + squares) / (PRIOR + freedom)).sqrt().max(1.0)
 }
@@ -232,7 +237,8 @@ mod tests {
     /// Trials (load, slack) with this error.
     fn belief(slacks: &[(f64, f64)], error: f64) -> Belief {
         let evidence = |slack| Evidence { slack, error, value: None, n: 100, beyond: None };
-        let trials: Vec<Trial> = slacks.iter().map(|&(load, slack)| trial(load, vec![Some(evidence(slack))])).collect();
+        let trials: Vec<Trial> =
+            slacks.iter().map(|&(load, slack)| trial(load, vec![Some(evidence(slack))])).collect();
         Belief::of(&trials, 1)
     }
 

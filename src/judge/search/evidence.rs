@@ -112,7 +112,8 @@ impl Evidence {
     /// With not one request beyond, met as something is that is so or not so. A server that works does not fail now and then:
     /// thirty requests need not be four hundred before they may be taken for less than 1 % of failures.
     fn with_none_met(self) -> Self {
-        let error = if self.beyond == Some(0) { self.error.min(STEP_ERROR * self.slack.abs()) } else { self.error };
+        let error =
+            if self.beyond == Some(0) { self.error.min(STEP_ERROR * self.slack.abs()) } else { self.error };
         Self { error, ..self }
     }
 
@@ -188,14 +189,22 @@ impl Criterion {
     ///
     /// `None` if nothing is known: no request has such a figure. `ease` is a factor on the limit: at 0.5 a latency must keep
     /// to half of it.
-    pub fn evidence(&self, records: &[Record], slo: &Slo, stated: Option<Stated>, ease: f64) -> Option<Evidence> {
+    pub fn evidence(
+        &self,
+        records: &[Record],
+        slo: &Slo,
+        stated: Option<Stated>,
+        ease: f64,
+    ) -> Option<Evidence> {
         let limit = self.limit()?;
         match self.figure()? {
             Figure::Latency(Latency::Itl, _) => {
                 let Stated { value, interval } = stated?;
                 Some(Evidence::of_ratio(value, interval, ease * limit, records.len()))
             }
-            Figure::Latency(latency, Statistic::Percentile(p)) => of_percentile(records, latency, p, ease * limit),
+            Figure::Latency(latency, Statistic::Percentile(p)) => {
+                of_percentile(records, latency, p, ease * limit)
+            }
             Figure::Latency(latency, Statistic::Mean) => of_mean(records, latency, ease * limit),
             figure if is(figure, "failure_rate") => {
                 let failed: Vec<bool> = ended(records).map(|record| !record.succeeded()).collect();
@@ -217,7 +226,8 @@ fn is(figure: Figure, key: &str) -> bool {
 
 /// Those that got an answer or a failure: users who left, and what we gave up on ourselves, are neither.
 fn ended(records: &[Record]) -> impl Iterator<Item = &Record> {
-    let given_up = |record: &Record| record.failure().is_some_and(|failure| failure.class == FailureClass::Cancelled);
+    let given_up =
+        |record: &Record| record.failure().is_some_and(|failure| failure.class == FailureClass::Cancelled);
     records.iter().filter(move |record| !record.was_abandoned() && !given_up(record))
 }
 
@@ -266,8 +276,9 @@ fn of_mean(records: &[Record], latency: Latency, limit_ms: f64) -> Option<Eviden
     let n = values.len();
     let distribution = Distribution::of(values, &[])?;
     let ms = |value: Duration| value.as_secs_f64() * 1e3;
-    let interval =
-        distribution.mean_interval.map(|interval| RateInterval { low: ms(interval.low), high: ms(interval.high) });
+    let interval = distribution
+        .mean_interval
+        .map(|interval| RateInterval { low: ms(interval.low), high: ms(interval.high) });
     Some(Evidence::of_ratio(ms(distribution.mean), interval, limit_ms, n))
 }
 
@@ -283,7 +294,8 @@ mod tests {
 
     fn answered(ttfts_ms: impl IntoIterator<Item = u64>) -> Vec<Record> {
         let at = |i: usize| Duration::from_millis(100 * i as u64);
-        let answer = |(i, ttft)| record(i, at(i), at(i) + Duration::from_millis(ttft), at(i) + Duration::from_secs(2));
+        let answer =
+            |(i, ttft)| record(i, at(i), at(i) + Duration::from_millis(ttft), at(i) + Duration::from_secs(2));
         ttfts_ms.into_iter().enumerate().map(answer).collect()
     }
 
@@ -293,13 +305,15 @@ mod tests {
 
     #[test]
     fn enough_requests_within_the_limit_meet_it_and_few_are_unclear() {
-        let outcome = |n: u64| of("ttft.p95<500ms", &answered((0..n).map(|i| 100 + i * 7919 % 390))).unwrap().outcome();
+        let outcome =
+            |n: u64| of("ttft.p95<500ms", &answered((0..n).map(|i| 100 + i * 7919 % 390))).unwrap().outcome();
         assert_eq!((outcome(10), outcome(400)), (Outcome::Unclear, Outcome::Met));
     }
 
     #[test]
     fn many_requests_beyond_the_limit_miss_it() {
-        let found = of("ttft.p95<500ms", &answered((0..200).map(|i| if i % 3 == 0 { 900 } else { 100 }))).unwrap();
+        let found =
+            of("ttft.p95<500ms", &answered((0..200).map(|i| if i % 3 == 0 { 900 } else { 100 }))).unwrap();
         assert_eq!((found.outcome(), found.beyond), (Outcome::Missed, Some(67)));
         assert!((found.slack - (67.0 / 200.0 - 0.05)).abs() < 1e-9, "{found:?}");
     }
@@ -310,7 +324,8 @@ mod tests {
         for (i, record) in records.iter_mut().enumerate().skip(10) {
             record.outcome = Err(Failure::new(FailureClass::Cancelled, ""));
             (record.times.first_token, record.times.last_token) = (None, None);
-            record.times.done = record.times.sent.map(|sent| sent + Duration::from_millis(200 * i as u64 - 1800));
+            record.times.done =
+                record.times.sent.map(|sent| sent + Duration::from_millis(200 * i as u64 - 1800));
         }
         // They had waited 200 ms, 400 ms, …: eight of them longer than 500 ms, of the others nobody knows.
         let found = of("ttft.p95<500ms", &records).unwrap();
@@ -350,7 +365,9 @@ mod tests {
 
     #[test]
     fn rules_that_do_not_limit_the_load_are_refused_with_what_to_do() {
-        for (rule, says) in [("output_throughput > 100", "gets better"), ("ttft.p95 < baseline * 1.1", "baseline")] {
+        for (rule, says) in
+            [("output_throughput > 100", "gets better"), ("ttft.p95 < baseline * 1.1", "baseline")]
+        {
             let error = Criterion::of(rule.parse().unwrap()).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }

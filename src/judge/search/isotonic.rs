@@ -23,9 +23,9 @@ pub fn fit(points: &[Point]) -> Vec<f64> {
     let mut pools: Vec<Pool> = Vec::with_capacity(points.len());
     for &Point { at, height, weight } in points {
         let mut pool = Pool { place: at, sum: height * weight, weight, count: 1 };
-        while let Some(before) = pools
-            .pop_if(|before| before.place == pool.place || before.sum / before.weight >= pool.sum / pool.weight)
-        {
+        while let Some(before) = pools.pop_if(|before| {
+            before.place == pool.place || before.sum / before.weight >= pool.sum / pool.weight
+        }) {
             pool.sum += before.sum;
             pool.weight += before.weight;
             pool.count += before.count;
@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn what_weighs_more_gives_way_less() {
-        let heavy = [Point { at: 1.0, height: 1.0, weight: 3.0 }, Point { at: 2.0, height: -1.0, weight: 1.0 }];
+        let heavy =
+            [Point { at: 1.0, height: 1.0, weight: 3.0 }, Point { at: 2.0, height: -1.0, weight: 1.0 }];
         assert_eq!(fit(&heavy), [0.5, 0.5]);
     }
 

@@ -31,7 +31,8 @@ pub fn knee(trials: &[Trial]) -> Option<f64> {
     if points.len() < FEWEST || width <= 0.0 || rise <= 0.0 {
         return None;
     }
-    let below = |(point, height): (&Point, &f64)| ((point.at - first.at) / width - (height - low) / rise, point.at);
+    let below =
+        |(point, height): (&Point, &f64)| ((point.at - first.at) / width - (height - low) / rise, point.at);
     let furthest = points.iter().zip(&heights).map(below).max_by(|a, b| a.0.total_cmp(&b.0))?;
     (furthest.0 > FLAT).then_some(furthest.1)
 }
@@ -52,9 +53,11 @@ mod tests {
 
     #[test]
     fn the_knee_is_before_the_wall() {
-        let hockey = curve(&[(1.0, 50.0), (2.0, 50.0), (4.0, 55.0), (8.0, 70.0), (9.0, 400.0), (10.0, 2000.0)]);
+        let hockey =
+            curve(&[(1.0, 50.0), (2.0, 50.0), (4.0, 55.0), (8.0, 70.0), (9.0, 400.0), (10.0, 2000.0)]);
         assert_eq!(knee(&hockey), Some(8.0));
-        let queue: Vec<(f64, f64)> = (1..100).map(|i| (f64::from(i), 1.0 / (1.0 - f64::from(i) / 100.0))).collect();
+        let queue: Vec<(f64, f64)> =
+            (1..100).map(|i| (f64::from(i), 1.0 / (1.0 - f64::from(i) / 100.0))).collect();
         // Of 1/(1 − ρ) up to 0.99, Kneedle's knee is at 1 − 1/10.
         assert!((knee(&curve(&queue)).unwrap() - 90.0).abs() < 1.5, "{:?}", knee(&curve(&queue)));
     }

@@ -143,7 +143,10 @@ fn covered(searches: &[Search], truth: f64) -> usize {
     let covers = |search: &&Search| {
         let Boundary { estimate, low, high } = search.belief().boundary();
         let spent = search.spent().as_secs_f64();
-        println!("truth {truth:.2}: {estimate:.2} [{low:.2?}, {high:.2?}] after {} trials, {spent:.0} s", search.trials.len());
+        println!(
+            "truth {truth:.2}: {estimate:.2} [{low:.2?}, {high:.2?}] after {} trials, {spent:.0} s",
+            search.trials.len()
+        );
         low.is_some_and(|low| low <= truth) && high.is_some_and(|high| truth <= high)
     };
     searches.iter().filter(covers).count()
@@ -151,7 +154,8 @@ fn covered(searches: &[Search], truth: f64) -> usize {
 
 /// Half the interval's width as a share of the boundary, in the middle of the searches.
 fn median_precision(searches: &[Search]) -> f64 {
-    let mut precisions: Vec<f64> = searches.iter().map(|search| search.belief().boundary().precision()).collect();
+    let mut precisions: Vec<f64> =
+        searches.iter().map(|search| search.belief().boundary().precision()).collect();
     precisions.sort_by(f64::total_cmp);
     precisions[precisions.len() / 2]
 }
@@ -187,14 +191,20 @@ fn grid(question: &Question, precision: f64, repeats: usize) -> Search {
 #[ignore = "it takes minutes"]
 fn study_of_coverage_and_of_a_plain_grid() {
     let truth = truth(95.0, Duration::from_millis(300));
-    let searches = answers(40);
-    println!("covered: {} of 40; median precision {:.3}", covered(&searches, truth), median_precision(&searches));
-    for repeats in [1, 2, 4, 8] {
-        let grids: Vec<Search> = (0..10)
-            .map(|seed| grid(&Question { seed: 777 + 1000 * seed, ..question(&["ttft.p95<300ms"]) }, 0.05, repeats))
+    let searches = answers(20);
+    println!(
+        "covered: {} of 20; median precision {:.3}",
+        covered(&searches, truth),
+        median_precision(&searches)
+    );
+    for repeats in [1, 2, 4] {
+        let grids: Vec<Search> = (0..5)
+            .map(|seed| {
+                grid(&Question { seed: 777 + 1000 * seed, ..question(&["ttft.p95<300ms"]) }, 0.05, repeats)
+            })
             .collect();
         println!(
-            "a grid of 10 % steps, {repeats} times each: median precision {:.3}, {:.0} s, covers {} of 10",
+            "a grid of 10 % steps, {repeats} times each: median precision {:.3}, {:.0} s, covers {} of 5",
             median_precision(&grids),
             grids[0].spent().as_secs_f64(),
             covered(&grids, truth)

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::evidence::{Evidence, Outcome};
 use crate::core::figure::{Figure, Statistic};
 use crate::core::metrics::{Latency, Metrics};
+use crate::core::record::FailureClass;
 use crate::core::run::Run;
 use crate::core::units::seconds;
 use crate::core::validity::{self, CheckName};
@@ -47,7 +48,7 @@ pub enum Ending {
 /// How the server did at a load.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Service {
-    /// Requests that ended.
+    /// Requests that ended by themselves: what we gave up on is not there.
     pub requests: usize,
     /// Those of them that failed.
     pub failed: usize,
@@ -120,9 +121,11 @@ impl Service {
         let scalar = |key| Figure::scalar(key).and_then(|figure| figure.value(run));
         let percentile = |latency, p| Figure::Latency(latency, Statistic::Percentile(p)).value(run);
         let metrics = &run.metrics;
+        let given_up = metrics.failures.iter().find(|failure| failure.class == FailureClass::Cancelled);
+        let failed = metrics.failed - given_up.map_or(0, |failure| failure.count);
         Self {
-            requests: metrics.completed + metrics.failed,
-            failed: metrics.failed,
+            requests: metrics.completed + failed,
+            failed,
             request_throughput: scalar("request_throughput"),
             output_throughput: scalar("output_throughput"),
             ttft_p50_ms: percentile(Latency::Ttft, 50.0),

@@ -93,7 +93,10 @@ impl<'a> Watch<'a> {
     }
 
     fn is_plainly_over(&self) -> bool {
-        let evidence = self.criteria.iter().filter_map(|criterion| criterion.evidence(&self.records, self.slo, None, 1.0));
+        let evidence = self
+            .criteria
+            .iter()
+            .filter_map(|criterion| criterion.evidence(&self.records, self.slo, None, 1.0));
         evidence.filter(|found| found.n >= FEWEST).any(|found| found.slack > PLAIN * found.error)
     }
 

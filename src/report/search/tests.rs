@@ -1,6 +1,6 @@
 use super::*;
-use crate::judge::search::evidence::Evidence;
 use crate::judge::search::Over;
+use crate::judge::search::evidence::Evidence;
 use crate::judge::search::trial::Service;
 
 fn question(over: Over) -> Question {
@@ -53,7 +53,13 @@ fn text(search: &Search, answer: &Answer) -> String {
 
 #[test]
 fn the_answer_comes_first_with_interval_level_and_suggestion() {
-    let trials = [(1.0, -0.05, 50.0), (8.0, -0.05, 90.0), (8.4, -0.012, 350.0), (8.8, 0.1, 700.0), (16.0, 0.9, 4000.0)];
+    let trials = [
+        (1.0, -0.05, 50.0),
+        (8.0, -0.05, 300.0),
+        (8.4, -0.012, 350.0),
+        (8.8, 0.1, 700.0),
+        (16.0, 0.9, 4000.0),
+    ];
     let search = search(Over::Rate, &trials);
     let mut answer = search.answer();
     answer.agreement = Some(Agreement { pool: 1000, limit: 20, in_flight: 5 });
@@ -70,7 +76,12 @@ fn the_answer_comes_first_with_interval_level_and_suggestion() {
 fn an_abrupt_end_is_called_a_cliff_with_the_figure_on_both_sides() {
     let search = search(Over::Concurrency, &[(1.0, -0.05, 50.0), (8.0, -0.05, 57.0), (9.0, 0.9, 4000.0)]);
     let text = text(&search, &search.answer());
-    assert!(text.contains("falls off a cliff there: 8 in flight (ttft.p95 57 ms), 9 in flight (ttft.p95 4000 ms)"), "{text}");
+    assert!(
+        text.contains(
+            "falls off a cliff there: 8 in flight (ttft.p95 57 ms), 9 in flight (ttft.p95 4000 ms)"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -90,12 +101,8 @@ fn servers_without_a_boundary_get_their_own_words() {
 #[test]
 fn the_progress_tells_what_is_known() {
     let search = search(Over::Rate, &[(4.0, -0.05, 50.0), (8.0, 0.3, 900.0)]);
-    let line = progress(
-        search.question(),
-        &search.trials()[1],
-        search.belief().boundary(),
-        Duration::from_secs(80),
-    );
+    let line =
+        progress(search.question(), &search.trials()[1], search.belief().boundary(), Duration::from_secs(80));
     assert_eq!(line, "trial 2: 8 req/s: missed: ttft.p95; boundary in [4, 8]; 1m 20s of 10m");
 }
 
