@@ -75,7 +75,7 @@ struct Quest<'a> {
 
 impl Quest<'_> {
     fn go(&mut self) -> Result<(), Halt> {
-        while let Step::Trial(next) = self.search.next() {
+        while let Step::Trial(next) = self.search.step() {
             let started = Instant::now();
             let fresh = if next.number > 1 { self.ground.empty_cache() } else { Ok(()) };
             if let (2, Err(why)) = (next.number, fresh) {

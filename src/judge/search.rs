@@ -7,7 +7,7 @@
 //! that comes from isotonic fits instead of from error probabilities that nobody knows. It ends when the interval is as
 //! narrow as was asked for, or time is up.
 //!
-//! Pure: the clock and the server are the caller's. `next` and `note` in turns until the end, then `answer`.
+//! Pure: the clock and the server are the caller's. `step` and `note` in turns until the end, then `answer`.
 
 use std::time::Duration;
 
@@ -120,6 +120,9 @@ const SURE: f64 = 0.975;
 /// Two loads nearer than this share of the precision are one.
 const SAME: f64 = 0.5;
 
+/// How often a load is tried to settle whether it is missed.
+const MOST_AGAIN: usize = 3;
+
 /// More trials than anybody waits for.
 const MOST_TRIALS: usize = 500;
 
@@ -158,7 +161,7 @@ impl Search {
     }
 
     /// What comes next.
-    pub fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         let step = match self.end {
             Some(end) => Step::End(end),
             None => self.decide(),
@@ -171,7 +174,32 @@ impl Search {
 
     /// What is known so far.
     pub fn belief(&self) -> Belief {
-        Belief::of(&self.trials, self.question.seed)
+        let believed: Vec<&Trial> = self.trials.iter().filter(|trial| !self.is_refuted(trial)).collect();
+        Belief::of(&believed, self.question.seed)
+    }
+
+    /// Whether a trial missed something that two later ones met under no less load: then it was disturbed from outside.
+    fn is_refuted(&self, trial: &Trial) -> bool {
+        trial.outcome() == Outcome::Missed && self.against(trial) >= 2
+    }
+
+    fn against(&self, missed: &Trial) -> usize {
+        let against = |other: &&Trial| {
+            other.number > missed.number && other.load >= missed.load && other.outcome() == Outcome::Met
+        };
+        self.trials.iter().filter(against).count()
+    }
+
+    /// The lowest load that was missed, while that hangs on one trial alone, or on one against another: a disturbance from
+    /// outside must not send the search where it never comes back from.
+    fn to_settle(&self) -> Option<f64> {
+        let missed = self.trials.iter().filter(|trial| trial.outcome() == Outcome::Missed);
+        let standing = missed.filter(|trial| !self.is_refuted(trial));
+        let lowest = standing.min_by(|a, b| a.load.total_cmp(&b.load))?;
+        let near = |trial: &&Trial| (trial.load / lowest.load).ln().abs() <= boundary::NEAR;
+        let again = self.trials.iter().filter(|trial| trial.load == lowest.load).count();
+        let alone = self.trials.iter().filter(near).count() == 1;
+        (alone || self.against(lowest) == 1 && again < MOST_AGAIN).then_some(lowest.load)
     }
 
     /// What is known so far, for people.
@@ -184,7 +212,9 @@ impl Search {
             return Step::Trial(self.trial_at(self.question.start, true));
         };
         let belief = self.belief();
-        let next = if belief.some_load_is_too_much() < 0.5 {
+        let next = if let Some(load) = self.to_settle() {
+            self.trial_at(load, true)
+        } else if belief.some_load_is_too_much() < 0.5 {
             match highest >= self.question.max {
                 true if belief.some_load_is_too_much() <= 1.0 - SURE => {
                     return Step::End(End::NeverSaturated);

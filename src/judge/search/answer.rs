@@ -202,6 +202,12 @@ fn caveats(search: &Search) -> Vec<String> {
             "{count} of {of} trials are not to be believed, the first of them {number}: {doubt}"
         ));
     }
+    for trial in trials.iter().filter(|trial| search.is_refuted(trial)) {
+        let (number, load, unit) = (trial.number, trial.load, search.question().over.unit());
+        caveats.push(format!(
+            "trial {number}, of {load} {unit}, is set aside: two later ones under no less load met all that it missed"
+        ));
+    }
     let longest = trials.iter().filter(|trial| trial.outcome() != Outcome::Missed);
     let longest = longest.filter_map(|trial| trial.service.e2e_p95_ms).fold(0.0, f64::max) / 1e3;
     let length = search.question().trial.as_secs_f64();

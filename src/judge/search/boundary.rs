@@ -28,7 +28,7 @@ const ALPHA: f64 = 0.05;
 const PRIOR: f64 = 2.0;
 
 /// Loads whose logarithms differ by no more have the same noise.
-const NEAR: f64 = 0.15;
+pub(super) const NEAR: f64 = 0.15;
 
 /// No slack is known better.
 const SMALLEST_ERROR: f64 = 1e-3;
@@ -85,7 +85,7 @@ pub struct Belief {
 
 impl Belief {
     /// By these trials. The same trials and seed give the same belief.
-    pub fn of(trials: &[Trial], seed: u64) -> Self {
+    pub fn of(trials: &[&Trial], seed: u64) -> Self {
         let criteria = trials.first().map_or(0, |trial| trial.evidence.len());
         let curves: Vec<Curve> = (0..criteria).map(|criterion| Curve::of(trials, criterion)).collect();
         let mut rng = StdRng::seed_from_u64(seed);
@@ -168,7 +168,7 @@ struct Curve {
 }
 
 impl Curve {
-    fn of(trials: &[Trial], criterion: usize) -> Self {
+    fn of(trials: &[&Trial], criterion: usize) -> Self {
         let mut known: Vec<Known> = trials
             .iter()
             .filter_map(|trial| {
@@ -239,7 +239,7 @@ mod tests {
         let evidence = |slack| Evidence { slack, error, value: None, n: 100, beyond: None };
         let trials: Vec<Trial> =
             slacks.iter().map(|&(load, slack)| trial(load, vec![Some(evidence(slack))])).collect();
-        Belief::of(&trials, 1)
+        Belief::of(&trials.iter().collect::<Vec<_>>(), 1)
     }
 
     #[test]
@@ -285,6 +285,6 @@ mod tests {
         let evidence = |slack| Some(Evidence { slack, error: 0.01, value: None, n: 100, beyond: None });
         let trials = [(1.0, -0.05, -0.05), (2.0, 0.3, -0.05), (4.0, 0.5, 0.4)];
         let trials = trials.map(|(load, a, b)| trial(load, vec![evidence(b), evidence(a)]));
-        assert_eq!(Belief::of(&trials, 1).binding(), Some(1));
+        assert_eq!(Belief::of(&trials.iter().collect::<Vec<_>>(), 1).binding(), Some(1));
     }
 }

@@ -48,7 +48,7 @@ type Server<'a> = &'a dyn Fn(f64, Duration, u64) -> Vec<Record>;
 /// Searches to the end, the watch looking on as the records come.
 fn search(question: Question, server: Server<'_>) -> Search {
     let mut search = Search::new(question);
-    while let Step::Trial(next) = search.next() {
+    while let Step::Trial(next) = search.step() {
         let trial = measure(search.question(), next, server);
         search.note(trial);
     }
@@ -158,6 +158,24 @@ fn median_precision(searches: &[Search]) -> f64 {
         searches.iter().map(|search| search.belief().boundary().precision()).collect();
     precisions.sort_by(f64::total_cmp);
     precisions[precisions.len() / 2]
+}
+
+#[test]
+fn a_disturbed_trial_is_tried_again_and_set_aside() {
+    let disturbed = |rate: f64, time: Duration, seed: u64| {
+        let mut records = serve(rate, time, seed);
+        // The third trial, of 4 req/s.
+        if seed == 3 {
+            records.iter_mut().for_each(|record| record.times.first_token = record.times.last_token.map(|at| at + time));
+        }
+        records
+    };
+    let search = search(question(&["ttft.p95<300ms"]), &disturbed);
+    let loads: Vec<f64> = search.trials().iter().take(6).map(|trial| trial.load).collect();
+    assert_eq!(loads, [1.0, 2.0, 4.0, 4.0, 4.0, 8.0]);
+    let answer = search.answer();
+    assert!(answer.boundary().is_some_and(|boundary| boundary.low.is_some_and(|low| low > 8.0)), "{answer:?}");
+    assert!(answer.caveats.iter().any(|caveat| caveat.starts_with("trial 3, of 4 req/s, is set aside")), "{answer:?}");
 }
 
 /// Found by [`truth`], which the study below does again.

@@ -86,11 +86,11 @@ fn an_abrupt_end_is_called_a_cliff_with_the_figure_on_both_sides() {
 
 #[test]
 fn servers_without_a_boundary_get_their_own_words() {
-    let mut never = search(Over::Concurrency, &[(1.0, 0.9, 4000.0)]);
-    never.next();
+    let mut never = search(Over::Concurrency, &[(1.0, 0.9, 4000.0), (1.0, 0.9, 4000.0)]);
+    never.step();
     assert!(text(&never, &never.answer()).contains("Never good: not even at 1 in flight (ttft.p95 4000 ms)"));
     let mut always = search(Over::Rate, &[(32.0, -0.05, 50.0), (64.0, -0.05, 50.0)]);
-    always.next();
+    always.step();
     assert!(text(&always, &always.answer()).contains("Never saturated: all levels hold at 64 req/s"));
     let open = search(Over::Rate, &[(2.0, -0.05, 50.0)]);
     assert!(text(&open, &open.answer()).contains("Not known yet: 2 req/s holds"));
