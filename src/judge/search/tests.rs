@@ -166,7 +166,9 @@ fn a_disturbed_trial_is_tried_again_and_set_aside() {
         let mut records = serve(rate, time, seed);
         // The third trial, of 4 req/s.
         if seed == 3 {
-            records.iter_mut().for_each(|record| record.times.first_token = record.times.last_token.map(|at| at + time));
+            records
+                .iter_mut()
+                .for_each(|record| record.times.first_token = record.times.last_token.map(|at| at + time));
         }
         records
     };
@@ -174,8 +176,14 @@ fn a_disturbed_trial_is_tried_again_and_set_aside() {
     let loads: Vec<f64> = search.trials().iter().take(6).map(|trial| trial.load).collect();
     assert_eq!(loads, [1.0, 2.0, 4.0, 4.0, 4.0, 8.0]);
     let answer = search.answer();
-    assert!(answer.boundary().is_some_and(|boundary| boundary.low.is_some_and(|low| low > 8.0)), "{answer:?}");
-    assert!(answer.caveats.iter().any(|caveat| caveat.starts_with("trial 3, of 4 req/s, is set aside")), "{answer:?}");
+    assert!(
+        answer.boundary().is_some_and(|boundary| boundary.low.is_some_and(|low| low > 8.0)),
+        "{answer:?}"
+    );
+    assert!(
+        answer.caveats.iter().any(|caveat| caveat.starts_with("trial 3, of 4 req/s, is set aside")),
+        "{answer:?}"
+    );
 }
 
 /// Found by [`truth`], which the study below does again.
