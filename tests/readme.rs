@@ -124,6 +124,15 @@ fn lenient(mut arguments: Vec<String>) -> Vec<String> {
     arguments
 }
 
+/// The same search in a few seconds.
+fn hurried(arguments: &[String], base_url: &str) -> Vec<String> {
+    let own = ["search", "--trial", "1s", "--time", "5s"].map(ToOwned::to_owned);
+    let here = |word: &String| word.replace("http://localhost:8000", base_url);
+    let mut words: Vec<String> = own.into_iter().chain(arguments[1..].iter().map(here)).collect();
+    words.push("--allow-invalid".to_owned());
+    words
+}
+
 /// The README's TOML file in which a line begins so.
 fn file_with(line: &str) -> &'static str {
     let files = README.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
@@ -236,6 +245,10 @@ fn every_command_line_runs() {
                     plan.push("--dry-run".to_owned());
                 }
                 let output = run(&plan, folder.path());
+                assert!(output.status.success(), "{line:?}\n{}", String::from_utf8_lossy(&output.stderr));
+            }
+            "search" => {
+                let output = run(&hurried(arguments, &server.base_url), folder.path());
                 assert!(output.status.success(), "{line:?}\n{}", String::from_utf8_lossy(&output.stderr));
             }
             _ => {

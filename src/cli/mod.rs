@@ -19,6 +19,7 @@ mod logs;
 mod pages;
 mod plan;
 mod run;
+mod search;
 mod settings;
 mod sides;
 mod sim;
@@ -66,6 +67,8 @@ enum Command {
     Ab(Box<ab::AbArgs>),
     /// Hold a candidate against a baseline or fixed limits: rules, an exit code, JUnit.
     Gate(Box<gate::GateArgs>),
+    /// Search for the highest load at which service levels hold.
+    Search(Box<search::SearchArgs>),
     /// Measure sets of server flags under several loads, several times, and say which set is best where.
     Sweep(Box<sweep::SweepArgs>),
 }
@@ -144,6 +147,7 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
         Command::Compare(args) => compare::execute(&args),
         Command::Gate(args) => gate::execute(&args, typed),
         Command::Ab(args) => ab::execute(&args),
+        Command::Search(args) => search::execute(&args, typed),
         Command::Watch(args) => watch::execute(&args),
         Command::Sweep(args) => sweep::execute(&args),
         Command::Diagnose(args) => diagnose::execute(&args),

@@ -195,7 +195,7 @@ fn values<'a>(records: impl Iterator<Item = &'a Record>, latency: Latency) -> im
 }
 
 /// Whether a request met every limit. One token has no TPOT, so none to miss.
-fn meets(record: &Record, slo: &Slo) -> bool {
+pub fn meets(record: &Record, slo: &Slo) -> bool {
     let slo = slo.of_class(record.facets.as_ref().and_then(|facets| facets.class.as_deref()));
     let within = |value: Option<Duration>, limit: Option<Duration>| match (value, limit) {
         (Some(value), Some(limit)) => value <= limit,

@@ -111,19 +111,28 @@ pub struct Beat {
     pub gaps: u64,
 }
 
-/// Asks a run to end: nothing more is sent, and what is in flight has [`GRACE`] to finish.
+/// Asks a run to end: nothing more is sent, and what is in flight has [`GRACE`] to finish, or no time at all.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(CancellationToken);
+pub struct Stop {
+    asked: CancellationToken,
+    hurried: CancellationToken,
+}
 
 impl Stop {
     /// Asks.
     pub fn request(&self) {
-        self.0.cancel();
+        self.asked.cancel();
+    }
+
+    /// Asks, and gives up on what is in flight.
+    pub fn request_at_once(&self) {
+        self.hurried.cancel();
+        self.asked.cancel();
     }
 
     /// Whether it was asked for.
     pub fn is_requested(&self) -> bool {
-        self.0.is_cancelled()
+        self.asked.is_cancelled()
     }
 }
 
@@ -207,7 +216,7 @@ pub fn drive(
     let descriptors = limits::raise_descriptors();
     let started = Zoned::now();
     let (to_collector, from_workers) = mpsc::channel();
-    let shared = Shared::new(plan, &stop.0);
+    let shared = Shared::new(plan, stop);
     let ((records, agreement), ends) = std::thread::scope(|scope| {
         let crew = Crew::muster(scope, plan, &shared, &to_collector)?;
         drop(to_collector);

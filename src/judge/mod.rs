@@ -7,5 +7,6 @@ pub mod gate;
 mod lasting;
 pub mod log;
 pub mod plan;
+pub mod search;
 pub mod sweep;
 pub mod vigil;

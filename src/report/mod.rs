@@ -14,6 +14,7 @@ pub mod plan;
 pub mod plot;
 pub mod progress;
 pub mod repeats;
+pub mod search;
 pub mod sweep;
 pub mod text;
 pub mod vllm;

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use servebench::drive::workload::bundled;
 use tempfile::TempDir;
 
-use super::until;
+use super::{PATIENCE, until, until_within};
 
 /// The path of the bundled tokenizer, unpacked.
 fn tokenizer() -> &'static Path {
@@ -131,9 +132,15 @@ impl Running {
     }
 
     #[track_caller]
-    pub fn end(mut self) -> Ended {
+    pub fn end(self) -> Ended {
+        self.end_within(PATIENCE)
+    }
+
+    /// The same for one that takes long.
+    #[track_caller]
+    pub fn end_within(mut self, patience: Duration) -> Ended {
         let mut status = None;
-        until("the program ends", || {
+        until_within(patience, "the program ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });

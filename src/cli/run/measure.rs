@@ -146,7 +146,7 @@ impl Measurement<'_> {
         watch.abort();
         let outcome = outcome.map_err(Halt::failed)?;
         let probes = probes.transpose().map_err(Halt::failed)?;
-        if outcome.warmup.failed > 0 {
+        if outcome.warmup.failed > 0 && !outcome.interrupted {
             let WarmupCount { sent, failed } = outcome.warmup;
             say(format_args!("warning: {failed} of {sent} warm-up requests failed"));
         }

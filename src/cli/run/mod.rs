@@ -13,6 +13,7 @@ mod args;
 mod assemble;
 mod deliver;
 mod evidence;
+mod ground;
 mod measure;
 mod prepare;
 mod probes;
@@ -29,6 +30,7 @@ pub mod values;
 
 pub use args::RunArgs;
 use deliver::Delivery;
+pub use ground::Ground;
 pub use measure::Details;
 use measure::Onlooker;
 pub use prepare::Preparing;

@@ -16,8 +16,10 @@ pub use contrast::Contrast;
 pub use interval::{Interval, RateInterval};
 pub use rank_test::{least_p, mann_whitney};
 pub use ranks::needed;
+pub use share::Share;
 pub use signed_ranks::{least_signed_p, wilcoxon};
 pub use tally::{Clusters, Tally, decode_histogram};
+pub use trend::Trend;
 
 mod belief;
 mod bootstrap;
@@ -30,13 +32,13 @@ mod interval;
 mod mser;
 mod rank_test;
 mod ranks;
+mod share;
 mod signed_ranks;
 mod tally;
 mod trend;
 
 pub(in crate::core) use interval::rate_interval;
 pub(in crate::core) use mser::truncation;
-pub(in crate::core) use trend::Trend;
 
 /// A percentile: `p` in 0 ..= 100.
 pub type Percent = f64;

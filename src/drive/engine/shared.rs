@@ -6,13 +6,15 @@ use tokio::sync::{Barrier, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Plan;
+use super::{Plan, Stop};
 use crate::drive::clock::Clock;
 
 /// What all workers of a run share. Nothing here is touched per token.
 pub struct Shared<'a> {
     /// The user wants it to end.
     pub stop: &'a CancellationToken,
+    /// And has no patience with what is in flight.
+    pub hurry: &'a CancellationToken,
     /// The cap, exact over all workers.
     pub cap: Option<Arc<Semaphore>>,
     /// The seats of active sessions, the same.
@@ -27,9 +29,10 @@ pub struct Shared<'a> {
 
 impl<'a> Shared<'a> {
     /// For the workers of a plan.
-    pub fn new(plan: &Plan<'_>, stop: &'a CancellationToken) -> Self {
+    pub fn new(plan: &Plan<'_>, stop: &'a Stop) -> Self {
         Self {
-            stop,
+            stop: &stop.asked,
+            hurry: &stop.hurried,
             cap: plan.cap.map(semaphore),
             seats: plan.max_active.map(semaphore),
             measured: OnceLock::new(),

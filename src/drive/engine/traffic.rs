@@ -175,7 +175,7 @@ impl Traffic {
                 HandOver::At(offset) => start = Box::new(move || begun.later(offset)),
                 HandOver::FreeSlot => start = Box::new(Clock::start),
                 HandOver::Landed => {
-                    self.land(&mut flights, shared.stop).await;
+                    self.land(&mut flights, shared).await;
                     shared.warmed.wait().await;
                     start = Box::new(Clock::start);
                 }
@@ -186,7 +186,7 @@ impl Traffic {
         let sessions = Sessions::of(plan.measured.requests);
         let leg = Leg { phase: &plan.measured, sessions, measured: true, workers, clock: &clock };
         let sent = self.send(&leg, &mut pacer, shared, &mut flights).await;
-        self.land(&mut flights, shared.stop).await;
+        self.land(&mut flights, shared).await;
         beat.abort();
         sent.map(|()| self.warmup.get())
     }
@@ -220,11 +220,14 @@ impl Traffic {
         Ok(())
     }
 
-    /// Waits for what is in flight; after an interrupt only for [`GRACE`].
-    async fn land(&self, flights: &mut JoinSet<()>, stop: &CancellationToken) {
+    /// Waits for what is in flight; after an interrupt only for [`GRACE`], or not at all.
+    async fn land(&self, flights: &mut JoinSet<()>, shared: &Shared<'_>) {
         let out_of_time = async {
-            stop.cancelled().await;
-            tokio::time::sleep(GRACE).await;
+            shared.stop.cancelled().await;
+            tokio::select! {
+                () = tokio::time::sleep(GRACE) => {}
+                () = shared.hurry.cancelled() => {}
+            }
         };
         tokio::select! {
             () = all(flights) => {}

@@ -1,0 +1,55 @@
+//! Between a trial under way and what watches it.
+
+use std::collections::BTreeMap;
+
+use crate::cli::interrupt::Interrupts;
+use crate::drive::engine::{Beat, Event, Stop};
+use crate::judge::search::trial::Ending;
+use crate::judge::search::watch::{Pulse, Watch};
+
+/// Sees a trial's events, and stops it when it need not go on.
+pub struct Onlook<'a> {
+    watch: Watch<'a>,
+    interrupts: &'a Interrupts,
+    /// The latest of each worker.
+    beats: BTreeMap<usize, Beat>,
+    ending: Option<Ending>,
+}
+
+impl<'a> Onlook<'a> {
+    /// Of a trial that is about to begin.
+    pub fn new(watch: Watch<'a>, interrupts: &'a Interrupts) -> Self {
+        Self { watch, interrupts, beats: BTreeMap::new(), ending: None }
+    }
+
+    /// Something happened.
+    pub fn see(&mut self, event: &Event<'_>, stop: &Stop) {
+        match event {
+            Event::Done(record) => self.watch.ended(record),
+            Event::Beat(beat) => {
+                self.beats.insert(beat.worker, *beat);
+                if beat.worker == 0 && self.ending.is_none() {
+                    self.ending = self.watch.pulse(self.pulse(beat));
+                }
+            }
+        }
+        self.interrupts.onlooker()(event, stop);
+        if self.ending.is_some() {
+            stop.request_at_once();
+        }
+    }
+
+    /// How it ended.
+    pub fn ending(self) -> Ending {
+        self.ending.unwrap_or(Ending::Whole)
+    }
+
+    fn pulse(&self, beat: &Beat) -> Pulse {
+        let beats = || self.beats.values();
+        Pulse {
+            elapsed: beat.elapsed,
+            sent: beats().map(|beat| beat.sent).sum(),
+            in_flight: beats().map(|beat| beat.in_flight).sum(),
+        }
+    }
+}

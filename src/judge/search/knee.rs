@@ -1,0 +1,71 @@
+//! The knee of the throughput-latency curve: from where on more load costs more latency than it is worth.
+
+use super::isotonic::{self, Point};
+use super::trial::Trial;
+
+/// Fewer loads make no curve.
+const FEWEST: usize = 4;
+
+/// A curve that is nowhere further than this from the straight line between its ends has no knee.
+const FLAT: f64 = 0.15;
+
+/// The load at the knee by the rule of Kneedle (Satopää, Albrecht, Irwin and Raghavan 2011): both axes scaled to 0 … 1, the
+/// point of a convex rising curve that is furthest below the diagonal.
+///
+/// The latency is P95 TTFT, or E2E where answers come in one piece, made monotone first so that one unlucky trial is no
+/// knee. `None` for a curve without one.
+pub fn knee(trials: &[Trial]) -> Option<f64> {
+    let streams = trials.iter().any(|trial| trial.service.ttft_p95_ms.is_some());
+    let latency = |trial: &Trial| if streams { trial.service.ttft_p95_ms } else { trial.service.e2e_p95_ms };
+    let mut points: Vec<Point> = trials
+        .iter()
+        .filter_map(|trial| {
+            let weight = trial.service.requests.max(1) as f64;
+            Some(Point { at: trial.load, height: latency(trial)?, weight })
+        })
+        .collect();
+    points.sort_by(|a, b| a.at.total_cmp(&b.at));
+    let heights = isotonic::fit(&points);
+    let (first, last) = (points.first()?, points.last()?);
+    let (width, low, rise) = (last.at - first.at, heights[0], heights.last()? - heights[0]);
+    if points.len() < FEWEST || width <= 0.0 || rise <= 0.0 {
+        return None;
+    }
+    let below =
+        |(point, height): (&Point, &f64)| ((point.at - first.at) / width - (height - low) / rise, point.at);
+    let furthest = points.iter().zip(&heights).map(below).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (furthest.0 > FLAT).then_some(furthest.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::search::tests::trial;
+
+    fn curve(points: &[(f64, f64)]) -> Vec<Trial> {
+        let with_latency = |&(load, ms): &(f64, f64)| {
+            let mut trial = trial(load, Vec::new());
+            trial.service.ttft_p95_ms = Some(ms);
+            trial
+        };
+        points.iter().map(with_latency).collect()
+    }
+
+    #[test]
+    fn the_knee_is_before_the_wall() {
+        let hockey =
+            curve(&[(1.0, 50.0), (2.0, 50.0), (4.0, 55.0), (8.0, 70.0), (9.0, 400.0), (10.0, 2000.0)]);
+        assert_eq!(knee(&hockey), Some(8.0));
+        let queue: Vec<(f64, f64)> =
+            (1..100).map(|i| (f64::from(i), 1.0 / (1.0 - f64::from(i) / 100.0))).collect();
+        // Of 1/(1 − ρ) up to 0.99, Kneedle's knee is at 1 − 1/10.
+        assert!((knee(&curve(&queue)).unwrap() - 90.0).abs() < 1.5, "{:?}", knee(&curve(&queue)));
+    }
+
+    #[test]
+    fn a_straight_line_and_three_points_have_none() {
+        assert_eq!(knee(&curve(&[(1.0, 10.0), (2.0, 20.0), (3.0, 30.0), (4.0, 40.0)])), None);
+        assert_eq!(knee(&curve(&[(1.0, 10.0), (2.0, 10.0), (3.0, 90.0)])), None);
+        assert_eq!(knee(&[]), None);
+    }
+}
