@@ -189,8 +189,12 @@ fn every_command_line_runs() {
             }
             _ => {
                 let here = |word: &String| word.replace("http://localhost:8000", &server.base_url);
-                let arguments: Vec<String> = arguments.iter().map(here).collect();
-                let arguments = if arguments[0] == "gate" { lenient(&arguments) } else { arguments };
+                let mut arguments: Vec<String> = arguments.iter().map(here).collect();
+                // Eight requests on a busy machine are no sound measurement.
+                arguments.extend((arguments[0] == "compare").then(|| "--anyway".to_owned()));
+                if arguments[0] == "gate" {
+                    arguments = lenient(&arguments);
+                }
                 let output = run(&arguments, folder.path());
                 assert!(output.status.success(), "{line:?}\n{}", String::from_utf8_lossy(&output.stderr));
             }

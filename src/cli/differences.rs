@@ -45,8 +45,8 @@ pub const DIFFERENCES: [Difference; 10] = [
     Difference {
         flags: &["compare"],
         works: false,
-        reason: "it calls any change better or worse, however small: hold the 95 % intervals of two reports against \
-                 each other, a change within them may be chance",
+        reason: "it calls any change better or worse, however small: `servebench compare` of two saved results tells a \
+                 difference from chance",
     },
     Difference {
         flags: &[

@@ -94,13 +94,13 @@ impl Belief {
     }
 
     /// Of a mean or a rate, from (part of the numerator, part of the denominator) in the order of time. `None` with fewer
-    /// than ten pairs.
+    /// than ten pairs. Neither part is negative, so the ratio is not either.
     pub fn of_ratio(pairs: impl ExactSizeIterator<Item = (f64, f64)>) -> Option<Self> {
         let quantile = Ratio::of(pairs).quantile()?;
         // The error is one of the population that the blocks are all of.
         let blocks = BLOCKS as f64;
         let scale = (blocks / (blocks - 1.0)).sqrt();
-        Some(Self::of_law(|place| quantile(place.chance, scale * place.student)))
+        Some(Self::of_law(|place| quantile(place.chance, scale * place.student).max(0.0)))
     }
 
     /// Of the percentile of all values, which come in groups in the order of time: the gaps of each request, or one latency
@@ -165,12 +165,12 @@ impl Belief {
         }
     }
 
-    /// From a stated 95 % interval.
+    /// From a stated 95 % interval of a value that cannot be negative.
     pub fn of_interval(value: f64, interval: RateInterval) -> Self {
         let (below, above) = (value - interval.low, interval.high - value);
         Self::of_law(|place| {
             let score = place.student / *STUDENT_95;
-            value + score * if score < 0.0 { below } else { above }
+            (value + score * if score < 0.0 { below } else { above }).max(0.0)
         })
     }
 

@@ -69,11 +69,12 @@ impl Unlike {
     pub fn between_inputs(base: (&Spec, &Inputs), candidate: (&Spec, &Inputs)) -> Vec<Self> {
         let same_draw = (base.0.seed, base.0.rng) == (candidate.0.seed, candidate.0.rng);
         let of = |inputs: &Inputs| {
+            let origin = &inputs.tokenizer.origin;
             let tokenizer = match &inputs.tokenizer.sha256 {
                 Some(sha256) => sha256.to_string(),
-                // Where the server is, is free.
-                None if inputs.tokenizer.origin.starts_with("http") => "the server's /tokenize".to_owned(),
-                None => inputs.tokenizer.origin.clone(),
+                // Wherever it is.
+                None if origin.ends_with("/tokenize") => "the server's".into(),
+                None => origin.clone(),
             };
             [
                 ("inputs.tokenizer", Some(tokenizer)),
@@ -140,6 +141,10 @@ mod tests {
         candidate.inputs.prompts = Some(Digest::of(b"another draw"));
         candidate.notes.label = Some("b".into());
         assert_eq!(names(&base, &candidate), Vec::<String>::new());
+        let [mut here, mut there] = [base, candidate];
+        here.inputs.tokenizer.origin = "http://here:1/tokenize".into();
+        there.inputs.tokenizer.origin = "http://there:2/tokenize".into();
+        assert_eq!(names(&here, &there), Vec::<String>::new());
     }
 
     #[test]

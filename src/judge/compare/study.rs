@@ -177,8 +177,8 @@ fn slower_servers_are_found_and_where_not_they_are_not_called_the_same() {
     let mut out = std::io::stdout();
     writeln!(out, "share of pairs called worse (the same)\nslower requests  {}", FIGURES.join("  ")).unwrap();
     for slower in [1.02, 1.05, 1.10, 1.20] {
-        for n in [150, 400, 1200, 3600] {
-            let tally = Tally::of(Server { prefill: slower, gap: slower }, n, 200, whole);
+        for n in [150, 400, 1200] {
+            let tally = Tally::of(Server { prefill: slower, gap: slower }, n, 100, whole);
             let cell = |figure: &str| {
                 let [worse, _, same, _] = tally.shares(figure);
                 format!("{worse:.2} ({same:.2})")
