@@ -49,17 +49,17 @@ fn golden(name: &str, render: impl Fn(&Comparison, &mut Vec<u8>) -> io::Result<(
 
 #[test]
 fn the_text_is_the_golden_one() {
-    golden("compare.txt", |comparison, to| text(comparison, to));
+    golden("compare.txt", text);
 }
 
 #[test]
 fn the_markdown_is_the_golden_one() {
-    golden("compare.md", |comparison, to| markdown(comparison, to));
+    golden("compare.md", markdown);
 }
 
 #[test]
 fn the_csv_is_the_golden_one() {
-    golden("compare.csv", |comparison, to| csv(comparison, to));
+    golden("compare.csv", csv);
 }
 
 #[test]
