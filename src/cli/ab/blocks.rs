@@ -10,6 +10,7 @@ use crate::cli::run::{Details, Invocation, Trial, Trials, why_nothing};
 use crate::core::record::Record;
 use crate::core::run::Run;
 use crate::core::spec::Spec;
+use crate::drive::client::stopwatch::KeepGaps;
 use crate::judge::ab::{Arm, Pair, order};
 
 /// The blocks of an A/B.
@@ -65,7 +66,8 @@ impl Blocks<'_> {
         if interrupts.asked() {
             return Err(Break::Interrupted);
         }
-        let details = Details { text: self.detailed, gaps: self.detailed };
+        let gaps = if self.detailed { KeepGaps::Always } else { KeepGaps::Never };
+        let details = Details { text: self.detailed, gaps };
         let running = self.servers.ready(arm)?;
         let pair = place.number + 1;
         say(format_args!("pair {pair} of {}: {arm}, seed {}", self.args.blocks, place.seed));

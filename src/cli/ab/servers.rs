@@ -9,6 +9,7 @@ use crate::cli::interrupt::Interrupts;
 use crate::cli::run::{Line, Stage};
 use crate::cli::start::Start;
 use crate::core::spec::Spec;
+use crate::drive::client::control::PATIENCE;
 use crate::judge::ab::Arm;
 use crate::server::launch::{LaunchError, Server};
 
@@ -138,7 +139,7 @@ fn empty_cache(running: &Running, arm: Arm, stubborn: &mut bool) {
     if *stubborn || running.line.args.load.reset_prefix_cache {
         return;
     }
-    let order = running.stage.control().order("/reset_prefix_cache");
+    let order = running.stage.control().order("/reset_prefix_cache", PATIENCE);
     if let Err(error) = running.stage.runtime().block_on(order) {
         *stubborn = true;
         say(format_args!(

@@ -103,7 +103,8 @@ impl Control {
 
     /// Whether it is ready for requests: `/health` says so, or where there is none, `/v1/models`.
     pub async fn is_healthy(&self) -> bool {
-        match self.exchange(Method::GET, "/health", None).await {
+        let request = self.http.get(self.url("/health")).timeout(PATIENCE);
+        match self.exchange(request, "/health").await {
             Ok(_) => true,
             Err(ControlError::Refused { status: 404 | 405, .. }) => self.models().await.is_ok(),
             Err(_) => false,
