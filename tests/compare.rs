@@ -51,7 +51,8 @@ fn a_server_of_twice_the_step_is_worse_and_the_text_says_how_it_knows() {
     let ended = program.file("fast.json", &fast).file("slow.json", &slow).end().well();
     let json: Value = serde_json::from_str(&ended.stdout).unwrap();
     let calls = [&json["candidates"][0], &json["candidates"][1]].map(|side| &side["rows"][0]["call"]);
-    assert_eq!(calls, ["same", "worse"]);
+    assert!(calls[0] == "same" || calls[0] == "cannot_tell", "a run is no worse than itself: {calls:?}");
+    assert_eq!(calls[1], "worse");
 }
 
 #[test]
