@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_text_says_who_was_measured_how_and_what_follows() {
-        let text = written(|ab, to| super::text(ab, to));
+        let text = written(super::text);
         for line in [
             "CAVEAT: only 3 of 4 pairs are complete\n",
             "A: http://a (6 requests)\nB: serve m (6 requests)\n",
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_markdown_has_a_table() {
-        let text = written(|ab, to| markdown(ab, to));
+        let text = written(markdown);
         for line in [
             "> **Caveat:** only 3 of 4",
             "\n|  | A | B | B − A, in pairs | call of B |\n|---|",
