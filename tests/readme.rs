@@ -61,7 +61,8 @@ fn smaller(arguments: &[String], base_url: &str) -> Vec<String> {
         let replacement = match word.replace('_', "-").as_str() {
             "--num-prompts" | "--num-warmups" => Some("8"),
             "--request-rate" => Some("100"),
-            "--duration" => Some("1s"),
+            "--duration" | "--warmup" | "--for" => Some("1s"),
+            "--repeats" => Some("2"),
             "--think-time" => Some("10ms"),
             "--trace-speed" => Some("1000x"),
             // The port may be somebody else's.

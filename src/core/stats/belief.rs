@@ -214,6 +214,11 @@ pub struct Repeats {
     pub variance: f64,
 }
 
+/// Student's quantile at a place, 0 to 1, for so many degrees of freedom; infinite for none.
+pub fn student_quantile(place: f64, freedom: f64) -> f64 {
+    StudentsT::new(0.0, 1.0, freedom).map_or(f64::INFINITY, |law| law.inverse_cdf(place))
+}
+
 impl Repeats {
     /// `None` with fewer than two values.
     pub fn of(values: &[f64]) -> Option<Self> {

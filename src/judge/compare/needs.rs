@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Row;
 use super::sample::Method;
 use crate::core::figure::{Figure, Statistic};
-use crate::core::stats::{RateInterval, least_p, needed};
+use crate::core::stats::{RateInterval, least_p, needed, student_quantile};
 
 /// Beyond this many nobody would go.
 const MOST: f64 = 1e12;
@@ -48,16 +48,38 @@ impl Needs {
             true => (runs as f64, Counted::Runs),
             false => (row.base.requests.min(row.candidate.requests) as f64, Counted::Requests),
         };
-        let times = match halves.is_finite() {
-            true => (halves / row.tolerance).powi(2),
-            false => scarcity(row)?,
+        let count = match halves.is_finite() {
+            true if by_runs => {
+                runs_for(now.max(2.0), alone, [alpha, alpha / family.max(1) as f64], row.tolerance)
+            }
+            true => (now * (halves / row.tolerance).powi(2)).ceil(),
+            false => (now * scarcity(row)?).ceil(),
         };
-        let count = (now * times).ceil();
         let least = if by_runs { runs_that_ranks_need(alpha) } else { 0 };
         // What is at hand was not enough, or the row would have been called.
         (count.is_finite() && count < MOST)
             .then(|| Self { count: (count as u64).max(now as u64 + 1).max(least), of })
     }
+}
+
+/// The least number of runs at which the half widths for both levels fit into the tolerance. They shrink with the root of the
+/// number, and Student's quantiles with the degrees of freedom, which for two or three runs is most of it.
+fn runs_for(now: f64, half: f64, levels: [f64; 2], tolerance: f64) -> f64 {
+    let quantile = |level: f64, runs: f64| student_quantile(1.0 - level / 2.0, 2.0 * (runs - 1.0));
+    let error = half / quantile(levels[0], now);
+    let fits = |runs: f64| {
+        let halves = levels.map(|level| error * (now / runs).sqrt() * quantile(level, runs));
+        halves.iter().sum::<f64>() <= tolerance
+    };
+    let (mut few, mut enough) = (now, 2.0 * now);
+    while !fits(enough) && enough < MOST {
+        (few, enough) = (enough, 2.0 * enough);
+    }
+    while enough - few > 1.0 {
+        let middle = ((few + enough) / 2.0).floor();
+        *(if fits(middle) { &mut enough } else { &mut few }) = middle;
+    }
+    enough
 }
 
 fn half_width(interval: RateInterval) -> f64 {
@@ -77,4 +99,17 @@ fn runs_that_ranks_need(alpha: f64) -> u64 {
         runs += 1;
     }
     runs as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_runs_do_not_ask_for_as_many_as_if_students_tails_stayed() {
+        let half = student_quantile(0.975, 4.0);
+        let runs = runs_for(3.0, half, [0.05, 0.05], 1.0);
+        assert_eq!(runs, 48.0, "3 (1.96 + 1.96)², and a little for the tails, not 3 (2.78 + 2.78)² = 93");
+        assert!(runs_for(3.0, half, [0.05, 0.05 / 30.0], 1.0) > runs, "a table asks for more");
+    }
 }
