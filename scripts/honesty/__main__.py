@@ -16,7 +16,7 @@ def arguments():
     parser.add_argument("--requests", default="1200", metavar="N,...", help="requests in a run")
     parser.add_argument("--rate", type=float, default=20, help="requests per second")
     parser.add_argument("--together", type=int, default=4, help="pairs at a time: the machine must stay idle enough")
-    parser.add_argument("--judge", choices=list(judges.JUDGES), default="compare")
+    parser.add_argument("--judge", default="compare", metavar="NAME,...", help=f"of {', '.join(judges.JUDGES)}")
     parser.add_argument("--anyway", action="store_true", help="judge INVALID runs too, which a busy machine makes")
     parser.add_argument("--program", type=Path, default=Path("target/release/servebench"))
     return parser.parse_args()
@@ -27,8 +27,7 @@ def numbers(text, kind):
 
 
 def measure(args, percent, requests, folder):
-    """What the judge says of each pair."""
-    judge = judges.JUDGES[args.judge]
+    """What the judges say of each pair."""
 
     def pair(number):
         place = folder / f"{percent}-{requests}-{number}"
@@ -40,7 +39,7 @@ def measure(args, percent, requests, folder):
                 servers.run, args.program, load, 1 + percent / 100, 2 * number + 1, place / "candidate.json"
             )
             files = base.result(), candidate.result()
-        return judge(args.program, *files, args.anyway)
+        return [judges.JUDGES[name](args.program, *files, args.anyway) for name in args.judge.split(",")]
 
     with ThreadPoolExecutor(args.together) as pool:
         return list(pool.map(pair, range(args.pairs)))
@@ -53,7 +52,8 @@ def main():
             for requests in numbers(args.requests, int):
                 verdicts = measure(args, percent, requests, Path(name))
                 print(f"\n{percent:g} % slower, {requests} requests at {args.rate:g} a second, {args.pairs} pairs")
-                judges.table(verdicts)
+                for judge in zip(*verdicts):
+                    judges.table(judge)
 
 
 if __name__ == "__main__":
