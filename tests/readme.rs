@@ -151,7 +151,7 @@ fn folder() -> tempfile::TempDir {
     write("bench.toml", file_with("request-rate"));
     write("mix.toml", file_with("[[class]]"));
     write("gate.toml", file_with("[[rule]]"));
-    write("seqs.toml", file_with("[[set]]"));
+    write("seqs.toml", &[file_with("[[set]]"), file_with("search = ")].concat());
     write("serve.json", r#"[{"max_num_seqs": 2}, {"max_num_seqs": 16}]"#);
     write("bench.json", r#"[{"max_concurrency": 2}, {"max_concurrency": 16}]"#);
     write("AzureLLMInferenceTrace_conv.csv", include_str!("fixtures/traces/azure-2023.csv"));

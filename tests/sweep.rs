@@ -128,6 +128,52 @@ fn what_is_finished_is_not_measured_again_after_an_interrupt() {
     assert!(refused.stderr.contains("another --out"), "{}", refused.stderr);
 }
 
+/// A load that is a search over concurrency, whose trials are short.
+fn searching(flags: &str) -> String {
+    format!("[[load]]\nname = \"most\"\nsearch = \"--over concurrency --trial 1s --time 20s {flags}\"\n")
+}
+
+#[test]
+fn a_load_may_be_a_search_and_the_set_that_bears_more_wins() {
+    let mark = mark("search");
+    let sets =
+        [("slow", simulator(&mark, "--step-time 40ms")), ("quick", simulator(&mark, "--step-time 1ms"))];
+    // Eight tokens take the one set 320 ms, the other 8.
+    let toml = file(&sets, &[], "repeats = 1") + &searching("--max 2 --slo 'e2el.p95<200ms'");
+    let ended = sweep("s.toml --out out", &toml).end().well();
+    assert!(ended.stdout.contains("Boundary: quick wins"), "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("never good, not even at 1"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("never saturated, not even at 2 *"), "{}", ended.stdout);
+    let found = json(&ended, "out/sweep.json");
+    assert_eq!(found["capacities"][0]["ahead"], "quick");
+    assert_eq!(found["capacities"][0]["sets"][0]["answers"][0]["finding"]["kind"], "never_good");
+    let csv = ended.read("out/sweep.csv");
+    assert!(csv.lines().any(|line| line.ends_with(",in flight,never_saturated,,2,")), "{csv}");
+    let cell = json(&ended, "out/quick-most-r1.json");
+    assert_eq!((&cell["sweep_set"], &cell["trials"][0]["load"]), (&"quick".into(), &1.0.into()));
+    assert_eq!(left_over(&mark), [""; 0], "processes are left");
+
+    let kept = cell.to_string();
+    let again = sweep("s.toml --out out --dry-run", &toml).file("out/quick-most-r1.json", &kept).end().well();
+    assert!(again.stdout.contains("1 cell to measure (1 of 2 are there already)"), "{}", again.stdout);
+    let other = toml.replace("--max 2", "--max 4");
+    let refused = sweep("s.toml --out out", &other).file("out/quick-most-r1.json", &kept).end().with_code(2);
+    assert!(refused.stderr.contains("another --out"), "{}", refused.stderr);
+}
+
+#[test]
+fn an_interrupted_search_is_no_finished_cell() {
+    let simulator = Simulator::start(quick());
+    let toml = file(&[], &[], "repeats = 1") + &searching("--max 64 --slo 'e2el.p95<20s'");
+    let toml = format!("{toml}[[set]]\nname = \"there\"\nurl = \"{}\"\n", simulator.base_url());
+    let running = sweep("s.toml --out out", &toml).start();
+    running.wait_for("trial 1: 1 in flight: held");
+    running.interrupt();
+    let ended = running.end().with_code(130);
+    assert_eq!(states(&json(&ended, "out/sweep.json"), "there"), ["open"]);
+    assert!(!ended.files("out").contains(&"there-most-r1.json".to_owned()));
+}
+
 #[test]
 fn an_interrupt_while_a_server_starts_leaves_nothing() {
     let mark = mark("starting");
@@ -208,7 +254,11 @@ fn mistakes_are_told_before_anything_starts() {
         ),
         (
             "[[set]]\nname = 'a'\ncommand = 'x'\n[[load]]\nname = 'l'\nsearch = '--max 5'",
-            "search is not available",
+            "what must hold? Give --slo",
+        ),
+        (
+            "[base]\nflags = '--num-prompts 5'\n[[set]]\nname = 'a'\ncommand = 'x'\n[[load]]\nname = 'l'\nsearch = '--slo ttft.p95<1s'",
+            "--num-prompts is for the search to decide",
         ),
         ("[[load]]\nname = 'l'\nflags = ''", "at least one set"),
         ("slo = ['x < 5']", "`x` is no figure"),

@@ -98,10 +98,6 @@ fn run_line(words: &[String]) -> Result<run::Line, String> {
     let words = spelling::with_dashes(words.iter().map(OsString::from));
     let line = ["servebench", "run"].into_iter().map(OsString::from).chain(words);
     let command = command();
-    let first_line = |error: clap::Error| {
-        let text = error.to_string();
-        text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
-    };
     let matches = command.clone().try_get_matches_from(line).map_err(first_line)?;
     let run = matches.subcommand_matches("run").expect("the command is `run`");
     if let Some(reason) = differences::refused(run) {
@@ -113,6 +109,23 @@ fn run_line(words: &[String]) -> Result<run::Line, String> {
         Ok(_) => unreachable!("the command is `run`"),
         Err(error) => Err(first_line(error)),
     }
+}
+
+/// The flags of `search` in the words of another command. The error is half a sentence.
+fn search_args(words: &[String]) -> Result<Box<search::SearchArgs>, String> {
+    let words = spelling::with_dashes(words.iter().map(OsString::from));
+    let line = ["servebench", "search"].into_iter().map(OsString::from).chain(words);
+    let matches = command().try_get_matches_from(line).map_err(first_line)?;
+    match Cli::from_arg_matches(&matches).map(|cli| cli.command) {
+        Ok(Command::Search(args)) => Ok(args),
+        Ok(_) => unreachable!("the command is `search`"),
+        Err(error) => Err(first_line(error)),
+    }
+}
+
+fn first_line(error: clap::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// Runs the program with the process's arguments.

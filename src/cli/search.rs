@@ -1,7 +1,6 @@
 //! `servebench search`: the highest load at which service levels hold.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use super::exit::{Exit, Halt, say};
 use super::interrupt::Interrupts;
 use super::run::Ground;
 use crate::core::record::Record;
-use crate::core::run::{Run, file};
+use crate::core::run::Run;
 use crate::core::server::Signal;
 use crate::core::steady::Drift;
 use crate::judge::plan::mix::Mix;
@@ -18,7 +17,7 @@ use crate::judge::plan::{self, HEADROOM};
 use crate::judge::search::evidence::{Criterion, Evidence, Outcome, Stated};
 use crate::judge::search::trial::{self, Ending, Next, Service, Trial};
 use crate::judge::search::watch::Watch;
-use crate::judge::search::{Agreement, Answer, End, Over, Question, Search, Step};
+use crate::judge::search::{Agreement, Answer, Over, Question, Search, Step};
 use crate::report;
 use crate::server::kv_pool;
 use crate::server::page::Page;
@@ -26,10 +25,12 @@ use crate::server::signals::Reading;
 
 mod args;
 mod flags;
+mod found;
 mod onlook;
 
 pub use args::SearchArgs;
 use flags::Flags;
+pub use found::Found;
 use onlook::Onlook;
 
 /// How long to wait for a server's queue to empty.
@@ -43,6 +44,19 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the command; `typed` is the command line.
 pub fn execute(args: &SearchArgs, typed: Vec<String>) -> Result<Exit, Halt> {
+    check(args)?;
+    found::probe(args)?;
+    let interrupts = Interrupts::listen()?;
+    find(args, &interrupts)?.deliver(args, typed)
+}
+
+/// What is wrong with the flags, before anything is asked or sent.
+pub fn check(args: &SearchArgs) -> Result<(), Halt> {
+    Flags::of(args, &args.question()?).map(drop)
+}
+
+/// Searches until the end or an interrupt, and says on the way how far it is.
+pub fn find(args: &SearchArgs, interrupts: &Interrupts) -> Result<Found, Halt> {
     let mut question = args.question()?;
     let flags = Flags::of(args, &question)?;
     question.criteria.extend(flags.few_failures(&question));
@@ -50,24 +64,19 @@ pub fn execute(args: &SearchArgs, typed: Vec<String>) -> Result<Exit, Halt> {
         fs::create_dir_all(folder)
             .map_err(|error| Halt::usage(format!("--save-trials {}: {error}", folder.display())))?;
     }
-    if let Some(path) = args.result_file() {
-        file::probe(path).map_err(Halt::usage)?;
-    }
-    let interrupts = Interrupts::listen()?;
     let ground = Ground::of(&flags.line(&[])?)?;
-    let mut quest =
-        Quest { args, typed, flags, ground, interrupts, best: None, search: Search::new(question) };
+    let mut quest = Quest { args, flags, ground, interrupts, best: None, search: Search::new(question) };
     quest.go()?;
-    quest.tell()
+    let answer = quest.answer();
+    Ok(Found { answer, allow_invalid: quest.flags.allow_invalid(), search: quest.search })
 }
 
 /// A search and what it is done with.
 struct Quest<'a> {
     args: &'a SearchArgs,
-    typed: Vec<String>,
     flags: Flags<'a>,
     ground: Ground,
-    interrupts: Interrupts,
+    interrupts: &'a Interrupts,
     /// The run of the highest load that held.
     best: Option<(f64, Run)>,
     search: Search,
@@ -106,7 +115,7 @@ impl Quest<'_> {
         let command = self.flags.command(&line);
         let slo = line.spec().map_err(Halt::usage)?.slo;
         let watch = Watch::new(&question.criteria, &slo, question.over, next);
-        let mut onlook = Onlook::new(watch, &self.interrupts);
+        let mut onlook = Onlook::new(watch, self.interrupts);
         let (run, records) =
             self.ground.measure(line, command, &mut |event, stop| onlook.see(event, stop))?;
         let ending = onlook.ending();
@@ -156,36 +165,10 @@ impl Quest<'_> {
         }
     }
 
-    /// Prints and saves the answer.
-    fn tell(&self) -> Result<Exit, Halt> {
+    fn answer(&self) -> Answer {
         let mut answer = self.search.answer();
         answer.agreement = self.agreement(&answer);
-        let report = report::search::Report { search: &self.search, answer: &answer, command: &self.typed };
-        let mut to = std::io::stdout().lock();
-        let written = match self.args.json {
-            true => writeln!(to, "{}", report.json()),
-            false => report.render(&mut to),
-        };
-        written.and_then(|()| to.flush()).map_err(Halt::failed)?;
-        if let Some(path) = self.args.result_file() {
-            file::write(path, report.json().as_bytes()).map_err(Halt::failed)?;
-            say(format_args!("saved {}", path.display()));
-        }
-        Ok(self.exit(&answer))
-    }
-
-    fn exit(&self, answer: &Answer) -> Exit {
-        let trials = self.search.trials();
-        if answer.end == End::Interrupted {
-            Exit::Interrupted
-        } else if trials.iter().all(|trial| trial.service.requests == trial.service.failed) {
-            say("error: not one request of any trial was answered");
-            Exit::Failed
-        } else if trials.iter().any(|trial| trial.doubt.is_some()) && !self.flags.allow_invalid() {
-            Exit::Invalid
-        } else {
-            Exit::Fine
-        }
+        answer
     }
 
     /// What fits the server's KV pool, where it tells how large that is.

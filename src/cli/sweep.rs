@@ -14,18 +14,20 @@ use plan::Plan;
 mod budget;
 mod file;
 mod folder;
+mod fresh;
 mod host;
 mod order;
 mod params;
 mod perform;
 mod plan;
 mod result;
+mod searching;
 
 /// Sweep over server flags and loads.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct SweepArgs {
-    /// The sweep in TOML: [[set]] with name and command or url, [[load]] with name and flags, repeats, order, slo,
+    /// The sweep in TOML: [[set]] with name and command or url, [[load]] with name and flags or a search, repeats, order, slo,
     /// [base] with flags
     #[arg(value_name = "FILE", required_unless_present = "serve_cmd", conflicts_with = "serve_cmd")]
     file: Option<PathBuf>,

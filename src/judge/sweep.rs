@@ -8,6 +8,7 @@ use crate::core::metrics::Direction;
 use crate::core::rule::Rule;
 use crate::core::run::Run;
 
+pub mod capacity;
 mod front;
 mod service;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::figures::{NOT_AVAILABLE, plain, share};
 use super::text::section;
@@ -27,17 +27,21 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// For machines.
+    /// For machines, as text.
     pub fn json(&self) -> String {
-        let value = json!({
+        format!("{:#}", self.value())
+    }
+
+    /// For machines.
+    pub fn value(&self) -> Value {
+        json!({
             "schema": SCHEMA,
             "version": env!("CARGO_PKG_VERSION"),
             "command": self.command,
             "question": self.search.question(),
             "answer": self.answer,
             "trials": self.search.trials(),
-        });
-        serde_json::to_string_pretty(&value).expect("it has only string keys")
+        })
     }
 
     /// For people.
@@ -220,7 +224,7 @@ fn ended(end: End) -> &'static str {
 }
 
 /// Three significant digits, and no more zeros than there must be.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let decimals = match value {
         value if value >= 100.0 => 0,
         value if value >= 10.0 => 1,

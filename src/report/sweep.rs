@@ -10,7 +10,11 @@ use super::text::{aligned, section};
 use crate::core::figure::Figure;
 use crate::core::rule::Rule;
 use crate::core::run::Run;
+use crate::judge::search::Answer;
+use crate::judge::sweep::capacity::Capacities;
 use crate::judge::sweep::{Best, Call, Efficiency, Kept, Known, Lead, Ranking, Standing};
+
+mod capacities;
 
 /// The version of `sweep.json`; it changes when a field changes its meaning or goes.
 const SCHEMA: u32 = 1;
@@ -23,6 +27,8 @@ pub struct Sweep<'a> {
     pub cells: Vec<Cell<'a>>,
     /// What follows from the cells that were.
     pub ranking: &'a Ranking,
+    /// And from those that are searches, load by load.
+    pub capacities: &'a [Capacities],
     /// Whether it was cut short.
     pub interrupted: bool,
 }
@@ -37,19 +43,52 @@ pub struct Cell<'a> {
     pub repeat: usize,
     /// The run's seed.
     pub seed: u64,
-    /// The Run's file in the sweep's folder.
+    /// The file of the Run or of the search in the sweep's folder.
     pub file: &'a str,
     /// What became of it.
     pub state: State<'a>,
+}
+
+/// What a cell yielded.
+#[derive(Clone, Copy)]
+pub enum Yield<'a> {
+    /// One Run.
+    Run(&'a Run),
+    /// What one search found.
+    Answer(&'a Answer),
+}
+
+impl<'a> Yield<'a> {
+    /// Whether nothing speaks against it.
+    pub fn is_valid(self) -> bool {
+        match self {
+            Self::Run(run) => run.validity.valid,
+            Self::Answer(answer) => answer.doubtful == 0,
+        }
+    }
+
+    fn run(self) -> Option<&'a Run> {
+        match self {
+            Self::Run(run) => Some(run),
+            Self::Answer(_) => None,
+        }
+    }
+
+    fn answer(self) -> Option<&'a Answer> {
+        match self {
+            Self::Run(_) => None,
+            Self::Answer(answer) => Some(answer),
+        }
+    }
 }
 
 /// What became of a cell.
 #[derive(Clone, Copy)]
 pub enum State<'a> {
     /// Measured, and to be believed.
-    Measured(&'a Run),
+    Measured(Yield<'a>),
     /// Measured, and left out of the table.
-    Invalid(&'a Run),
+    Invalid(Yield<'a>),
     /// Not measured, because of this.
     Failed(&'a str),
     /// Not come to.
@@ -66,9 +105,9 @@ impl<'a> State<'a> {
         }
     }
 
-    fn run(self) -> Option<&'a Run> {
+    fn found(self) -> Option<Yield<'a>> {
         match self {
-            Self::Measured(run) | Self::Invalid(run) => Some(run),
+            Self::Measured(found) | Self::Invalid(found) => Some(found),
             Self::Failed(_) | Self::Open => None,
         }
     }
@@ -83,6 +122,7 @@ pub fn render(sweep: &Sweep<'_>, to: &mut impl Write) -> io::Result<()> {
         table(standings, &leads, to)?;
         leads.iter().try_for_each(|lead| ahead(lead, to))?;
     }
+    sweep.capacities.iter().try_for_each(|searched| capacities::render(searched, to))?;
     if !ranking.efficiencies.is_empty() {
         front(&ranking.efficiencies, to)?;
     }
@@ -115,8 +155,12 @@ fn table(standings: &[Standing], leads: &[&Lead], to: &mut impl Write) -> io::Re
     aligned(&rows, to)
 }
 
-/// One Run in a line, while a sweep runs: throughput, TTFT, TPOT.
-pub fn line(run: &Run) -> String {
+/// One cell in a line, while a sweep runs: throughput, TTFT, TPOT; or the boundary.
+pub fn line(found: Yield<'_>) -> String {
+    let run = match found {
+        Yield::Run(run) => run,
+        Yield::Answer(answer) => return capacities::line(answer),
+    };
     let names = ["output_throughput", "request_throughput", "ttft.mean", "ttft.p95", "tpot.mean"];
     let figures = names.into_iter().filter_map(|name| name.parse::<Figure>().ok());
     let told = figures
@@ -237,10 +281,10 @@ pub fn json(sweep: &Sweep<'_>) -> Value {
             State::Failed(why) => Some(why),
             _ => None,
         };
-        let run = cell.state.run();
+        let found = cell.state.found();
         json!({
             "set": cell.set, "load": cell.load, "repeat": cell.repeat, "seed": cell.seed,
-            "file": run.map(|_| cell.file), "state": cell.state.name(), "why": why,
+            "file": found.map(|_| cell.file), "state": cell.state.name(), "why": why,
         })
     };
     json!({
@@ -250,19 +294,26 @@ pub fn json(sweep: &Sweep<'_>) -> Value {
         "plan": sweep.plan,
         "cells": sweep.cells.iter().map(cell).collect::<Vec<_>>(),
         "ranking": sweep.ranking,
+        "capacities": sweep.capacities,
     })
 }
 
-/// `sweep.csv`: a line for each cell that was measured, with every figure that a comparison looks at, by its name.
+/// `sweep.csv`: a line for each cell that was measured, with every figure that a comparison looks at, by its name, and the
+/// boundary of a search.
 pub fn csv(sweep: &Sweep<'_>) -> Result<Vec<u8>, csv::Error> {
     let figures = crate::judge::compare::figures();
     let mut writer = csv::Writer::from_writer(Vec::new());
     let head =
         ["set", "load", "repeat", "seed", "state", "file", "started", "duration_s", "completed", "failed"];
     let names = figures.iter().map(Figure::to_string);
-    writer.write_record(head.into_iter().map(ToOwned::to_owned).chain(names))?;
+    let searched = capacities::COLUMNS.map(ToOwned::to_owned);
+    writer.write_record(head.into_iter().map(ToOwned::to_owned).chain(names).chain(searched))?;
     for cell in &sweep.cells {
-        let Some(run) = cell.state.run() else { continue };
+        let Some(found) = cell.state.found() else { continue };
+        let run = found.run();
+        // What was not measured is empty, never a zero.
+        let of_run = |value: fn(&Run) -> String| run.map_or(String::new(), value);
+        let spent = found.answer().map_or(String::new(), |answer| answer.spent.as_secs_f64().to_string());
         let about = [
             cell.set.to_owned(),
             cell.load.to_owned(),
@@ -270,15 +321,15 @@ pub fn csv(sweep: &Sweep<'_>) -> Result<Vec<u8>, csv::Error> {
             cell.seed.to_string(),
             cell.state.name().to_owned(),
             cell.file.to_owned(),
-            run.started.timestamp().to_string(),
-            run.metrics.duration.as_secs_f64().to_string(),
-            run.metrics.completed.to_string(),
-            run.metrics.failed.to_string(),
+            of_run(|run| run.started.timestamp().to_string()),
+            of_run(|run| run.metrics.duration.as_secs_f64().to_string()) + &spent,
+            of_run(|run| run.metrics.completed.to_string()),
+            of_run(|run| run.metrics.failed.to_string()),
         ];
-        // What was not measured is empty, never a zero.
+        let value = |figure: &Figure| run.and_then(|run| figure.value(run));
         let values =
-            figures.iter().map(|figure| figure.value(run).map_or(String::new(), |value| value.to_string()));
-        writer.write_record(about.into_iter().chain(values))?;
+            figures.iter().map(|figure| value(figure).map_or(String::new(), |value| value.to_string()));
+        writer.write_record(about.into_iter().chain(values).chain(capacities::columns(found.answer())))?;
     }
     writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
 }

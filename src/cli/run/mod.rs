@@ -20,7 +20,7 @@ mod probes;
 mod profile;
 mod publish;
 mod ready;
-mod redact;
+pub mod redact;
 mod repeats;
 mod scrape;
 mod spec;

@@ -45,7 +45,7 @@ pub struct SearchArgs {
     max: f64,
     /// Time for all trials (a bare number is seconds)
     #[arg(long, value_name = "TIME", default_value = "20m", value_parser = values::seconds)]
-    time: Duration,
+    pub time: Duration,
     /// Time for each trial, after its warm-up
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::seconds)]
     trial: Duration,
@@ -57,13 +57,13 @@ pub struct SearchArgs {
     headroom: f64,
     /// Seeds the trials: each has another, so that none finds another's prompts cached
     #[arg(long, default_value_t = 0)]
-    seed: u64,
+    pub seed: u64,
     /// Print the answer, the trials and the curve as JSON
     #[arg(long)]
     pub json: bool,
     /// Save the same JSON
     #[arg(long, value_name = "FILE")]
-    result_filename: Option<PathBuf>,
+    pub result_filename: Option<PathBuf>,
     /// Save every trial's Run, with every request
     #[arg(long, value_name = "DIR")]
     pub save_trials: Option<PathBuf>,

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::folder::Folder;
-use super::plan::{Caches, Cell, Plan, Source};
+use super::plan::{Caches, Cell, Load, Plan, Source};
 use crate::core::spec::Spec;
+use crate::report::sweep::Yield;
 
 /// A mean of times.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,12 +50,15 @@ pub struct Left {
 impl Budget {
     /// Of a plan, of which some Runs may be there.
     pub fn new(plan: &Plan, folder: &Folder) -> Self {
-        let expected =
-            plan.loads.iter().map(|load| load.spec().ok().and_then(|spec| expected(&spec))).collect();
+        let expected = plan.loads.iter().map(of_load).collect();
         let mut measured = vec![Mean::default(); plan.loads.len()];
         for cell in plan.cells() {
-            if let Some(run) = folder.run(&cell) {
-                measured[cell.load].add(run.metrics.duration + run.spec.load.warmup.unwrap_or_default());
+            match folder.found(&cell) {
+                Some(Yield::Run(run)) => {
+                    measured[cell.load].add(run.metrics.duration + run.spec.load.warmup.unwrap_or_default())
+                }
+                Some(Yield::Answer(answer)) => measured[cell.load].add(answer.spent),
+                None => {}
             }
         }
         Self { expected, measured, starts: Mean::default() }
@@ -101,6 +105,14 @@ pub fn starts(plan: &Plan, cells: &[Cell], mut running: Option<usize>) -> usize 
     starts
 }
 
+/// The time that a cell of a load takes; of a search, that it may take.
+fn of_load(load: &Load) -> Option<Duration> {
+    match load.search {
+        None => expected(&load.spec().ok()?),
+        Some(_) => load.search_args("http://127.0.0.1:8000", 0).ok().map(|args| args.time),
+    }
+}
+
 /// The time that flags ask for; `None` where the server decides.
 fn expected(spec: &Spec) -> Option<Duration> {
     let load = &spec.load;
@@ -142,7 +154,7 @@ pub fn counted(count: usize, what: &str) -> String {
 
 /// The cells that are still to be measured.
 pub fn to_do(plan: &Plan, folder: &Folder) -> Vec<Cell> {
-    plan.cells().into_iter().filter(|cell| folder.run(cell).is_none()).collect()
+    plan.cells().into_iter().filter(|cell| folder.found(cell).is_none()).collect()
 }
 
 /// One sentence: how much there is to do, and how long it takes.
@@ -177,11 +189,15 @@ pub fn dry_run(plan: &Plan, folder: &Folder, to: &mut impl Write) -> io::Result<
         }
     }
     for load in &plan.loads {
-        let words = load.words.iter().map(String::as_str);
-        writeln!(to, "load {}: run {}", shown(&load.name), shlex::try_join(words).unwrap_or_default())?;
+        let joined = |words: &[String]| shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
+        let (name, run) = (shown(&load.name), joined(&load.words));
+        match &load.search {
+            None => writeln!(to, "load {name}: run {run}")?,
+            Some(search) => writeln!(to, "load {name}: search {} -- {run}", joined(search))?,
+        }
     }
     for (at, cell) in plan.cells().iter().enumerate() {
-        let done = if folder.run(cell).is_some() { "  (there already)" } else { "" };
+        let done = if folder.found(cell).is_some() { "  (there already)" } else { "" };
         let (set, load) = (shown(&plan.sets[cell.set].name), shown(&plan.loads[cell.load].name));
         writeln!(to, "{:>4}  {set} under {load}, seed {} -> {}{done}", at + 1, cell.seed, cell.file)?;
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::order::Order;
 use super::plan::{Caches, Load, Naming, Plan, Set, Source};
+use super::searching;
 use crate::cli::run::seconds;
 use crate::core::rule::Rule;
 use crate::server::launch::Template;
@@ -125,17 +126,20 @@ fn set(table: SetTable) -> Result<Set, String> {
 fn load(base: &[String], table: LoadTable) -> Result<Load, String> {
     let place = |why: &str| format!("load `{}`: {why}", table.name);
     named("load", &table.name)?;
-    let flags = match (&table.flags, &table.search) {
-        (Some(flags), None) => flags,
-        (None, Some(_)) => {
-            return Err(place(
-                "search is not available in a sweep yet: give it flags, one load for each rate",
-            ));
-        }
-        _ => return Err(place("give it flags of `servebench run`, such as flags = \"--request-rate 20\"")),
+    if table.flags.is_none() && table.search.is_none() {
+        return Err(place(
+            "give it flags of `servebench run`, such as flags = \"--request-rate 20\", or a search = \"--slo 'ttft.p95<1s'\"",
+        ));
+    }
+    let split =
+        |text: &Option<String>| words(&format!("load `{}`", table.name), text.as_deref().unwrap_or_default());
+    let flags = split(&table.flags)?;
+    let (own, after) = searching::split(split(&table.search)?);
+    let load = Load {
+        name: table.name.clone(),
+        words: [base, &flags, &after].concat(),
+        search: table.search.is_some().then_some(own),
     };
-    let own = words(&format!("load `{}`", table.name), flags)?;
-    let load = Load { words: [base, &own].concat(), name: table.name.clone() };
     match load.names_its_target() {
         true => Err(place("--base-url, --host and --port are the set's: its url, or its command's port")),
         false => Ok(load),
@@ -206,13 +210,21 @@ mod tests {
     }
 
     #[test]
+    fn a_search_has_the_flags_of_the_base_and_of_its_load() {
+        let text = "[base]\nflags = '--model m'\n[[load]]\nname = 'l'\nflags = '--ignore-eos'\nsearch = '--max 5 -- --seed 1'";
+        let load = &parse(text).unwrap().loads[0];
+        assert_eq!(load.words, ["--model", "m", "--ignore-eos", "--seed", "1"]);
+        assert_eq!(load.search.as_deref(), Some(["--max", "5"].map(ToOwned::to_owned).as_slice()));
+    }
+
+    #[test]
     fn every_mistake_is_told_with_its_place() {
         let cases = [
             ("[[set]]\nname = 'a'", "set `a`: give it either"),
             ("[[set]]\nname = 'a'\ncommand = 'x'\nurl = 'http://h'", "set `a`: give it either"),
             ("[[set]]\nname = 'a'\nurl = 'localhost'", "`localhost` is no url"),
             ("[[set]]\nname = ' '\nurl = 'http://h'", "empty name"),
-            ("[[load]]\nname = 'l'\nsearch = '--slo x'", "load `l`: search is not available"),
+            ("[[load]]\nname = 'l'\nsearch = \"--slo 'x\"", "quote is not closed"),
             ("[[load]]\nname = 'l'\nflags = '--port 80'", "load `l`: --base-url"),
             ("[[load]]\nname = 'l'\nflags = \"--model 'x\"", "quote is not closed"),
             ("slo = ['ttft.p95 > 5']", "turn the comparison round"),

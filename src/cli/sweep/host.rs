@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -79,6 +80,11 @@ impl<'a> Host<'a> {
         if let Some(held) = server.and_then(Server::stop) {
             say(format_args!("warning: {held}"));
         }
+    }
+
+    /// How the server ended, if it is ours and ended by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.current.as_mut()?.server.as_mut()?.ended()
     }
 
     /// Whether the server that runs is the set's, and still runs.

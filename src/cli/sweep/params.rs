@@ -35,7 +35,8 @@ pub fn read(args: &VllmArgs) -> Result<Plan, String> {
             gpus: 1.0,
         })
     };
-    let load = |changes: &Changes| Load { name: name(changes), words: applied(&bench, changes) };
+    let load =
+        |changes: &Changes| Load { name: name(changes), words: applied(&bench, changes), search: None };
     let pairs = Plan::all_pairs(serve_params.len(), bench_params.len());
     let go_together = |&(set, load): &(usize, usize)| linked(&serve_params[set], &bench_params[load], &links);
     Ok(Plan {

@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use super::budget::{self, Budget, shown};
 use super::folder::Folder;
-use super::host::{Host, Ready};
+use super::fresh::Fresh;
+use super::host::Host;
 use super::plan::{Cell, Plan};
 use crate::cli::exit::{Halt, say};
 use crate::cli::interrupt::Interrupts;
-use crate::cli::run::why_nothing;
-use crate::core::run::Run;
 use crate::report;
 use crate::server::launch::LaunchError;
 
@@ -91,31 +90,30 @@ impl<'a> Performance<'a> {
             self.budget.started(start);
         }
         let begun = Instant::now();
-        let run = match self.measure(cell, &ready) {
-            Ok(run) => run,
+        let load = &self.plan.loads[cell.load];
+        let fresh = match Fresh::of(load, cell, &ready.base_url, self.interrupts) {
+            Ok(fresh) => fresh,
             // What is wrong with the flags is wrong for every cell.
             Err(halt) if halt.is_usage() => return Err(halt),
             Err(_) if self.interrupts.asked() => return Ok(Outcome::Interrupted),
             Err(halt) => return Ok(Outcome::Failed(halt.message().to_owned())),
         };
-        if run.interrupted || self.interrupts.asked() {
+        if fresh.is_interrupted() || self.interrupts.asked() {
             return Ok(Outcome::Interrupted);
         }
-        if run.metrics.completed == 0 {
-            return Ok(Outcome::Failed(why_nothing(&run)));
+        if let Some(why) = fresh.why_nothing() {
+            return Ok(Outcome::Failed(why));
+        }
+        if let (Fresh::Search { .. }, Some(status)) = (&fresh, host.ended()) {
+            // Every load is too much for a server that is gone.
+            return Ok(Outcome::Failed(format!("its server ended by itself during the search ({status})")));
         }
         self.budget.took(cell.load, begun.elapsed());
-        let run = self.folder.keep(self.plan, cell, run)?;
-        say(format_args!("  {}", report::sweep::line(run)));
+        self.folder.keep(self.plan, cell, fresh)?;
+        if let Some(found) = self.folder.found(cell) {
+            say(format_args!("  {}", report::sweep::line(found)));
+        }
         Ok(Outcome::Measured)
-    }
-
-    fn measure(&self, cell: &Cell, ready: &Ready) -> Result<Run, Halt> {
-        let load = &self.plan.loads[cell.load];
-        let words = load.cell_words(&ready.base_url, cell.seed);
-        let line = load.line(&ready.base_url, cell.seed).map_err(Halt::usage)?;
-        let command = ["servebench", "run"].into_iter().map(ToOwned::to_owned).chain(words).collect();
-        line.measure(command, &mut self.interrupts.onlooker())
     }
 
     fn announce(&self, cell: &Cell, (at, of): (usize, usize)) {

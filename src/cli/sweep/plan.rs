@@ -59,13 +59,15 @@ pub enum Source {
     Url(String),
 }
 
-/// Flags of `servebench run`.
+/// Flags of `servebench run`, and of `servebench search` where the cells are searches.
 #[derive(Debug, Clone)]
 pub struct Load {
     /// Its name.
     pub name: String,
     /// The flags, those of the base first.
     pub words: Vec<String>,
+    /// For a search its own flags; what stands after its `--` is among `words`.
+    pub search: Option<Vec<String>>,
 }
 
 /// What is done between cells of one server.
@@ -89,7 +91,7 @@ pub enum Naming {
     Vllm,
 }
 
-/// One Run of a sweep.
+/// One Run of a sweep, or one search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
     /// Which set.
@@ -100,7 +102,7 @@ pub struct Cell {
     pub repeat: usize,
     /// The run's seed: the same for all sets, so that they get the same requests.
     pub seed: u64,
-    /// The Run's file, in the sweep's folder.
+    /// The file of the Run or of the search, in the sweep's folder.
     pub file: String,
     /// Of everything that determines it, but for a port that is chosen anew each time.
     pub digest: Digest,
@@ -108,6 +110,9 @@ pub struct Cell {
 
 /// Seeds of one load; the next load's are as far away, so that more repeats can be added to a sweep that is finished.
 const SEEDS: u64 = 1000;
+
+/// From one repeat of a search to the next: each of its trials has another seed.
+const SEARCH_SEEDS: u64 = 1_000_000;
 
 impl Plan {
     /// Every pair of a set and a load.
@@ -124,7 +129,8 @@ impl Plan {
     pub fn cell(&self, set: usize, load: usize, repeat: usize) -> Cell {
         let own = self.loads[load].given_seed();
         let first = own.unwrap_or(self.seed.wrapping_add(SEEDS * load as u64));
-        let seed = first.wrapping_add(repeat as u64);
+        let apart = if self.loads[load].search.is_some() { SEARCH_SEEDS } else { 1 };
+        let seed = first.wrapping_add(apart.wrapping_mul(repeat as u64));
         Cell {
             set,
             load,
@@ -155,7 +161,7 @@ impl Plan {
         if let Some(wrong) = self.sets.iter().find_map(one) {
             return Err(wrong);
         }
-        self.loads.iter().try_for_each(|load| load.spec().map(drop))
+        self.loads.iter().try_for_each(Load::check)
     }
 
     /// What the set's name is in files.
@@ -182,7 +188,12 @@ impl Plan {
             Source::Command(template, env) => json!([template.words(), env]),
             Source::Url(url) => json!(url),
         };
-        Digest::of(json!([name, server, self.loads[load].words, seed]).to_string().as_bytes())
+        let Load { words, search, .. } = &self.loads[load];
+        let all = match search {
+            None => json!([name, server, words, seed]),
+            Some(search) => json!([name, server, words, seed, search]),
+        };
+        Digest::of(all.to_string().as_bytes())
     }
 }
 
@@ -220,24 +231,34 @@ impl Load {
         spec.map_err(|why| format!("load `{}`: {why}", self.name))
     }
 
+    /// What is wrong with the flags, as far as that is known without a server.
+    fn check(&self) -> Result<(), String> {
+        self.spec()?;
+        match &self.search {
+            None => Ok(()),
+            Some(_) => self.search_args("http://127.0.0.1:8000", 0).map(drop),
+        }
+    }
+
     /// Whether the flags say where the server is.
     pub fn names_its_target(&self) -> bool {
-        ["base-url", "host", "port"].iter().any(|flag| self.value(flag).is_some())
+        ["base-url", "host", "port"].iter().any(|flag| value(&self.words, flag).is_some())
     }
 
     fn given_seed(&self) -> Option<u64> {
-        self.value("seed")?.parse().ok()
+        let own = self.search.as_deref().and_then(|search| value(search, "seed"));
+        own.or_else(|| value(&self.words, "seed"))?.parse().ok()
     }
+}
 
-    /// The last value of a flag.
-    fn value(&self, flag: &str) -> Option<String> {
-        let is_flag = |word: &str| word.strip_prefix("--").is_some_and(|name| name.replace('_', "-") == flag);
-        self.words.iter().enumerate().rev().find_map(|(at, word)| match word.split_once('=') {
-            Some((name, value)) if is_flag(name) => Some(value.to_owned()),
-            _ if is_flag(word) => self.words.get(at + 1).cloned(),
-            _ => None,
-        })
-    }
+/// The last value of a flag among words.
+fn value(words: &[String], flag: &str) -> Option<String> {
+    let is_flag = |word: &str| word.strip_prefix("--").is_some_and(|name| name.replace('_', "-") == flag);
+    words.iter().enumerate().rev().find_map(|(at, word)| match word.split_once('=') {
+        Some((name, value)) if is_flag(name) => Some(value.to_owned()),
+        _ if is_flag(word) => words.get(at + 1).cloned(),
+        _ => None,
+    })
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<(), String> {

@@ -8,28 +8,32 @@ use super::budget::shown;
 use super::perform::Performance;
 use super::plan::{Plan, Source};
 use crate::cli::exit::{Exit, Halt, say};
+use crate::judge::sweep::capacity::{Capacities, Capacity};
 use crate::judge::sweep::{Point, Ranking};
-use crate::report::sweep::{self, Cell, State, Sweep};
+use crate::report::sweep::{self, Cell, State, Sweep, Yield};
 
 /// Writes `sweep.json` and `sweep.csv`, prints the table, and says how it ended.
 pub fn deliver(plan: &Plan, performance: &Performance<'_>) -> Result<Exit, Halt> {
     let believed = believed(plan)?;
     let cells = plan.cells();
-    let state =
-        |cell: &super::plan::Cell| match (performance.folder.run(cell), performance.failures.get(&cell.file))
-        {
-            (Some(run), _) if run.validity.valid || believed[cell.load] => State::Measured(run),
-            (Some(run), _) => State::Invalid(run),
-            (None, Some(why)) => State::Failed(why),
-            (None, None) => State::Open,
-        };
+    let state = |cell: &super::plan::Cell| match (
+        performance.folder.found(cell),
+        performance.failures.get(&cell.file),
+    ) {
+        (Some(found), _) if found.is_valid() || believed[cell.load] => State::Measured(found),
+        (Some(found), _) => State::Invalid(found),
+        (None, Some(why)) => State::Failed(why),
+        (None, None) => State::Open,
+    };
     let states: Vec<State<'_>> = cells.iter().map(state).collect();
     let ranking = Ranking::of(&points(plan, &cells, &states), &plan.slo);
+    let capacities = capacities(plan, &cells, &states);
     let row = |(cell, state)| cell_row(plan, cell, state);
     let sweep = Sweep {
         plan: described(plan),
         cells: cells.iter().zip(&states).map(row).collect(),
         ranking: &ranking,
+        capacities: &capacities,
         interrupted: performance.interrupted,
     };
     let folder = &performance.folder;
@@ -72,7 +76,7 @@ fn points(plan: &Plan, cells: &[super::plan::Cell], states: &[State<'_>]) -> Vec
         let of_point = cells.iter().zip(states).filter(|(cell, _)| (cell.set, cell.load) == (set, load));
         let mut runs: Vec<_> = of_point
             .filter_map(|(cell, state)| match state {
-                State::Measured(run) => Some((cell.repeat, *run)),
+                State::Measured(Yield::Run(run)) => Some((cell.repeat, *run)),
                 _ => None,
             })
             .collect();
@@ -87,6 +91,27 @@ fn points(plan: &Plan, cells: &[super::plan::Cell], states: &[State<'_>]) -> Vec
     pairs.into_iter().map(point).collect()
 }
 
+/// Of each load that is a search.
+fn capacities(plan: &Plan, cells: &[super::plan::Cell], states: &[State<'_>]) -> Vec<Capacities> {
+    let of_set = |load: usize, set: usize| {
+        let of_both = cells.iter().zip(states).filter(|(cell, _)| (cell.set, cell.load) == (set, load));
+        let mut answers: Vec<_> = of_both
+            .filter_map(|(cell, state)| match state {
+                State::Measured(Yield::Answer(answer)) => Some((cell.repeat, *answer)),
+                _ => None,
+            })
+            .collect();
+        answers.sort_unstable_by_key(|(repeat, _)| *repeat);
+        let answers = answers.into_iter().map(|(_, answer)| answer.clone()).collect();
+        Capacity { set: shown(&plan.sets[set].name).to_owned(), answers }
+    };
+    let of_load = |(at, load): (usize, &super::plan::Load)| {
+        let sets = (0..plan.sets.len()).map(|set| of_set(at, set)).collect();
+        Capacities::of(shown(&load.name).to_owned(), sets)
+    };
+    plan.loads.iter().enumerate().filter_map(of_load).collect()
+}
+
 fn described(plan: &Plan) -> Value {
     let set = |set: &super::plan::Set| match &set.server {
         Source::Command(template, env) => {
@@ -94,9 +119,13 @@ fn described(plan: &Plan) -> Value {
         }
         Source::Url(url) => json!({ "name": set.name, "url": url, "gpus": set.gpus }),
     };
+    let load = |load: &super::plan::Load| match &load.search {
+        None => json!({ "name": load.name, "flags": load.words }),
+        Some(search) => json!({ "name": load.name, "search": search, "flags": load.words }),
+    };
     json!({
         "sets": plan.sets.iter().map(set).collect::<Vec<_>>(),
-        "loads": plan.loads.iter().map(|load| json!({ "name": load.name, "flags": load.words })).collect::<Vec<_>>(),
+        "loads": plan.loads.iter().map(load).collect::<Vec<_>>(),
         "repeats": plan.repeats,
         "order": plan.order,
         "seed": plan.seed,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::boundary::Boundary;
 use super::evidence::{Criterion, Outcome};
@@ -24,7 +24,7 @@ const MANY_FAILURES: f64 = 0.05;
 const LONG_ANSWERS: f64 = 0.5;
 
 /// The answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Of what load.
     pub over: Over,
@@ -44,14 +44,16 @@ pub struct Answer {
     #[serde(rename = "spent_s", with = "seconds")]
     pub spent: Duration,
     /// What the boundary looks like from a plan of the KV pool.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,
+    /// How many of its trials are not to be believed.
+    pub doubtful: usize,
     /// What to know before believing it.
     pub caveats: Vec<String>,
 }
 
 /// What kind of server it is under load.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Finding {
     /// Good up to a load, and not beyond.
@@ -83,7 +85,7 @@ pub enum Finding {
 }
 
 /// A load, and the binding figure there.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// The load.
     pub load: f64,
@@ -92,7 +94,7 @@ pub struct Limit {
 }
 
 /// The boundary beside what fits into the KV pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
     /// Tokens in the pool.
     pub pool: u64,
@@ -100,6 +102,21 @@ pub struct Agreement {
     pub limit: u64,
     /// Most requests in flight at the highest load that holds.
     pub in_flight: u64,
+}
+
+impl Finding {
+    /// Between which loads the boundary lies: 95 % where trials tell, a bound where nothing lower or higher was to be tried.
+    /// `None`: open to that side.
+    pub fn interval(self) -> (Option<f64>, Option<f64>) {
+        match self {
+            Self::Boundary(boundary) | Self::Cliff { boundary, .. } | Self::Open(boundary) => {
+                (boundary.low, boundary.high)
+            }
+            Self::NeverGood { least } => (None, Some(least.load)),
+            Self::NeverSaturated { highest } => (Some(highest), None),
+            Self::Nothing => (None, None),
+        }
+    }
 }
 
 impl Answer {
@@ -126,6 +143,7 @@ impl Answer {
             end,
             spent: search.trials().iter().map(|trial| trial.spent).sum(),
             agreement: None,
+            doubtful: search.trials().iter().filter(|trial| trial.doubt.is_some()).count(),
             caveats: caveats(search),
         }
     }

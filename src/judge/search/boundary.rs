@@ -13,7 +13,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
 use rand_distr::{Distribution as _, StandardNormal};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
 use super::isotonic::{self, Point};
@@ -34,7 +34,7 @@ pub(super) const NEAR: f64 = 0.15;
 const SMALLEST_ERROR: f64 = 1e-3;
 
 /// Where the boundary is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Boundary {
     /// As likely below as above.
     pub estimate: f64,

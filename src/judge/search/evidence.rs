@@ -3,7 +3,7 @@
 use std::slice;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::core::figure::{Figure, Statistic};
 use crate::core::metrics::{Latency, meets, samples};
@@ -28,7 +28,7 @@ const UNSTATED: f64 = 0.3;
 const SMALLEST_ERROR: f64 = 0.01;
 
 /// What must hold at a load.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Criterion {
     /// A service level.

@@ -18,12 +18,13 @@ fn with_sweep<T>(look: impl FnOnce(&Sweep<'_>) -> T) -> T {
     look(&Sweep {
         plan: Value::Null,
         cells: vec![
-            cell("fast", "fast-rate20-r1.json", State::Measured(&points[0].runs[0])),
-            cell("slow", "slow-rate20-r1.json", State::Invalid(&points[1].runs[0])),
+            cell("fast", "fast-rate20-r1.json", State::Measured(Yield::Run(&points[0].runs[0]))),
+            cell("slow", "slow-rate20-r1.json", State::Invalid(Yield::Run(&points[1].runs[0]))),
             cell("broken", "broken-rate20-r1.json", State::Failed("it crashed")),
             cell("late", "late-rate20-r1.json", State::Open),
         ],
         ranking: &ranking,
+        capacities: &[],
         interrupted: true,
     })
 }

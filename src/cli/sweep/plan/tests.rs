@@ -10,7 +10,9 @@ fn plan(sets: usize, loads: usize, order: Order) -> Plan {
     let words = ["--num-prompts", "1"].map(ToOwned::to_owned).to_vec();
     Plan {
         sets: (0..sets).map(set).collect(),
-        loads: (0..loads).map(|at| Load { name: format!("l{at}"), words: words.clone() }).collect(),
+        loads: (0..loads)
+            .map(|at| Load { name: format!("l{at}"), words: words.clone(), search: None })
+            .collect(),
         pairs: Plan::all_pairs(sets, loads),
         repeats: 3,
         order,
@@ -89,4 +91,17 @@ fn names_are_made_fit_for_files() {
     assert_eq!(plan.log(0), "___a_b_c.log");
     plan.naming = Naming::Vllm;
     assert_eq!(plan.cell(0, 0, 1).file, "SERVE--___a_b_c-BENCH--l0/run=1.json");
+}
+
+#[test]
+fn a_search_gives_its_trials_seeds_that_no_other_cell_has() {
+    let mut plan = plan(2, 2, Order::Grouped);
+    let before = plan.cell(0, 1, 1);
+    plan.loads[1].search = Some(["--slo", "ttft.p95<1s"].map(ToOwned::to_owned).to_vec());
+    let cell = plan.cell(0, 1, 1);
+    assert_ne!(cell.digest, before.digest, "a search is no run");
+    assert!(cell.seed - plan.cell(0, 1, 0).seed > 500, "room for every trial");
+    assert_eq!(cell.seed, plan.cell(1, 1, 1).seed, "the same for all sets");
+    plan.loads[1].search = Some(["--slo", "ttft.p95<1s", "--seed", "4"].map(ToOwned::to_owned).to_vec());
+    assert_eq!(plan.cell(0, 1, 0).seed, 4);
 }
