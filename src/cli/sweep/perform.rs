@@ -93,8 +93,8 @@ impl<'a> Performance<'a> {
         let load = &self.plan.loads[cell.load];
         let fresh = match Fresh::of(load, cell, &ready.base_url, self.interrupts) {
             Ok(fresh) => fresh,
-            // What is wrong with the flags is wrong for every cell.
-            Err(halt) if halt.is_usage() => return Err(halt),
+            // What is wrong with the flags is wrong for every cell; but a server that is gone answers no question about them.
+            Err(halt) if halt.is_usage() && host.ended().is_none() => return Err(halt),
             Err(_) if self.interrupts.asked() => return Ok(Outcome::Interrupted),
             Err(halt) => return Ok(Outcome::Failed(halt.message().to_owned())),
         };
