@@ -12,8 +12,8 @@
 //!       ┌───────────────┼──────────────┐
 //!     drive           report          sim     drive: everything that causes traffic; report: renderers;
 //!       │               │                     sim: a simulated vLLM that knows nothing of the rest
-//!     server          judge                   server: what is known of the server beyond its answers;
-//!       │               │                     judge: findings: logs, diagnoses, plans of capacity
+//!     server          judge                   server: what is known of the server beyond its answers; judge: findings
+//!       │               │                     and verdicts: comparisons, gates, searches, diagnoses, plans
 //!       └───── core ────┘                     core: pure values and arithmetic
 //! ```
 //!

@@ -47,20 +47,6 @@ enum Command {
     /// Measure a server: send requests when they are due, report TTFT, TPOT, ITL, E2E and throughput.
     #[command(after_long_help = definitions::text())]
     Run(Box<run::RunArgs>),
-    /// Run a simulated vLLM server.
-    Sim(Box<sim::SimArgs>),
-    /// Look at datasets.
-    Dataset(dataset::DatasetArgs),
-    /// Sum up a vLLM server's log, and say what was wrong and since when.
-    Logs(logs::LogsArgs),
-    /// Write a dashboard: a Prometheus configuration, alert rules and a Grafana board.
-    Dashboard(dashboard::DashboardArgs),
-    /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
-    Plan(Box<plan::PlanArgs>),
-    /// Watch a server without load: its metrics against their limits, and for how long they have been beyond them.
-    Watch(watch::WatchArgs),
-    /// Say why a server is slow, and what to change: from a result, a log, a live server, or several of them.
-    Diagnose(diagnose::DiagnoseArgs),
     /// Compare saved runs: better, worse, the same, or cannot tell.
     Compare(compare::CompareArgs),
     /// Measure two servers by turns: is one better?
@@ -71,6 +57,20 @@ enum Command {
     Search(Box<search::SearchArgs>),
     /// Measure sets of server flags under several loads, several times, and say which set is best where.
     Sweep(Box<sweep::SweepArgs>),
+    /// Plan capacity: how many requests fit into the KV pool, what that serves, how many servers a load needs.
+    Plan(Box<plan::PlanArgs>),
+    /// Watch a server without load: its metrics against their limits, and for how long they have been beyond them.
+    Watch(watch::WatchArgs),
+    /// Sum up a vLLM server's log, and say what was wrong and since when.
+    Logs(logs::LogsArgs),
+    /// Say why a server is slow, and what to change: from a result, a log, a live server, or several of them.
+    Diagnose(diagnose::DiagnoseArgs),
+    /// Write a dashboard: a Prometheus configuration, alert rules and a Grafana board.
+    Dashboard(dashboard::DashboardArgs),
+    /// Look at datasets.
+    Dataset(dataset::DatasetArgs),
+    /// Run a simulated vLLM server.
+    Sim(Box<sim::SimArgs>),
 }
 
 /// The command line as clap knows it.
@@ -152,17 +152,17 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
             }
             run::execute(&args, run::Invocation { command: typed, settings, like: gathered.like })
         }
-        Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
-        Command::Dataset(args) => dataset::execute(&args),
-        Command::Logs(args) => logs::execute(&args),
-        Command::Dashboard(args) => dashboard::execute(&args),
-        Command::Plan(args) => plan::execute(&args),
         Command::Compare(args) => compare::execute(&args),
-        Command::Gate(args) => gate::execute(&args, typed),
         Command::Ab(args) => ab::execute(&args),
+        Command::Gate(args) => gate::execute(&args, typed),
         Command::Search(args) => search::execute(&args, typed),
-        Command::Watch(args) => watch::execute(&args),
         Command::Sweep(args) => sweep::execute(&args),
+        Command::Plan(args) => plan::execute(&args),
+        Command::Watch(args) => watch::execute(&args),
+        Command::Logs(args) => logs::execute(&args),
         Command::Diagnose(args) => diagnose::execute(&args),
+        Command::Dashboard(args) => dashboard::execute(&args),
+        Command::Dataset(args) => dataset::execute(&args),
+        Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
     }
 }
