@@ -29,6 +29,7 @@ mod sweep;
 mod target;
 mod watch;
 
+use crate::drive::engine;
 use crate::report::definitions;
 use exit::{Exit, Halt};
 
@@ -130,6 +131,8 @@ fn first_line(error: clap::Error) -> String {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
+    // Before there is a second thread.
+    engine::prepare_descriptors();
     let words: Vec<OsString> = spelling::with_dashes(std::env::args_os()).collect();
     perform(words).unwrap_or_else(Halt::tell).into()
 }

@@ -37,6 +37,7 @@ mod walk;
 mod worker;
 
 use collect::Collector;
+pub use limits::prepare_descriptors;
 use shared::Shared;
 use worker::Crew;
 
@@ -213,7 +214,7 @@ pub fn drive(
     stop: &Stop,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, DriveError> {
-    let descriptors = limits::raise_descriptors();
+    let descriptors = prepare_descriptors();
     let started = Zoned::now();
     let (to_collector, from_workers) = mpsc::channel();
     let shared = Shared::new(plan, stop);
