@@ -14,7 +14,7 @@ use crate::core::validity::Stamps;
 use crate::drive::client::Client;
 use crate::drive::client::stopwatch::Meters;
 use crate::drive::clock::Clock;
-use crate::drive::priority;
+use crate::drive::priority::{self, thread_cpu};
 
 /// What a worker leaves behind.
 pub struct End {
@@ -90,7 +90,7 @@ struct Orders {
 
 fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> io::Result<Option<End>> {
     let Orders { index, ready, begin, reports } = orders;
-    priority::raise_this_thread();
+    let priority = priority::raise_this_thread();
     let (stage, can) = match set_stage(plan) {
         Ok(stage) => (Some(stage), Ok(())),
         Err(error) => (None, Err(error)),
@@ -101,7 +101,12 @@ fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> io::Result<Optio
     let (Some((runtime, client)), Ok(begun)) = (stage, begin.recv()) else { return Ok(None) };
     let (cpu, wall) = (thread_cpu(), Instant::now());
     let traffic = Traffic::new(index, plan, client, reports);
-    let warmup = runtime.block_on(traffic.run(plan, shared, begun))?;
+    let warmup = runtime.block_on(async {
+        tokio::select! {
+            sent = traffic.run(plan, shared, begun) => sent,
+            never = priority::leave_room(priority) => match never {},
+        }
+    })?;
     let effort = Effort { cpu: thread_cpu().saturating_sub(cpu), wall: wall.elapsed() };
     let (stamps, clock_step) = (traffic.client().stamps(), traffic.client().clock_step());
     Ok(Some(End { meters: traffic.meters(), stamps, clock_step, warmup, effort }))
@@ -116,10 +121,4 @@ fn set_stage(plan: &Plan<'_>) -> Result<(LocalRuntime, Client), DriveError> {
     let share = plan.preconnect.div_ceil(plan.workers.get());
     runtime.block_on(client.preconnect(share)).map_err(DriveError::Preconnect)?;
     Ok((runtime, client))
-}
-
-/// The processor time of the calling thread.
-fn thread_cpu() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(now).unwrap_or_default()
 }
