@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// glibc's allocator grows the heap of a second thread by `mprotect`, a few pages at a time, under a lock of the whole
+/// process: senders were seen waiting for it. This one takes its memory in large pieces.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     servebench::cli::main()
 }
