@@ -135,11 +135,15 @@ pub struct Events {
 impl Events {
     /// Counts an output event at an offset from t0. Offsets do not go back.
     pub fn note(&mut self, at: Duration) {
-        let second = whole_second(at);
-        self.count += 1;
+        self.add(whole_second(at), 1);
+    }
+
+    /// Counts output events in a second since t0 that is not before those counted already.
+    pub fn add(&mut self, second: u32, events: u32) {
+        self.count += events;
         match self.by_second.last_mut() {
-            Some((last, events)) if *last == second => *events += 1,
-            _ => self.by_second.push((second, 1)),
+            Some((last, counted)) if *last == second => *counted += events,
+            _ => self.by_second.push((second, events)),
         }
     }
 }
@@ -221,7 +225,8 @@ impl Record {
     }
 }
 
-fn whole_second(at: Duration) -> u32 {
+/// The whole second that an offset from t0 is in.
+pub fn whole_second(at: Duration) -> u32 {
     u32::try_from(at.as_secs()).unwrap_or(u32::MAX)
 }
 

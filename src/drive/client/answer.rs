@@ -27,10 +27,22 @@ enum Kind {
     Unknown,
     /// What was asked for: a stream, or a document.
     Wanted,
+    /// Something else; in a box, because it is rare and its room would be touched with every event.
+    Unwanted(Box<Unwanted>),
+}
+
+#[derive(Debug)]
+struct Unwanted {
+    what: What,
+    body: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum What {
     /// Another status than success.
-    Refusal { status: u16, location: Option<Vec<u8>>, body: Vec<u8> },
+    Refusal { status: u16, location: Option<Vec<u8>> },
     /// One JSON document instead of events: an error with the wrong status, or a server that does not stream.
-    Document { body: Vec<u8> },
+    Document,
 }
 
 impl Answer {
@@ -62,7 +74,7 @@ impl Answer {
         match self.kind {
             Kind::Unknown => self.is_over(),
             Kind::Wanted => self.is_over() || watch.is_over(),
-            Kind::Refusal { .. } | Kind::Document { .. } => true,
+            Kind::Unwanted(_) => true,
         }
     }
 
@@ -71,8 +83,7 @@ impl Answer {
     pub fn wants_rest(&self) -> bool {
         let is_full = match &self.kind {
             Kind::Unknown | Kind::Wanted => false,
-            Kind::Refusal { body, .. } => body.len() > Failure::BODY_LIMIT,
-            Kind::Document { body } => body.len() >= PLAIN_LIMIT,
+            Kind::Unwanted(unwanted) => unwanted.is_full(),
         };
         !self.is_over() && !is_full
     }
@@ -90,8 +101,7 @@ impl Answer {
     /// `Ok` for a body that came to its end or was settled before.
     pub fn conclude(self) -> Result<(), Failure> {
         match (self.kind, self.broken) {
-            (Kind::Refusal { status, location, body }, _) => Err(refusal(status, location, &body)),
-            (Kind::Document { body }, _) => Err(document(&body)),
+            (Kind::Unwanted(unwanted), _) => Err(unwanted.failure()),
             (_, Some(error)) => Err(Failure::new(FailureClass::BrokenStream, error.to_string())),
             (_, None) => Ok(()),
         }
@@ -101,20 +111,43 @@ impl Answer {
 impl Kind {
     fn of(head: Head, wanted: Framing) -> Self {
         match head.status {
-            200..300 if head.is_json && wanted == Framing::Events => Self::Document { body: Vec::new() },
+            200..300 if head.is_json && wanted == Framing::Events => Self::unwanted(What::Document),
             200..300 => Self::Wanted,
-            status => Self::Refusal { status, location: head.location, body: Vec::new() },
+            status => Self::unwanted(What::Refusal { status, location: head.location }),
         }
+    }
+
+    fn unwanted(what: What) -> Self {
+        Self::Unwanted(Box::new(Unwanted { what, body: Vec::new() }))
     }
 
     fn take(&mut self, at: Duration, data: &[u8], watch: &mut Stopwatch) {
         match self {
             Self::Unknown => {}
             Self::Wanted => watch.bytes_arrived(at, data),
-            Self::Refusal { body, .. } | Self::Document { body } => {
-                let room = PLAIN_LIMIT.saturating_sub(body.len());
-                body.extend_from_slice(&data[..data.len().min(room)]);
-            }
+            Self::Unwanted(unwanted) => unwanted.take(data),
+        }
+    }
+}
+
+impl Unwanted {
+    fn take(&mut self, data: &[u8]) {
+        let room = PLAIN_LIMIT.saturating_sub(self.body.len());
+        self.body.extend_from_slice(&data[..data.len().min(room)]);
+    }
+
+    /// Whether more would not be read.
+    fn is_full(&self) -> bool {
+        match self.what {
+            What::Refusal { .. } => self.body.len() > Failure::BODY_LIMIT,
+            What::Document => self.body.len() >= PLAIN_LIMIT,
+        }
+    }
+
+    fn failure(self) -> Failure {
+        match self.what {
+            What::Refusal { status, location } => refusal(status, location, &self.body),
+            What::Document => document(&self.body),
         }
     }
 }

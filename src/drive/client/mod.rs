@@ -133,14 +133,14 @@ impl Client {
     ///
     /// There is no time limit and no retry here. The outcome is [`Stopwatch::conclude`]'s to tell, from this result (or
     /// from a timeout: the future may be dropped at any time, and the stopwatch keeps what it saw).
-    pub async fn send<'a>(
-        &self,
+    pub fn send<'a>(
+        &'a self,
         id: impl Into<Identity<'a>>,
         body: Bytes,
-        watch: &mut Stopwatch,
-    ) -> Result<(), Failure> {
+        watch: &'a mut Stopwatch,
+    ) -> impl Future<Output = Result<(), Failure>> {
         watch.expect(self.reading);
-        self.transport.send(id.into(), body, watch).await
+        self.transport.send(id.into(), body, watch)
     }
 }
 

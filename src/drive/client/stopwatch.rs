@@ -11,7 +11,7 @@ use super::wire::refrain::Refrain;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Phase, Times};
 use crate::core::stats::{Tally, TallyBySecond};
 use crate::drive::clock::Clock;
-use tale::Tale;
+use tale::{Kept, Pulse, Tale};
 
 mod tale;
 
@@ -123,25 +123,18 @@ pub struct Stopwatch {
 impl Stopwatch {
     /// Ready for a request that is due at an offset.
     pub fn new(clock: Clock, due: Duration, keep: Keep, meters: Rc<RefCell<Meters>>) -> Self {
-        let times = Times { due, ..Times::default() };
-        let events = Events { gaps: (keep.gaps != KeepGaps::Never).then(Vec::new), ..Events::default() };
-        let text = (keep.text != KeepText::Never).then(String::new);
-        let keep_text = keep.text;
         let tale = Tale {
-            times,
-            events,
+            pulse: Pulse::default(),
+            refrain: Refrain::default(),
             meters,
-            outputs_of_read: 0,
-            keep_text,
-            text,
-            said: None,
+            kept: Kept::new(keep),
+            ended: None,
+            reading: Reading::default(),
+            times: Box::new(Times { due, ..Times::default() }),
+            events: Events::default(),
             so_far: 0,
             usage: None,
             finish: None,
-            reading: Reading::default(),
-            refrain: Refrain::default(),
-            is_said: false,
-            ended: None,
         };
         let cutter = Cutter::new(tale.reading.framing);
         Self { cutter, tale, clock, latest: Duration::ZERO, connecting: false }
@@ -160,7 +153,7 @@ impl Stopwatch {
 
     /// The same, which also remembers what is said to the user (reasoning and tool calls apart), for the next turn.
     pub fn listening(mut self) -> Self {
-        self.tale.said = Some(String::new());
+        self.tale.kept.said = Some(String::new());
         self
     }
 
@@ -201,7 +194,7 @@ impl Stopwatch {
     /// The socket was read: what arrives until the next read has one time. `delay` is how long it had lain there, where
     /// the kernel tells.
     pub fn socket_read(&mut self, delay: Option<Duration>) {
-        self.tale.outputs_of_read = 0;
+        self.tale.pulse.of_read = 0;
         let meters = &mut *self.tale.meters.borrow_mut();
         match delay {
             Some(delay) => meters.read_delay.record(delay),
@@ -225,7 +218,9 @@ impl Stopwatch {
         }
         let at = self.follow(at);
         let tale = &mut self.tale;
-        tale.times.first_chunk.get_or_insert(at);
+        if tale.pulse.last.is_none() {
+            tale.times.first_chunk.get_or_insert(at);
+        }
         if let Err(error) = self.cutter.push(bytes, &mut |event| tale.event(at, event)) {
             tale.fail(FailureClass::BrokenStream, error.to_string());
         }

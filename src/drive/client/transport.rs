@@ -93,7 +93,37 @@ impl Transport {
     }
 
     /// Posts a body and gives what comes back to the stopwatch, until the outcome is settled.
-    pub async fn send(&self, id: Identity<'_>, body: Bytes, watch: &mut Stopwatch) -> Result<(), Failure> {
+    ///
+    /// What happens once is in boxes: its room would lie between the few bytes that every event needs, and thousands of
+    /// streams share the processor's cache.
+    pub fn send<'a>(
+        &'a self,
+        id: Identity<'a>,
+        body: Bytes,
+        watch: &'a mut Stopwatch,
+    ) -> impl Future<Output = Result<(), Failure>> {
+        let beginning = Box::pin(self.begin(id, body, watch));
+        async move {
+            let (mut exchange, watch) = beginning.await?;
+            let followed = poll_fn(|cx| exchange.poll_follow(cx, watch)).await;
+            if followed.is_ok() && exchange.answer.wants_rest() {
+                Box::pin(exchange.read_rest(watch)).await;
+            }
+            let idle = exchange.idle;
+            exchange.conclude(followed).map_err(|failure| match idle {
+                Some(idle) => on_idle_connection(failure, idle, watch),
+                None => failure,
+            })
+        }
+    }
+
+    /// Writes a request on a connection.
+    async fn begin<'a>(
+        &'a self,
+        id: Identity<'a>,
+        body: Bytes,
+        watch: &'a mut Stopwatch,
+    ) -> Result<(Exchange<'a>, &'a mut Stopwatch), Failure> {
         watch.sending(watch.now());
         let taken = self.pool.borrow_mut().take();
         let (link, idle) = match taken {
@@ -101,10 +131,9 @@ impl Transport {
             None => (self.dial(watch).await?, None),
         };
         let head = self.endpoint.head(id, body.len());
-        Exchange::new(self, link).run([&head, &body], watch).await.map_err(|failure| match idle {
-            Some(idle) => on_idle_connection(failure, idle, watch),
-            None => failure,
-        })
+        let mut exchange = Exchange::new(self, link, idle);
+        exchange.asked = poll_fn(|cx| exchange.poll_ask(cx, [&head, &body], watch)).await;
+        Ok((exchange, watch))
     }
 
     async fn dial(&self, watch: &mut Stopwatch) -> Result<Link, Failure> {
@@ -131,31 +160,28 @@ struct Exchange<'t> {
     transport: &'t Transport,
     link: Link,
     answer: Answer,
-    /// Of the request.
-    written: usize,
     /// The last read of the socket, and the time of its bytes.
     last: Option<(Reading, Duration)>,
+    /// How long the connection had been idle, if it had a request before.
+    idle: Option<Duration>,
+    /// Of the request, in bytes.
+    written: usize,
+    /// How far the request was written, or why no further.
+    asked: io::Result<Asked>,
+}
+
+/// How far a request was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Wholly,
+    /// The answer was settled before.
+    Partly,
 }
 
 impl<'t> Exchange<'t> {
-    fn new(transport: &'t Transport, link: Link) -> Self {
-        Self { transport, link, answer: Answer::default(), written: 0, last: None }
-    }
-
-    /// Sends a message and follows the answer; gives the connection back if it can be used again.
-    async fn run(mut self, message: [&[u8]; 2], watch: &mut Stopwatch) -> Result<(), Failure> {
-        let written = poll_fn(|cx| self.poll_ask(cx, message, watch)).await;
-        let followed = self.follow(watch).await;
-        match (written, followed) {
-            // A server that hangs up while we write may have said why before.
-            (Err(error), Err(_)) => return Err(fault::broken(&error)),
-            (Err(error), Ok(())) if self.answer.is_missing() => return Err(fault::broken(&error)),
-            (_, followed) => followed?,
-        }
-        if self.answer.keeps_alive() && self.written == message[0].len() + message[1].len() {
-            self.transport.pool.borrow_mut().put_back(self.link);
-        }
-        self.answer.conclude()
+    fn new(transport: &'t Transport, link: Link, idle: Option<Duration>) -> Self {
+        let answer = Answer::default();
+        Self { transport, link, answer, last: None, idle, written: 0, asked: Ok(Asked::Partly) }
     }
 
     /// Writes the message, and reads where there is no room for more: a server may refuse before it has read it all.
@@ -164,30 +190,43 @@ impl<'t> Exchange<'t> {
         cx: &mut Context<'_>,
         message: [&[u8]; 2],
         watch: &mut Stopwatch,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<Asked>> {
         if let Poll::Ready(written) = self.link.poll_write(cx, message, &mut self.written) {
             watch.reached(Step::Written, watch.now());
-            return Poll::Ready(written);
+            return Poll::Ready(written.map(|()| Asked::Wholly));
         }
+        ready!(self.poll_follow(cx, watch))?;
+        Poll::Ready(Ok(Asked::Partly))
+    }
+
+    /// Reads the answer until the outcome is settled.
+    fn poll_follow(&mut self, cx: &mut Context<'_>, watch: &mut Stopwatch) -> Poll<io::Result<()>> {
         while !self.answer.is_settled(watch) {
             ready!(self.poll_read(cx, watch))?;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Reads the answer until the outcome is settled, and then what is left of it if that comes soon.
-    async fn follow(&mut self, watch: &mut Stopwatch) -> Result<(), Failure> {
-        while !self.answer.is_settled(watch) {
-            poll_fn(|cx| self.poll_read(cx, watch)).await.map_err(|error| fault::broken(&error))?;
+    /// Reads what is left of a settled answer, if it comes soon. What does not come is not missed.
+    async fn read_rest(&mut self, watch: &mut Stopwatch) {
+        let rest = async {
+            while self.answer.wants_rest() && poll_fn(|cx| self.poll_read(cx, watch)).await.is_ok() {}
+        };
+        let _ = timeout(LEFTOVER_WAIT, rest).await;
+    }
+
+    /// How it went; gives the connection back if it can be used again.
+    fn conclude(self, followed: io::Result<()>) -> Result<(), Failure> {
+        match (&self.asked, followed) {
+            // A server that hangs up while we write may have said why before.
+            (Err(error), Err(_)) => return Err(fault::broken(error)),
+            (Err(error), Ok(())) if self.answer.is_missing() => return Err(fault::broken(error)),
+            (_, followed) => followed.map_err(|error| fault::broken(&error))?,
         }
-        if self.answer.wants_rest() {
-            let rest = async {
-                while self.answer.wants_rest() && poll_fn(|cx| self.poll_read(cx, watch)).await.is_ok() {}
-            };
-            // What does not come is not missed.
-            let _ = timeout(LEFTOVER_WAIT, rest).await;
+        if self.answer.keeps_alive() && matches!(self.asked, Ok(Asked::Wholly)) {
+            self.transport.pool.borrow_mut().put_back(self.link);
         }
-        Ok(())
+        self.answer.conclude()
     }
 
     /// Reads once, and hands on what came with the time it was there.

@@ -49,13 +49,13 @@ impl<'a> Collector<'a> {
         for report in reports {
             match report {
                 Report::Beat(beat) => observe(Event::Beat(beat)),
-                Report::Landed(landed) => {
+                Report::Landed(landed) => records.extend(landed.into_iter().map(|landed| {
                     self.compare(&landed, &mut agreement);
-                    let mut record = self.record(*landed);
+                    let mut record = self.record(landed);
                     observe(Event::Done(&record));
                     record.events.gaps.take_if(|_| !self.keep_gaps);
-                    records.push(record);
-                }
+                    record
+                })),
             }
         }
         records.sort_unstable_by_key(|record| record.ordinal);

@@ -1,12 +1,12 @@
 //! Ending requests in flight from outside: when their time is up, or when the run gives up on all of them.
 //!
 //! A timer and a cancellation in each request would be looked at with each of its events. Here a request looks at one
-//! cell, and one task for all of them watches the clock: they have the same time, so who was sent first is out first.
+//! word for all of them, and one task watches the clock: they have the same time, so who was sent first is out first.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -25,29 +25,12 @@ pub enum Pulled {
 
 /// One request's.
 #[derive(Default)]
-pub struct Leash {
+struct Leash {
     pulled: Cell<Option<Pulled>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Leash {
-    /// Runs a future to its end, or until the leash is pulled.
-    pub async fn hold<F: Future>(&self, future: F) -> Result<F::Output, Pulled> {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(Ok(output));
-            }
-            let mut waker = self.waker.borrow_mut();
-            match &mut *waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            self.pulled.get().map_or(Poll::Pending, |why| Poll::Ready(Err(why)))
-        })
-        .await
-    }
-
     fn pull(&self, why: Pulled) {
         if self.pulled.get().is_none() {
             self.pulled.set(Some(why));
@@ -64,6 +47,8 @@ pub struct Leashes {
     held: RefCell<VecDeque<(Instant, Weak<Leash>)>>,
     /// There is one where there was none.
     first: Notify,
+    /// Whether any was ever pulled: until then nobody needs to look at their own.
+    any_pulled: Cell<bool>,
 }
 
 /// How many may be there, ended ones included, before the ended ones are looked for.
@@ -72,11 +57,30 @@ const SLACK: usize = 64;
 impl Leashes {
     /// For requests that may each take this time.
     pub fn new(time: Duration) -> Self {
-        Self { time, held: RefCell::default(), first: Notify::new() }
+        Self { time, held: RefCell::default(), first: Notify::new(), any_pulled: Cell::default() }
     }
 
-    /// One for a request that begins now.
-    pub fn tie(&self) -> Rc<Leash> {
+    /// Runs a request that begins now to its end, or until its leash is pulled. It stays in the task that polls it first.
+    pub fn hold<F: Future>(
+        &self,
+        mut request: Pin<&mut F>,
+    ) -> impl Future<Output = Result<F::Output, Pulled>> {
+        let (leash, mut is_tied) = (self.tie(), false);
+        poll_fn(move |cx| {
+            if let Poll::Ready(output) = request.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            if !std::mem::replace(&mut is_tied, true) {
+                leash.waker.replace(Some(cx.waker().clone()));
+            }
+            match self.any_pulled.get().then(|| leash.pulled.get()).flatten() {
+                Some(why) => Poll::Ready(Err(why)),
+                None => Poll::Pending,
+            }
+        })
+    }
+
+    fn tie(&self) -> Rc<Leash> {
         let leash = Rc::<Leash>::default();
         let mut held = self.held.borrow_mut();
         if held.len() >= SLACK && held.len() == held.capacity() {
@@ -89,6 +93,7 @@ impl Leashes {
 
     /// Ends all that are in flight.
     pub fn pull_all(&self) {
+        self.any_pulled.set(true);
         let held = self.held.take();
         held.iter().filter_map(|(_, leash)| leash.upgrade()).for_each(|leash| leash.pull(Pulled::GivenUp));
     }
@@ -106,6 +111,7 @@ impl Leashes {
     }
 
     fn pull_first(&self) {
+        self.any_pulled.set(true);
         let first = self.held.borrow_mut().pop_front();
         if let Some(leash) = first.and_then(|(_, leash)| leash.upgrade()) {
             leash.pull(Pulled::OutOfTime);
@@ -116,13 +122,14 @@ impl Leashes {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::pin::pin;
 
     use super::*;
 
     #[tokio::test]
     async fn a_request_that_ends_in_time_is_left_alone() {
         let leashes = Leashes::new(Duration::from_secs(60));
-        assert_eq!(leashes.tie().hold(ready(7)).await, Ok(7));
+        assert_eq!(leashes.hold(pin!(ready(7))).await, Ok(7));
     }
 
     #[tokio::test(start_paused = true)]
@@ -130,12 +137,12 @@ mod tests {
         let leashes = Leashes::new(Duration::from_secs(60));
         let start = Instant::now();
         let request = async {
-            let ended = leashes.tie().hold(pending::<()>()).await;
+            let ended = leashes.hold(pin!(pending::<()>())).await;
             (ended, start.elapsed().as_secs())
         };
         let later = async {
             tokio::time::sleep(Duration::from_secs(30)).await;
-            let ended = leashes.tie().hold(pending::<()>()).await;
+            let ended = leashes.hold(pin!(pending::<()>())).await;
             (ended, start.elapsed().as_secs())
         };
         tokio::select! {
@@ -149,9 +156,9 @@ mod tests {
     #[tokio::test]
     async fn giving_up_ends_all_of_them() {
         let leashes = Leashes::new(Duration::from_secs(60));
-        let (a, b) = (leashes.tie(), leashes.tie());
+        let (a, b) = (pin!(pending::<()>()), pin!(pending::<()>()));
         let give_up = async { leashes.pull_all() };
-        let (a, b, ()) = tokio::join!(a.hold(pending::<()>()), b.hold(pending::<()>()), give_up);
+        let (a, b, ()) = tokio::join!(leashes.hold(a), leashes.hold(b), give_up);
         assert_eq!((a, b), (Err(Pulled::GivenUp), Err(Pulled::GivenUp)));
     }
 

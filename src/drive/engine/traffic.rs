@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -25,12 +27,12 @@ use crate::drive::client::{Client, Identity};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
 
-/// What goes to the collector.
+/// What goes to the collector, now and then.
 pub enum Report {
-    /// The state of things, now and then.
+    /// The state of things.
     Beat(Beat),
-    /// A measured request ended.
-    Landed(Box<Landed>),
+    /// Measured requests ended.
+    Landed(Vec<Landed>),
 }
 
 /// An ended request, before its tokens are counted.
@@ -55,6 +57,8 @@ pub struct Traffic {
     meters: Rc<RefCell<Meters>>,
     sent: Cell<usize>,
     landed: Cell<usize>,
+    /// Ended, and not yet reported: who reads the reports would be woken for each, often on the same core.
+    unreported: RefCell<Vec<Landed>>,
     warmup: Cell<WarmupCount>,
     reports: Sender<Report>,
     leashes: Leashes,
@@ -111,6 +115,7 @@ impl Traffic {
             meters: Rc::default(),
             sent: Cell::default(),
             landed: Cell::default(),
+            unreported: RefCell::default(),
             warmup: Cell::default(),
             reports,
             leashes: Leashes::new(plan.target.timeout),
@@ -188,6 +193,7 @@ impl Traffic {
         let sent = self.send(&leg, &mut pacer, shared, &mut flights).await;
         self.land(&mut flights, shared).await;
         beat.abort();
+        self.report_landed();
         sent.map(|()| self.warmup.get())
     }
 
@@ -215,7 +221,9 @@ impl Traffic {
             let (measured, patience) = (leg.measured, request.patience());
             let flight =
                 Flight { ordinal, id, due, clock, measured, body, released, permit, patience, turn: None };
-            launch(flights, Rc::clone(self).fly_alone(flight));
+            launch(flights, Rc::clone(self).fly(Box::new(flight)).map(drop));
+            // It leaves before the next one is thought of, and answers are read between two of a burst.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
@@ -236,12 +244,11 @@ impl Traffic {
         all(flights).await;
     }
 
-    async fn fly_alone(self: Rc<Self>, flight: Flight) {
-        self.fly(flight).await;
-    }
-
     /// One request from sent to its end, whichever end that is.
-    pub async fn fly(&self, flight: Flight) -> Flown {
+    ///
+    /// The flight is in a box for the same reason as [`Transport::send`](crate::drive::client::transport::Transport::send)'s
+    /// parts are.
+    pub async fn fly(self: Rc<Self>, flight: Box<Flight>) -> Flown {
         let mut watch = self.stopwatch(&flight);
         if let Some(released) = flight.released {
             watch.released(released);
@@ -250,7 +257,7 @@ impl Traffic {
         let session = flight.turn.map(|(session, _)| session);
         let identity = Identity { request: &flight.id, session };
         let sent = match flight.patience {
-            None => self.leashes.tie().hold(self.client.send(identity, flight.body, &mut watch)).await,
+            None => self.leashes.hold(pin!(self.client.send(identity, flight.body, &mut watch))).await,
             // In a box, so that the others do not carry the room for it.
             Some(patience) => Box::pin(self.fly_for(patience, identity, flight.body, &mut watch)).await,
         };
@@ -260,7 +267,7 @@ impl Traffic {
         let (done, answered, said) = (story.times.done, story.outcome.is_ok(), story.said.take());
         if flight.measured {
             self.landed.set(self.landed.get() + 1);
-            self.report(Report::Landed(Box::new(Landed { ordinal: flight.ordinal, id: flight.id, story })));
+            self.unreported.borrow_mut().push(Landed { ordinal: flight.ordinal, id: flight.id, story });
         } else if !answered {
             let count = self.warmup.get();
             self.warmup.set(WarmupCount { failed: count.failed + 1, ..count });
@@ -277,7 +284,7 @@ impl Traffic {
         watch: &mut Stopwatch,
     ) -> Result<Result<(), Failure>, Pulled> {
         let sending = tokio::time::timeout(patience, self.client.send(identity, body, watch));
-        let ended = self.leashes.tie().hold(sending).await?;
+        let ended = self.leashes.hold(pin!(sending)).await?;
         Ok(ended.unwrap_or_else(|_| {
             let after = format!("after {:.1} s, as it was to be", patience.as_secs_f64());
             Err(Failure::new(FailureClass::Abandoned, after))
@@ -319,6 +326,7 @@ impl Traffic {
         let start = Clock::start();
         loop {
             tokio::time::sleep(BEAT).await;
+            self.report_landed();
             self.report(Report::Beat(Beat {
                 worker: self.worker,
                 elapsed: start.now(),
@@ -327,6 +335,10 @@ impl Traffic {
                 gaps: self.meters.borrow().itl.len(),
             }));
         }
+    }
+
+    fn report_landed(&self) {
+        self.report(Report::Landed(self.unreported.take()));
     }
 
     fn report(&self, report: Report) {

@@ -96,7 +96,7 @@ impl Traffic {
                 patience: turn.patience(),
                 turn: Some((session, dialogue.listens() && next.is_some())),
             };
-            let Flown { done, answered, said } = self.fly(flight).await;
+            let Flown { done, answered, said } = Rc::clone(&self).fly(Box::new(flight)).await;
             let (Some(next), Some(done), true) = (next, done, answered) else { return };
             due = done + next.think;
             if walk.end.is_some_and(|end| due > end) {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, TimestampingFlag, Timestamps, recvmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, TimestampingFlag, Timestamps, cmsg_space, recvmsg, setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 use rustix::io::Errno;
@@ -53,10 +53,12 @@ fn ask_for_stamps(socket: &impl AsFd) -> nix::Result<()> {
 #[derive(Debug)]
 pub struct StampedStream {
     socket: AsyncFd<TcpStream>,
-    /// Room for the stamps beside a read.
-    control: Vec<u8>,
     last: Reading,
 }
+
+/// Room for the stamps beside a read, aligned as the kernel's headers in it are.
+#[repr(align(8))]
+struct Control([u8; cmsg_space::<Timestamps>()]);
 
 impl StampedStream {
     /// Connects, without Nagle's delay.
@@ -80,7 +82,7 @@ impl StampedStream {
             }
             done => done?,
         }
-        Ok(Self { socket, control: nix::cmsg_space!(Timestamps), last: Reading::now(None) })
+        Ok(Self { socket, last: Reading::now(None) })
     }
 
     /// When the bytes of the last read were there.
@@ -105,7 +107,7 @@ impl AsyncRead for StampedStream {
             let mut readiness = ready!(this.socket.poll_read_ready(cx))?;
             let room = buffer.initialize_unfilled();
             let size = room.len();
-            match receive(this.socket.get_ref(), room, &mut this.control) {
+            match receive(this.socket.get_ref(), room) {
                 Ok((count, stamp)) => {
                     this.last = Reading::now(stamp);
                     // A short read has emptied the socket, and whatever comes raises the readiness again: without
@@ -124,9 +126,10 @@ impl AsyncRead for StampedStream {
 }
 
 /// Reads what is there, and the stamp of the last segment taken.
-fn receive(socket: &TcpStream, room: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
+fn receive(socket: &TcpStream, room: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
     let mut parts = [IoSliceMut::new(room)];
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(control), MsgFlags::empty())?;
+    let mut control = Control([0; _]);
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control.0), MsgFlags::empty())?;
     let stamp = message.cmsgs()?.find_map(|part| match part {
         ControlMessageOwned::ScmTimestampsns(stamps) => since_epoch(stamps.system),
         _ => None,

@@ -4,53 +4,86 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{KeepText, Meters, Story};
-use crate::core::record::{Events, Failure, FailureClass, Finish, Times};
+use super::{Keep, KeepGaps, KeepText, Meters, Story};
+use crate::core::record::{Events, Failure, FailureClass, Finish, Times, whole_second};
 use crate::drive::client::excerpt::excerpt;
 use crate::drive::client::framing::Framing;
 use crate::drive::client::sse::Event;
 use crate::drive::client::wire::Reading;
-use crate::drive::client::wire::meaning::{Meaning, Output, Text, Usage};
+use crate::drive::client::wire::meaning::{Meaning, Output, Piece, Text, Usage};
 use crate::drive::client::wire::refrain::Refrain;
 
 /// What the stream has told so far.
+///
+/// An event that is like the one before touches the pulse, the refrain and what is kept; the rest stays out of the
+/// processor's cache.
 #[derive(Debug)]
 pub(super) struct Tale {
-    pub(super) times: Times,
-    pub(super) events: Events,
+    pub(super) pulse: Pulse,
+    /// What every event is held against.
+    pub(super) refrain: Refrain,
     /// Shared by the requests of a thread.
     pub(super) meters: Rc<RefCell<Meters>>,
-    /// Output events since the socket was read.
-    pub(super) outputs_of_read: u32,
-    pub(super) keep_text: KeepText,
-    pub(super) text: Option<String>,
-    /// What is said to the user, for who listens.
-    pub(super) said: Option<String>,
+    pub(super) kept: Kept,
+    /// `Ok` after the end that a protocol marks, such as `[DONE]`.
+    pub(super) ended: Option<Result<(), Box<Failure>>>,
+    pub(super) reading: Reading,
+    pub(super) times: Box<Times>,
+    /// But for those of the second that is not over.
+    pub(super) events: Events,
     /// How far the output had grown, from protocols that repeat it: in tokens or bytes.
     pub(super) so_far: usize,
     pub(super) usage: Option<Usage>,
     pub(super) finish: Option<Finish>,
-    pub(super) reading: Reading,
-    pub(super) refrain: Refrain,
+}
+
+/// What changes with every output event.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    /// The last output.
+    pub(super) last: Option<Duration>,
+    /// Output events since the socket was read.
+    pub(super) of_read: u32,
+    /// The second of the last output, and the output events in it.
+    pub(super) second: (u32, u32),
+}
+
+/// What is kept of an answer beyond its times.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) gaps: Option<Vec<Duration>>,
+    pub(super) text: Option<String>,
+    /// Whether the text is for counting, and not needed once the server has counted.
+    pub(super) until_usage: bool,
+    /// What is said to the user, for who listens.
+    pub(super) said: Option<String>,
     /// Whether the refrain is said to the user.
     pub(super) is_said: bool,
-    /// `Ok` after the end that a protocol marks, such as `[DONE]`.
-    pub(super) ended: Option<Result<(), Failure>>,
+}
+
+impl Kept {
+    /// Nothing yet, of the things asked for.
+    pub(super) fn new(keep: Keep) -> Self {
+        Self {
+            gaps: (keep.gaps != KeepGaps::Never).then(Vec::new),
+            text: (keep.text != KeepText::Never).then(String::new),
+            until_usage: keep.text == KeepText::UntilUsage,
+            said: None,
+            is_said: false,
+        }
+    }
 }
 
 impl Tale {
     pub(super) fn event(&mut self, at: Duration, event: Event<'_>) {
+        if self.ended.is_some() {
+            return;
+        }
         let data = event.data.trim_ascii();
-        let is_nothing = data.is_empty() && self.reading.framing != Framing::Document;
-        if self.ended.is_some() || is_nothing {
-            return;
-        }
-        if data == b"[DONE]" {
-            self.ended = Some(Ok(()));
-            return;
-        }
         match self.refrain.text_of(data).filter(|_| event.name.is_empty()) {
             Some(text) => self.repeat(at, text),
+            None if data.is_empty() && self.reading.framing != Framing::Document => {}
+            None if data == b"[DONE]" => self.ended = Some(Ok(())),
             None => self.read(at, event.name, data),
         }
     }
@@ -58,10 +91,11 @@ impl Tale {
     /// An event that is another one but for its text.
     fn repeat(&mut self, at: Duration, text: &str) {
         self.output(at);
-        if let Some(kept) = &mut self.text {
-            kept.push_str(text);
+        let Kept { text: whole, said, is_said, .. } = &mut self.kept;
+        if let Some(whole) = whole {
+            whole.push_str(text);
         }
-        if let Some(said) = self.said.as_mut().filter(|_| self.is_said) {
+        if let Some(said) = said.as_mut().filter(|_| *is_said) {
             said.push_str(text);
         }
     }
@@ -73,7 +107,7 @@ impl Tale {
             Ok(meaning) => {
                 if let Some(text) = meaning.only_text() {
                     self.refrain.learn(data, text);
-                    self.is_said = meaning.is_said();
+                    self.kept.is_said = meaning.is_said();
                 }
                 self.take(at, meaning);
             }
@@ -93,18 +127,17 @@ impl Tale {
         let Meaning { output, usage, finish, is_end, .. } = meaning;
         let is_document = self.reading.framing == Framing::Document;
         match self.grows(&output) {
-            true if is_document => self.times.last_token = Some(at),
+            true if is_document => self.pulse.last = Some(at),
             true => self.output(at),
             false => {}
         }
-        self.keep(&output);
-        self.listen(&output);
         self.finish = finish.or(self.finish.take());
         if let Some(usage) = usage {
             self.usage = Some(usage.or(self.usage));
-            if self.keep_text == KeepText::UntilUsage && usage.completion_tokens.is_some() {
-                self.text = None;
-            }
+        }
+        self.kept.take(&output);
+        if self.kept.until_usage && usage.is_some_and(|usage| usage.completion_tokens.is_some()) {
+            self.kept.text = None;
         }
         if is_end || is_document {
             self.ended = Some(Ok(()));
@@ -127,59 +160,85 @@ impl Tale {
         }
     }
 
-    fn keep(&mut self, output: &Output<'_>) {
-        let Some(text) = &mut self.text else { return };
-        match *output {
-            Output::New(ref pieces) => text.extend(pieces.iter().map(|piece| piece.text.decode())),
-            Output::SoFar { text: Some(whole), .. } => *text = whole.decode().into_owned(),
-            Output::SoFar { text: None, .. } | Output::Results(_) => {}
-        }
-    }
-
-    fn listen(&mut self, output: &Output<'_>) {
-        let Some(said) = &mut self.said else { return };
-        match *output {
-            Output::New(ref pieces) => {
-                said.extend(pieces.iter().filter(|piece| piece.is_said).map(|piece| piece.text.decode()));
-            }
-            Output::SoFar { text: Some(whole), .. } => *said = whole.decode().into_owned(),
-            Output::SoFar { text: None, .. } | Output::Results(_) => {}
-        }
-    }
-
     fn output(&mut self, at: Duration) {
-        self.events.note(at);
-        let meters = &mut *self.meters.borrow_mut();
-        meters.shared += u64::from(self.outputs_of_read > 0);
-        self.outputs_of_read += 1;
-        match self.times.last_token {
-            None => self.times.first_token = Some(at),
+        self.count(at);
+        let Self { pulse, meters, kept, times, .. } = self;
+        let meters = &mut *meters.borrow_mut();
+        meters.shared += u64::from(pulse.of_read > 0);
+        match pulse.last {
+            None => times.first_token = Some(at),
             Some(last) => {
                 let gap = at.saturating_sub(last);
                 meters.itl.record(gap);
                 meters.itl_by_second.record(at, gap);
-                if let Some(gaps) = &mut self.events.gaps {
+                if let Some(gaps) = &mut kept.gaps {
                     gaps.push(gap);
                 }
             }
         }
-        self.times.last_token = Some(at);
+        pulse.last = Some(at);
+        pulse.of_read += 1;
+    }
+
+    fn count(&mut self, at: Duration) {
+        let second = whole_second(at);
+        let (last, events) = &mut self.pulse.second;
+        if *last != second {
+            self.close_second();
+            self.pulse.second = (second, 1);
+        } else {
+            *events += 1;
+        }
+    }
+
+    fn close_second(&mut self) {
+        let (second, events) = std::mem::take(&mut self.pulse.second);
+        if events > 0 {
+            self.events.add(second, events);
+        }
     }
 
     pub(super) fn fail(&mut self, class: FailureClass, detail: String) {
-        self.ended.get_or_insert(Err(Failure::new(class, detail)));
+        self.ended.get_or_insert_with(|| Err(Box::new(Failure::new(class, detail))));
     }
 
-    pub(super) fn conclude(self, sent: Result<(), Failure>) -> Story {
-        let Self { times, events, text, said, usage, finish, ended, reading, .. } = self;
+    pub(super) fn conclude(mut self, sent: Result<(), Failure>) -> Story {
+        self.close_second();
+        let Self { pulse, kept, ended, reading, times, mut events, usage, finish, .. } = self;
+        let times = Times { last_token: pulse.last, ..*times };
         let outcome = match (ended, sent) {
             // What the stream said goes before what became of the connection.
-            (Some(Err(failure)), _) | (None, Err(failure)) => Err(failure),
+            (Some(Err(failure)), _) => Err(*failure),
+            (None, Err(failure)) => Err(failure),
             (None, Ok(())) if finish.is_none() && !reading.ends_unmarked => Err(unended(&events)),
             _ if times.last_token.is_none() => Err(Failure::new(FailureClass::EmptyStream, "")),
             _ => Ok(finish.unwrap_or(Finish::Unsaid)),
         };
+        let Kept { gaps, text, said, .. } = kept;
+        events.gaps = gaps;
         Story { times, events, outcome, usage, said, text }
+    }
+}
+
+impl Kept {
+    fn take(&mut self, output: &Output<'_>) {
+        if let Some(text) = &mut self.text {
+            add(text, output, |_| true);
+        }
+        if let Some(said) = &mut self.said {
+            add(said, output, |piece| piece.is_said);
+        }
+    }
+}
+
+/// Adds an output to a text, or puts it in the text's place, as the protocol has it.
+fn add(text: &mut String, output: &Output<'_>, wanted: impl Fn(&Piece<'_>) -> bool) {
+    match *output {
+        Output::New(ref pieces) => {
+            text.extend(pieces.iter().filter(|piece| wanted(piece)).map(|piece| piece.text.decode()));
+        }
+        Output::SoFar { text: Some(whole), .. } => *text = whole.decode().into_owned(),
+        Output::SoFar { text: None, .. } | Output::Results(_) => {}
     }
 }
 

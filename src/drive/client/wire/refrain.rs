@@ -1,38 +1,54 @@
 //! What the events of a stream have in common.
 //!
-//! A server sends the same JSON with every token but for the token's text. So an event need not be parsed that is,
-//! byte by byte, one that was parsed before with another text in the same place. That is no guess: as long as the new text
-//! has nothing in it that ends or escapes a JSON string, a parser would go through both in the same way.
+//! A server sends the same JSON with every token but for the token's text. So an event need not be parsed that is one that
+//! was parsed before with another text in the same place: as long as the new text has nothing in it that ends or escapes a
+//! JSON string, a parser would go through both in the same way.
+//!
+//! Of what stands around the text, the lengths and a hash are kept: thousands of streams would bring the bytes into the
+//! processor's cache with every event, only to find them equal. The hash has 64 bits and a key of the process: that another
+//! event has the same is one case in 10^19.
 
-use std::ops::Range;
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
+
+use foldhash::quality::RandomState;
+
+static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 /// The event that later ones are held against.
 #[derive(Debug, Default)]
 pub struct Refrain {
-    event: Vec<u8>,
-    /// Its text, between the quotes.
-    text: Range<usize>,
+    /// Bytes before the text; none before anything was learned.
+    before: usize,
+    /// Bytes after it.
+    after: usize,
+    /// Of both.
+    hash: u64,
 }
 
 impl Refrain {
     /// Keeps an event in which nothing but `text` (the characters between two quotes, borrowed from it) meant anything.
     pub fn learn(&mut self, event: &[u8], text: &str) {
-        let start = text.as_ptr().addr() - event.as_ptr().addr();
-        self.event.clear();
-        self.event.extend_from_slice(event);
-        self.text = start..start + text.len();
+        let before = text.as_ptr().addr() - event.as_ptr().addr();
+        let after = event.len() - before - text.len();
+        *self = Self { before, after, hash: hash(&event[..before], &event[before + text.len()..]) };
     }
 
     /// The text of an event that is otherwise the one that was learned; never empty.
     pub fn text_of<'a>(&self, event: &'a [u8]) -> Option<&'a str> {
-        let (before, after) = (self.event.get(..self.text.start)?, self.event.get(self.text.end..)?);
-        let text = event.strip_prefix(before)?.strip_suffix(after)?;
+        let end = event.len().checked_sub(self.after)?;
+        let text = event.get(self.before..end)?;
         let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
-        if before.is_empty() || text.is_empty() || !text.iter().all(is_plain) {
+        let is_known = self.before > 0 && !text.is_empty() && text.iter().all(is_plain);
+        if !is_known || hash(&event[..self.before], &event[end..]) != self.hash {
             return None;
         }
         str::from_utf8(text).ok()
     }
+}
+
+fn hash(before: &[u8], after: &[u8]) -> u64 {
+    KEY.hash_one((before, after))
 }
 
 #[cfg(test)]
