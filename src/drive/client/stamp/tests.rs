@@ -73,33 +73,68 @@ async fn a_reader_later_than_the_next_write_gets_the_last_ones_time() {
     assert!(at + Duration::from_micros(200) >= written);
 }
 
-#[tokio::test]
-async fn an_end_and_unasked_bytes_are_not_quiet() {
-    let (ours, mut theirs) = pair().await;
-    assert!(ours.is_quiet());
-    theirs.write_all(b"x").unwrap();
-    while ours.is_quiet() {
-        tokio::task::yield_now().await;
-    }
-    let (ours, theirs) = pair().await;
-    drop(theirs);
-    while ours.is_quiet() {
-        tokio::task::yield_now().await;
-    }
+/// What holds of every stream, whoever stamps its reads.
+macro_rules! of_every_stream {
+    ($($name:ident),*) => { $(mod $name {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        use super::super::$name::StampedStream;
+        use super::*;
+
+        async fn pair() -> (StampedStream, TcpStream) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let ours = StampedStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            (ours, listener.accept().unwrap().0)
+        }
+
+        #[tokio::test]
+        async fn a_read_has_the_time_at_which_it_returned() {
+            let (mut ours, mut theirs) = pair().await;
+            for _ in 0..3 {
+                let before = Instant::now();
+                theirs.write_all(b"event").unwrap();
+                ours.read_exact(&mut [0; 5]).await.unwrap();
+                assert!(before <= ours.reading().read && ours.reading().read <= Instant::now());
+            }
+        }
+
+        #[tokio::test]
+        async fn an_end_and_unasked_bytes_are_not_quiet() {
+            let (ours, mut theirs) = pair().await;
+            assert!(ours.is_quiet());
+            theirs.write_all(b"x").unwrap();
+            while ours.is_quiet() {
+                tokio::task::yield_now().await;
+            }
+            let (ours, theirs) = pair().await;
+            drop(theirs);
+            while ours.is_quiet() {
+                tokio::task::yield_now().await;
+            }
+        }
+
+        #[tokio::test]
+        async fn what_the_socket_cannot_take_waits_for_room() {
+            let (mut ours, mut theirs) = pair().await;
+            let bytes = vec![7; 8 << 20];
+            let reader = std::thread::spawn(move || {
+                sleep(LATE);
+                let mut all = Vec::new();
+                std::io::Read::read_to_end(&mut theirs, &mut all).unwrap();
+                all.len()
+            });
+            ours.write_all(&bytes).await.unwrap();
+            ours.shutdown().await.unwrap();
+            assert_eq!(reader.join().unwrap(), bytes.len());
+        }
+    })* };
 }
 
-#[tokio::test]
-async fn what_the_socket_cannot_take_waits_for_room() {
-    use tokio::io::AsyncWriteExt;
-    let (mut ours, mut theirs) = pair().await;
-    let bytes = vec![7; 8 << 20];
-    let reader = std::thread::spawn(move || {
-        sleep(LATE);
-        let mut all = Vec::new();
-        std::io::Read::read_to_end(&mut theirs, &mut all).unwrap();
-        all.len()
-    });
-    ours.write_all(&bytes).await.unwrap();
-    ours.shutdown().await.unwrap();
-    assert_eq!(reader.join().unwrap(), bytes.len());
+#[cfg(target_os = "linux")]
+of_every_stream!(linux);
+of_every_stream!(other);
+
+#[test]
+fn where_the_kernel_has_no_stamps_there_is_nothing_to_ask_for() {
+    assert!(super::other::Stamping::start().is_none());
 }
