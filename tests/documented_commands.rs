@@ -137,9 +137,21 @@ fn conversations() -> String {
 #[test]
 fn every_documented_command_line_runs_unchanged() {
     let simulator = Simulator::start(Spec { max_model_len: 32_768, ..quick() });
+    let all = documented();
+    // They mostly wait.
+    let wrong = std::thread::scope(|scope| {
+        let share = |some| scope.spawn(|| wrong(some, &simulator));
+        let shares: Vec<_> = all.chunks(all.len().div_ceil(4)).map(share).collect();
+        shares.into_iter().flat_map(|share| share.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(wrong.is_empty(), "{} command lines:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What is wrong with which of the commands.
+fn wrong(commands: &[Documented<'_>], simulator: &Simulator) -> Vec<String> {
     let mut wrong = Vec::new();
-    for Documented { line, waits_for, words } in documented() {
-        let Ended { code, stdout, stderr, .. } = program(&words, &simulator).end();
+    for Documented { line, waits_for, words } in commands {
+        let Ended { code, stdout, stderr, .. } = program(words, simulator).end();
         match (code, waits_for) {
             (Some(0), None) if stdout.is_empty() => wrong.push(format!("{line}\n  printed nothing")),
             (Some(0), Some(flag)) => {
@@ -149,7 +161,7 @@ fn every_documented_command_line_runs_unchanged() {
             (code, None) => wrong.push(format!("{line}\n  ended with {code:?}: {stderr}")),
         }
     }
-    assert!(wrong.is_empty(), "{} command lines:\n{}", wrong.len(), wrong.join("\n"));
+    wrong
 }
 
 #[test]

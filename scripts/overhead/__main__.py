@@ -41,7 +41,7 @@ def arguments():
 
 def main():
     args = arguments()
-    cores = lab.Cores(args.server_core, args.client_core, args.realtime)
+    cores = lab.Cores(frozenset({args.server_core}), frozenset({args.client_core}), args.realtime)
     with tempfile.TemporaryDirectory(prefix="servebench-overhead-") as name:
         folder = Path(name)
         if args.question == "compare":

@@ -8,7 +8,7 @@ from pathlib import Path
 import lab
 
 # What a command may contain in braces.
-BLANKS = "url address tokenizer folder result streams requests tokens rate burstiness"
+BLANKS = "url address tokenizer folder result streams requests tokens rate burstiness workers"
 
 SERVEBENCH = (
     f"{lab.SERVEBENCH} run --base-url {{url}} --model servebench-sim --tokenizer {{tokenizer}}"
@@ -17,7 +17,7 @@ SERVEBENCH = (
     " --save-result --result-dir {folder} --result-filename {result} --disable-tqdm --allow-invalid"
 )
 CLOSED_LOOP = " --max-concurrency {streams}"
-OPEN_LOOP = " --request-rate {rate} --burstiness {burstiness}"
+OPEN_LOOP = " --request-rate {rate} --burstiness {burstiness} --workers {workers}"
 
 
 @dataclass(frozen=True)

@@ -26,17 +26,21 @@ PATIENCE_S = 120
 class Cores:
     """Who runs where, and whether at real-time priority: that keeps the machine's other work out of the figures."""
 
-    server: int
-    client: int
+    server: frozenset
+    client: frozenset
     realtime: bool = False
 
     def without_priority(self):
         """For a client that shall share its core: real-time priority does not share."""
         return Cores(self.server, self.client)
 
-    def enter(self, core, priority):
+    def everywhere(self):
+        """For a client that has the server's core too."""
+        return Cores(self.server, self.server | self.client, self.realtime)
+
+    def enter(self, cores, priority):
         """To be called in the child, between fork and exec."""
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
         if self.realtime:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
 
@@ -127,8 +131,7 @@ class BusyLoop:
 
     def __enter__(self):
         program = [sys.executable, "-c", "while True: pass"]
-        core = self.cores.client
-        self.process = subprocess.Popen(program, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+        self.process = subprocess.Popen(program, preexec_fn=lambda: os.sched_setaffinity(0, self.cores.client))
 
     def __exit__(self, *_):
         self.process.kill()
