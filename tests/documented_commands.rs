@@ -137,10 +137,10 @@ fn conversations() -> String {
 #[test]
 fn every_documented_command_line_runs_unchanged() {
     let simulator = Simulator::start(Spec { max_model_len: 32_768, ..quick() });
-    let all = documented();
+    let (simulator, all) = (&simulator, documented());
     // They mostly wait.
     let wrong = std::thread::scope(|scope| {
-        let share = |some| scope.spawn(|| wrong(some, &simulator));
+        let share = |some| scope.spawn(move || wrong(some, simulator));
         let shares: Vec<_> = all.chunks(all.len().div_ceil(4)).map(share).collect();
         shares.into_iter().flat_map(|share| share.join().unwrap()).collect::<Vec<_>>()
     });

@@ -226,7 +226,7 @@ enum Kind {
 
 fn kind(arguments: &[String]) -> Kind {
     let leaves = |word: &String| {
-        ["--save", "--result", "--append", "--repeats"].iter().any(|flag| word.starts_with(flag))
+        ["--save", "--result", "--append", "--repeats", "--like"].iter().any(|flag| word.starts_with(flag))
     };
     match arguments[0].as_str() {
         "ab" | "search" | "watch" => Kind::Alone,
