@@ -22,8 +22,11 @@ use thread_priority::{
 /// What a real-time thread leaves of its core. The kernel would take 5 %; of 6 % it still took some, of 8 % hardly any.
 const ROOM: f64 = 0.08;
 
-/// How often it looks whether it does, when it is busy and when it is not.
-const LOOKS: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
+/// How often it looks whether it does.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The same when it is busy.
+const BUSY_LOOK: Duration = Duration::from_millis(10);
 
 /// How a thread is scheduled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +65,14 @@ pub async fn leave_room(priority: Priority) -> Infallible {
     if priority != Priority::RealTime {
         return std::future::pending().await;
     }
-    let mut look = LOOKS[1];
+    let mut look = LOOK;
     loop {
         let (cpu, start) = (thread_cpu(), Instant::now());
         tokio::time::sleep(look).await;
         let (used, span) = (thread_cpu().saturating_sub(cpu), start.elapsed());
         std::thread::sleep(room_missing(used, span));
-        look = LOOKS[usize::from(used < span.mul_f64(1.0 - 3.0 * ROOM))];
+        let is_busy = used > span.mul_f64(1.0 - 3.0 * ROOM);
+        look = if is_busy { BUSY_LOOK } else { LOOK };
     }
 }
 
