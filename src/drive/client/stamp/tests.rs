@@ -10,15 +10,6 @@ use crate::drive::clock::Wall;
 /// How late the reader comes.
 const LATE: Duration = Duration::from_millis(15);
 
-/// A connection: our end, stamped, and the server's.
-async fn pair() -> (StampedStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let ours = StampedStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (theirs, _) = listener.accept().unwrap();
-    theirs.set_nodelay(true).unwrap();
-    (ours, theirs)
-}
-
 /// Stamps begin a moment after they are asked for: waits until they come.
 async fn stamped_pair() -> Option<(StampedStream, TcpStream, Stamping)> {
     let stamping = Stamping::start()?;
@@ -81,10 +72,13 @@ macro_rules! of_every_stream {
         use super::super::$name::StampedStream;
         use super::*;
 
-        async fn pair() -> (StampedStream, TcpStream) {
+        /// A connection: our end, stamped, and the server's.
+        pub async fn pair() -> (StampedStream, TcpStream) {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let ours = StampedStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            (ours, listener.accept().unwrap().0)
+            let (theirs, _) = listener.accept().unwrap();
+            theirs.set_nodelay(true).unwrap();
+            (ours, theirs)
         }
 
         #[tokio::test]
@@ -133,6 +127,11 @@ macro_rules! of_every_stream {
 #[cfg(target_os = "linux")]
 of_every_stream!(linux);
 of_every_stream!(other);
+
+#[cfg(target_os = "linux")]
+use self::linux::pair;
+#[cfg(not(target_os = "linux"))]
+use self::other::pair;
 
 #[test]
 fn where_the_kernel_has_no_stamps_there_is_nothing_to_ask_for() {
