@@ -19,6 +19,9 @@
 //! | repeated prompts | prompts that were sent before | any | | they may be cached: the prefix cache check says whether they were |
 //! | wall clock | largest step during the run | | 1 ms, with kernel stamps | kernel stamps are of that clock; others are not |
 //! | descriptors | requests without a descriptor or port | 90 % of the limit in flight | any | the load stopped at the client's limit |
+//! | client errors | errors and panics of the client itself | | any | the run ended early, and what was in flight is missing |
+//!
+//! Client errors are in a verdict only where there were any.
 //!
 //! "10 ms or 5 %" is the larger of the two. What cannot be known is not judged and says so.
 //!
@@ -156,6 +159,8 @@ pub enum CheckName {
     WallClock,
     /// The client's descriptors and ports.
     Descriptors,
+    /// Errors and panics of the client itself.
+    ClientErrors,
 }
 
 impl CheckName {
@@ -176,6 +181,7 @@ impl CheckName {
             Self::RepeatedPrompts => "prompts that were sent before",
             Self::WallClock => "step of the wall clock",
             Self::Descriptors => "requests at the client's descriptor or port limit",
+            Self::ClientErrors => "errors of the client itself",
         }
     }
 }

@@ -28,6 +28,8 @@ mod alarm;
 mod collect;
 mod deal;
 mod dialogue;
+#[cfg(test)]
+mod faults;
 mod leash;
 mod limits;
 mod phase;
@@ -159,6 +161,8 @@ pub struct Outcome {
     pub efforts: Vec<Effort>,
     /// Whether [`Stop`] cut it short.
     pub interrupted: bool,
+    /// What went wrong in the client itself, and so ended the run early: errors of the system, panics.
+    pub client_errors: Vec<String>,
 }
 
 /// Our counts of prompt tokens against the server's usage, over the requests that both counted.
@@ -199,6 +203,9 @@ pub enum DriveError {
     /// The connections to open beforehand could not be.
     #[error("--preconnect: {0}")]
     Preconnect(Failure),
+    /// The client failed before a measured request had ended.
+    #[error("the client failed before the first request ended: {0}")]
+    Nothing(String),
     /// The machine refused what every run needs: a thread, a timer, an event loop.
     #[error("cannot start sending: {0}")]
     Machine(#[from] io::Error),
@@ -207,7 +214,7 @@ pub enum DriveError {
 /// Sends the plan's requests and returns when the last has ended.
 ///
 /// # Errors
-/// [`DriveError`]: only before the first request.
+/// [`DriveError`]: only where no measured request has ended.
 pub fn drive(
     plan: &Plan<'_>,
     tokenizer: &Tokenizer,
@@ -223,8 +230,12 @@ pub fn drive(
         drop(to_collector);
         crew.go(Clock::start());
         let records = Collector::new(plan, tokenizer).collect(&from_workers, observe);
-        Ok::<_, DriveError>((records, crew.join()?))
+        Ok::<_, DriveError>((records, crew.join(&shared)))
     })?;
+    let client_errors = shared.into_failures();
+    if let (true, Some(error)) = (records.is_empty(), client_errors.first()) {
+        return Err(DriveError::Nothing(error.clone()));
+    }
     let mut outcome = Outcome {
         started,
         records,
@@ -236,6 +247,7 @@ pub fn drive(
         warmup: WarmupCount::default(),
         efforts: Vec::new(),
         interrupted: stop.is_requested(),
+        client_errors,
     };
     for end in ends {
         outcome.meters.merge(&end.meters);
@@ -249,3 +261,6 @@ pub fn drive(
     }
     Ok(outcome)
 }
+
+#[cfg(test)]
+mod tests;

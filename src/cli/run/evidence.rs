@@ -34,6 +34,7 @@ pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &
         descriptor_limit: outcome.descriptors,
         prefix_cache: prefix_cache(spec, workload, cache, outcome),
         repeated_prompts: workload.provenance.repeated + again,
+        client_errors: outcome.client_errors.clone(),
         token_disagreement: disagreement(spec, &outcome.agreement),
     }
 }

@@ -36,7 +36,7 @@ const CHECKS: [fn(&Case<'_>) -> Check; 14] = [
 
 /// All of them.
 pub fn all(case: &Case<'_>) -> Vec<Check> {
-    CHECKS.iter().map(|check| check(case)).collect()
+    CHECKS.iter().map(|check| check(case)).chain(client_errors(case)).collect()
 }
 
 impl Case<'_> {
@@ -330,4 +330,15 @@ fn descriptors(case: &Case<'_>) -> Check {
     let advice = "this machine had no descriptor or port left for them, so the load stopped at the client's limit: \
                   raise `ulimit -n`, widen net.ipv4.ip_local_port_range, or use more machines";
     Check::graded(name, starved, Bounds::invalid(Figure::Count(0)), advice)
+}
+
+/// Only where there are any: no run is expected to have some.
+fn client_errors(case: &Case<'_>) -> Option<Check> {
+    let errors = &case.evidence.client_errors;
+    let first = errors.first()?;
+    let advice = format!(
+        "the client failed and ended the run early; the requests that had ended by then are kept. First error: {first}"
+    );
+    let figure = Figure::Count(errors.len() as u64);
+    Some(Check::graded(CheckName::ClientErrors, figure, Bounds::invalid(Figure::Count(0)), &advice))
 }

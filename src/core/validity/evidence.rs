@@ -23,6 +23,8 @@ pub struct Evidence {
     pub prefix_cache: Option<PrefixCache>,
     /// Requests whose prompt the server was sent before, in this run or an earlier one.
     pub repeated_prompts: usize,
+    /// What went wrong in the client itself and ended the run early.
+    pub client_errors: Vec<String>,
     /// |usage − tokenizer| / usage over all output tokens that both counted; `None` if not both did.
     pub token_disagreement: Option<f64>,
 }

@@ -29,6 +29,7 @@ impl Case {
 
     fn of(spec: Spec, records: Vec<Record>) -> Self {
         let evidence = Evidence {
+            client_errors: Vec::new(),
             stamps: Some(Stamps::Kernel),
             read_delay: Some(Duration::from_micros(200)),
             merged_reads: Some(0.002),
@@ -355,4 +356,15 @@ fn a_verdict_survives_json() {
     let text = serde_json::to_string(&verdict).unwrap();
     assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict, "{text}");
     assert!(text.contains(r#""figure":{"time_s":"#) && text.contains(r#""name":"schedule_lag""#), "{text}");
+}
+
+#[test]
+fn an_error_of_the_client_itself_is_said_and_makes_the_run_invalid() {
+    let mut case = Case::clean();
+    assert!(case.verdict().checks.iter().all(|check| check.name != CheckName::ClientErrors), "only if any");
+    case.evidence.client_errors = vec!["no timer left".into(), "a request panicked: index".into()];
+    case.assert(CheckName::ClientErrors, Outcome::Invalid);
+    let check = case.only_objection();
+    assert_eq!(check.finding(), "errors of the client itself: 2");
+    assert!(check.advice.contains("no timer left"), "{}", check.advice);
 }

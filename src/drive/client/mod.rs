@@ -19,7 +19,7 @@ mod proxy;
 mod sieve;
 pub mod sse;
 #[cfg(test)]
-mod stage;
+pub(in crate::drive) mod stage;
 pub mod stamp;
 pub mod stopwatch;
 #[cfg(test)]

@@ -46,6 +46,28 @@ pub fn play(scenes: Vec<Scene>) -> Stage {
     Stage { port, requests, _open: open }
 }
 
+/// Gives every request on every connection the same answer.
+pub fn always(answer: String) -> Stage {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (note, requests) = channel();
+    thread::spawn(move || {
+        while let Ok((mut socket, _)) = listener.accept() {
+            let (answer, note) = (answer.clone(), note.clone());
+            thread::spawn(move || {
+                loop {
+                    let request = read_request(&mut socket);
+                    if request.is_empty() || socket.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                    let _ = note.send(request);
+                }
+            });
+        }
+    });
+    Stage { port, requests, _open: channel().0 }
+}
+
 /// A port that refuses connections for as long as the socket lives: it is taken, but nothing listens on it.
 pub fn refusing_port() -> (TcpSocket, u16) {
     let socket = TcpSocket::new_v4().unwrap();

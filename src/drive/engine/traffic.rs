@@ -1,16 +1,18 @@
 //! The sending side of a run: paces, caps, sends, gives up. One worker's share of it.
 
 use std::cell::{Cell, RefCell};
+use std::future::pending;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -18,7 +20,7 @@ use super::alarm::Alarm;
 use super::deal::Sessions;
 use super::leash::{Leashes, Pulled};
 use super::phase::HandOver;
-use super::shared::Shared;
+use super::shared::{Shared, message};
 use super::{Beat, GRACE, Phase, Plan, WarmupCount};
 use crate::core::record::{Failure, FailureClass};
 use crate::core::spec::History;
@@ -55,6 +57,8 @@ pub struct Traffic {
     keep: Keep,
     history: History,
     meters: Rc<RefCell<Meters>>,
+    /// What the unmeasured requests are measured into: nobody reads it.
+    unmeasured: Rc<RefCell<Meters>>,
     sent: Cell<usize>,
     landed: Cell<usize>,
     /// Ended, and not yet reported: who reads the reports would be woken for each, often on the same core.
@@ -113,6 +117,7 @@ impl Traffic {
             keep: plan.keep,
             history: plan.history,
             meters: Rc::default(),
+            unmeasured: Rc::default(),
             sent: Cell::default(),
             landed: Cell::default(),
             unreported: RefCell::default(),
@@ -148,18 +153,30 @@ impl Traffic {
         &self.client
     }
 
-    /// Sends this worker's share of the plan and waits for the last request to land.
-    pub async fn run(
-        self: &Rc<Self>,
-        plan: &Plan<'_>,
-        shared: &Shared<'_>,
-        begun: Clock,
-    ) -> io::Result<WarmupCount> {
+    /// Sends this worker's share of the plan, waits for the last request to land and reports it. A failure on the way is
+    /// told to the other workers; what was measured until then is reported all the same.
+    pub async fn run(self: &Rc<Self>, plan: &Plan<'_>, shared: &Shared<'_>, begun: Clock) -> WarmupCount {
+        let mut flights = JoinSet::new();
+        let whole_run = async {
+            let sending = AssertUnwindSafe(self.send_all(plan, shared, begun, &mut flights)).catch_unwind();
+            match sending.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => shared.fail(error),
+                Err(panic) => shared.fail(format_args!("a worker panicked: {}", message(&*panic))),
+            }
+            self.land(&mut flights, shared).await;
+        };
+        let alarm = async {
+            shared.fail(self.alarm.watch().await);
+            pending().await
+        };
         tokio::select! {
-            sent = self.send_all(plan, shared, begun) => sent,
+            () = whole_run => {}
             never = self.leashes.watch() => never,
-            error = self.alarm.watch() => Err(error),
+            never = alarm => match never {},
         }
+        self.report_landed();
+        self.warmup.get()
     }
 
     async fn send_all(
@@ -167,34 +184,32 @@ impl Traffic {
         plan: &Plan<'_>,
         shared: &Shared<'_>,
         begun: Clock,
-    ) -> io::Result<WarmupCount> {
+        flights: &mut JoinSet<()>,
+    ) -> io::Result<()> {
         let workers = plan.workers.get();
         let mut pacer = Pacer::new()?;
-        let mut flights = JoinSet::new();
         let mut start: Box<dyn Fn() -> Clock> = Box::new(move || begun);
         if let Some(phase) = &plan.warmup {
             let sessions = Sessions::of(phase.requests);
             let leg = Leg { phase, sessions, measured: false, workers, clock: &|| begun };
-            self.send(&leg, &mut pacer, shared, &mut flights).await?;
+            self.send(&leg, &mut pacer, shared, flights).await?;
             match phase.hand_over() {
                 HandOver::At(offset) => start = Box::new(move || begun.later(offset)),
                 HandOver::FreeSlot => start = Box::new(Clock::start),
                 HandOver::Landed => {
-                    self.land(&mut flights, shared).await;
-                    shared.warmed.wait().await;
+                    self.land(flights, shared).await;
+                    shared.past_warm_up().await;
                     start = Box::new(Clock::start);
                 }
             }
         }
         let clock = || *shared.measured.get_or_init(&start);
-        let beat = tokio::task::spawn_local(Rc::clone(self).beat());
+        let _beat = AbortOnDrop(tokio::task::spawn_local(Rc::clone(self).beat()));
         let sessions = Sessions::of(plan.measured.requests);
         let leg = Leg { phase: &plan.measured, sessions, measured: true, workers, clock: &clock };
-        let sent = self.send(&leg, &mut pacer, shared, &mut flights).await;
-        self.land(&mut flights, shared).await;
-        beat.abort();
-        self.report_landed();
-        sent.map(|()| self.warmup.get())
+        self.send(&leg, &mut pacer, shared, flights).await?;
+        self.land(flights, shared).await;
+        Ok(())
     }
 
     /// Sends every request of the leg that is due before its end.
@@ -214,14 +229,16 @@ impl Traffic {
             let request = &requests[ordinal % requests.len()];
             let body = self.client.body(request);
             let id = shared.request_id(ordinal, leg.measured);
-            let next = leg.next(ordinal, pacer, shared.stop, shared.cap.as_ref()).await?;
+            #[cfg(test)]
+            super::faults::fail_at(&id)?;
+            let next = leg.next(ordinal, pacer, &shared.stop, shared.cap.as_ref()).await?;
             let Some((due, permit)) = next else { break };
             let clock = (leg.clock)();
             let released = permit.is_some().then(|| clock.now());
             let (measured, patience) = (leg.measured, request.patience());
             let flight =
                 Flight { ordinal, id, due, clock, measured, body, released, permit, patience, turn: None };
-            launch(flights, Rc::clone(self).fly(Box::new(flight)).map(drop));
+            launch(flights, shared, Rc::clone(self).fly(Box::new(flight)).map(drop));
             // It leaves before the next one is thought of, and answers are read between two of a burst.
             tokio::task::yield_now().await;
         }
@@ -238,10 +255,10 @@ impl Traffic {
             }
         };
         tokio::select! {
-            () = all(flights) => {}
+            () = all(flights, shared) => {}
             () = out_of_time => self.leashes.pull_all(),
         }
-        all(flights).await;
+        all(flights, shared).await;
     }
 
     /// One request from sent to its end, whichever end that is.
@@ -249,6 +266,8 @@ impl Traffic {
     /// The flight is in a box for the same reason as [`Transport::send`](crate::drive::client::transport::Transport::send)'s
     /// parts are.
     pub async fn fly(self: Rc<Self>, flight: Box<Flight>) -> Flown {
+        #[cfg(test)]
+        super::faults::panic_at(&flight.id);
         let mut watch = self.stopwatch(&flight);
         if let Some(released) = flight.released {
             watch.released(released);
@@ -297,7 +316,7 @@ impl Traffic {
             Stopwatch::new(flight.clock, flight.due, self.keep, Rc::clone(&self.meters))
         } else {
             let keep = Keep { text: KeepText::Never, gaps: KeepGaps::Never };
-            Stopwatch::new(flight.clock, flight.due, keep, Rc::default())
+            Stopwatch::new(flight.clock, flight.due, keep, Rc::clone(&self.unmeasured))
         };
         if flight.turn.is_some_and(|(_, listening)| listening) { watch.listening() } else { watch }
     }
@@ -385,22 +404,34 @@ impl Leg<'_> {
 }
 
 /// Sets a request or a session off, and looks at those that have ended.
-pub fn launch(flights: &mut JoinSet<()>, task: impl Future<Output = ()> + 'static) {
+pub fn launch(flights: &mut JoinSet<()>, shared: &Shared<'_>, task: impl Future<Output = ()> + 'static) {
     flights.spawn_local(task);
     while let Some(flown) = flights.try_join_next() {
-        check(flown);
+        check(flown, shared);
     }
 }
 
-async fn all(flights: &mut JoinSet<()>) {
+async fn all(flights: &mut JoinSet<()>, shared: &Shared<'_>) {
     while let Some(flown) = flights.join_next().await {
-        check(flown);
+        check(flown, shared);
     }
 }
 
-/// A request that panicked must not vanish from the count: the panic goes on.
-fn check(flown: Result<(), JoinError>) {
+/// A request that panicked must not vanish unseen: the run ends with it, and says so.
+fn check(flown: Result<(), JoinError>, shared: &Shared<'_>) {
     if let Err(error) = flown {
-        std::panic::resume_unwind(error.into_panic());
+        match error.try_into_panic() {
+            Ok(panic) => shared.fail(format_args!("a request panicked: {}", message(&*panic))),
+            Err(cancelled) => shared.fail(cancelled),
+        }
+    }
+}
+
+/// A task that goes with whoever holds this.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

@@ -51,7 +51,7 @@ impl Traffic {
         let Some(sessions) = &leg.sessions else { return Ok(()) };
         let end = if leg.phase.cycle { usize::MAX } else { sessions.len() };
         for number in (self.worker()..end).step_by(leg.workers) {
-            let next = leg.next(number, pacer, shared.stop, shared.seats.as_ref()).await?;
+            let next = leg.next(number, pacer, &shared.stop, shared.seats.as_ref()).await?;
             let Some((due, seat)) = next else { break };
             let deal = sessions.deal(number);
             let turns = leg.phase.requests[deal.turns].to_vec();
@@ -68,7 +68,7 @@ impl Traffic {
                 stop: shared.stop.clone(),
                 seat,
             };
-            launch(flights, Rc::clone(self).walk(walk));
+            launch(flights, shared, Rc::clone(self).walk(walk));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
-use super::shared::Shared;
+use super::shared::{Shared, message};
 use super::traffic::{Report, Traffic};
 use super::{DriveError, Effort, Plan, WarmupCount};
 use crate::core::validity::Stamps;
@@ -37,7 +37,7 @@ pub struct Crew<'scope> {
 
 struct Worker<'scope> {
     go: Sender<Clock>,
-    thread: ScopedJoinHandle<'scope, io::Result<Option<End>>>,
+    thread: ScopedJoinHandle<'scope, Option<End>>,
 }
 
 impl<'scope> Crew<'scope> {
@@ -69,10 +69,13 @@ impl<'scope> Crew<'scope> {
         }
     }
 
-    /// Waits for all of them.
-    pub fn join(self) -> io::Result<Vec<End>> {
+    /// Waits for all of them. One that panicked leaves nothing behind but the failure.
+    pub fn join(self, shared: &Shared<'_>) -> Vec<End> {
         let join = |worker: Worker<'_>| {
-            worker.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).transpose()
+            worker.thread.join().unwrap_or_else(|panic| {
+                shared.fail(format_args!("a worker panicked: {}", message(&*panic)));
+                None
+            })
         };
         self.workers.into_iter().filter_map(join).collect()
     }
@@ -88,7 +91,7 @@ struct Orders {
     reports: Sender<Report>,
 }
 
-fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> io::Result<Option<End>> {
+fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> Option<End> {
     let Orders { index, ready, begin, reports } = orders;
     let priority = priority::raise_this_thread();
     let (stage, can) = match set_stage(plan) {
@@ -98,7 +101,7 @@ fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> io::Result<Optio
     // Nobody hears it if another worker has failed already; the word does not come then.
     let _ = ready.send(can);
     drop(ready);
-    let (Some((runtime, client)), Ok(begun)) = (stage, begin.recv()) else { return Ok(None) };
+    let (Some((runtime, client)), Ok(begun)) = (stage, begin.recv()) else { return None };
     let (cpu, wall) = (thread_cpu(), Instant::now());
     let traffic = Traffic::new(index, plan, client, reports);
     let warmup = runtime.block_on(async {
@@ -106,10 +109,10 @@ fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> io::Result<Optio
             sent = traffic.run(plan, shared, begun) => sent,
             never = priority::leave_room(priority) => match never {},
         }
-    })?;
+    });
     let effort = Effort { cpu: thread_cpu().saturating_sub(cpu), wall: wall.elapsed() };
     let (stamps, clock_step) = (traffic.client().stamps(), traffic.client().clock_step());
-    Ok(Some(End { meters: traffic.meters(), stamps, clock_step, warmup, effort }))
+    Some(End { meters: traffic.meters(), stamps, clock_step, warmup, effort })
 }
 
 fn set_stage(plan: &Plan<'_>) -> Result<(LocalRuntime, Client), DriveError> {

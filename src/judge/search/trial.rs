@@ -147,7 +147,7 @@ fn in_flight(metrics: &Metrics) -> Option<f64> {
 
 /// What makes a trial's load or its times something else than was asked for. That work piles up is no doubt here, but what
 /// a search looks for.
-const DOUBTFUL: [CheckName; 8] = [
+const DOUBTFUL: [CheckName; 9] = [
     CheckName::ScheduleLag,
     CheckName::ReadDelay,
     CheckName::MergedReads,
@@ -156,6 +156,7 @@ const DOUBTFUL: [CheckName; 8] = [
     CheckName::PrefixCache,
     CheckName::WallClock,
     CheckName::Descriptors,
+    CheckName::ClientErrors,
 ];
 
 /// Why a run does not tell how the server does at the load that was asked for.
