@@ -124,3 +124,11 @@ fn mistakes_are_told_with_code_2() {
         assert!(ended.stderr.contains(expected), "{words}\n{}", ended.stderr);
     }
 }
+
+#[test]
+fn a_full_stdout_is_2_and_a_closed_one_no_error() {
+    let program = || Program::new("compare a.json a.json").file("a.json", saved(5, ""));
+    let ended = program().with_full_stdout().end().with_code(2);
+    assert!(ended.stderr.contains("cannot write to stdout: "), "{}", ended.stderr);
+    assert_eq!(program().with_closed_stdout().end().well().stderr, "");
+}

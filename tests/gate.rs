@@ -293,6 +293,32 @@ fn a_passing_candidate_becomes_the_baseline_and_says_whom_it_replaced() {
 }
 
 #[test]
+fn output_trouble_is_2_and_keeps_neither_the_baseline_nor_the_other_files() {
+    let program = || {
+        let gate = gate(fast_run(), slow_run(), &["tpot.mean < 1s"]);
+        gate.words("--update-baseline --json new/gate.json")
+    };
+    let promoted = |ended: &Ended| {
+        let baseline: Value = serde_json::from_str(&ended.read("base.json")).unwrap();
+        let ruling: Value = serde_json::from_str(&ended.read("new/gate.json")).unwrap();
+        assert_eq!(ruling["outcome"], "pass");
+        assert!(baseline["servebench"]["promotion"].is_object(), "{}", ended.stderr);
+    };
+    let ended = program().with_full_stdout().end().with_code(2);
+    assert!(ended.stderr.contains("cannot write to stdout: "), "{}", ended.stderr);
+    promoted(&ended);
+    let ended = program().with_closed_stdout().end().well();
+    assert!(!ended.stderr.contains("error"), "{}", ended.stderr);
+    promoted(&ended);
+    let broken = gate(fast_run(), slow_run(), &[TPOT]);
+    broken.with_closed_stdout().end().with_code(1);
+    let ended = program().words("--github").env("GITHUB_STEP_SUMMARY", "/dev/full").end().with_code(2);
+    assert!(ended.stderr.contains("error: cannot write /dev/full: "), "{}", ended.stderr);
+    assert!(ended.stdout.contains("GATE PASSED"), "{}", ended.stdout);
+    promoted(&ended);
+}
+
+#[test]
 fn a_failing_candidate_becomes_the_baseline_by_force_only() {
     let started = |ended: &Ended| {
         let file: Value = serde_json::from_str(&ended.read("base.json")).unwrap();

@@ -125,3 +125,22 @@ fn a_log_that_is_followed_tells_alerts_as_they_begin_also_after_a_rotation() {
     let ended = running.end().with_code(1);
     assert!(ended.stdout.contains("Span: 07-28 05:59:00 to 07-29 06:10:10"), "{}", ended.stdout);
 }
+
+#[test]
+fn a_full_stdout_is_2_and_a_closed_one_no_error() {
+    for words in ["logs server.log", "logs --fail-on-alert server.log"] {
+        let program = || Program::new(words).file("server.log", OVERLOAD);
+        let ended = program().with_full_stdout().end().with_code(2);
+        assert!(ended.stderr.contains("cannot write to stdout: "), "{}", ended.stderr);
+        let code = if words.contains("fail-on-alert") { 1 } else { 0 };
+        assert_eq!(program().with_closed_stdout().end().with_code(code).stderr, "");
+    }
+}
+
+#[test]
+fn following_ends_when_nobody_reads() {
+    let program = || Program::new("logs --follow server.log").file("server.log", OVERLOAD);
+    assert_eq!(program().with_closed_stdout().end().well().stderr, "");
+    let ended = program().with_full_stdout().end().with_code(2);
+    assert!(ended.stderr.contains("cannot write to stdout: "), "{}", ended.stderr);
+}

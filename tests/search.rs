@@ -34,6 +34,16 @@ fn search(flags: &str, base_url: &str) -> Program {
     Program::new("search").words(flags).arg("--").words(LOAD).arg(base_url)
 }
 
+#[test]
+fn a_full_stdout_is_2_and_costs_no_file() {
+    let flags = "--slo ttft.p95<10s --max 2 --time 2s --trial 500ms --result-filename out.json";
+    let simulator = Simulator::start(quick());
+    let ended = search(flags, &simulator.base_url()).with_full_stdout().end().with_code(2);
+    assert!(ended.stderr.contains("cannot write to stdout: "), "{}", ended.stderr);
+    let saved: Value = serde_json::from_str(&ended.read("out.json")).unwrap();
+    assert!(!saved["trials"].as_array().unwrap().is_empty(), "{saved}");
+}
+
 fn answer(flags: &str, base_url: &str) -> Value {
     let ended = search(flags, base_url).end().well();
     serde_json::from_str(&ended.stdout).unwrap()

@@ -115,3 +115,14 @@ fn an_address_where_nobody_ever_answers_is_an_error_at_the_end() {
     let ended = Program::new("watch --once --for 1s http://127.0.0.1:1").end().with_code(2);
     assert!(ended.stderr.contains("--for"), "{}", ended.stderr);
 }
+
+#[test]
+fn watching_ends_when_nobody_reads() {
+    let simulator = Simulator::start(quick());
+    for words in ["--once --interval 50ms", "--interval 50ms", "--json --interval 50ms"] {
+        let program = || Program::new("watch").words(words).arg(simulator.base_url());
+        assert_eq!(program().with_closed_stdout().end().well().stderr, "");
+        let ended = program().with_full_stdout().end().with_code(2);
+        assert!(ended.stderr.contains("cannot write to stdout: "), "{}", ended.stderr);
+    }
+}

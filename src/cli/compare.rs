@@ -1,12 +1,12 @@
 //! `servebench compare`: better, worse, the same, or cannot tell.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::exit::{Exit, Halt};
-use super::sides;
+use super::{sides, stdout};
 use crate::judge::compare::Comparison;
 use crate::report;
 
@@ -43,19 +43,18 @@ pub fn execute(args: &CompareArgs) -> Result<Exit, Halt> {
         return Err(Halt::usage("the runs have none of these figures in common"));
     }
     comparison.caveats = caveats;
-    print(&comparison, args.table.format).map_err(Halt::failed)?;
+    print(&comparison, args.table.format)?;
     Ok(Exit::Fine)
 }
 
-fn print(comparison: &Comparison, format: Format) -> io::Result<()> {
-    let mut to = io::stdout().lock();
-    match format {
-        Format::Text => report::compare::text(comparison, &mut to),
-        Format::Markdown => report::compare::markdown(comparison, &mut to),
-        Format::Csv => report::compare::csv(comparison, &mut to),
+fn print(comparison: &Comparison, format: Format) -> Result<(), Halt> {
+    stdout::print(|out| match format {
+        Format::Text => report::compare::text(comparison, out),
+        Format::Markdown => report::compare::markdown(comparison, out),
+        Format::Csv => report::compare::csv(comparison, out),
         Format::Json => {
             let text = serde_json::to_string_pretty(comparison).expect("a comparison has only string keys");
-            writeln!(to, "{text}")
+            writeln!(out, "{text}")
         }
-    }
+    })
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::exit::{Exit, Halt};
-use super::target;
+use super::{stdout, target};
 use crate::drive::client::control::Control;
 use crate::report::dashboard::{self, Names};
 use crate::server::signals::NameSet;
@@ -46,13 +46,14 @@ pub fn execute(args: &DashboardArgs) -> Result<Exit, Halt> {
     };
     let unwritable = |error| Halt::usage(format!("cannot write into --out {}: {error}", args.out.display()));
     fs::create_dir_all(&args.out).map_err(unwritable)?;
-    let mut to = std::io::stdout().lock();
     let names = Names { label: names.label(), of: names.names() };
+    let mut written = Vec::new();
     for page in dashboard::pages(&names, &address) {
         let path = args.out.join(page.name);
         fs::write(&path, page.text).map_err(unwritable)?;
-        writeln!(to, "{}", path.display()).map_err(Halt::failed)?;
+        written.push(path);
     }
+    stdout::print(|out| written.iter().try_for_each(|path| writeln!(out, "{}", path.display())))?;
     Ok(Exit::Fine)
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::{Exit, Halt};
 use super::run::Preparing;
+use super::stdout::print;
 use crate::drive::tokenizer::{Hub, Tokenizer};
 use crate::drive::workload::{bundled, stats};
 use crate::report;
@@ -50,8 +51,7 @@ pub fn execute(args: &DatasetArgs) -> Result<Exit, Halt> {
     });
     display.into_inner().expect("a bar does not panic").clear();
     let stats = stats.map_err(Halt::usage)?;
-    report::dataset::render_stats(&stats, &tokenizer.describe().origin, &mut std::io::stdout().lock())
-        .map_err(Halt::failed)?;
+    print(|out| report::dataset::render_stats(&stats, &tokenizer.describe().origin, out))?;
     Ok(Exit::Fine)
 }
 

@@ -1,6 +1,6 @@
 //! `servebench diagnose`: why a server is slow, and what to change.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use serde_json::json;
 use super::exit::{Exit, Halt};
 use super::pages::Pages;
 use super::run::{metrics_url, seconds};
+use super::stdout::print;
 use super::{logs, target};
 use crate::core::run::Run;
 use crate::core::server::ServerSide;
@@ -26,7 +27,7 @@ const PACE: Duration = Duration::from_secs(1);
 /// Say why a server is slow.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("evidence").required(true).multiple(true).args(["result", "log", "url"])))]
-#[command(after_help = "Exit codes: 0 whatever was found, 2 usage or unreadable input.")]
+#[command(after_help = "Exit codes: 0 whatever was found, 2 usage, or input or output trouble.")]
 #[command(after_long_help = after_help())]
 pub struct DiagnoseArgs {
     /// A saved run: what `servebench run --save-result` wrote
@@ -47,7 +48,10 @@ pub struct DiagnoseArgs {
 }
 
 fn after_help() -> String {
-    format!("{}\nExit codes: 0 whatever was found, 2 usage or unreadable input.", report::diagnose::levers())
+    format!(
+        "{}\nExit codes: 0 whatever was found, 2 usage, or input or output trouble.",
+        report::diagnose::levers()
+    )
 }
 
 /// Runs the command.
@@ -62,16 +66,15 @@ pub fn execute(args: &DiagnoseArgs) -> Result<Exit, Halt> {
         live_version: live.as_ref().and_then(|live| live.version.as_deref()),
     };
     let looked_at = looked_at(args, log.as_ref(), live.as_ref());
-    deliver(&diagnose(&evidence), &looked_at, args.json).map_err(Halt::failed)?;
+    deliver(&diagnose(&evidence), &looked_at, args.json)?;
     Ok(Exit::Fine)
 }
 
-fn deliver(diagnosis: &Diagnosis, looked_at: &[String], json: bool) -> io::Result<()> {
-    let mut to = io::stdout().lock();
-    match json {
-        true => writeln!(to, "{}", json!({ "looked_at": looked_at, "diagnosis": diagnosis })),
-        false => report::diagnose::render(diagnosis, looked_at, &mut to),
-    }
+fn deliver(diagnosis: &Diagnosis, looked_at: &[String], json: bool) -> Result<(), Halt> {
+    print(|out| match json {
+        true => writeln!(out, "{}", json!({ "looked_at": looked_at, "diagnosis": diagnosis })),
+        false => report::diagnose::render(diagnosis, looked_at, out),
+    })
 }
 
 /// What was looked at, by name.

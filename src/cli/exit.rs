@@ -1,7 +1,7 @@
 //! How the program ends: its exit codes, and errors that end it early.
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{self, StderrLock, Write as _};
 use std::process::ExitCode;
 
 use crate::server::launch;
@@ -13,7 +13,7 @@ pub enum Exit {
     Fine = 0,
     /// The run failed.
     Failed = 1,
-    /// Usage or unreadable input.
+    /// The usage is wrong, or something cannot be read or written.
     Usage = 2,
     /// The run was measured, and is not to be believed.
     Invalid = 3,
@@ -38,6 +38,11 @@ impl Halt {
     /// A flag or an input is wrong: nothing was sent.
     pub fn usage(message: impl Display) -> Self {
         Self { exit: Exit::Usage, message: message.to_string() }
+    }
+
+    /// Something cannot be read or written. Not to be taken for a broken rule.
+    pub fn io(message: impl Display) -> Self {
+        Self::usage(message)
     }
 
     /// What is worked on is not to be believed.
@@ -74,8 +79,14 @@ pub fn at_once() -> ! {
     std::process::exit(Exit::Interrupted as i32)
 }
 
+/// Writes several lines for the user, on stderr.
+pub fn say_lines(render: impl FnOnce(&mut StderrLock<'_>) -> io::Result<()>) {
+    // As in `say`.
+    let _ = render(&mut io::stderr().lock());
+}
+
 /// Says something to the user, on stderr.
 pub fn say(message: impl Display) {
     // Nobody listens any more: no reason to stop working, let alone to panic as `eprintln!` does.
-    let _ = writeln!(std::io::stderr(), "{message}");
+    let _ = writeln!(io::stderr(), "{message}");
 }

@@ -25,6 +25,7 @@ mod sides;
 mod sim;
 mod spelling;
 mod start;
+mod stdout;
 mod sweep;
 mod target;
 mod watch;
@@ -41,7 +42,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the run or the gate failed, 2 usage or unreadable input, 3 the run is INVALID, 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the run or the gate failed, 2 usage, or input or output trouble, 3 the run is INVALID, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

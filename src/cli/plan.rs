@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Halt};
 use super::run::values;
+use super::stdout;
 use crate::core::metrics::Latency;
 use crate::core::run::Run;
 use crate::core::units::Rate;
@@ -90,21 +91,22 @@ pub fn execute(args: &PlanArgs) -> Result<Exit, Halt> {
     };
     let plan = plan::plan(&question).map_err(Halt::usage)?;
     let check = checked.map(|run| check::check(&plan, &run));
-    print(&Answer { plan, check }, args.json).map_err(Halt::failed)?;
+    print(&Answer { plan, check }, args.json)?;
     Ok(Exit::Fine)
 }
 
-fn print(answer: &Answer, json: bool) -> std::io::Result<()> {
-    let mut to = std::io::stdout().lock();
-    if json {
-        let text = serde_json::to_string_pretty(answer).expect("a plan has only string keys");
-        return writeln!(to, "{text}");
-    }
-    report::plan::render(&answer.plan, &mut to)?;
-    match &answer.check {
-        Some(check) => report::plan::render_check(check, &mut to),
-        None => Ok(()),
-    }
+fn print(answer: &Answer, json: bool) -> Result<(), Halt> {
+    stdout::print(|out| {
+        if json {
+            let text = serde_json::to_string_pretty(answer).expect("a plan has only string keys");
+            return writeln!(out, "{text}");
+        }
+        report::plan::render(&answer.plan, out)?;
+        match &answer.check {
+            Some(check) => report::plan::render_check(check, out),
+            None => Ok(()),
+        }
+    })
 }
 
 /// The requests, and how fast they were answered if they were.

@@ -144,7 +144,7 @@ impl Quest<'_> {
         run.records = Some(records);
         if let Some(folder) = &self.args.save_trials {
             let path = folder.join(format!("trial-{:03}-{}.json", trial.number, trial.load));
-            run.save(&path).map_err(Halt::failed)?;
+            run.save(&path).map_err(Halt::io)?;
         }
         let higher = self.best.as_ref().is_none_or(|(load, _)| trial.load > *load);
         if trial.outcome() == Outcome::Met && higher {

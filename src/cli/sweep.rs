@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::exit::{Exit, Halt};
 use super::interrupt::Interrupts;
 use super::run::seconds;
+use super::stdout::print;
 use order::Order;
 use perform::Performance;
 use plan::Plan;
@@ -92,7 +93,7 @@ pub fn execute(args: &SweepArgs) -> Result<Exit, Halt> {
     plan.check().map_err(Halt::usage)?;
     let folder = folder::Folder::open(out(args)?, &plan)?;
     if args.dry_run {
-        return result::print(|to| budget::dry_run(&plan, &folder, to)).map(|()| Exit::Fine);
+        return print(|to| budget::dry_run(&plan, &folder, to)).map(|()| Exit::Fine);
     }
     let interrupts = Interrupts::listen()?;
     let performance = Performance::new(&plan, folder, &interrupts)?.perform()?;

@@ -3,7 +3,7 @@
 mod live;
 mod screen;
 
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::exit::{Exit, Halt};
 use super::pages::Pages;
 use super::run::{Pair, metrics_url, pair, seconds};
+use super::stdout::print;
 use super::target;
 use crate::core::server::{Condition, State};
 use crate::core::spec::Target;
@@ -73,21 +74,22 @@ fn once(args: &WatchArgs, pages: &Pages, runtime: &Runtime) -> Result<Exit, Halt
     let apart = start.elapsed();
     let servers = before.iter().zip(&now).map(|(before, now)| conditions(before, now, apart));
     let servers: Vec<Vec<Condition>> = servers.collect();
-    let mut to = io::stdout().lock();
-    let written = pages.urls().zip(&servers).try_for_each(|(url, conditions)| {
-        match (args.json, args.urls.len()) {
-            (true, 1) => return writeln!(to, "{}", watch::json(conditions)),
-            (true, _) => {
-                let mut object = watch::json(conditions);
-                object["url"] = url.into();
-                return writeln!(to, "{object}");
+    let mut servers_of_urls = pages.urls().zip(&servers);
+    print(|out| {
+        servers_of_urls.try_for_each(|(url, conditions)| {
+            match (args.json, args.urls.len()) {
+                (true, 1) => return writeln!(out, "{}", watch::json(conditions)),
+                (true, _) => {
+                    let mut object = watch::json(conditions);
+                    object["url"] = url.into();
+                    return writeln!(out, "{object}");
+                }
+                (false, 1) => {}
+                (false, _) => writeln!(out, "{url}")?,
             }
-            (false, 1) => {}
-            (false, _) => writeln!(to, "{url}")?,
-        }
-        watch::render(conditions, &mut to)
-    });
-    written.map_err(Halt::failed)?;
+            watch::render(conditions, out)
+        })
+    })?;
     let alert = servers.iter().flatten().any(|condition| condition.state == State::Alert);
     Ok(if alert { Exit::Failed } else { Exit::Fine })
 }

@@ -95,7 +95,7 @@ fn a_result_that_cannot_be_saved_costs_no_report() {
     witness.wait_for(1, "/v1/completions");
     fs::remove_dir(&folder).unwrap();
     fs::write(&folder, "").unwrap();
-    let ended = running.end().with_code(1);
+    let ended = running.end().with_code(2);
     assert_eq!(ended.line("Successful requests"), "1");
     assert!(ended.stderr.starts_with("error: cannot write "), "{}", ended.stderr);
     assert!(ended.stderr.contains("--result-dir"), "{}", ended.stderr);

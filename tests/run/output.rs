@@ -126,3 +126,33 @@ fn named(ended: &Ended, end: &str) -> String {
     let found = files.iter().find(|name| Path::new(name).to_string_lossy().ends_with(end));
     found.unwrap_or_else(|| panic!("no {end} in {files:?}")).clone()
 }
+
+#[test]
+fn a_full_stdout_is_2_and_costs_no_file() {
+    let simulator = Simulator::start(quick());
+    let words = "--save-detailed --plot-timeline --result-filename run.json";
+    let ended = simulator.run(SMALL).words(words).with_full_stdout().end().with_code(2);
+    assert!(ended.stderr.contains("error: cannot write to stdout: "), "{}", ended.stderr);
+    let saved: Value = serde_json::from_str(&ended.read("run.json")).unwrap();
+    assert_eq!(saved["completed"], 8);
+    assert!(ended.read("run.timeline.html").contains("</html>"), "{:?}", ended.files(""));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let simulator = Simulator::start(quick());
+    let ended = simulator.run(SMALL).words("--result-filename run.json").with_closed_stdout().end().well();
+    assert!(!ended.stderr.contains("error"), "{}", ended.stderr);
+    let saved: Value = serde_json::from_str(&ended.read("run.json")).unwrap();
+    assert_eq!(saved["completed"], 8);
+}
+
+#[test]
+fn each_of_several_runs_is_saved_although_nobody_reads() {
+    let simulator = Simulator::start(quick());
+    let words = "--repeats 2 --result-filename run.json";
+    let ended = simulator.run(SMALL).words(words).with_closed_stdout().end().well();
+    let mut files = ended.files("");
+    files.sort_unstable();
+    assert_eq!(files, ["run-r1.json", "run-r2.json"]);
+}

@@ -1,7 +1,7 @@
 //! The program as a user meets it: a command line, an environment, two pipes, a folder, an exit code.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -86,9 +86,24 @@ impl Program {
         self
     }
 
+    /// Nothing can be written on its stdout: `> /dev/full`.
+    pub fn with_full_stdout(mut self) -> Self {
+        self.command.stdout(File::options().write(true).open("/dev/full").unwrap());
+        self
+    }
+
+    /// Nobody reads its stdout any more: `| head` that has ended.
+    pub fn with_closed_stdout(mut self) -> Self {
+        let (_, writer) = std::io::pipe().unwrap();
+        self.command.stdout(writer);
+        self
+    }
+
     pub fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
-        let stdout = Pipe::drain(child.stdout.take().unwrap());
+        // Our copy of a pipe that is its stdout or stderr closes with the command.
+        drop(self.command);
+        let stdout = child.stdout.take().map(Pipe::drain).unwrap_or_default();
         let stderr = Pipe::drain(child.stderr.take().unwrap());
         Running { child, stdout, stderr, folder: Some(self.folder) }
     }
@@ -111,7 +126,11 @@ pub struct Running {
 impl Running {
     /// Ctrl-C.
     pub fn interrupt(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+        self.signal(Signal::INT);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// What it has said on stderr so far.
@@ -162,6 +181,7 @@ impl Drop for Running {
 }
 
 /// What comes out of a pipe, read as it comes.
+#[derive(Default)]
 struct Pipe {
     bytes: Arc<Mutex<Vec<u8>>>,
     thread: Option<JoinHandle<()>>,
@@ -185,7 +205,9 @@ impl Pipe {
     }
 
     fn whole(&mut self) -> String {
-        self.thread.take().expect("it is read once").join().unwrap();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
         String::from_utf8(std::mem::take(&mut self.bytes.lock().unwrap())).expect("the program writes UTF-8")
     }
 }

@@ -94,7 +94,7 @@ impl Blocks<'_> {
         if let Some(folder) = &self.args.save {
             run.records = self.detailed.then_some(records);
             let name = format!("{pair:03}.json");
-            run.save(&folder.join(subfolder(arm)).join(name)).map_err(Halt::failed)?;
+            run.save(&folder.join(subfolder(arm)).join(name)).map_err(Halt::io)?;
             run.records = None;
         }
         Ok(run)

@@ -1,13 +1,14 @@
 //! `servebench ab`: two servers measured by turns, in pairs of blocks with the same requests.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use super::compare::Format;
 use super::exit::{Exit, Halt, say};
 use super::interrupt::Interrupts;
 use super::run::Line;
+use super::stdout;
 use crate::core::run::file;
 use crate::judge::ab::{Ab, Arm, Design, Pair};
 use crate::judge::compare::figures;
@@ -140,7 +141,7 @@ fn conclude(args: &AbArgs, block: &Line, pairs: Vec<Pair>, ending: Option<Break>
     };
     let wanted = if args.table.figures.is_empty() { figures() } else { args.table.figures.clone() };
     let ab = Ab::of(design, pairs, &wanted, args.table.settings());
-    print(&ab, args.table.format).map_err(Halt::failed)?;
+    print(&ab, args.table.format)?;
     match ending {
         Some(Break::Failed(halt)) => Err(halt),
         Some(Break::Interrupted) => Ok(Exit::Interrupted),
@@ -149,15 +150,14 @@ fn conclude(args: &AbArgs, block: &Line, pairs: Vec<Pair>, ending: Option<Break>
     }
 }
 
-fn print(ab: &Ab, format: Format) -> io::Result<()> {
-    let mut to = io::stdout().lock();
-    match format {
-        Format::Text => report::ab::text(ab, &mut to),
-        Format::Markdown => report::ab::markdown(ab, &mut to),
-        Format::Csv => report::compare::csv(&ab.comparison, &mut to),
+fn print(ab: &Ab, format: Format) -> Result<(), Halt> {
+    stdout::print(|out| match format {
+        Format::Text => report::ab::text(ab, out),
+        Format::Markdown => report::ab::markdown(ab, out),
+        Format::Csv => report::compare::csv(&ab.comparison, out),
         Format::Json => {
             let text = serde_json::to_string_pretty(ab).expect("an A/B has only string keys");
-            writeln!(to, "{text}")
+            writeln!(out, "{text}")
         }
-    }
+    })
 }

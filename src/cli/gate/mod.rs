@@ -28,10 +28,13 @@ pub fn execute(args: &GateArgs, typed: Vec<String>) -> Result<Exit, Halt> {
     let Some(Heard { ruling, runs }) = heard else {
         return Ok(Exit::Interrupted);
     };
-    output.write(&ruling)?;
-    if args.output.update_baseline {
-        promote::promote(&args.baseline, runs, &ruling, args.output.force)?;
-    }
+    let saved = output.save(&ruling);
+    let promoted = match args.output.update_baseline {
+        true => promote::promote(&args.baseline, runs, &ruling, args.output.force),
+        false => Ok(()),
+    };
+    let printed = output.print(&ruling);
+    saved.and(promoted).and(printed)?;
     Ok(match ruling.outcome {
         Outcome::Pass | Outcome::Warn => Exit::Fine,
         Outcome::Fail => Exit::Failed,

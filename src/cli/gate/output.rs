@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::args::OutputArgs;
-use crate::cli::exit::{Halt, say};
+use crate::cli::exit::{Halt, say, say_lines};
+use crate::cli::stdout::print;
 use crate::core::run::file;
 use crate::judge::gate::Ruling;
 use crate::report::gate::{self, github, junit, markdown};
@@ -57,35 +58,41 @@ impl Output {
         Ok(output)
     }
 
-    /// Writes everything. The files come before what is printed, so that nothing that is said of them is untrue.
-    pub fn write(&self, ruling: &Ruling) -> Result<(), Halt> {
-        if let Some(path) = &self.junit {
+    /// Writes the files. One that cannot be written does not keep the others from it; the first error is returned.
+    pub fn save(&self, ruling: &Ruling) -> Result<(), Halt> {
+        let junit = self.junit.iter().map(|path| {
             let mut xml = Vec::new();
-            junit::render(ruling, &mut xml).map_err(Halt::failed)?;
-            file::write(path, &xml).map_err(Halt::failed)?;
-        }
-        let json = serde_json::to_string_pretty(ruling).expect("a ruling has only string keys");
-        if let Some(Json::File(path)) = &self.json {
-            file::write(path, json.as_bytes()).map_err(Halt::failed)?;
-        }
-        if let Some(path) = &self.summary {
+            junit::render(ruling, &mut xml).map_err(Halt::io)?;
+            file::write(path, &xml).map_err(Halt::io)
+        });
+        let json = self.json.iter().map(|json| match json {
+            Json::File(path) => file::write(path, json_text(ruling).as_bytes()).map_err(Halt::io),
+            Json::Stdout => Ok(()),
+        });
+        let summary = self.summary.iter().map(|path| {
             summarise(ruling, path)
-                .map_err(|error| Halt::failed(format!("cannot write {}: {error}", path.display())))?;
-        }
-        if !matches!(self.json, Some(Json::Stdout)) {
-            return self.print(ruling, &mut io::stdout().lock());
-        }
-        self.print(ruling, &mut io::stderr().lock())?;
-        writeln!(io::stdout(), "{json}").map_err(unwritable)
+                .map_err(|error| Halt::io(format_args!("cannot write {}: {error}", path.display())))
+        });
+        junit.chain(json).chain(summary).fold(Ok(()), Result::and)
     }
 
-    fn print(&self, ruling: &Ruling, to: &mut impl Write) -> Result<(), Halt> {
-        let write = |to: &mut _| {
-            gate::render(ruling, to)?;
-            if self.annotate { github::annotations(ruling, to) } else { Ok(()) }
-        };
-        write(to).and_then(|()| to.flush()).map_err(unwritable)
+    /// Prints the outcome.
+    pub fn print(&self, ruling: &Ruling) -> Result<(), Halt> {
+        if !matches!(self.json, Some(Json::Stdout)) {
+            return print(|out| self.render(ruling, out));
+        }
+        say_lines(|out| self.render(ruling, out));
+        print(|out| writeln!(out, "{}", json_text(ruling)))
     }
+
+    fn render(&self, ruling: &Ruling, out: &mut impl Write) -> io::Result<()> {
+        gate::render(ruling, out)?;
+        if self.annotate { github::annotations(ruling, out) } else { Ok(()) }
+    }
+}
+
+fn json_text(ruling: &Ruling) -> String {
+    serde_json::to_string_pretty(ruling).expect("a ruling has only string keys")
 }
 
 /// GitHub's file has what other steps wrote.
@@ -93,8 +100,4 @@ fn summarise(ruling: &Ruling, path: &Path) -> io::Result<()> {
     let mut text = Vec::new();
     markdown::render(ruling, &mut text)?;
     File::options().create(true).append(true).open(path)?.write_all(&text)
-}
-
-fn unwritable(error: io::Error) -> Halt {
-    Halt::failed(format!("cannot write the outcome: {error}"))
 }

@@ -34,7 +34,7 @@ pub fn promote(baseline: &[PathBuf], runs: Vec<Run>, ruling: &Ruling, force: boo
     };
     let Some(place) = baseline.first() else { return Ok(()) };
     let old =
-        results(place).map_err(|error| Halt::failed(format!("cannot read {}: {error}", place.display())))?;
+        results(place).map_err(|error| Halt::io(format!("cannot read {}: {error}", place.display())))?;
     let promotion = Promotion {
         at: Zoned::now(),
         replaced: old.iter().map(|old| old.replaced.clone()).collect(),
@@ -48,7 +48,7 @@ pub fn promote(baseline: &[PathBuf], runs: Vec<Run>, ruling: &Ruling, force: boo
         return folder(place, runs, &old);
     }
     for run in runs.take(1) {
-        run.save(place).map_err(Halt::failed)?;
+        run.save(place).map_err(Halt::io)?;
     }
     say(format_args!("{} is the candidate now", place.display()));
     if count > 1 {
@@ -93,12 +93,12 @@ fn folder(place: &Path, runs: impl Iterator<Item = Run>, old: &[Old]) -> Result<
         let name = run.file_name();
         let name = name.strip_suffix(".json").unwrap_or(&name);
         let path = place.join(format!("{name}-{}.json", number + 1));
-        run.save(&path).map_err(Halt::failed)?;
+        run.save(&path).map_err(Halt::io)?;
         new.push(path);
     }
     for old in old.iter().filter(|old| !new.contains(&old.path)) {
         fs::remove_file(&old.path)
-            .map_err(|error| Halt::failed(format!("cannot remove {}: {error}", old.path.display())))?;
+            .map_err(|error| Halt::io(format!("cannot remove {}: {error}", old.path.display())))?;
     }
     say(format_args!("{} holds the candidate now", place.display()));
     Ok(())

@@ -128,7 +128,7 @@ impl Bench<'_> {
             let name = run.file_name();
             let name = name.strip_suffix(".json").unwrap_or(&name);
             let path = folder.join(format!("{name}-{block}.json"));
-            run.save(&path).map_err(Halt::failed)?;
+            run.save(&path).map_err(Halt::io)?;
             say(format_args!("saved {}", path.display()));
         }
         Ok(run)

@@ -1,9 +1,9 @@
 //! A log that grows while it is read.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::source::{Source, file, is_stdin};
 use super::{Halt, LogsArgs, SourceError, report};
+use crate::cli::stdout::{self, print_on};
 use crate::judge::log::{Observer, Summary};
 use crate::server::log::{Lines, read};
 
@@ -28,7 +29,7 @@ pub fn follow(args: &LogsArgs, observer: Observer) -> Result<Summary, Halt> {
     let (finished, ended) = mpsc::channel();
     let (writer, path, done) = (Arc::clone(&desk), path.clone(), finished.clone());
     thread::spawn(move || {
-        let outcome = reader.read_on(&writer).map_err(|error| SourceError::unreadable(&path, error));
+        let outcome = reader.read_on(&path, &writer);
         // Nobody waits any more if Ctrl-C came first.
         let _ = done.send(outcome);
     });
@@ -36,7 +37,7 @@ pub fn follow(args: &LogsArgs, observer: Observer) -> Result<Summary, Halt> {
         let _ = finished.send(Ok(()));
     })
     .map_err(Halt::failed)?;
-    ended.recv().expect("one of its senders lives").map_err(Halt::usage)?;
+    ended.recv().expect("one of its senders lives")?;
     let observer = desk.lock().expect("reading does not panic").observer.take();
     Ok(observer.expect("it is taken once").finish())
 }
@@ -66,20 +67,21 @@ struct Desk {
 
 impl Desk {
     /// Takes a line, and prints the alerts that it began; `false` if nobody listens any more.
-    fn take(&mut self, line: &[u8]) -> io::Result<bool> {
+    fn take(&mut self, line: &[u8]) -> Result<bool, Halt> {
         let Some(observer) = &mut self.observer else { return Ok(false) };
         observer.take(read(line));
-        let mut to = io::stdout().lock();
-        for alert in &observer.alerts()[self.told..] {
-            if self.json {
-                writeln!(to, "{}", serde_json::json!({ "alert": alert }))?;
-            } else {
-                report::log::alert(alert, &mut to)?;
-            }
-            to.flush()?;
-        }
+        let begun = &observer.alerts()[self.told..];
         self.told = observer.alerts().len();
-        Ok(true)
+        if begun.is_empty() {
+            return Ok(true);
+        }
+        let reader = print_on(|out| {
+            begun.iter().try_for_each(|alert| match self.json {
+                true => writeln!(out, "{}", serde_json::json!({ "alert": alert })),
+                false => report::log::alert(alert, out),
+            })
+        })?;
+        Ok(reader == stdout::Reader::Present)
     }
 }
 
@@ -88,7 +90,7 @@ enum Reader {
     /// A pipe: it ends when its writer ends.
     Pipe(Box<dyn BufRead + Send>),
     /// A file: its end is only for now.
-    Growing(PathBuf, File),
+    Growing(File),
 }
 
 impl Reader {
@@ -99,23 +101,24 @@ impl Reader {
         if is_stdin(path) {
             return Source::open(path).map(|source| Self::Pipe(source.text)).map_err(Halt::usage);
         }
-        file(path).map(|file| Self::Growing(path.to_owned(), file)).map_err(Halt::usage)
+        file(path).map(Self::Growing).map_err(Halt::usage)
     }
 
-    fn read_on(self, desk: &Mutex<Desk>) -> io::Result<()> {
+    fn read_on(self, path: &Path, desk: &Mutex<Desk>) -> Result<(), Halt> {
+        let unreadable = |error| Halt::io(SourceError::unreadable(path, error));
         match self {
             Self::Pipe(text) => {
                 let mut lines = Lines::new(text);
-                drain(&mut lines, desk)?;
+                drain(&mut lines, path, desk)?;
                 last(&lines, desk)
             }
-            Self::Growing(path, file) => {
+            Self::Growing(file) => {
                 let mut lines = Lines::new(BufReader::new(file));
-                while drain(&mut lines, desk)? {
+                while drain(&mut lines, path, desk)? {
                     thread::sleep(PAUSE);
-                    if let Some(next) = successor(&path, lines.get_mut().get_ref())? {
+                    if let Some(next) = successor(path, lines.get_mut().get_ref()).map_err(unreadable)? {
                         // What was written between the last look and the rotation.
-                        drain(&mut lines, desk)?;
+                        drain(&mut lines, path, desk)?;
                         last(&lines, desk)?;
                         lines = Lines::new(BufReader::new(next));
                     }
@@ -127,8 +130,9 @@ impl Reader {
 }
 
 /// Takes all lines that there are for now; `false` if nobody listens any more.
-fn drain(lines: &mut Lines<impl BufRead>, desk: &Mutex<Desk>) -> io::Result<bool> {
-    while let Some(line) = lines.next_line()? {
+fn drain(lines: &mut Lines<impl BufRead>, path: &Path, desk: &Mutex<Desk>) -> Result<bool, Halt> {
+    let unreadable = |error| Halt::io(SourceError::unreadable(path, error));
+    while let Some(line) = lines.next_line().map_err(unreadable)? {
         if !desk.lock().expect("reading does not panic").take(line)? {
             return Ok(false);
         }
@@ -137,7 +141,7 @@ fn drain(lines: &mut Lines<impl BufRead>, desk: &Mutex<Desk>) -> io::Result<bool
 }
 
 /// Takes the last line, although it has no end.
-fn last<R: BufRead>(lines: &Lines<R>, desk: &Mutex<Desk>) -> io::Result<()> {
+fn last<R: BufRead>(lines: &Lines<R>, desk: &Mutex<Desk>) -> Result<(), Halt> {
     if let Some(line) = lines.rest() {
         desk.lock().expect("reading does not panic").take(line)?;
     }

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::exit::{Exit, Halt};
+use super::stdout::print;
 use crate::judge::log::{Change, Observer, Rules, Summary};
 use crate::report;
 use crate::server::log::{Lines, read};
@@ -53,7 +54,7 @@ pub fn execute(args: &LogsArgs) -> Result<Exit, Halt> {
     args.threshold.iter().for_each(|change| rules.change(*change));
     let observer = Observer::new(rules, jiff::Zoned::now().date());
     let summary = if args.follow { follow::follow(args, observer)? } else { whole(&args.files, observer)? };
-    deliver(args, &summary).map_err(Halt::failed)?;
+    deliver(args, &summary)?;
     Ok(if args.fail_on_alert && !summary.alerts.is_empty() { Exit::Failed } else { Exit::Fine })
 }
 
@@ -96,11 +97,9 @@ pub fn name(files: &[PathBuf]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn deliver(args: &LogsArgs, summary: &Summary) -> io::Result<()> {
-    let mut to = io::stdout().lock();
-    if args.json {
-        writeln!(to, "{}", json!({ "log": name(&args.files), "summary": summary }))
-    } else {
-        report::log::render(summary, &name(&args.files), &mut to)
-    }
+fn deliver(args: &LogsArgs, summary: &Summary) -> Result<(), Halt> {
+    print(|out| match args.json {
+        true => writeln!(out, "{}", json!({ "log": name(&args.files), "summary": summary })),
+        false => report::log::render(summary, &name(&args.files), out),
+    })
 }

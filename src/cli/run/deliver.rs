@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::args::{OutputArgs, ReportStyle};
 use super::measure::Details;
-use crate::cli::exit::{Halt, say};
+use crate::cli::exit::{Halt, say, say_lines};
+use crate::cli::stdout::print;
 use crate::core::record::Record;
 use crate::core::run::{Run, file, pytorch};
 use crate::drive::client::stopwatch::KeepGaps;
@@ -80,7 +81,7 @@ impl Delivery {
         }
     }
 
-    /// Prints the report, then writes the files. Takes the Records, and gives them to the Run if they are to be saved.
+    /// Writes the files, then prints the report. Takes the Records, and gives them to the Run if they are to be saved.
     pub fn deliver(&self, run: &mut Run, records: Vec<Record>) -> Result<(), Halt> {
         let path = self.path(run);
         self.deliver_to(&path, run, records)
@@ -100,8 +101,11 @@ impl Delivery {
     /// Prints how much several runs differ.
     pub fn sum_up(&self, runs: &[Run]) -> Result<(), Halt> {
         match self.result {
-            Destination::Stdout => repeats::render(runs, &mut io::stderr().lock()).map_err(Halt::failed),
-            _ => print(|to| repeats::render(runs, to)),
+            Destination::Stdout => {
+                say_lines(|out| repeats::render(runs, out));
+                Ok(())
+            }
+            _ => print(|out| repeats::render(runs, out)),
         }
     }
 
@@ -110,14 +114,18 @@ impl Delivery {
     }
 
     fn deliver_to(&self, path: &Path, run: &mut Run, records: Vec<Record>) -> Result<(), Halt> {
-        self.report(run)?;
         let drawn = self.plots.iter().map(|plot| plot.draw(run, &records)).collect::<io::Result<Vec<_>>>();
         run.records = self.detailed.then_some(records);
-        self.save(run, path)?;
-        for (plot, picture) in self.plots.iter().zip(drawn.map_err(Halt::failed)?) {
-            write(&path.with_extension(plot.extension()), &picture)?;
-        }
-        Ok(())
+        let mut saved = Vec::new();
+        let kept = self.save(run, path, &mut saved);
+        let plotted = drawn.map_err(Halt::io).and_then(|pictures| {
+            self.plots.iter().zip(pictures).try_for_each(|(plot, picture)| {
+                write(path.with_extension(plot.extension()), &picture, &mut saved)
+            })
+        });
+        let printed = self.print(run);
+        saved.iter().for_each(|path| say(format_args!("saved {}", path.display())));
+        kept.and(plotted).and(printed)
     }
 
     fn probe(&self) -> Result<(), Halt> {
@@ -126,11 +134,13 @@ impl Delivery {
         if files { file::probe(&path).map_err(Halt::usage) } else { Ok(()) }
     }
 
-    fn report(&self, run: &Run) -> Result<(), Halt> {
-        if self.result == Destination::Stdout {
-            return self.render(run, &mut io::stderr().lock()).map_err(Halt::failed);
+    /// The report on stdout; where that is for the JSON, the report on stderr and the JSON on stdout.
+    fn print(&self, run: &Run) -> Result<(), Halt> {
+        if self.result != Destination::Stdout {
+            return print(|out| self.render(run, out));
         }
-        print(|to| self.render(run, to))
+        say_lines(|out| self.render(run, out));
+        print(|out| writeln!(out, "{}", run.to_json()))
     }
 
     fn render(&self, run: &Run, to: &mut impl Write) -> io::Result<()> {
@@ -139,22 +149,24 @@ impl Delivery {
             ReportStyle::Vllm => {
                 vllm::render(run, to)?;
                 to.flush()?;
-                vllm::aside(run, &mut io::stderr())
+                say_lines(|out| vllm::aside(run, out));
+                Ok(())
             }
         }
     }
 
-    fn save(&self, run: &Run, path: &Path) -> Result<(), Halt> {
+    /// Writes the result's files, and notes which.
+    fn save(&self, run: &Run, path: &Path, saved: &mut Vec<PathBuf>) -> Result<(), Halt> {
         match self.result {
-            Destination::Nowhere => return Ok(()),
-            Destination::Stdout => return print(|to| writeln!(to, "{}", run.to_json())),
-            Destination::File { append: true } => run.append(path).map_err(Halt::failed)?,
-            Destination::File { append: false } => run.save(path).map_err(Halt::failed)?,
+            Destination::Nowhere | Destination::Stdout => return Ok(()),
+            Destination::File { append: true } => run.append(path).map_err(Halt::io)?,
+            Destination::File { append: false } => run.save(path).map_err(Halt::io)?,
         }
-        say(format_args!("saved {}", path.display()));
+        saved.push(path.to_owned());
         if self.pytorch {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            write(&path.with_extension("pytorch.json"), pytorch::records(run, &name).to_string().as_bytes())?;
+            let records = pytorch::records(run, &name).to_string();
+            write(path.with_extension("pytorch.json"), records.as_bytes(), saved)?;
         }
         Ok(())
     }
@@ -189,15 +201,8 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<(), Halt> {
-    file::write(path, content).map_err(Halt::failed)?;
-    say(format_args!("saved {}", path.display()));
+fn write(path: PathBuf, content: &[u8], saved: &mut Vec<PathBuf>) -> Result<(), Halt> {
+    file::write(&path, content).map_err(Halt::io)?;
+    saved.push(path);
     Ok(())
-}
-
-fn print(render: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<(), Halt> {
-    let mut stdout = io::stdout().lock();
-    render(&mut stdout)
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Halt::failed(format!("cannot write to stdout: {error}")))
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::settings::Saved;
+use crate::cli::stdout::print;
 use crate::core::run::{Inputs, Run};
 use crate::core::spec::Spec;
 use crate::drive::engine::Event;
@@ -163,8 +164,7 @@ fn hold_against(saved: &Saved, inputs: &Inputs) {
 
 fn dry_run(trial: &Trial) -> Result<Exit, Halt> {
     let requests = trial.workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
-    let to = &mut std::io::stdout().lock();
-    dataset::render_workload(&trial.spec, &trial.inputs, requests, to).map_err(Halt::failed)?;
+    print(|out| dataset::render_workload(&trial.spec, &trial.inputs, requests, out))?;
     Ok(Exit::Fine)
 }
 

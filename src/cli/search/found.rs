@@ -5,6 +5,7 @@ use std::io::Write as _;
 use super::SearchArgs;
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::run::redact;
+use crate::cli::stdout::print;
 use crate::core::run::file;
 use crate::judge::search::{Answer, End, Search};
 use crate::report::search::Report;
@@ -20,20 +21,20 @@ pub struct Found {
 }
 
 impl Found {
-    /// Prints and saves the answer.
+    /// Saves and prints the answer.
     pub fn deliver(&self, args: &SearchArgs, typed: Vec<String>) -> Result<Exit, Halt> {
         let command = redact::secrets(typed);
         let report = self.report(&command);
-        let mut to = std::io::stdout().lock();
-        let written = match args.json {
-            true => writeln!(to, "{}", report.json()),
-            false => report.render(&mut to),
-        };
-        written.and_then(|()| to.flush()).map_err(Halt::failed)?;
-        if let Some(path) = args.result_file() {
-            file::write(path, report.json().as_bytes()).map_err(Halt::failed)?;
+        let saved = args.result_file().map(|path| (path, file::write(path, report.json().as_bytes())));
+        let printed = print(|out| match args.json {
+            true => writeln!(out, "{}", report.json()),
+            false => report.render(out),
+        });
+        if let Some((path, outcome)) = saved {
+            outcome.map_err(Halt::io)?;
             say(format_args!("saved {}", path.display()));
         }
+        printed?;
         if let Some(why) = self.why_nothing() {
             say(format_args!("error: {why}"));
         }

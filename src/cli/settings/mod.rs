@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::{Map, Value};
 
 use crate::cli::exit::{Exit, Halt};
+use crate::cli::stdout;
 
 mod dump;
 mod environment;
@@ -91,7 +92,7 @@ fn is_given(arg: &Arg, matches: &ArgMatches) -> bool {
 
 /// `--dump-config`.
 pub fn print(settings: &Map<String, Value>, flags: &Flags) -> Result<Exit, Halt> {
-    dump::write(settings, flags, &mut std::io::stdout().lock()).map_err(Halt::failed)?;
+    stdout::print(|out| dump::write(settings, flags, out))?;
     Ok(Exit::Fine)
 }
 

@@ -99,7 +99,7 @@ impl Folder {
         match fresh {
             Fresh::Run(mut run) => {
                 run.notes.metadata.extend(tags);
-                run.save(&self.path.join(&cell.file)).map_err(|error| Halt::failed(told(&error)))?;
+                run.save(&self.path.join(&cell.file)).map_err(|error| Halt::io(told(&error)))?;
                 if plan.repeats > 1 {
                     // Repeats are compared by what runs add up to: their requests need not be in memory, cell after cell.
                     run.records = None;
@@ -118,7 +118,7 @@ impl Folder {
 
     /// Writes a file into it.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), Halt> {
-        file::write(&self.path.join(name), content).map_err(|error| Halt::failed(told(&error)))
+        file::write(&self.path.join(name), content).map_err(|error| Halt::io(told(&error)))
     }
 }
 

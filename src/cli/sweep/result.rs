@@ -1,13 +1,12 @@
 //! From what was measured to the table and the files.
 
-use std::io::{self, Write};
-
 use serde_json::{Value, json};
 
 use super::budget::shown;
 use super::perform::Performance;
 use super::plan::{Plan, Source};
 use crate::cli::exit::{Exit, Halt, say};
+use crate::cli::stdout::print;
 use crate::judge::sweep::capacity::{Capacities, Capacity};
 use crate::judge::sweep::{Point, Ranking};
 use crate::report::sweep::{self, Cell, State, Sweep, Yield};
@@ -37,10 +36,13 @@ pub fn deliver(plan: &Plan, performance: &Performance<'_>) -> Result<Exit, Halt>
         interrupted: performance.interrupted,
     };
     let folder = &performance.folder;
-    folder.write("sweep.json", format!("{:#}\n", sweep::json(&sweep)).as_bytes())?;
-    folder.write("sweep.csv", &sweep::csv(&sweep).map_err(Halt::failed)?)?;
-    print(|to| sweep::render(&sweep, to))?;
-    say(format_args!("saved {}", folder.path().join("sweep.json").display()));
+    let json = folder.write("sweep.json", format!("{:#}\n", sweep::json(&sweep)).as_bytes());
+    let csv = sweep::csv(&sweep).map_err(Halt::io).and_then(|csv| folder.write("sweep.csv", &csv));
+    let printed = print(|out| sweep::render(&sweep, out));
+    if json.is_ok() {
+        say(format_args!("saved {}", folder.path().join("sweep.json").display()));
+    }
+    json.and(csv).and(printed)?;
     let complete = states.iter().all(|state| matches!(state, State::Measured(_)));
     Ok(match (performance.interrupted, complete) {
         (true, _) => Exit::Interrupted,
@@ -132,12 +134,4 @@ fn described(plan: &Plan) -> Value {
         "caches": plan.caches,
         "slo": plan.slo,
     })
-}
-
-/// Prints on stdout.
-pub fn print(render: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<(), Halt> {
-    let mut stdout = io::stdout().lock();
-    render(&mut stdout)
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Halt::failed(format!("cannot write to stdout: {error}")))
 }

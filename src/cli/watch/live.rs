@@ -11,6 +11,7 @@ use super::WatchArgs;
 use super::screen::Medium;
 use crate::cli::exit::{Exit, Halt};
 use crate::cli::pages::{Pages, Silence};
+use crate::cli::stdout::Reader;
 use crate::judge::vigil::{News, Vigil};
 use crate::server::signals::Reading;
 
@@ -47,9 +48,11 @@ pub async fn watch(args: &WatchArgs, pages: &Pages) -> Result<Exit, Halt> {
         let at = start.elapsed();
         let looks = servers.iter_mut().zip(readings);
         let news: Vec<Vec<News>> = looks.map(|(server, reading)| server.look(at, reading)).collect();
-        medium.show(&servers, &news).map_err(unwritable)?;
+        if medium.show(&servers, &news)? == Reader::Gone {
+            break false;
+        }
     };
-    medium.finish(&servers, start.elapsed()).map_err(unwritable)?;
+    medium.finish(&servers, start.elapsed())?;
     if interrupted { Ok(Exit::Interrupted) } else { verdict(&servers) }
 }
 
@@ -83,10 +86,6 @@ async fn over(duration: Option<Duration>, start: Instant) {
         Some(duration) => sleep_until(start + duration).await,
         None => pending().await,
     }
-}
-
-fn unwritable(error: io::Error) -> Halt {
-    Halt::failed(format!("cannot write to stdout: {error}"))
 }
 
 /// Ctrl-C, and what a service manager sends.

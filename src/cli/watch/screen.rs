@@ -1,13 +1,15 @@
 //! Where a watched server is shown: on a terminal in place, elsewhere line after line.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use console::{Term, truncate_str};
 use jiff::{Timestamp, Zoned};
 
 use super::live::Watched;
+use crate::cli::exit::Halt;
+use crate::cli::stdout::{self, Reader, print_on};
 use crate::judge::vigil::News;
 use crate::report::watch::live;
 
@@ -38,7 +40,7 @@ impl Medium {
     }
 
     /// Shows a look at all servers, with what is new of each.
-    pub fn show(&mut self, servers: &[Watched], news: &[Vec<News>]) -> io::Result<()> {
+    pub fn show(&mut self, servers: &[Watched], news: &[Vec<News>]) -> Result<Reader, Halt> {
         let time = Zoned::now().strftime("%H:%M:%S").to_string();
         // Which server it is goes without saying where there is one.
         let names =
@@ -49,34 +51,30 @@ impl Medium {
         match self {
             Self::Terminal(screen) => {
                 screen.lately.extend(news);
-                screen.draw(servers, &time)
+                stdout::read_by(screen.draw(servers, &time))
             }
-            Self::Lines => {
-                let mut to = io::stdout().lock();
-                news.into_iter().try_for_each(|news| writeln!(to, "{news}"))?;
+            Self::Lines => print_on(|out| {
+                news.into_iter().try_for_each(|news| writeln!(out, "{news}"))?;
                 let mut lines = servers.iter().map(|server| (names(server), live::line(&server.vigil)));
-                lines.try_for_each(|(name, line)| writeln!(to, "{time}  {name}{line}"))?;
-                to.flush()
-            }
+                lines.try_for_each(|(name, line)| writeln!(out, "{time}  {name}{line}"))
+            }),
             Self::Json => {
-                let mut to = io::stdout().lock();
                 let now = Timestamp::now().to_string();
                 let mut looks =
                     servers.iter().map(|server| live::look_json(&server.url, &server.vigil, &now));
-                looks.try_for_each(|look| writeln!(to, "{look}"))?;
-                to.flush()
+                print_on(|out| looks.try_for_each(|look| writeln!(out, "{look}")))
             }
         }
     }
 
     /// Says what was wrong all in all, after so long.
-    pub fn finish(&mut self, servers: &[Watched], watched: Duration) -> io::Result<()> {
-        let mut to = io::stdout().lock();
-        servers.iter().try_for_each(|Watched { url, vigil, .. }| match self {
-            Self::Json => writeln!(to, "{}", live::summary_json(url, vigil, watched)),
-            Self::Terminal(_) | Self::Lines => live::summary(url, vigil, watched, &mut to),
-        })?;
-        to.flush()
+    pub fn finish(&mut self, servers: &[Watched], watched: Duration) -> Result<(), Halt> {
+        stdout::print(|out| {
+            servers.iter().try_for_each(|Watched { url, vigil, .. }| match self {
+                Self::Json => writeln!(out, "{}", live::summary_json(url, vigil, watched)),
+                Self::Terminal(_) | Self::Lines => live::summary(url, vigil, watched, out),
+            })
+        })
     }
 }
 
