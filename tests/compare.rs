@@ -37,22 +37,26 @@ fn invalid(result: &str) -> String {
 #[test]
 fn a_server_of_twice_the_step_is_worse_and_the_text_says_how_it_knows() {
     let (fast, slow) = (saved(20, "--save-detailed"), saved(40, "--save-detailed --seed 1"));
-    let program =
-        Program::new("compare fast.json slow.json").file("fast.json", &fast).file("slow.json", &slow);
-    let ended = program.end().well();
+    let compare = |words: &str| Program::new(words).file("fast.json", &fast).file("slow.json", &slow);
+    let ended = compare("compare fast.json slow.json").end().well();
+    assert!(ended.stdout.starts_with("slow.json is slower: "), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("ITL mean"), "it has the headline rows only:\n{}", ended.stdout);
+    let ended = compare("compare fast.json slow.json --all").end().well();
     let line = |name: &str| ended.stdout.lines().find(|line| line.starts_with(name)).unwrap();
     for figure in ["TPOT mean", "ITL mean", "E2E mean"] {
         assert!(line(figure).ends_with(" worse"), "{}", ended.stdout);
     }
-    for told in ["Calls: ", "Holm", "block bootstrap", "A single pair of runs cannot see"] {
+    for told in ["Verdicts: ", "Holm", "block bootstrap", "A single pair of runs cannot see"] {
         assert!(ended.stdout.contains(told), "{told}\n{}", ended.stdout);
     }
-    let program = Program::new("compare --format json --figures tpot.mean fast.json fast.json slow.json");
-    let ended = program.file("fast.json", &fast).file("slow.json", &slow).end().well();
+    let ended =
+        compare("compare --format json --figures tpot.mean fast.json fast.json slow.json").end().well();
     let json: Value = serde_json::from_str(&ended.stdout).unwrap();
     let calls = [&json["candidates"][0], &json["candidates"][1]].map(|side| &side["rows"][0]["call"]);
     assert!(calls[0] == "same" || calls[0] == "cannot_tell", "a run is no worse than itself: {calls:?}");
     assert_eq!(calls[1], "worse");
+    let caveat = json["caveats"][0].as_str().unwrap();
+    assert!(caveat.starts_with("fast.json is the very run that it is compared with"), "{caveat}");
 }
 
 #[test]
@@ -86,9 +90,9 @@ fn runs_that_asked_different_things_are_refused_with_the_list_unless_anyway() {
     }
     assert!(ended.stdout.is_empty());
     let ended = program("compare one.json other.json --anyway --format markdown").well();
-    assert!(ended.stdout.starts_with("> **Caveat:** load.max_concurrency"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("\n> **Caveat:** load.max_concurrency"), "{}", ended.stdout);
     assert!(
-        ended.stdout.contains("\n|  | baseline | candidate | difference | call |\n|---|"),
+        ended.stdout.contains("\n|  | baseline | candidate | difference | verdict |\n|---|"),
         "{}",
         ended.stdout
     );
@@ -102,7 +106,7 @@ fn an_invalid_run_is_refused_with_3_unless_anyway() {
     let ended = program("compare good.json bad.json").with_code(3);
     assert!(ended.stderr.contains("bad.json is INVALID: failed requests: 50"), "{}", ended.stderr);
     let ended = program("compare good.json bad.json --anyway").well();
-    assert!(ended.stdout.starts_with("CAVEAT: bad.json is INVALID"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("\nCAVEAT: bad.json is INVALID"), "{}", ended.stdout);
 }
 
 #[test]

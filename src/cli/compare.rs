@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::exit::{Exit, Halt};
 use super::{sides, stdout};
+use crate::core::run::Run;
 use crate::judge::compare::Comparison;
 use crate::report;
 
@@ -35,9 +36,14 @@ pub fn execute(args: &CompareArgs) -> Result<Exit, Halt> {
     let base = sides::read(&args.base)?;
     let candidates = args.candidates.iter().map(|path| sides::read(path)).collect::<Result<Vec<_>, _>>()?;
     let caveats = sides::caveats(&base, &candidates, args.anyway)?;
+    let settings = args.table.settings();
     let mut comparison = match &args.table.figures[..] {
-        [] => Comparison::of(&base, &candidates, args.table.settings()),
-        wanted => Comparison::of_figures(&base, &candidates, wanted, args.table.settings()),
+        [] => {
+            let sides: Vec<&[Run]> =
+                [&base].into_iter().chain(&candidates).map(|side| &side.runs[..]).collect();
+            Comparison::of_known(&base, &candidates, &args.table.default_figures(&sides), settings)
+        }
+        wanted => Comparison::of_figures(&base, &candidates, wanted, settings),
     };
     if comparison.rows().next().is_none() {
         return Err(Halt::usage("the runs have none of these figures in common"));

@@ -51,10 +51,19 @@ pub fn caveats(base: &Side, candidates: &[Side], anyway: bool) -> Result<Vec<Str
         return Err(Halt::invalid(format!("{first}; --anyway compares it all the same")));
     }
     caveats.extend(invalid);
+    caveats.extend(candidates.iter().filter(|side| is_same_run(base, side)).map(|side| {
+        format!("{} is the very run that it is compared with: there is nothing to find", side.name)
+    }));
     let cut = |side: &&Side| side.runs.iter().any(|run| run.interrupted);
     caveats
         .extend(all().filter(cut).map(|side| format!("{}: a run was interrupted before its end", side.name)));
     Ok(caveats)
+}
+
+/// Whether a run is on both sides, under whatever name.
+fn is_same_run(base: &Side, candidate: &Side) -> bool {
+    let same = |a: &Run, b: &Run| a.started == b.started && a.command == b.command && a.metrics == b.metrics;
+    base.runs.iter().any(|run| candidate.runs.iter().any(|other| same(run, other)))
 }
 
 /// How the sides' specs differ from that of the baseline's first run.

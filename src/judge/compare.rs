@@ -7,8 +7,10 @@
 //! 2. If not, is there a difference at all, with the whole table looked at? Holm's adjustment (1979) of the rows' p-values
 //!    keeps the chance that even one row of equal servers is called better or worse below `alpha`.
 //!
-//! Otherwise nobody **can tell**, and the row says how much larger the sample must be: then the interval is so narrow that
-//! one of the two questions has the answer yes wherever the difference lies (widths shrink with the root of the sample).
+//! Otherwise nobody **can tell**, and the row says how large a sample would answer one of the two questions if the difference
+//! is as large as it looks now (widths shrink with the root of the sample).
+//!
+//! A row shows the interval that its verdict rests on: at Holm's level for it, or at `alpha` where the figures are the same.
 //!
 //! With one run a side the spread is that of the requests within a run. What differs from one run to the next (clocks,
 //! neighbours, memory layout, a cache that was warm) a single pair cannot see, and takes for a difference; with several
@@ -21,6 +23,7 @@ use serde::Serialize;
 use crate::core::figure::{Figure, Statistic, Unit};
 use crate::core::metrics::{Direction, Latency, SCALARS};
 use crate::core::run::Run;
+use crate::core::stats::RateInterval;
 use crate::core::units::seconds;
 pub use difference::Difference;
 pub(in crate::judge) use holm::adjusted as holm;
@@ -132,6 +135,11 @@ pub struct Row {
     pub difference: Difference,
     /// The p-value, adjusted for the table (Holm).
     pub adjusted_p: Option<f64>,
+    /// The interval of the difference that the verdict rests on: see [`Row::verdict_alpha`].
+    pub verdict_interval: Option<RateInterval>,
+    /// The chance with which `verdict_interval` misses the true difference: Holm's share of the table's `alpha`, or all of
+    /// `alpha` where the verdict is that the figures are the same.
+    pub verdict_alpha: f64,
     /// What follows.
     #[serde(flatten)]
     pub call: Call,
@@ -154,7 +162,17 @@ pub enum Call {
     },
 }
 
-/// The figures of a table: mean, median, P90, P95 and P99 of TTFT, TPOT, E2E and ITL, and what a server is judged by beside
+/// The figures of a table by default, of those that both sides have: few, because each one more makes all others harder to
+/// tell apart. Where both sides have an SLO, the share of good requests stands for the failures, which are never good.
+pub fn headline_figures(sides: &[&[Run]]) -> Vec<Figure> {
+    let good = Figure::scalar("goodput_ratio").expect("it is in the table of metrics");
+    let has_slo = sides.iter().all(|runs| runs.iter().any(|run| good.value(run).is_some()));
+    let outcome = if has_slo { "goodput_ratio" } else { "failure_rate" };
+    let names = ["ttft.mean", "ttft.p95", "tpot.mean", "tpot.p95", "e2el.mean", "output_throughput", outcome];
+    names.map(|name| name.parse().expect("only figures that there are stand in the list")).to_vec()
+}
+
+/// All figures that a table may have: mean, median, P90, P95 and P99 of TTFT, TPOT, E2E and ITL, and what a server is judged by beside
 /// them. Input throughput is the client's doing, and request goodput follows from two others.
 pub fn figures() -> Vec<Figure> {
     const PERCENTS: [f64; 4] = [50.0, 90.0, 95.0, 99.0];
@@ -167,9 +185,9 @@ pub fn figures() -> Vec<Figure> {
 }
 
 impl Comparison {
-    /// Of all of [`figures`] of which enough is known to tell them apart; of all that there are if that is none.
-    pub fn of(base: &Side, candidates: &[Side], settings: Settings) -> Self {
-        let mut comparison = Self::of_figures(base, candidates, &figures(), settings);
+    /// Of those of these figures of which enough is known to tell them apart; of all that there are if that is none.
+    pub fn of_known(base: &Side, candidates: &[Side], figures: &[Figure], settings: Settings) -> Self {
+        let mut comparison = Self::of_figures(base, candidates, figures, settings);
         let is_known = |row: &Row| row.difference.p.is_some();
         if comparison.rows().any(is_known) {
             comparison.candidates.iter_mut().for_each(|candidate| candidate.rows.retain(is_known));
@@ -220,26 +238,35 @@ impl Row {
         Self {
             figure,
             tolerance: settings.tolerance(figure, base.value),
-            difference,
             base,
             candidate,
             adjusted_p: None,
+            verdict_interval: difference.interval,
+            verdict_alpha: 0.05,
             call: Call::CannotTell { needs: None },
+            difference,
         }
     }
 
-    fn call(&self, alpha: f64, family: usize) -> Call {
+    /// Decides the row at Holm's level for it, and keeps the interval that goes with the decision.
+    fn decide(&mut self, alpha: f64, level: f64) {
+        self.call = self.call(alpha, level);
+        self.verdict_alpha = if self.call == Call::Same { alpha } else { level };
+        self.verdict_interval = self.difference.interval_at(self.verdict_alpha);
+    }
+
+    fn call(&self, alpha: f64, level: f64) -> Call {
         let within = self
             .difference
             .interval_at(alpha)
             .is_some_and(|interval| -self.tolerance <= interval.low && interval.high <= self.tolerance);
-        let differs = self.adjusted_p.is_some_and(|p| p <= alpha) && !self.difference.ranks_object(alpha);
+        let differs = self.difference.p.is_some_and(|p| p <= level) && !self.difference.ranks_object(alpha);
         let lower = self.difference.absolute < 0.0;
         match (within, differs) {
             (true, _) => Call::Same,
             (false, true) if lower == (self.figure.direction() == Direction::Lower) => Call::Better,
             (false, true) => Call::Worse,
-            (false, false) => Call::CannotTell { needs: Needs::of(self, alpha, family) },
+            (false, false) => Call::CannotTell { needs: Needs::of(self, alpha, level) },
         }
     }
 }
@@ -247,11 +274,12 @@ impl Row {
 /// Calls all rows of a table; returns how many had a p-value.
 fn decide<'a>(rows: impl Iterator<Item = &'a mut Row>, alpha: f64) -> usize {
     let mut rows: Vec<&mut Row> = rows.collect();
-    let adjusted = holm::adjusted(&rows.iter().map(|row| row.difference.p).collect::<Vec<_>>());
+    let p: Vec<Option<f64>> = rows.iter().map(|row| row.difference.p).collect();
+    let (adjusted, levels) = (holm::adjusted(&p), holm::levels(&p, alpha));
     let family = adjusted.iter().flatten().count();
-    for (row, p) in rows.iter_mut().zip(adjusted) {
+    for ((row, p), level) in rows.iter_mut().zip(adjusted).zip(levels) {
         row.adjusted_p = p;
-        row.call = row.call(alpha, family);
+        row.decide(alpha, level.unwrap_or(alpha));
     }
     family
 }

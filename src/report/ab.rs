@@ -2,15 +2,16 @@
 
 use std::io::{self, Write};
 
-use super::compare::{markdown_table, meanings, table, tally};
+use super::compare::{markdown_table, meanings, summary, table, tally};
 use super::text::section;
 use crate::judge::ab::Ab;
 use crate::judge::compare::{Call, Row};
 
-const COLUMNS: [&str; 5] = ["", "A", "B", "B − A, in pairs", "call of B"];
+const COLUMNS: [&str; 5] = ["", "A", "B", "B − A, in pairs", "verdict on B"];
 
 /// Writes it as text.
 pub fn text(ab: &Ab, to: &mut impl Write) -> io::Result<()> {
+    ab.comparison.candidates.iter().try_for_each(|b| writeln!(to, "{}", summary(b)))?;
     for caveat in &ab.comparison.caveats {
         writeln!(to, "CAVEAT: {caveat}")?;
     }
@@ -24,6 +25,7 @@ pub fn text(ab: &Ab, to: &mut impl Write) -> io::Result<()> {
 
 /// Writes it as Markdown, for a ticket or a pull request.
 pub fn markdown(ab: &Ab, to: &mut impl Write) -> io::Result<()> {
+    ab.comparison.candidates.iter().try_for_each(|b| writeln!(to, "**{}**\n", summary(b)))?;
     for caveat in &ab.comparison.caveats {
         writeln!(to, "> **Caveat:** {caveat}\n")?;
     }
@@ -106,14 +108,14 @@ mod tests {
             "CAVEAT: only 3 of 4 pairs are complete\n",
             "A: http://a (6 requests)\nB: serve m (6 requests)\n",
             "Pairs of blocks: 3 that count, of 4; blocks of 15s, in the order BA AB AB\n",
-            "Calls: 0 worse, 1 better, 1 the same, 0 cannot tell\n",
+            "Verdicts: 0 worse, 1 better, 1 the same, 0 cannot tell\n",
             "Wilcoxon",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
         let row = text.lines().find(|line| line.starts_with("TTFT mean")).unwrap();
         assert!(row.contains("-33.7 %") && row.ends_with(" better"), "{row}");
-        assert!(!text.contains("Runs that are needed"), "every row is called");
+        assert!(!text.contains("Runs that are needed"), "every row has a verdict");
     }
 
     #[test]
@@ -121,7 +123,7 @@ mod tests {
         let text = written(markdown);
         for line in [
             "> **Caveat:** only 3 of 4",
-            "\n|  | A | B | B − A, in pairs | call of B |\n|---|",
+            "\n|  | A | B | B − A, in pairs | verdict on B |\n|---|",
             "| **better** |\n",
         ] {
             assert!(text.contains(line), "{line}\n{text}");

@@ -5,17 +5,20 @@ use std::io::{self, Write};
 use super::text::section;
 use crate::judge::compare::{Call, Candidate, Comparison, Counted, Method, Party, Row};
 use cells::{COLUMNS, cells};
+pub(super) use summary::summary;
 
 pub(super) mod cells;
 mod csv;
+mod summary;
 #[cfg(test)]
 mod tests;
 
 pub use self::csv::csv;
-pub(super) use cells::{bare, in_unit, rounded};
+pub(super) use cells::{bare, in_unit, needed};
 
 /// Writes it as text.
 pub fn text(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
+    comparison.candidates.iter().try_for_each(|candidate| writeln!(to, "{}", summary(candidate)))?;
     for caveat in &comparison.caveats {
         writeln!(to, "CAVEAT: {caveat}")?;
     }
@@ -51,6 +54,7 @@ pub(super) fn table(columns: [&str; 5], rows: &[Row], to: &mut impl Write) -> io
 
 /// Writes it as Markdown, for a ticket or a pull request.
 pub fn markdown(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
+    comparison.candidates.iter().try_for_each(|candidate| writeln!(to, "**{}**\n", summary(candidate)))?;
     for caveat in &comparison.caveats {
         writeln!(to, "> **Caveat:** {caveat}\n")?;
     }
@@ -69,12 +73,12 @@ pub(super) fn markdown_table(columns: [&str; 5], rows: &[Row], to: &mut impl Wri
     writeln!(to, "| {} |", columns.join(" | "))?;
     writeln!(to, "|{}", "---|".repeat(columns.len()))?;
     for row in rows {
-        let [figure, base, value, difference, call] = cells(row);
-        let call = match row.call {
-            Call::Worse | Call::Better => format!("**{call}**"),
-            Call::Same | Call::CannotTell { .. } => call,
+        let [figure, base, value, difference, verdict] = cells(row);
+        let verdict = match row.call {
+            Call::Worse | Call::Better => format!("**{verdict}**"),
+            Call::Same | Call::CannotTell { .. } => verdict,
         };
-        writeln!(to, "| {figure} | {base} | {value} | {difference} | {call} |")?;
+        writeln!(to, "| {figure} | {base} | {value} | {difference} | {verdict} |")?;
     }
     Ok(())
 }
@@ -84,11 +88,11 @@ fn party(party: &Party) -> String {
     format!("{} ({runs}{} requests)", party.name, party.requests)
 }
 
-/// How many rows have which call.
+/// How many rows have which verdict.
 pub(super) fn tally(candidate: &Candidate) -> String {
     let count = |wanted: fn(Call) -> bool| candidate.rows.iter().filter(|row| wanted(row.call)).count();
     format!(
-        "Calls: {} worse, {} better, {} the same, {} cannot tell",
+        "Verdicts: {} worse, {} better, {} the same, {} cannot tell",
         count(|call| call == Call::Worse),
         count(|call| call == Call::Better),
         count(|call| call == Call::Same),
@@ -96,33 +100,36 @@ pub(super) fn tally(candidate: &Candidate) -> String {
     )
 }
 
-/// What the calls mean here, and what they are worth.
+/// What the verdicts mean here, and what they rest on.
 fn notes(comparison: &Comparison) -> Vec<String> {
     [meanings(comparison), methods(comparison)].concat()
 }
 
-/// What the calls mean.
+/// What the verdicts mean.
 pub(super) fn meanings(comparison: &Comparison) -> Vec<String> {
     let settings = &comparison.settings;
     let percent = |share: f64| 100.0 * share;
     let mut notes = vec![
         format!(
-            "Intervals are at 95 %. The same: the difference's interval lies within {} % of the baseline (or {} ms, if that is \
-             more; of shares within {} % of the whole).",
+            "Better, worse: the interval of the difference leaves out zero. It is adjusted for the {} rows of the table (Holm): \
+             of tables of equal servers at most {} % call any row better or worse.",
+            comparison.family,
+            percent(settings.alpha)
+        ),
+        format!(
+            "The same: the {} % interval of the difference lies within {} % of the baseline (or {} ms, if that is more; for \
+             shares within {} % of the whole). The intervals of the two sides are at 95 %.",
+            percent(1.0 - settings.alpha),
             percent(settings.margin),
             settings.floor.as_secs_f64() * 1e3,
             percent(settings.points)
         ),
-        format!(
-            "Better, worse: there is a difference, with all {} rows looked at: of tables of equal servers at most {} % have \
-             such a row (Holm).",
-            comparison.family,
-            percent(settings.alpha)
-        ),
     ];
     if comparison.rows().any(|row| matches!(row.call, Call::CannotTell { .. })) {
         notes.push(
-            "Cannot tell: neither; so many requests or runs a side would settle it wherever the difference lies.".into(),
+            "Cannot tell: neither. The number of requests or runs a side would settle it if the difference is as large as it \
+             looks now."
+                .into(),
         );
     }
     notes

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::compare::{bare, in_unit, rounded};
+use super::compare::{bare, in_unit, needed};
 use super::figures::{NOT_AVAILABLE, symbol};
 use super::text::{aligned, section};
 use crate::core::figure::Figure;
@@ -204,9 +204,7 @@ fn ahead(lead: &Lead, to: &mut impl Write) -> io::Result<()> {
 fn doubt(call: Call) -> String {
     match call {
         Call::Same => " (the same)".to_owned(),
-        Call::CannotTell { needs: Some(needs) } => {
-            format!(" (cannot tell: needs {} {})", rounded(needs.count), needs.of.word())
-        }
+        Call::CannotTell { needs: Some(needs) } => format!(" (cannot tell: {})", needed(needs)),
         Call::CannotTell { needs: None } => " (cannot tell)".to_owned(),
         Call::Better | Call::Worse => String::new(),
     }

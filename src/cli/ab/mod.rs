@@ -11,7 +11,6 @@ use super::run::Line;
 use super::stdout;
 use crate::core::run::file;
 use crate::judge::ab::{Ab, Arm, Design, Pair};
-use crate::judge::compare::figures;
 use crate::report;
 
 mod args;
@@ -139,7 +138,13 @@ fn conclude(args: &AbArgs, block: &Line, pairs: Vec<Pair>, ending: Option<Break>
         block: args.block,
         allow_invalid: block.args.measure.allow_invalid,
     };
-    let wanted = if args.table.figures.is_empty() { figures() } else { args.table.figures.clone() };
+    let wanted = match &args.table.figures[..] {
+        [] => {
+            let runs = pairs.iter().flat_map(|pair| &pair.runs).map(std::slice::from_ref);
+            args.table.default_figures(&runs.collect::<Vec<_>>())
+        }
+        named => named.to_vec(),
+    };
     let ab = Ab::of(design, pairs, &wanted, args.table.settings());
     print(&ab, args.table.format)?;
     match ending {

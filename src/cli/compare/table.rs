@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use crate::cli::plan::share;
 use crate::cli::run::values;
 use crate::core::figure::Figure;
-use crate::judge::compare::Settings;
+use crate::core::run::Run;
+use crate::judge::compare::{Settings, figures, headline_figures};
 
 /// A table of calls.
 #[derive(Debug, Args)]
@@ -30,9 +31,17 @@ pub struct TableArgs {
     /// Only these rows, such as ttft.p95,tpot.mean: with fewer to look at, smaller differences are found
     #[arg(long, value_name = "FIGURES", value_delimiter = ',')]
     pub figures: Vec<Figure>,
+    /// All rows: mean and percentiles of every latency, and all rates
+    #[arg(long, conflicts_with = "figures")]
+    all: bool,
 }
 
 impl TableArgs {
+    /// The rows where no figures are named, for runs of these sides.
+    pub fn default_figures(&self, sides: &[&[Run]]) -> Vec<Figure> {
+        if self.all { figures() } else { headline_figures(sides) }
+    }
+
     /// How strict it is.
     pub fn settings(&self) -> Settings {
         Settings { margin: self.margin, floor: self.floor, points: self.points, alpha: self.alpha }
@@ -50,5 +59,5 @@ pub enum Format {
 
 fn level(text: &str) -> Result<f64, String> {
     share::below_one(text)
-        .and_then(|level| if level > 0.0 { Ok(level) } else { Err("nothing is that sure".into()) })
+        .and_then(|level| if level > 0.0 { Ok(level) } else { Err("must be greater than 0".into()) })
 }

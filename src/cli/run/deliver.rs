@@ -131,6 +131,10 @@ impl Delivery {
     fn probe(&self) -> Result<(), Halt> {
         let files = matches!(self.result, Destination::File { .. }) || !self.plots.is_empty();
         let path = self.folder.join(self.name.as_deref().unwrap_or(Path::new("result.json")));
+        let replaces = matches!(self.result, Destination::File { append: false }) && self.name.is_some();
+        if replaces && path.exists() {
+            say(format_args!("note: {} exists; this run will replace it", path.display()));
+        }
         if files { file::probe(&path).map_err(Halt::usage) } else { Ok(()) }
     }
 

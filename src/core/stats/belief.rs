@@ -27,7 +27,7 @@ use statrs::distribution::{Beta, ContinuousCDF as _, Normal, StudentsT};
 use super::bootstrap::Ratio;
 use super::contrast::Contrast;
 use super::dependence::BLOCKS;
-use super::interval::RateInterval;
+use super::interval::{RateInterval, above_zero};
 use super::{Percent, percentile, ranks};
 
 /// The normal law's 97.5 % quantile.
@@ -96,11 +96,12 @@ impl Belief {
     /// Of a mean or a rate, from (part of the numerator, part of the denominator) in the order of time. `None` with fewer
     /// than ten pairs. Neither part is negative, so the ratio is not either.
     pub fn of_ratio(pairs: impl ExactSizeIterator<Item = (f64, f64)>) -> Option<Self> {
-        let quantile = Ratio::of(pairs).quantile()?;
+        let ratio = Ratio::of(pairs);
+        let (estimate, quantile) = (ratio.value()?, ratio.quantile()?);
         // The error is one of the population that the blocks are all of.
         let blocks = BLOCKS as f64;
         let scale = (blocks / (blocks - 1.0)).sqrt();
-        Some(Self::of_law(|place| quantile(place.chance, scale * place.student).max(0.0)))
+        Some(Self::of_law(|place| above_zero(estimate, quantile(place.chance, scale * place.student))))
     }
 
     /// Of the percentile of all values, which come in groups in the order of time: the gaps of each request, or one latency
@@ -156,6 +157,14 @@ impl Belief {
         Some(Self::student(repeats.mean, repeats.error(), repeats.freedom()))
     }
 
+    /// The same of values that cannot be negative, such as latencies: no end lies below zero.
+    pub fn of_positive_mean(values: &[f64]) -> Option<Self> {
+        let mean = Repeats::of(values)?.mean;
+        let law = Self::of_mean(values)?;
+        let points = law.points.iter().map(|point| Point { value: above_zero(mean, point.value), ..*point });
+        Some(Self { points: points.collect() })
+    }
+
     /// By Student's law around an estimate with its standard error and degrees of freedom.
     pub fn student(estimate: f64, error: f64, freedom: f64) -> Self {
         match StudentsT::new(estimate, error, freedom) {
@@ -170,7 +179,7 @@ impl Belief {
         let (below, above) = (value - interval.low, interval.high - value);
         Self::of_law(|place| {
             let score = place.student / *STUDENT_95;
-            (value + score * if score < 0.0 { below } else { above }).max(0.0)
+            above_zero(value, value + score * if score < 0.0 { below } else { above })
         })
     }
 
@@ -321,6 +330,16 @@ mod tests {
         };
         let held = (0..300).filter(|&seed| covers(seed)).count();
         assert!((270..=297).contains(&held), "{held} of 300");
+    }
+
+    #[test]
+    fn the_mean_of_three_runs_that_differ_much_has_an_interval_above_zero() {
+        let runs = [20.0, 35.0, 116.0];
+        let interval = Belief::of_positive_mean(&runs).unwrap().interval(0.05);
+        assert!(interval.low > 0.0 && interval.high > 150.0, "{interval:?}");
+        let alike = [100.0, 101.0, 99.0];
+        let students = Belief::of_mean(&alike).unwrap().interval(0.05);
+        near(Belief::of_positive_mean(&alike).unwrap().interval(0.05), students.low, students.high, 1e-6);
     }
 
     #[test]

@@ -14,6 +14,24 @@ pub fn adjusted(p: &[Option<f64>]) -> Vec<Option<f64>> {
     adjusted
 }
 
+/// The level at which each p-value is judged: a hypothesis is rejected exactly when its p-value is at most its level, so an
+/// interval at this level agrees with the verdict. The k-th smallest of m is judged at `alpha` / (m − k + 1) as long as all
+/// smaller ones are rejected; the first that is not, and all after it, at that one's level.
+pub fn levels(p: &[Option<f64>], alpha: f64) -> Vec<Option<f64>> {
+    let mut order: Vec<(usize, f64)> = p.iter().enumerate().filter_map(|(i, p)| Some((i, (*p)?))).collect();
+    order.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
+    let mut levels = vec![None; p.len()];
+    let mut judged_at = None;
+    for (rank, &(i, p)) in order.iter().enumerate() {
+        let level = judged_at.unwrap_or(alpha / (order.len() - rank) as f64);
+        levels[i] = Some(level);
+        if p > level {
+            judged_at = Some(level);
+        }
+    }
+    levels
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,6 +46,19 @@ mod tests {
                 "{got:?} {want:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_p_value_is_at_most_its_level_exactly_when_its_adjusted_one_is_at_most_alpha() {
+        let tables: [&[f64]; 4] =
+            [&[0.01, 0.04, 0.03, 0.005], &[0.001, 0.02, 0.03, 0.012], &[0.9, 0.8], &[0.0, 0.0, 1.0]];
+        for table in tables {
+            let p: Vec<Option<f64>> = table.iter().copied().map(Some).collect();
+            for ((p, level), adjusted) in p.iter().zip(levels(&p, 0.05)).zip(adjusted(&p)) {
+                assert_eq!(*p <= level, adjusted <= Some(0.05), "{table:?} {p:?} {level:?} {adjusted:?}");
+            }
+        }
+        assert_eq!(levels(&[Some(0.5), None, Some(0.01)], 0.05), [Some(0.05), None, Some(0.025)]);
     }
 
     #[test]

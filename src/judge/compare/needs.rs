@@ -7,7 +7,7 @@ use super::sample::Method;
 use crate::core::figure::{Figure, Statistic};
 use crate::core::stats::{RateInterval, least_p, needed, student_quantile};
 
-/// Beyond this many nobody would go.
+/// A search for a number of runs ends here.
 const MOST: f64 = 1e12;
 
 /// A sample's size.
@@ -29,50 +29,70 @@ pub enum Counted {
     Runs,
 }
 
+impl Counted {
+    /// More of these are not worth the time: beyond 10,000 requests what differs from run to run outweighs what is left of
+    /// the chance within one, and beyond 100 runs the difference drowns in how much runs differ.
+    pub fn most_practical(self) -> u64 {
+        match self {
+            Self::Requests => 10_000,
+            Self::Runs => 100,
+        }
+    }
+}
+
 impl Needs {
-    /// What settles a row wherever the difference lies: a difference of `d` is settled where the half width for the margin
-    /// is below `tolerance − |d|` or the half width for the table is below `|d|`, so it always is where the two halves
-    /// together are below the tolerance. `None` where nothing is known of the spread, or no tolerance is given.
-    pub(super) fn of(row: &Row, alpha: f64, family: usize) -> Option<Self> {
+    /// Whether anybody would collect that many.
+    pub fn is_practical(self) -> bool {
+        self.count <= self.of.most_practical()
+    }
+
+    /// What settles a row if the difference is as large as it looks now: the interval at `alpha` fits into the tolerance, or
+    /// the one at the row's `level` in its table leaves out zero. `None` where nothing is known of the spread.
+    pub(super) fn of(row: &Row, alpha: f64, level: f64) -> Option<Self> {
         let half = |alpha: f64| row.difference.interval_at(alpha).map(half_width);
         let alone = half(alpha)?;
-        // Where the table's level asks for more than the sample bounds, twice the width stands in: the normal law's for some
-        // hundred rows.
-        let in_table =
-            half(alpha / family.max(1) as f64).filter(|half| half.is_finite()).unwrap_or(2.0 * alone);
-        let halves = alone + in_table;
         let runs = row.base.runs.len().min(row.candidate.runs.len());
         let by_runs = row.difference.method == Some(Method::Repeats)
             || row.base.runs.len().max(row.candidate.runs.len()) > 1;
+        let distance = row.difference.absolute.abs();
+        let goals = [(alpha, row.tolerance - distance), (level, distance)];
         let (now, of) = match by_runs {
             true => (runs as f64, Counted::Runs),
             false => (row.base.requests.min(row.candidate.requests) as f64, Counted::Requests),
         };
-        let count = match halves.is_finite() {
-            true if by_runs => {
-                runs_for(now.max(2.0), alone, [alpha, alpha / family.max(1) as f64], row.tolerance)
+        let count = match alone.is_finite() {
+            true if by_runs => runs_for(now.max(2.0), alone, alpha, goals),
+            true => {
+                // Where the sample bounds nothing at the table's level, twice the width stands in: the normal law's for some
+                // hundred rows.
+                let widths = goals.map(|(at, width)| {
+                    let half = half(at).filter(|half| half.is_finite()).unwrap_or(2.0 * alone);
+                    if width > 0.0 { (half / width).powi(2) } else { f64::INFINITY }
+                });
+                (now * widths[0].min(widths[1])).ceil()
             }
-            true => (now * (halves / row.tolerance).powi(2)).ceil(),
             false => (now * scarcity(row)?).ceil(),
         };
         let least = if by_runs { runs_that_ranks_need(alpha) } else { 0 };
-        // What is at hand was not enough, or the row would have been called.
-        (count.is_finite() && count < MOST)
-            .then(|| Self { count: (count as u64).max(now as u64 + 1).max(least), of })
+        // What is at hand was not enough, or the row would have a verdict.
+        let count = if count < u64::MAX as f64 { count as u64 } else { u64::MAX };
+        Some(Self { count: count.max(now as u64 + 1).max(least), of })
     }
 }
 
-/// The least number of runs at which the half widths for both levels fit into the tolerance. They shrink with the root of the
-/// number, and Student's quantiles with the degrees of freedom, which for two or three runs is most of it.
-fn runs_for(now: f64, half: f64, levels: [f64; 2], tolerance: f64) -> f64 {
+/// The least number of runs at which the half width at one of the levels is below what goes with it. Half widths shrink with
+/// the root of the number, and Student's quantiles with the degrees of freedom, which for two or three runs is most of it.
+fn runs_for(now: f64, half: f64, alpha: f64, goals: [(f64, f64); 2]) -> f64 {
     let quantile = |level: f64, runs: f64| student_quantile(1.0 - level / 2.0, 2.0 * (runs - 1.0));
-    let error = half / quantile(levels[0], now);
+    let error = half / quantile(alpha, now);
     let fits = |runs: f64| {
-        let halves = levels.map(|level| error * (now / runs).sqrt() * quantile(level, runs));
-        halves.iter().sum::<f64>() <= tolerance
+        goals.iter().any(|&(level, width)| error * (now / runs).sqrt() * quantile(level, runs) <= width)
     };
     let (mut few, mut enough) = (now, 2.0 * now);
-    while !fits(enough) && enough < MOST {
+    while !fits(enough) {
+        if enough > MOST {
+            return f64::INFINITY;
+        }
         (few, enough) = (enough, 2.0 * enough);
     }
     while enough - few > 1.0 {
@@ -108,8 +128,19 @@ mod tests {
     #[test]
     fn three_runs_do_not_ask_for_as_many_as_if_students_tails_stayed() {
         let half = student_quantile(0.975, 4.0);
-        let runs = runs_for(3.0, half, [0.05, 0.05], 1.0);
-        assert_eq!(runs, 48.0, "3 (1.96 + 1.96)², and a little for the tails, not 3 (2.78 + 2.78)² = 93");
-        assert!(runs_for(3.0, half, [0.05, 0.05 / 30.0], 1.0) > runs, "a table asks for more");
+        let runs = runs_for(3.0, half, 0.05, [(0.05, 0.0), (0.05, 0.5)]);
+        assert_eq!(runs, 48.0, "3 (1.96 / 0.5)², and a little for the tails, not 3 (2.78 / 0.5)² = 93");
+        let in_table = runs_for(3.0, half, 0.05, [(0.05, 0.0), (0.05 / 30.0, 0.5)]);
+        assert!(in_table > runs, "a table asks for more");
+        assert!(runs_for(3.0, half, 0.05, [(0.05, 0.0), (0.05, 0.0)]).is_infinite(), "no number is enough");
+    }
+
+    #[test]
+    fn more_than_anybody_would_collect_is_not_practical() {
+        let needs = |count, of| Needs { count, of };
+        assert!(needs(10_000, Counted::Requests).is_practical() && needs(100, Counted::Runs).is_practical());
+        assert!(
+            !needs(10_001, Counted::Requests).is_practical() && !needs(101, Counted::Runs).is_practical()
+        );
     }
 }

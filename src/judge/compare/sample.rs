@@ -50,7 +50,8 @@ impl Sample {
             [(run, value)] => (value, of_one(run, figure)),
             _ => {
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
-                let known = Belief::of_mean(&values).map(|belief| Known::by(Method::Repeats, belief));
+                let known =
+                    Belief::of_positive_mean(&values).map(|belief| Known::by(Method::Repeats, belief));
                 (mean, known)
             }
         };

@@ -110,7 +110,12 @@ impl Tally {
                 let seed = (2 * pair + draw) * 7919 + n as u64;
                 Side { name: String::new(), runs: vec![slice(server.run(n, seed))] }
             };
-            Comparison::of(&side(STANDARD, 0), &[side(other, 1)], Settings::default())
+            Comparison::of_known(
+                &side(STANDARD, 0),
+                &[side(other, 1)],
+                &crate::judge::compare::figures(),
+                Settings::default(),
+            )
         };
         let tables: Vec<Comparison> = (0..pairs).into_par_iter().map(compare).collect();
         let mut tally = Self { pairs: tables.len(), ..Self::default() };

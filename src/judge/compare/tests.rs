@@ -21,7 +21,12 @@ fn side(name: &str, runs: Vec<Run>) -> Side {
 }
 
 fn compared(base: Vec<Run>, candidate: Vec<Run>) -> Comparison {
-    Comparison::of(&side("base", base), &[side("candidate", candidate)], Settings::default())
+    Comparison::of_known(
+        &side("base", base),
+        &[side("candidate", candidate)],
+        &figures(),
+        Settings::default(),
+    )
 }
 
 #[track_caller]

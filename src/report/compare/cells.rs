@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use crate::core::figure::{Figure, Unit};
 use crate::core::stats::RateInterval;
-use crate::judge::compare::{Call, Difference, Needs, Row, Sample};
+use crate::judge::compare::{Call, Counted, Needs, Row, Sample};
 use crate::report::figures::{NOT_AVAILABLE, bare_milliseconds, plain, share};
 
 /// The columns.
-pub const COLUMNS: [&str; 5] = ["", "baseline", "candidate", "difference", "call"];
+pub const COLUMNS: [&str; 5] = ["", "baseline", "candidate", "difference", "verdict"];
 
-/// Figure, baseline, candidate, difference, call.
+/// Figure, baseline, candidate, difference, verdict.
 pub fn cells(row: &Row) -> [String; 5] {
     [
         row.figure.label(),
         sample(row.figure, &row.base),
         sample(row.figure, &row.candidate),
-        difference(row.figure, &row.difference, row.base.value),
-        call(row.call),
+        difference(row),
+        verdict(row.call),
     ]
 }
 
@@ -56,18 +56,20 @@ pub fn bare(figure: Figure, value: f64) -> String {
     }
 }
 
-/// Of a share the difference is in percentage points, of anything else in percent of the baseline.
-fn difference(figure: Figure, difference: &Difference, base: f64) -> String {
-    let (scale, unit) = match figure.unit() {
-        Unit::Share => (100.0, "points"),
-        _ if base != 0.0 => (100.0 / base, "%"),
-        Unit::Milliseconds => (1.0, "ms"),
-        Unit::Plain(unit) => (1.0, unit),
+/// The difference with the interval that the verdict rests on. For a share it is in percentage points, for anything else in
+/// percent of the baseline; nothing falls by more than 100 %.
+pub fn difference(row: &Row) -> String {
+    let base = row.base.value;
+    let (scale, unit, least) = match row.figure.unit() {
+        Unit::Share => (100.0, "points", f64::NEG_INFINITY),
+        _ if base != 0.0 => (100.0 / base, "%", -100.0),
+        Unit::Milliseconds => (1.0, "ms", f64::NEG_INFINITY),
+        Unit::Plain(unit) => (1.0, unit, f64::NEG_INFINITY),
     };
-    let value = signed(difference.absolute * scale);
-    match difference.interval {
+    let value = signed(row.difference.absolute * scale);
+    match row.verdict_interval {
         Some(RateInterval { low, high }) => {
-            format!("{value} {unit} [{}, {}]", signed(low * scale), signed(high * scale))
+            format!("{value} {unit} [{}, {}]", signed((low * scale).max(least)), signed(high * scale))
         }
         None => format!("{value} {unit}"),
     }
@@ -83,15 +85,23 @@ fn signed(value: f64) -> String {
     }
 }
 
-fn call(call: Call) -> String {
+fn verdict(call: Call) -> String {
     match call {
         Call::Better => "better".into(),
         Call::Worse => "worse".into(),
         Call::Same => "the same".into(),
         Call::CannotTell { needs: None } => "cannot tell".into(),
-        Call::CannotTell { needs: Some(Needs { count, of }) } => {
-            format!("cannot tell (needs {} {})", rounded(count), of.word())
-        }
+        Call::CannotTell { needs: Some(needs) } => format!("cannot tell ({})", needed(needs)),
+    }
+}
+
+/// How much larger a sample would settle a row, or that none that anybody would collect does.
+pub fn needed(needs: Needs) -> String {
+    let most = needs.of.most_practical();
+    match (needs.is_practical(), needs.of) {
+        (true, of) => format!("needs {} {}", rounded(needs.count), of.word()),
+        (false, Counted::Requests) => format!("needs more than {most} requests: repeat the runs instead"),
+        (false, Counted::Runs) => format!("needs more than {most} runs"),
     }
 }
 
@@ -110,6 +120,13 @@ mod tests {
         let written = [-0.04, 0.04, -1.25, 18.0, f64::INFINITY].map(signed);
         assert_eq!(written, ["0.0", "0.0", "-1.2", "+18.0", "+∞"]);
         assert_eq!([0, 7, 84, 301, 48_211].map(rounded), [0, 7, 84, 310, 49_000]);
+        let written = |count, of| needed(Needs { count, of });
+        assert_eq!(written(301, Counted::Requests), "needs 310 requests");
+        assert_eq!(
+            written(140_000_000, Counted::Requests),
+            "needs more than 10000 requests: repeat the runs instead"
+        );
+        assert_eq!(written(28_000, Counted::Runs), "needs more than 100 runs");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::core::figure::Unit;
 use crate::core::stats::RateInterval;
 use crate::judge::compare::{Call, Comparison, Row};
 
-const HEAD: [&str; 17] = [
+const HEAD: [&str; 20] = [
     "candidate",
     "figure",
     "unit",
@@ -24,6 +24,9 @@ const HEAD: [&str; 17] = [
     "adjusted_p",
     "call",
     "needs",
+    "verdict_low",
+    "verdict_high",
+    "verdict_alpha",
 ];
 
 /// Writes it as CSV. What is not known, or bounded by nothing, is empty.
@@ -63,6 +66,8 @@ fn line(candidate: &str, row: &Row) -> Vec<String> {
     line.extend([difference.relative, difference.p, row.adjusted_p].map(number));
     line.push(call.to_owned());
     line.push(needs.map_or(String::new(), |needs| needs.count.to_string()));
+    line.extend(ends(row.verdict_interval));
+    line.push(number(Some(row.verdict_alpha)));
     line
 }
 
