@@ -359,9 +359,13 @@ fn users_who_leave_drop_their_connections_and_are_counted_apart() {
     );
     assert_eq!(metrics["failures"], Value::Array(Vec::new()));
     let records = result["servebench"]["records"].as_array().unwrap();
-    let seen_first = records.iter().filter(|record| !record["times"]["first_token"].is_null()).count();
-    assert_eq!(metrics["latencies"]["ttft"]["n"], seen_first, "the first token counts if it came before");
-    assert_eq!(metrics["latencies"]["e2el"]["n"], 24 - left, "the end does not");
+    let were_to_leave = records.iter().filter(|record| record["leaves_after_s"] == 0.7).count();
+    assert!((left..24).contains(&were_to_leave), "{were_to_leave} were to leave, {left} left");
+    for latency in ["ttft", "e2el", "tpot"] {
+        assert_eq!(metrics["latencies"][latency]["n"], 24 - were_to_leave, "{latency} is of those who stay");
+    }
+    let line = ended.line("Latencies are of users who stay");
+    assert!(line.starts_with(&format!("{were_to_leave} who were to leave are left out")), "{line}");
     for record in records.iter().filter(|record| !record["outcome"]["Err"].is_null()) {
         assert_eq!(record["outcome"]["Err"]["class"], "abandoned");
         assert!(time(record, "done") - time(record, "sent") >= 0.7, "nobody leaves early");

@@ -36,6 +36,9 @@ pub struct Metrics {
     /// Requests whose user left before the end, as some were to: neither of the two.
     #[serde(default)]
     pub abandoned: usize,
+    /// Completed requests whose user was to leave later: counted like the others, and in no latency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub answered_before_leaving: usize,
     /// Prompt tokens of completed requests.
     pub input_tokens: Tokens,
     /// Output tokens of completed requests.
@@ -59,10 +62,20 @@ pub struct Metrics {
     pub peak_in_flight: usize,
     /// Requests that met every limit of the SLO; `None` without an SLO.
     pub good: Option<usize>,
+    /// The same of the users who were to stay, of whom the share of good requests is; `None` without an SLO.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judged>,
     /// 95 % intervals of the scalars that are rates, by the scalar's key; none for runs of less than ten seconds.
     pub rate_intervals: BTreeMap<String, RateInterval>,
     /// The latencies that have samples.
     pub latencies: BTreeMap<Latency, Distribution>,
+    /// TPOT as vLLM computes it ([`Record::vllm_tpot`]), where that differs for any request; `None` where it does not. In a
+    /// result from before there was another, TPOT itself is vLLM's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vllm_tpot: Option<Distribution>,
+    /// How many TPOTs rest on whose count of the tokens in the first output event.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub first_event_by_source: BTreeMap<TokenSource, usize>,
     /// Failures by class, most frequent first.
     pub failures: Vec<FailureCount>,
     /// The same figures for each value of a facet that the requests have.
@@ -71,6 +84,11 @@ pub struct Metrics {
     /// Of sessions of several turns; `None` without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<SessionTotals>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A number of tokens and who counted them.
@@ -86,6 +104,36 @@ impl Tokens {
     fn add(&mut self, tokens: TokenCount) {
         self.total += u64::from(tokens.count);
         *self.requests_by_source.entry(tokens.source).or_default() += 1;
+    }
+}
+
+/// Requests of users who were to stay, held against the SLO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// How many, failed ones included.
+    pub requests: usize,
+    /// Those that met every limit.
+    pub good: usize,
+    /// Those answered without a value that a limit is on, such as the TPOT of an answer in one event; they are not good.
+    pub unmeasured: usize,
+}
+
+impl Judged {
+    /// Records that ended, held against the SLO.
+    fn of<'a>(records: impl Iterator<Item = &'a Record>, slo: &Slo) -> Self {
+        let mut judged = Self { requests: 0, good: 0, unmeasured: 0 };
+        for record in records.filter(|record| !record.was_to_leave()) {
+            let verdict = judge(record, slo);
+            judged.requests += 1;
+            judged.good += usize::from(verdict == Some(true));
+            judged.unmeasured += usize::from(verdict.is_none());
+        }
+        judged
+    }
+
+    /// The share of good requests; `None` without any request.
+    pub fn ratio(self) -> Option<f64> {
+        (self.requests > 0).then(|| self.good as f64 / self.requests as f64)
     }
 }
 
@@ -153,6 +201,22 @@ impl Metrics {
         self.completed + self.failed + self.abandoned
     }
 
+    /// What the share of good requests is of; `None` without an SLO. A result from before it was stored has all requests
+    /// that were not abandoned.
+    pub fn judged(&self) -> Option<Judged> {
+        let before = || Judged {
+            requests: self.completed + self.failed,
+            good: self.good.unwrap_or_default(),
+            unmeasured: 0,
+        };
+        self.judged.or(self.good.map(|_| before()))
+    }
+
+    /// TPOT as vLLM computes it, for vLLM's keys; `None` without samples.
+    pub fn vllm_tpot(&self) -> Option<&Distribution> {
+        self.vllm_tpot.as_ref().or(self.latencies.get(&Latency::Tpot))
+    }
+
     /// Whether the server made vectors or scores: then nothing that counts output tokens applies.
     pub fn is_of_pooling(&self) -> bool {
         self.input_sequences.is_some()
@@ -185,27 +249,42 @@ pub fn failures(records: &[Record]) -> impl Iterator<Item = bool> {
     records.iter().filter(|record| !record.was_abandoned()).map(Record::failed)
 }
 
-/// Whether each request that somebody waited for met every limit of the SLO, in the order of the Records.
+/// Whether each request whose user was to stay met every limit of the SLO, in the order of the Records.
 pub fn successes(records: &[Record], slo: &Slo) -> impl Iterator<Item = bool> {
-    records.iter().filter(|record| !record.was_abandoned()).map(move |record| meets(record, slo))
+    records.iter().filter(|record| !record.was_to_leave()).map(move |record| meets(record, slo))
 }
 
 fn values<'a>(records: impl Iterator<Item = &'a Record>, latency: Latency) -> impl Iterator<Item = Duration> {
-    records.filter(move |record| latency.counts(record)).filter_map(move |record| latency.of(record))
+    records.filter_map(move |record| latency.counted(record))
 }
 
-/// Whether a request met every limit. One token has no TPOT, so none to miss.
+/// Whether a request is known to have met every limit.
 pub fn meets(record: &Record, slo: &Slo) -> bool {
+    judge(record, slo) == Some(true)
+}
+
+/// Whether a request met every limit; `None` if it missed none that could be measured, but one could not.
+///
+/// Nothing of an answer of one token comes after its first event, so a limit on TPOT does not apply to it.
+fn judge(record: &Record, slo: &Slo) -> Option<bool> {
+    if !record.succeeded() {
+        return Some(false);
+    }
     let slo = slo.of_class(record.facets.as_ref().and_then(|facets| facets.class.as_deref()));
-    let within = |value: Option<Duration>, limit: Option<Duration>| match (value, limit) {
-        (Some(value), Some(limit)) => value <= limit,
-        _ => true,
-    };
     let (ttft, e2e) = match slo.from {
         SloFrom::Due => (record.ttft_from_due(), record.e2e_from_due()),
         SloFrom::Sent => (record.ttft(), record.e2e()),
     };
-    record.succeeded() && within(ttft, slo.ttft) && within(record.tpot(), slo.tpot) && within(e2e, slo.e2e)
+    let tpot_limit = slo.tpot.filter(|_| !record.is_one_token());
+    let limited = [(ttft, slo.ttft), (record.tpot(), tpot_limit), (e2e, slo.e2e)];
+    let mut limited = limited.into_iter().filter_map(|(value, limit)| Some((value, limit?)));
+    let is_missed = |(value, limit): (Option<Duration>, Duration)| value.is_some_and(|value| value > limit);
+    let is_unmeasured = limited.clone().any(|(value, _)| value.is_none());
+    match limited.any(is_missed) {
+        true => Some(false),
+        false if is_unmeasured => None,
+        false => Some(true),
+    }
 }
 
 #[cfg(test)]

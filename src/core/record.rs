@@ -25,10 +25,25 @@ pub struct Record {
     pub cached_tokens: Option<u32>,
     /// Output tokens; zero for a request that failed before the first.
     pub output_tokens: TokenCount,
+    /// Of the output tokens, reasoning that the server counted and did not stream: generated before the first output event.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hidden_tokens: u32,
+    /// Streamed tokens in the first output event, and who counted them; `None` where nobody did, so that the first event
+    /// is taken to carry as many as the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_event_tokens: Option<TokenCount>,
     /// Events that carried output, and when.
     pub events: Events,
     /// How it ended.
     pub outcome: Result<Finish, Failure>,
+    /// How long after `sent` its user was to leave, whether or not the answer came first; `None` for a user who stays.
+    #[serde(
+        default,
+        rename = "leaves_after_s",
+        with = "seconds::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub leaves_after: Option<Duration>,
     /// What it carried beside its tokens.
     #[serde(default)]
     pub input: Input,
@@ -159,6 +174,12 @@ impl Record {
         self.failure().is_some_and(|failure| failure.class == FailureClass::Abandoned)
     }
 
+    /// Whether its user was drawn to leave before the end, even if the answer came first. The draw does not depend on the
+    /// server, but who of those drawn is answered in time does: only the quick answers are. So latencies are of the others.
+    pub fn was_to_leave(&self) -> bool {
+        self.leaves_after.is_some() || self.was_abandoned()
+    }
+
     /// Whether the request did not get its answer although somebody waited for it.
     pub fn failed(&self) -> bool {
         !self.succeeded() && !self.was_abandoned()
@@ -199,10 +220,53 @@ impl Record {
         since(self.times.due, self.times.last_token)
     }
 
-    /// (last token − first token) / (output tokens − 1), for more than one output token.
+    /// (last output event − first) / tokens after the first output event; `None` for an answer in fewer than two events,
+    /// whose tokens cannot be timed.
     pub fn tpot(&self) -> Option<Duration> {
+        let (tokens, _) = self.tokens_after_first_event()?;
+        let span = since(self.times.first_token?, self.times.last_token)?;
+        // A whole number of tokens gives vLLM's value to the nanosecond.
+        Some(if tokens.fract() == 0.0 { span / tokens as u32 } else { span.div_f64(tokens) })
+    }
+
+    /// TPOT as `vllm bench serve` computes it: (last output event − first) / (output tokens − 1), for more than one output
+    /// token. It counts the first event as one token, so an answer in one event has a TPOT of zero.
+    pub fn vllm_tpot(&self) -> Option<Duration> {
         let gaps = self.output_tokens.count.checked_sub(1).filter(|&gaps| gaps > 0)?;
         Some(since(self.times.first_token?, self.times.last_token)? / gaps)
+    }
+
+    /// Streamed tokens that came after the first output event, and who counted those in it; `None` below two events.
+    ///
+    /// Where nobody counted, each event is taken to carry the same share, as it is where a count leaves none for the other
+    /// events.
+    pub fn tokens_after_first_event(&self) -> Option<(f64, TokenSource)> {
+        let (streamed, events) = (self.streamed_tokens(), self.events.count);
+        if events < 2 || streamed < 2 {
+            return None;
+        }
+        let counted = self.first_event_tokens.filter(|first| (1..streamed).contains(&first.count));
+        Some(match counted {
+            Some(first) => (f64::from(streamed - first.count), first.source),
+            None => {
+                let source = match self.output_tokens.source {
+                    TokenSource::Events => TokenSource::Events,
+                    _ => TokenSource::Estimate,
+                };
+                (f64::from(streamed) * f64::from(events - 1) / f64::from(events), source)
+            }
+        })
+    }
+
+    /// Output tokens without the reasoning that was not streamed.
+    fn streamed_tokens(&self) -> u32 {
+        self.output_tokens.count.saturating_sub(self.hidden_tokens)
+    }
+
+    /// Whether the answer is known to be one token, after which nothing is left to be timed.
+    pub fn is_one_token(&self) -> bool {
+        let is_counted = matches!(self.output_tokens.source, TokenSource::Usage | TokenSource::Tokenizer);
+        is_counted && self.streamed_tokens() == 1
     }
 
     /// Output tokens by whole second since t0, each event taken to carry the same share of the request's tokens; those of
@@ -219,15 +283,20 @@ impl Record {
         by_second.chain(at_once.map(|at| (whole_second(at), tokens)))
     }
 
-    /// Output tokens per output event; `None` without events.
+    /// Streamed tokens per output event; `None` without events.
     pub fn tokens_per_event(&self) -> Option<f64> {
-        (self.events.count > 0).then(|| f64::from(self.output_tokens.count) / f64::from(self.events.count))
+        (self.events.count > 0).then(|| f64::from(self.streamed_tokens()) / f64::from(self.events.count))
     }
 }
 
 /// The whole second that an offset from t0 is in.
 pub fn whole_second(at: Duration) -> u32 {
     u32::try_from(at.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn since(start: Duration, end: Option<Duration>) -> Option<Duration> {

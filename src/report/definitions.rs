@@ -12,7 +12,7 @@ pub const DEFINITIONS: [(&str, &str); 12] = [
     ("ITL", "gap between output events; an event that carries several tokens is one gap"),
     (
         "TPOT",
-        "(last token − first token) / (output tokens − 1), for requests with more than one output token",
+        "(last output event − first) / output tokens after the first output event; none below two output events. With one token in the first event this is vLLM's; vLLM's JSON keys keep vLLM's (last − first) / (output tokens − 1)",
     ),
     ("E2E", "last output event (of an answer that is no stream, its last byte) − sent"),
     (

@@ -7,6 +7,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
+use crate::core::metrics::Latency;
 use crate::core::record::Record;
 
 pub use prometheus::TEXT_FORMAT;
@@ -76,7 +77,7 @@ impl Default for Exposition {
             prompt_tokens: counter(PROMPT_TOKENS, "Prompt tokens of completed requests."),
             output_tokens: counter(OUTPUT_TOKENS, "Output tokens of completed requests."),
             ttft: histogram(TTFT, "From sent to the first output event."),
-            tpot: histogram(TPOT, "Time per output token after the first, of each request."),
+            tpot: histogram(TPOT, "Time per output token after the first output event, of each request."),
             itl: histogram(ITL, "Gaps between output events, counted when their request ends."),
             e2e: histogram(E2E, "From sent to the last output event."),
             lag: histogram(LAG, "From due to sent."),
@@ -105,15 +106,17 @@ impl Exposition {
             Some(failure) => self.failed.with_label_values(&[&failure.class.key()]).inc(),
         }
         let times = [
-            (&self.ttft, record.ttft()),
-            (&self.tpot, record.tpot().filter(|_| record.succeeded())),
-            (&self.e2e, record.e2e().filter(|_| record.succeeded())),
-            (&self.lag, record.lag()),
+            (&self.ttft, Latency::Ttft),
+            (&self.tpot, Latency::Tpot),
+            (&self.e2e, Latency::E2e),
+            (&self.lag, Latency::Lag),
         ];
-        for (histogram, time) in times {
+        for (histogram, latency) in times {
+            let time = latency.counted(record);
             time.into_iter().for_each(|time| histogram.observe(time.as_secs_f64()));
         }
-        record.events.gaps.iter().flatten().for_each(|gap| self.itl.observe(gap.as_secs_f64()));
+        let gaps = record.events.gaps.iter().flatten().filter(|_| Latency::Itl.counts(record));
+        gaps.for_each(|gap| self.itl.observe(gap.as_secs_f64()));
         self.weigh();
     }
 
@@ -172,7 +175,7 @@ mod tests {
             "servebench_requests_completed_total 1",
             "servebench_requests_failed_total{class=\"status_503\"} 1",
             "servebench_requests_in_flight 1",
-            "servebench_ttft_seconds_count 2",
+            "servebench_ttft_seconds_count 1",
             "servebench_e2e_seconds_count 1",
             "# TYPE servebench_itl_seconds histogram",
         ] {

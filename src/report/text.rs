@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::figures::{
     NOT_AVAILABLE, milliseconds, percent, percentile, plain, requests_per_second, seconds, tokens_per_second,
 };
-use crate::core::metrics::{Latency, Metrics, SCALARS, Spread, Tokens};
-use crate::core::record::TokenSource;
+use crate::core::metrics::{FailureCount, Judged, Latency, Metrics, SCALARS, Spread, Tokens};
+use crate::core::record::{FailureClass, TokenSource};
 use crate::core::run::Run;
 use crate::core::spec::{Slo, SloFrom};
-use crate::core::stats::Distribution;
 
 mod facets;
 mod intervals;
+pub(super) mod latency;
 mod profiler;
 mod server;
 mod sessions;
@@ -34,7 +34,7 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     totals(metrics, to)?;
     for latency in &run.selection.latencies {
         section(latency.title(), to)?;
-        latency_lines(run, *latency, to)?;
+        latency::lines(run, *latency, to)?;
     }
     facets::render(metrics, to)?;
     sessions::render(run, to)?;
@@ -51,15 +51,21 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     server::render(run, to)?;
     profiler::render(run, to)?;
     if run.interrupted {
-        interruption(to)?;
+        interruption(metrics, to)?;
     }
     verdict::render(&run.validity, to)
 }
 
-/// What makes the numbers those of a shorter run.
-pub(super) fn interruption(to: &mut impl Write) -> io::Result<()> {
+/// What makes the numbers those of a shorter run, and of its shorter requests.
+pub(super) fn interruption(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     section("Interrupted", to)?;
-    writeln!(to, "The run was cut short: the numbers are of what was measured until then.")
+    writeln!(to, "The run was cut short: the numbers are of what was measured until then.")?;
+    let cancelled = metrics.failures.iter().find(|failure| failure.class == FailureClass::Cancelled);
+    let Some(FailureCount { count, .. }) = cancelled else { return Ok(()) };
+    writeln!(
+        to,
+        "{count} requests in flight were given up. No latency has them, and they are the longer ones: E2E is too low."
+    )
 }
 
 fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
@@ -113,24 +119,6 @@ pub(super) fn aligned(rows: &[Vec<String>], to: &mut impl Write) -> io::Result<(
     })
 }
 
-fn latency_lines(run: &Run, latency: Latency, to: &mut impl Write) -> io::Result<()> {
-    let distribution = run.metrics.latencies.get(&latency);
-    let symbol = latency.symbol();
-    if run.spec.sampling.whole && latency.needs_stream() {
-        return writeln!(to, "{symbol} does not apply: answers came in one piece");
-    }
-    writeln!(to, "Mean {symbol}: {}", milliseconds(distribution.map(|d| d.mean)))?;
-    writeln!(to, "Median {symbol}: {}", milliseconds(distribution.map(|d| d.median)))?;
-    for p in &run.selection.percents {
-        writeln!(to, "{} {symbol}: {}", percentile(*p), milliseconds(value_at(distribution, *p)))?;
-    }
-    Ok(())
-}
-
-fn value_at(distribution: Option<&Distribution>, p: f64) -> Option<Duration> {
-    distribution?.percentiles.iter().find(|percentile| percentile.p == p).map(|percentile| percentile.value)
-}
-
 fn failures(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     if metrics.failed == 0 {
         return Ok(());
@@ -157,12 +145,18 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 fn goodput(run: &Run, to: &mut impl Write) -> io::Result<()> {
-    let Some(good) = run.metrics.good else { return Ok(()) };
+    let Some(Judged { requests, good, unmeasured }) = run.metrics.judged() else { return Ok(()) };
     let slo = &run.spec.slo;
-    let all = run.metrics.completed + run.metrics.failed;
     section("Goodput", to)?;
     throughput(&run.metrics, "request_goodput", to)?;
-    writeln!(to, "Good requests: {good} of {all} ({}): {}", percent(good, all), limits(slo))?;
+    writeln!(to, "Good requests: {good} of {requests} ({}): {}", percent(good, requests), limits(slo))?;
+    if unmeasured > 0 {
+        writeln!(
+            to,
+            "Not measured: {unmeasured} of {requests} lack a latency that has a limit, and count as not good (an answer in one \
+             event has no TPOT)"
+        )?;
+    }
     for (class, slo) in &slo.classes {
         writeln!(to, "Class {class}: {}", limits(slo))?;
     }
@@ -192,7 +186,7 @@ fn from_due(run: &Run, to: &mut impl Write) -> io::Result<()> {
     section("From due", to)?;
     writeln!(to, "Requests left later than the schedule said; measured from when they were due:")?;
     for latency in [Latency::TtftFromDue, Latency::E2eFromDue, Latency::Lag] {
-        latency_lines(run, latency, to)?;
+        latency::lines(run, latency, to)?;
     }
     Ok(())
 }
@@ -237,9 +231,24 @@ fn tokens(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
         // About one token an event is what everyone expects.
         Some(spread) if spread.mean >= 1.05 => {
             let Spread { mean, p50, p99, max, .. } = spread;
-            writeln!(to, "Tokens per event: mean {mean:.2}, median {p50:.2}, P99 {p99:.2}, max {max:.2}")
+            writeln!(to, "Tokens per event: mean {mean:.2}, median {p50:.2}, P99 {p99:.2}, max {max:.2}")?;
+            first_events(metrics, to)
         }
         _ => Ok(()),
+    }
+}
+
+/// Whose count of the tokens in the first event the TPOTs rest on.
+fn first_events(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
+    let describe = |source: TokenSource| match source {
+        TokenSource::Estimate => "estimate (as many as in the others)".to_owned(),
+        source => source.label().to_owned(),
+    };
+    match metrics.first_event_by_source.is_empty() {
+        true => Ok(()),
+        false => {
+            writeln!(to, "Tokens of first events by: {}", by_source(&metrics.first_event_by_source, describe))
+        }
     }
 }
 
@@ -249,7 +258,10 @@ fn sources(tokens: &Tokens) -> String {
         TokenSource::Events => "events (WRONG wherever an event carries several tokens)".to_owned(),
         TokenSource::Estimate => "estimate (no tokenizer was found: do not compare)".to_owned(),
     };
-    let by: &BTreeMap<_, _> = &tokens.requests_by_source;
+    by_source(&tokens.requests_by_source, describe)
+}
+
+fn by_source(by: &BTreeMap<TokenSource, usize>, describe: impl Fn(TokenSource) -> String) -> String {
     match by.len() {
         0 => NOT_AVAILABLE.to_owned(),
         1 => by.keys().copied().map(describe).collect(),

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::text::{interruption, one_line, verdict};
+use super::text::{interruption, latency, one_line, verdict};
 use crate::core::metrics::{FailureCount, Latency, Metrics, scalar};
 use crate::core::run::Run;
 use crate::core::server::Speculation;
@@ -62,12 +62,15 @@ fn speculative_decoding(speculation: &Speculation, to: &mut impl Write) -> io::R
     positions.try_for_each(|(at, share)| figure(&format!("  Position {at}:"), Some(100.0 * share), to))
 }
 
-/// Writes what a reader of the block must know beside it: that the run was cut short, and the objections to it. Nothing
-/// for a whole run without any.
+/// Writes what a reader of the block must know beside it: that the run was cut short, that our TPOT differs from the block's,
+/// and the objections to the run. Nothing for a whole run without any.
 pub fn aside(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let objections = [Outcome::Invalid, Outcome::Warning].map(|outcome| run.validity.with(outcome).count());
     if run.interrupted {
-        interruption(to)?;
+        interruption(&run.metrics, to)?;
+    }
+    if run.selection.latencies.contains(&Latency::Tpot) {
+        latency::vllm_tpot(&run.metrics, to)?;
     }
     if objections != [0, 0] {
         verdict::headline(&run.validity, to)?;
@@ -138,7 +141,10 @@ fn applies(latency: Latency, run: &Run) -> bool {
 }
 
 fn section(run: &Run, (latency, name, title): (Latency, &str, &str), to: &mut impl Write) -> io::Result<()> {
-    let distribution = run.metrics.latencies.get(&latency);
+    let distribution = match latency {
+        Latency::Tpot => run.metrics.vllm_tpot(),
+        _ => run.metrics.latencies.get(&latency),
+    };
     writeln!(to, "{title:-^WIDTH$}")?;
     let mut line = |statistic: &str, value: Option<Duration>| {
         figure(&format!("{statistic} {name} (ms):"), value.map(|value| value.as_secs_f64() * 1e3), to)

@@ -58,6 +58,54 @@ fn several_tokens_in_an_event_are_counted_as_several() {
     assert_peak_is_above_average(&result);
 }
 
+/// Chunks of four tokens, the time between which would be divided by too many tokens if the first chunk were one token.
+#[test]
+fn tpot_is_over_the_tokens_after_the_first_event_whoever_counts_those_in_it() {
+    let output = Output { tokens_per_event: 4, ..quick().output };
+    let simulator = Simulator::start(Spec { output, ..quick() });
+    let words = "--dataset-name random --random-input-len 12 --random-output-len 22 --ignore-eos --num-prompts 8 \
+                 --max-concurrency 4 --save-detailed";
+    let continuous = r#"{"stream_options": {"include_usage": true, "continuous_usage_stats": true}}"#;
+    let counted = ["tokenizer", "usage"].map(|source| {
+        let program = simulator.run(words);
+        let program = if source == "usage" { program.words("--extra-body").arg(continuous) } else { program };
+        let ended = program.end().well();
+        assert_eq!(ended.line("Tokens of first events by").replace("server ", ""), source);
+        (source, ended)
+    });
+    for (source, ended) in counted {
+        let result = ended.result();
+        let records = result["servebench"]["records"].as_array().unwrap();
+        for record in records {
+            assert_eq!(record["first_event_tokens"], json!({"count": 4, "source": source}), "{record}");
+        }
+        let mean = |tokens: f64| {
+            let at = |record: &Value, step: &str| record["times"][step].as_f64().unwrap();
+            let span = |record| at(record, "last_token") - at(record, "first_token");
+            1e3 * records.iter().map(span).sum::<f64>() / records.len() as f64 / tokens
+        };
+        let ours = result["servebench"]["metrics"]["latencies"]["tpot"]["mean_s"].as_f64().unwrap();
+        let vllms = result["mean_tpot_ms"].as_f64().unwrap();
+        assert!((1e3 * ours / mean(18.0) - 1.0).abs() < 1e-3, "{ours}");
+        assert!((vllms / mean(21.0) - 1.0).abs() < 1e-3, "{vllms}");
+        assert!(
+            ended.line("Mean TPOT as vLLM computes it").ends_with("(it counts the first event as one token)")
+        );
+    }
+}
+
+#[test]
+fn answers_in_one_event_have_no_tpot_and_are_not_good() {
+    let output = Output { tokens_per_event: 50, ..quick().output };
+    let simulator = Simulator::start(Spec { output, ..quick() });
+    let ended = simulator.run(SMALL).words("--goodput tpot:10000").end().well();
+    assert_eq!(ended.line("Mean TPOT"), "n/a");
+    assert_eq!(ended.line("No TPOT"), "8 of 8 answers came in one event, so their tokens cannot be timed");
+    assert!(ended.line("Good requests").starts_with("0 of 8 (0.0 %)"), "{}", ended.line("Good requests"));
+    assert!(ended.line("Not measured").starts_with("8 of 8 lack a latency that has a limit"));
+    assert_eq!(ended.result()["mean_tpot_ms"], 0.0, "vLLM's key keeps vLLM's arithmetic");
+}
+
 #[test]
 fn the_peak_is_never_below_the_average() {
     assert_peak_is_above_average(&measure(quick(), "").0);

@@ -88,6 +88,9 @@ pub struct Row {
     pub ttft: Option<Timing>,
     /// TPOT.
     pub tpot: Option<Timing>,
+    /// TPOT as vLLM computes it, where that differs for any request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vllm_tpot: Option<Timing>,
     /// E2E.
     #[serde(rename = "e2el")]
     pub e2e: Option<Timing>,
@@ -97,6 +100,11 @@ impl Row {
     /// Mean length of the prompts in tokens.
     pub fn mean_input(&self) -> Option<f64> {
         (self.completed > 0).then(|| self.input_tokens as f64 / self.completed as f64)
+    }
+
+    /// TPOT as vLLM computes it.
+    pub fn vllm_tpot(&self) -> Option<Timing> {
+        self.vllm_tpot.or(self.tpot)
     }
 
     fn of(name: Name, records: &[&Record]) -> Self {
@@ -114,6 +122,7 @@ impl Row {
             cached_share: cached_share(records),
             ttft: timing(Latency::Ttft),
             tpot: timing(Latency::Tpot),
+            vllm_tpot: vllm_tpot(records),
             e2e: timing(Latency::E2e),
         }
     }
@@ -143,6 +152,12 @@ impl Timing {
             mean: times.iter().sum::<Duration>() / count,
         })
     }
+}
+
+fn vllm_tpot(records: &[&Record]) -> Option<Timing> {
+    let counted = records.iter().filter(|record| Latency::Tpot.counts(record));
+    let differs = counted.clone().any(|record| record.tpot() != record.vllm_tpot());
+    differs.then(|| Timing::of(counted.filter_map(|record| record.vllm_tpot()).collect())).flatten()
 }
 
 /// Over the requests of which the server told.
@@ -230,8 +245,8 @@ mod tests {
         records[1].outcome = Err(Failure::new(FailureClass::Abandoned, ""));
         let row = &rows(records.iter())[&Facet::Turn][0];
         assert_eq!((row.completed, row.failed, row.abandoned), (1, 1, 1));
-        assert_eq!(row.ttft.map(|ttft| ttft.mean), Some(ms(30)), "who left later saw the first token");
-        assert_eq!(row.e2e.map(|e2e| e2e.mean), Some(ms(140)), "but not the end");
+        assert_eq!(row.ttft.map(|ttft| ttft.mean), Some(ms(40)), "latencies are of who stayed");
+        assert_eq!(row.e2e.map(|e2e| e2e.mean), Some(ms(140)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{FailureCount, Latency, Metrics, SessionTotals, Spread, Tokens, meets, values};
+use super::{FailureCount, Judged, Latency, Metrics, SessionTotals, Spread, Tokens, meets, values};
 use super::{facets, rates};
 use crate::core::in_flight::InFlight;
 use crate::core::record::{FailureClass, Record, TokenSource};
@@ -76,6 +76,7 @@ impl<'a> Scope<'a> {
             completed: self.answered().count(),
             failed: self.ended().filter(|record| record.failed()).count(),
             abandoned: self.ended().filter(|record| record.was_abandoned()).count(),
+            answered_before_leaving: self.answered().filter(|record| record.was_to_leave()).count(),
             input_tokens: Tokens::default(),
             output_tokens: Tokens::default(),
             input_sequences: self.input_sequences(),
@@ -86,8 +87,13 @@ impl<'a> Scope<'a> {
             peak_output_tokens_per_s: self.peak_output_tokens(),
             peak_in_flight: self.peak_in_flight(),
             good: slo.is_set().then(|| self.answered().filter(|record| meets(record, slo)).count()),
+            judged: slo
+                .is_set()
+                .then(|| Judged::of(self.ended().filter(|record| !record.was_abandoned()), slo)),
             rate_intervals: rates::intervals(self, slo),
             latencies: self.latencies(itl, percents),
+            vllm_tpot: self.vllm_tpot(percents),
+            first_event_by_source: self.first_event_by_source(),
             failures: failures(self.ended().filter(|record| record.failed())),
             rows: facets::rows(self.ended()),
             sessions: SessionTotals::of(self.ended()),
@@ -114,6 +120,21 @@ impl<'a> Scope<'a> {
             _ => Distribution::of(values(self.started(), latency).collect(), percents),
         };
         Latency::ALL.into_iter().filter_map(|latency| Some((latency, distribution(latency)?))).collect()
+    }
+
+    fn vllm_tpot(self, percents: &[Percent]) -> Option<Distribution> {
+        let counted = self.started().filter(|record| Latency::Tpot.counts(record));
+        let differs = counted.clone().any(|record| record.tpot() != record.vllm_tpot());
+        differs.then(|| Distribution::of(counted.filter_map(Record::vllm_tpot).collect(), percents)).flatten()
+    }
+
+    fn first_event_by_source(self) -> BTreeMap<TokenSource, usize> {
+        let mut by_source = BTreeMap::new();
+        let timed = self.started().filter(|record| Latency::Tpot.counted(record).is_some());
+        for (_, source) in timed.filter_map(Record::tokens_after_first_event) {
+            *by_source.entry(source).or_default() += 1;
+        }
+        by_source
     }
 
     /// The gaps of each request: their sum and number.
@@ -158,9 +179,10 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The sum and the number of a request's gaps; `None` without any.
+/// The sum and the number of a request's gaps; `None` without any that count.
 pub fn gaps(record: &Record) -> Option<(Duration, u32)> {
-    let count = record.events.count.checked_sub(1).filter(|&count| count > 0)?;
+    let counts = Latency::Itl.counts(record);
+    let count = record.events.count.checked_sub(1).filter(|&count| counts && count > 0)?;
     Some((record.times.last_token?.saturating_sub(record.times.first_token?), count))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Metrics;
+use super::{Judged, Metrics};
 use crate::core::record::Record;
 
 /// Which way is better.
@@ -22,7 +22,7 @@ pub enum Direction {
 pub enum Latency {
     /// First output event − sent.
     Ttft,
-    /// (last token − first token) / (output tokens − 1).
+    /// (last output event − first) / tokens after the first output event.
     Tpot,
     /// Last output event − sent.
     #[serde(rename = "e2el")]
@@ -105,8 +105,13 @@ impl Latency {
         matches!(self, Self::Ttft | Self::Tpot | Self::Itl | Self::TtftFromDue)
     }
 
+    /// Its value for one request that it counts for; ITL has many and is not here.
+    pub fn counted(self, record: &Record) -> Option<Duration> {
+        self.of(record).filter(|_| self.counts(record))
+    }
+
     /// Its value for one request; ITL has many and is not here.
-    pub(super) fn of(self, record: &Record) -> Option<Duration> {
+    fn of(self, record: &Record) -> Option<Duration> {
         match self {
             Self::Ttft => record.ttft(),
             Self::Tpot => record.tpot(),
@@ -118,14 +123,10 @@ impl Latency {
         }
     }
 
-    /// Whether it counts for a request: lag does for failed ones too, it is the client's, whatever the server answers.
-    pub(super) fn counts(self, record: &Record) -> bool {
-        match self {
-            Self::Lag => true,
-            // Who left later saw the first token like everybody else.
-            Self::Ttft | Self::TtftFromDue => record.succeeded() || record.was_abandoned(),
-            _ => record.succeeded(),
-        }
+    /// Whether it counts for a request. Lag does for all of them: it is the client's, whatever the server answers. The
+    /// others are of answers to users who were to stay: of those who were to leave, only the quick answers would be seen.
+    pub fn counts(self, record: &Record) -> bool {
+        self == Self::Lag || (record.succeeded() && !record.was_to_leave())
     }
 }
 
@@ -204,10 +205,7 @@ pub const SCALARS: [Scalar; 9] = [
         label: "Goodput ratio",
         unit: "",
         direction: Direction::Higher,
-        value: |metrics| {
-            let all = metrics.completed + metrics.failed;
-            metrics.good.filter(|_| all > 0).map(|good| good as f64 / all as f64)
-        },
+        value: |metrics| metrics.judged().and_then(Judged::ratio),
     },
     Scalar {
         key: "failure_rate",

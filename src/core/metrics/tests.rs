@@ -29,6 +29,9 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
         },
         prompt_tokens: count(10),
         cached_tokens: None,
+        hidden_tokens: 0,
+        first_event_tokens: None,
+        leaves_after: None,
         output_tokens: count(tokens),
         events,
         outcome: Ok(Finish::Length),
@@ -140,12 +143,75 @@ fn goodput_needs_every_limit_and_failures_never_meet_it() {
         answered(0, 0, 100, 1000, 100), // good
         answered(0, 0, 200, 1000, 100), // late first token
         answered(0, 0, 100, 1000, 10),  // slow tokens: 100 ms
-        answered(0, 0, 150, 150, 1),    // one token, exactly on the limit: good
+        answered(0, 0, 150, 150, 1),    // one token, exactly on the limit, and nothing after it: good
         failed(0, 10, FailureClass::EmptyStream),
     ];
     let metrics = sum(&records, &slo);
     assert_eq!(metrics.good, Some(2));
     assert_eq!((scalar("request_goodput").unwrap().value)(&metrics), Some(2.0));
+}
+
+#[test]
+fn what_an_slo_limits_and_nobody_measured_is_not_good() {
+    let mut records = [10, 50, 50].map(|tokens| answered(0, 0, 100, 1000, tokens));
+    for record in &mut records[1..] {
+        (record.events.count, record.times.last_token) = (1, record.times.first_token);
+    }
+    let slo = Slo { tpot: Some(ms(200)), ..Slo::default() };
+    let metrics = sum(&records, &slo);
+    assert_eq!(metrics.judged, Some(Judged { requests: 3, good: 1, unmeasured: 2 }));
+    assert_eq!((metrics.good, metrics.latencies[&Latency::Tpot].n), (Some(1), 1));
+    assert_eq!((scalar("goodput_ratio").unwrap().value)(&metrics), Some(1.0 / 3.0));
+    let unlimited = Slo { ttft: Some(ms(200)), ..Slo::default() };
+    assert_eq!(sum(&records, &unlimited).good, Some(3), "a limit on something else");
+    let late = Slo { ttft: Some(ms(50)), ..slo };
+    assert_eq!(sum(&records, &late).judged.unwrap().unmeasured, 0, "they missed another limit anyway");
+}
+
+#[test]
+fn vllms_tpot_is_kept_where_it_is_another() {
+    let same = sum(&[answered(0, 0, 100, 1000, 10)], &Slo::default());
+    assert_eq!((&same.vllm_tpot, same.vllm_tpot().unwrap().mean), (&None, ms(100)));
+    let mut grouped = answered(0, 0, 100, 1000, 10);
+    grouped.output_tokens.count = 31;
+    let metrics = sum(&[grouped], &Slo::default());
+    assert_eq!(metrics.latencies[&Latency::Tpot].mean, ms(900).div_f64(27.9));
+    assert_eq!(metrics.vllm_tpot().unwrap().mean, ms(30));
+    assert_eq!(metrics.first_event_by_source, [(TokenSource::Estimate, 1)].into());
+}
+
+/// 1,000 answers of 1 s and 1,000 of 10 s. Half of each have a user who leaves after 5 s: they see the short ones only.
+fn a_two_point_law() -> Vec<Record> {
+    let record = |i: u64| {
+        let e2e = if i.is_multiple_of(2) { 1_000 } else { 10_000 };
+        let mut record = answered(100 * i, 100 * i, 100 * i + e2e / 2, 100 * i + e2e, 11);
+        if i % 4 < 2 {
+            record.leaves_after = Some(ms(5_000));
+        }
+        if record.was_to_leave() && e2e > 5_000 {
+            record.times.last_token = Some(ms(100 * i + 5_000));
+            record.times.done = record.times.last_token;
+            record.outcome = Err(Failure::new(FailureClass::Abandoned, ""));
+        }
+        record
+    };
+    (0..2_000).map(record).collect()
+}
+
+#[test]
+fn users_who_leave_do_not_make_the_server_look_faster() {
+    let records = a_two_point_law();
+    let slo = Slo { e2e: Some(ms(2_000)), ..Slo::default() };
+    let metrics = sum(&records, &slo);
+    assert_eq!((metrics.completed, metrics.abandoned, metrics.answered_before_leaving), (1_500, 500, 500));
+    let mean = |latency: Latency| (metrics.latencies[&latency].n, metrics.latencies[&latency].mean);
+    assert_eq!(mean(Latency::E2e), (1_000, ms(5_500)), "the mean of the law");
+    assert_eq!(mean(Latency::Ttft), (1_000, ms(2_750)));
+    assert_eq!(mean(Latency::Tpot), (1_000, ms(275)));
+    assert_eq!(metrics.latencies[&Latency::E2e].median, ms(5_500), "between the two");
+    assert_eq!(metrics.latencies[&Latency::E2e].percentiles[0].value, ms(10_000));
+    assert_eq!(metrics.judged, Some(Judged { requests: 1_000, good: 500, unmeasured: 0 }));
+    assert_eq!((metrics.good, successes(&records, &slo).count()), (Some(1_000), 1_000));
 }
 
 #[test]

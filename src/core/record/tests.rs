@@ -21,8 +21,11 @@ fn record() -> Record {
         },
         prompt_tokens: TokenCount { count: 5, source: TokenSource::Usage },
         cached_tokens: None,
+        hidden_tokens: 0,
+        first_event_tokens: None,
+        leaves_after: None,
         output_tokens: TokenCount { count: 11, source: TokenSource::Usage },
-        events: Events::default(),
+        events: Events { count: 11, ..Events::default() },
         outcome: Ok(Finish::Length),
         input: Input::default(),
         facets: None,
@@ -40,6 +43,65 @@ fn definitions_of_lag_ttft_tpot_and_e2e() {
     assert_eq!(record.e2e(), Some(ms(250)));
     assert_eq!(record.e2e_from_due(), Some(ms(280)));
     assert_eq!(record.tpot(), Some(ms(20)));
+    assert_eq!(record.vllm_tpot(), record.tpot());
+}
+
+/// 50 tokens from 180 to 600 ms, in so many events.
+fn fifty_tokens(events: u32) -> Record {
+    let mut record = record();
+    record.times.last_token = Some(ms(600));
+    record.output_tokens.count = 50;
+    record.events.count = events;
+    record
+}
+
+fn first(count: u32, source: TokenSource) -> Option<TokenCount> {
+    Some(TokenCount { count, source })
+}
+
+#[test]
+fn an_answer_in_one_event_has_no_tpot() {
+    let mut record = fifty_tokens(1);
+    record.times.last_token = record.times.first_token;
+    assert_eq!((record.tpot(), record.tokens_after_first_event()), (None, None));
+    assert_eq!(record.vllm_tpot(), Some(ms(0)), "which vLLM's client reports");
+}
+
+#[test]
+fn tpot_is_over_the_tokens_after_the_first_event() {
+    for source in [TokenSource::Usage, TokenSource::Tokenizer] {
+        let record = Record { first_event_tokens: first(8, source), ..fifty_tokens(7) };
+        assert_eq!(record.tpot(), Some(ms(420) / 42));
+        assert_eq!(record.tokens_after_first_event(), Some((42.0, source)));
+        assert_eq!(record.vllm_tpot(), Some(ms(420) / 49));
+    }
+}
+
+#[test]
+fn without_a_count_the_first_event_has_its_share_of_the_tokens() {
+    let record = fifty_tokens(7);
+    assert_eq!(record.tokens_after_first_event(), Some((300.0 / 7.0, TokenSource::Estimate)));
+    assert_eq!(record.tpot(), Some(ms(9800) / 1000));
+    let events = TokenCount { count: 7, source: TokenSource::Events };
+    let record = Record { output_tokens: events, ..record };
+    assert_eq!(record.tokens_after_first_event(), Some((6.0, TokenSource::Events)));
+}
+
+#[test]
+fn a_count_that_leaves_nothing_for_later_events_is_no_count() {
+    for count in [0, 50, 60] {
+        let record = Record { first_event_tokens: first(count, TokenSource::Usage), ..fifty_tokens(7) };
+        assert_eq!(record.tpot(), fifty_tokens(7).tpot(), "{count}");
+    }
+}
+
+#[test]
+fn reasoning_that_was_not_streamed_is_not_timed() {
+    let record = Record { hidden_tokens: 29, ..fifty_tokens(21) };
+    assert_eq!((record.tpot(), record.tokens_per_event()), (Some(ms(420) / 20), Some(1.0)));
+    let record = Record { first_event_tokens: first(7, TokenSource::Usage), ..record };
+    assert_eq!(record.tpot(), Some(ms(420) / 14));
+    assert!(!record.is_one_token() && Record { hidden_tokens: 49, ..record }.is_one_token());
 }
 
 #[test]
@@ -94,7 +156,9 @@ fn a_class_of_failures_is_its_key_in_json() {
 fn a_record_survives_json() {
     let mut failed = record();
     failed.outcome = Err(Failure::new(FailureClass::Timeout(Phase::Headers), "30s"));
-    for record in [record(), failed] {
+    let grouped = Record { hidden_tokens: 3, leaves_after: Some(ms(1500)), ..fifty_tokens(7) };
+    let counted = Record { first_event_tokens: first(8, TokenSource::Tokenizer), ..grouped };
+    for record in [record(), failed, counted] {
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
     }

@@ -89,7 +89,11 @@ fn totals(run: &Run) -> [(&'static str, Value); 7] {
 
 fn latencies(run: &Run) -> impl Iterator<Item = (String, Value)> {
     let Selection { latencies, percents } = &run.selection;
-    latencies.iter().flat_map(|latency| statistics(*latency, run.metrics.latencies.get(latency), percents))
+    let distribution = |latency: &Latency| match latency {
+        Latency::Tpot => run.metrics.vllm_tpot(),
+        _ => run.metrics.latencies.get(latency),
+    };
+    latencies.iter().flat_map(move |latency| statistics(*latency, distribution(latency), percents))
 }
 
 /// What vLLM saves of each request even without details.

@@ -97,6 +97,8 @@ pub struct Story {
     pub times: Times,
     /// The output events.
     pub events: Events,
+    /// The first of them.
+    pub first: FirstEvent,
     /// How it ended.
     pub outcome: Result<Finish, Failure>,
     /// The server's last count of tokens; partial for a stream that broke off.
@@ -105,6 +107,17 @@ pub struct Story {
     pub said: Option<String>,
     /// All output in order of arrival (reasoning and tool calls included), as far as [`Keep`] asks for it.
     pub text: Option<String>,
+}
+
+/// What is known of an answer's first output event, by which its tokens can be told from the others'.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FirstEvent {
+    /// Tokens generated so far, by the usage that came with it.
+    pub tokens_so_far: Option<u32>,
+    /// Its text, where no usage came with it.
+    pub text: String,
+    /// Whether any event of the answer carried reasoning.
+    pub reasoning_is_streamed: bool,
 }
 
 /// Follows one request. What was seen stays seen when the request fails or is given up.
@@ -128,6 +141,7 @@ impl Stopwatch {
             refrain: Refrain::default(),
             meters,
             kept: Kept::new(keep),
+            first: FirstEvent::default(),
             ended: None,
             reading: Reading::default(),
             times: Box::new(Times { due, ..Times::default() }),

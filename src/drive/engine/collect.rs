@@ -86,6 +86,7 @@ impl<'a> Collector<'a> {
         let story = landed.story;
         let output_tokens = self.output_tokens(&story);
         let prompt = self.prompt_length(landed.ordinal, request, output_tokens.count);
+        let hidden_tokens = hidden_tokens(&story, output_tokens);
         Record {
             ordinal: landed.ordinal,
             id: landed.id,
@@ -95,6 +96,9 @@ impl<'a> Collector<'a> {
             },
             cached_tokens: story.usage.and_then(|usage| usage.cached_tokens),
             output_tokens,
+            hidden_tokens,
+            first_event_tokens: self.first_event_tokens(&story, output_tokens, hidden_tokens),
+            leaves_after: request.patience(),
             times: story.times,
             events: story.events,
             outcome: story.outcome,
@@ -130,6 +134,24 @@ impl<'a> Collector<'a> {
         (facets != Facets::default()).then(|| facets.into())
     }
 
+    /// Tokens of the first output event: by the usage that came with it, else by our own tokenizer. The server's is not
+    /// asked: that would be a request for each answer. Where there are as many events as tokens, each event has one.
+    fn first_event_tokens(&self, story: &Story, output: TokenCount, hidden: u32) -> Option<TokenCount> {
+        let streamed = output.count - hidden;
+        if story.outcome.is_err() || story.events.count < 2 {
+            return None;
+        }
+        if let Some(so_far) = story.first.tokens_so_far {
+            let count = so_far.checked_sub(hidden)?;
+            return Some(TokenCount { count, source: TokenSource::Usage });
+        }
+        let (false, Tokenizer::Local(_)) = (streamed == story.events.count, self.tokenizer) else {
+            return None;
+        };
+        let count = self.tokenizer.count_plain(&story.first.text).ok()?;
+        Some(TokenCount { count, source: TokenSource::Tokenizer })
+    }
+
     /// The server's usage, else a tokenizer's count of the text, else the events, of which an answer in one piece has none.
     fn output_tokens(&self, story: &Story) -> TokenCount {
         if let Some(count) = story.usage.and_then(|usage| usage.completion_tokens) {
@@ -150,6 +172,14 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// Reasoning that the server counted among the output tokens and did not stream. A server whose count of reasoning is not
+/// below the count of all leaves it out there.
+fn hidden_tokens(story: &Story, output: TokenCount) -> u32 {
+    let reasoning = story.usage.and_then(|usage| usage.reasoning_tokens);
+    let is_hidden = output.source == TokenSource::Usage && !story.first.reasoning_is_streamed;
+    reasoning.filter(|reasoning| is_hidden && *reasoning < output.count).unwrap_or_default()
+}
+
 fn input(content: &Content) -> Input {
     let sequences = match content {
         Content::Batch(texts) => texts.len(),
@@ -161,4 +191,41 @@ fn input(content: &Content) -> Input {
         _ => None,
     };
     Input { sequences: u32::try_from(sequences).unwrap_or(u32::MAX), audio }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::drive::client::stopwatch::{Keep, Stopwatch};
+    use crate::drive::clock::Clock;
+
+    /// Of 20 tokens, 12 are reasoning; the answer is in two events after whatever comes before.
+    fn story(before: &str) -> Story {
+        let keep = Keep { text: KeepText::Never, gaps: KeepGaps::Never };
+        let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, std::rc::Rc::default());
+        let event = |delta: &str| format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n");
+        let said = event(r#"{"content":"a b"}"#) + &event(r#"{"content":" c"}"#);
+        let details = r#""completion_tokens_details":{"reasoning_tokens":12}"#;
+        let usage = format!("data: {{\"choices\":[],\"usage\":{{\"completion_tokens\":20,{details}}}}}\n\n");
+        let stream = before.to_owned() + &said + &usage + "data: [DONE]\n\n";
+        watch.bytes_arrived(Duration::from_millis(5), stream.as_bytes());
+        watch.conclude(Ok(()))
+    }
+
+    #[test]
+    fn reasoning_is_hidden_where_it_is_counted_and_not_streamed() {
+        let usage = TokenCount { count: 20, source: TokenSource::Usage };
+        assert_eq!(hidden_tokens(&story(""), usage), 12);
+        let streamed = "data: {\"choices\":[{\"delta\":{\"reasoning\":\"hm\"}}]}\n\n";
+        assert_eq!(hidden_tokens(&story(streamed), usage), 0, "it was streamed");
+        let ours = TokenCount { source: TokenSource::Tokenizer, ..usage };
+        assert_eq!(hidden_tokens(&story(""), ours), 0, "we count only what we see");
+        assert_eq!(
+            hidden_tokens(&story(""), TokenCount { count: 12, ..usage }),
+            0,
+            "counted beside the output"
+        );
+    }
 }

@@ -91,6 +91,7 @@ mod tests {
             cached_share: None,
             ttft: timing,
             tpot: None,
+            vllm_tpot: None,
             e2e: timing,
         }
     }

@@ -34,15 +34,19 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "Later turns repeat: {repeats}")
 }
 
-/// A line on abandoned requests; nothing where there are none.
+/// Lines on users who were to leave; nothing where there are none.
 pub fn abandoned(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
-    match metrics.abandoned {
-        0 => Ok(()),
-        count => writeln!(
-            to,
-            "Abandoned requests: {count} of {} ({}), neither successful nor failed",
-            metrics.requests(),
-            percent(count, metrics.requests())
-        ),
+    let (abandoned, answered, all) = (metrics.abandoned, metrics.answered_before_leaving, metrics.requests());
+    if abandoned > 0 {
+        let share = percent(abandoned, all);
+        writeln!(to, "Abandoned requests: {abandoned} of {all} ({share}), neither successful nor failed")?;
     }
+    if abandoned + answered > 0 {
+        let left_out = abandoned + answered;
+        writeln!(
+            to,
+            "Latencies are of users who stay: {left_out} who were to leave are left out, {answered} of them answered before"
+        )?;
+    }
+    Ok(())
 }

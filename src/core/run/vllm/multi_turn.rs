@@ -75,7 +75,7 @@ fn turn(row: &Row, index: u32, time: Duration) -> Value {
     put("input_throughput", per_second(row.input_tokens));
     put("output_throughput", per_second(row.output_tokens));
     put("total_token_throughput", per_second(row.input_tokens + row.output_tokens));
-    for (latency, timing) in [("ttft", row.ttft), ("tpot", row.tpot), ("e2el", row.e2e)] {
+    for (latency, timing) in [("ttft", row.ttft), ("tpot", row.vllm_tpot()), ("e2el", row.e2e)] {
         for (statistic, value) in STATISTICS {
             put(&format!("{statistic}_{latency}_ms"), milliseconds(timing.map(value)));
         }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Keep, KeepGaps, KeepText, Meters, Story};
+use super::{FirstEvent, Keep, KeepGaps, KeepText, Meters, Story};
 use crate::core::record::{Events, Failure, FailureClass, Finish, Times, whole_second};
 use crate::drive::client::excerpt::excerpt;
 use crate::drive::client::framing::Framing;
@@ -25,6 +25,7 @@ pub(super) struct Tale {
     /// Shared by the requests of a thread.
     pub(super) meters: Rc<RefCell<Meters>>,
     pub(super) kept: Kept,
+    pub(super) first: FirstEvent,
     /// `Ok` after the end that a protocol marks, such as `[DONE]`.
     pub(super) ended: Option<Result<(), Box<Failure>>>,
     pub(super) reading: Reading,
@@ -124,11 +125,17 @@ impl Tale {
     }
 
     fn take(&mut self, at: Duration, meaning: Meaning<'_>) {
+        self.first.reasoning_is_streamed |= meaning.has_reasoning();
         let Meaning { output, usage, finish, is_end, .. } = meaning;
         let is_document = self.reading.framing == Framing::Document;
         match self.grows(&output) {
             true if is_document => self.pulse.last = Some(at),
-            true => self.output(at),
+            true => {
+                if self.pulse.last.is_none() {
+                    self.first.note(&output, usage);
+                }
+                self.output(at);
+            }
             false => {}
         }
         self.finish = finish.or(self.finish.take());
@@ -204,7 +211,7 @@ impl Tale {
 
     pub(super) fn conclude(mut self, sent: Result<(), Failure>) -> Story {
         self.close_second();
-        let Self { pulse, kept, ended, reading, times, mut events, usage, finish, .. } = self;
+        let Self { pulse, kept, first, ended, reading, times, mut events, usage, finish, .. } = self;
         let times = Times { last_token: pulse.last, ..*times };
         let outcome = match (ended, sent) {
             // What the stream said goes before what became of the connection.
@@ -216,7 +223,17 @@ impl Tale {
         };
         let Kept { gaps, text, said, .. } = kept;
         events.gaps = gaps;
-        Story { times, events, outcome, usage, said, text }
+        Story { times, events, first, outcome, usage, said, text }
+    }
+}
+
+impl FirstEvent {
+    /// The first output event and the usage that came with it.
+    fn note(&mut self, output: &Output<'_>, usage: Option<Usage>) {
+        self.tokens_so_far = usage.and_then(|usage| usage.completion_tokens);
+        if self.tokens_so_far.is_none() {
+            add(&mut self.text, output, |_| true);
+        }
     }
 }
 
@@ -226,7 +243,7 @@ impl Kept {
             add(text, output, |_| true);
         }
         if let Some(said) = &mut self.said {
-            add(said, output, |piece| piece.is_said);
+            add(said, output, |piece| piece.is_said());
         }
     }
 }

@@ -205,6 +205,30 @@ fn text_is_kept_as_long_as_something_needs_it() {
 }
 
 #[test]
+fn the_first_event_has_the_usage_that_came_with_it_else_its_text() {
+    let first = |stream: &str| follow([stream.as_bytes()], ALL_KEPT).first;
+    let bare = first(&(text_event("one two") + &text_event(" three") + DONE));
+    assert_eq!((bare.tokens_so_far, bare.text.as_str()), (None, "one two"));
+    let counted = |text: &str, tokens: u32| {
+        format!(
+            "data: {{\"choices\":[{{\"text\":\"{text}\"}}],\"usage\":{{\"completion_tokens\":{tokens}}}}}\n\n"
+        )
+    };
+    let continuous = first(&(counted("", 0) + &counted("one two", 8) + &counted(" three", 50) + DONE));
+    assert_eq!((continuous.tokens_so_far, continuous.text.as_str()), (Some(8), ""));
+}
+
+#[test]
+fn reasoning_counts_as_streamed_when_any_event_has_some() {
+    let streamed = |delta: &str| {
+        let event = format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n");
+        follow([(text_event("a") + &event + DONE).as_bytes()], ALL_KEPT).first.reasoning_is_streamed
+    };
+    assert!(streamed(r#"{"reasoning":"hm"}"#) && streamed(r#"{"reasoning_content":"hm"}"#));
+    assert!(!streamed(r#"{"content":"yes"}"#) && !streamed(r#"{"tool_calls":[{"function":{"name":"f"}}]}"#));
+}
+
+#[test]
 fn a_usage_of_zero_is_no_count() {
     let event = |prompt, output| {
         format!(
@@ -213,7 +237,7 @@ fn a_usage_of_zero_is_no_count() {
     };
     let usage = |stream: String| follow([stream.as_bytes()], ALL_KEPT).usage;
     assert_eq!(usage(event(0, 0)), None);
-    let both = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: None };
+    let both = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), ..Usage::default() };
     assert_eq!(usage(event(5, 3) + &event(0, 0)), Some(both));
     assert_eq!(usage(event(5, 0)), Some(Usage { completion_tokens: None, ..both }));
 }

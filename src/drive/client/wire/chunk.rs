@@ -34,6 +34,7 @@ struct RawUsage {
     prompt_tokens: Option<u32>,
     completion_tokens: Option<u32>,
     prompt_tokens_details: Option<Details>,
+    completion_tokens_details: Option<OutputDetails>,
 }
 
 /// More about the tokens of a prompt.
@@ -42,10 +43,18 @@ pub(super) struct Details {
     pub(super) cached_tokens: Option<u32>,
 }
 
+/// More about the tokens of an answer.
+#[derive(Clone, Copy, Deserialize)]
+pub(super) struct OutputDetails {
+    pub(super) reasoning_tokens: Option<u32>,
+}
+
 impl RawUsage {
     fn counted(self) -> Option<Usage> {
         let cached = self.prompt_tokens_details.and_then(|details| details.cached_tokens);
-        Usage::of(self.prompt_tokens, self.completion_tokens).map(|usage| usage.with_cached(cached))
+        let reasoning = self.completion_tokens_details.and_then(|details| details.reasoning_tokens);
+        Usage::of(self.prompt_tokens, self.completion_tokens)
+            .map(|usage| usage.with_cached(cached).with_reasoning(reasoning))
     }
 }
 
@@ -91,8 +100,8 @@ impl<'a> Delta<'a> {
         let names = [self.reasoning, self.reasoning_content];
         let reasoning = names.into_iter().flatten().find(|text| !text.is_empty());
         let calls = self.tool_calls.iter().filter_map(|call| call.function).chain(self.function_call);
-        let calls = calls.flat_map(Function::texts).map(Piece::aside);
-        [reasoning.map(Piece::aside), self.content.map(Piece::said)].into_iter().flatten().chain(calls)
+        let calls = calls.flat_map(Function::texts).map(Piece::tool_call);
+        [reasoning.map(Piece::reasoning), self.content.map(Piece::said)].into_iter().flatten().chain(calls)
     }
 }
 
@@ -166,7 +175,7 @@ mod tests {
     fn finish_and_usage_may_share_a_chunk() {
         let json = r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"length"}],
             "usage":{"prompt_tokens":18,"total_tokens":24,"completion_tokens":6}}"#;
-        let usage = Usage { prompt_tokens: Some(18), completion_tokens: Some(6), cached_tokens: None };
+        let usage = Usage { prompt_tokens: Some(18), completion_tokens: Some(6), ..Usage::default() };
         assert_eq!(told(json), ("x".into(), Some(Finish::Length), Some(usage)));
     }
 
@@ -193,10 +202,20 @@ mod tests {
     }
 
     #[test]
+    fn reasoning_tokens_are_read_from_the_details() {
+        let of = |details: &str| {
+            let usage = format!(r#"{{"completion_tokens":9,"completion_tokens_details":{details}}}"#);
+            told(&format!(r#"{{"choices":[],"usage":{usage}}}"#)).2.unwrap().reasoning_tokens
+        };
+        let details = [r#"{"reasoning_tokens":6}"#, r#"{"reasoning_tokens":null}"#, "{}", "null"];
+        assert_eq!(details.map(of), [Some(6), None, None, None]);
+    }
+
+    #[test]
     fn reasoning_and_tool_calls_are_not_said_to_the_user() {
         let said = |json: &str| -> Vec<bool> {
             let Output::New(pieces) = read(json.as_bytes()).unwrap().output else { panic!("{json}") };
-            pieces.iter().map(|piece| piece.is_said).collect()
+            pieces.iter().map(|piece| piece.is_said()).collect()
         };
         assert_eq!(said(r#"{"choices":[{"text":"yes"}]}"#), [true]);
         assert_eq!(said(r#"{"choices":[{"delta":{"reasoning":"hm","content":"yes"}}]}"#), [false, true]);
@@ -205,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_document_is_read_as_one_event_that_says_it_all() {
-        let usage = Some(Usage { prompt_tokens: Some(4), completion_tokens: Some(2), cached_tokens: None });
+        let usage = Some(Usage { prompt_tokens: Some(4), completion_tokens: Some(2), ..Usage::default() });
         let counts = r#""usage":{"prompt_tokens":4,"completion_tokens":2}"#;
         let text = format!(r#"{{"choices":[{{"text":"Hi you","finish_reason":"stop"}}],{counts}}}"#);
         assert_eq!(told(&text), ("Hi you".into(), Some(Finish::Stop), usage));

@@ -64,19 +64,40 @@ impl<'a> Output<'a> {
 pub struct Piece<'a> {
     /// What was generated.
     pub text: Text<'a>,
-    /// Whether it is said to the user: no reasoning and no part of a tool call.
-    pub is_said: bool,
+    /// What of the answer it is a part of.
+    pub part: Part,
+}
+
+/// The parts of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What is said to the user.
+    Message,
+    /// Reasoning, or a summary of it.
+    Reasoning,
+    /// The name or the arguments of a tool call.
+    ToolCall,
 }
 
 impl<'a> Piece<'a> {
     /// What is said to the user.
     pub fn said(text: Text<'a>) -> Self {
-        Self { text, is_said: true }
+        Self { text, part: Part::Message }
     }
 
-    /// Reasoning, or a part of a tool call.
-    pub fn aside(text: Text<'a>) -> Self {
-        Self { text, is_said: false }
+    /// Reasoning.
+    pub fn reasoning(text: Text<'a>) -> Self {
+        Self { text, part: Part::Reasoning }
+    }
+
+    /// A part of a tool call.
+    pub fn tool_call(text: Text<'a>) -> Self {
+        Self { text, part: Part::ToolCall }
+    }
+
+    /// Whether it is said to the user.
+    pub fn is_said(self) -> bool {
+        self.part == Part::Message
     }
 }
 
@@ -89,6 +110,8 @@ pub struct Usage {
     pub completion_tokens: Option<u32>,
     /// Of the prompt's tokens, how many came from the prefix cache, which may be none.
     pub cached_tokens: Option<u32>,
+    /// Of the generated tokens, how many are reasoning, streamed or not.
+    pub reasoning_tokens: Option<u32>,
 }
 
 impl Usage {
@@ -97,12 +120,17 @@ impl Usage {
         let [prompt_tokens, completion_tokens] =
             [prompt_tokens, completion_tokens].map(|count| count.filter(|&count| count > 0));
         let is_told = prompt_tokens.is_some() || completion_tokens.is_some();
-        is_told.then_some(Self { prompt_tokens, completion_tokens, cached_tokens: None })
+        is_told.then_some(Self { prompt_tokens, completion_tokens, ..Self::default() })
     }
 
     /// The same, and how much of the prompt came from the prefix cache.
     pub fn with_cached(self, cached_tokens: Option<u32>) -> Self {
         Self { cached_tokens, ..self }
+    }
+
+    /// The same, and how much of what was generated is reasoning.
+    pub fn with_reasoning(self, reasoning_tokens: Option<u32>) -> Self {
+        Self { reasoning_tokens, ..self }
     }
 
     /// This count, and what an earlier one told beyond it.
@@ -112,6 +140,7 @@ impl Usage {
             prompt_tokens: self.prompt_tokens.or(earlier.prompt_tokens),
             completion_tokens: self.completion_tokens.or(earlier.completion_tokens),
             cached_tokens: self.cached_tokens.or(earlier.cached_tokens),
+            reasoning_tokens: self.reasoning_tokens.or(earlier.reasoning_tokens),
         }
     }
 }
@@ -124,7 +153,12 @@ impl<'a> Meaning<'a> {
 
     /// Whether anything that it brings is said to the user.
     pub fn is_said(&self) -> bool {
-        matches!(&self.output, Output::New(pieces) if pieces.iter().any(|piece| piece.is_said))
+        matches!(&self.output, Output::New(pieces) if pieces.iter().any(|piece| piece.is_said()))
+    }
+
+    /// Whether anything that it brings is reasoning.
+    pub fn has_reasoning(&self) -> bool {
+        matches!(&self.output, Output::New(pieces) if pieces.iter().any(|piece| piece.part == Part::Reasoning))
     }
 
     /// The characters between the quotes of the only thing that it says, if that is one new piece of text.

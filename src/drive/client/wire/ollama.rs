@@ -11,7 +11,7 @@ use crate::core::record::Finish;
 pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
     let line: Line<'_> = serde_json::from_slice(data)?;
     let message = line.message.as_ref();
-    let bare = [line.thinking.map(Piece::aside), line.response.map(Piece::said)].into_iter().flatten();
+    let bare = [line.thinking.map(Piece::reasoning), line.response.map(Piece::said)].into_iter().flatten();
     let finish = || match line.done_reason {
         Some(reason) => Finish::from_reason(&reason.decode()),
         None => Finish::Unsaid,
@@ -56,7 +56,10 @@ struct Message<'a> {
 
 impl<'a> Message<'a> {
     fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
-        let calls = self.tool_calls.iter().copied().map(Piece::aside);
-        [self.thinking.map(Piece::aside), self.content.map(Piece::said)].into_iter().flatten().chain(calls)
+        let calls = self.tool_calls.iter().copied().map(Piece::tool_call);
+        [self.thinking.map(Piece::reasoning), self.content.map(Piece::said)]
+            .into_iter()
+            .flatten()
+            .chain(calls)
     }
 }

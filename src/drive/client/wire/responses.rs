@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::chunk::Details;
+use super::chunk::{Details, OutputDetails};
 use super::few::Few;
-use super::meaning::{Meaning, Output, Piece, Text, Usage, describe_error};
+use super::meaning::{Meaning, Output, Part, Piece, Text, Usage, describe_error};
 use crate::core::record::Finish;
 
 /// Reads the data of one event.
@@ -22,8 +22,12 @@ pub fn read(data: &[u8]) -> serde_json::Result<Meaning<'_>> {
         }
         // Text, reasoning and its summary, a refusal, the arguments of a call.
         kind if kind.ends_with(".delta") => {
-            let is_said = matches!(kind, "response.output_text.delta" | "response.refusal.delta");
-            let piece = delta.map(|text| Piece { text, is_said });
+            let part = match kind {
+                "response.output_text.delta" | "response.refusal.delta" => Part::Message,
+                _ if kind.starts_with("response.reasoning") => Part::Reasoning,
+                _ => Part::ToolCall,
+            };
+            let piece = delta.map(|text| Piece { text, part });
             Ok(Meaning { output: Output::pieces(piece), ..Meaning::default() })
         }
         _ => Ok(Meaning::default()),
@@ -71,12 +75,15 @@ struct RawUsage {
     input_tokens: Option<u32>,
     output_tokens: Option<u32>,
     input_tokens_details: Option<Details>,
+    output_tokens_details: Option<OutputDetails>,
 }
 
 impl RawUsage {
     fn counted(&self) -> Option<Usage> {
         let cached = self.input_tokens_details.and_then(|details| details.cached_tokens);
-        Usage::of(self.input_tokens, self.output_tokens).map(|usage| usage.with_cached(cached))
+        let reasoning = self.output_tokens_details.and_then(|details| details.reasoning_tokens);
+        Usage::of(self.input_tokens, self.output_tokens)
+            .map(|usage| usage.with_cached(cached).with_reasoning(reasoning))
     }
 }
 
@@ -86,15 +93,15 @@ struct Item<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<Text<'a>>,
     #[serde(borrow, default)]
-    content: Few<Part<'a>>,
+    content: Few<ItemPart<'a>>,
     #[serde(borrow, default)]
-    summary: Few<Part<'a>>,
+    summary: Few<ItemPart<'a>>,
     #[serde(borrow)]
     arguments: Option<Text<'a>>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
-struct Part<'a> {
+struct ItemPart<'a> {
     #[serde(borrow)]
     text: Option<Text<'a>>,
     #[serde(borrow)]
@@ -133,9 +140,13 @@ impl<'a> Response<'a> {
 
 impl<'a> Item<'a> {
     fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
-        let is_said = self.kind.is_some_and(|kind| kind.decode() == "message");
+        let part = match self.kind.map(Text::decode).as_deref() {
+            Some("message") => Part::Message,
+            Some("reasoning") => Part::Reasoning,
+            _ => Part::ToolCall,
+        };
         let parts = self.summary.iter().chain(self.content.iter());
         let texts = parts.flat_map(|part| [part.text, part.refusal]).flatten().chain(self.arguments);
-        texts.map(move |text| Piece { text, is_said })
+        texts.map(move |text| Piece { text, part })
     }
 }

@@ -109,6 +109,7 @@ fn cached_tokens_in_the_answers_say_more_than_the_servers_counters() {
         cached_share: Some(cached),
         ttft: None,
         tpot: None,
+        vllm_tpot: None,
         e2e: None,
     };
     let kit = Kit::run(|run| {
