@@ -16,7 +16,7 @@
 //! | token agreement | usage against tokenizer | 2 % | | the same |
 //! | stationarity | arrivals that pile up; TTFT's growth in a closed loop | 50 % (closed loop) | 5 % (open loop) | offered load above capacity: every latency depends on how long the run was |
 //! | prefix cache | prompt tokens found there beyond what the workload shares | 5 % | 20 % | TTFT is of another, shorter workload |
-//! | repeated prompts | prompts that were sent before | any | | they may be cached: the prefix cache check says whether they were |
+//! | repeated prompts | prompts that were sent before; of generated ones, those that begin with the same block | any | | they may be cached: the prefix cache check says whether they were |
 //! | wall clock | largest step during the run | | 1 ms, with kernel stamps | kernel stamps are of that clock; others are not |
 //! | descriptors | requests without a descriptor or port | 90 % of the limit in flight | any | the load stopped at the client's limit |
 //! | client errors | errors and panics of the client itself | | any | the run ended early, and what was in flight is missing |

@@ -14,6 +14,34 @@ pub struct CacheReadings {
     pub after: Option<Counters>,
 }
 
+/// Prompt tokens that were looked up in the prefix cache during the run, and those of them that were found.
+struct CacheMoves {
+    queries: u64,
+    hits: u64,
+}
+
+impl CacheReadings {
+    fn moves(&self) -> Option<CacheMoves> {
+        let (before, after) = (self.before?, self.after?);
+        Some(CacheMoves {
+            queries: after.queries.checked_sub(before.queries)?,
+            hits: after.hits.checked_sub(before.hits)?,
+        })
+    }
+}
+
+impl CacheMoves {
+    /// By the `cached_tokens` in the usage of the measured requests; `None` if no answer has them. vLLM leaves them out of an
+    /// answer that had none.
+    fn by_usage(outcome: &Outcome) -> Option<Self> {
+        let answered = || outcome.records.iter().filter(|record| record.succeeded());
+        let hits =
+            answered().filter_map(|record| record.cached_tokens).map(u64::from).reduce(|a, b| a + b)?;
+        let queries = answered().map(|record| u64::from(record.prompt_tokens.count)).sum();
+        Some(Self { queries, hits })
+    }
+}
+
 /// Puts together what the verdict is made from.
 pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &Outcome) -> Evidence {
     let planned = planned(spec, workload);
@@ -33,10 +61,16 @@ pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &
         starved: starved.count(),
         descriptor_limit: outcome.descriptors,
         prefix_cache: prefix_cache(spec, workload, cache, outcome),
-        repeated_prompts: workload.provenance.repeated + again,
+        repeated_prompts: workload.provenance.repeated + again + sharing_blocks(spec, workload),
         client_errors: outcome.client_errors.clone(),
         token_disagreement: disagreement(spec, &outcome.agreement),
     }
+}
+
+/// Generated prompts that share a block although they are made to differ.
+fn sharing_blocks(spec: &Spec, workload: &Workload) -> usize {
+    let prefix = spec.workload.dataset.shared_prefix();
+    prefix.map_or(0, |prefix| sharing::sharing_blocks(&workload.requests, prefix > 0))
 }
 
 /// How many of the workload's requests are the measured ones: what has a later ordinal was sent again.
@@ -57,13 +91,13 @@ fn prefix_cache(
     cache: CacheReadings,
     outcome: &Outcome,
 ) -> Option<PrefixCache> {
-    let (before, after) = (cache.before?, cache.after?);
+    let CacheMoves { queries, hits } = cache.moves().or_else(|| CacheMoves::by_usage(outcome))?;
     let planned = planned(spec, workload);
     let again = outcome.records.iter().filter(|record| record.ordinal >= planned);
     let again: u64 = again.map(|record| u64::from(record.prompt_tokens.count)).sum();
     Some(PrefixCache {
-        queries: after.queries.checked_sub(before.queries)?,
-        hits: after.hits.checked_sub(before.hits)?,
+        queries,
+        hits,
         explained: sharing::shared_tokens(&workload.requests)
             + repeated_history(workload, outcome)
             + again

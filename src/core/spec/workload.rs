@@ -217,6 +217,17 @@ impl Dataset {
         )
     }
 
+    /// How many tokens all its prompts are meant to begin with alike, if they are made to differ behind those; `None` where a
+    /// file, a trace or another rule says what they share.
+    pub fn shared_prefix(&self) -> Option<u32> {
+        match self {
+            Self::Random(lengths) => Some(lengths.prefix_len),
+            Self::RandomBatch(batch) => Some(batch.text.prefix_len),
+            Self::RandomTurns(turns) if !turns.shares_prefixes() => Some(turns.first.prefix_len),
+            _ => None,
+        }
+    }
+
     /// Whether it is a file, which has only so many requests. Others are made, however many are wanted.
     pub fn has_an_end(&self) -> bool {
         match self {

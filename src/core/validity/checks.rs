@@ -296,7 +296,13 @@ fn prefix_cache(case: &Case<'_>) -> Check {
 }
 
 fn repeated_prompts(case: &Case<'_>) -> Check {
-    let advice = "the server may answer them from its prefix cache: use a larger dataset, fewer requests, or another --seed";
+    let advice = match case.spec.workload.dataset.shared_prefix() {
+        Some(_) => {
+            "these share their first block with an earlier prompt, as they do in vLLM's own sequence, and the server may \
+             answer it from its prefix cache: --rng native writes prompts that all differ"
+        }
+        None => "the server may answer them from its prefix cache: use a larger dataset, or fewer requests",
+    };
     let figure = Figure::Count(case.evidence.repeated_prompts as u64);
     Check::graded(CheckName::RepeatedPrompts, figure, Bounds::warning(Figure::Count(0)), advice)
 }

@@ -21,7 +21,8 @@ pub struct Evidence {
     pub descriptor_limit: Option<u64>,
     /// How the server's prefix-cache counters moved; `None` if it has none.
     pub prefix_cache: Option<PrefixCache>,
-    /// Requests whose prompt the server was sent before, in this run or an earlier one.
+    /// Requests whose prompt was sent before in this run; of generated prompts, those that share their first block with an
+    /// earlier one.
     pub repeated_prompts: usize,
     /// What went wrong in the client itself and ended the run early.
     pub client_errors: Vec<String>,

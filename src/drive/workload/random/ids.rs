@@ -9,6 +9,9 @@ use crate::drive::workload::speller::Speller;
 
 /// How often a text is decoded and encoded again to reach its length: vLLM's number.
 const TRIES: usize = 10;
+/// How many tokens of a prompt are drawn one by one before the walk begins. Prompts then differ in their first block, whatever the
+/// server's block size; walks alone would repeat where two begin at the same place of the vocabulary.
+const HEAD: usize = 16;
 /// What fills a text that cannot be reached with random tokens: somewhere among these most tokenizers have one token.
 const FILLERS: [&str; 4] = [" the", " a", "a", "\n"];
 
@@ -50,16 +53,29 @@ impl<'a> Ids<'a> {
         self.prefix = prefix.to_vec();
     }
 
-    /// The prefix and `len` consecutive ids from `start`.
-    pub fn walk(&self, start: usize, len: u32) -> Vec<u32> {
-        let walk = self.ordinary.iter().cycle().skip(start % self.ordinary.len()).take(len as usize);
-        self.prefix.iter().chain(walk).copied().collect()
+    /// The prefix, some random ids, and consecutive ids from `start`: `len` behind the prefix.
+    pub fn walk(&self, start: usize, len: u32, rng: &mut StdRng) -> Vec<u32> {
+        let head = HEAD.min(len as usize);
+        let mut ids = self.prefix.clone();
+        ids.extend((0..head).filter_map(|_| self.whole_id(rng)));
+        let walk = self.ordinary.iter().cycle().skip(start % self.ordinary.len());
+        ids.extend(walk.take(len as usize - head));
+        ids
+    }
+
+    /// A random id that is a text by itself: the pieces of characters that byte-level vocabularies have all decode to the same
+    /// replacement character.
+    fn whole_id(&self, rng: &mut StdRng) -> Option<u32> {
+        let is_whole = |id: &u32| self.local.decode(&[*id]).is_ok_and(|text| !text.contains('\u{fffd}'));
+        let mut draws = std::iter::repeat_with(|| self.ordinary.choose(rng).copied()).take(TRIES).flatten();
+        let last = draws.next()?;
+        if is_whole(&last) { Some(last) } else { draws.find(is_whole).or(Some(last)) }
     }
 
     /// The text of [`Ids::walk`], driven to its length.
     pub fn write(&self, start: usize, len: u32, rng: &mut StdRng) -> Result<Text, TokenizeError> {
         let target = self.prefix.len() + len as usize;
-        self.drive(self.walk(start, len), target as u32, rng)
+        self.drive(self.walk(start, len, rng), target as u32, rng)
     }
 
     /// The prefix and `len` random tokens.

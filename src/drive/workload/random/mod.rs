@@ -2,7 +2,9 @@
 //!
 //! The shape is vLLM's (`RandomDataset`): lengths are uniform in a range around the mean; a prompt is a shared prefix
 //! followed by consecutive ids of the vocabulary from a random offset, decoded, and driven to its length. With Python's
-//! dice the numbers are vLLM's too.
+//! dice the numbers are vLLM's too, and with them its repeats: two prompts of the same offset are one prompt to a prefix cache.
+//! Our own dice put random ids between the prefix and the walk, so that no two prompts share a block behind the prefix. A
+//! tokenizer that only counts has no ids: its prompts are random words.
 
 mod ids;
 mod python;
@@ -135,7 +137,8 @@ impl Maker<'_> {
         let prompt = |index: usize| {
             let draw = &draws[index];
             if let (true, Author::Ids(ids)) = (self.lengths.token_ids, author) {
-                return Ok(self.of_ids(ids.walk(draw.offset + index, draw.input), draw));
+                let mut rng = Stream::Padding.rng_of(self.job.seed, index);
+                return Ok(self.of_ids(ids.walk(draw.offset + index, draw.input, &mut rng), draw));
             }
             let Text { text, tokens } = author.write(draw, index, self.job.seed)?;
             self.tell();
@@ -225,7 +228,7 @@ pub(super) struct Text {
     pub tokens: u32,
 }
 
-/// Who writes: where the tokenizer can decode, a walk over its vocabulary; else a walk over a list of words.
+/// Who writes: where the tokenizer can decode, a walk over its vocabulary; else random words.
 enum Author<'a> {
     Ids(Ids<'a>),
     Words(Words<'a>),
@@ -271,7 +274,7 @@ impl<'a> Author<'a> {
         let mut rng = Stream::Padding.rng_of(seed, index);
         match self {
             Self::Ids(ids) => ids.write(start, draw.input, &mut rng),
-            Self::Words(words) => words.write(start, draw.input, &mut rng),
+            Self::Words(words) => words.write(draw.input, &mut rng),
         }
     }
 }

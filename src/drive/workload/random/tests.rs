@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::core::spec::{Draw, Rng};
-use crate::drive::workload::bundled;
 use crate::drive::workload::tests::single_bytes;
+use crate::drive::workload::{bundled, sharing};
 
 const LENGTHS: RandomLengths = RandomLengths {
     input_len: 100,
@@ -61,6 +61,60 @@ fn lengths_fill_their_range_and_no_more() {
         assert!(draws.iter().any(|draw| draw.input == wanted), "{wanted}");
     }
     assert!(draws.iter().all(|draw| ranges.output.contains(&draw.output) && draw.offset < 1000));
+}
+
+/// Every source of token counts that random prompts are written with.
+fn sources() -> [Tokenizer; 4] {
+    let server = Tokenizer::remote(
+        "server",
+        Arc::new(|text: &str, _| Ok(text.split_whitespace().count().try_into().unwrap_or(u32::MAX))),
+    );
+    [bundled::tokenizer(), single_bytes(), server, Tokenizer::Estimate]
+}
+
+#[test]
+fn every_random_prompt_has_a_first_block_of_its_own_whoever_counts_tokens() {
+    let (mut firsts, long) = (Vec::new(), RandomLengths { input_len: 64, ..LENGTHS });
+    for tokenizer in sources() {
+        // Blocks of 16 tokens, and of half as many, in two runs of neighbouring seeds.
+        let mut requests = made(&long, &tokenizer, 1000, 7).requests;
+        requests.extend(made(&long, &tokenizer, 1000, 8).requests);
+        assert_eq!(sharing::sharing_blocks(&requests, false), 0, "{tokenizer:?}");
+        let first = |request: &Request| request.content.bytes()[..request.content.bytes().len() / 8].to_vec();
+        firsts.clear();
+        firsts.extend(requests.iter().map(first));
+        firsts.sort_unstable();
+        firsts.dedup();
+        assert_eq!(firsts.len(), 2000, "{tokenizer:?}");
+    }
+}
+
+#[test]
+fn the_repeats_of_vllms_own_sequence_are_counted() {
+    let tokenizer = bundled::tokenizer();
+    let count = 800;
+    let job = Job { seed: 5, ..Job::plain(count, &tokenizer) };
+    let lengths = RandomLengths { input_len: 32, ..LENGTHS };
+    let python = prepare(&lengths, &job, &Dice::new(Rng::Python, 5)).unwrap();
+    let repeats = sharing::sharing_blocks(&python.requests, false);
+    assert!((1..count / 4).contains(&repeats), "{repeats}");
+}
+
+#[test]
+fn random_token_ids_have_a_first_block_of_their_own() {
+    let lengths = RandomLengths { token_ids: true, ..LENGTHS };
+    let requests = write(&lengths, &bundled::tokenizer(), 2000).requests;
+    assert_eq!(sharing::sharing_blocks(&requests, false), 0);
+}
+
+#[test]
+fn random_prompts_share_their_prefix_and_no_block_behind_it() {
+    let lengths = RandomLengths { prefix_len: 48, ..LENGTHS };
+    for tokenizer in sources() {
+        let requests = write(&lengths, &tokenizer, 300).requests;
+        assert_eq!(sharing::sharing_blocks(&requests, true), 0, "{tokenizer:?}");
+        assert_eq!(sharing::sharing_blocks(&requests, false), 299, "{tokenizer:?}");
+    }
 }
 
 #[test]

@@ -39,10 +39,11 @@ impl<'a> Words<'a> {
         WORDS.len()
     }
 
-    /// The prefix and about `len` consecutive words from `start`.
-    pub fn write(&self, start: usize, len: u32, rng: &mut StdRng) -> Result<Text, TokenizeError> {
-        let walk = WORDS.into_iter().cycle().skip(start % WORDS.len()).take(len as usize);
-        self.drive(walk.collect(), self.prefix.tokens + len, rng)
+    /// The prefix and about `len` random words. Each is drawn by itself: walks through so short a list would all begin at one of
+    /// 80 places, and the server's prefix cache would know nearly every prompt.
+    pub fn write(&self, len: u32, rng: &mut StdRng) -> Result<Text, TokenizeError> {
+        let words = (0..len).filter_map(|_| WORDS.choose(rng).copied()).collect();
+        self.drive(words, self.prefix.tokens + len, rng)
     }
 
     /// Counts, then drops words or adds random ones, until the length is met; the nearest text if it never is.
