@@ -80,6 +80,7 @@
 //!     keep: Keep { text: KeepText::Never, gaps: KeepGaps::Never },
 //!     preconnect: 0,
 //!     workers: NonZeroUsize::MIN,
+//!     keep_going: false,
 //! };
 //! let outcome = engine::drive(&plan, &tokenizer, &Stop::default(), &mut |_| {})?;
 //!

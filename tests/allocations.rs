@@ -182,6 +182,7 @@ fn bytes_of_a_run(warmup: usize, measured: usize) -> usize {
         keep: Keep { text: KeepText::Never, gaps: KeepGaps::Never },
         preconnect: 0,
         workers: NonZeroUsize::MIN,
+        keep_going: false,
     };
     let before = BYTES.load(Ordering::SeqCst);
     let outcome = engine::drive(&plan, &Tokenizer::Estimate, &Stop::default(), &mut |_| {}).unwrap();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod ab;
+mod advice;
 mod compare;
 mod dashboard;
 mod dataset;

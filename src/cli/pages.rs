@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::drive::client::control::Control;
+use crate::drive::client::control::{Control, ControlError};
 use crate::server::page::Page;
 use crate::server::signals::Reading;
 
@@ -22,6 +22,8 @@ pub struct Pages(Vec<(String, Arc<Control>)>);
 pub enum Silence {
     /// It could not be read.
     NoAnswer,
+    /// The server wants an API key, or another one.
+    NoKey,
     /// It is none of an engine's that we know.
     Unknown,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoAnswer => "no metrics; is the server running?",
+            Self::NoKey => "HTTP 401: the server needs an API key: set OPENAI_API_KEY, or --header",
             Self::Unknown => "none of the metrics that vLLM, SGLang, TGI, llama.cpp or TensorRT-LLM have",
         })
     }
@@ -49,7 +52,11 @@ impl Pages {
     /// All at once, in the order of their URLs.
     pub async fn read(&self) -> Vec<Result<Reading, Silence>> {
         let read = async |control: &Arc<Control>| {
-            let page = timeout(PATIENCE, control.metrics()).await.ok().flatten().ok_or(Silence::NoAnswer)?;
+            let page = timeout(PATIENCE, control.metrics_page()).await.map_err(|_| Silence::NoAnswer)?;
+            let page = page.map_err(|error| match error {
+                ControlError::Refused { status: 401, .. } => Silence::NoKey,
+                _ => Silence::NoAnswer,
+            })?;
             let reading = Reading::of(&Page::parse(&page));
             if reading.is_empty() { Err(Silence::Unknown) } else { Ok(reading) }
         };

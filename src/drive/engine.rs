@@ -30,6 +30,7 @@ mod deal;
 mod dialogue;
 #[cfg(test)]
 mod faults;
+mod first_answers;
 mod leash;
 mod limits;
 mod phase;
@@ -39,6 +40,7 @@ mod walk;
 mod worker;
 
 use collect::Collector;
+pub use first_answers::WrongSetup;
 pub use limits::prepare_descriptors;
 use shared::Shared;
 use worker::Crew;
@@ -68,6 +70,8 @@ pub struct Plan<'a> {
     pub preconnect: usize,
     /// How many threads send.
     pub workers: NonZeroUsize,
+    /// Send everything even where the first requests all fail as they do when the set-up is wrong.
+    pub keep_going: bool,
 }
 
 /// Requests and when they are due. Where some are turns of sessions, the schedule is that of the sessions; a later turn is
@@ -163,6 +167,8 @@ pub struct Outcome {
     pub interrupted: bool,
     /// What went wrong in the client itself, and so ended the run early: errors of the system, panics.
     pub client_errors: Vec<String>,
+    /// Why no request was answered, where that ended the run.
+    pub wrong_setup: Option<WrongSetup>,
 }
 
 /// Our counts of prompt tokens against the server's usage, over the requests that both counted.
@@ -232,6 +238,7 @@ pub fn drive(
         let records = Collector::new(plan, tokenizer).collect(&from_workers, observe);
         Ok::<_, DriveError>((records, crew.join(&shared)))
     })?;
+    let wrong_setup = shared.first_answers.wrong_setup();
     let client_errors = shared.into_failures();
     if let (true, Some(error)) = (records.is_empty(), client_errors.first()) {
         return Err(DriveError::Nothing(error.clone()));
@@ -248,6 +255,7 @@ pub fn drive(
         efforts: Vec::new(),
         interrupted: stop.is_requested(),
         client_errors,
+        wrong_setup,
     };
     for end in ends {
         outcome.meters.merge(&end.meters);

@@ -178,6 +178,7 @@ fn send(backend: Backend, whole: bool, requests: &[Request]) -> Metrics {
         keep: Keep { text: KeepText::UntilUsage, gaps: KeepGaps::Never },
         preconnect: 0,
         workers: NonZeroUsize::MIN,
+        keep_going: false,
     };
     let outcome = engine::drive(&plan, &bundled::tokenizer(), &Stop::default(), &mut |_| {}).unwrap();
     for record in &outcome.records {

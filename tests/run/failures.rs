@@ -71,14 +71,15 @@ fn a_stream_without_a_token_is_a_class() {
 #[test]
 fn a_refused_connection_is_a_class() {
     let port = Port::take();
-    let ended = Program::run_against(&port.base_url(), FOUR).end();
+    let ended = Program::run_against(&port.base_url(), FOUR).words("--keep-going").end();
     all_failed_as(&ended, "connect_refused", "connection refused");
 }
 
 #[test]
 fn a_failed_tls_handshake_is_a_class() {
     let simulator = Simulator::start(quick());
-    let ended = Program::run_against(&simulator.base_url().replace("http:", "https:"), FOUR).end();
+    let url = simulator.base_url().replace("http:", "https:");
+    let ended = Program::run_against(&url, FOUR).words("--keep-going").end();
     all_failed_as(&ended, "tls", "TLS handshake failed");
 }
 

@@ -13,6 +13,7 @@ mod dataset;
 mod datasets;
 mod ending;
 mod failures;
+mod first_answers;
 mod interrupt;
 mod mistakes;
 mod mix;

@@ -103,6 +103,7 @@ fn gaps_that_are_only_looked_at_do_not_stay_in_memory() {
         keep: Keep { text: KeepText::Never, gaps: KeepGaps::UntilEnded },
         preconnect: 0,
         workers: NonZeroUsize::MIN,
+        keep_going: false,
     };
     let mut seen = Vec::new();
     let mut see = |event: Event<'_>| {

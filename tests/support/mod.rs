@@ -10,7 +10,7 @@ mod witness;
 pub use gateway::Gateway;
 pub use pages::Pages;
 pub use program::{Ended, Program};
-pub use server::Port;
+pub use server::{Port, Server};
 pub use simulator::{Simulator, Story, fault, quick, steps};
 pub use witness::Witness;
 

@@ -9,12 +9,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::probes;
-use super::ready::patiently;
+use super::ready::{NotReady, patiently};
 use super::stage::Stage;
+use crate::cli::advice;
 use crate::cli::exit::{self, Halt, say};
 use crate::core::arrival::{self, Schedule};
 use crate::core::probes::Probes;
-use crate::core::record::{Record, TokenSource};
+use crate::core::record::{FailureClass, Record, TokenSource};
 use crate::core::rng::Dice;
 use crate::core::spec::{Spec, Task};
 use crate::drive::client::stopwatch::{Keep, KeepGaps, KeepText};
@@ -76,14 +77,23 @@ pub struct Measurement<'a> {
     pub stage: &'a Stage,
     pub keep: Details,
     pub medium: Medium,
+    /// Send everything even where the first requests all fail alike.
+    pub keep_going: bool,
 }
 
 impl Measurement<'_> {
     /// Sends one small request again and again until it is answered; no time means no question.
     pub fn wait_until_ready(&self, patience: Duration) -> Result<(), Halt> {
-        patiently(patience, || match self.ask_once()?.outcome {
-            Err(failure) => Err(format!("{}: {failure}", self.spec.target.url())),
-            Ok(_) => Ok(()),
+        patiently(patience, || {
+            let record = self.ask_once().map_err(NotReady::Yet)?;
+            let Some(failure) = record.failure() else { return Ok(()) };
+            let why = format!("{}: {failure}", self.spec.target.url());
+            Err(match failure.class {
+                FailureClass::Status(401 | 403) => {
+                    NotReady::Never(format!("{why}; {}", advice::on_failure(failure)))
+                }
+                _ => NotReady::Yet(why),
+            })
         })
     }
 
@@ -91,7 +101,7 @@ impl Measurement<'_> {
     fn ask_once(&self) -> Result<Record, String> {
         let request = Wire::of(self.spec.target.backend).question();
         let plan = self.plan(None, one(&request), KeepText::UntilUsage);
-        let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, ..plan };
+        let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, keep_going: true, ..plan };
         let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {});
         let records = outcome.map_err(|error| error.to_string())?.records;
         records.into_iter().next().ok_or_else(|| "the request was not sent".to_owned())
@@ -145,6 +155,9 @@ impl Measurement<'_> {
         let (outcome, probes) = self.drive(&plan, &stop, pulse, onlooker);
         watch.abort();
         let outcome = outcome.map_err(Halt::failed)?;
+        if let Some(setup) = &outcome.wrong_setup {
+            return Err(Halt::failed(advice::on_wrong_setup(setup, &self.spec.target)));
+        }
         let probes = probes.transpose().map_err(Halt::failed)?;
         if outcome.warmup.failed > 0 && !outcome.interrupted {
             let WarmupCount { sent, failed } = outcome.warmup;
@@ -220,6 +233,7 @@ impl Measurement<'_> {
             keep: Keep { text, gaps: self.keep.gaps },
             preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,
+            keep_going: self.keep_going,
         }
     }
 

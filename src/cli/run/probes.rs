@@ -30,6 +30,8 @@ pub fn beside<T>(
         cap: None,
         preconnect: 1,
         workers: NonZeroUsize::MIN,
+        // The load beside it finds out.
+        keep_going: true,
         ..measurement.plan(None, phase, KeepText::UntilUsage)
     };
     let tokenizer = measurement.stage.tokenizer();

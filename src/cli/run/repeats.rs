@@ -55,10 +55,19 @@ impl Repeats<'_> {
             let invocation =
                 Invocation { settings: settings(&invocation.settings, seed), ..invocation.alike() };
             let mut heed = interrupts.onlooker();
-            let (mut run, records) = self.trials.measure(trial, &invocation, &mut |event, stop| {
+            let measured = self.trials.measure(trial, &invocation, &mut |event, stop| {
                 see(event);
                 heed(event, stop);
-            })?;
+            });
+            let (mut run, records) = match measured {
+                Ok(measured) => measured,
+                Err(halt) if whole.is_empty() => return Err(halt),
+                // What was measured before is still summed up.
+                Err(halt) => {
+                    worst = worse(worst, halt.tell());
+                    break;
+                }
+            };
             delivery.deliver_one_of(at + 1, &mut run, records)?;
             let exit = judge(&run, self.args.measure.allow_invalid);
             worst = worse(worst, exit);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::args::RunArgs;
-use super::ready::patiently;
+use super::ready::{NotReady, patiently};
+use crate::cli::advice;
 use crate::cli::embedded::Embedded;
 use crate::cli::exit::{Halt, say};
 use crate::core::spec::{Spec, Target};
@@ -99,7 +100,7 @@ impl Stage {
     /// is found out later, by a request like those of the run.
     fn wait_for_server(&self, control: &Control, patience: Duration) -> Result<(), Halt> {
         patiently(patience, || match self.runtime.block_on(control.models()) {
-            Err(error @ ControlError::Unreachable { .. }) => Err(error.to_string()),
+            Err(error @ ControlError::Unreachable { .. }) => Err(NotReady::Yet(error.to_string())),
             _ => Ok(()),
         })
     }
@@ -112,9 +113,8 @@ impl Stage {
             return Ok(None);
         }
         let models = self.runtime.block_on(control.models()).map_err(|error| {
-            Halt::failed(format!(
-                "cannot ask the server for its model: {error}; is it running? --model names it"
-            ))
+            let advice = advice::on_question(&error).unwrap_or_else(|| "--model names it".to_owned());
+            Halt::failed(format!("cannot ask the server for its model: {error}; {advice}"))
         })?;
         let card = models.into_iter().next().ok_or_else(|| {
             Halt::failed(format!("{}/v1/models lists no model; name one with --model", target.base_url))

@@ -81,7 +81,9 @@ impl<'a> Trials<'a> {
     ) -> Result<(Run, Vec<Record>), Halt> {
         let (args, stage) = (self.args, self.stage);
         let selection = spec::selection(args).map_err(Halt::usage)?;
-        let measurement = Measurement { spec: &trial.spec, stage, keep: self.keep, medium: self.medium };
+        let keep_going = args.load.keep_going;
+        let measurement =
+            Measurement { spec: &trial.spec, stage, keep: self.keep, medium: self.medium, keep_going };
         measurement.wait_until_ready(args.load.ready_check_timeout_sec)?;
         if args.load.reset_prefix_cache {
             stage.reset_prefix_cache()?;

@@ -124,8 +124,17 @@ impl Control {
 
     /// Its `/metrics` page, from a server that has one.
     pub async fn metrics(&self) -> Option<String> {
-        let page = self.http.get(format!("{}/metrics", self.base_url)).timeout(PATIENCE).send().await.ok()?;
-        page.error_for_status().ok()?.text().await.ok()
+        self.metrics_page().await.ok()
+    }
+
+    /// The same, with why there is none.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that is no success.
+    pub async fn metrics_page(&self) -> Result<String, ControlError> {
+        let path = "/metrics";
+        let (_, body) = self.exchange(self.http.get(self.url(path)).timeout(PATIENCE), path).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     /// Orders the server to do what a path stands for, and returns what it answers: `HTTP 200`, and a text if it says one.

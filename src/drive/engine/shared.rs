@@ -8,6 +8,7 @@ use tokio::sync::{Barrier, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::first_answers::FirstAnswers;
 use super::{Plan, Stop};
 use crate::drive::clock::Clock;
 
@@ -23,6 +24,8 @@ pub struct Shared<'a> {
     pub seats: Option<Arc<Semaphore>>,
     /// The run's t0: when the measured phase began.
     pub measured: OnceLock<Clock>,
+    /// Whether the first requests fail alike.
+    pub first_answers: Arc<FirstAnswers>,
     /// Every worker is past its warm-up.
     warmed: Barrier,
     /// What went wrong in the workers.
@@ -40,6 +43,7 @@ impl<'a> Shared<'a> {
             cap: plan.cap.map(semaphore),
             seats: plan.max_active.map(semaphore),
             measured: OnceLock::new(),
+            first_answers: FirstAnswers::new(stop, plan.keep_going),
             warmed: Barrier::new(plan.workers.get()),
             failures: Mutex::default(),
             id_prefix: plan.target.request_id_prefix.clone().unwrap_or_else(new_prefix),

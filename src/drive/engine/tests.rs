@@ -36,6 +36,7 @@ fn run(server: &Stage, fault: &str, warmup: usize, requests: usize) -> Result<Ou
             keep: Keep { text: KeepText::Never, gaps: KeepGaps::Never },
             preconnect: 0,
             workers: NonZeroUsize::new(2).unwrap(),
+            keep_going: false,
         };
         let _ = done.send(drive(&plan, &Tokenizer::Estimate, &Stop::default(), &mut |_| {}));
     });

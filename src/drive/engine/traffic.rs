@@ -1,6 +1,7 @@
 //! The sending side of a run: paces, caps, sends, gives up. One worker's share of it.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use super::alarm::Alarm;
 use super::deal::Sessions;
+use super::first_answers::FirstAnswers;
 use super::leash::{Leashes, Pulled};
 use super::phase::HandOver;
 use super::shared::{Shared, message};
@@ -64,6 +66,7 @@ pub struct Traffic {
     /// Ended, and not yet reported: who reads the reports would be woken for each, often on the same core.
     unreported: RefCell<Vec<Landed>>,
     warmup: Cell<WarmupCount>,
+    first_answers: Arc<FirstAnswers>,
     reports: Sender<Report>,
     leashes: Leashes,
     alarm: Alarm,
@@ -109,7 +112,13 @@ pub struct Leg<'a> {
 
 impl Traffic {
     /// Nothing is sent yet.
-    pub fn new(worker: usize, plan: &Plan<'_>, client: Client, reports: Sender<Report>) -> Rc<Self> {
+    pub fn new(
+        worker: usize,
+        plan: &Plan<'_>,
+        shared: &Shared<'_>,
+        client: Client,
+        reports: Sender<Report>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             worker,
             client,
@@ -122,6 +131,7 @@ impl Traffic {
             landed: Cell::default(),
             unreported: RefCell::default(),
             warmup: Cell::default(),
+            first_answers: Arc::clone(&shared.first_answers),
             reports,
             leashes: Leashes::new(plan.target.timeout),
             alarm: Alarm::default(),
@@ -174,6 +184,7 @@ impl Traffic {
             () = whole_run => {}
             never = self.leashes.watch() => never,
             never = alarm => match never {},
+            never = self.watch_first_answers() => match never {},
         }
         self.report_landed();
         self.warmup.get()
@@ -210,6 +221,14 @@ impl Traffic {
         self.send(&leg, &mut pacer, shared, flights).await?;
         self.land(flights, shared).await;
         Ok(())
+    }
+
+    /// One worker looks for all whether the first requests fail alike.
+    async fn watch_first_answers(&self) -> Infallible {
+        if self.worker == 0 {
+            self.first_answers.watch().await;
+        }
+        pending().await
     }
 
     /// Sends every request of the leg that is due before its end.
@@ -283,6 +302,7 @@ impl Traffic {
         let ended = sent.unwrap_or_else(|pulled| Err(self.pulled(pulled, &watch)));
         drop(flight.permit);
         let mut story = watch.conclude(ended);
+        self.first_answers.note(&story.outcome);
         let (done, answered, said) = (story.times.done, story.outcome.is_ok(), story.said.take());
         if flight.measured {
             self.landed.set(self.landed.get() + 1);
@@ -322,6 +342,7 @@ impl Traffic {
     }
 
     fn count_sent(&self, measured: bool) {
+        self.first_answers.count_sent();
         if measured {
             self.sent.set(self.sent.get() + 1);
         } else {

@@ -103,7 +103,7 @@ fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> Option<End> {
     drop(ready);
     let (Some((runtime, client)), Ok(begun)) = (stage, begin.recv()) else { return None };
     let (cpu, wall) = (thread_cpu(), Instant::now());
-    let traffic = Traffic::new(index, plan, client, reports);
+    let traffic = Traffic::new(index, plan, shared, client, reports);
     let warmup = runtime.block_on(async {
         tokio::select! {
             sent = traffic.run(plan, shared, begun) => sent,

@@ -44,4 +44,7 @@ pub struct LoadArgs {
     /// Wait up to this many seconds for the server to answer a first request; 0 does not ask
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = values::seconds)]
     pub ready_check_timeout_sec: Duration,
+    /// Send the whole load even where the first requests all fail alike (refused, HTTP 401, an unknown model)
+    #[arg(long)]
+    pub keep_going: bool,
 }
