@@ -145,7 +145,7 @@ fn an_interrupt_leaves_the_pairs_that_are_complete() {
     let [a, b] = [steady(5), steady(5)].map(Simulator::start);
     let running = ab(&a.base_url(), &b.base_url(), "--blocks 50 --block 500ms --figures tpot.p50").start();
     running.wait_for("pair 3 of 50");
-    running.interrupt();
+    running.signal(rustix::process::Signal::TERM);
     let ended = running.end().with_code(130);
     assert!(ended.stdout.contains("CAVEAT: only 2 of 50 pairs are complete"), "{}", ended.stdout);
 }

@@ -270,6 +270,21 @@ fn an_interrupt_ends_without_a_finding() {
     assert_eq!(ended.stdout, "");
 }
 
+#[test]
+fn a_signal_between_two_blocks_ends_the_gate_with_what_it_has() {
+    let simulator = Simulator::start(quick());
+    let running = running(&simulator, fast_run(), "--extend 10m --update-baseline", OPEN).start();
+    running.wait_for("extending: ");
+    running.signal(rustix::process::Signal::TERM);
+    let ended = running.end().with_code(130);
+    let ruling: Value = serde_json::from_str(&ended.read("out.json")).unwrap();
+    assert!(ruling["candidate"]["runs"].as_u64().unwrap() >= 1, "{ruling}");
+    assert!(ended.stderr.contains("interrupted: it is held on "), "{}", ended.stderr);
+    assert!(ended.stdout.contains("GATE "), "{}", ended.stdout);
+    let baseline: Value = serde_json::from_str(&ended.read("base.json")).unwrap();
+    assert!(baseline["servebench"]["promotion"].is_null(), "an interrupted gate promotes nothing");
+}
+
 fn simulator_is_busy(simulator: &Simulator) -> bool {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", simulator.port())).unwrap();

@@ -121,8 +121,8 @@ fn a_log_that_is_followed_tells_alerts_as_they_begin_also_after_a_rotation() {
     fs::rename(&path, folder.path().join("server.log.1")).unwrap();
     fs::write(&path, OVERLOAD[begin..].replace("07-28", "07-29")).unwrap();
     running.wait_for_stdout("[oom] out of memory, engine: from 07-29");
-    running.interrupt();
-    let ended = running.end().with_code(1);
+    running.signal(rustix::process::Signal::HUP);
+    let ended = running.end().with_code(130);
     assert!(ended.stdout.contains("Span: 07-28 05:59:00 to 07-29 06:10:10"), "{}", ended.stdout);
 }
 

@@ -150,7 +150,7 @@ fn an_interrupt_ends_with_what_is_known() {
     let flags = "--start 20 --slo e2el.p95<20s --trial 3s --time 60s";
     let running = search(flags, &fast.base_url()).start();
     running.wait_for("trial 1: 20 req/s: held");
-    running.interrupt();
+    running.signal(rustix::process::Signal::TERM);
     let ended = running.end().with_code(130);
     assert!(ended.stdout.contains("Not known yet: 20 req/s holds"), "{}", ended.stdout);
     assert!(ended.stdout.contains("Ended: interrupted"), "{}", ended.stdout);

@@ -108,7 +108,7 @@ fn what_is_finished_is_not_measured_again_after_an_interrupt() {
     let running = sweep("s.toml --out out", &toml).start();
     running.wait_for("[2/2] a under long");
     until("the long load has begun", || !left_over(&mark).is_empty());
-    running.interrupt();
+    running.signal(rustix::process::Signal::TERM);
     let first = running.end().with_code(130);
     assert_eq!(left_over(&mark), [""; 0], "processes are left");
     assert!(first.stdout.contains("Interrupted: the same command goes on"), "{}", first.stdout);

@@ -95,7 +95,7 @@ fn a_server_that_goes_and_comes_back_is_told_and_nothing_crashes() {
     running.wait_for_stdout("ok     running 0");
     drop(simulator);
     running.wait_for_stdout("WARN   no answer for 0s");
-    running.interrupt();
+    running.signal(rustix::process::Signal::HUP);
     let ended = running.end().with_code(130);
     assert!(ended.stdout.contains(": watched for "), "a last summary: {}", ended.stdout);
 }

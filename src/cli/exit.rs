@@ -55,6 +55,11 @@ impl Halt {
         Self { exit: Exit::Failed, message: message.to_string() }
     }
 
+    /// The user ended the work before it came to anything.
+    pub fn interrupted() -> Self {
+        Self { exit: Exit::Interrupted, message: "interrupted".to_owned() }
+    }
+
     /// Whether the user's words are to blame, so that another attempt would fail as well.
     pub fn is_usage(&self) -> bool {
         self.exit == Exit::Usage

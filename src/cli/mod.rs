@@ -34,6 +34,7 @@ mod watch;
 use crate::drive::engine;
 use crate::report::definitions;
 use exit::{Exit, Halt};
+use interrupt::Interrupts;
 
 /// Load generator and judge for LLM inference servers that speak the OpenAI API.
 #[derive(Debug, Parser)]
@@ -144,7 +145,9 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
     let command = command();
     let gathered = settings::gather(&command, words).map_err(Halt::usage)?;
     let matches = command.clone().get_matches_from(gathered.words);
-    match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
+    let command_line = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let interrupts = &Interrupts::listen()?;
+    match command_line.command {
         Command::Run(args) => {
             let matches = matches.subcommand_matches("run").expect("the command is `run`");
             if let Some(reason) = differences::refused(matches) {
@@ -155,19 +158,20 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
             if args.configuration.dump_config {
                 return settings::print(&settings, &flags);
             }
-            run::execute(&args, run::Invocation { command: typed, settings, like: gathered.like })
+            let invocation = run::Invocation { command: typed, settings, like: gathered.like };
+            run::execute(&args, invocation, interrupts)
         }
         Command::Compare(args) => compare::execute(&args),
-        Command::Ab(args) => ab::execute(&args),
-        Command::Gate(args) => gate::execute(&args, typed),
-        Command::Search(args) => search::execute(&args, typed),
-        Command::Sweep(args) => sweep::execute(&args),
+        Command::Ab(args) => ab::execute(&args, interrupts),
+        Command::Gate(args) => gate::execute(&args, typed, interrupts),
+        Command::Search(args) => search::execute(&args, typed, interrupts),
+        Command::Sweep(args) => sweep::execute(&args, interrupts),
         Command::Plan(args) => plan::execute(&args),
-        Command::Watch(args) => watch::execute(&args),
-        Command::Logs(args) => logs::execute(&args),
+        Command::Watch(args) => watch::execute(&args, interrupts),
+        Command::Logs(args) => logs::execute(&args, interrupts),
         Command::Diagnose(args) => diagnose::execute(&args),
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Dataset(args) => dataset::execute(&args),
-        Command::Sim(args) => sim::run(&args).map(|()| Exit::Fine).map_err(Halt::usage),
+        Command::Sim(args) => sim::run(&args, interrupts).map(|()| Exit::Fine).map_err(Halt::usage),
     }
 }

@@ -43,11 +43,10 @@ const LOOK: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the command; `typed` is the command line.
-pub fn execute(args: &SearchArgs, typed: Vec<String>) -> Result<Exit, Halt> {
+pub fn execute(args: &SearchArgs, typed: Vec<String>, interrupts: &Interrupts) -> Result<Exit, Halt> {
     check(args)?;
     found::probe(args)?;
-    let interrupts = Interrupts::listen()?;
-    find(args, &interrupts)?.deliver(args, typed)
+    find(args, interrupts)?.deliver(args, typed)
 }
 
 /// What is wrong with the flags, before anything is asked or sent.
@@ -64,7 +63,7 @@ pub fn find(args: &SearchArgs, interrupts: &Interrupts) -> Result<Found, Halt> {
         fs::create_dir_all(folder)
             .map_err(|error| Halt::usage(format!("--save-trials {}: {error}", folder.display())))?;
     }
-    let ground = Ground::of(&flags.line(&[])?)?;
+    let ground = Ground::of(&flags.line(&[])?, interrupts)?;
     let mut quest = Quest { args, flags, ground, interrupts, best: None, search: Search::new(question) };
     quest.go()?;
     let answer = quest.answer();
@@ -92,11 +91,12 @@ impl Quest<'_> {
                     "note: the server does not empty its prefix cache between trials ({why}): their prompts differ"
                 ));
             }
-            let mut trial = self.trial(next)?;
+            let trial = self.trial(next);
             if self.interrupts.asked() {
                 self.search.interrupt();
                 break;
             }
+            let mut trial = trial?;
             self.cool_down();
             trial.spent = started.elapsed();
             let spent: Duration = self.search.trials().iter().map(|trial| trial.spent).sum();
@@ -115,7 +115,7 @@ impl Quest<'_> {
         let command = self.flags.command(&line);
         let slo = line.spec().map_err(Halt::usage)?.slo;
         let watch = Watch::new(&question.criteria, &slo, question.over, next);
-        let mut onlook = Onlook::new(watch, self.interrupts);
+        let mut onlook = Onlook::new(watch);
         let (run, records) =
             self.ground.measure(line, command, &mut |event, stop| onlook.see(event, stop))?;
         let ending = onlook.ending();

@@ -3,6 +3,7 @@
 use std::{fs, io, path::PathBuf, time::Duration};
 
 use super::exit::say;
+use super::interrupt::Interrupts;
 use crate::drive::workload::bundled;
 use crate::sim::{
     self, FaultKind, Faults, LineEnding, Output, ReasoningField, Rhythm, Spec, Speed, StepTime,
@@ -296,12 +297,12 @@ impl FaultArgs {
     }
 }
 
-/// Serves until Ctrl-C or a termination signal.
+/// Serves until a signal; a second one is not needed: ending takes a second at most.
 ///
 /// # Errors
 ///
 /// If the address cannot be listened on, or for the reasons of [`SimArgs::to_spec`] and [`sim::serve`].
-pub fn run(args: &SimArgs) -> io::Result<()> {
+pub fn run(args: &SimArgs, interrupts: &Interrupts) -> io::Result<()> {
     let spec = args.to_spec()?;
     // Before the address is taken and announced.
     spec.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -313,22 +314,10 @@ pub fn run(args: &SimArgs) -> io::Result<()> {
                 format!("cannot listen on {}:{}: {error}; choose another --port", args.host, args.port);
             io::Error::new(error.kind(), message)
         })?;
-        let interrupted = interrupted()?;
+        interrupts.hold();
+        let interrupted = interrupts.clone();
         say(format_args!("simulated vLLM `{}` listening on http://{}", args.model, listener.local_addr()?));
-        sim::serve(listener, spec, interrupted).await
-    })
-}
-
-/// Completes when someone wants the server to end. A second Ctrl-C is not needed: ending takes a second at most.
-fn interrupted() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        sim::serve(listener, spec, async move { interrupted.wait().await }).await
     })
 }
 

@@ -84,7 +84,7 @@ pub struct VllmArgs {
 }
 
 /// Runs the command.
-pub fn execute(args: &SweepArgs) -> Result<Exit, Halt> {
+pub fn execute(args: &SweepArgs, interrupts: &Interrupts) -> Result<Exit, Halt> {
     let mut plan = match &args.file {
         Some(file) => file::read(file).map_err(Halt::usage)?,
         None => params::read(&args.vllm).map_err(Halt::usage)?,
@@ -95,8 +95,8 @@ pub fn execute(args: &SweepArgs) -> Result<Exit, Halt> {
     if args.dry_run {
         return print(|to| budget::dry_run(&plan, &folder, to)).map(|()| Exit::Fine);
     }
-    let interrupts = Interrupts::listen()?;
-    let performance = Performance::new(&plan, folder, &interrupts)?.perform()?;
+    interrupts.hold();
+    let performance = Performance::new(&plan, folder, interrupts)?.perform()?;
     result::deliver(&plan, &performance)
 }
 

@@ -11,6 +11,7 @@ use clap::Args;
 use tokio::runtime::{Builder, Runtime};
 
 use super::exit::{Exit, Halt};
+use super::interrupt::Interrupts;
 use super::pages::Pages;
 use super::run::{Pair, metrics_url, pair, seconds};
 use super::stdout::print;
@@ -53,7 +54,7 @@ pub struct WatchArgs {
 }
 
 /// Runs the command.
-pub fn execute(args: &WatchArgs) -> Result<Exit, Halt> {
+pub fn execute(args: &WatchArgs, interrupts: &Interrupts) -> Result<Exit, Halt> {
     if args.interval.is_zero() {
         return Err(Halt::usage("--interval must be above 0"));
     }
@@ -61,7 +62,7 @@ pub fn execute(args: &WatchArgs) -> Result<Exit, Halt> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Halt::failed)?;
     match args.once {
         true => once(args, &pages, &runtime),
-        false => runtime.block_on(live::watch(args, &pages)),
+        false => runtime.block_on(live::watch(args, &pages, interrupts)),
     }
 }
 

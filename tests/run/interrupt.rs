@@ -1,8 +1,14 @@
-//! Ctrl-C: the first ends the run with a report, the second ends the program.
+//! Ctrl-C, TERM and HUP: the first ends the run with a report, the second ends the program.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::Signal;
 use servebench::sim::{FaultKind, Faults, Spec};
 
-use crate::support::{Ended, Simulator, Witness, fault, quick};
+use crate::support::{Ended, Port, Program, Simulator, Witness, fault, quick, until};
 
 const COMPLETIONS: &str = "/v1/completions";
 
@@ -86,4 +92,121 @@ fn an_interrupt_of_the_warm_up_ends_the_run() {
     running.interrupt();
     running.end().with_code(130);
     assert_eq!(witness.heard(COMPLETIONS).len(), 1, "nothing is measured");
+}
+
+#[test]
+fn a_termination_or_a_hangup_is_an_interrupt() {
+    let simulator = Simulator::start(quick());
+    for signal in [Signal::TERM, Signal::HUP] {
+        let witness = Witness::before(&simulator);
+        let words = "--dataset-name random --random-input-len 8 --random-output-len 6 --ignore-eos \
+                     --num-prompts 5000 --request-rate 50 --save-result";
+        let running = witness.run(words).start();
+        witness.wait_for(10, COMPLETIONS);
+        // `timeout` sends it to the program and to its process group: twice.
+        running.signal(signal);
+        running.signal(signal);
+        let ended = running.end().with_code(130);
+        let result = ended.result();
+        assert!(result["completed"].as_u64().unwrap() >= 10, "{signal:?}");
+        assert_eq!(result["servebench"]["interrupted"], true);
+        assert!(ended.stdout.contains("─── Interrupted ──"), "{}", ended.stdout);
+    }
+}
+
+#[test]
+fn before_there_is_a_result_a_signal_ends_the_program_at_once() {
+    let port = Port::take();
+    let words = "--num-prompts 3 --ready-check-timeout-sec 600 --save-result";
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let running = Program::run_against(&port.base_url(), words).start();
+        until("the signals are listened to", || running.listens_to(Signal::HUP));
+        running.signal(signal);
+        let ended = running.end().with_code(130);
+        assert!(ended.stderr.ends_with("interrupted before there was a result\n"), "{}", ended.stderr);
+        assert!(ended.saved_nothing());
+    }
+}
+
+/// A server whose `/metrics` answers once, and then never again.
+fn falling_silent() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let count = Arc::clone(&count);
+            std::thread::spawn(move || while answer(&stream, &count) {});
+        }
+    });
+    (url, asked)
+}
+
+/// Answers one request; `false` at the end of the connection.
+fn answer(mut stream: &TcpStream, asked: &AtomicUsize) -> bool {
+    let mut reader = BufReader::new(stream);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        match reader.read_line(&mut line) {
+            Ok(0) | Err(_) => return false,
+            Ok(_) if line == "\r\n" => break,
+            Ok(_) => lines.push(line.to_lowercase()),
+        }
+    }
+    let length = lines.iter().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).unwrap();
+    if lines[0].contains("/metrics") && asked.fetch_add(1, Ordering::SeqCst) > 0 {
+        std::thread::park();
+    }
+    let events = "data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: {\"choices\":[{\"text\":\"b\",\
+                  \"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n";
+    let (status, body) =
+        if lines[0].starts_with("post") { ("200 OK", events) } else { ("404 Not Found", "") };
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: text/event-stream\r\nContent-Length: {}", body.len());
+    write!(stream, "{head}\r\n\r\n{body}").is_ok()
+}
+
+#[test]
+fn a_signal_after_the_last_request_is_heard_and_costs_nothing() {
+    let (url, asked) = falling_silent();
+    let words = "--dataset-name random --random-input-len 8 --random-output-len 2 --num-prompts 3 \
+                 --no-server-metrics --save-result";
+    let running = Program::measure(&url, words).start();
+    until("the run asks for the metrics after it", || asked.load(Ordering::SeqCst) > 1);
+    running.signal(Signal::INT);
+    let ended = running.end().with_code(130);
+    let result = ended.result();
+    assert_eq!((&result["completed"], &result["servebench"]["interrupted"]), (&3.into(), &false.into()));
+    assert_eq!(ended.line("Successful requests"), "3");
+}
+
+#[test]
+fn a_signal_between_repeats_leaves_those_that_are_whole() {
+    let simulator = Simulator::start(quick());
+    let words = "--dataset-name random --random-input-len 8 --random-output-len 2 --ignore-eos --num-prompts 200 \
+                 --request-rate 100 --repeats 50 --result-filename run.json";
+    let running = simulator.run(words).start();
+    running.wait_for("run 2 of 50");
+    running.signal(Signal::TERM);
+    let ended = running.end().with_code(130);
+    assert!(ended.files("").contains(&"run-r1.json".to_owned()), "{:?}", ended.files(""));
+}
+
+/// `nohup` starts a program with HUP ignored, and that it stays.
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let simulator = Simulator::start(quick());
+    let program = Program::new("watch --interval 50ms").arg(simulator.base_url()).ignoring_hangups();
+    let running = program.start();
+    running.wait_for_stdout("running 0");
+    assert!(!running.listens_to(Signal::HUP));
+    running.signal(Signal::HUP);
+    let looks = running.stdout_so_far().lines().count();
+    until("it goes on", || running.stdout_so_far().lines().count() > looks + 2);
+    running.signal(Signal::TERM);
+    running.end().with_code(130);
 }

@@ -78,6 +78,20 @@ impl Program {
         self
     }
 
+    /// Started as `nohup` starts it.
+    pub fn ignoring_hangups(mut self) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        command
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        self.command = command;
+        self
+    }
+
     /// Puts a file into the folder, or into one in it.
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         let path = self.folder.path().join(name);
@@ -131,6 +145,19 @@ impl Running {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Whether it handles a signal in its own way.
+    pub fn listens_to(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+        mask >> (signal.as_raw() - 1) & 1 == 1
+    }
+
+    /// What it has said on stdout so far.
+    pub fn stdout_so_far(&self) -> String {
+        self.stdout.so_far()
     }
 
     /// What it has said on stderr so far.

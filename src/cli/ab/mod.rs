@@ -41,11 +41,11 @@ const NOT_OF_A_BLOCK: [(&str, &str); 14] = [
 ];
 
 /// Runs the command.
-pub fn execute(args: &AbArgs) -> Result<Exit, Halt> {
+pub fn execute(args: &AbArgs, interrupts: &Interrupts) -> Result<Exit, Halt> {
     let block = check(args)?;
     probe(args.save.as_deref())?;
-    let interrupts = Interrupts::listen()?;
-    let (pairs, ending) = measure(args, &block, &interrupts);
+    interrupts.hold();
+    let (pairs, ending) = measure(args, &block, interrupts);
     if !pairs.is_empty() {
         return conclude(args, &block, pairs, ending);
     }

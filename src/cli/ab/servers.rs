@@ -115,7 +115,7 @@ impl<'a> Servers<'a> {
         let words = words(self.args, &url);
         let line = line(&words)?;
         let mut spec = line.spec().map_err(Halt::usage)?;
-        let stage = Stage::set(&line.args, &mut spec)?;
+        let stage = Stage::set(&line.args, &mut spec, self.interrupts)?;
         Ok(Running { words, line, spec, stage, server })
     }
 }
@@ -140,7 +140,7 @@ fn empty_cache(running: &Running, arm: Arm, stubborn: &mut bool) {
         return;
     }
     let order = running.stage.control().reset_prefix_cache();
-    if let Err(error) = running.stage.runtime().block_on(order) {
+    if let Ok(Err(error)) = running.stage.wait_for(order) {
         *stubborn = true;
         say(format_args!(
             "note: {arm} does not reset its prefix cache between blocks ({error}): each pair of them has prompts of its own all \

@@ -1,6 +1,7 @@
 //! `servebench gate`: may this candidate pass?
 
 use super::exit::{Exit, Halt};
+use super::interrupt::Interrupts;
 use crate::judge::gate::Outcome;
 
 mod args;
@@ -14,7 +15,7 @@ use case::{Case, Heard};
 use output::Output;
 
 /// Runs the command; `typed` is the command line.
-pub fn execute(args: &GateArgs, typed: Vec<String>) -> Result<Exit, Halt> {
+pub fn execute(args: &GateArgs, typed: Vec<String>, interrupts: &Interrupts) -> Result<Exit, Halt> {
     refuse_idle(args)?;
     let output = Output::of(&args.output)?;
     let case = Case::of(args)?;
@@ -23,19 +24,20 @@ pub fn execute(args: &GateArgs, typed: Vec<String>) -> Result<Exit, Halt> {
     }
     let heard = match args.run.is_empty() {
         true => case.files(&args.candidate)?,
-        false => running::measure(&case, args, typed)?,
+        false => running::measure(&case, args, typed, interrupts)?,
     };
     let Some(Heard { ruling, runs }) = heard else {
         return Ok(Exit::Interrupted);
     };
     let saved = output.save(&ruling);
-    let promoted = match args.output.update_baseline {
+    let promoted = match args.output.update_baseline && !interrupts.asked() {
         true => promote::promote(&args.baseline, runs, &ruling, args.output.force),
         false => Ok(()),
     };
     let printed = output.print(&ruling);
     saved.and(promoted).and(printed)?;
     Ok(match ruling.outcome {
+        _ if interrupts.asked() => Exit::Interrupted,
         Outcome::Pass | Outcome::Warn => Exit::Fine,
         Outcome::Fail => Exit::Failed,
         Outcome::Invalid => Exit::Invalid,

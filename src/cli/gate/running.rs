@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::args::GateArgs;
 use super::case::{Case, Heard};
 use crate::cli::exit::{Halt, say};
+use crate::cli::interrupt::Interrupts;
 use crate::cli::run::{Details, Invocation, Line, Stage, Trial, Trials};
 use crate::cli::settings;
 use crate::core::run::Run;
@@ -29,13 +30,19 @@ const NOT_USED: [&str; 8] = [
 /// Flags of `run` that are another way to do what the gate does.
 const REFUSED: [&str; 2] = ["dry-run", "repeats"];
 
-/// Measures and judges until the answers are there; `None` if the user ends it.
-pub fn measure(case: &Case, args: &GateArgs, typed: Vec<String>) -> Result<Option<Heard>, Halt> {
+/// Measures and judges until the answers are there, or the user ends it: then on what was measured, `None` if that is nothing.
+pub fn measure(
+    case: &Case,
+    args: &GateArgs,
+    typed: Vec<String>,
+    interrupts: &Interrupts,
+) -> Result<Option<Heard>, Halt> {
     let line = line(&args.run)?;
     let mut spec = line.spec().map_err(Halt::usage)?;
-    let stage = Stage::set(&line.args, &mut spec)?;
+    let stage = Stage::set(&line.args, &mut spec, interrupts)?;
     let trials = Trials::new(&line.args, &stage, Details::GAPS);
-    let mut bench = Bench { case, line: &line, trials, spec, typed, save: args.output.save.as_deref() };
+    let mut bench =
+        Bench { case, line: &line, interrupts, trials, spec, typed, save: args.output.save.as_deref() };
     let first = bench.prepare(0)?;
     if let Some(baseline) = case.base().first() {
         case.object(unlike(baseline, &first))?;
@@ -72,6 +79,7 @@ fn unlike(baseline: &Run, trial: &Trial) -> Vec<String> {
 struct Bench<'a> {
     case: &'a Case,
     line: &'a Line,
+    interrupts: &'a Interrupts,
     trials: Trials<'a>,
     spec: Spec,
     typed: Vec<String>,
@@ -84,25 +92,31 @@ impl Bench<'_> {
         self.trials.prepare(Spec { seed: self.spec.seed.wrapping_add(block), ..self.spec.clone() })
     }
 
-    /// Block after block until every rule has an answer, a rule that counts is broken, or the time is up.
+    /// Block after block until every rule has an answer, a rule that counts is broken, the time is up, or the user ends it:
+    /// then the last look is at the blocks that are whole.
     fn blocks(&mut self, first: Trial, extend: Option<Duration>) -> Result<Option<Heard>, Halt> {
         let begun = Instant::now();
         let mut looks = Looks::once(self.case.alpha);
         let (mut runs, mut findings) = (Vec::new(), Vec::new());
-        let (mut trial, mut clock) = (first, Clock { since: begun, block: Duration::ZERO, extend });
+        let (mut trial, mut clock) = (Ok(first), Clock { since: begun, block: Duration::ZERO, extend });
         loop {
             let run = self.measure(trial, runs.len() + 1)?;
-            if run.interrupted {
+            let interrupted = run.is_none();
+            runs.extend(run);
+            if interrupted && runs.is_empty() {
                 say("the candidate was interrupted: there is no finding");
                 return Ok(None);
             }
-            runs.push(run);
-            if let (1, Some(extend)) = (runs.len(), extend) {
+            if interrupted {
+                let blocks = if runs.len() == 1 { "1 block" } else { &format!("{} blocks", runs.len()) };
+                say(format_args!("the gate was interrupted: it is held on {blocks}"));
+            }
+            if let (1, false, Some(extend)) = (runs.len(), interrupted, extend) {
                 clock = Clock { since: Instant::now(), block: begun.elapsed(), extend: Some(extend) };
                 looks = Looks::planned(self.case.alpha, clock.block, extend);
             }
             let invalid = self.case.invalid(&runs).is_some();
-            let last = invalid || runs.len() >= looks.blocks() || clock.is_up();
+            let last = interrupted || invalid || runs.len() >= looks.blocks() || clock.is_up();
             if let Some(level) = looks.next(runs.len(), last) {
                 let now = self.case.look(&runs, level);
                 findings = gate::settle(findings, now, looks.taken());
@@ -111,14 +125,24 @@ impl Bench<'_> {
                 break;
             }
             clock.tell(&findings);
-            trial = self.prepare(runs.len() as u64)?;
+            trial = self.prepare(runs.len() as u64);
         }
         let candidate = Side { name: self.spec.target.base_url.clone(), runs };
         let ruling = self.case.ruling(&candidate, findings, &looks)?;
         Ok(Some(Heard { ruling, runs: candidate.runs }))
     }
 
-    fn measure(&self, trial: Trial, block: usize) -> Result<Run, Halt> {
+    /// A whole block; `None` if the user ended it before.
+    fn measure(&self, trial: Result<Trial, Halt>, block: usize) -> Result<Option<Run>, Halt> {
+        match trial.and_then(|trial| self.block(trial, block)) {
+            // What the interrupt broke is no failure.
+            Err(_) if self.interrupts.asked() => Ok(None),
+            measured => measured.map(|run| Some(run).filter(|run| !run.interrupted)),
+        }
+    }
+
+    /// One block, saved if it is to be.
+    fn block(&self, trial: Trial, block: usize) -> Result<Run, Halt> {
         let mut settings = self.line.settings.clone();
         settings.insert("seed".into(), trial.spec.seed.into());
         let invocation = Invocation { command: self.typed.clone(), settings, like: None };

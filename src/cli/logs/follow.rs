@@ -4,14 +4,14 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::source::{Source, file, is_stdin};
 use super::{Halt, LogsArgs, SourceError, report};
+use crate::cli::interrupt::Interrupts;
 use crate::cli::stdout::{self, print_on};
 use crate::judge::log::{Observer, Summary};
 use crate::server::log::{Lines, read};
@@ -19,43 +19,33 @@ use crate::server::log::{Lines, read};
 /// How often the end of the file is looked at.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Reads a log until Ctrl-C (stdin also until it ends), and tells alerts as they begin.
-pub fn follow(args: &LogsArgs, observer: Observer) -> Result<Summary, Halt> {
+/// Reads a log until a signal (stdin also until it ends), and prints alerts as they begin.
+pub fn follow(args: &LogsArgs, observer: Observer, interrupts: &Interrupts) -> Result<Summary, Halt> {
     let [path] = args.files.as_slice() else {
         return Err(Halt::usage("--follow takes one log: run one command for each"));
     };
     let reader = Reader::open(path)?;
     let desk = Arc::new(Mutex::new(Desk { observer: Some(observer), told: 0, json: args.json }));
+    interrupts.hold();
     let (finished, ended) = mpsc::channel();
-    let (writer, path, done) = (Arc::clone(&desk), path.clone(), finished.clone());
+    let (writer, path) = (Arc::clone(&desk), path.clone());
     thread::spawn(move || {
         let outcome = reader.read_on(&path, &writer);
-        // Nobody waits any more if Ctrl-C came first.
-        let _ = done.send(outcome);
+        // Nobody waits any more if a signal came first.
+        let _ = finished.send(outcome);
     });
-    on_interrupt(move || {
-        let _ = finished.send(Ok(()));
-    })
-    .map_err(Halt::failed)?;
-    ended.recv().expect("one of its senders lives")?;
+    while !interrupts.asked() {
+        match ended.recv_timeout(PAUSE) {
+            Ok(outcome) => {
+                outcome?;
+                break;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
     let observer = desk.lock().expect("reading does not panic").observer.take();
     Ok(observer.expect("it is taken once").finish())
-}
-
-/// Calls on the first Ctrl-C or termination signal.
-fn on_interrupt(call: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        });
-        call();
-    });
-    Ok(())
 }
 
 /// What the reading thread writes to; without an observer, the reading is over.

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::exit::{Exit, Halt};
+use super::interrupt::Interrupts;
 use super::stdout::print;
 use crate::judge::log::{Change, Observer, Rules, Summary};
 use crate::report;
@@ -23,7 +24,7 @@ pub struct LogsArgs {
     /// The log: a file (`.gz` too), or `-` for stdin. Several files are pieces of one log, the oldest first
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Go on reading as the file grows, also when it is rotated; tell each alert when it begins. Ctrl-C ends it
+    /// Go on reading as the file grows, also when it is rotated; tell each alert when it begins. Ctrl-C, TERM or HUP ends it
     #[arg(long, short)]
     follow: bool,
     /// Print one JSON object (with --follow, alerts before it, one a line)
@@ -49,13 +50,21 @@ fn rules() -> String {
 }
 
 /// Runs the command.
-pub fn execute(args: &LogsArgs) -> Result<Exit, Halt> {
+pub fn execute(args: &LogsArgs, interrupts: &Interrupts) -> Result<Exit, Halt> {
     let mut rules = Rules::default();
     args.threshold.iter().for_each(|change| rules.change(*change));
     let observer = Observer::new(rules, jiff::Zoned::now().date());
-    let summary = if args.follow { follow::follow(args, observer)? } else { whole(&args.files, observer)? };
+    let summary = match args.follow {
+        true => follow::follow(args, observer, interrupts)?,
+        false => whole(&args.files, observer)?,
+    };
     deliver(args, &summary)?;
-    Ok(if args.fail_on_alert && !summary.alerts.is_empty() { Exit::Failed } else { Exit::Fine })
+    let alerted = args.fail_on_alert && !summary.alerts.is_empty();
+    Ok(match (interrupts.asked(), alerted) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Failed,
+        (false, false) => Exit::Fine,
+    })
 }
 
 /// What a log says by the usual rules; several files are its pieces, the oldest first.

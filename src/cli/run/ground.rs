@@ -7,6 +7,7 @@ use super::stage::Stage;
 use super::trial::Trials;
 use super::{Invocation, Line};
 use crate::cli::exit::Halt;
+use crate::cli::interrupt::Interrupts;
 use crate::core::record::Record;
 use crate::core::run::Run;
 use crate::core::spec::{Spec, Target};
@@ -22,9 +23,9 @@ pub struct Ground {
 
 impl Ground {
     /// As these flags say.
-    pub fn of(line: &Line) -> Result<Self, Halt> {
+    pub fn of(line: &Line, interrupts: &Interrupts) -> Result<Self, Halt> {
         let mut spec = line.spec().map_err(Halt::usage)?;
-        let stage = Stage::set(&line.args, &mut spec)?;
+        let stage = Stage::set(&line.args, &mut spec, interrupts)?;
         Ok(Self { stage, target: spec.target })
     }
 
@@ -43,12 +44,13 @@ impl Ground {
 
     /// The server's `/metrics`, if it has one.
     pub fn metrics(&self) -> Option<String> {
-        self.stage.runtime().block_on(self.stage.control().metrics())
+        self.stage.wait_for(self.stage.control().metrics()).ok().flatten()
     }
 
     /// Empties the server's prefix cache, if it takes that order.
     pub fn empty_cache(&self) -> Result<(), String> {
         let order = self.stage.control().order("/reset_prefix_cache", PATIENCE);
-        self.stage.runtime().block_on(order).map(drop).map_err(|error| error.to_string())
+        let answer = self.stage.wait_for(order).map_err(|halt| halt.message().to_owned())?;
+        answer.map(drop).map_err(|error| error.to_string())
     }
 }

@@ -4,15 +4,14 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::probes;
 use super::ready::{NotReady, patiently};
 use super::stage::Stage;
 use crate::cli::advice;
-use crate::cli::exit::{self, Halt, say};
+use crate::cli::exit::{Halt, say};
+use crate::cli::interrupt::Attention;
 use crate::core::arrival::{self, Schedule};
 use crate::core::probes::Probes;
 use crate::core::record::{FailureClass, Record, TokenSource};
@@ -84,7 +83,7 @@ pub struct Measurement<'a> {
 impl Measurement<'_> {
     /// Sends one small request again and again until it is answered; no time means no question.
     pub fn wait_until_ready(&self, patience: Duration) -> Result<(), Halt> {
-        patiently(patience, || {
+        patiently(patience, self.stage.interrupts(), || {
             let record = self.ask_once().map_err(NotReady::Yet)?;
             let Some(failure) = record.failure() else { return Ok(()) };
             let why = format!("{}: {failure}", self.spec.target.url());
@@ -102,7 +101,11 @@ impl Measurement<'_> {
         let request = Wire::of(self.spec.target.backend).question();
         let plan = self.plan(None, one(&request), KeepText::UntilUsage);
         let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, keep_going: true, ..plan };
-        let outcome = engine::drive(&plan, self.stage.tokenizer(), &Stop::default(), &mut |_| {});
+        let stop = Stop::default();
+        let stopped = stop.clone();
+        let (interrupts, runtime) = (self.stage.interrupts(), self.stage.runtime().handle());
+        let _attention = interrupts.on_first(runtime, move || stopped.request_at_once());
+        let outcome = engine::drive(&plan, self.stage.tokenizer(), &stop, &mut |_| {});
         let records = outcome.map_err(|error| error.to_string())?.records;
         records.into_iter().next().ok_or_else(|| "the request was not sent".to_owned())
     }
@@ -151,9 +154,9 @@ impl Measurement<'_> {
         let measured = Phase { requests, schedule, cycle: load.cycle, duration: load.duration };
         let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
         let stop = Stop::default();
-        let watch = self.on_interrupt(stop.clone())?;
+        let attention = self.on_interrupt(stop.clone());
         let (outcome, probes) = self.drive(&plan, &stop, pulse, onlooker);
-        watch.abort();
+        drop(attention);
         let outcome = outcome.map_err(Halt::failed)?;
         if let Some(setup) = &outcome.wrong_setup {
             return Err(Halt::failed(advice::on_wrong_setup(setup, &self.spec.target)));
@@ -237,25 +240,15 @@ impl Measurement<'_> {
         }
     }
 
-    /// The first Ctrl-C ends the run with a report, the second ends the program. One that comes before the first request,
-    /// or right after the first Ctrl-C, is heard too.
-    fn on_interrupt(&self, stop: Stop) -> Result<JoinHandle<()>, Halt> {
-        let runtime = self.stage.runtime();
-        let listening = {
-            let _within = runtime.enter();
-            signal(SignalKind::interrupt())
-        };
-        let mut interrupts = listening.map_err(Halt::failed)?;
-        Ok(runtime.spawn(async move {
-            interrupts.recv().await;
+    /// The first signal ends the run with a report, also one that came before the first request.
+    fn on_interrupt(&self, stop: Stop) -> Attention {
+        self.stage.interrupts().on_first(self.stage.runtime().handle(), move || {
             let grace = humantime::format_duration(GRACE);
             say(format_args!(
                 "\ninterrupted: requests in flight have {grace} to finish, then comes the report; again to end at once"
             ));
             stop.request();
-            interrupts.recv().await;
-            exit::at_once();
-        }))
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::cli::exit::{Exit, Halt, say};
+use crate::cli::interrupt::Interrupts;
 use crate::cli::settings::Saved;
 use crate::cli::stdout::print;
 use crate::core::run::{Inputs, Run};
@@ -33,7 +34,6 @@ pub use args::RunArgs;
 use deliver::Delivery;
 pub use ground::Ground;
 pub use measure::Details;
-use measure::Onlooker;
 pub use prepare::Preparing;
 use publish::Publisher;
 use repeats::Repeats;
@@ -66,20 +66,18 @@ impl Line {
         spec::spec(&self.args)
     }
 
-    /// Measures it once, while `onlooker` may stop it. Nothing is printed but warnings and the bar; the Run has its Records if
-    /// they were asked for.
-    pub fn measure(self, command: Vec<String>, onlooker: Onlooker<'_>) -> Result<Run, Halt> {
+    /// Measures it once. Nothing is printed but warnings and the bar; the Run has its Records if they were asked for.
+    pub fn measure(self, command: Vec<String>, interrupts: &Interrupts) -> Result<Run, Halt> {
         let args = &self.args;
         let mut spec = self.spec().map_err(Halt::usage)?;
-        let stage = Stage::set(args, &mut spec)?;
+        let stage = Stage::set(args, &mut spec, interrupts)?;
         let mut publisher = Publisher::start(&args.publish, &stage)?;
         let detailed = args.output.save_detailed;
         let keep = if detailed { Details::ALL } else { Details::NONE };
         let trials = Trials::new(args, &stage, keep.seen_by(publisher.is_some()));
         let invocation = Invocation { command, settings: self.settings, like: None };
-        let measured = trials.measure(trials.prepare(spec)?, &invocation, &mut |event, stop| {
+        let measured = trials.measure(trials.prepare(spec)?, &invocation, &mut |event, _| {
             publisher.iter_mut().for_each(|publisher| publisher.see(event));
-            onlooker(event, stop);
         });
         publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
         let (mut run, records) = measured?;
@@ -96,11 +94,11 @@ impl Invocation {
 }
 
 /// Runs the command.
-pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
+pub fn execute(args: &RunArgs, invocation: Invocation, interrupts: &Interrupts) -> Result<Exit, Halt> {
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
     spec::idle(args).iter().for_each(|why| say(format_args!("warning: {why}")));
     let delivery = Delivery::of(&args.output)?;
-    let stage = Stage::set(args, &mut spec)?;
+    let stage = Stage::set(args, &mut spec, interrupts)?;
     let mut publisher = match args.workload.dry_run {
         true => None,
         false => Publisher::start(&args.publish, &stage)?,
@@ -125,7 +123,8 @@ pub fn execute(args: &RunArgs, invocation: Invocation) -> Result<Exit, Halt> {
     publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
     let (mut run, records) = measured?;
     delivery.deliver(&mut run, records)?;
-    Ok(judge(&run, args.measure.allow_invalid))
+    let exit = judge(&run, args.measure.allow_invalid);
+    Ok(if interrupts.asked() { Exit::Interrupted } else { exit })
 }
 
 /// What a dataset would send.
@@ -141,7 +140,7 @@ pub fn lengths(words: &[String], seed: u64) -> Result<Lengths, Halt> {
     let own = ["--dry-run".to_owned(), "--seed".to_owned(), seed.to_string()];
     let args = super::run_args(&[&own, words].concat())?;
     let mut spec = spec::spec(&args).map_err(Halt::usage)?;
-    let stage = Stage::set(&args, &mut spec)?;
+    let stage = Stage::set(&args, &mut spec, &Interrupts::default())?;
     let workload = Trials::new(&args, &stage, Details::NONE).prepare(spec)?.workload;
     let requests =
         workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens)).collect();

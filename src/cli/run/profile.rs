@@ -13,6 +13,7 @@ use super::measure::Pulse;
 use super::scrape;
 use super::stage::Stage;
 use crate::cli::exit::{Halt, say};
+use crate::cli::interrupt::Interrupts;
 use crate::cli::pages::Pages;
 use crate::core::profile::{Capture, Order, Trigger};
 use crate::core::spec::Target;
@@ -57,6 +58,7 @@ impl Profiler {
             lasting: args.measure.profile_duration.or(waits.then_some(LASTING)),
             control: Arc::clone(stage.control()),
             pages: scrape::pages(&args.server, target, stage)?,
+            interrupts: stage.interrupts().clone(),
             pulse: begin.pulse,
         };
         let at_once = !waits && !begin.after_warm_up;
@@ -91,6 +93,7 @@ struct Session {
     lasting: Option<Duration>,
     control: Arc<Control>,
     pages: Option<Pages>,
+    interrupts: Interrupts,
     pulse: watch::Receiver<Pulse>,
 }
 
@@ -157,7 +160,7 @@ impl Session {
         say("the server writes its profile, which may take minutes; Ctrl-C leaves it to that");
         tokio::select! {
             order = stopping => order,
-            _ = tokio::signal::ctrl_c() => Order { sent, took: SOON, answer: Err("nobody waited for it".into()) },
+            () = self.interrupts.wait() => Order { sent, took: SOON, answer: Err("nobody waited for it".into()) },
         }
     }
 }

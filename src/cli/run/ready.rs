@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cli::exit::Halt;
+use crate::cli::interrupt::Interrupts;
 
 /// Between two attempts.
 const EVERY: Duration = Duration::from_secs(1);
@@ -16,7 +17,11 @@ pub enum NotReady {
 }
 
 /// Tries until it works or the time is up; no time means no attempt.
-pub fn patiently(patience: Duration, mut attempt: impl FnMut() -> Result<(), NotReady>) -> Result<(), Halt> {
+pub fn patiently(
+    patience: Duration,
+    interrupts: &Interrupts,
+    mut attempt: impl FnMut() -> Result<(), NotReady>,
+) -> Result<(), Halt> {
     let start = Instant::now();
     while !patience.is_zero()
         && let Err(not_ready) = attempt()
@@ -25,6 +30,9 @@ pub fn patiently(patience: Duration, mut attempt: impl FnMut() -> Result<(), Not
             NotReady::Yet(why) => why,
             NotReady::Never(why) => return Err(Halt::failed(why)),
         };
+        if interrupts.asked() {
+            return Err(Halt::interrupted());
+        }
         if start.elapsed() >= patience {
             let waited = humantime::format_duration(patience);
             return Err(Halt::failed(format!("the server was not ready within {waited}: {why}")));

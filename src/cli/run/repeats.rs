@@ -8,7 +8,6 @@ use super::stage::Stage;
 use super::trial::{Trial, Trials};
 use super::{Invocation, judge};
 use crate::cli::exit::{Exit, Halt, say};
-use crate::cli::interrupt::Interrupts;
 use crate::core::run::Run;
 use crate::core::spec::Spec;
 use crate::drive::engine::Event;
@@ -36,7 +35,7 @@ impl Repeats<'_> {
         see: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Exit, Halt> {
         let count = self.args.measure.repeats.get();
-        let interrupts = Interrupts::listen()?;
+        let interrupts = self.stage.interrupts();
         let (mut whole, mut worst, mut prepared) = (Vec::new(), Exit::Fine, Some(first));
         for at in 0..count {
             if at > 0 {
@@ -44,8 +43,8 @@ impl Repeats<'_> {
             }
             let seed = self.spec.seed.wrapping_add(at as u64);
             let trial = match prepared.take() {
-                Some(trial) => trial,
-                None => self.trials.prepare(Spec { seed, ..self.spec.clone() })?,
+                Some(trial) => Ok(trial),
+                None => self.trials.prepare(Spec { seed, ..self.spec.clone() }),
             };
             if interrupts.asked() {
                 worst = Exit::Interrupted;
@@ -54,13 +53,15 @@ impl Repeats<'_> {
             say(format_args!("run {} of {count}, seed {seed}", at + 1));
             let invocation =
                 Invocation { settings: settings(&invocation.settings, seed), ..invocation.alike() };
-            let mut heed = interrupts.onlooker();
-            let measured = self.trials.measure(trial, &invocation, &mut |event, stop| {
-                see(event);
-                heed(event, stop);
-            });
+            let measured =
+                trial.and_then(|trial| self.trials.measure(trial, &invocation, &mut |event, _| see(event)));
             let (mut run, records) = match measured {
                 Ok(measured) => measured,
+                // What the interrupt broke is no failure.
+                Err(_) if interrupts.asked() => {
+                    worst = Exit::Interrupted;
+                    break;
+                }
                 Err(halt) if whole.is_empty() => return Err(halt),
                 // What was measured before is still summed up.
                 Err(halt) => {
@@ -77,7 +78,7 @@ impl Repeats<'_> {
             whole.push(Run { records: None, ..run });
         }
         delivery.sum_up(&whole)?;
-        Ok(worst)
+        Ok(if interrupts.asked() { Exit::Interrupted } else { worst })
     }
 
     /// So that no run finds what another left. `--reset-prefix-cache` insists on it, and has it done elsewhere.
@@ -86,7 +87,7 @@ impl Repeats<'_> {
             return;
         }
         let order = self.stage.control().reset_prefix_cache();
-        if let Err(error) = self.stage.runtime().block_on(order)
+        if let Ok(Err(error)) = self.stage.wait_for(order)
             && at == 1
         {
             say(format_args!(

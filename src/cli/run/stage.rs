@@ -11,6 +11,7 @@ use super::ready::{NotReady, patiently};
 use crate::cli::advice;
 use crate::cli::embedded::Embedded;
 use crate::cli::exit::{Halt, say};
+use crate::cli::interrupt::Interrupts;
 use crate::core::spec::{Spec, Target};
 use crate::drive::client::control::{Control, ControlError};
 use crate::drive::tokenizer::{Hub, Specials, Tokenizer};
@@ -23,6 +24,7 @@ pub struct Stage {
     tokenizer: Tokenizer,
     server_version: Option<String>,
     control: Arc<Control>,
+    interrupts: Interrupts,
     _simulator: Option<Embedded>,
     /// Runs what is not measured; the server's `/tokenize` is asked through it.
     runtime: Runtime,
@@ -30,7 +32,7 @@ pub struct Stage {
 
 impl Stage {
     /// Finds out what the flags left open, and writes it into the Spec.
-    pub fn set(args: &RunArgs, spec: &mut Spec) -> Result<Self, Halt> {
+    pub fn set(args: &RunArgs, spec: &mut Spec, interrupts: &Interrupts) -> Result<Self, Halt> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("control")
@@ -47,6 +49,7 @@ impl Stage {
             tokenizer: Tokenizer::Estimate,
             server_version: None,
             control: Arc::clone(&control),
+            interrupts: interrupts.clone(),
             _simulator: simulator,
             runtime,
         };
@@ -74,7 +77,7 @@ impl Stage {
     /// Empties the server's prefix cache.
     pub fn reset_prefix_cache(&self) -> Result<(), Halt> {
         let order = self.control.reset_prefix_cache();
-        self.runtime.block_on(order).map(drop).map_err(|error| {
+        self.wait_for(order)?.map(drop).map_err(|error| {
             Halt::failed(format!(
                 "--reset-prefix-cache: {error}; vLLM takes this order when it is started with VLLM_SERVER_DEV_MODE=1"
             ))
@@ -83,12 +86,26 @@ impl Stage {
 
     /// The counters of the server's prefix cache, if it has any.
     pub fn prefix_cache(&self) -> Option<prefix_cache::Counters> {
-        prefix_cache::read(&self.runtime.block_on(self.control.metrics())?)
+        let page = self.runtime.block_on(self.interrupts.briefly_if_asked(self.control.metrics()))?;
+        prefix_cache::read(&page?)
     }
 
     /// Asks the server things that are not measured.
     pub fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// Waits for an answer of those that are not measured.
+    ///
+    /// # Errors
+    /// When the user wants to end.
+    pub fn wait_for<T>(&self, answer: impl Future<Output = T>) -> Result<T, Halt> {
+        self.runtime.block_on(self.interrupts.unless_asked(answer)).ok_or_else(Halt::interrupted)
+    }
+
+    /// Whether the user wants to end.
+    pub fn interrupts(&self) -> &Interrupts {
+        &self.interrupts
     }
 
     /// The runtime of everything that is not measured.
@@ -99,9 +116,12 @@ impl Stage {
     /// Waits until something answers, so that a server that starts late can be asked. Whether it is ready to be measured
     /// is found out later, by a request like those of the run.
     fn wait_for_server(&self, control: &Control, patience: Duration) -> Result<(), Halt> {
-        patiently(patience, || match self.runtime.block_on(control.models()) {
-            Err(error @ ControlError::Unreachable { .. }) => Err(NotReady::Yet(error.to_string())),
-            _ => Ok(()),
+        patiently(patience, &self.interrupts, || {
+            let models = self.runtime.block_on(self.interrupts.unless_asked(control.models()));
+            match models {
+                Some(Err(error @ ControlError::Unreachable { .. })) => Err(NotReady::Yet(error.to_string())),
+                _ => Ok(()),
+            }
         })
     }
 
@@ -109,10 +129,10 @@ impl Stage {
     fn ask_server(&mut self, control: &Control, target: &mut Target) -> Result<Option<String>, Halt> {
         let version = control.version();
         if !target.model.is_empty() {
-            self.server_version = self.runtime.block_on(version);
+            self.server_version = self.wait_for(version)?;
             return Ok(None);
         }
-        let models = self.runtime.block_on(control.models()).map_err(|error| {
+        let models = self.wait_for(control.models())?.map_err(|error| {
             let advice = advice::on_question(&error).unwrap_or_else(|| "--model names it".to_owned());
             Halt::failed(format!("cannot ask the server for its model: {error}; {advice}"))
         })?;
@@ -120,7 +140,7 @@ impl Stage {
             Halt::failed(format!("{}/v1/models lists no model; name one with --model", target.base_url))
         })?;
         target.model = card.id;
-        self.server_version = self.runtime.block_on(version);
+        self.server_version = self.wait_for(version)?;
         Ok(card.root)
     }
 
@@ -135,7 +155,7 @@ impl Stage {
         let hub = Hub::from_env();
         let skip = args.workload.skip_tokenizer_init;
         if let Some(name) = args.workload.tokenizer.as_ref().filter(|_| !skip) {
-            return self.runtime.block_on(Tokenizer::resolve(name, &hub)).map_err(Halt::usage);
+            return self.wait_for(Tokenizer::resolve(name, &hub))?.map_err(Halt::usage);
         }
         if args.target.sim {
             return Ok(bundled::tokenizer());
@@ -143,7 +163,7 @@ impl Stage {
         let name = root.unwrap_or(&spec.target.model);
         let local = match may_be_found(name) {
             _ if skip => Err("--skip-tokenizer-init".to_owned()),
-            true => self.runtime.block_on(Tokenizer::resolve(name, &hub)).map_err(|error| error.to_string()),
+            true => self.wait_for(Tokenizer::resolve(name, &hub))?.map_err(|error| error.to_string()),
             false => Err(format!("`{name}` is neither a path nor a hub id")),
         };
         let no_local = match local {
@@ -167,10 +187,11 @@ impl Stage {
     /// The server's `/tokenize`, if it answers a first question.
     fn remote(&self, spec: &Spec, control: &Arc<Control>) -> Result<Tokenizer, String> {
         let (handle, control) = (self.runtime.handle().clone(), Arc::clone(control));
-        let model = spec.target.model_field().to_owned();
+        let (model, interrupts) = (spec.target.model_field().to_owned(), self.interrupts.clone());
         let ask = move |text: &str, specials: Specials| {
             let question = control.tokenize(&model, text, specials == Specials::Add);
-            handle.block_on(question).map_err(|error| error.to_string())
+            let answer = handle.block_on(interrupts.unless_asked(question));
+            answer.ok_or("interrupted")?.map_err(|error| error.to_string())
         };
         ask("Is there a tokenizer?", Specials::Omit)?;
         Ok(Tokenizer::remote(format!("{}/tokenize", spec.target.base_url), Arc::new(ask)))

@@ -95,6 +95,7 @@ impl<'a> Trials<'a> {
         let after_warm_up = !warmup.is_empty();
         let begin = Begin { pulse: heard.clone(), after_warm_up };
         let profiler = Profiler::start(args, &trial.spec.target, stage, begin)?;
+        stage.interrupts().hold();
         let scraper =
             Scraper::start(&args.server, &trial.spec.target, stage, after_warm_up.then_some(heard))?;
         let outcome = measurement.measure(Traffic { requests, warmup, schedule }, pulse, onlooker);

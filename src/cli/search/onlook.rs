@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::interrupt::Interrupts;
 use crate::drive::engine::{Beat, Event, Stop};
 use crate::judge::search::trial::Ending;
 use crate::judge::search::watch::{Pulse, Watch};
@@ -10,7 +9,6 @@ use crate::judge::search::watch::{Pulse, Watch};
 /// Sees a trial's events, and stops it when it need not go on.
 pub struct Onlook<'a> {
     watch: Watch<'a>,
-    interrupts: &'a Interrupts,
     /// The latest of each worker.
     beats: BTreeMap<usize, Beat>,
     ending: Option<Ending>,
@@ -18,8 +16,8 @@ pub struct Onlook<'a> {
 
 impl<'a> Onlook<'a> {
     /// Of a trial that is about to begin.
-    pub fn new(watch: Watch<'a>, interrupts: &'a Interrupts) -> Self {
-        Self { watch, interrupts, beats: BTreeMap::new(), ending: None }
+    pub fn new(watch: Watch<'a>) -> Self {
+        Self { watch, beats: BTreeMap::new(), ending: None }
     }
 
     /// Something happened.
@@ -33,7 +31,6 @@ impl<'a> Onlook<'a> {
                 }
             }
         }
-        self.interrupts.onlooker()(event, stop);
         if self.ending.is_some() {
             stop.request_at_once();
         }

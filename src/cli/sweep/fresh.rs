@@ -29,7 +29,7 @@ impl Fresh {
         if load.search.is_none() {
             let line = load.line(base_url, cell.seed).map_err(Halt::usage)?;
             let command = command("run", load.cell_words(base_url, cell.seed));
-            return line.measure(command, &mut interrupts.onlooker()).map(Box::new).map(Self::Run);
+            return line.measure(command, interrupts).map(Box::new).map(Self::Run);
         }
         let mut args = load.search_args(base_url, cell.seed).map_err(Halt::usage)?;
         // Each search has trials of the same numbers.

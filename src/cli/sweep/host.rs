@@ -117,6 +117,8 @@ impl<'a> Host<'a> {
         }
         let why = match self.reset(&current.base_url) {
             Ok(()) => return true,
+            // Nothing more is measured.
+            Err(_) if self.interrupts.asked() => return true,
             Err(why) => why,
         };
         self.stubborn.insert(set);
@@ -133,14 +135,17 @@ impl<'a> Host<'a> {
 
     fn reset(&self, base_url: &str) -> Result<(), String> {
         let control = Control::new(&target::of_url(base_url)).map_err(|error| error.to_string())?;
-        self.runtime.block_on(async {
+        let orders = async {
             control.reset_prefix_cache().await.map_err(|error| error.to_string())?;
             for path in OTHER_CACHES {
                 // Most servers have no such cache.
                 let _ = control.order(path, PATIENCE).await;
             }
             Ok(())
-        })
+        };
+        self.runtime
+            .block_on(self.interrupts.unless_asked(orders))
+            .unwrap_or_else(|| Err("interrupted".into()))
     }
 
     fn begin(&self, set: usize) -> Result<Current, LaunchError> {

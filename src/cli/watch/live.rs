@@ -1,15 +1,14 @@
 //! Servers that are looked at until somebody has seen enough.
 
 use std::future::pending;
-use std::io;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::WatchArgs;
 use super::screen::Medium;
 use crate::cli::exit::{Exit, Halt};
+use crate::cli::interrupt::Interrupts;
 use crate::cli::pages::{Pages, Silence};
 use crate::cli::stdout::Reader;
 use crate::judge::vigil::{News, Vigil};
@@ -25,12 +24,12 @@ pub struct Watched {
     silence: Option<Silence>,
 }
 
-/// Looks at the servers each interval until the time is over, or Ctrl-C.
+/// Looks at the servers each interval until the time is over, or a signal.
 ///
 /// # Errors
 /// Where it cannot be shown, and when the time is over and a server never answered.
-pub async fn watch(args: &WatchArgs, pages: &Pages) -> Result<Exit, Halt> {
-    let mut interrupts = Interrupts::listen().map_err(Halt::failed)?;
+pub async fn watch(args: &WatchArgs, pages: &Pages, interrupts: &Interrupts) -> Result<Exit, Halt> {
+    interrupts.hold();
     let mut medium = Medium::of_stdout(args.json);
     let mut servers: Vec<Watched> = pages.urls().map(Watched::new).collect();
     let start = Instant::now();
@@ -41,7 +40,7 @@ pub async fn watch(args: &WatchArgs, pages: &Pages) -> Result<Exit, Halt> {
     let interrupted = loop {
         let readings = tokio::select! {
             biased;
-            () = interrupts.next() => break true,
+            () = interrupts.wait() => break true,
             () = &mut over => break false,
             readings = next(&mut ticks, pages) => readings,
         };
@@ -85,21 +84,5 @@ async fn over(duration: Option<Duration>, start: Instant) {
     match duration {
         Some(duration) => sleep_until(start + duration).await,
         None => pending().await,
-    }
-}
-
-/// Ctrl-C, and what a service manager sends.
-struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    fn listen() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
     }
 }
