@@ -36,7 +36,7 @@ impl InFlight {
     }
 
     /// From the beginning and the end of each of whatever is counted, in any order.
-    fn spans(spans: impl Iterator<Item = (Duration, Duration)>) -> Self {
+    pub(in crate::core) fn spans(spans: impl Iterator<Item = (Duration, Duration)>) -> Self {
         let mut edges: Vec<(Duration, i8)> = spans.flat_map(|(start, end)| [(start, 1), (end, -1)]).collect();
         edges.sort_unstable();
         let steps = edges.into_iter().scan(0_i64, |level, (at, edge)| {

@@ -8,9 +8,14 @@
 //! *Open loop*: begins when the queue has filled (nine of ten requests last no longer than this after the first was
 //! sent) and ends with the arrivals.
 //!
-//! In both, the start is then moved on to where TTFT and E2E have forgotten it (MSER-5), which takes away the storm of
-//! prompts with which a closed loop begins. The series are in the order of sending: in the order of completion the
-//! short requests would come first and look like a start-up of their own.
+//! In both, the start is then moved on to where TTFT and E2E have forgotten it (MSER-5 on ranks), if their start is
+//! significantly unlike the rest: that takes away the storm of prompts with which a closed loop begins, and leaves a stall
+//! in the middle where it is. A start that reaches to the half of the run, or lasts longer than ten times the P90 E2E, is
+//! none: such a run never settled. The series are in the order of sending: in the order of completion the short requests
+//! would come first and look like a start-up of their own.
+//!
+//! Behind a cap of a paced load the requests wait in the client: there the queue has filled when nine of ten requests last no
+//! longer *from due*.
 //!
 //! Windows begin and end on whole seconds, because output events are kept by whole second.
 
@@ -21,14 +26,19 @@ use serde::{Deserialize, Serialize};
 use super::in_flight::InFlight;
 use super::record::Record;
 use super::spec::{Load, Steadiness};
-use super::stats::{percentile, truncation};
+use super::stats::{Settling, percentile};
 use super::units::seconds;
-pub use drift::Drift;
+pub use drift::{Drift, NoDrift};
+pub use latency_trend::LatencyTrend;
 
 mod drift;
+mod latency_trend;
 
 /// A dip up to this is a slot between two requests.
 const LONGEST_DIP: Duration = Duration::from_secs(1);
+
+/// In P90 E2E.
+const LONGEST_START: u32 = 10;
 
 /// Fewer requests than this say nothing.
 const FEWEST_REQUESTS: usize = 50;
@@ -83,8 +93,11 @@ pub enum NoWindow {
         #[serde(rename = "needed_s", with = "seconds")]
         needed: Duration,
     },
-    /// The run drifted all the time.
-    #[error("the run drifted all the time: see the validity section")]
+    /// The run drifted all the time, or its start never ended.
+    #[error(
+        "the run never settled: it drifted all the time (see the validity section), or its start is unlike the rest for \
+         half of it or ten times as long as a request takes; run longer"
+    )]
     NeverSettled,
 }
 
@@ -93,15 +106,20 @@ pub fn window(load: &Load, rules: Steadiness, records: &[Record]) -> Result<Wind
     let full = match load.is_closed_loop() {
         true => plateau(load, rules.threshold, records)?,
         false if load.rate_changes() => return Err(NoWindow::RateChanged),
-        false if load.is_paced() => arrivals(records),
+        false if load.is_paced() => arrivals(load, records),
         false => return Err(NoWindow::AllAtOnce),
     };
     if Drift::of(load, records).is_some_and(|drift| drift.is_real()) {
         return Err(NoWindow::NeverSettled);
     }
     let sent_in = |span: Span| records.iter().filter(move |record| span.holds(record.times.sent));
-    let settled = [Record::ttft, Record::e2e].map(|latency| settled(sent_in(full), latency));
-    let start = settled.into_iter().flatten().fold(full.start, Duration::max);
+    let mut start = full.start;
+    for latency in [Record::ttft, Record::e2e] {
+        start = start.max(settled(sent_in(full), latency)?.unwrap_or_default());
+    }
+    if start - full.start > longest_start(sent_in(full)) {
+        return Err(NoWindow::NeverSettled);
+    }
     let whole = Span { start: next_second(start), end: Duration::from_secs(full.end.as_secs()) };
     let requests = sent_in(whole).count();
     let length = whole.end.saturating_sub(whole.start);
@@ -135,22 +153,36 @@ fn next_second(at: Duration) -> Duration {
 fn settled<'a>(
     records: impl Iterator<Item = &'a Record>,
     latency: fn(&Record) -> Option<Duration>,
-) -> Option<Duration> {
+) -> Result<Option<Duration>, NoWindow> {
     let series: Vec<(Duration, f64)> = records
         .filter(|record| record.succeeded())
         .filter_map(|record| Some((record.times.sent?, latency(record)?.as_secs_f64())))
         .collect();
     let values: Vec<f64> = series.iter().map(|(_, value)| *value).collect();
-    series.get(truncation(&values)?).map(|(sent, _)| *sent)
+    match Settling::of(&values) {
+        Settling::From(0) => Ok(None),
+        Settling::From(first) => Ok(series.get(first).map(|(sent, _)| *sent)),
+        Settling::Never => Err(NoWindow::NeverSettled),
+    }
+}
+
+/// What may pass for the start of a run: some generations of requests.
+fn longest_start<'a>(records: impl Iterator<Item = &'a Record>) -> Duration {
+    LONGEST_START * p90(records.filter(|record| record.succeeded()).filter_map(Record::e2e))
+}
+
+fn p90(times: impl Iterator<Item = Duration>) -> Duration {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    percentile(&times, 90.0).unwrap_or_default()
 }
 
 /// From the filling of the queue to the last arrival.
-fn arrivals(records: &[Record]) -> Span {
+fn arrivals(load: &Load, records: &[Record]) -> Span {
     let sent = || records.iter().filter_map(|record| record.times.sent);
-    let mut lasted: Vec<Duration> =
-        records.iter().filter(|record| record.succeeded()).filter_map(Record::e2e).collect();
-    lasted.sort_unstable();
-    let filled = percentile(&lasted, 90.0).unwrap_or_default();
+    let lasted: fn(&Record) -> Option<Duration> =
+        if load.slots().is_some() { Record::e2e_from_due } else { Record::e2e };
+    let filled = p90(records.iter().filter(|record| record.succeeded()).filter_map(lasted));
     Span { start: sent().min().unwrap_or_default() + filled, end: sent().max().unwrap_or_default() }
 }
 
@@ -275,13 +307,49 @@ mod tests {
     #[test]
     fn a_start_with_slow_answers_is_not_in_the_window() {
         let queue = Queue::default();
-        let mut records = queue.open(2000, queue.rate(0.5));
-        for record in records.iter_mut().filter(|record| record.times.due < s(20)) {
-            record.times.first_token = record.times.first_token.map(|at| at + s(3));
-            record.times.last_token = record.times.last_token.map(|at| at + s(3));
+        let slow_for = |long: Duration| {
+            let mut records = queue.open(2000, queue.rate(0.5));
+            for record in records.iter_mut().filter(|record| record.times.due < long) {
+                record.times.first_token = record.times.first_token.map(|at| at + s(3));
+                record.times.last_token = record.times.last_token.map(|at| at + s(3));
+            }
+            find(&open(queue.rate(0.5)), &records)
+        };
+        let found = slow_for(s(10)).unwrap();
+        assert!((s(9)..s(14)).contains(&found.start), "{found:?}");
+        // Ten generations of requests are no start.
+        assert_eq!(slow_for(s(80)), Err(NoWindow::NeverSettled));
+    }
+
+    #[test]
+    fn a_stall_in_the_middle_stays_in_the_window() {
+        let queue = Queue::default();
+        let records = |stalls: &[u64]| {
+            let mut records = queue.open(2000, queue.rate(0.5));
+            for record in &mut records {
+                let stalled = |at: &&u64| (**at..**at + 2).contains(&record.times.due.as_secs());
+                if stalls.iter().any(|at| stalled(&at)) {
+                    record.times.first_token = record.times.first_token.map(|at| at + s(5));
+                    record.times.last_token = record.times.last_token.map(|at| at + s(5));
+                }
+            }
+            records
+        };
+        let load = open(queue.rate(0.5));
+        let quiet = find(&load, &records(&[])).unwrap();
+        assert_eq!(find(&load, &records(&[40, 90])).unwrap().start, quiet.start);
+    }
+
+    #[test]
+    fn overload_behind_a_cap_has_no_steady_window() {
+        let queue = Queue::default();
+        let rate = queue.rate(1.2);
+        let mut records = queue.open(2000, rate);
+        for record in &mut records {
+            record.times.sent = record.times.sent.max(record.times.first_token);
         }
-        let found = find(&open(queue.rate(0.5)), &records).unwrap();
-        assert!(found.start >= s(19), "{found:?}");
+        let capped = Load { max_concurrency: std::num::NonZeroUsize::new(10), ..open(rate) };
+        assert_eq!(find(&capped, &records), Err(NoWindow::NeverSettled));
     }
 
     #[test]

@@ -38,7 +38,7 @@ mod tally;
 mod trend;
 
 pub(in crate::core) use interval::rate_interval;
-pub(in crate::core) use mser::truncation;
+pub(in crate::core) use mser::Settling;
 
 /// A percentile: `p` in 0 ..= 100.
 pub type Percent = f64;
