@@ -30,6 +30,12 @@ pub struct ServerSide {
     /// How many samples were taken; 0 in a result from before there were points of several.
     #[serde(default)]
     pub taken: usize,
+    /// The longest time between two samples; zero in a result from before it was noted.
+    #[serde(default, rename = "longest_gap_s", with = "seconds")]
+    pub longest_gap: Duration,
+    /// Warm-up requests that went before the run: those in flight when it began are in what the server counted.
+    #[serde(default)]
+    pub warmup: usize,
     /// When the last sample of each point was taken, in seconds from t0. The first is from just before the run: zero.
     pub at_s: Vec<f64>,
     /// Levels over the run, from all samples, of all replicas together.
@@ -67,7 +73,7 @@ pub struct Replica {
 /// A level over the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Gauged {
-    /// Of the samples.
+    /// Of the samples, without the first and the last, from before and after the run.
     pub mean: f64,
     /// The highest.
     pub peak: f64,

@@ -3,7 +3,8 @@
 //! However long the run, no more than [`MOST_POINTS`] points are kept of a signal. When there would be more, every two
 //! become one, and from then on a point stands for twice as many samples. Counts of the two add up and times are
 //! weighted, so that sums over the run stay exact; of levels the higher one stays, so that peaks do. The mean and the
-//! peak of each level over the run are taken from all samples before any are joined.
+//! peak of each level over the run are taken from the samples before any are joined. The mean leaves out the first and
+//! the last one, from just before and just after the run, when the server is idle.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,6 +32,9 @@ pub struct Recorder {
     levels: BTreeMap<Signal, Level>,
     /// Samples so far.
     taken: usize,
+    /// The latest sample, and the longest time between two.
+    latest: Option<Timestamp>,
+    longest_gap: Duration,
     /// Samples that a point stands for.
     stride: usize,
     /// Samples that the last point stands for so far.
@@ -47,6 +51,8 @@ impl Recorder {
             courses: urls.into_iter().map(Course::new).collect(),
             levels: BTreeMap::new(),
             taken: 0,
+            latest: None,
+            longest_gap: Duration::ZERO,
             stride: 1,
             filled: 1,
         }
@@ -56,6 +62,8 @@ impl Recorder {
     pub fn push(&mut self, at: Timestamp, readings: Vec<Option<Reading>>) {
         let sample = self.at.len();
         self.at.push(at);
+        let gap = self.latest.replace(at).and_then(|latest| at.duration_since(latest).try_into().ok());
+        self.longest_gap = self.longest_gap.max(gap.unwrap_or_default());
         self.taken += 1;
         for (course, reading) in self.courses.iter_mut().zip(readings) {
             course.take(sample, reading);
@@ -79,8 +87,10 @@ impl Recorder {
         ServerSide {
             interval: self.interval,
             taken: self.taken,
+            longest_gap: self.longest_gap,
+            warmup: 0,
             at_s: self.at.iter().map(|at| rounded(since(at), 1e3)).collect(),
-            summary: self.levels.into_iter().map(|(signal, level)| (signal, level.gauged())).collect(),
+            summary: self.levels.iter().map(|(signal, level)| (*signal, level.gauged(self.taken))).collect(),
             replicas: self.courses.into_iter().map(Course::finish).collect(),
         }
     }
@@ -93,7 +103,7 @@ impl Recorder {
         }
         for (signal, levels) in told {
             if let Some(level) = signal.facts().merge.of(levels.into_iter()) {
-                self.levels.entry(signal).or_default().add(level);
+                self.levels.entry(signal).or_default().add(self.taken, level);
             }
         }
     }
@@ -113,17 +123,30 @@ struct Level {
     samples: u32,
     /// Levels are never below zero.
     peak: f64,
+    /// In the run's first sample.
+    first: Option<f64>,
+    /// The latest sample that told of it, from 1, and what it told.
+    last: (usize, f64),
 }
 
 impl Level {
-    fn add(&mut self, level: f64) {
+    fn add(&mut self, sample: usize, level: f64) {
         self.sum += level;
         self.samples += 1;
         self.peak = self.peak.max(level);
+        self.first = self.first.or((sample == 1).then_some(level));
+        self.last = (sample, level);
     }
 
-    fn gauged(&self) -> Gauged {
-        Gauged { mean: self.sum / f64::from(self.samples), peak: self.peak }
+    /// Over a run of this many samples. Where there is none between the first and the last, these must do.
+    fn gauged(&self, taken: usize) -> Gauged {
+        let last = Some(self.last).filter(|(sample, _)| *sample == taken).map(|(_, level)| level);
+        let ends = || [self.first, last].into_iter().flatten();
+        let (sum, samples) = match f64::from(self.samples) - ends().count() as f64 {
+            inner if inner > 0.0 => (self.sum - ends().sum::<f64>(), inner),
+            _ => (self.sum, f64::from(self.samples)),
+        };
+        Gauged { mean: sum / samples, peak: self.peak }
     }
 }
 

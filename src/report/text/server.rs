@@ -17,7 +17,8 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     cache(server, to)?;
     speculation(server, to)?;
     compared(server, &run.metrics, to)?;
-    split(server, to)?;
+    strangers(server, run, to)?;
+    split(server, &run.metrics, to)?;
     restarts(server, to)
 }
 
@@ -26,6 +27,9 @@ fn sampled(server: &ServerSide, to: &mut impl Write) -> io::Result<()> {
     let interval = humantime::format_duration(server.interval);
     let (taken, points) = (server.taken.max(server.points()), server.points());
     write!(to, "Sampled: {taken} times, every {interval}")?;
+    if server.longest_gap > 2 * server.interval {
+        write!(to, " but once not for {}", seconds(server.longest_gap))?;
+    }
     if taken > points {
         write!(to, ", kept as {points} points")?;
     }
@@ -98,6 +102,10 @@ fn compared(server: &ServerSide, metrics: &Metrics, to: &mut impl Write) -> io::
         None => (Signal::Itl, Latency::Itl),
     };
     for (signal, latency) in [(Signal::Ttft, Latency::Ttft), tpot, (Signal::E2e, Latency::E2e)] {
+        if metrics.is_of_pooling() && latency.needs_stream() {
+            // No token was generated: what the server counts there is no time of a token.
+            continue;
+        }
         let Some(times) = server.times(signal) else { continue };
         let (theirs, ours) = (times.mean_time(), metrics.latencies.get(&latency));
         write!(to, "Mean {} by the server: {}", signal.facts().label, milliseconds(theirs))?;
@@ -110,22 +118,44 @@ fn compared(server: &ServerSide, metrics: &Metrics, to: &mut impl Write) -> io::
         }
         writeln!(to)?;
     }
-    strangers(server, metrics, to)
+    Ok(())
 }
 
-/// Others' requests are in the server's figures too.
-fn strangers(server: &ServerSide, metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
-    let ours = metrics.completed + metrics.failed;
+/// Requests beside the measured ones are in the server's figures too: our own warm-up, probes and abandoned requests, or
+/// others'.
+fn strangers(server: &ServerSide, run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let measured = measured_at_server(&run.metrics);
+    // One probe may be cut off with the run.
+    let probes = run.probes.as_ref().map_or(0, |probes| probes.completed + probes.failed + 1);
+    let beside = run.metrics.abandoned + server.warmup + probes;
     match server.counted(Signal::Finished) {
-        Some(finished) if finished > 1.01 * ours as f64 => {
-            writeln!(to, "Requests of others, too: {finished} ended at the server, {ours} of them ours")
+        Some(finished) if finished > 1.01 * (measured + beside) as f64 => {
+            writeln!(to, "Requests of others, too: {finished} ended at the server, {measured} of them ours")
+        }
+        Some(finished) if finished > measured as f64 => {
+            let more = finished - measured as f64;
+            writeln!(
+                to,
+                "Our warm-up, probes and abandoned requests are in these means, too: {more} of {finished} that ended there"
+            )
         }
         _ => Ok(()),
     }
 }
 
-fn split(server: &ServerSide, to: &mut impl Write) -> io::Result<()> {
-    let parts = [Signal::QueueTime, Signal::PrefillTime, Signal::DecodeTime];
+/// How many requests the measured ones are for the server: each text of a batch that it embeds or ranks is one.
+fn measured_at_server(metrics: &Metrics) -> usize {
+    let answered = metrics.completed as u64;
+    let sequences = metrics.input_sequences.map_or(answered, |sequences| sequences.max(answered));
+    let failed = metrics.failed as u64 * sequences.div_ceil(answered.max(1)).max(1);
+    (sequences + failed) as usize
+}
+
+fn split(server: &ServerSide, metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
+    let mut parts = vec![Signal::QueueTime, Signal::PrefillTime];
+    if !metrics.is_of_pooling() {
+        parts.push(Signal::DecodeTime);
+    }
     let parts = parts.into_iter().filter_map(|signal| {
         let mean = server.times(signal)?.mean_time();
         Some(format!("{} {}", signal.facts().label.to_lowercase(), milliseconds(mean)))

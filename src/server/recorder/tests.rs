@@ -30,6 +30,31 @@ fn gauges_are_levels_and_counters_increases() {
 }
 
 #[test]
+fn idle_samples_before_and_after_the_run_are_in_no_mean() {
+    let running = |levels: &[u32]| {
+        let pages: Vec<String> =
+            levels.iter().map(|level| format!("vllm:num_requests_running {level}\n")).collect();
+        let pages: Vec<Option<&str>> = pages.iter().map(|page| Some(page.as_str())).collect();
+        record(&pages).gauged(Signal::Running).unwrap()
+    };
+    assert_eq!(running(&[0, 12, 14, 13, 0]), Gauged { mean: 13.0, peak: 14.0 });
+    assert_eq!(running(&[0, 8]), Gauged { mean: 4.0, peak: 8.0 }, "there are no others");
+    let late =
+        record(&[Some(""), Some("vllm:num_requests_running 6\n"), Some("vllm:num_requests_running 0\n")]);
+    assert_eq!(late.gauged(Signal::Running).unwrap().mean, 6.0);
+}
+
+#[test]
+fn a_hole_between_samples_is_as_long_as_it_was() {
+    let mut recorder = Recorder::new(["http://a/metrics".to_owned()], Duration::from_secs(1));
+    for ms in [0, 1_000, 2_100, 8_800, 9_000] {
+        recorder.push(Timestamp::from_millisecond(ms).unwrap(), vec![None]);
+    }
+    let server = recorder.finish(Timestamp::from_millisecond(0).unwrap());
+    assert_eq!(server.longest_gap, Duration::from_millis(6_700));
+}
+
+#[test]
 fn what_is_missing_is_missing_and_nothing_is_lost() {
     let page = |count: u32| format!("vllm:prompt_tokens_total {count}\n");
     let server = record(&[Some(&page(10)), None, Some(&page(30)), Some("")]);

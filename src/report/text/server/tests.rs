@@ -94,6 +94,50 @@ fn a_long_run_says_how_many_points_are_left_of_its_samples() {
 }
 
 #[test]
+fn our_own_requests_beside_the_measured_ones_are_not_others() {
+    let with = |edit: fn(&mut Run)| {
+        let mut run = run(vec![replica()]);
+        edit(&mut run);
+        text(&run)
+    };
+    let own =
+        "\nOur warm-up, probes and abandoned requests are in these means, too: 10 of 12 that ended there\n";
+    for text in [
+        with(|run| run.server.as_mut().unwrap().warmup = 10),
+        with(|run| run.metrics.abandoned = 10),
+        with(|run| {
+            let request_rate = crate::core::units::Rate::per_second(2.0).unwrap();
+            run.probes = Some(crate::core::probes::Probes {
+                completed: 9,
+                ..crate::core::probes::Probes::of(request_rate, &[])
+            });
+        }),
+    ] {
+        assert!(text.contains(own) && !text.contains("others"), "{text}");
+    }
+    let others = with(|run| run.server.as_mut().unwrap().warmup = 3);
+    assert!(others.contains("\nRequests of others, too: 12 ended at the server"), "{others}");
+}
+
+#[test]
+fn texts_of_a_batch_are_requests_of_ours_and_have_no_token_times() {
+    let mut run = run(vec![replica()]);
+    run.metrics.input_sequences = Some(12);
+    run.metrics.failed = 0;
+    let text = text(&run);
+    assert!(!text.contains("others") && !text.contains("TTFT") && !text.contains("TPOT"), "{text}");
+    assert!(text.contains("\nMean time at the server: queue 5.00 ms, prefill 90 ms\n"), "{text}");
+    assert!(text.contains("Mean E2E by the server: "), "{text}");
+}
+
+#[test]
+fn a_hole_in_the_samples_is_said() {
+    let mut run = run(vec![Replica::default()]);
+    run.server.as_mut().unwrap().longest_gap = Duration::from_millis(6_738);
+    assert!(text(&run).contains("\nSampled: 3 times, every 1s but once not for 6.74 s\n"), "{}", text(&run));
+}
+
+#[test]
 fn what_the_server_does_not_tell_is_not_shown() {
     assert_eq!(text(&sample::run(false)), "");
     let text = text(&run(vec![Replica::default(), Replica::default()]));
