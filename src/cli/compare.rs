@@ -33,9 +33,10 @@ pub struct CompareArgs {
 
 /// Runs the command.
 pub fn execute(args: &CompareArgs) -> Result<Exit, Halt> {
-    let base = sides::read(&args.base)?;
-    let candidates = args.candidates.iter().map(|path| sides::read(path)).collect::<Result<Vec<_>, _>>()?;
-    let caveats = sides::caveats(&base, &candidates, args.anyway)?;
+    let mut base = sides::read(&args.base)?;
+    let mut candidates =
+        args.candidates.iter().map(|path| sides::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let caveats = sides::caveats(&mut base, &mut candidates, args.anyway)?;
     let settings = args.table.settings();
     let mut comparison = match &args.table.figures[..] {
         [] => {
@@ -46,7 +47,8 @@ pub fn execute(args: &CompareArgs) -> Result<Exit, Halt> {
         wanted => Comparison::of_figures(&base, &candidates, wanted, settings),
     };
     if comparison.rows().next().is_none() {
-        return Err(Halt::usage("the runs have none of these figures in common"));
+        let why = caveats.iter().map(|caveat| format!("\n  {caveat}")).collect::<String>();
+        return Err(Halt::usage(format!("the runs have none of these figures in common{why}")));
     }
     comparison.caveats = caveats;
     print(&comparison, args.table.format)?;

@@ -224,7 +224,7 @@ fn judge(question: &Question, next: Next, ending: Ending, (run, records): (&Run,
         ending,
         evidence: evidence.collect(),
         service: Service::of(run),
-        doubt: trial::doubt(run),
+        doubt: trial::doubt(run, &question.criteria),
     }
 }
 

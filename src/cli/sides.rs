@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::{Halt, say};
 use crate::core::run::{Run, RunError};
+use crate::core::validity::Verdict;
 use crate::judge::compare::{Side, Unlike};
 
 /// Reads a side: a result file, or a folder of them.
@@ -38,22 +39,32 @@ fn folder(path: &Path) -> Result<Vec<Run>, Halt> {
     Ok(runs)
 }
 
-/// What speaks against comparing these. Unless it is to be done `anyway`, that is an error.
-pub fn caveats(base: &Side, candidates: &[Side], anyway: bool) -> Result<Vec<String>, Halt> {
+/// What speaks against comparing these. Unless it is to be done `anyway`, that is an error, or takes the metrics out that
+/// are INVALID in runs of which others hold.
+pub fn caveats(base: &mut Side, candidates: &mut [Side], anyway: bool) -> Result<Vec<String>, Halt> {
     let mut caveats = unlike(base, candidates);
     if !caveats.is_empty() && !anyway {
         let list = caveats.iter().map(|caveat| format!("\n  {caveat}")).collect::<String>();
         return Err(Halt::usage(format!("these runs asked different things; --anyway compares them:{list}")));
     }
-    let all = || [base].into_iter().chain(candidates);
-    let invalid: Vec<String> = all().filter_map(invalid).collect();
-    if let (Some(first), false) = (invalid.first(), anyway) {
-        return Err(Halt::invalid(format!("{first}; --anyway compares it all the same")));
+    if anyway {
+        caveats.extend(
+            [&*base].into_iter().chain(&*candidates).filter_map(|side| invalid(side, Verdict::reason)),
+        );
+    } else {
+        let whole = |side: &Side| invalid(side, Verdict::reason_for_all);
+        if let Some(first) = [&*base].into_iter().chain(&*candidates).find_map(whole) {
+            return Err(Halt::invalid(format!("{first}; --anyway compares it all the same")));
+        }
+        for side in [&mut *base].into_iter().chain(&mut *candidates) {
+            caveats.extend(left_out(side));
+        }
     }
-    caveats.extend(invalid);
-    caveats.extend(candidates.iter().filter(|side| is_same_run(base, side)).map(|side| {
+    let same = candidates.iter().filter(|side| is_same_run(base, side));
+    caveats.extend(same.map(|side| {
         format!("{} is the very run that it is compared with: there is nothing to find", side.name)
     }));
+    let all = || [&*base].into_iter().chain(&*candidates);
     let cut = |side: &&Side| side.runs.iter().any(|run| run.interrupted);
     caveats
         .extend(all().filter(cut).map(|side| format!("{}: a run was interrupted before its end", side.name)));
@@ -84,8 +95,14 @@ pub fn unlike(base: &Side, candidates: &[Side]) -> Vec<String> {
     found
 }
 
-fn invalid(side: &Side) -> Option<String> {
-    let reasons: Vec<String> = side.runs.iter().filter_map(|run| run.validity.reason()).collect();
+/// Takes the metrics out that are INVALID in a run of this side, and says so.
+fn left_out(side: &mut Side) -> Option<String> {
+    let reasons: Vec<String> = side.runs.iter_mut().filter_map(Run::leave_out_invalid_metrics).collect();
+    Some(format!("{}: {}; left out", side.name, reasons.first()?))
+}
+
+fn invalid(side: &Side, reason: fn(&Verdict) -> Option<String>) -> Option<String> {
+    let reasons: Vec<String> = side.runs.iter().filter_map(|run| reason(&run.validity)).collect();
     let first = reasons.first()?;
     Some(match side.runs.len() {
         1 => format!("{} is INVALID: {first}", side.name),

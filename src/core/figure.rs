@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::{Direction, Latency, SCALARS, Scalar, scalar};
 use super::run::Run;
+use super::spec::Slo;
 use super::stats::{Interval, Percent, Percentile, RateInterval, decode_histogram};
+use super::validity::{Check, Outcome, Scope};
 
 /// One number of a run: `ttft.p95`, `tpot.mean`, `output_throughput`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -102,6 +104,23 @@ impl Figure {
             },
             Self::Scalar(key) => (key.row().value)(&run.metrics),
         }
+    }
+
+    /// Whether a check with this scope speaks about it, in runs with these limits.
+    pub fn is_within(self, scope: Scope, slo: &Slo) -> bool {
+        match self {
+            Self::Latency(latency, _) => scope.covers(latency),
+            Self::Scalar(key) if matches!(key.0, "request_goodput" | "goodput_ratio") => {
+                scope.covers_goodput(slo)
+            }
+            Self::Scalar(_) => scope.is_run(),
+        }
+    }
+
+    /// Why its value in a run is not to be believed; `None` if nothing speaks against it.
+    pub fn objection(self, run: &Run) -> Option<String> {
+        let mut invalid = run.validity.with(Outcome::Invalid);
+        invalid.find(|check| self.is_within(check.scope, &run.spec.slo)).map(Check::reason)
     }
 
     /// Its 95 % interval in a run, in its unit, where the run states one.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,10 @@ use super::server::ServerSide;
 use super::spec::Spec;
 use super::stats::Percent;
 use super::steady::{self, NoWindow, Window};
+use super::units::seconds;
 use super::validity::Verdict;
 
+mod believable;
 pub mod file;
 mod promotion;
 pub mod pytorch;
@@ -120,6 +123,34 @@ pub struct Steady {
     pub window: Window,
     /// What was measured in it.
     pub metrics: Metrics,
+    /// What was left out before it; a result from before this was counted has none.
+    #[serde(default)]
+    pub before: Before,
+}
+
+/// The requests that were sent before the steady-state window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// How many.
+    pub requests: usize,
+    /// Their mean TTFT; `None` where no answer had a first token.
+    #[serde(rename = "mean_ttft_s", with = "seconds::option")]
+    pub ttft: Option<Duration>,
+    /// Their mean E2E; `None` where none was answered.
+    #[serde(rename = "mean_e2el_s", with = "seconds::option")]
+    pub e2e: Option<Duration>,
+}
+
+impl Before {
+    fn of(window: &Window, records: &[Record]) -> Self {
+        let sent = || records.iter().filter(|record| record.times.sent.is_some_and(|at| at < window.start));
+        let mean = |latency: fn(&Record) -> Option<Duration>| {
+            let times: Vec<Duration> =
+                sent().filter(|record| record.succeeded()).filter_map(latency).collect();
+            (!times.is_empty()).then(|| times.iter().sum::<Duration>().div_f64(times.len() as f64))
+        };
+        Self { requests: sent().count(), ttft: mean(Record::ttft), e2e: mean(Record::e2e) }
+    }
 }
 
 impl Steady {
@@ -127,7 +158,8 @@ impl Steady {
     pub fn of(spec: &Spec, records: &[Record], percents: &[Percent]) -> Result<Self, NoWindow> {
         let rules = spec.steadiness.ok_or(NoWindow::NotLookedFor)?;
         let window = steady::window(&spec.load, rules, records)?;
-        Ok(Self { window, metrics: Metrics::within(&window, records, &spec.slo, percents) })
+        let metrics = Metrics::within(&window, records, &spec.slo, percents);
+        Ok(Self { window, metrics, before: Before::of(&window, records) })
     }
 }
 

@@ -8,22 +8,26 @@
 //! | schedule lag | p99 of sent − max(due, released) | 10 ms or 5 % of the median TTFT | 50 ms or 25 % | the load was not the one that was asked for; all at once is no schedule and only warns |
 //! | read delay | p99 of our read − the kernel's stamp | unknown without kernel stamps | 1 ms or 5 % of the median ITL, without kernel stamps | with kernel stamps a late read changes no number, as long as it takes one event |
 //! | merged reads | output events read together with an earlier one | 1 %, if the reader was late | 10 %, the same | the kernel keeps the last stamp only: the earlier events' gaps are lost to zeros and one long gap |
+//! | bursts | answers whose first output event came in one read with the next | | 50 %; 10 %, if the server says that its TPOT is longer: TTFT, TPOT and ITL | something buffers: the first token waits for the next ones, so TTFT is too long and TPOT too short |
 //! | achieved rate | gap to the offered rate | 1 % or 1/√n, with a cap | the same, without | a cap holds requests back on purpose, a client must not; 1/√n is the noise of n arrivals |
 //! | client CPU | busiest worker's share of a core | 80 % | 95 %, without kernel stamps | a busy client reads late: harmless with kernel stamps |
 //! | failures | failed / all, cancelled aside | | `--max-failure-rate` | the latencies are those of the survivors |
-//! | samples | requests, for the asked percentiles | fewer than the percentile needs | | the value is an extreme; the intervals say so too |
+//! | samples | independent answers that the sample is worth, for the asked percentiles | fewer than the percentile needs | | the value is an extreme; the intervals say so too |
 //! | token source | requests counted by events or estimate | any | | times hold, rates in tokens do not compare |
 //! | token agreement | usage against tokenizer | 2 % | | the same |
-//! | stationarity | arrivals that pile up; TTFT's growth in a closed loop | 50 % (closed loop) | 5 % (open loop) | offered load above capacity: every latency depends on how long the run was |
+//! | stationarity | arrivals that pile up; TTFT's growth in a closed loop | 50 % (closed loop) | 5 % or 1.5·√(2/n) (open loop); behind a cap: latencies and goodput from due | offered load above capacity: every latency depends on how long the run was |
+//! | latency trend | TTFT's and TPOT's change over the run, up or down | 20 %, if it is four standard errors | | the mean is of no one state of the server |
 //! | prefix cache | prompt tokens found there beyond what the workload shares | 5 % | 20 % | TTFT is of another, shorter workload |
 //! | repeated prompts | prompts that were sent before; of generated ones, those that begin with the same block | any | | they may be cached: the prefix cache check says whether they were |
 //! | wall clock | largest step during the run | | 1 ms, with kernel stamps | kernel stamps are of that clock; others are not |
+//! | profiler | seconds without any output while the server wrote a profile | the profiler was on during the run | 2 s | the latencies are of a server that is profiled, or that stands still for it |
 //! | descriptors | requests without a descriptor or port | 90 % of the limit in flight | any | the load stopped at the client's limit |
 //! | client errors | errors and panics of the client itself | | any | the run ended early, and what was in flight is missing |
 //!
-//! Client errors are in a verdict only where there were any.
+//! Client errors and the profiler are in a verdict only where there were any, or it was on.
 //!
-//! "10 ms or 5 %" is the larger of the two. What cannot be known is not judged and says so.
+//! "10 ms or 5 %" is the larger of the two. What cannot be known is not judged and says so. Of n arrivals a pile-up of
+//! 1.5·√(2/n) can be told from chance (34 % of 40, 11 % of 400, 5 % of 1,800 or more): a smaller one passes.
 //!
 //! Merged reads are no fault of the client where the server, a proxy or the network puts several events into one
 //! segment. The read delay tells them apart: a reader that is there when the bytes come and finds several events saw what
@@ -33,6 +37,15 @@
 //! was later than that. The 99th percentile, because above it at least one gap in a hundred is the client's, and so is P99
 //! ITL. Rare long pauses of the client stay below it, and a server that batches in front of a late reader may be
 //! objected to: the stamps do not tell these cases apart.
+//!
+//! Bursts are what a buffer on the way makes of a stream (nginx and HAProxy buffer unless told not to): whatever the
+//! reader does, events come in lumps. A server may send several events at once too, as one with speculative decoding
+//! does with the tokens of a step, but its first token is the outcome of the prompt alone and comes by itself. With a
+//! buffer it comes with the others that fill the first lump: too late by the time they took. Lumps less than 5 ms apart
+//! hide less than that, and are not objected to. Where the server tells its own TTFT and TPOT, they decide: with a buffer
+//! in between, TPOT seen from outside is below the server's, and TTFT is above it by half the time between lumps or more.
+//!
+//! A check that fails may leave metrics untouched: its [`Scope`] says which ones are not to be believed.
 
 use std::fmt;
 use std::time::Duration;
@@ -43,10 +56,12 @@ use super::metrics::Metrics;
 use super::record::Record;
 use super::spec::Spec;
 use super::units::seconds;
-pub use evidence::{Evidence, PrefixCache, Stamps};
+pub use evidence::{Evidence, PrefixCache, Profiled, ServerTimes, Stamps};
+pub use scope::Scope;
 
 mod checks;
 mod evidence;
+mod scope;
 
 /// Whether a run is to be believed, and what was looked at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,12 +84,31 @@ impl Verdict {
         self.checks.iter().filter(move |check| check.outcome == outcome)
     }
 
-    /// Why the run is INVALID, in one line; `None` if it is not.
+    /// Why the run is INVALID, or some of its metrics are, in one line; `None` if none is.
     pub fn reason(&self) -> Option<String> {
-        let mut invalid = self.with(Outcome::Invalid);
-        let first = invalid.next()?;
-        // Without a figure the advice is all there is to say.
-        let first = if first.figure.is_some() { first.finding() } else { first.advice.clone() };
+        self.first_and_count(|_| true)
+    }
+
+    /// Why no metric of the run is to be believed, in one line; `None` if some are.
+    pub fn reason_for_all(&self) -> Option<String> {
+        self.first_and_count(|check| check.scope.is_run())
+    }
+
+    /// The metrics that are INVALID where others hold: `TTFT, TPOT and ITL`; `None` if all are, or none is.
+    pub fn invalid_metrics(&self) -> Option<String> {
+        let mut labels: Vec<&str> = Vec::new();
+        for check in self.with(Outcome::Invalid) {
+            let label = check.scope.label()?;
+            if !labels.contains(&label) {
+                labels.push(label);
+            }
+        }
+        (!labels.is_empty()).then(|| labels.join(", "))
+    }
+
+    fn first_and_count(&self, speaks: impl Fn(&Check) -> bool) -> Option<String> {
+        let mut invalid = self.with(Outcome::Invalid).filter(|check| speaks(check));
+        let first = invalid.next()?.reason();
         Some(match invalid.count() {
             0 => first,
             more => format!("{first} (and {more} more)"),
@@ -89,6 +123,9 @@ pub struct Check {
     pub name: CheckName,
     /// How it came out.
     pub outcome: Outcome,
+    /// The metrics that it speaks about.
+    #[serde(default, skip_serializing_if = "Scope::is_run")]
+    pub scope: Scope,
     /// What was measured; `None` if it is not known.
     pub figure: Option<Figure>,
     /// What it is held against; `None` if any figure would do.
@@ -98,6 +135,11 @@ pub struct Check {
 }
 
 impl Check {
+    /// Why it objects: its finding, or its advice where there is no figure.
+    pub fn reason(&self) -> String {
+        if self.figure.is_some() { self.finding() } else { self.advice.clone() }
+    }
+
     /// Figure and bound in words: `P99 schedule lag: 80 ms, at most 50 ms would do`.
     pub fn finding(&self) -> String {
         let label = self.name.label();
@@ -137,6 +179,8 @@ pub enum CheckName {
     ReadDelay,
     /// Output events that a late reader took together with an earlier one.
     MergedReads,
+    /// Answers that begin with several output events at once.
+    Bursts,
     /// Achieved against offered rate.
     AchievedRate,
     /// The busiest worker's share of a core.
@@ -151,12 +195,16 @@ pub enum CheckName {
     TokenAgreement,
     /// Trend in the requests in flight or in TTFT.
     Stationarity,
+    /// Trend in TTFT or TPOT, either way.
+    LatencyTrend,
     /// Unexplained hits in the server's prefix cache.
     PrefixCache,
     /// Prompts that were sent before.
     RepeatedPrompts,
     /// Steps of the wall clock.
     WallClock,
+    /// The server's profiler.
+    Profiler,
     /// The client's descriptors and ports.
     Descriptors,
     /// Errors and panics of the client itself.
@@ -164,22 +212,49 @@ pub enum CheckName {
 }
 
 impl CheckName {
+    /// What the check is about.
+    pub fn subject(self) -> &'static str {
+        match self {
+            Self::ScheduleLag => "schedule lag",
+            Self::ReadDelay => "read delay",
+            Self::MergedReads => "merged reads",
+            Self::Bursts => "bursts",
+            Self::AchievedRate => "achieved rate",
+            Self::ClientCpu => "client CPU",
+            Self::Failures => "failures",
+            Self::Samples => "samples",
+            Self::TokenSource => "token source",
+            Self::TokenAgreement => "token agreement",
+            Self::Stationarity => "stationarity",
+            Self::LatencyTrend => "latency trend",
+            Self::PrefixCache => "prefix cache",
+            Self::RepeatedPrompts => "repeated prompts",
+            Self::WallClock => "wall clock",
+            Self::Profiler => "profiler",
+            Self::Descriptors => "descriptors",
+            Self::ClientErrors => "client errors",
+        }
+    }
+
     /// The figure's name in reports.
     pub fn label(self) -> &'static str {
         match self {
             Self::ScheduleLag => "P99 schedule lag",
             Self::ReadDelay => "P99 read delay",
             Self::MergedReads => "output events read together with an earlier one",
+            Self::Bursts => "answers that begin with several events at once",
             Self::AchievedRate => "achieved rate off the offered rate by",
             Self::ClientCpu => "CPU of the busiest worker",
             Self::Failures => "failed requests",
-            Self::Samples => "samples for the percentiles",
+            Self::Samples => "independent samples for the percentiles",
             Self::TokenSource => "requests with guessed token counts",
             Self::TokenAgreement => "usage and tokenizer disagree by",
             Self::Stationarity => "drift over the run",
+            Self::LatencyTrend => "change of TTFT or TPOT over the run",
             Self::PrefixCache => "prompt tokens from a warm prefix cache",
             Self::RepeatedPrompts => "prompts that were sent before",
             Self::WallClock => "step of the wall clock",
+            Self::Profiler => "standstill of the server while it wrote a profile",
             Self::Descriptors => "requests at the client's descriptor or port limit",
             Self::ClientErrors => "errors of the client itself",
         }

@@ -121,15 +121,20 @@ impl Ab {
             .map(|pair| Told { first: pair.first, left_out: pair.objection(design.allow_invalid) })
             .collect();
         let mut sides = Arm::BOTH.map(|arm| Side { name: arm.to_string(), runs: Vec::new() });
-        for (pair, told) in pairs.into_iter().zip(&told) {
-            if told.left_out.is_none() {
-                sides.iter_mut().zip(pair.runs).for_each(|(side, run)| side.runs.push(run));
+        // A figure that is INVALID in one block has no row.
+        let mut marred = Vec::new();
+        for (mut pair, _) in pairs.into_iter().zip(&told).filter(|(_, told)| told.left_out.is_none()) {
+            if !design.allow_invalid {
+                let why = pair.runs.iter_mut().filter_map(Run::leave_out_invalid_metrics);
+                marred.extend(why.map(|why| format!("{why}; left out")));
             }
+            sides.iter_mut().zip(pair.runs).for_each(|(side, run)| side.runs.push(run));
         }
         let [a, b] = &sides;
         let comparison = Comparison::of_pairs(a, b, figures, settings);
         let mut ab = Self { design, pairs: told, comparison };
         ab.comparison.caveats = ab.caveats();
+        ab.comparison.caveats.extend(marred.into_iter().next());
         ab
     }
 
@@ -164,7 +169,7 @@ impl Pair {
         let reasons = Arm::BOTH
             .into_iter()
             .zip(&self.runs)
-            .filter_map(|(arm, run)| Some(format!("{arm} is INVALID: {}", run.validity.reason()?)));
+            .filter_map(|(arm, run)| Some(format!("{arm} is INVALID: {}", run.validity.reason_for_all()?)));
         let reasons: Vec<String> = reasons.filter(|_| !allow_invalid).collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }

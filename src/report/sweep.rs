@@ -62,7 +62,7 @@ impl<'a> Yield<'a> {
     /// Whether nothing speaks against it.
     pub fn is_valid(self) -> bool {
         match self {
-            Self::Run(run) => run.validity.valid,
+            Self::Run(run) => run.validity.reason_for_all().is_none(),
             Self::Answer(answer) => answer.doubtful == 0,
         }
     }
@@ -165,8 +165,12 @@ pub fn line(found: Yield<'_>) -> String {
     let figures = names.into_iter().filter_map(|name| name.parse::<Figure>().ok());
     let told = figures
         .filter_map(|figure| Some(format!("{} {}", figure.label(), in_unit(figure, figure.value(run)?))));
-    let verdict = if run.validity.valid { "" } else { " (INVALID)" };
-    told.collect::<Vec<_>>().join(", ") + verdict
+    let verdict = match (run.validity.valid, run.validity.invalid_metrics()) {
+        (true, _) => String::new(),
+        (false, None) => " (INVALID)".to_owned(),
+        (false, Some(metrics)) => format!(" (INVALID {metrics})"),
+    };
+    told.collect::<Vec<_>>().join(", ") + &verdict
 }
 
 /// `1234 [1200, 1260]`, without the unit.

@@ -175,7 +175,7 @@ mod tests {
     use crate::core::run::sample;
     use crate::core::server::{Replica, ServerSide, Signal};
     use crate::core::units::Rate;
-    use crate::core::validity::{Check, CheckName, Verdict};
+    use crate::core::validity::{Check, CheckName, Scope, Verdict};
 
     /// Of a sample with a failure, which is in the run's file too.
     const BLOCK: &str = "\
@@ -310,6 +310,7 @@ P99.9 TTFT (ms):                         100.00
         run.validity.checks.push(Check {
             name,
             outcome: Outcome::Invalid,
+            scope: Scope::Run,
             figure: None,
             bound: None,
             advice,

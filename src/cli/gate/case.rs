@@ -43,7 +43,7 @@ impl Case {
             given: !given.is_empty(),
             rules: match (given.is_empty(), &baseline) {
                 (false, _) => given,
-                (true, Some(baseline)) => gate::defaults(&baseline.runs),
+                (true, Some(baseline)) => defaults(&baseline.runs, args.allow_invalid),
                 (true, None) => Vec::new(),
             },
             baseline,
@@ -105,12 +105,19 @@ impl Case {
         }
     }
 
-    /// Why the runs are not to be believed, if they are not to be.
+    /// Why the runs are not to be believed in what the rules ask, if they are not to be.
     pub fn invalid(&self, runs: &[Run]) -> Option<String> {
         if runs.iter().all(|run| run.metrics.completed == 0) {
             return Some("no request was answered".into());
         }
-        runs.iter().find_map(|run| run.validity.reason()).filter(|_| !self.allow_invalid)
+        if self.allow_invalid {
+            return None;
+        }
+        let asked = |run: &Run| {
+            let mut objections = self.rules.iter().map(|rule| (rule, rule.rule.figure.objection(run)));
+            objections.find_map(|(rule, why)| Some(format!("{}: {}", rule.rule.figure.label(), why?)))
+        };
+        runs.iter().find_map(|run| run.validity.reason_for_all().or_else(|| asked(run)))
     }
 
     /// What the findings come to.
@@ -186,6 +193,19 @@ fn side(paths: &[PathBuf]) -> Result<Option<Side>, Halt> {
 fn party(side: &Side) -> Party {
     let requests = side.runs.iter().map(|run| run.metrics.requests() as u64).sum();
     Party { name: side.name.clone(), runs: side.runs.len(), requests }
+}
+
+/// The rules that a gate has by itself, without those about metrics that are INVALID in the baseline while others hold.
+fn defaults(baseline: &[Run], allow_invalid: bool) -> Vec<GateRule> {
+    let mut rules = gate::defaults(baseline);
+    let partly = || baseline.iter().filter(|run| run.validity.reason_for_all().is_none());
+    if !allow_invalid {
+        rules.retain(|rule| partly().all(|run| rule.rule.figure.objection(run).is_none()));
+        if let Some(metrics) = partly().find_map(|run| run.validity.invalid_metrics()) {
+            say(format_args!("note: {metrics} are INVALID in the baseline, so no rule asks about them"));
+        }
+    }
+    rules
 }
 
 /// The rules that the user wrote.

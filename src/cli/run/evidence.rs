@@ -1,8 +1,17 @@
 //! What is known of a run beside its Records: what the drive saw of itself, and the server's prefix cache.
 
-use crate::core::record::FailureClass;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::trial::Trial;
+use crate::core::profile::Capture;
+use crate::core::record::{FailureClass, whole_second};
+use crate::core::server::{ServerSide, Signal};
 use crate::core::spec::{Backend, Spec};
-use crate::core::validity::{Evidence, PrefixCache};
+use crate::core::validity::{Evidence, PrefixCache, Profiled, ServerTimes};
+use crate::drive::client::stopwatch::Meters;
 use crate::drive::engine::{Agreement, Outcome};
 use crate::drive::workload::{Workload, sessions, sharing};
 use crate::server::prefix_cache::Counters;
@@ -43,7 +52,13 @@ impl CacheMoves {
 }
 
 /// Puts together what the verdict is made from.
-pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &Outcome) -> Evidence {
+pub fn gather(
+    trial: &Trial,
+    cache: CacheReadings,
+    (server, profile): (Option<&ServerSide>, Option<&Capture>),
+    outcome: &Outcome,
+) -> Evidence {
+    let Trial { spec, workload, .. } = trial;
     let planned = planned(spec, workload);
     let again = outcome.records.iter().filter(|record| record.ordinal >= planned).count();
     let starved = outcome.records.iter().filter_map(|record| record.outcome.as_ref().err());
@@ -56,6 +71,9 @@ pub fn gather(spec: &Spec, workload: &Workload, cache: CacheReadings, outcome: &
         stamps: Some(outcome.stamps),
         read_delay: outcome.meters.read_delay.percentile(99.0),
         merged_reads: merged_reads(outcome),
+        burst_starts: burst_starts(&outcome.meters),
+        profiled: profile.and_then(|profile| profiled(profile, outcome)),
+        server_times: server.and_then(|server| server_times(server, outcome)),
         worker_cpu: outcome.efforts.iter().map(cpu).collect(),
         clock_step: Some(outcome.clock_step),
         starved: starved.count(),
@@ -81,6 +99,41 @@ fn planned(spec: &Spec, workload: &Workload) -> usize {
 fn merged_reads(outcome: &Outcome) -> Option<f64> {
     let events: u64 = outcome.records.iter().map(|record| u64::from(record.events.count)).sum();
     (events > 0).then(|| outcome.meters.shared as f64 / events as f64)
+}
+
+fn burst_starts(meters: &Meters) -> Option<f64> {
+    (meters.streams > 0).then(|| meters.burst_starts as f64 / meters.streams as f64)
+}
+
+/// The server's means, where it counted about as many requests as we sent: those of others would not be comparable.
+fn server_times(server: &ServerSide, outcome: &Outcome) -> Option<ServerTimes> {
+    let (ttft, tpot) = (server.times(Signal::Ttft)?, server.times(Signal::Tpot)?);
+    let ours = outcome.records.iter().filter(|record| record.succeeded()).count() as f64;
+    let alone = (ttft.count - ours).abs() <= ours / 10.0;
+    Some(ServerTimes { ttft: ttft.mean_time()?, tpot: tpot.mean_time()? }).filter(|_| alone)
+}
+
+/// What the profiler did to the run: nothing, if it was never on during it.
+fn profiled(profile: &Capture, outcome: &Outcome) -> Option<Profiled> {
+    let began = outcome.started.timestamp();
+    let offset = |at: Timestamp| Duration::try_from(at.duration_since(began)).unwrap_or_default();
+    let end = outcome.records.iter().filter_map(|record| record.times.done).max()?;
+    let start = profile.start.as_ref().filter(|_| profile.started())?;
+    let stop = profile.stop.as_ref();
+    let from = offset(start.sent).min(end);
+    let until = stop.map_or(end, |stop| (offset(stop.sent) + stop.took).min(end));
+    let events: BTreeSet<u32> = outcome
+        .records
+        .iter()
+        .flat_map(|record| &record.events.by_second)
+        .filter(|(_, events)| *events > 0)
+        .map(|(second, _)| *second)
+        .collect();
+    // The server writes the profile before it answers the order to stop.
+    let writing = stop.map_or(until..until, |stop| offset(stop.sent).min(end)..until);
+    let whole_seconds = whole_second(writing.start) + 1..whole_second(writing.end);
+    let silent = whole_seconds.filter(|second| !events.contains(second)).count();
+    (until > from).then(|| Profiled { on: until - from, standstill: Duration::from_secs(silent as u64) })
 }
 
 /// What the workload explains: the beginnings that its prompts share, whole prompts that it sends again, and what the

@@ -13,6 +13,7 @@ use crate::cli::exit::Halt;
 use crate::core::record::Record;
 use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
+use crate::core::server::ServerSide;
 use crate::core::spec::{Spec, Target};
 use crate::drive::workload::{Request, Workload, fingerprint, sessions};
 use crate::report::progress::Medium;
@@ -103,17 +104,21 @@ impl<'a> Trials<'a> {
         let profile = profiler.map(|profiler| profiler.stop(stage));
         let (outcome, probes) = outcome?;
         let cache = CacheReadings { before, after: stage.prefix_cache() };
+        let server = recorder.map(|recorder| ServerSide {
+            warmup: outcome.warmup.sent,
+            ..recorder.finish(outcome.started.timestamp())
+        });
         let assembly = assemble::Assembly {
             command: redact::secrets(invocation.command.clone()),
             settings: invocation.settings.clone(),
-            evidence: evidence::gather(&trial.spec, &trial.workload, cache, &outcome),
+            evidence: evidence::gather(&trial, cache, (server.as_ref(), profile.as_ref()), &outcome),
             spec: trial.spec,
             notes: spec::notes(args),
             selection,
             inputs: trial.inputs,
             probes,
             profile,
-            server: recorder.map(|recorder| recorder.finish(outcome.started.timestamp())),
+            server,
             server_version: stage.server_version().map(ToOwned::to_owned),
         };
         Ok(assembly.run(outcome))

@@ -7,6 +7,7 @@ use super::perform::Performance;
 use super::plan::{Plan, Source};
 use crate::cli::exit::{Exit, Halt, say};
 use crate::cli::stdout::print;
+use crate::core::run::Run;
 use crate::judge::sweep::capacity::{Capacities, Capacity};
 use crate::judge::sweep::{Point, Ranking};
 use crate::report::sweep::{self, Cell, State, Sweep, Yield};
@@ -25,7 +26,7 @@ pub fn deliver(plan: &Plan, performance: &Performance<'_>) -> Result<Exit, Halt>
         (None, None) => State::Open,
     };
     let states: Vec<State<'_>> = cells.iter().map(state).collect();
-    let ranking = Ranking::of(&points(plan, &cells, &states), &plan.slo);
+    let ranking = Ranking::of(&points(plan, &cells, &states, &believed), &plan.slo);
     let capacities = capacities(plan, &cells, &states);
     let row = |(cell, state)| cell_row(plan, cell, state);
     let sweep = Sweep {
@@ -70,8 +71,8 @@ fn cell_row<'a>(plan: &'a Plan, cell: &'a super::plan::Cell, state: &State<'a>) 
     }
 }
 
-/// Load by load, of each the sets in their order.
-fn points(plan: &Plan, cells: &[super::plan::Cell], states: &[State<'_>]) -> Vec<Point> {
+/// Load by load, of each the sets in their order. Metrics that are INVALID are left out where the load is not `believed`.
+fn points(plan: &Plan, cells: &[super::plan::Cell], states: &[State<'_>], believed: &[bool]) -> Vec<Point> {
     let mut pairs = plan.pairs.clone();
     pairs.sort_unstable_by_key(|&(set, load)| (load, set));
     let point = |(set, load): (usize, usize)| {
@@ -87,10 +88,20 @@ fn points(plan: &Plan, cells: &[super::plan::Cell], states: &[State<'_>]) -> Vec
             set: shown(&plan.sets[set].name).to_owned(),
             load: shown(&plan.loads[load].name).to_owned(),
             gpus: plan.sets[set].gpus,
-            runs: runs.into_iter().map(|(_, run)| run.clone()).collect(),
+            runs: runs.into_iter().map(|(_, run)| judged(run, believed[load])).collect(),
         }
     };
     pairs.into_iter().map(point).collect()
+}
+
+/// A run as far as it is to be judged.
+fn judged(run: &Run, believed: bool) -> Run {
+    let mut run = run.clone();
+    if !believed {
+        // The table of cells says what is INVALID.
+        run.leave_out_invalid_metrics();
+    }
+    run
 }
 
 /// Of each load that is a search.

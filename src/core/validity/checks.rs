@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Check, CheckName, Evidence, Figure, Outcome, Stamps};
+use super::{Check, CheckName, Evidence, Figure, Outcome, Scope, ServerTimes, Stamps};
 use crate::core::metrics::{Latency, Metrics};
 use crate::core::record::{FailureClass, Record, TokenSource};
 use crate::core::spec::Spec;
 use crate::core::stats::percentile;
-use crate::core::steady::Drift;
+use crate::core::steady::{Drift, LatencyTrend};
 
 /// What is judged.
 pub struct Case<'a> {
@@ -17,10 +17,11 @@ pub struct Case<'a> {
     pub metrics: &'a Metrics,
 }
 
-const CHECKS: [fn(&Case<'_>) -> Check; 14] = [
+const CHECKS: [fn(&Case<'_>) -> Check; 16] = [
     schedule_lag,
     read_delay,
     merged_reads,
+    bursts,
     achieved_rate,
     client_cpu,
     failures,
@@ -28,6 +29,7 @@ const CHECKS: [fn(&Case<'_>) -> Check; 14] = [
     token_source,
     token_agreement,
     stationarity,
+    latency_trend,
     prefix_cache,
     repeated_prompts,
     wall_clock,
@@ -36,7 +38,8 @@ const CHECKS: [fn(&Case<'_>) -> Check; 14] = [
 
 /// All of them.
 pub fn all(case: &Case<'_>) -> Vec<Check> {
-    CHECKS.iter().map(|check| check(case)).chain(client_errors(case)).collect()
+    let always = CHECKS.iter().map(|check| check(case));
+    always.chain(profiler(case)).chain(client_errors(case)).collect()
 }
 
 impl Case<'_> {
@@ -80,11 +83,17 @@ impl Check {
             (None, None) => (Outcome::Passed, bounds.warning.or(bounds.invalid)),
         };
         let advice = if outcome == Outcome::Passed { String::new() } else { advice.to_owned() };
-        Self { name, outcome, figure: Some(figure), bound, advice }
+        Self { name, outcome, scope: Scope::Run, figure: Some(figure), bound, advice }
     }
 
     fn not_judged(name: CheckName, why: &str) -> Self {
-        Self { name, outcome: Outcome::NotJudged, figure: None, bound: None, advice: why.to_owned() }
+        let outcome = Outcome::NotJudged;
+        Self { name, outcome, scope: Scope::Run, figure: None, bound: None, advice: why.to_owned() }
+    }
+
+    /// The same about these metrics alone.
+    fn about(self, scope: Scope) -> Self {
+        Self { scope, ..self }
     }
 }
 
@@ -127,6 +136,7 @@ fn read_delay(case: &Case<'_>) -> Check {
         (Some(Stamps::Reader), None) => Check {
             name,
             outcome: Outcome::Warning,
+            scope: Scope::Run,
             figure: None,
             bound: Some(bound),
             advice:
@@ -148,8 +158,10 @@ fn merged_reads(case: &Case<'_>) -> Check {
             "the read delay is not known, so whether the server sent them together is not either",
         );
     };
-    // The module's docs say why so.
-    let timely = delay <= Duration::from_micros(100).max(case.mean(Latency::Itl) / 4);
+    // The module's docs say why so. Of answers that came whole no gap is left; to merge those takes as long as they did.
+    let gap = Some(case.mean(Latency::Itl)).filter(|gap| !gap.is_zero());
+    let gap = gap.unwrap_or_else(|| case.mean(Latency::E2e));
+    let timely = delay <= Duration::from_micros(100).max(gap / 4);
     if timely {
         return Check::graded(name, share, Bounds::default(), "");
     }
@@ -158,6 +170,41 @@ fn merged_reads(case: &Case<'_>) -> Check {
                   not the server's (unless the server itself sends several events at once): use more --workers, or a \
                   machine with less to do";
     Check::graded(name, share, bounds, advice)
+}
+
+/// Lumps that are less apart hide nothing that matters.
+const FINE: Duration = Duration::from_millis(5);
+
+fn bursts(case: &Case<'_>) -> Check {
+    let name = CheckName::Bursts;
+    let Some(share) = case.evidence.burst_starts.map(Figure::Share) else {
+        return Check::not_judged(name, "no answer came in several events");
+    };
+    let apart = between_lumps(case);
+    let bound = match case.evidence.server_times.map(|times| server_agrees(case, &times, apart)) {
+        Some(true) => None,
+        Some(false) => Some(Figure::Share(0.1)),
+        None => Some(Figure::Share(0.5)),
+    };
+    let bounds = Bounds { warning: None, invalid: bound.filter(|_| apart >= FINE) };
+    let advice = "something between client and server buffers the stream, so the first token waits for later ones: TTFT is \
+                  too long, TPOT too short and most gaps are zero; E2E and throughput hold. Turn buffering off: nginx \
+                  `proxy_buffering off` (or the response header `X-Accel-Buffering: no`), HAProxy `option http-no-delay`; \
+                  or measure the server itself";
+    Check::graded(name, share, bounds, advice).about(Scope::Stream)
+}
+
+/// The mean time between reads that brought output; of answers that came whole, how long they took.
+fn between_lumps(case: &Case<'_>) -> Duration {
+    let alone = 1.0 - case.evidence.merged_reads.unwrap_or_default();
+    let apart = Duration::try_from_secs_f64(case.mean(Latency::Itl).as_secs_f64() / alone);
+    apart.ok().filter(|apart| !apart.is_zero()).unwrap_or_else(|| case.mean(Latency::E2e))
+}
+
+/// Whether the server's own times leave no room for a buffer, which would shorten TPOT and lengthen TTFT.
+fn server_agrees(case: &Case<'_>, times: &ServerTimes, apart: Duration) -> bool {
+    let tpot_holds = case.mean(Latency::Tpot) >= times.tpot.mul_f64(0.95);
+    tpot_holds && case.mean(Latency::Ttft) < times.ttft + apart / 2
 }
 
 fn achieved_rate(case: &Case<'_>) -> Check {
@@ -200,7 +247,8 @@ fn failures(case: &Case<'_>) -> Check {
     let ended = case.metrics.completed + case.metrics.failed - cancelled;
     if ended == 0 {
         let advice = "no request ended: there is nothing to believe".into();
-        return Check { name, outcome: Outcome::Invalid, figure: None, bound: None, advice };
+        let (outcome, scope) = (Outcome::Invalid, Scope::Run);
+        return Check { name, outcome, scope, figure: None, bound: None, advice };
     }
     let share = (case.metrics.failed - cancelled) as f64 / ended as f64;
     let advice = "the latencies are only those of the requests that survived: see the failures by class; \
@@ -217,10 +265,8 @@ fn samples(case: &Case<'_>) -> Check {
     let name = CheckName::Samples;
     // ITL has as many samples as tokens; what it is worth is in its intervals.
     let latencies = case.metrics.latencies.iter().filter(|(latency, _)| **latency != Latency::Itl);
-    let asked = latencies.flat_map(|(_, distribution)| {
-        let needs = distribution.percentiles.iter().filter_map(|percentile| percentile.needs);
-        needs.map(|needs| (distribution.n, needs))
-    });
+    let percentiles = latencies.flat_map(|(_, distribution)| &distribution.percentiles);
+    let asked = percentiles.filter_map(|percentile| Some((percentile.effective_n, percentile.needs?)));
     // The one that is furthest from what it needs.
     let Some((n, needs)) = asked.max_by(|a, b| (a.1 * b.0.max(1)).cmp(&(b.1 * a.0.max(1)))) else {
         return Check::not_judged(name, "no percentile was asked for, or nothing was measured");
@@ -229,11 +275,12 @@ fn samples(case: &Case<'_>) -> Check {
         true => (Outcome::Passed, ""),
         false => (
             Outcome::Warning,
-            "the highest percentile is little but the largest value: send more requests or ask for a lower one",
+            "the highest percentile is little but the largest value, as answers that waited in one queue are alike: send \
+             more requests or ask for a lower one",
         ),
     };
     let (figure, bound) = (Some(Figure::Count(n)), Some(Figure::Count(needs)));
-    Check { name, outcome, figure, bound, advice: advice.into() }
+    Check { name, outcome, scope: Scope::Run, figure, bound, advice: advice.into() }
 }
 
 fn token_source(case: &Case<'_>) -> Check {
@@ -259,28 +306,56 @@ fn token_agreement(case: &Case<'_>) -> Check {
 
 fn stationarity(case: &Case<'_>) -> Check {
     let name = CheckName::Stationarity;
-    let Some(drift) = Drift::of(&case.spec.load, case.records) else {
-        return Check::not_judged(
-            name,
-            "too few requests, all were due at once, or the rate was meant to change",
-        );
+    let load = &case.spec.load;
+    let drift = match Drift::told(load, case.records) {
+        Ok(drift) => drift,
+        Err(why) => return Check::not_judged(name, &why.to_string()),
     };
     let bound = Figure::Share(drift.bound());
-    let (bounds, advice) = match drift {
+    let (bounds, scope, advice) = match drift {
+        Drift::PileUp { .. } if Drift::is_held_by_cap(load, case.records) => (
+            Bounds::invalid(bound),
+            Scope::FromDue,
+            "this share of the arrivals piled up in front of the cap: the offered load is above what the server takes with so \
+             many requests at once, and everything that is measured from due depends on how long the run was; lower \
+             --request-rate, raise --max-concurrency, or leave --request-rate out and measure the server under the cap",
+        ),
         Drift::PileUp { .. } => (
             Bounds::invalid(bound),
+            Scope::Run,
             "this share of the arrivals piled up: the offered load is above the server's capacity, and every latency \
              depends on how long the run was; lower --request-rate",
         ),
         Drift::Slowdown { .. } => (
             Bounds::warning(bound),
+            Scope::Run,
             "TTFT grew by this share while the cap was full: the server was not in a steady state; run longer, or \
              look at its cache and its clocks",
         ),
     };
     // A rise that may be chance is none, however large.
     let share = if drift.is_real() { drift.share() } else { drift.share().clamp(0.0, drift.bound()) };
-    Check::graded(name, Figure::Share(share), bounds, advice)
+    Check::graded(name, Figure::Share(share), bounds, advice).about(scope)
+}
+
+fn latency_trend(case: &Case<'_>) -> Check {
+    let name = CheckName::LatencyTrend;
+    let load = &case.spec.load;
+    let Some(trend) = LatencyTrend::of(load, case.records) else {
+        return Check::not_judged(name, "fewer than 100 answers came under a steady load");
+    };
+    let bound = Figure::Share(LatencyTrend::MOST);
+    let way = if trend.change > 0.0 { "rose" } else { "fell" };
+    let advice = format!(
+        "{} {way} from the start of the run to its end: its mean is of no one state of the server; look at caches that get \
+         warm, clocks and temperature, warm up for longer, or run longer",
+        trend.latency.symbol()
+    );
+    // A change that may be chance is none, and one that comes of work that piles up has its own check.
+    let piles_up = Drift::of(load, case.records).is_some_and(|drift| drift.is_real());
+    let change = trend.change.abs();
+    let share = if trend.is_real() && !piles_up { change } else { change.min(LatencyTrend::MOST) };
+    Check::graded(name, Figure::Share(share), Bounds::warning(bound), &advice)
 }
 
 fn prefix_cache(case: &Case<'_>) -> Check {
@@ -318,6 +393,23 @@ fn wall_clock(case: &Case<'_>) -> Check {
     Check::graded(name, Figure::Time(step), bounds, advice)
 }
 
+/// Only where the profiler was on.
+fn profiler(case: &Case<'_>) -> Option<Check> {
+    let name = CheckName::Profiler;
+    let profiled = case.evidence.profiled?;
+    let bound = Figure::Time(Duration::from_secs(2));
+    let on = profiled.on.as_secs_f64();
+    let advice = format!(
+        "the profiler was on for {on:.1} s of the run, and the latencies include what it cost; measure without it, and \
+         profile in a run of its own"
+    );
+    let check = Check::graded(name, Figure::Time(profiled.standstill), Bounds::invalid(bound), &advice);
+    Some(match check.outcome {
+        Outcome::Passed => Check { outcome: Outcome::Warning, advice, ..check },
+        _ => check,
+    })
+}
+
 fn descriptors(case: &Case<'_>) -> Check {
     let name = CheckName::Descriptors;
     let starved = Figure::Count(case.evidence.starved as u64);
@@ -327,6 +419,7 @@ fn descriptors(case: &Case<'_>) -> Check {
         return Check {
             name,
             outcome: Outcome::Warning,
+            scope: Scope::Run,
             figure: Some(Figure::Count(peak)),
             bound: Some(Figure::Count(bound)),
             advice: "requests in flight nearly used up the descriptors of this process: raise `ulimit -n`"

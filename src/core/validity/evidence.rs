@@ -11,6 +11,12 @@ pub struct Evidence {
     pub read_delay: Option<Duration>,
     /// The share of output events whose read held another output event before them; `None` without events.
     pub merged_reads: Option<f64>,
+    /// The share of answers of several output events whose first one came in one read with the next; `None` without any.
+    pub burst_starts: Option<f64>,
+    /// What the server's profiler did to the run; `None` if it was not on.
+    pub profiled: Option<Profiled>,
+    /// The server's own times, where it tells them of our requests alone.
+    pub server_times: Option<ServerTimes>,
     /// Each worker's CPU time over the run's time: 1 is a core kept busy throughout.
     pub worker_cpu: Vec<f64>,
     /// The largest step of the wall clock against the monotonic one; `None` if nobody looked.
@@ -28,6 +34,24 @@ pub struct Evidence {
     pub client_errors: Vec<String>,
     /// |usage − tokenizer| / usage over all output tokens that both counted; `None` if not both did.
     pub token_disagreement: Option<f64>,
+}
+
+/// What a profiler did to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profiled {
+    /// How long it was on, or its profile was written, during the run.
+    pub on: Duration,
+    /// For how many whole seconds nothing came from the server while it wrote the profile.
+    pub standstill: Duration,
+}
+
+/// Means that the server measured itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerTimes {
+    /// Its TTFT.
+    pub ttft: Duration,
+    /// Its TPOT.
+    pub tpot: Duration,
 }
 
 /// Who says when bytes arrived.

@@ -1,6 +1,7 @@
 use std::num::NonZeroUsize;
 
 use super::*;
+use crate::core::metrics::Latency;
 use crate::core::record::{Failure, FailureClass, TokenSource};
 use crate::core::simulated::{Queue, closed_load, open_load, spec};
 use crate::core::stats::Tally;
@@ -33,6 +34,9 @@ impl Case {
             stamps: Some(Stamps::Kernel),
             read_delay: Some(Duration::from_micros(200)),
             merged_reads: Some(0.002),
+            burst_starts: Some(0.01),
+            server_times: None,
+            profiled: None,
             worker_cpu: vec![0.3, 0.2],
             clock_step: Some(Duration::from_micros(20)),
             starved: 0,
@@ -42,7 +46,7 @@ impl Case {
             token_disagreement: Some(0.001),
         };
         let itl = [Duration::from_millis(10); 100].into_iter().collect();
-        Self { evidence, spec, records, itl, percents: vec![99.0] }
+        Self { evidence, spec, records, itl, percents: vec![50.0] }
     }
 
     fn verdict(&self) -> Verdict {
@@ -90,7 +94,7 @@ fn a_clean_run_passes_every_check() {
     assert!(verdict.valid && verdict.reason().is_none());
     let rest: Vec<_> = verdict.checks.iter().filter(|check| check.outcome != Outcome::Passed).collect();
     assert!(rest.is_empty(), "{rest:#?}");
-    assert_eq!(verdict.checks.len(), 14);
+    assert_eq!(verdict.checks.len(), 16);
 }
 
 #[test]
@@ -193,6 +197,83 @@ fn who_merged_reads_of_unknown_delay_is_not_judged() {
     assert_eq!(case.outcome(CheckName::MergedReads), Outcome::NotJudged);
 }
 
+/// A gateway that hands on 16 events of a server at a time: the first token waits for the others.
+fn buffered() -> Case {
+    let mut case = Case::clean();
+    case.itl = (0..1600).map(|i| if i % 16 == 0 { ms(208) } else { Duration::ZERO }).collect();
+    case.evidence.merged_reads = Some(0.94);
+    case.evidence.burst_starts = Some(0.99);
+    case
+}
+
+/// Means of what the client measured.
+fn as_measured(case: &Case) -> ServerTimes {
+    let metrics = Metrics::of(&case.records, &case.itl, &case.spec.slo, &case.percents);
+    let mean = |latency: Latency| metrics.latencies[&latency].mean;
+    ServerTimes { ttft: mean(Latency::Ttft), tpot: mean(Latency::Tpot) }
+}
+
+#[test]
+fn a_buffer_on_the_way_makes_times_within_the_stream_invalid_and_nothing_else() {
+    let case = buffered();
+    case.assert(CheckName::Bursts, Outcome::Invalid);
+    assert_eq!(case.only_objection().scope, Scope::Stream);
+    let advice = case.only_objection().advice;
+    for fix in ["proxy_buffering off", "X-Accel-Buffering: no", "option http-no-delay"] {
+        assert!(advice.contains(fix), "{advice}");
+    }
+    let verdict = case.verdict();
+    assert_eq!(verdict.invalid_metrics().as_deref(), Some("TTFT, TPOT and ITL"));
+    assert_eq!(verdict.reason_for_all(), None);
+    // Whole answers in one read, and a reader that was late beside it.
+    let mut whole = Case { itl: std::iter::repeat_n(Duration::ZERO, 100).collect(), ..buffered() };
+    whole.evidence.merged_reads = Some(0.99);
+    whole.assert(CheckName::Bursts, Outcome::Invalid);
+    whole.evidence.read_delay = Some(ms(150));
+    assert_eq!(whole.outcome(CheckName::Bursts), Outcome::Invalid);
+}
+
+#[test]
+fn several_tokens_of_a_step_at_once_are_no_buffer() {
+    // Speculative decoding: the tokens of a step together, the first one alone.
+    let mut case = Case::clean();
+    case.itl = (0..1000).map(|i| if i % 4 == 0 { ms(40) } else { Duration::ZERO }).collect();
+    case.evidence.merged_reads = Some(0.75);
+    assert_eq!(case.outcome(CheckName::Bursts), Outcome::Passed);
+    // Where even the first step has several, the server's own times say that nothing came later than it left.
+    case.evidence.burst_starts = Some(0.9);
+    assert_eq!(case.outcome(CheckName::Bursts), Outcome::Invalid);
+    case.evidence.server_times = Some(as_measured(&case));
+    assert_eq!(case.outcome(CheckName::Bursts), Outcome::Passed);
+}
+
+#[test]
+fn the_servers_own_times_tell_on_a_buffer_that_only_some_answers_go_through() {
+    let mut case = buffered();
+    case.evidence.burst_starts = Some(0.3);
+    assert_eq!(case.outcome(CheckName::Bursts), Outcome::Passed);
+    let servers = as_measured(&case);
+    case.evidence.server_times = Some(ServerTimes { tpot: servers.tpot.mul_f64(1.1), ..servers });
+    assert_eq!(case.outcome(CheckName::Bursts), Outcome::Invalid);
+    for record in &mut case.records {
+        let times = &mut record.times;
+        for at in [&mut times.first_token, &mut times.last_token, &mut times.done] {
+            *at = at.map(|at| at + ms(120));
+        }
+    }
+    case.evidence.server_times = Some(servers);
+    assert_eq!(case.outcome(CheckName::Bursts), Outcome::Invalid);
+}
+
+#[test]
+fn events_that_follow_each_other_within_milliseconds_hide_nothing() {
+    let mut case = buffered();
+    case.itl = (0..1600).map(|i| if i % 16 == 0 { ms(3) } else { Duration::ZERO }).collect();
+    assert_eq!(case.outcome(CheckName::Bursts), Outcome::Passed);
+    case.evidence.burst_starts = None;
+    assert_eq!(case.outcome(CheckName::Bursts), Outcome::NotJudged);
+}
+
 #[test]
 fn a_rate_that_was_not_achieved_is_objected_to() {
     let mut case = Case::clean();
@@ -251,11 +332,68 @@ fn a_run_without_requests_is_invalid() {
 
 #[test]
 fn too_few_samples_for_a_percentile_are_a_warning() {
-    let case = Case::at(0.5, 300, 1);
+    let case = Case { percents: vec![99.0], ..Case::at(0.5, 300, 1) };
     case.assert(CheckName::Samples, Outcome::Warning);
-    assert!(case.only_objection().finding().ends_with("300, at least 662 are needed"));
+    let finding = case.only_objection().finding();
+    assert!(finding.ends_with(", at least 662 are needed"), "{finding}");
     let median = Case { percents: vec![50.0], ..Case::at(0.5, 300, 1) };
     assert_eq!(median.outcome(CheckName::Samples), Outcome::Passed);
+}
+
+#[test]
+fn samples_that_are_alike_count_for_less() {
+    // Nearly at capacity, answers wait for each other: a thousand are worth far fewer.
+    let case = Case { percents: vec![99.0], ..Case::at(0.9, 1000, 1) };
+    let check = case.verdict().checks.into_iter().find(|check| check.name == CheckName::Samples).unwrap();
+    assert_eq!(check.outcome, Outcome::Warning);
+    assert!(check.figure < Some(Figure::Count(662)), "{check:?}");
+}
+
+#[test]
+fn overload_behind_a_cap_makes_what_is_measured_from_due_invalid_and_nothing_else() {
+    let mut case = Case::at(1.3, 1000, 1);
+    case.spec.load.max_concurrency = NonZeroUsize::new(10);
+    for record in &mut case.records {
+        let times = &mut record.times;
+        times.sent = times.sent.max(times.first_token.map(|at| at.saturating_sub(ms(25))));
+        times.released = times.sent;
+    }
+    let verdict = case.verdict();
+    let check = verdict.checks.iter().find(|check| check.name == CheckName::Stationarity).unwrap();
+    assert_eq!((check.outcome, check.scope), (Outcome::Invalid, Scope::FromDue), "{check:?}");
+    assert_eq!(verdict.invalid_metrics().as_deref(), Some("latencies and goodput from due"));
+    assert!(check.advice.contains("--max-concurrency"));
+}
+
+#[test]
+fn few_requests_say_why_a_check_is_not_judged() {
+    let case = Case::at(0.7, 30, 1);
+    let check =
+        case.verdict().checks.into_iter().find(|check| check.name == CheckName::Stationarity).unwrap();
+    assert_eq!(check.outcome, Outcome::NotJudged);
+    assert_eq!(check.advice, "30 requests were answered, 40 are needed; send more");
+    // The trial that brought it out: one at a time, 2.4 times the capacity, 99 requests.
+    let queue = Queue { servers: 1, ..Queue::default() };
+    let rate = queue.rate(2.4);
+    let case = Case::of(spec(open_load(rate)), queue.open(99, rate));
+    assert_eq!(case.outcome(CheckName::Stationarity), Outcome::Invalid);
+}
+
+#[test]
+fn a_latency_that_falls_over_the_run_is_a_warning() {
+    let queue = Queue { servers: 100, ..Queue::default() };
+    let rate = 10.0;
+    let mut records = queue.open(1000, rate);
+    for (i, record) in records.iter_mut().enumerate() {
+        let later = Duration::from_micros(100) * (1000 - i as u32);
+        let times = &mut record.times;
+        for at in [&mut times.first_token, &mut times.last_token, &mut times.done] {
+            *at = at.map(|at| at + later);
+        }
+    }
+    let case = Case::of(spec(open_load(rate)), records);
+    case.assert(CheckName::LatencyTrend, Outcome::Warning);
+    assert!(case.only_objection().advice.starts_with("TTFT fell"), "{:?}", case.only_objection());
 }
 
 #[test]
@@ -321,6 +459,16 @@ fn a_stepped_clock_is_fatal_only_with_kernel_stamps() {
 }
 
 #[test]
+fn a_run_that_was_profiled_says_so_and_one_that_stood_still_for_it_is_invalid() {
+    let mut case = Case::clean();
+    case.evidence.profiled = Some(Profiled { on: ms(2_000), standstill: Duration::ZERO });
+    case.assert(CheckName::Profiler, Outcome::Warning);
+    case.evidence.profiled = Some(Profiled { on: ms(343_000), standstill: ms(341_000) });
+    case.assert(CheckName::Profiler, Outcome::Invalid);
+    assert!(case.only_objection().advice.contains("on for 343.0 s"), "{:?}", case.only_objection());
+}
+
+#[test]
 fn a_client_without_descriptors_or_ports_is_objected_to() {
     let mut case = Case::clean();
     case.evidence.starved = 3;
@@ -336,8 +484,8 @@ fn what_is_not_known_is_not_judged() {
     let verdict = case.verdict();
     assert!(verdict.valid);
     let unknown: Vec<_> = verdict.with(Outcome::NotJudged).map(|check| check.name).collect();
-    use CheckName::{ClientCpu, MergedReads, PrefixCache, ReadDelay, TokenAgreement, WallClock};
-    assert_eq!(unknown, [ReadDelay, MergedReads, ClientCpu, TokenAgreement, PrefixCache, WallClock]);
+    use CheckName::{Bursts, ClientCpu, MergedReads, PrefixCache, ReadDelay, TokenAgreement, WallClock};
+    assert_eq!(unknown, [ReadDelay, MergedReads, Bursts, ClientCpu, TokenAgreement, PrefixCache, WallClock]);
     assert!(verdict.with(Outcome::NotJudged).all(|check| !check.advice.is_empty()));
 }
 

@@ -60,6 +60,11 @@ pub struct Meters {
     /// Output events whose read held another output event before them, so that both have one time. Either the server
     /// sent them together, or we came so late that the first one's stamp is lost (and the first one's time too late).
     pub shared: u64,
+    /// Answers of several output events.
+    pub streams: u64,
+    /// Those of them whose first output event came in one read with the next: what waits for company shows the first
+    /// token too late.
+    pub burst_starts: u64,
 }
 
 impl Meters {
@@ -70,6 +75,8 @@ impl Meters {
         self.read_delay.merge(&other.read_delay);
         self.unstamped += other.unstamped;
         self.shared += other.shared;
+        self.streams += other.streams;
+        self.burst_starts += other.burst_starts;
     }
 }
 
@@ -208,7 +215,7 @@ impl Stopwatch {
     /// The socket was read: what arrives until the next read has one time. `delay` is how long it had lain there, where
     /// the kernel tells.
     pub fn socket_read(&mut self, delay: Option<Duration>) {
-        self.tale.pulse.of_read = 0;
+        self.tale.pulse.next_read();
         let meters = &mut *self.tale.meters.borrow_mut();
         match delay {
             Some(delay) => meters.read_delay.record(delay),

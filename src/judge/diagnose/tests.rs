@@ -14,7 +14,7 @@ use crate::core::server::{Histogram, Replica, ServerSide, Signal};
 use crate::core::spec::History;
 use crate::core::stats::{Distribution, Tally};
 use crate::core::units::Rate;
-use crate::core::validity::{Check, CheckName, Figure, Outcome, Verdict};
+use crate::core::validity::{Check, CheckName, Figure, Outcome, Scope, Verdict};
 use crate::judge::log::{Observer, Rules, Summary};
 use crate::server::log::read;
 
@@ -150,7 +150,7 @@ fn measured(run: &mut Run, latency: Latency, values: Vec<Duration>) {
 
 fn check(name: CheckName, outcome: Outcome) -> Check {
     let (figure, bound) = (Some(Figure::Share(0.5)), Some(Figure::Share(0.05)));
-    Check { name, outcome, figure, bound, advice: String::new() }
+    Check { name, outcome, scope: Scope::Run, figure, bound, advice: String::new() }
 }
 
 const SAMPLES: usize = 13;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::evidence::{Evidence, Outcome};
+use super::evidence::{Criterion, Evidence, Outcome};
 use crate::core::figure::{Figure, Statistic};
 use crate::core::metrics::{Latency, Metrics};
 use crate::core::record::FailureClass;
@@ -147,10 +147,11 @@ fn in_flight(metrics: &Metrics) -> Option<f64> {
 
 /// What makes a trial's load or its times something else than was asked for. That work piles up is no doubt here, but what
 /// a search looks for.
-const DOUBTFUL: [CheckName; 9] = [
+const DOUBTFUL: [CheckName; 10] = [
     CheckName::ScheduleLag,
     CheckName::ReadDelay,
     CheckName::MergedReads,
+    CheckName::Bursts,
     CheckName::AchievedRate,
     CheckName::ClientCpu,
     CheckName::PrefixCache,
@@ -159,8 +160,15 @@ const DOUBTFUL: [CheckName; 9] = [
     CheckName::ClientErrors,
 ];
 
-/// Why a run does not tell how the server does at the load that was asked for.
-pub fn doubt(run: &Run) -> Option<String> {
+/// Why a run does not tell how the server does at the load that was asked for, as far as these criteria go.
+pub fn doubt(run: &Run, criteria: &[Criterion]) -> Option<String> {
+    let asks = |criterion: &Criterion, scope| match criterion {
+        Criterion::Rule(rule) => rule.figure.is_within(scope, &run.spec.slo),
+        Criterion::KeepsUp => false,
+    };
+    let speaks = |check: &validity::Check| {
+        check.scope.is_run() || criteria.iter().any(|criterion| asks(criterion, check.scope))
+    };
     let mut invalid = run.validity.with(validity::Outcome::Invalid);
-    invalid.find(|check| DOUBTFUL.contains(&check.name)).map(validity::Check::finding)
+    invalid.find(|check| DOUBTFUL.contains(&check.name) && speaks(check)).map(validity::Check::finding)
 }

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use super::{intervals, section};
 use crate::core::metrics::SCALARS;
-use crate::core::run::Run;
+use crate::core::run::{Before, Run};
 use crate::core::steady::NoWindow;
-use crate::report::figures::seconds;
+use crate::report::figures::{milliseconds, seconds};
 
 /// The section: the window's metrics, or why there is none.
 pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
@@ -26,6 +26,7 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
         seconds(window.end),
         window.requests
     )?;
+    before(&steady.before, to)?;
     for key in ["request_throughput", "input_throughput", "output_throughput"] {
         let Some(scalar) = SCALARS.iter().find(|scalar| scalar.key == key) else { continue };
         writeln!(to, "{}", intervals::rate(scalar, &steady.metrics))?;
@@ -36,4 +37,18 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What was left out before the window.
+fn before(before: &Before, to: &mut impl Write) -> io::Result<()> {
+    if before.requests == 0 {
+        return Ok(());
+    }
+    write!(to, "Before it: {} requests", before.requests)?;
+    for (name, mean) in [("TTFT", before.ttft), ("E2E", before.e2e)] {
+        if mean.is_some() {
+            write!(to, ", mean {name} {}", milliseconds(mean))?;
+        }
+    }
+    writeln!(to)
 }

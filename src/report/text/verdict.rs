@@ -8,7 +8,7 @@ use crate::core::validity::{Check, Outcome, Verdict};
 /// The first line of an INVALID report; nothing for a VALID one.
 pub fn headline(verdict: &Verdict, to: &mut impl Write) -> io::Result<()> {
     match verdict.reason() {
-        Some(reason) => writeln!(to, "INVALID: {reason}; see the last section"),
+        Some(reason) => writeln!(to, "{}: {reason}; see the last section", invalid(verdict)),
         None => Ok(()),
     }
 }
@@ -17,14 +17,25 @@ pub fn headline(verdict: &Verdict, to: &mut impl Write) -> io::Result<()> {
 pub fn render(verdict: &Verdict, to: &mut impl Write) -> io::Result<()> {
     let count = |outcome| verdict.with(outcome).count();
     section("Validity", to)?;
-    let word = if verdict.valid { "VALID" } else { "INVALID" };
+    let word = if verdict.valid { "VALID".to_owned() } else { invalid(verdict) };
     write!(to, "{word}: {} of {} checks passed", count(Outcome::Passed), verdict.checks.len())?;
     match count(Outcome::NotJudged) {
         0 => writeln!(to)?,
         unknown => writeln!(to, ", {unknown} not judged")?,
     }
+    for check in verdict.with(Outcome::NotJudged) {
+        writeln!(to, "Not judged: {}: {}", check.name.subject(), check.advice)?;
+    }
     verdict.with(Outcome::Invalid).try_for_each(|check| objection("INVALID", check, to))?;
     verdict.with(Outcome::Warning).try_for_each(|check| objection("Warning", check, to))
+}
+
+/// What is INVALID: all of the run, or some of its metrics.
+fn invalid(verdict: &Verdict) -> String {
+    match verdict.invalid_metrics() {
+        None => "INVALID".to_owned(),
+        Some(metrics) => format!("INVALID {metrics}"),
+    }
 }
 
 fn objection(word: &str, check: &Check, to: &mut impl Write) -> io::Result<()> {
@@ -37,11 +48,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::validity::{CheckName, Figure};
+    use crate::core::validity::{CheckName, Figure, Scope};
 
     fn check(name: CheckName, outcome: Outcome) -> Check {
         let time = |ms| Some(Figure::Time(Duration::from_millis(ms)));
-        Check { name, outcome, figure: time(80), bound: time(50), advice: "do this".into() }
+        Check {
+            name,
+            outcome,
+            scope: Scope::Run,
+            figure: time(80),
+            bound: time(50),
+            advice: "do this".into(),
+        }
     }
 
     fn text(checks: Vec<Check>) -> (String, String) {
@@ -72,6 +90,7 @@ mod tests {
         let unknown = check(CheckName::PrefixCache, Outcome::NotJudged);
         let (first, last) = text(vec![check(CheckName::WallClock, Outcome::Passed), unknown]);
         assert_eq!(first, "");
-        assert!(last.ends_with("\nVALID: 1 of 2 checks passed, 1 not judged\n"), "{last}");
+        let lines = "\nVALID: 1 of 2 checks passed, 1 not judged\nNot judged: prefix cache: do this\n";
+        assert!(last.ends_with(lines), "{last}");
     }
 }

@@ -45,8 +45,20 @@ pub(super) struct Pulse {
     pub(super) last: Option<Duration>,
     /// Output events since the socket was read.
     pub(super) of_read: u32,
+    /// Output events in the read that brought the first one; 0 until the next read.
+    pub(super) of_first_read: u32,
     /// The second of the last output, and the output events in it.
     pub(super) second: (u32, u32),
+}
+
+impl Pulse {
+    /// The socket was read again.
+    pub(super) fn next_read(&mut self) {
+        if self.of_first_read == 0 {
+            self.of_first_read = self.of_read;
+        }
+        self.of_read = 0;
+    }
 }
 
 /// What is kept of an answer beyond its times.
@@ -211,7 +223,8 @@ impl Tale {
 
     pub(super) fn conclude(mut self, sent: Result<(), Failure>) -> Story {
         self.close_second();
-        let Self { pulse, kept, first, ended, reading, times, mut events, usage, finish, .. } = self;
+        self.pulse.next_read();
+        let Self { pulse, kept, first, ended, reading, times, mut events, usage, finish, meters, .. } = self;
         let times = Times { last_token: pulse.last, ..*times };
         let outcome = match (ended, sent) {
             // What the stream said goes before what became of the connection.
@@ -221,6 +234,11 @@ impl Tale {
             _ if times.last_token.is_none() => Err(Failure::new(FailureClass::EmptyStream, "")),
             _ => Ok(finish.unwrap_or(Finish::Unsaid)),
         };
+        if outcome.is_ok() && events.count > 1 {
+            let meters = &mut *meters.borrow_mut();
+            meters.streams += 1;
+            meters.burst_starts += u64::from(pulse.of_first_read > 1);
+        }
         let Kept { gaps, text, said, .. } = kept;
         events.gaps = gaps;
         Story { times, events, first, outcome, usage, said, text }

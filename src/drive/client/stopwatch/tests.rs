@@ -146,6 +146,22 @@ fn steps_before_the_answer_have_their_times_and_phase() {
 }
 
 #[test]
+fn answers_whose_first_event_came_with_others_are_counted() {
+    let meters = Rc::new(RefCell::new(Meters::default()));
+    for reads in [&[1, 3][..], &[0, 2, 1], &[3], &[1]] {
+        let mut watch = Stopwatch::new(Clock::start(), ms(0), ALL_KEPT, meters.clone());
+        for (at, events) in reads.iter().enumerate() {
+            watch.socket_read(None);
+            (0..*events).for_each(|_| watch.bytes_arrived(ms(at as u64), text_event("a").as_bytes()));
+        }
+        watch.bytes_arrived(ms(9), b"data: [DONE]\n\n");
+        assert!(watch.conclude(Ok(())).outcome.is_ok());
+    }
+    let meters = meters.borrow();
+    assert_eq!((meters.streams, meters.burst_starts), (3, 2));
+}
+
+#[test]
 fn events_that_share_a_read_are_counted() {
     let meters = Rc::new(RefCell::new(Meters::default()));
     let mut watch = Stopwatch::new(Clock::start(), ms(0), ALL_KEPT, meters.clone());
