@@ -81,6 +81,7 @@
 //!     preconnect: 0,
 //!     workers: NonZeroUsize::MIN,
 //!     keep_going: false,
+//!     salter: None,
 //! };
 //! let outcome = engine::drive(&plan, &tokenizer, &Stop::default(), &mut |_| {})?;
 //!

@@ -183,6 +183,7 @@ fn bytes_of_a_run(warmup: usize, measured: usize) -> usize {
         preconnect: 0,
         workers: NonZeroUsize::MIN,
         keep_going: false,
+        salter: None,
     };
     let before = BYTES.load(Ordering::SeqCst);
     let outcome = engine::drive(&plan, &Tokenizer::Estimate, &Stop::default(), &mut |_| {}).unwrap();

@@ -13,6 +13,7 @@ mod slo;
 mod steady;
 mod target;
 mod trace;
+mod unique;
 mod workload;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub use slo::{Slo, SloFrom};
 pub use steady::Steadiness;
 pub use target::{Backend, Connection, Target, Task};
 pub use trace::{Trace, TraceColumns, TraceKind, TraceWindow};
+pub use unique::{Salt, SaltScope, Unique};
 pub use workload::{
     Class, Dataset, Draw, Lora, LoraAssignment, PrefixRepetition, RandomLengths, RandomTurns, TurnCount,
     Workload,

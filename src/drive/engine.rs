@@ -19,6 +19,7 @@ use super::client::stopwatch::{Keep, Meters};
 use super::clock::Clock;
 use super::tokenizer::Tokenizer;
 use super::workload::Request;
+use super::workload::salt::Salter;
 use crate::core::arrival::Schedule;
 use crate::core::record::{Failure, Record};
 use crate::core::spec::{History, Sampling, Target};
@@ -72,6 +73,8 @@ pub struct Plan<'a> {
     pub workers: NonZeroUsize,
     /// Send everything even where the first requests all fail as they do when the set-up is wrong.
     pub keep_going: bool,
+    /// What gives each prompt a beginning of its own.
+    pub salter: Option<Salter>,
 }
 
 /// Requests and when they are due. Where some are turns of sessions, the schedule is that of the sessions; a later turn is

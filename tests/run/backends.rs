@@ -179,6 +179,7 @@ fn send(backend: Backend, whole: bool, requests: &[Request]) -> Metrics {
         preconnect: 0,
         workers: NonZeroUsize::MIN,
         keep_going: false,
+        salter: None,
     };
     let outcome = engine::drive(&plan, &bundled::tokenizer(), &Stop::default(), &mut |_| {}).unwrap();
     for record in &outcome.records {

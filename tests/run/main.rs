@@ -28,5 +28,6 @@ mod result;
 mod server_side;
 mod tokens;
 mod traces;
+mod unique;
 mod warm_up;
 mod workload;

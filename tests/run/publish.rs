@@ -104,6 +104,7 @@ fn gaps_that_are_only_looked_at_do_not_stay_in_memory() {
         preconnect: 0,
         workers: NonZeroUsize::MIN,
         keep_going: false,
+        salter: None,
     };
     let mut seen = Vec::new();
     let mut see = |event: Event<'_>| {

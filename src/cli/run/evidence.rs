@@ -9,7 +9,7 @@ use super::trial::Trial;
 use crate::core::profile::Capture;
 use crate::core::record::{FailureClass, whole_second};
 use crate::core::server::{ServerSide, Signal};
-use crate::core::spec::{Backend, Spec};
+use crate::core::spec::{Backend, History, SaltScope, Spec};
 use crate::core::validity::{Evidence, PrefixCache, Profiled, ServerTimes};
 use crate::drive::client::stopwatch::Meters;
 use crate::drive::engine::{Agreement, Outcome};
@@ -79,10 +79,18 @@ pub fn gather(
         starved: starved.count(),
         descriptor_limit: outcome.descriptors,
         prefix_cache: prefix_cache(spec, workload, cache, outcome),
-        repeated_prompts: workload.provenance.repeated + again + sharing_blocks(spec, workload),
+        repeated_prompts: match are_unique(spec) {
+            true => 0,
+            false => workload.provenance.repeated + again + sharing_blocks(spec, workload),
+        },
         client_errors: outcome.client_errors.clone(),
         token_disagreement: disagreement(spec, &outcome.agreement),
     }
+}
+
+/// Whether each session began with words of its own.
+fn are_unique(spec: &Spec) -> bool {
+    spec.workload.unique.is_some_and(|unique| unique.scope == SaltScope::Session)
 }
 
 /// Generated prompts that share a block although they are made to differ.
@@ -148,13 +156,15 @@ fn prefix_cache(
     let planned = planned(spec, workload);
     let again = outcome.records.iter().filter(|record| record.ordinal >= planned);
     let again: u64 = again.map(|record| u64::from(record.prompt_tokens.count)).sum();
+    let has_history = spec.sessions.history != History::None || !spec.workload.dataset.has_sessions();
+    let shared = match are_unique(spec) && has_history {
+        true => 0,
+        false => sharing::shared_tokens(&workload.requests) + again,
+    };
     Some(PrefixCache {
         queries,
         hits,
-        explained: sharing::shared_tokens(&workload.requests)
-            + repeated_history(workload, outcome)
-            + again
-            + outcome.agreement.more,
+        explained: shared + repeated_history(workload, outcome) + outcome.agreement.more,
     })
 }
 

@@ -20,6 +20,7 @@ use crate::core::spec::{Spec, Task};
 use crate::drive::client::stopwatch::{Keep, KeepGaps, KeepText};
 use crate::drive::client::wire::Wire;
 use crate::drive::engine::{self, Beat, DriveError, Event, GRACE, Outcome, Phase, Plan, Stop, WarmupCount};
+use crate::drive::workload::salt::Salter;
 use crate::drive::workload::{Request, Workload, sessions};
 use crate::report::progress::{Live, Medium, Progress, Unit};
 
@@ -78,6 +79,8 @@ pub struct Measurement<'a> {
     pub medium: Medium,
     /// Send everything even where the first requests all fail alike.
     pub keep_going: bool,
+    /// What gives each prompt a beginning of its own.
+    pub salter: Option<&'a Salter>,
 }
 
 impl Measurement<'_> {
@@ -100,7 +103,8 @@ impl Measurement<'_> {
     fn ask_once(&self) -> Result<Record, String> {
         let request = Wire::of(self.spec.target.backend).question();
         let plan = self.plan(None, one(&request), KeepText::UntilUsage);
-        let plan = Plan { preconnect: 0, workers: NonZeroUsize::MIN, keep_going: true, ..plan };
+        let workers = NonZeroUsize::MIN;
+        let plan = Plan { preconnect: 0, workers, keep_going: true, salter: None, ..plan };
         let stop = Stop::default();
         let stopped = stop.clone();
         let (interrupts, runtime) = (self.stage.interrupts(), self.stage.runtime().handle());
@@ -237,6 +241,7 @@ impl Measurement<'_> {
             preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,
             keep_going: self.keep_going,
+            salter: self.salter.cloned(),
         }
     }
 

@@ -24,6 +24,7 @@ mod publish;
 mod ready;
 pub mod redact;
 mod repeats;
+mod rerun;
 mod scrape;
 mod spec;
 mod stage;
@@ -112,6 +113,7 @@ pub fn execute(args: &RunArgs, invocation: Invocation, interrupts: &Interrupts) 
     if args.workload.dry_run {
         return dry_run(&trial);
     }
+    rerun::note(args, &trial, &stage);
     let mut see = |event: &Event<'_>| publisher.iter_mut().for_each(|publisher| publisher.see(event));
     if args.measure.repeats.get() > 1 {
         let repeats = Repeats { args, stage: &stage, trials, spec };

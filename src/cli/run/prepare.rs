@@ -2,12 +2,15 @@
 
 use std::sync::Mutex;
 
+use uuid::Uuid;
+
 use super::stage::Stage;
 use crate::cli::exit::{Halt, say};
 use crate::core::rng::Dice;
-use crate::core::spec::{self, Dataset, Form, Spec};
+use crate::core::spec::{self, Dataset, Form, Salt, Spec, Unique};
 use crate::drive::client::wire::Wire;
 use crate::drive::tokenizer::{Hub, Tokenizer};
+use crate::drive::workload::salt::Salter;
 use crate::drive::workload::sessions::{self, Manners};
 use crate::drive::workload::{self, OnProgress, Progress as Step, Workload, WorkloadError, hub};
 use crate::report::progress::{Medium, Progress, Unit};
@@ -82,6 +85,25 @@ pub fn check(spec: &Spec, workload: &Workload) -> Result<(), Halt> {
             spec.target.backend.name(),
         ))),
     }
+}
+
+/// What makes the prompts this run's own, counted into their lengths, where the Spec asks for it.
+pub fn salter(
+    spec: &mut Spec,
+    workload: &mut Workload,
+    tokenizer: &Tokenizer,
+) -> Result<Option<Salter>, Halt> {
+    let Some(unique) = new_salt(spec) else { return Ok(None) };
+    let salter = Salter::new(unique, spec.sessions.history, tokenizer).map_err(Halt::usage)?;
+    salter.count_into(&mut workload.requests).map_err(Halt::usage)?;
+    Ok(Some(salter))
+}
+
+/// Draws another salt for a run that has one.
+pub fn new_salt(spec: &mut Spec) -> Option<Unique> {
+    let unique = spec.workload.unique.as_mut()?;
+    unique.salt = Salt(Uuid::new_v4().as_u64_pair().0);
+    Some(*unique)
 }
 
 /// Gives the users of the workload their manners.

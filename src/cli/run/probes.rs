@@ -32,6 +32,7 @@ pub fn beside<T>(
         workers: NonZeroUsize::MIN,
         // The load beside it finds out.
         keep_going: true,
+        salter: None,
         ..measurement.plan(None, phase, KeepText::UntilUsage)
     };
     let tokenizer = measurement.stage.tokenizer();

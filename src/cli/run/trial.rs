@@ -15,6 +15,7 @@ use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
 use crate::core::server::ServerSide;
 use crate::core::spec::{Spec, Target};
+use crate::drive::workload::salt::Salter;
 use crate::drive::workload::{Request, Workload, fingerprint, sessions};
 use crate::report::progress::Medium;
 
@@ -36,6 +37,8 @@ pub struct Trial {
     pub inputs: Inputs,
     /// As the preparation left them: the arrivals are drawn next.
     dice: Dice,
+    /// What gives each prompt a beginning of its own.
+    salter: Option<Salter>,
 }
 
 impl Trial {
@@ -44,10 +47,17 @@ impl Trial {
         sessions::split_last(&self.workload.requests, self.spec.load.warmup_prompts())
     }
 
-    /// The same requests at the same offsets for another server.
+    /// The same requests at the same offsets for another server, or for the same one: unique prompts are unique again.
     pub fn on(&self, target: Target) -> Self {
-        let spec = Spec { target, ..self.spec.clone() };
-        Self { spec, workload: self.workload.clone(), inputs: self.inputs.clone(), dice: self.dice.clone() }
+        let mut spec = Spec { target, ..self.spec.clone() };
+        let salter = self.salter.as_ref().zip(prepare::new_salt(&mut spec));
+        Self {
+            salter: salter.map(|(salter, unique)| salter.with(unique)),
+            spec,
+            workload: self.workload.clone(),
+            inputs: self.inputs.clone(),
+            dice: self.dice.clone(),
+        }
     }
 }
 
@@ -65,12 +75,13 @@ impl<'a> Trials<'a> {
         let mut workload = prepare::workload(&mut spec, &mut dice, self.stage, self.medium)?;
         prepare::check(&spec, &workload)?;
         prepare::behave(&spec, &mut workload);
+        let salter = prepare::salter(&mut spec, &mut workload, tokenizer)?;
         let inputs = Inputs {
             dataset: workload.provenance.clone(),
             tokenizer: tokenizer.describe(),
             prompts: Some(fingerprint::of(&workload.requests)),
         };
-        Ok(Trial { spec, workload, inputs, dice })
+        Ok(Trial { spec, workload, inputs, dice, salter })
     }
 
     /// Sends them, while `onlooker` is told of everything that happens and may stop it.
@@ -83,8 +94,14 @@ impl<'a> Trials<'a> {
         let (args, stage) = (self.args, self.stage);
         let selection = spec::selection(args).map_err(Halt::usage)?;
         let keep_going = args.load.keep_going;
-        let measurement =
-            Measurement { spec: &trial.spec, stage, keep: self.keep, medium: self.medium, keep_going };
+        let measurement = Measurement {
+            spec: &trial.spec,
+            stage,
+            keep: self.keep,
+            medium: self.medium,
+            keep_going,
+            salter: trial.salter.as_ref(),
+        };
         measurement.wait_until_ready(args.load.ready_check_timeout_sec)?;
         if args.load.reset_prefix_cache {
             stage.reset_prefix_cache()?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Bounds, CustomMedia, Form, Hf, RandomBatch, RandomMedia, RandomRerank, Slo, Sonnet, SpecBench,
-    SpeedBench, Trace,
+    SpeedBench, Trace, TraceKind, Unique,
 };
 
 /// What is sent.
@@ -34,6 +34,9 @@ pub struct Workload {
     /// Which lengths are sent.
     #[serde(default)]
     pub bounds: Bounds,
+    /// What makes the prompts this run's own; `None`: they are sent as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
 }
 
 impl Workload {
@@ -60,6 +63,7 @@ impl Workload {
             lora: None,
             form: Form::default(),
             bounds: Bounds::default(),
+            unique: None,
         }
     }
 }
@@ -225,6 +229,21 @@ impl Dataset {
             Self::RandomBatch(batch) => Some(batch.text.prefix_len),
             Self::RandomTurns(turns) if !turns.shares_prefixes() => Some(turns.first.prefix_len),
             _ => None,
+        }
+    }
+
+    /// Whether its prompts are made to share beginnings, so that the server's prefix cache has work to do.
+    pub fn shares_by_design(&self) -> bool {
+        match self {
+            Self::Random(lengths) => lengths.prefix_len > 0,
+            Self::RandomBatch(batch) => batch.text.prefix_len > 0,
+            Self::RandomMm(media) => media.text.prefix_len > 0,
+            Self::RandomTurns(turns) => turns.shares_prefixes() || turns.first.prefix_len > 0,
+            Self::Sonnet(poem) => poem.prefix_len > 0,
+            Self::PrefixRepetition(_) => true,
+            Self::Trace(trace) => trace.kind == TraceKind::TimedTrace,
+            Self::Mix { classes, .. } => classes.iter().any(|class| class.dataset.shares_by_design()),
+            _ => false,
         }
     }
 

@@ -365,9 +365,20 @@ fn prefix_cache(case: &Case<'_>) -> Check {
     };
     let share = cache.hits.saturating_sub(cache.explained) as f64 / cache.queries as f64;
     let bounds = Bounds { warning: Some(Figure::Share(0.05)), invalid: Some(Figure::Share(0.2)) };
-    let advice = "the server had these tokens from an earlier run, so TTFT is too good: reset its prefix cache, or \
-                  change --seed";
-    Check::graded(name, Figure::Share(share), bounds, advice)
+    let workload = &case.spec.workload;
+    let advice = if workload.unique.is_some() {
+        "every prompt began with words of its own, so these are tokens that the server puts in front of each, or prompts of \
+         other clients: TTFT is that of shorter prompts"
+            .to_owned()
+    } else {
+        let seed = if workload.dataset.has_an_end() { "" } else { "; another --seed writes other prompts" };
+        format!(
+            "the server had these tokens from an earlier run, so TTFT is too good: --unique-prompts begins each prompt with \
+             words that no run before had, --reset-prefix-cache empties the cache first (vLLM does that when started with \
+             VLLM_SERVER_DEV_MODE=1){seed}"
+        )
+    };
+    Check::graded(name, Figure::Share(share), bounds, &advice)
 }
 
 fn repeated_prompts(case: &Case<'_>) -> Check {
@@ -376,7 +387,9 @@ fn repeated_prompts(case: &Case<'_>) -> Check {
             "these share their first block with an earlier prompt, as they do in vLLM's own sequence, and the server may \
              answer it from its prefix cache: --rng native writes prompts that all differ"
         }
-        None => "the server may answer them from its prefix cache: use a larger dataset, or fewer requests",
+        None => {
+            "the server may answer them from its prefix cache: use --unique-prompts, a larger dataset, or fewer requests"
+        }
     };
     let figure = Figure::Count(case.evidence.repeated_prompts as u64);
     Check::graded(CheckName::RepeatedPrompts, figure, Bounds::warning(Figure::Count(0)), advice)

@@ -37,6 +37,7 @@ fn run(server: &Stage, fault: &str, warmup: usize, requests: usize) -> Result<Ou
             preconnect: 0,
             workers: NonZeroUsize::new(2).unwrap(),
             keep_going: false,
+            salter: None,
         };
         let _ = done.send(drive(&plan, &Tokenizer::Estimate, &Stop::default(), &mut |_| {}));
     });

@@ -1,5 +1,6 @@
 //! The sending side of a run: paces, caps, sends, gives up. One worker's share of it.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::pending;
@@ -30,6 +31,8 @@ use crate::drive::client::stopwatch::{Keep, KeepGaps, KeepText, Meters, Stopwatc
 use crate::drive::client::{Client, Identity};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
+use crate::drive::workload::Request;
+use crate::drive::workload::salt::Salter;
 
 /// What goes to the collector, now and then.
 pub enum Report {
@@ -67,6 +70,7 @@ pub struct Traffic {
     unreported: RefCell<Vec<Landed>>,
     warmup: Cell<WarmupCount>,
     first_answers: Arc<FirstAnswers>,
+    salter: Option<Salter>,
     reports: Sender<Report>,
     leashes: Leashes,
     alarm: Alarm,
@@ -132,6 +136,7 @@ impl Traffic {
             unreported: RefCell::default(),
             warmup: Cell::default(),
             first_answers: Arc::clone(&shared.first_answers),
+            salter: plan.salter.clone(),
             reports,
             leashes: Leashes::new(plan.target.timeout),
             alarm: Alarm::default(),
@@ -146,6 +151,14 @@ impl Traffic {
     /// What a session's turn repeats of the turns before it.
     pub fn history(&self) -> History {
         self.history
+    }
+
+    /// A request as it is sent; `number` is the ordinal of the first request of its session.
+    pub fn salted<'r>(&self, request: &'r Request, number: usize, measured: bool) -> Cow<'r, Request> {
+        match &self.salter {
+            Some(salter) => salter.salt(request, number, measured),
+            None => Cow::Borrowed(request),
+        }
     }
 
     /// Wakes users who think.
@@ -246,7 +259,7 @@ impl Traffic {
         let end = leg.phase.total().unwrap_or(if requests.is_empty() { 0 } else { usize::MAX });
         for ordinal in (self.worker..end).step_by(leg.workers) {
             let request = &requests[ordinal % requests.len()];
-            let body = self.client.body(request);
+            let body = self.client.body(&self.salted(request, ordinal, leg.measured));
             let id = shared.request_id(ordinal, leg.measured);
             #[cfg(test)]
             super::faults::fail_at(&id)?;

@@ -81,7 +81,8 @@ impl Traffic {
         for (index, turn) in walk.turns.iter().enumerate() {
             let next = walk.turns.get(index + 1).and_then(Request::turn);
             // Made while the user thinks, so that it delays nobody.
-            let body = self.client().body(&dialogue.ask(turn));
+            let salted = self.salted(turn, walk.ordinal, walk.measured);
+            let body = self.client().body(&dialogue.ask(&salted));
             let Some(permit) = self.ready(&walk, due).await else { return };
             let waited = permit.is_some() || (index == 0 && walk.seat.is_some());
             let flight = Flight {

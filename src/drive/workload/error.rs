@@ -95,6 +95,9 @@ pub enum WorkloadError {
          give another --tokenizer"
     )]
     NoWords(String),
+    /// Requests that cannot be given a beginning of their own.
+    #[error("--unique-prompts puts words in front of prompts, and cannot do so with {0}")]
+    Unsalted(&'static str),
     /// A folder without the file that is looked for in it.
     #[error("{path}: the folder holds no {wanted}; {cure}")]
     NoneInFolder {

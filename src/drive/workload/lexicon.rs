@@ -54,6 +54,11 @@ impl Lexicon {
         Ok(self)
     }
 
+    /// How many words there are.
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
     /// What stands between two words.
     pub fn gap(&self) -> &'static str {
         self.gap

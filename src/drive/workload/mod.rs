@@ -26,6 +26,7 @@ mod random_mm;
 mod records;
 mod repeat;
 mod request;
+pub mod salt;
 mod sampler;
 pub mod sessions;
 mod sharegpt;

@@ -11,7 +11,7 @@ use crate::core::spec::Spec;
 
 /// What may differ between runs that are compared: where the server is, who asks, and which draw of the load it is. Files
 /// and tokenizers may lie elsewhere: their content is compared.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
     "load.workers",
     "max_failure_rate",
     "seed",
@@ -25,6 +25,7 @@ const FREE: [&str; 13] = [
     "target.request_id_prefix",
     "target.served_model_name",
     "workload.tokenizer",
+    "workload.unique.salt",
 ];
 
 /// A field in which two runs differ.
@@ -126,6 +127,7 @@ mod tests {
     use super::*;
     use crate::core::digest::Digest;
     use crate::core::run::sample;
+    use crate::core::spec::{Salt, SaltScope, Unique};
     use crate::core::units::Rate;
 
     fn names(base: &Run, candidate: &Run) -> Vec<String> {
@@ -140,6 +142,9 @@ mod tests {
         candidate.spec.seed = 99;
         candidate.inputs.prompts = Some(Digest::of(b"another draw"));
         candidate.notes.label = Some("b".into());
+        let unique = |salt| Some(Unique { salt: Salt(salt), scope: SaltScope::Session });
+        let mut base = base;
+        (base.spec.workload.unique, candidate.spec.workload.unique) = (unique(1), unique(2));
         assert_eq!(names(&base, &candidate), Vec::<String>::new());
         let [mut here, mut there] = [base, candidate];
         here.inputs.tokenizer.origin = "http://here:1/tokenize".into();

@@ -115,6 +115,10 @@ pub struct WorkloadArgs {
     /// Take the dataset in its own order
     #[arg(long)]
     pub disable_shuffle: bool,
+    /// Begin every prompt with a few words of its own, other ones in each run, so that the server's prefix cache knows it
+    /// from no earlier run; later turns share their session's, and prompts that are made to share a prefix have one for the run
+    #[arg(long)]
+    pub unique_prompts: bool,
     /// Prompt length of generated requests; overrides --random-input-len
     #[arg(long, value_name = "TOKENS")]
     pub input_len: Option<u32>,

@@ -9,7 +9,7 @@ use crate::cli::run::args::{
 use crate::cli::run::values::Amount;
 use crate::core::spec::{
     Backend, Bounds, Dataset, Draw, Form, Load, Lora, LoraAssignment, Pace, PrefixRepetition, RandomLengths,
-    Rng, Workload,
+    Rng, Salt, SaltScope, Unique, Workload,
 };
 
 /// vLLM's default for `--num-prompts`.
@@ -44,8 +44,15 @@ pub fn workload(args: &RunArgs, backend: Backend, load: &Load) -> Result<Workloa
         tokenizer: flags.tokenizer.clone(),
         draw: Draw { shuffle: !flags.disable_shuffle, oversample: !flags.no_oversample },
         lora: lora(flags),
+        unique: flags.unique_prompts.then(|| unique(&dataset)),
         ..Workload::new(dataset, num_prompts)
     })
+}
+
+/// Each run draws its own salt when it is prepared.
+fn unique(dataset: &Dataset) -> Unique {
+    let scope = if dataset.shares_by_design() { SaltScope::Run } else { SaltScope::Session };
+    Unique { salt: Salt::default(), scope }
 }
 
 /// Whose random numbers the flags ask for.
