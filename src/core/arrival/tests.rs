@@ -91,6 +91,18 @@ fn more_requests_do_not_change_the_first_ones() {
 }
 
 #[test]
+fn prompts_for_a_time_last_until_its_end_however_bursty_the_arrivals() {
+    let minute = Duration::from_secs(60);
+    for (rate, burstiness) in [(10.0, 0.05), (0.5, 0.05), (10.0, 0.2), (10.0, 1.0), (0.5, 1.0)] {
+        let load = Load { normalize_arrivals: false, ..load(rate, burstiness) };
+        let count = load.due_within(minute).unwrap();
+        let runs =
+            (0..300).filter(|seed| offsets(&load, count, *seed).last().is_some_and(|last| *last < minute));
+        assert_eq!(runs.count(), 0, "{count} requests at {rate} req/s with a shape of {burstiness}");
+    }
+}
+
+#[test]
 fn infinite_burstiness_is_a_metronome() {
     let metronome = offsets(&load(20.0, f64::INFINITY), 4, 0);
     assert_eq!(metronome, [50, 100, 150, 200].map(Duration::from_millis));

@@ -69,8 +69,9 @@ impl Load {
 
     /// Enough requests for this time; `None` where no rate says how many that are.
     ///
-    /// Arrivals as drawn vary by the root of their number: five deviations more than the mean is always enough, and what
-    /// is due after the end is not sent.
+    /// Arrivals as drawn vary: five deviations more than the mean are enough, and what is due after the end is not sent. The
+    /// number of arrivals with gamma gaps of shape b has a variance of mean / b (Cox, Renewal Theory, 1962, 3.3), and for small b
+    /// comes in clusters of 1 / b, of which there may be a few more.
     pub fn due_within(&self, time: Duration) -> Option<usize> {
         let mean = match &self.pace {
             Pace::Steady => time.as_secs_f64() * self.request_rate.get(),
@@ -78,7 +79,11 @@ impl Load {
             Pace::Ramp(ramp) => Intensity::over(*ramp, time).expected_by(time),
             Pace::Stages { stages } => Intensity::of_stages(stages).expected_by(time),
         };
-        let enough = if self.normalize_arrivals { mean } else { mean + 5.0 * mean.sqrt() };
+        let cluster = (1.0 / self.burstiness).max(1.0);
+        let enough = match self.normalize_arrivals {
+            true => mean,
+            false => mean + 5.0 * (mean * cluster).sqrt() + 5.0 * (cluster - 1.0),
+        };
         mean.is_finite().then_some((enough.ceil() as usize).max(1))
     }
 
