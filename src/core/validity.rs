@@ -14,7 +14,7 @@
 //! | failures | failed / all, cancelled aside | | `--max-failure-rate` | the latencies are those of the survivors |
 //! | samples | independent answers that the sample is worth, for the asked percentiles | fewer than the percentile needs | | the value is an extreme; the intervals say so too |
 //! | token source | requests counted by events or estimate | any | | times hold, rates in tokens do not compare |
-//! | token agreement | usage against tokenizer | 2 % | | the same |
+//! | token agreement | usage against tokenizer; against estimated lengths | 2 %; 10 % | | the same; the workload is heavier or lighter than it was meant to be |
 //! | stationarity | arrivals that pile up; TTFT's growth in a closed loop | 50 % (closed loop) | 5 % or 1.5·√(2/n) (open loop); behind a cap: latencies and goodput from due | offered load above capacity: every latency depends on how long the run was |
 //! | latency trend | TTFT's and TPOT's change over the run, up or down | 20 %, if it is four standard errors | | the mean is of no one state of the server |
 //! | prefix cache | prompt tokens found there beyond what the workload shares | 5 % | 20 % | TTFT is of another, shorter workload |
@@ -56,7 +56,7 @@ use super::metrics::Metrics;
 use super::record::Record;
 use super::spec::Spec;
 use super::units::seconds;
-pub use evidence::{Evidence, PrefixCache, Profiled, ServerTimes, Stamps};
+pub use evidence::{EstimatedPrompts, Evidence, PrefixCache, Profiled, ServerTimes, Stamps};
 pub use scope::Scope;
 
 mod checks;

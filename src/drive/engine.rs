@@ -177,6 +177,10 @@ pub struct Outcome {
 /// Our counts of prompt tokens against the server's usage, over the requests that both counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Agreement {
+    /// Whether ours are guesses, for want of a tokenizer.
+    pub is_estimate: bool,
+    /// Tokens by our count.
+    pub ours: u64,
     /// Tokens by the server's usage.
     pub servers: u64,
     /// By how much its counts were above ours.

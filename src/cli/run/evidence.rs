@@ -10,7 +10,7 @@ use crate::core::profile::Capture;
 use crate::core::record::{FailureClass, whole_second};
 use crate::core::server::{ServerSide, Signal};
 use crate::core::spec::{Backend, History, SaltScope, Spec};
-use crate::core::validity::{Evidence, PrefixCache, Profiled, ServerTimes};
+use crate::core::validity::{EstimatedPrompts, Evidence, PrefixCache, Profiled, ServerTimes};
 use crate::drive::client::stopwatch::Meters;
 use crate::drive::engine::{Agreement, Outcome};
 use crate::drive::workload::{Workload, sessions, sharing};
@@ -85,6 +85,7 @@ pub fn gather(
         },
         client_errors: outcome.client_errors.clone(),
         token_disagreement: disagreement(spec, &outcome.agreement),
+        estimated_prompts: estimated_prompts(&outcome.agreement),
     }
 }
 
@@ -161,10 +162,12 @@ fn prefix_cache(
         true => 0,
         false => sharing::shared_tokens(&workload.requests) + again,
     };
+    // An estimate does not tell a template's tokens from its own mistake.
+    let Agreement { more, is_estimate, .. } = outcome.agreement;
     Some(PrefixCache {
         queries,
         hits,
-        explained: shared + repeated_history(workload, outcome) + outcome.agreement.more,
+        explained: shared + repeated_history(workload, outcome) + if is_estimate { 0 } else { more },
     })
 }
 
@@ -176,6 +179,12 @@ fn repeated_history(workload: &Workload, outcome: &Outcome) -> u64 {
         Some(u64::from(record.prompt_tokens.count.saturating_sub(request.prompt_tokens)))
     });
     later.sum()
+}
+
+/// What estimated prompts turned out to be.
+fn estimated_prompts(agreement: &Agreement) -> Option<EstimatedPrompts> {
+    let Agreement { is_estimate, ours, servers, .. } = *agreement;
+    (is_estimate && ours > 0 && servers > 0).then_some(EstimatedPrompts { estimated: ours, counted: servers })
 }
 
 /// The share of prompt tokens that we count otherwise than the server, where it takes prompts as they are. A template adds
@@ -191,6 +200,6 @@ fn disagreement(spec: &Spec, agreement: &Agreement) -> Option<f64> {
             | Backend::Tgi
             | Backend::LlamaCpp
     );
-    (agreement.servers > 0 && adds_nothing)
+    (agreement.servers > 0 && adds_nothing && !agreement.is_estimate)
         .then(|| (agreement.more + agreement.less) as f64 / agreement.servers as f64)
 }

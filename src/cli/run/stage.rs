@@ -19,6 +19,9 @@ use crate::drive::workload::bundled;
 use crate::server::prefix_cache;
 use crate::sim;
 
+/// How long a dry run waits for a server, which may not be there.
+const DRY_RUN_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The set stage. The simulator, if there is one, lives as long.
 pub struct Stage {
     tokenizer: Tokenizer,
@@ -54,7 +57,8 @@ impl Stage {
             runtime,
         };
         let root = match args.workload.dry_run {
-            true => None,
+            true if args.target.sim => None,
+            true => stage.ask_for_dry_run(&control, &mut spec.target)?,
             false => {
                 stage.wait_for_server(&control, args.load.ready_check_timeout_sec)?;
                 stage.ask_server(&control, &mut spec.target)?
@@ -144,6 +148,18 @@ impl Stage {
         Ok(card.root)
     }
 
+    /// What a run would ask the server, if it answers: a dry run needs none.
+    fn ask_for_dry_run(&self, control: &Control, target: &mut Target) -> Result<Option<String>, Halt> {
+        if !target.model.is_empty() {
+            return Ok(None);
+        }
+        let models = async { tokio::time::timeout(DRY_RUN_PATIENCE, control.models()).await };
+        let models = self.wait_for(models)?.ok().and_then(Result::ok);
+        let Some(card) = models.and_then(|models| models.into_iter().next()) else { return Ok(None) };
+        target.model = card.id;
+        Ok(card.root)
+    }
+
     /// As asked; else the model's; else the server's; else a guess that is announced.
     fn find_tokenizer(
         &self,
@@ -164,18 +180,19 @@ impl Stage {
         let local = match may_be_found(name) {
             _ if skip => Err("--skip-tokenizer-init".to_owned()),
             true => self.wait_for(Tokenizer::resolve(name, &hub))?.map_err(|error| error.to_string()),
+            false if name.is_empty() => Err("the model's name is not known; --model gives it".to_owned()),
             false => Err(format!("`{name}` is neither a path nor a hub id")),
         };
         let no_local = match local {
             Ok(tokenizer) => return Ok(tokenizer),
             Err(why) => why,
         };
-        let no_remote = match args.workload.dry_run {
-            true => "a dry run does not ask it".to_owned(),
-            false => match self.remote(spec, control) {
-                Ok(tokenizer) => return Ok(tokenizer),
-                Err(why) => why,
-            },
+        let no_remote = match self.remote(spec, control, args.workload.dry_run) {
+            Ok(tokenizer) => return Ok(tokenizer),
+            Err(why) if args.workload.dry_run => {
+                format!("{why}; a run asks it again, and may send other requests")
+            }
+            Err(why) => why,
         };
         say(format_args!(
             "warning: prompt lengths are ESTIMATED from the text; --tokenizer PATH gives true ones\n  \
@@ -184,8 +201,14 @@ impl Stage {
         Ok(Tokenizer::Estimate)
     }
 
-    /// The server's `/tokenize`, if it answers a first question.
-    fn remote(&self, spec: &Spec, control: &Arc<Control>) -> Result<Tokenizer, String> {
+    /// The server's `/tokenize`, if it answers a first question; a dry run does not wait long for it.
+    fn remote(&self, spec: &Spec, control: &Arc<Control>, is_dry: bool) -> Result<Tokenizer, String> {
+        if is_dry {
+            let answers = async { tokio::time::timeout(DRY_RUN_PATIENCE, control.models()).await.is_ok() };
+            if !self.wait_for(answers).map_err(|halt| halt.message().to_owned())? {
+                return Err("the server does not answer".to_owned());
+            }
+        }
         let (handle, control) = (self.runtime.handle().clone(), Arc::clone(control));
         let (model, interrupts) = (spec.target.model_field().to_owned(), self.interrupts.clone());
         let ask = move |text: &str, specials: Specials| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, CheckName, Evidence, Figure, Outcome, Scope, ServerTimes, Stamps};
+use super::{Check, CheckName, EstimatedPrompts, Evidence, Figure, Outcome, Scope, ServerTimes, Stamps};
 use crate::core::metrics::{Latency, Metrics};
 use crate::core::record::{FailureClass, Record, TokenSource};
 use crate::core::spec::Spec;
@@ -297,11 +297,26 @@ fn token_source(case: &Case<'_>) -> Check {
 
 fn token_agreement(case: &Case<'_>) -> Check {
     let name = CheckName::TokenAgreement;
+    if let Some(prompts) = case.evidence.estimated_prompts {
+        return estimate_agreement(prompts);
+    }
     let Some(share) = case.evidence.token_disagreement else {
         return Check::not_judged(name, "tokens were not counted twice");
     };
     let advice = "the tokenizer is not the server's: prompt lengths and rates in tokens are off; give the model's own --tokenizer";
     Check::graded(name, Figure::Share(share), Bounds::warning(Figure::Share(0.02)), advice)
+}
+
+/// The estimate chose the conversations, and the lengths of random prompts and of answers to ask for.
+fn estimate_agreement(prompts: EstimatedPrompts) -> Check {
+    let (estimated, counted) = (prompts.estimated as f64, prompts.counted as f64);
+    let factor = counted / estimated;
+    let advice = format!(
+        "prompt lengths were estimated, and the server counts {factor:.2} times as many tokens: this is another workload than was \
+         meant, also in the output lengths that a dataset's answers gave; --tokenizer gives true lengths"
+    );
+    let off = Figure::Share((counted - estimated).abs() / counted.max(estimated));
+    Check::graded(CheckName::TokenAgreement, off, Bounds::warning(Figure::Share(0.1)), &advice)
 }
 
 fn stationarity(case: &Case<'_>) -> Check {

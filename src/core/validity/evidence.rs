@@ -34,6 +34,17 @@ pub struct Evidence {
     pub client_errors: Vec<String>,
     /// |usage − tokenizer| / usage over all output tokens that both counted; `None` if not both did.
     pub token_disagreement: Option<f64>,
+    /// What estimated prompts turned out to be; `None` if a tokenizer counted them, or the server did not.
+    pub estimated_prompts: Option<EstimatedPrompts>,
+}
+
+/// Prompts whose lengths were estimated for want of a tokenizer, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EstimatedPrompts {
+    /// By the estimate that the workload was made with.
+    pub estimated: u64,
+    /// By the server's usage.
+    pub counted: u64,
 }
 
 /// What a profiler did to a run.

@@ -4,6 +4,7 @@ use super::*;
 use crate::core::metrics::Latency;
 use crate::core::record::{Failure, FailureClass, TokenSource};
 use crate::core::simulated::{Queue, closed_load, open_load, spec};
+use crate::core::spec::{Dataset, RandomLengths};
 use crate::core::stats::Tally;
 use crate::core::units::Rate;
 
@@ -44,6 +45,7 @@ impl Case {
             prefix_cache: Some(PrefixCache { queries: 100_000, hits: 3_000, explained: 2_000 }),
             repeated_prompts: 0,
             token_disagreement: Some(0.001),
+            estimated_prompts: None,
         };
         let itl = [Duration::from_millis(10); 100].into_iter().collect();
         Self { evidence, spec, records, itl, percents: vec![50.0] }
@@ -440,6 +442,40 @@ fn a_warm_prefix_cache_is_objected_to() {
     }
     case.evidence.prefix_cache = Some(PrefixCache { queries: 0, hits: 0, explained: 0 });
     assert_eq!(case.outcome(CheckName::PrefixCache), Outcome::NotJudged);
+}
+
+#[test]
+fn an_estimated_workload_that_the_server_counts_otherwise_is_a_warning_with_the_factor() {
+    let mut case = Case::clean();
+    case.evidence.estimated_prompts = Some(EstimatedPrompts { estimated: 5314, counted: 12446 });
+    case.assert(CheckName::TokenAgreement, Outcome::Warning);
+    assert!(case.only_objection().advice.contains("2.34 times as many tokens"));
+    case.evidence.estimated_prompts = Some(EstimatedPrompts { estimated: 5314, counted: 5600 });
+    assert_eq!(case.outcome(CheckName::TokenAgreement), Outcome::Passed);
+}
+
+#[test]
+fn another_seed_is_advised_only_where_it_writes_other_prompts() {
+    let mut case = Case::clean();
+    case.evidence.prefix_cache = Some(PrefixCache { queries: 1000, hits: 900, explained: 0 });
+    let lengths = RandomLengths {
+        input_len: 8,
+        output_len: 8,
+        prefix_len: 0,
+        input_range_ratio: 0.0,
+        output_range_ratio: 0.0,
+        token_ids: false,
+    };
+    for (dataset, helps) in
+        [(Dataset::Random(lengths), true), (Dataset::Sharegpt { path: None, output_len: None }, false)]
+    {
+        case.spec.workload.dataset = dataset;
+        let advice = case.only_objection().advice;
+        assert_eq!(advice.contains("--seed"), helps, "{advice}");
+        for flag in ["--unique-prompts", "--reset-prefix-cache", "VLLM_SERVER_DEV_MODE=1"] {
+            assert!(advice.contains(flag), "{advice}");
+        }
+    }
 }
 
 #[test]

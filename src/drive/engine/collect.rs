@@ -68,8 +68,10 @@ impl<'a> Collector<'a> {
         // What a later turn repeats is not counted again: only its parts were.
         let is_whole = request.turn().is_none_or(|turn| turn.index == 0);
         let servers = landed.story.usage.and_then(|usage| usage.prompt_tokens).filter(|_| is_whole);
-        if let (Some(servers), TokenSource::Tokenizer) = (servers, self.tokenizer.source()) {
+        if let Some(servers) = servers {
             let ours = request.prompt_tokens;
+            agreement.is_estimate = self.tokenizer.source() == TokenSource::Estimate;
+            agreement.ours += u64::from(ours);
             agreement.servers += u64::from(servers);
             agreement.more += u64::from(servers.saturating_sub(ours));
             agreement.less += u64::from(ours.saturating_sub(servers));
