@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -35,9 +35,11 @@ mod promotion;
 pub mod pytorch;
 #[cfg(test)]
 pub(crate) mod sample;
+mod start;
 mod vllm;
 
 pub use promotion::{JudgedRule, Promotion, Replaced};
+pub use start::ServerStart;
 
 /// The version of the `servebench` object; it changes when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -215,6 +217,9 @@ pub struct Environment {
     pub cpus: usize,
     /// What the server's `/version` says.
     pub server_version: Option<String>,
+    /// When a sweep or an A/B launched the server; `None` if it was started elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_launched: Option<Timestamp>,
 }
 
 /// Why a run could not be saved or read.

@@ -52,6 +52,9 @@ pub struct Replica {
     pub url: String,
     /// Whose names the page has: `vLLM`.
     pub engine: Option<String>,
+    /// When its process started, in seconds since 1970, if it reports that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<f64>,
     /// How many times it did not answer.
     pub missed: usize,
     /// The points in which it was found to have started again, or to have lost its counts.

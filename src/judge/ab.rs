@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
 
-use super::compare::{Comparison, Settings, Side};
+use super::compare::{Comparison, Scope, Settings, Side};
 use crate::core::figure::Figure;
 use crate::core::run::Run;
 use crate::core::units::seconds;
@@ -78,6 +78,8 @@ pub struct Design {
     /// For how long requests are sent in a block.
     #[serde(rename = "block_s", with = "seconds")]
     pub block: Duration,
+    /// Whether every block is on a start of its server of its own.
+    pub fresh_starts: bool,
     /// Whether INVALID blocks count.
     pub allow_invalid: bool,
 }
@@ -131,7 +133,10 @@ impl Ab {
             sides.iter_mut().zip(pair.runs).for_each(|(side, run)| side.runs.push(run));
         }
         let [a, b] = &sides;
-        let comparison = Comparison::of_pairs(a, b, figures, settings);
+        let mut comparison = Comparison::of_pairs(a, b, figures, settings);
+        if !design.fresh_starts {
+            comparison.candidates.iter_mut().for_each(|b| b.scope = Scope::TheseStarts);
+        }
         let mut ab = Self { design, pairs: told, comparison };
         ab.comparison.caveats = ab.caveats();
         ab.comparison.caveats.extend(marred.into_iter().next());

@@ -12,9 +12,9 @@
 //!
 //! A row shows the interval that its verdict rests on: at Holm's level for it, or at `alpha` where the figures are the same.
 //!
-//! With one run a side the spread is that of the requests within a run. What differs from one run to the next (clocks,
-//! neighbours, memory layout, a cache that was warm) a single pair cannot see, and takes for a difference; with several
-//! runs a side it is all that counts.
+//! With one run a side the spread is that of the requests within a run; with several, only the spread between them counts.
+//! What differs from one start of a server to the next is in neither unless the runs are from several starts: [`Scope`] says
+//! whether the calls are about the servers, or only about the starts that were measured.
 
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub(in crate::judge) use holm::adjusted as holm;
 pub use likeness::Unlike;
 pub use needs::{Counted, Needs};
 pub use sample::{Method, Sample};
+pub use starts::Scope;
 
 mod difference;
 pub(in crate::judge) mod holm;
@@ -37,6 +38,7 @@ mod likeness;
 mod needs;
 mod pairs;
 mod sample;
+pub mod starts;
 #[cfg(test)]
 mod study;
 #[cfg(test)]
@@ -106,6 +108,8 @@ pub struct Party {
     pub name: String,
     /// How many runs.
     pub runs: usize,
+    /// From how many starts of the server they are; `None` if a run does not tell.
+    pub starts: Option<usize>,
     /// How many requests in them.
     pub requests: u64,
 }
@@ -116,6 +120,8 @@ pub struct Candidate {
     /// Who.
     #[serde(flatten)]
     pub party: Party,
+    /// What its calls are about.
+    pub scope: Scope,
     /// One for each figure that it and the baseline have, in the order of [`figures`].
     pub rows: Vec<Row>,
 }
@@ -202,7 +208,8 @@ impl Comparison {
             let rows = bases.iter().filter_map(|(figure, base)| {
                 Some(Row::of(*figure, base.clone()?, Sample::of(&side.runs, *figure)?, &settings))
             });
-            Candidate { party: Party::of(side), rows: rows.collect() }
+            let scope = Scope::of(&base.runs, &side.runs);
+            Candidate { party: Party::of(side), scope, rows: rows.collect() }
         };
         let mut candidates: Vec<Candidate> = candidates.iter().map(candidate).collect();
         let family = decide(candidates.iter_mut().flat_map(|candidate| &mut candidate.rows), settings.alpha);
@@ -216,9 +223,11 @@ impl Comparison {
 }
 
 impl Party {
-    fn of(side: &Side) -> Self {
+    /// Of a side.
+    pub fn of(side: &Side) -> Self {
         let requests = side.runs.iter().map(|run| run.metrics.requests() as u64).sum();
-        Self { name: side.name.clone(), runs: side.runs.len(), requests }
+        let starts = starts::known(&side.runs);
+        Self { name: side.name.clone(), runs: side.runs.len(), starts, requests }
     }
 }
 

@@ -5,6 +5,9 @@
 //! it is the difference `candidate − (factor · baseline + offset)` that is bounded, with the doubt about both. Of several
 //! bounds joined by `or`, one that surely holds is enough, and all must surely be broken for a failure.
 //!
+//! A limit that depends on a baseline asks about servers, and servers differ from start to start: it is decided only where
+//! the runs show by how much ([`Scope`]), or for the one start that both sides share.
+//!
 //! # Errors
 //!
 //! The chance that a candidate which keeps every rule is failed is at most `alpha`, however many rules there are and
@@ -22,7 +25,7 @@ use serde::Serialize;
 use crate::core::figure::Figure;
 use crate::core::rule::{Rule, Side};
 use crate::core::run::Run;
-use crate::judge::compare::{Needs, Sample, holm};
+use crate::judge::compare::{Needs, Sample, Scope, holm, starts};
 
 mod blocks;
 mod looks;
@@ -110,6 +113,13 @@ pub enum Doubt {
         /// What would settle it, if the truth is what was measured; `None` if that is not known.
         needs: Option<Needs>,
     },
+    /// The sides are from too few starts of the server: a difference between servers cannot be told from one between starts.
+    TooFewStarts {
+        /// From how many the baseline's runs are.
+        baseline: usize,
+        /// From how many the candidate's are.
+        candidate: usize,
+    },
     /// A side was saved without its requests, and states no interval of this figure.
     NoInterval,
     /// A side does not have the figure.
@@ -123,12 +133,38 @@ impl Answer {
     }
 }
 
+/// The runs of both sides.
+#[derive(Debug, Clone, Copy)]
+pub struct Sides<'a> {
+    /// What the candidate is held against; empty where every limit is fixed.
+    pub baseline: &'a [Run],
+    /// What is judged.
+    pub candidate: &'a [Run],
+    /// Whether all runs are known to be from one start of the server, although they may not tell.
+    pub same_start: bool,
+}
+
+impl Sides<'_> {
+    /// What a limit that depends on the baseline asks about.
+    pub fn scope(&self) -> Scope {
+        if self.same_start { Scope::OneStart } else { Scope::of(self.baseline, self.candidate) }
+    }
+
+    /// Why limits that depend on the baseline cannot be decided, if they cannot.
+    fn objection(&self) -> Option<Doubt> {
+        (self.scope() == Scope::TheseStarts).then(|| Doubt::TooFewStarts {
+            baseline: starts::groups(self.baseline).len(),
+            candidate: starts::groups(self.candidate).len(),
+        })
+    }
+}
+
 /// One look at all rules.
 ///
 /// `level` is what of `alpha` this look may spend. Of several runs the spread is theirs, see
 /// [`compare`](super::compare); [`joined`] makes one run of consecutive blocks.
-pub fn look(rules: &[GateRule], baseline: &[Run], candidate: &[Run], level: f64) -> Vec<Finding> {
-    let held: Vec<Held> = rules.iter().map(|rule| Held::of(rule, baseline, candidate)).collect();
+pub fn look(rules: &[GateRule], sides: &Sides<'_>, level: f64) -> Vec<Finding> {
+    let held: Vec<Held> = rules.iter().map(|rule| Held::of(rule, sides)).collect();
     let adjusted = adjusted(rules, &held);
     let share = |severity| rules.iter().filter(|rule| rule.severity == severity).count().max(1) as f64;
     let findings = rules.iter().zip(held).zip(adjusted).map(|((rule, held), adjusted_p)| {
@@ -170,13 +206,16 @@ struct Held {
 }
 
 impl Held {
-    fn of(rule: &GateRule, baseline: &[Run], candidate: &[Run]) -> Self {
+    fn of(rule: &GateRule, sides: &Sides<'_>) -> Self {
         let rule = &rule.rule;
-        let candidate = Sample::of(candidate, rule.figure);
-        let baseline = rule.needs_baseline().then(|| Sample::of(baseline, rule.figure)).flatten();
-        let rooms = match &candidate {
-            None => Err(Doubt::Absent),
-            Some(candidate) => Rooms::of(rule, candidate, baseline.as_ref()),
+        let candidate = Sample::of(sides.candidate, rule.figure);
+        let baseline = rule.needs_baseline().then(|| Sample::of(sides.baseline, rule.figure)).flatten();
+        let rooms = match (&candidate, &baseline) {
+            (None, _) => Err(Doubt::Absent),
+            (Some(candidate), None) => Rooms::of(rule, candidate, Err(Doubt::Absent)),
+            (Some(candidate), Some(baseline)) => {
+                Rooms::of(rule, candidate, sides.objection().map_or(Ok(baseline), Err))
+            }
         };
         Self { candidate, baseline, rooms }
     }

@@ -8,5 +8,7 @@ mod lasting;
 pub mod log;
 pub mod plan;
 pub mod search;
+#[cfg(test)]
+mod start_study;
 pub mod sweep;
 pub mod vigil;

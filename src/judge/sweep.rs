@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::compare::{Comparison, Difference, Sample, Settings, Side, holm};
+use super::compare::{Comparison, Difference, Sample, Scope, Settings, Side, holm};
 use crate::core::figure::Figure;
 use crate::core::metrics::Direction;
 use crate::core::rule::Rule;
@@ -93,6 +93,8 @@ pub struct Lead {
     pub p: Option<f64>,
     /// The same with all leads of the sweep looked at (Holm): the chance that any lead of equal sets is called won is below 5 %.
     pub adjusted_p: Option<f64>,
+    /// What the lead is about; of several rivals the narrowest, `None` without any.
+    pub scope: Option<Scope>,
 }
 
 /// A set that is not ahead.
@@ -186,6 +188,7 @@ fn lead(points: &[&Point], figure: Figure) -> Option<Lead> {
         having.iter().filter(|(point, _)| point.set != leader.set).map(|(point, _)| side(point)).collect();
     let compared = Comparison::of_figures(&side(leader), &others, &[figure], Settings::default());
     let p = compared.rows().map(|row| row.difference.p).try_fold(0.0_f64, |most, p| Some(most.max(p?)));
+    let scope = compared.candidates.iter().map(|candidate| candidate.scope).max();
     let rivals = compared.candidates.into_iter().filter_map(|candidate| {
         Some(Rival { set: candidate.party.name, call: candidate.rows.first()?.call })
     });
@@ -196,6 +199,7 @@ fn lead(points: &[&Point], figure: Figure) -> Option<Lead> {
         rivals: rivals.collect(),
         p: p.filter(|_| !others.is_empty()),
         adjusted_p: None,
+        scope,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::text::section;
-use crate::judge::compare::{Call, Candidate, Comparison, Counted, Method, Party, Row};
+use crate::judge::compare::{Call, Candidate, Comparison, Counted, Method, Party, Row, Scope};
 use cells::{COLUMNS, cells};
 pub(super) use summary::summary;
 
@@ -30,6 +30,7 @@ pub fn text(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
         section(&candidate.party.name, to)?;
         table(COLUMNS, &candidate.rows, to)?;
         writeln!(to, "{}", tally(candidate))?;
+        writeln!(to, "{}", about(comparison, candidate))?;
     }
     section("How to read it", to)?;
     notes(comparison).into_iter().try_for_each(|note| writeln!(to, "{note}"))
@@ -63,6 +64,7 @@ pub fn markdown(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> 
         writeln!(to, "\n### {}\n", party(&candidate.party))?;
         markdown_table(COLUMNS, &candidate.rows, to)?;
         writeln!(to, "\n{}", tally(candidate))?;
+        writeln!(to, "\n{}", about(comparison, candidate))?;
     }
     writeln!(to)?;
     notes(comparison).into_iter().try_for_each(|note| writeln!(to, "- {note}"))
@@ -85,7 +87,11 @@ pub(super) fn markdown_table(columns: [&str; 5], rows: &[Row], to: &mut impl Wri
 
 fn party(party: &Party) -> String {
     let runs = if party.runs == 1 { String::new() } else { format!("{} runs, ", party.runs) };
-    format!("{} ({runs}{} requests)", party.name, party.requests)
+    let starts = party.starts.filter(|_| party.runs > 1).map(|starts| {
+        let plural = if starts == 1 { "" } else { "s" };
+        format!("{starts} start{plural} of the server, ")
+    });
+    format!("{} ({runs}{}{} requests)", party.name, starts.unwrap_or_default(), party.requests)
 }
 
 /// How many rows have which verdict.
@@ -100,6 +106,29 @@ pub(super) fn tally(candidate: &Candidate) -> String {
     )
 }
 
+/// What the verdicts are about.
+pub(super) fn about(comparison: &Comparison, candidate: &Candidate) -> &'static str {
+    match candidate.scope {
+        Scope::Servers if knows_starts(comparison) => {
+            "These verdicts are about the servers: the spread from start to start is in the intervals."
+        }
+        Scope::Servers => {
+            "These verdicts are about the servers if every run is from a start of its own, which the runs do not tell: runs that \
+             share a start differ less than starts do."
+        }
+        Scope::OneStart => "These verdicts are about the one start of the server that both sides are from.",
+        Scope::TheseStarts => {
+            "These verdicts are about the starts of the servers that were measured: the next start may differ from these, by how \
+             much is in no interval. For verdicts about the servers measure 3 starts of one side, or 2 of each."
+        }
+    }
+}
+
+fn knows_starts(comparison: &Comparison) -> bool {
+    let mut candidates = comparison.candidates.iter().map(|candidate| &candidate.party);
+    comparison.base.starts.is_some() && candidates.all(|party| party.starts.is_some())
+}
+
 /// What the verdicts mean here, and what they rest on.
 fn notes(comparison: &Comparison) -> Vec<String> {
     [meanings(comparison), methods(comparison)].concat()
@@ -111,10 +140,10 @@ pub(super) fn meanings(comparison: &Comparison) -> Vec<String> {
     let percent = |share: f64| 100.0 * share;
     let mut notes = vec![
         format!(
-            "Better, worse: the interval of the difference leaves out zero. It is adjusted for the {} rows of the table (Holm): \
-             of tables of equal servers at most {} % call any row better or worse.",
+            "Better, worse: the interval of the difference leaves out zero. It is adjusted for the {} rows of the table \
+             (Holm){}.",
             comparison.family,
-            percent(settings.alpha)
+            chance(comparison)
         ),
         format!(
             "The same: the {} % interval of the difference lies within {} % of the baseline (or {} ms, if that is more; for \
@@ -135,10 +164,27 @@ pub(super) fn meanings(comparison: &Comparison) -> Vec<String> {
     notes
 }
 
+/// How often equal sides are called different, where that is known.
+fn chance(comparison: &Comparison) -> String {
+    let scopes: Vec<Scope> = comparison.candidates.iter().map(|candidate| candidate.scope).collect();
+    let equal = match scopes.iter().all(|scope| *scope == Scope::Servers) {
+        true if knows_starts(comparison) => "servers",
+        true => return String::new(),
+        false => "starts",
+    };
+    let percent = 100.0 * comparison.settings.alpha;
+    format!(": of tables of equal {equal} at most {percent} % call any row better or worse")
+}
+
 fn methods(comparison: &Comparison) -> Vec<String> {
     let by = |method: Method| comparison.rows().any(|row| row.difference.method == Some(method));
     let single = comparison.rows().any(is_single_pair);
     let notes = [
+        (
+            by(Method::Starts),
+            "Differences between starts of the servers: each start counts once, by the mean of its runs (Welch's t, or a \
+             prediction interval for a single start, and Mann and Whitney's ranks must not object).",
+        ),
         (
             by(Method::Repeats),
             "Differences between repeats: from one run to the next (Welch's t, and Mann and Whitney's ranks must not object).",
@@ -151,11 +197,6 @@ fn methods(comparison: &Comparison) -> Vec<String> {
             by(Method::Stated),
             "Some runs were saved without their requests: their stated intervals and histograms are used; --save-detailed \
              tells more.",
-        ),
-        (
-            single,
-            "A single pair of runs cannot see how much runs of one server differ from each other, and takes that for a \
-             difference too: measure each side several times, and compare the folders.",
         ),
     ];
     notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note.to_owned()).collect()
@@ -171,6 +212,7 @@ impl Counted {
         match self {
             Self::Requests => "requests",
             Self::Runs => "runs",
+            Self::Starts => "starts of the server",
         }
     }
 }

@@ -7,7 +7,7 @@ use super::figures::NOT_AVAILABLE;
 use super::text::section;
 use crate::core::figure::{Figure, Unit};
 use crate::core::stats::RateInterval;
-use crate::judge::compare::{Method, Needs, Party, Sample};
+use crate::judge::compare::{Method, Needs, Party, Sample, Scope, starts};
 use crate::judge::gate::{Answer, Doubt, Finding, OnUnsettled, Outcome, Ruling, Severity, Standing};
 
 pub mod github;
@@ -32,12 +32,10 @@ pub fn render(ruling: &Ruling, to: &mut impl Write) -> io::Result<()> {
 }
 
 fn party(party: &Party) -> String {
-    let plural = |count: u64, what: &str| match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    };
-    let (runs, requests) = (plural(party.runs as u64, "run"), plural(party.requests, "request"));
-    format!("{} ({runs}, {requests})", party.name)
+    let runs = counted(party.runs, "run");
+    let starts = party.starts.map(|starts| format!(" on {} of the server", counted(starts, "start")));
+    let requests = counted(party.requests as usize, "request");
+    format!("{} ({runs}{}, {requests})", party.name, starts.unwrap_or_default())
 }
 
 /// The answer in words.
@@ -84,6 +82,12 @@ pub(super) fn doubt(why: Doubt) -> String {
     match why {
         Doubt::TooFew { needs: Some(needs) } => needed(needs),
         Doubt::TooFew { needs: None } => "the sample is too small, by how much cannot be said".into(),
+        Doubt::TooFewStarts { baseline, candidate } => format!(
+            "{} of the server in the baseline and {candidate} in the candidate do not tell a difference between servers from \
+             one between starts: measure the baseline on {} starts or more",
+            counted(baseline, "start"),
+            starts::ENOUGH,
+        ),
         Doubt::NoInterval => "no interval is known: save the runs with --save-detailed".into(),
         Doubt::Absent => "it was not measured".into(),
     }
@@ -140,27 +144,54 @@ fn unit(figure: Figure) -> &'static str {
 
 /// What a reader must know of how the answers were found.
 pub(super) fn notes(ruling: &Ruling) -> Vec<String> {
-    let mut notes = vec![format!(
-        "a candidate that keeps all rules is failed with a chance of at most {} %, over {} and {}; the intervals shown are \
-         each at 95 %",
-        100.0 * ruling.alpha,
+    let mut notes = vec![chance(ruling)];
+    notes.extend(about(ruling).map(ToOwned::to_owned));
+    let methods = ruling.findings.iter().flat_map(|finding| [&finding.candidate, &finding.baseline]);
+    if methods.flatten().filter_map(|sample| sample.method).min() == Some(Method::Stated) {
+        notes.push(
+            "a run was saved without its requests: its stated intervals are used; save it with --save-detailed".into(),
+        );
+    }
+    notes
+}
+
+/// The chance of a false failure, where it is known.
+fn chance(ruling: &Ruling) -> String {
+    let over = format!(
+        "over {} and {}; the intervals shown are each at 95 %",
         counted(ruling.findings.len(), "rule"),
         counted(ruling.looks[1], "planned look"),
-    )];
-    let methods = ruling.findings.iter().flat_map(|finding| [&finding.candidate, &finding.baseline]);
-    let weakest = methods.flatten().filter_map(|sample| sample.method).min();
-    notes.extend(match weakest {
-        Some(Method::Records) => Some(
-            "intervals are of the requests within a run: what differs from one run to the next they do not see; several \
-             runs a side show it"
-                .to_owned(),
+    );
+    match ruling.scope == Some(Scope::Servers) && !knows_starts(ruling) {
+        true => format!("the chance that a candidate that keeps all rules is failed is not known, {over}"),
+        false => {
+            let percent = 100.0 * ruling.alpha;
+            format!("a candidate that keeps all rules is failed with a chance of at most {percent} %, {over}")
+        }
+    }
+}
+
+/// What the findings are about.
+fn about(ruling: &Ruling) -> Option<&'static str> {
+    match ruling.scope? {
+        Scope::Servers if knows_starts(ruling) => None,
+        Scope::Servers => Some(
+            "the runs do not tell which start of the server they are from: each is taken for a start of its own, and if some \
+             share one, candidates fail too often",
         ),
-        Some(Method::Stated) => Some(
-            "a run was saved without its requests: its stated intervals are used; save it with --save-detailed".to_owned(),
+        Scope::OneStart => Some(
+            "both sides are from one start of the server: the rules against the baseline are judged for that start only",
         ),
-        Some(Method::Repeats) | None => None,
-    });
-    notes
+        Scope::TheseStarts => Some(
+            "one start of a server differs from the next: rules against the baseline need 3 starts of a side, or 2 of each; if \
+             the server was not restarted between the sides, --same-start judges the one start",
+        ),
+    }
+}
+
+fn knows_starts(ruling: &Ruling) -> bool {
+    let parties = ruling.baseline.iter().chain([&ruling.candidate]);
+    parties.into_iter().all(|party| party.starts.is_some())
 }
 
 fn counted(count: usize, what: &str) -> String {

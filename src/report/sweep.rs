@@ -10,6 +10,7 @@ use super::text::{aligned, section};
 use crate::core::figure::Figure;
 use crate::core::rule::Rule;
 use crate::core::run::Run;
+use crate::judge::compare::Scope;
 use crate::judge::search::Answer;
 use crate::judge::sweep::capacity::Capacities;
 use crate::judge::sweep::{Best, Call, Efficiency, Kept, Known, Lead, Ranking, Standing};
@@ -121,6 +122,9 @@ pub fn render(sweep: &Sweep<'_>, to: &mut impl Write) -> io::Result<()> {
         let leads: Vec<&Lead> = ranking.leads.iter().filter(|lead| lead.load == *load).collect();
         table(standings, &leads, to)?;
         leads.iter().try_for_each(|lead| ahead(lead, to))?;
+        if leads.iter().any(|lead| lead.scope.is_some_and(|scope| scope != Scope::Servers)) {
+            writeln!(to, "{OF_THESE_STARTS}")?;
+        }
     }
     sweep.capacities.iter().try_for_each(|searched| capacities::render(searched, to))?;
     if !ranking.efficiencies.is_empty() {
@@ -132,6 +136,10 @@ pub fn render(sweep: &Sweep<'_>, to: &mut impl Write) -> io::Result<()> {
     }
     cells(sweep, to)
 }
+
+/// Below the leads of sets whose servers were not started often enough.
+const OF_THESE_STARTS: &str = "These leads are of the starts of the servers that were measured: the next start of each may differ from \
+     these, by how much is in no interval. Sets with a command are started anew for each repeat, unless their order is grouped.";
 
 /// A line for each set: the mean of its runs and its 95 % interval; a star where it wins.
 fn table(standings: &[Standing], leads: &[&Lead], to: &mut impl Write) -> io::Result<()> {

@@ -29,8 +29,8 @@ pub struct AbArgs {
     /// How long requests are sent in a block (a bare number is seconds)
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = values::seconds)]
     pub block: Duration,
-    /// Let both servers run all the time, which must fit on the machine together. Otherwise, where both are commands, one runs
-    /// at a time, and is started anew when it is its turn
+    /// Let both servers run all the time, which must fit on the machine together: the calls are then about these two starts.
+    /// Otherwise, where both are commands, one runs at a time, and is started anew for each of its blocks
     #[arg(long)]
     pub keep: bool,
     /// How long a server may take until it is healthy (a bare number is seconds)

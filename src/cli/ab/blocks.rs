@@ -76,7 +76,8 @@ impl Blocks<'_> {
         };
         let trial = prepared.on(running.spec.target.clone());
         let invocation = invocation(running, place.seed);
-        let (run, records) = trials.measure(trial, &invocation, &mut |_, _| {})?;
+        let (mut run, records) = trials.measure(trial, &invocation, &mut |_, _| {})?;
+        run.environment.server_launched = running.launched;
         if run.interrupted {
             return Err(Break::Interrupted);
         }

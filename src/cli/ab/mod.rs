@@ -20,7 +20,7 @@ mod servers;
 pub use args::AbArgs;
 use args::Source;
 use blocks::{Blocks, subfolder};
-use servers::{Break, Servers, source};
+use servers::{Break, Servers, may_both_run, source};
 
 /// Flags of `run` that are no block's, and why.
 const NOT_OF_A_BLOCK: [(&str, &str); 14] = [
@@ -136,6 +136,7 @@ fn conclude(args: &AbArgs, block: &Line, pairs: Vec<Pair>, ending: Option<Break>
         servers: Arm::BOTH.map(|arm| source(args, arm).to_string()),
         pairs: args.blocks.get(),
         block: args.block,
+        fresh_starts: !may_both_run(args),
         allow_invalid: block.args.measure.allow_invalid,
     };
     let wanted = match &args.table.figures[..] {

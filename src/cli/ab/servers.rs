@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::args::{AbArgs, Source};
 use super::{line, words};
 use crate::cli::exit::{Halt, say};
@@ -49,6 +51,8 @@ pub struct Running {
     pub stage: Stage,
     /// `None` for one that others started.
     server: Option<Server>,
+    /// When it was launched, if it is ours.
+    pub launched: Option<Timestamp>,
 }
 
 impl<'a> Servers<'a> {
@@ -58,10 +62,11 @@ impl<'a> Servers<'a> {
         Self { args, interrupts, logs, running: [None, None], stubborn: [false; 2] }
     }
 
-    /// The server, healthy, its prefix cache empty where it takes that order. The other one is ended unless both may run.
+    /// The server, healthy, its prefix cache empty where it takes that order. Unless both may run, every block has a start of
+    /// its own: blocks on one start do not show how much starts differ.
     pub fn ready(&mut self, arm: Arm) -> Result<&Running, Break> {
-        if !self.may_both_run() {
-            self.stop(arm.other());
+        if !may_both_run(self.args) {
+            Arm::BOTH.into_iter().for_each(|arm| self.stop(arm));
         }
         let running = match self.running[arm as usize].take() {
             Some(running) => running,
@@ -78,12 +83,6 @@ impl<'a> Servers<'a> {
         Ok(running)
     }
 
-    /// One of them at most is ours, or they fit on the machine together.
-    fn may_both_run(&self) -> bool {
-        let ours = |source: &Source| matches!(source, Source::Command(_));
-        self.args.keep || !(ours(&self.args.a) && ours(&self.args.b))
-    }
-
     fn stop(&mut self, arm: Arm) {
         let server = self.running[arm as usize].take().and_then(|running| running.server);
         if let Some(held) = server.and_then(Server::stop) {
@@ -93,6 +92,7 @@ impl<'a> Servers<'a> {
 
     fn begin(&self, arm: Arm) -> Result<Running, Break> {
         let source = source(self.args, arm);
+        let now = Timestamp::now();
         let (server, url) = match source {
             Source::Url(url) => (None, url.clone()),
             Source::Command(template) => {
@@ -116,7 +116,8 @@ impl<'a> Servers<'a> {
         let line = line(&words)?;
         let mut spec = line.spec().map_err(Halt::usage)?;
         let stage = Stage::set(&line.args, &mut spec, self.interrupts)?;
-        Ok(Running { words, line, spec, stage, server })
+        let launched = server.as_ref().map(|_| now);
+        Ok(Running { words, line, spec, stage, server, launched })
     }
 }
 
@@ -124,6 +125,12 @@ impl Drop for Servers<'_> {
     fn drop(&mut self) {
         Arm::BOTH.into_iter().for_each(|arm| self.stop(arm));
     }
+}
+
+/// One of them at most is ours, or they fit on the machine together.
+pub fn may_both_run(args: &AbArgs) -> bool {
+    let ours = |source: &Source| matches!(source, Source::Command(_));
+    args.keep || !(ours(&args.a) && ours(&args.b))
 }
 
 /// Where a server comes from.

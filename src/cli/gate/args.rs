@@ -23,6 +23,10 @@ pub struct GateArgs {
     /// After `--`: measure the candidate now, with these flags of `run`; the baseline's are checked against them first
     #[arg(last = true, value_name = "run RUN'S FLAGS", help_heading = "Who")]
     pub run: Vec<String>,
+    /// Both sides are from one start of the server, which was not restarted between them: judge that start only. Without this,
+    /// rules against the baseline need three starts of a side, or two of each
+    #[arg(long, requires = "baseline", help_heading = "Who")]
+    pub same_start: bool,
     /// Hold it against a baseline that asked for something else
     #[arg(long, help_heading = "Who")]
     pub anyway: bool,

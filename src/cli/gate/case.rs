@@ -8,10 +8,10 @@ use crate::cli::exit::{Halt, say};
 use crate::cli::sides;
 use crate::core::figure::{Figure, Statistic};
 use crate::core::rule::Rule;
-use crate::core::run::Run;
+use crate::core::run::{Run, ServerStart};
 use crate::core::stats::Percent;
-use crate::judge::compare::{Party, Side};
-use crate::judge::gate::{self, Finding, GateRule, Looks, OnUnsettled, Outcome, Ruling, Severity};
+use crate::judge::compare::{Party, Side, starts};
+use crate::judge::gate::{self, Finding, GateRule, Looks, OnUnsettled, Outcome, Ruling, Severity, Sides};
 
 /// The rules, and who the baseline is.
 pub struct Case {
@@ -24,6 +24,7 @@ pub struct Case {
     on_unsettled: OnUnsettled,
     allow_invalid: bool,
     anyway: bool,
+    same_start: bool,
 }
 
 /// A gate that was held, and on what.
@@ -51,6 +52,7 @@ impl Case {
             on_unsettled: args.strictness.on_unsettled.into(),
             allow_invalid: args.allow_invalid,
             anyway: args.anyway,
+            same_start: args.same_start,
         };
         case.check()?;
         Ok(case)
@@ -67,7 +69,7 @@ impl Case {
         }
         let mut looks = Looks::once(self.alpha);
         let level = looks.next(1, true).unwrap_or(self.alpha);
-        let findings = gate::look(&self.rules, self.base(), &candidate.runs, level);
+        let findings = gate::look(&self.rules, &self.sides(&candidate.runs), level);
         let ruling = self.ruling(&candidate, findings, &looks)?;
         Ok(Some(Heard { ruling, runs: candidate.runs }))
     }
@@ -85,7 +87,40 @@ impl Case {
             _ => None,
         };
         let candidate = joined.as_ref().map_or(blocks, std::slice::from_ref);
-        gate::look(&self.rules, self.base(), candidate, level)
+        gate::look(&self.rules, &self.sides(candidate), level)
+    }
+
+    fn sides<'a>(&'a self, candidate: &'a [Run]) -> Sides<'a> {
+        Sides { baseline: self.base(), candidate, same_start: self.same_start }
+    }
+
+    /// `--same-start` is believed where the runs do not tell.
+    fn check_starts(&self, candidate: &[Run]) -> Result<(), Halt> {
+        let mut starts: Vec<ServerStart> =
+            self.base().iter().chain(candidate).filter_map(Run::server_start).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        match (self.same_start, starts.len()) {
+            (true, 2..) => Err(Halt::usage(format!(
+                "--same-start: the server's own start times say that the runs are from {} starts; leave the flag out",
+                starts.len()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What to expect of rules against the baseline where it is from too few starts to decide them; said before anything is
+    /// measured.
+    pub fn foretell(&self) {
+        let count = starts::groups(self.base()).len();
+        if self.needs_baseline() && !self.same_start && count < starts::ENOUGH {
+            say(format_args!(
+                "note: the baseline is from {count} start{} of the server: rules against it are decided only if the server has \
+                 not been restarted since; {} starts or more show how much starts differ",
+                if count == 1 { "" } else { "s" },
+                starts::ENOUGH
+            ));
+        }
     }
 
     /// What speaks against the comparison, if it is not to be made anyway.
@@ -125,12 +160,14 @@ impl Case {
         if self.given {
             has(&self.rules, &candidate.runs, "the candidate")?;
         }
+        self.check_starts(&candidate.runs)?;
         let baseline = self.baseline.as_ref().filter(|_| self.needs_baseline());
         let ruling = Ruling {
             outcome: Outcome::Pass,
             invalid: self.invalid(&candidate.runs),
-            baseline: baseline.map(party),
-            candidate: party(candidate),
+            baseline: baseline.map(Party::of),
+            candidate: Party::of(candidate),
+            scope: baseline.map(|_| self.sides(&candidate.runs).scope()),
             findings,
             alpha: self.alpha,
             on_unsettled: self.on_unsettled,
@@ -188,11 +225,6 @@ fn side(paths: &[PathBuf]) -> Result<Option<Side>, Halt> {
         all.runs.extend(side.runs);
         all
     }))
-}
-
-fn party(side: &Side) -> Party {
-    let requests = side.runs.iter().map(|run| run.metrics.requests() as u64).sum();
-    Party { name: side.name.clone(), runs: side.runs.len(), requests }
 }
 
 /// The rules that a gate has by itself, without those about metrics that are INVALID in the baseline while others hold.

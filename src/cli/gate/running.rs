@@ -13,7 +13,7 @@ use crate::cli::settings;
 use crate::core::run::Run;
 use crate::core::spec::Spec;
 use crate::judge::compare::{Side, Unlike};
-use crate::judge::gate::{self, Answer, Finding, Looks, Severity};
+use crate::judge::gate::{self, Answer, Doubt, Finding, Looks, Severity};
 
 /// Flags of `run` that say where its result goes: the gate has its own.
 const NOT_USED: [&str; 8] = [
@@ -47,6 +47,7 @@ pub fn measure(
     if let Some(baseline) = case.base().first() {
         case.object(unlike(baseline, &first))?;
     }
+    case.foretell();
     bench.blocks(first, args.strictness.extend)
 }
 
@@ -184,8 +185,13 @@ impl Clock {
     }
 }
 
-/// Whether more blocks can change nothing: an answer that was given stands.
+/// Whether more blocks can change nothing: an answer that was given stands, and blocks on one start of the server are no
+/// further starts.
 fn decided(findings: &[Finding]) -> bool {
     let fails = |finding: &Finding| finding.answer == Answer::Fail && finding.rule.severity == Severity::Fail;
-    findings.iter().any(fails) || findings.iter().all(|finding| finding.answer.is_settled())
+    let is_final = |finding: &Finding| {
+        let hopeless = matches!(finding.answer, Answer::CannotTell { why: Doubt::TooFewStarts { .. } });
+        hopeless || finding.answer.is_settled()
+    };
+    findings.iter().any(fails) || findings.iter().all(is_final)
 }

@@ -89,5 +89,6 @@ fn environment(server_version: Option<String>) -> Environment {
         system: [names.sysname(), names.release(), names.machine()].map(text).join(" "),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         server_version,
+        server_launched: None,
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::folder::Folder;
+use super::order;
 use super::plan::{Caches, Cell, Load, Plan, Source};
 use crate::core::spec::Spec;
 use crate::report::sweep::Yield;
@@ -74,8 +75,8 @@ impl Budget {
         self.starts.add(time);
     }
 
-    /// For cells that are still to be measured, in their order; `running` is the set whose server is there.
-    pub fn left(&self, plan: &Plan, cells: &[Cell], running: Option<usize>) -> Left {
+    /// For cells that are still to be measured, in their order; `running` is the one whose server is there.
+    pub fn left(&self, plan: &Plan, cells: &[Cell], running: Option<&Cell>) -> Left {
         let mut left = Left { time: Duration::ZERO, unknown: 0, unknown_starts: 0 };
         for cell in cells {
             match self.measured[cell.load].value().or(self.expected[cell.load]) {
@@ -93,14 +94,16 @@ impl Budget {
 }
 
 /// How often a server is started for cells in this order, if it takes the order to reset its caches.
-pub fn starts(plan: &Plan, cells: &[Cell], mut running: Option<usize>) -> usize {
+pub fn starts(plan: &Plan, cells: &[Cell], running: Option<&Cell>) -> usize {
+    let mut running = running.map(|cell| order::start(plan, cell));
     let mut starts = 0;
     for cell in cells {
         let ours = matches!(plan.sets[cell.set].server, Source::Command(..));
-        if ours && (running != Some(cell.set) || plan.caches == Caches::Restart) {
+        let wanted = Some(order::start(plan, cell));
+        if ours && (running != wanted || plan.caches == Caches::Restart) {
             starts += 1;
         }
-        running = Some(cell.set);
+        running = wanted;
     }
     starts
 }

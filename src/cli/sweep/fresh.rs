@@ -1,5 +1,7 @@
 //! What a cell has just yielded.
 
+use jiff::Timestamp;
+
 use super::plan::{Cell, Load};
 use crate::cli::exit::Halt;
 use crate::cli::interrupt::Interrupts;
@@ -39,6 +41,13 @@ impl Fresh {
         let seed = ["--seed".to_owned(), cell.seed.to_string()];
         let words = seed.into_iter().chain(load.search_words(base_url)).collect();
         Ok(Self::Search { found, command: redact::secrets(command("search", words)) })
+    }
+
+    /// Notes when the server was launched.
+    pub fn launched(&mut self, at: Option<Timestamp>) {
+        if let Self::Run(run) = self {
+            run.environment.server_launched = at;
+        }
     }
 
     /// Whether the user ended it early.

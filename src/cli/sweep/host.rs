@@ -5,10 +5,12 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
 use super::budget::shown;
-use super::plan::{Caches, Plan, Set, Source};
+use super::order;
+use super::plan::{Caches, Cell, Plan, Set, Source};
 use crate::cli::exit::{Halt, say};
 use crate::cli::interrupt::Interrupts;
 use crate::cli::start::Start;
@@ -31,7 +33,10 @@ pub struct Host<'a> {
 }
 
 struct Current {
-    set: usize,
+    /// Which start of which set: see [`order::start`](super::order::start).
+    start: (usize, usize),
+    /// When it was launched, if it is ours.
+    launched: Option<Timestamp>,
     base_url: String,
     /// `None` for one that others started.
     server: Option<Server>,
@@ -45,6 +50,8 @@ pub struct Ready {
     pub base_url: String,
     /// How long its start took, if it was started now.
     pub start: Option<Duration>,
+    /// When it was launched, if it is ours.
+    pub launched: Option<Timestamp>,
 }
 
 impl<'a> Host<'a> {
@@ -55,13 +62,15 @@ impl<'a> Host<'a> {
         Ok(Self { plan, folder, interrupts, runtime, current: None, stubborn: BTreeSet::new() })
     }
 
-    /// The server of a set, healthy and with empty caches.
-    pub fn ready(&mut self, set: usize) -> Result<Ready, LaunchError> {
+    /// The server of a cell, healthy and with empty caches.
+    pub fn ready(&mut self, cell: &Cell) -> Result<Ready, LaunchError> {
+        let set = cell.set;
+        let wanted = order::start(self.plan, cell);
         let mut start = None;
-        if !self.serves(set) || !self.has_empty_caches(set) {
+        if !self.serves(wanted) || !self.has_empty_caches(set) {
             self.stop();
             let begun = Instant::now();
-            let current = self.begin(set)?;
+            let current = self.begin(wanted)?;
             start = current.server.is_some().then(|| begun.elapsed());
             self.current = Some(current);
             if start.is_none() {
@@ -71,7 +80,7 @@ impl<'a> Host<'a> {
         }
         let current = self.current.as_mut().expect("it was begun if nobody served");
         current.fresh = false;
-        Ok(Ready { base_url: current.base_url.clone(), start })
+        Ok(Ready { base_url: current.base_url.clone(), start, launched: current.launched })
     }
 
     /// Ends the server, if it is ours.
@@ -87,15 +96,19 @@ impl<'a> Host<'a> {
         self.current.as_mut()?.server.as_mut()?.ended()
     }
 
-    /// Whether the server that runs is the set's, and still runs.
-    fn serves(&mut self, set: usize) -> bool {
-        let Some(current) = self.current.as_mut().filter(|current| current.set == set) else { return false };
+    /// Whether the server that runs is the one that is wanted, and still runs. One that others started is never restarted.
+    fn serves(&mut self, wanted: (usize, usize)) -> bool {
+        let serves = |current: &&mut Current| match current.server {
+            Some(_) => current.start == wanted,
+            None => current.start.0 == wanted.0,
+        };
+        let Some(current) = self.current.as_mut().filter(serves) else { return false };
         match current.server.as_mut().and_then(Server::ended) {
             None => true,
             Some(status) => {
                 say(format_args!(
                     "warning: the server of `{}` ended by itself ({status}): it is started again",
-                    self.plan.sets[set].name
+                    self.plan.sets[wanted.0].name
                 ));
                 false
             }
@@ -148,22 +161,25 @@ impl<'a> Host<'a> {
             .unwrap_or_else(|| Err("interrupted".into()))
     }
 
-    fn begin(&self, set: usize) -> Result<Current, LaunchError> {
+    fn begin(&self, start: (usize, usize)) -> Result<Current, LaunchError> {
+        let set = start.0;
         let Set { name, server, .. } = &self.plan.sets[set];
         let (template, env) = match server {
             Source::Url(url) => {
-                return Ok(Current { set, base_url: url.clone(), server: None, fresh: false });
+                let base_url = url.clone();
+                return Ok(Current { start, launched: None, base_url, server: None, fresh: false });
             }
             Source::Command(template, env) => (template, env),
         };
-        let start = Start {
+        let launched = Some(Timestamp::now());
+        let launch = Start {
             name: shown(name),
             template,
             log: self.folder.join(self.plan.log(set)),
             patience: self.plan.health_timeout,
             interrupts: self.interrupts,
         };
-        let server = start.healthy(env)?;
-        Ok(Current { set, base_url: server.base_url(), server: Some(server), fresh: true })
+        let server = launch.healthy(env)?;
+        Ok(Current { start, launched, base_url: server.base_url(), server: Some(server), fresh: true })
     }
 }

@@ -12,10 +12,20 @@ use crate::core::rng::Random;
 pub enum Order {
     /// A round for each repeat, in each round the sets in random order, of each set the loads in random order
     Random,
-    /// The same with the sets forwards in one round and backwards in the next: fewer server starts
+    /// The same with the sets forwards in one round and backwards in the next
     Interleaved,
-    /// One set after the other with all its repeats: one start of each server, and a drift of the machine counts as the set's
+    /// One set after the other with all its repeats, on one start of each server: what differs from one start to the next, and a
+    /// drift of the machine, count as the set's
     Grouped,
+}
+
+/// Which start of its set's server a cell is measured on. Runs on one start do not show how much starts differ, so each round
+/// has its own; only grouped sets are not restarted.
+pub fn start(plan: &Plan, cell: &Cell) -> (usize, usize) {
+    match plan.order {
+        Order::Random | Order::Interleaved => (cell.set, cell.repeat),
+        Order::Grouped => (cell.set, 0),
+    }
 }
 
 /// All cells of a plan, in its order.

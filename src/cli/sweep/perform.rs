@@ -62,7 +62,7 @@ impl<'a> Performance<'a> {
             }
             self.announce(cell, (at + 1, cells.len()));
             match self.one(cell, &mut host)? {
-                Outcome::Measured => self.tell_left(&cells[at + 1..], cell.set),
+                Outcome::Measured => self.tell_left(&cells[at + 1..], cell),
                 Outcome::Failed(why) => self.failed(cell, why),
                 Outcome::NoServer(why) => {
                     // Once is enough for the log.
@@ -81,7 +81,7 @@ impl<'a> Performance<'a> {
     }
 
     fn one(&mut self, cell: &Cell, host: &mut Host<'_>) -> Result<Outcome, Halt> {
-        let ready = match host.ready(cell.set) {
+        let ready = match host.ready(cell) {
             Ok(ready) => ready,
             Err(LaunchError::Interrupted) => return Ok(Outcome::Interrupted),
             Err(error) => return Ok(Outcome::NoServer(error.to_string())),
@@ -91,7 +91,7 @@ impl<'a> Performance<'a> {
         }
         let begun = Instant::now();
         let load = &self.plan.loads[cell.load];
-        let fresh = match Fresh::of(load, cell, &ready.base_url, self.interrupts) {
+        let mut fresh = match Fresh::of(load, cell, &ready.base_url, self.interrupts) {
             Ok(fresh) => fresh,
             // What is wrong with the flags is wrong for every cell; but a server that is gone answers no question about them.
             Err(halt) if halt.is_usage() && host.ended().is_none() => return Err(halt),
@@ -108,6 +108,7 @@ impl<'a> Performance<'a> {
             // Every load is too much for a server that is gone.
             return Ok(Outcome::Failed(format!("its server ended by itself during the search ({status})")));
         }
+        fresh.launched(ready.launched);
         self.budget.took(cell.load, begun.elapsed());
         self.folder.keep(self.plan, cell, fresh)?;
         if let Some(found) = self.folder.found(cell) {
@@ -121,7 +122,7 @@ impl<'a> Performance<'a> {
         say(format_args!("[{at}/{of}] {set} under {load}, repeat {}, seed {}", cell.repeat + 1, cell.seed));
     }
 
-    fn tell_left(&self, cells: &[Cell], running: usize) {
+    fn tell_left(&self, cells: &[Cell], running: &Cell) {
         let left = self.budget.left(self.plan, cells, Some(running));
         if !cells.is_empty() {
             say(format_args!("  left: {}: {left}", budget::counted(cells.len(), "cell")));

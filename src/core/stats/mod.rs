@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::units::seconds;
-pub use belief::{Belief, Repeats, student_quantile};
+pub use belief::{Belief, Estimate, Repeats, student_quantile};
 use bootstrap::Ratio;
 pub use by_second::{Counts, TallyBySecond};
 pub use contrast::Contrast;

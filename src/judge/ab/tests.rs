@@ -6,7 +6,7 @@ use crate::judge::compare::Call;
 
 fn design(pairs: usize) -> Design {
     let servers = ["http://a", "http://b"].map(ToOwned::to_owned);
-    Design { servers, pairs, block: Duration::from_secs(15), allow_invalid: false }
+    Design { servers, pairs, block: Duration::from_secs(15), fresh_starts: true, allow_invalid: false }
 }
 
 fn run(ms: f64) -> Run {

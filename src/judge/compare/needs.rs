@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Row;
-use super::sample::Method;
+use super::sample::{Method, Sample};
 use crate::core::figure::{Figure, Statistic};
 use crate::core::stats::{RateInterval, least_p, needed, student_quantile};
 
@@ -27,15 +27,35 @@ pub enum Counted {
     Requests,
     /// Runs.
     Runs,
+    /// Starts of the server.
+    Starts,
 }
 
 impl Counted {
     /// More of these are not worth the time: beyond 10,000 requests what differs from run to run outweighs what is left of
-    /// the chance within one, and beyond 100 runs the difference drowns in how much runs differ.
+    /// the chance within one, and beyond 100 runs or starts the difference drowns in how much those differ.
     pub fn most_practical(self) -> u64 {
         match self {
             Self::Requests => 10_000,
-            Self::Runs => 100,
+            Self::Runs | Self::Starts => 100,
+        }
+    }
+
+    /// What the spread of these is seen in.
+    pub(in crate::judge) fn by<'a>(sides: impl Iterator<Item = &'a Sample> + Clone) -> Self {
+        match sides.clone().any(|side| side.method == Some(Method::Starts)) {
+            true => Self::Starts,
+            false if sides.clone().any(|side| side.runs.len() > 1) => Self::Runs,
+            false => Self::Requests,
+        }
+    }
+
+    /// How many of them a side has.
+    pub(in crate::judge) fn count(self, side: &Sample) -> u64 {
+        match self {
+            Self::Requests => side.requests,
+            Self::Runs => side.runs.len() as u64,
+            Self::Starts => side.starts.len() as u64,
         }
     }
 }
@@ -51,15 +71,12 @@ impl Needs {
     pub(super) fn of(row: &Row, alpha: f64, level: f64) -> Option<Self> {
         let half = |alpha: f64| row.difference.interval_at(alpha).map(half_width);
         let alone = half(alpha)?;
-        let runs = row.base.runs.len().min(row.candidate.runs.len());
-        let by_runs = row.difference.method == Some(Method::Repeats)
-            || row.base.runs.len().max(row.candidate.runs.len()) > 1;
+        let sides = || [&row.base, &row.candidate].into_iter();
+        let of = Counted::by(sides());
+        let by_runs = of != Counted::Requests;
+        let now = sides().map(|side| of.count(side)).min()? as f64;
         let distance = row.difference.absolute.abs();
         let goals = [(alpha, row.tolerance - distance), (level, distance)];
-        let (now, of) = match by_runs {
-            true => (runs as f64, Counted::Runs),
-            false => (row.base.requests.min(row.candidate.requests) as f64, Counted::Requests),
-        };
         let count = match alone.is_finite() {
             true if by_runs => runs_for(now.max(2.0), alone, alpha, goals),
             true => {

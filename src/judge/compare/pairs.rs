@@ -1,6 +1,7 @@
 //! Runs that were measured in pairs: one of each side, soon after each other, with the same requests.
 
-use super::{Candidate, Comparison, Difference, Party, Row, Sample, Settings, Side, decide};
+use super::starts::groups;
+use super::{Candidate, Comparison, Difference, Party, Row, Sample, Scope, Settings, Side, decide};
 use crate::core::figure::Figure;
 
 impl Comparison {
@@ -19,7 +20,10 @@ impl Comparison {
         };
         let mut rows: Vec<Row> = figures.iter().filter_map(row).collect();
         let family = decide(rows.iter_mut(), settings.alpha);
-        let candidates = vec![Candidate { party: Party::of(candidate), rows }];
+        // What shares a start is not independent: each pair must have starts of its own.
+        let apart = |side: &Side| groups(&side.runs[..pairs]).len() == pairs;
+        let scope = if apart(base) && apart(candidate) { Scope::Servers } else { Scope::TheseStarts };
+        let candidates = vec![Candidate { party: Party::of(candidate), scope, rows }];
         let nobody = Self::of_figures(base, &[], &[], settings);
         Self { candidates, family, ..nobody }
     }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::core::figure::{Figure, Statistic};
+use super::starts;
+use crate::core::figure::{Figure, Statistic, Unit};
 use crate::core::metrics::{self, Latency};
 use crate::core::record::Record;
 use crate::core::run::Run;
@@ -11,7 +12,7 @@ use crate::core::stats::{Belief, Percent, RateInterval, decode_histogram};
 /// What is known of a figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sample {
-    /// In the figure's unit; of several runs the mean of theirs.
+    /// In the figure's unit; of several starts of the server the mean of theirs, else of several runs.
     pub value: f64,
     /// Its 95 % interval, where anything tells of one. An end that nothing bounds is infinite, in JSON `null`.
     pub interval: Option<RateInterval>,
@@ -19,10 +20,15 @@ pub struct Sample {
     pub method: Option<Method>,
     /// The value in each run that has the figure.
     pub runs: Vec<f64>,
+    /// The same by the start of the server that the run is from. A run that does not tell stands alone.
+    pub starts: Vec<Vec<f64>>,
     /// Requests in these runs, answered or not.
     pub requests: u64,
     /// How many independent values a percentile's sample is worth, where that is known.
     pub effective_n: Option<u64>,
+    /// Of a share, the variance that counting alone gives it: where repeats tie, their spread would say that it has none.
+    #[serde(skip)]
+    pub(super) counting: f64,
     #[serde(skip)]
     pub(super) belief: Option<Belief>,
 }
@@ -37,6 +43,8 @@ pub enum Method {
     Records,
     /// From one run to the next.
     Repeats,
+    /// From one start of the server to the next.
+    Starts,
 }
 
 impl Sample {
@@ -45,14 +53,21 @@ impl Sample {
         let having: Vec<(&Run, f64)> =
             runs.iter().filter_map(|run| Some((run, figure.value(run)?))).collect();
         let values: Vec<f64> = having.iter().map(|(_, value)| *value).collect();
+        let places = starts::groups(having.iter().map(|(run, _)| *run));
+        let starts: Vec<Vec<f64>> =
+            places.iter().map(|places| places.iter().map(|&at| values[at]).collect()).collect();
+        let units = if starts.len() > 1 { means(&starts) } else { values.clone() };
+        let requests = having.iter().map(|(run, _)| run.metrics.requests() as u64).sum();
+        let counted =
+            (figure.unit() == Unit::Share).then(|| CountedShare { share: mean_of(&values), of: requests });
         let (value, known) = match having[..] {
             [] => return None,
             [(run, value)] => (value, of_one(run, figure)),
             _ => {
-                let mean = values.iter().sum::<f64>() / values.len() as f64;
-                let known =
-                    Belief::of_positive_mean(&values).map(|belief| Known::by(Method::Repeats, belief));
-                (mean, known)
+                let known = having.iter().all(|(run, _)| run.server_start().is_some());
+                let method = if known && starts.len() > 1 { Method::Starts } else { Method::Repeats };
+                let belief = of_units(&units, counted);
+                (mean_of(&units), belief.map(|belief| Known::by(method, belief)))
             }
         };
         Some(Self {
@@ -60,10 +75,17 @@ impl Sample {
             interval: known.as_ref().map(|known| known.belief.interval(0.05)),
             method: known.as_ref().map(|known| known.method),
             runs: values,
-            requests: having.iter().map(|(run, _)| run.metrics.requests() as u64).sum(),
+            starts,
+            requests,
+            counting: counted.map_or(0.0, CountedShare::variance),
             effective_n: known.as_ref().and_then(|known| known.effective_n),
             belief: known.map(|known| known.belief),
         })
+    }
+
+    /// The values that are independent of each other in a difference about servers: the mean of each start.
+    pub(super) fn of_starts(&self) -> Vec<f64> {
+        means(&self.starts)
     }
 
     /// The confidence that the true value is at most this; `None` if nothing is known of its spread.
@@ -80,6 +102,39 @@ impl Sample {
     pub fn interval_at(&self, alpha: f64) -> Option<RateInterval> {
         Some(self.belief.as_ref()?.interval(alpha))
     }
+}
+
+/// A share of requests.
+#[derive(Clone, Copy)]
+struct CountedShare {
+    share: f64,
+    of: u64,
+}
+
+impl CountedShare {
+    /// Of the share. One more that it happened to and one more that it did not keep it from zero where all were alike (Agresti
+    /// and Caffo 2000).
+    fn variance(self) -> f64 {
+        let n = self.of as f64;
+        let share = (self.share * n + 1.0) / (n + 2.0);
+        share * (1.0 - share) / n.max(1.0)
+    }
+}
+
+/// What several runs, or starts, let one believe of their mean. A share is known no better than its count tells.
+fn of_units(units: &[f64], counted: Option<CountedShare>) -> Option<Belief> {
+    let Some(counted) = counted else { return Belief::of_positive_mean(units) };
+    let spread = Belief::of_mean(units);
+    let count = Belief::of_count(counted.share, counted.of as f64);
+    Some(spread.map_or(count.clone(), |spread| spread.or(&count)).within(0.0, 1.0))
+}
+
+fn means(groups: &[Vec<f64>]) -> Vec<f64> {
+    groups.iter().map(|values| mean_of(values)).collect()
+}
+
+fn mean_of(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// A belief and where it comes from.

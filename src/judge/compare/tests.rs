@@ -123,6 +123,40 @@ fn a_single_run_against_repeats_is_taken_to_vary_as_they_do() {
     assert!((interval.low + 91.0).abs() < 10.0 && (interval.high - 516.0).abs() < 10.0, "{interval:?}");
 }
 
+/// A run of 50 requests of which so many met the SLO.
+fn with_goodput(good: usize) -> Run {
+    let mut run = sample::run(false);
+    run.metrics.completed = 50;
+    run.metrics.failed = 0;
+    run.metrics.good = Some(good);
+    run
+}
+
+#[test]
+fn shares_that_tie_between_two_repeats_are_no_certainty() {
+    let figure: Figure = "goodput_ratio".parse().unwrap();
+    let (base, candidate) = (side("b", vec![with_goodput(50); 2]), side("c", vec![with_goodput(49); 2]));
+    let comparison = Comparison::of_figures(&base, &[candidate], &[figure], Settings::default());
+    let row = comparison.rows().next().unwrap();
+    // Fisher's exact test of 100 of 100 against 98 of 100: p = 0.497.
+    assert!(row.difference.p.unwrap() > 0.2, "{:?}", row.difference);
+    assert!(matches!(row.call, Call::CannotTell { .. }), "{:?}", row.call);
+}
+
+#[test]
+fn a_few_values_that_tie_say_nothing_of_their_spread() {
+    let with = |ms: u64| {
+        let mut run = sample::run(false);
+        run.metrics.latencies.get_mut(&Latency::Ttft).unwrap().mean = Duration::from_millis(ms);
+        run
+    };
+    let figure = ["ttft.mean".parse().unwrap()];
+    let (base, candidate) = (side("b", vec![with(100); 2]), side("c", vec![with(120); 2]));
+    let comparison = Comparison::of_figures(&base, &[candidate], &figure, Settings::default());
+    let row = comparison.rows().next().unwrap();
+    assert_eq!((row.difference.p, row.call), (None, Call::CannotTell { needs: None }));
+}
+
 #[test]
 fn a_difference_within_the_margin_is_the_same_until_the_margin_shrinks() {
     let with = |value: f64| {

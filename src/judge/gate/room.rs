@@ -13,7 +13,7 @@ const MOST: f64 = 1e9;
 pub struct Rooms {
     figure: Figure,
     rooms: Vec<Room>,
-    /// Bounds that a missing baseline leaves open: they might hold, so that nothing is broken for sure.
+    /// Whether a bound cannot be judged: it might hold, so that nothing is broken for sure.
     open: bool,
 }
 
@@ -38,19 +38,18 @@ enum Known {
 }
 
 impl Rooms {
-    /// To the bounds of a rule.
-    pub fn of(rule: &Rule, candidate: &Sample, baseline: Option<&Sample>) -> Result<Self, Doubt> {
-        let mut rooms = Vec::new();
-        let mut open = false;
-        for bound in &rule.bounds {
-            match known(bound, candidate, baseline) {
-                Some(known) => rooms.push(Room::of(bound.side, known).ok_or(Doubt::NoInterval)?),
-                None => open = true,
-            }
-        }
-        match rooms.is_empty() {
-            true => Err(Doubt::Absent),
-            false => Ok(Self { figure: rule.figure, rooms, open }),
+    /// To the bounds of a rule, as far as they can be judged; the baseline, or why nothing is held against it. Without any, why
+    /// the first cannot be.
+    pub fn of(rule: &Rule, candidate: &Sample, baseline: Result<&Sample, Doubt>) -> Result<Self, Doubt> {
+        let room = |bound: &Bound| {
+            let known = known(bound, candidate, baseline)?;
+            Room::of(bound.side, known).ok_or(Doubt::NoInterval)
+        };
+        let (rooms, doubts): (Vec<_>, Vec<_>) = rule.bounds.iter().map(room).partition(Result::is_ok);
+        let rooms: Vec<Room> = rooms.into_iter().flatten().collect();
+        match doubts.into_iter().find_map(Result::err) {
+            Some(why) if rooms.is_empty() => Err(why),
+            doubt => Ok(Self { figure: rule.figure, rooms, open: doubt.is_some() }),
         }
     }
 
@@ -92,11 +91,8 @@ impl Rooms {
             None => self.rooms.iter().map(|room| room.times(fail)).fold(0.0, f64::max),
         };
         let times = if times.is_finite() { times } else { self.scarcity(sides())? };
-        let runs = sides().map(|side| side.runs.len());
-        let (now, of) = match runs.clone().max()? {
-            1 => (sides().map(|side| side.requests).min()?, Counted::Requests),
-            _ => (runs.min()? as u64, Counted::Runs),
-        };
+        let of = Counted::by(sides());
+        let now = sides().map(|side| of.count(side)).min()?;
         let count = (now as f64 * times).ceil();
         // What is at hand was not enough, or there would be an answer.
         (count < MOST).then(|| Needs { count: (count as u64).max(now + 1), of })
@@ -110,12 +106,12 @@ impl Rooms {
     }
 }
 
-fn known(bound: &Bound, candidate: &Sample, baseline: Option<&Sample>) -> Option<Known> {
+fn known(bound: &Bound, candidate: &Sample, baseline: Result<&Sample, Doubt>) -> Result<Known, Doubt> {
     match bound.limit {
-        Limit::Fixed(limit) => Some(Known::Figure(candidate.clone(), limit)),
+        Limit::Fixed(limit) => Ok(Known::Figure(candidate.clone(), limit)),
         Limit::Baseline { factor, offset } => {
             let difference = Difference::from_multiple(baseline?, candidate, factor);
-            Some(Known::Difference(Box::new(difference), offset))
+            Ok(Known::Difference(Box::new(difference), offset))
         }
     }
 }

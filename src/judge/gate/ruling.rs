@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Finding, Severity};
-use crate::judge::compare::Party;
+use crate::judge::compare::{Party, Scope};
 
 /// What happens when a rule has no answer in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub struct Ruling {
     pub baseline: Option<Party>,
     /// The candidate.
     pub candidate: Party,
+    /// What the rules against the baseline are about; `None` if there are none.
+    pub scope: Option<Scope>,
     /// The rules, in the order given.
     pub findings: Vec<Finding>,
     /// The chance of a false alarm.

@@ -33,8 +33,9 @@ fn gates(count: u64, requests: usize, slower: f64, blocks: usize) -> [usize; 3] 
         for block in 1..=blocks {
             candidate.push(run(requests, seed + block as u64, slower));
             let Some(level) = looks.next(block, block == blocks) else { continue };
-            let joined = joined(&candidate, &[95.0]).unwrap();
-            findings = settle(findings, look(&rules, &baseline, &[joined], level), looks.taken());
+            let joined = [joined(&candidate, &[95.0]).unwrap()];
+            let sides = Sides { baseline: &baseline, candidate: &joined, same_start: true };
+            findings = settle(findings, look(&rules, &sides, level), looks.taken());
         }
         let counting = |finding: &&Finding| finding.rule.severity == Severity::Fail;
         let answers = || findings.iter().filter(counting).map(|finding| finding.answer);

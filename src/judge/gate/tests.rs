@@ -3,6 +3,8 @@ use std::time::Duration;
 use super::*;
 use crate::core::metrics::Latency;
 use crate::core::run::sample;
+use crate::core::stats::Interval;
+use crate::judge::compare::starts::tests::on_start;
 use crate::judge::compare::{Counted, Party};
 
 /// A run of which only the mean TTFT is known, in milliseconds.
@@ -19,13 +21,17 @@ fn repeats(mean: f64) -> Vec<Run> {
     [-2.0, -1.0, 0.0, 1.0, 2.0].map(|step| with(mean * (1.0 + 0.005 * step))).to_vec()
 }
 
+fn sides<'a>(baseline: &'a [Run], candidate: &'a [Run]) -> Sides<'a> {
+    Sides { baseline, candidate, same_start: false }
+}
+
 fn rules(texts: &[&str]) -> Vec<GateRule> {
     let rule = |text: &&str| GateRule { rule: text.parse().unwrap(), severity: Severity::Fail };
     texts.iter().map(rule).collect()
 }
 
 fn answer(rule: &str, baseline: f64, candidate: f64) -> Answer {
-    look(&rules(&[rule]), &repeats(baseline), &repeats(candidate), ALPHA)[0].answer
+    look(&rules(&[rule]), &sides(&repeats(baseline), &repeats(candidate)), ALPHA)[0].answer
 }
 
 const RELATIVE: &str = "ttft.mean <= baseline * 1.05";
@@ -45,7 +51,7 @@ fn a_rule_is_kept_broken_or_open() {
 
 #[test]
 fn a_fixed_limit_needs_no_baseline() {
-    let held = |text: &str| look(&rules(&[text]), &[], &repeats(100.0), ALPHA)[0].answer;
+    let held = |text: &str| look(&rules(&[text]), &sides(&[], &repeats(100.0)), ALPHA)[0].answer;
     assert_eq!(held("ttft.mean < 110ms"), Answer::Pass);
     assert_eq!(held("ttft.mean < 90ms"), Answer::Fail);
     assert!(!held("ttft.mean < 100.1ms").is_settled());
@@ -63,16 +69,17 @@ fn a_small_amount_is_allowed_whatever_share_it_is() {
 #[test]
 fn the_limit_is_the_loosest_bound() {
     let rule = "ttft.mean <= baseline * 1.05 or <= baseline + 5ms";
-    let limit =
-        |baseline| look(&rules(&[rule]), &repeats(baseline), &repeats(100.0), ALPHA)[0].limit.unwrap();
+    let limit = |baseline| {
+        look(&rules(&[rule]), &sides(&repeats(baseline), &repeats(100.0)), ALPHA)[0].limit.unwrap()
+    };
     assert!((limit(10.0) - 15.0).abs() < 1e-6 && (limit(1000.0) - 1050.0).abs() < 1e-6);
 }
 
 #[test]
 fn a_bound_that_a_missing_baseline_leaves_open_breaks_nothing() {
     let rule = rules(&["ttft.mean <= 90ms or <= baseline * 1.05"]);
-    assert!(!look(&rule, &[], &repeats(100.0), ALPHA)[0].answer.is_settled());
-    assert_eq!(look(&rule, &[], &repeats(50.0), ALPHA)[0].answer, Answer::Pass);
+    assert!(!look(&rule, &sides(&[], &repeats(100.0)), ALPHA)[0].answer.is_settled());
+    assert_eq!(look(&rule, &sides(&[], &repeats(50.0)), ALPHA)[0].answer, Answer::Pass);
 }
 
 #[test]
@@ -84,7 +91,7 @@ fn more_is_better_for_a_throughput() {
         run
     };
     let runs = |rate: f64| [0.99, 1.0, 1.01, 0.995, 1.005].map(|factor| with(rate * factor)).to_vec();
-    let answer = |candidate: f64| look(&rule, &runs(10.0), &runs(candidate), ALPHA)[0].answer;
+    let answer = |candidate: f64| look(&rule, &sides(&runs(10.0), &runs(candidate)), ALPHA)[0].answer;
     assert_eq!((answer(10.0), answer(8.0)), (Answer::Pass, Answer::Fail));
 }
 
@@ -92,28 +99,31 @@ fn more_is_better_for_a_throughput() {
 fn many_rules_share_alpha_and_warnings_are_a_family_of_their_own() {
     // About p = 0.01 by itself.
     let (baseline, candidate) = (repeats(100.0), repeats(106.6));
-    let alone = look(&rules(&[RELATIVE]), &baseline, &candidate, ALPHA);
+    let alone = look(&rules(&[RELATIVE]), &sides(&baseline, &candidate), ALPHA);
     let p = alone[0].adjusted_p.unwrap();
     assert!((0.002..0.05).contains(&p), "{p}");
     assert_eq!(alone[0].answer, Answer::Fail);
     let mut many = rules(&[RELATIVE]);
     many.extend(rules(&["ttft.mean <= baseline * 1.2"; 20]));
-    let shared = look(&many, &baseline, &candidate, ALPHA);
+    let shared = look(&many, &sides(&baseline, &candidate), ALPHA);
     assert!((shared[0].adjusted_p.unwrap() - 21.0 * p).abs() < 1e-9);
     assert!(!shared[0].answer.is_settled());
     many[1..].iter_mut().for_each(|rule| rule.severity = Severity::Warn);
-    assert_eq!(look(&many, &baseline, &candidate, ALPHA)[0].answer, Answer::Fail);
+    assert_eq!(look(&many, &sides(&baseline, &candidate), ALPHA)[0].answer, Answer::Fail);
 }
 
 #[test]
 fn what_is_not_known_is_not_decided() {
     let rule = rules(&[RELATIVE]);
-    let doubt = |baseline: &[Run], candidate: &[Run]| match look(&rule, baseline, candidate, ALPHA)[0].answer
+    let doubt = |baseline: &[Run], candidate: &[Run]| match look(&rule, &sides(baseline, candidate), ALPHA)[0]
+        .answer
     {
         Answer::CannotTell { why } => why,
         settled => panic!("{settled:?}"),
     };
-    assert_eq!(doubt(&[with(100.0)], &[with(200.0)]), Doubt::NoInterval);
+    let (one, other) = ([with(100.0)], [with(200.0)]);
+    let same = look(&rule, &Sides { same_start: true, ..sides(&one, &other) }, ALPHA);
+    assert_eq!(same[0].answer, Answer::CannotTell { why: Doubt::NoInterval });
     let mut without = with(100.0);
     without.metrics.latencies.clear();
     without.histograms.clear();
@@ -122,10 +132,59 @@ fn what_is_not_known_is_not_decided() {
     assert_eq!(absent(&rule, &[with(100.0)]).count(), 0);
 }
 
+/// Runs on these starts of the server, a hundredth of the mean apart.
+fn on_starts(starts: &[u64], mean: f64) -> Vec<Run> {
+    let step = |at: usize| if at.is_multiple_of(2) { 0.995 } else { 1.005 };
+    starts.iter().enumerate().map(|(at, &start)| on_start(with(mean * step(at)), start)).collect()
+}
+
+#[test]
+fn a_server_is_judged_by_its_starts_and_not_by_how_often_one_start_was_measured() {
+    let rule = rules(&[RELATIVE]);
+    let answer = |baseline: &[u64], candidate: &[u64], mean: f64| {
+        let (baseline, candidate) = (on_starts(baseline, 100.0), on_starts(candidate, mean));
+        look(&rule, &sides(&baseline, &candidate), ALPHA)[0].answer
+    };
+    let too_few =
+        |baseline, candidate| Answer::CannotTell { why: Doubt::TooFewStarts { baseline, candidate } };
+    assert_eq!(answer(&[1], &[2], 200.0), too_few(1, 1));
+    assert_eq!(answer(&[1; 8], &[2; 8], 200.0), too_few(1, 1), "more runs are no more starts");
+    assert_eq!(answer(&[1, 2], &[3, 3], 200.0), too_few(2, 1));
+    assert_eq!(answer(&[1, 2, 3], &[4], 200.0), Answer::Fail);
+    assert_eq!(answer(&[1, 2, 3, 4, 5], &[6], 100.0), Answer::Pass);
+    assert_eq!(answer(&[1, 2, 3], &[4, 5, 6], 200.0), Answer::Fail);
+    assert_eq!(answer(&[1; 4], &[1; 4], 200.0), Answer::Fail, "both are from one start: it did get slower");
+}
+
+#[test]
+fn a_fixed_limit_settles_a_rule_whose_other_bound_lacks_starts() {
+    let rule = rules(&["ttft.mean <= baseline * 1.05 or <= 300ms"]);
+    let answer = |mean: f64| {
+        let (baseline, candidate) = (on_starts(&[1], 100.0), on_starts(&[2; 5], mean));
+        look(&rule, &sides(&baseline, &candidate), ALPHA)[0].answer
+    };
+    assert_eq!(answer(200.0), Answer::Pass);
+    assert!(!answer(400.0).is_settled(), "the other bound may hold");
+}
+
+#[test]
+fn a_bound_without_an_interval_does_not_unsettle_the_bound_beside_it() {
+    let (baseline, mut candidate) = ([with(100.0)], [with(100.0)]);
+    let (low, high) = (Duration::from_millis(90), Duration::from_millis(110));
+    let ttft = candidate[0].metrics.latencies.get_mut(&Latency::Ttft).unwrap();
+    ttft.mean_interval = Some(Interval { low, high });
+    let answer = |rule: &str| {
+        let sides = Sides { same_start: true, ..sides(&baseline, &candidate) };
+        look(&rules(&[rule]), &sides, ALPHA)[0].answer
+    };
+    assert_eq!(answer(RELATIVE), Answer::CannotTell { why: Doubt::NoInterval });
+    assert_eq!(answer("ttft.mean <= baseline * 1.05 or <= 300ms"), Answer::Pass, "the fixed bound is kept");
+}
+
 #[test]
 fn an_answer_that_was_given_stands() {
     let rule = rules(&[RELATIVE, "ttft.mean < 104ms"]);
-    let at = |candidate: f64| look(&rule, &repeats(100.0), &repeats(candidate), ALPHA);
+    let at = |candidate: f64| look(&rule, &sides(&repeats(100.0), &repeats(candidate)), ALPHA);
     let first = settle(Vec::new(), at(104.3), 1);
     assert!(!first[0].answer.is_settled() && !first[1].answer.is_settled());
     let second = settle(first, at(100.0), 2);
@@ -149,7 +208,8 @@ fn ruled(answers: &[(Answer, Severity)], on_unsettled: OnUnsettled, invalid: Opt
         outcome: Outcome::Pass,
         invalid: invalid.map(ToOwned::to_owned),
         baseline: None,
-        candidate: Party { name: "c".into(), runs: 1, requests: 1 },
+        candidate: Party { name: "c".into(), runs: 1, starts: None, requests: 1 },
+        scope: None,
         findings: answers.iter().map(finding).collect(),
         alpha: ALPHA,
         on_unsettled,

@@ -101,6 +101,7 @@ pub fn needed(needs: Needs) -> String {
     match (needs.is_practical(), needs.of) {
         (true, of) => format!("needs {} {}", rounded(needs.count), of.word()),
         (false, Counted::Requests) => format!("needs more than {most} requests: repeat the runs instead"),
+        (false, Counted::Starts) => format!("needs more than {most} starts of the server"),
         (false, Counted::Runs) => format!("needs more than {most} runs"),
     }
 }

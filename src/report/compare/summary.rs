@@ -2,7 +2,7 @@
 
 use super::cells::difference;
 use crate::core::figure::Unit;
-use crate::judge::compare::{Call, Candidate, Row};
+use crate::judge::compare::{Call, Candidate, Row, Scope};
 
 /// Rows that the sentence names; the table has the others.
 const NAMED: usize = 3;
@@ -10,17 +10,22 @@ const NAMED: usize = 3;
 /// What is better or worse of a candidate, largest first; or that no difference was found, and what that is worth.
 pub fn summary(candidate: &Candidate) -> String {
     let name = &candidate.party.name;
+    let on = match candidate.scope {
+        Scope::Servers => "",
+        Scope::OneStart => " on this start of the server",
+        Scope::TheseStarts => " on these starts of the servers",
+    };
     let with = |call: Call| candidate.rows.iter().filter(|row| row.call == call).collect::<Vec<_>>();
     let (worse, better, same) = (with(Call::Worse), with(Call::Better), with(Call::Same).len());
     match (worse.is_empty(), better.is_empty()) {
-        (false, true) => format!("{name} is {}: {}", word(&worse, "slower", "worse"), list(worse)),
-        (true, false) => format!("{name} is {}: {}", word(&better, "faster", "better"), list(better)),
-        (false, false) => format!("{name} is worse in {}; better in {}", list(worse), list(better)),
+        (false, true) => format!("{name} is {}{on}: {}", word(&worse, "slower", "worse"), list(worse)),
+        (true, false) => format!("{name} is {}{on}: {}", word(&better, "faster", "better"), list(better)),
+        (false, false) => format!("{name} is{on} worse in {}; better in {}", list(worse), list(better)),
         (true, true) if same == candidate.rows.len() => {
-            format!("{name} is the same as the baseline, within the margin, in all {same} rows")
+            format!("{name} is the same as the baseline{on}, within the margin, in all {same} rows")
         }
         (true, true) => format!(
-            "No difference found between {name} and the baseline: {same} of {} rows are the same, for {} the samples are too small",
+            "No difference found between {name} and the baseline{on}: {same} of {} rows are the same, for {} the samples are too small",
             candidate.rows.len(),
             candidate.rows.len() - same
         ),

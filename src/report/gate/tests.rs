@@ -43,12 +43,13 @@ fn ruling() -> Ruling {
             )
         },
     ];
-    let party = |name: &str, runs| Party { name: name.into(), runs, requests: 1200 };
+    let party = |name: &str, runs| Party { name: name.into(), runs, starts: Some(runs), requests: 1200 };
     Ruling {
         outcome: Outcome::Pass,
         invalid: None,
         baseline: Some(party("base.json", 1)),
         candidate: party("cand.json", 2),
+        scope: Some(Scope::Servers),
         findings,
         alpha: 0.05,
         on_unsettled: OnUnsettled::Warn,

@@ -78,8 +78,10 @@ impl Course {
     fn note(&mut self, sample: usize, (signal, value): (Signal, &Value), before: Option<Option<&Value>>) {
         let replica = &mut self.replica;
         match value {
-            // It tells of restarts, and of nothing else.
-            Value::Number(_) if signal == Signal::ProcessStart => {}
+            // The first reading: a server that restarts meanwhile is found by its counters too.
+            Value::Number(at) if signal == Signal::ProcessStart => {
+                replica.started.get_or_insert(*at);
+            }
             Value::Number(level) if signal.facts().kind == Kind::Gauge => {
                 *entry(&mut replica.gauges, signal, sample) = Some(rounded(*level, 1e4));
             }

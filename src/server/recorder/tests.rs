@@ -77,6 +77,7 @@ fn a_restart_is_noticed_and_what_came_after_counts() {
     assert_eq!((ttft.count, ttft.sum), (14.0, 3.0));
     assert_eq!(server.replicas[0].means_s[&Signal::Ttft], [None, Some(0.1), Some(0.5)]);
     assert!(!server.replicas[0].gauges.contains_key(&Signal::ProcessStart));
+    assert_eq!(server.replicas[0].started, Some(7.0), "the run began on that start");
 }
 
 #[test]

@@ -112,6 +112,9 @@ impl Metrics {
         if facts.adapters > 0 {
             self.write_adapters(&mut page, facts.adapters);
         }
+        // Without labels, as Python's client writes what it knows of its process.
+        page.head("process_start_time_seconds", "gauge", "Start time of the process, in seconds since 1970.");
+        page.line(format_args!("process_start_time_seconds {created:?}"));
         page.head("vllm:cache_config_info", "gauge", "Settings of the KV cache");
         page.line(format_args!("vllm:cache_config_info{{{}}} 1.0", facts.cache_config));
         page.text
