@@ -50,6 +50,31 @@ fn means_and_totals_agree_with_the_truth_at_256_streams() {
     agree(256, Duration::from_millis(200), 512);
 }
 
+/// t0 is one moment on both clocks: by the server's wall clock too, a request is read after it was sent and before its first
+/// token is there, behind a warm-up as well, and behind connections that are opened first.
+#[test]
+fn offsets_from_t0_are_the_wall_clocks() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let small =
+        "--dataset-name random --random-input-len 8 --random-output-len 4 --ignore-eos --save-detailed";
+    for load in ["--max-concurrency 3 --num-prompts 20", "--request-rate 100 --num-prompts 20 --preconnect 4"]
+    {
+        let simulator = Simulator::start(Spec { timing: steps(Duration::from_millis(5)), ..quick() });
+        let result = simulator.run(small).words(load).words("--num-warmups 30").end().well().result();
+        let number = |key: &str| result["servebench"]["t0"][key].as_u64().unwrap();
+        let (t0, doubt) = (number("unix_ns"), number("doubt_ns"));
+        let truth = Truth::new(simulator.truth_by_the_wall_clock());
+        for record in result["servebench"]["records"].as_array().unwrap() {
+            let read = truth.0[record["id"].as_str().unwrap()].read_ns;
+            let wall = |name: &str| t0 + (record["times"][name].as_f64().unwrap() * 1e9) as u64;
+            // A microsecond for the rounding of the JSON.
+            let slack = doubt + 1_000;
+            assert!(wall("sent") <= read + slack, "{load}: sent {}, read {read}", wall("sent"));
+            assert!(read <= wall("first_token") + slack, "{load}: {}, read {read}", wall("first_token"));
+        }
+    }
+}
+
 /// How often the means may miss before it is not the machine's fault.
 const ATTEMPTS: usize = 3;
 

@@ -26,3 +26,4 @@ pub mod stats;
 pub mod steady;
 pub mod units;
 pub mod validity;
+pub mod wall_time;

@@ -28,6 +28,7 @@ use super::stats::Percent;
 use super::steady::{self, NoWindow, Window};
 use super::units::seconds;
 use super::validity::Verdict;
+use super::wall_time::WallTime;
 
 mod believable;
 pub mod file;
@@ -51,8 +52,12 @@ pub struct Run {
     pub schema: u32,
     /// The program's version.
     pub version: String,
-    /// When the first request was due.
+    /// t0, which every offset in here counts from, in the client's time zone.
     pub started: Zoned,
+    /// The same as a number, with its doubt; results of earlier versions have none, and their `started` lies before the
+    /// warm-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t0: Option<WallTime>,
     /// The command line, secrets masked.
     pub command: Vec<String>,
     /// Every flag that it was given, on the command line or elsewhere, secrets masked: what `--like` does again. A run that

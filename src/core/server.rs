@@ -36,7 +36,8 @@ pub struct ServerSide {
     /// Warm-up requests that went before the run: those in flight when it began are in what the server counted.
     #[serde(default)]
     pub warmup: usize,
-    /// When the last sample of each point was taken, in seconds from t0. The first is from just before the run: zero.
+    /// When the last sample of each point was taken, in seconds from t0. The first is what counts are taken from: without a
+    /// warm-up it is from before t0 and has a time below zero, with one it is from when the measured traffic began.
     pub at_s: Vec<f64>,
     /// Levels over the run, from all samples, of all replicas together.
     #[serde(default)]

@@ -4,7 +4,10 @@ mod wall;
 
 use std::time::{Duration, Instant};
 
+use wall::Pair;
 pub use wall::Wall;
+
+use crate::core::wall_time::WallTime;
 
 /// Nothing is waited for so long, and no clock overflows there.
 const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
@@ -24,6 +27,11 @@ impl Clock {
     /// The clock whose t0 is an offset later.
     pub fn later(&self, offset: Duration) -> Self {
         Self { t0: self.instant(offset) }
+    }
+
+    /// t0 by the wall clock, from a comparison of the two clocks that is made now.
+    pub fn wall_time(&self) -> WallTime {
+        Pair::now().wall_time(self.t0)
     }
 
     /// The offset of this moment.
@@ -53,5 +61,15 @@ mod tests {
         assert_eq!(clock.at(before), Duration::ZERO);
         assert_eq!(clock.at(clock.t0 + Duration::from_millis(5)), Duration::from_millis(5));
         assert!(clock.now() <= clock.now());
+    }
+
+    #[test]
+    fn t0_has_one_wall_time_whenever_it_is_asked_for() {
+        let clock = Clock::start();
+        let later = clock.later(Duration::from_millis(250));
+        let (first, of_later) = (clock.wall_time(), later.wall_time());
+        let apart = of_later.unix_ns - first.unix_ns;
+        let doubt = Duration::from_nanos(first.doubt_ns + of_later.doubt_ns) + Duration::from_micros(100);
+        assert!(Duration::from_nanos(apart).abs_diff(Duration::from_millis(250)) <= doubt, "{apart} ns");
     }
 }

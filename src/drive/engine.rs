@@ -10,7 +10,6 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use jiff::Zoned;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +23,7 @@ use crate::core::arrival::Schedule;
 use crate::core::record::{Failure, Record};
 use crate::core::spec::{History, Sampling, Target};
 use crate::core::validity::Stamps;
+use crate::core::wall_time::WallTime;
 
 mod alarm;
 mod collect;
@@ -100,6 +100,8 @@ impl Phase<'_> {
 
 /// What the observer sees.
 pub enum Event<'a> {
+    /// The measured traffic begins, at this t0; a paced warm-up may leave it up to one arrival ahead.
+    Started(WallTime),
     /// Five times a second from each worker.
     Beat(Beat),
     /// A measured request ended.
@@ -148,8 +150,8 @@ impl Stop {
 
 /// What a run left behind.
 pub struct Outcome {
-    /// When the traffic began, by the wall clock.
-    pub started: Zoned,
+    /// t0, which every offset counts from, by the wall clock; of a run that ended within its warm-up, when that began.
+    pub t0: WallTime,
     /// Every measured request that was due before the end, in the order of the schedule.
     pub records: Vec<Record>,
     /// What the measured requests were measured into together, failed ones included.
@@ -235,23 +237,24 @@ pub fn drive(
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, DriveError> {
     let descriptors = prepare_descriptors();
-    let started = Zoned::now();
     let (to_collector, from_workers) = mpsc::channel();
     let shared = Shared::new(plan, stop);
-    let ((records, agreement), ends) = std::thread::scope(|scope| {
+    let ((records, agreement), begun, ends) = std::thread::scope(|scope| {
         let crew = Crew::muster(scope, plan, &shared, &to_collector)?;
         drop(to_collector);
-        crew.go(Clock::start());
+        let begun = Clock::start();
+        crew.go(begun);
         let records = Collector::new(plan, tokenizer).collect(&from_workers, observe);
-        Ok::<_, DriveError>((records, crew.join(&shared)))
+        Ok::<_, DriveError>((records, begun, crew.join(&shared)))
     })?;
     let wrong_setup = shared.first_answers.wrong_setup();
+    let t0 = shared.measured.get().map_or_else(|| begun.wall_time(), |start| start.wall);
     let client_errors = shared.into_failures();
     if let (true, Some(error)) = (records.is_empty(), client_errors.first()) {
         return Err(DriveError::Nothing(error.clone()));
     }
     let mut outcome = Outcome {
-        started,
+        t0,
         records,
         agreement,
         meters: Meters::default(),

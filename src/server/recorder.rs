@@ -81,9 +81,9 @@ impl Recorder {
         }
     }
 
-    /// The course of the run that began then.
-    pub fn finish(self, began: Timestamp) -> ServerSide {
-        let since = |at: &Timestamp| at.duration_since(began).as_secs_f64().max(0.0);
+    /// The course of the run whose t0 was then. A sample that was taken before has a time below zero.
+    pub fn finish(self, t0: Timestamp) -> ServerSide {
+        let since = |at: &Timestamp| at.duration_since(t0).as_secs_f64();
         ServerSide {
             interval: self.interval,
             taken: self.taken,
@@ -151,7 +151,8 @@ impl Level {
 }
 
 fn rounded(value: f64, steps: f64) -> f64 {
-    (value * steps).round() / steps
+    // Plus zero, so that no zero is a negative one.
+    (value * steps).round() / steps + 0.0
 }
 
 #[cfg(test)]

@@ -75,20 +75,37 @@ impl Simulator {
         self.truth_with_orders().0
     }
 
+    /// The same by the wall clock: their times are nanoseconds since the Unix epoch.
+    pub fn truth_by_the_wall_clock(mut self) -> Vec<Story> {
+        let lines = self.ended_log();
+        let base = lines[0]["base_unix_ns"].as_u64().unwrap();
+        let mut stories = stories(&lines);
+        for story in &mut stories {
+            story.read_ns += base;
+            story.tokens_ns.iter_mut().for_each(|token| *token += base);
+        }
+        stories
+    }
+
     /// The same, and what else it was told to do: the path, and when in nanoseconds of the same clock.
     pub fn truth_with_orders(mut self) -> (Vec<Story>, Vec<(String, u64)>) {
+        let lines = self.ended_log();
+        let order =
+            |line: &Value| Some((line["order"].as_str()?.to_owned(), line["at_ns"].as_u64().unwrap()));
+        (stories(&lines), lines.iter().filter_map(order).collect())
+    }
+
+    /// Ends it: its truth log, whose first line is about the clock.
+    fn ended_log(&mut self) -> Vec<Value> {
         self.server.stop();
         let log = fs::read_to_string(self.folder.path().join(TRUTH)).unwrap();
-        let (mut stories, mut orders) = (Vec::new(), Vec::new());
-        for line in log.lines().skip(1) {
-            let line: Value = serde_json::from_str(line).unwrap();
-            match line["order"].as_str() {
-                Some(order) => orders.push((order.to_owned(), line["at_ns"].as_u64().unwrap())),
-                None => stories.push(serde_json::from_value(line).unwrap()),
-            }
-        }
-        (stories, orders)
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+fn stories(log: &[Value]) -> Vec<Story> {
+    let of_requests = log.iter().skip(1).filter(|line| line["order"].is_null());
+    of_requests.map(|line| Story::deserialize(line).unwrap()).collect()
 }
 
 const TRUTH: &str = "truth.jsonl";

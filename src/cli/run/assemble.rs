@@ -35,14 +35,15 @@ pub struct Assembly {
 impl Assembly {
     /// Sums the outcome up. The Records go beside the Run: whether they are saved with it is for others to say.
     pub fn run(self, outcome: Outcome) -> (Run, Vec<Record>) {
-        let Outcome { started, records, meters, interrupted, .. } = outcome;
+        let Outcome { t0, records, meters, interrupted, .. } = outcome;
         let Meters { itl, itl_by_second, .. } = meters;
         let percents = &self.selection.percents;
         let metrics = Metrics::of(&records, &itl, &self.spec.slo, percents);
         let run = Run {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started,
+            started: t0.zoned(),
+            t0: Some(t0),
             command: self.command,
             settings: Some(self.settings),
             interrupted,

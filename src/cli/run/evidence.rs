@@ -124,7 +124,7 @@ fn server_times(server: &ServerSide, outcome: &Outcome) -> Option<ServerTimes> {
 
 /// What the profiler did to the run: nothing, if it was never on during it.
 fn profiled(profile: &Capture, outcome: &Outcome) -> Option<Profiled> {
-    let began = outcome.started.timestamp();
+    let began = outcome.t0.timestamp();
     let offset = |at: Timestamp| Duration::try_from(at.duration_since(began)).unwrap_or_default();
     let end = outcome.records.iter().filter_map(|record| record.times.done).max()?;
     let start = profile.start.as_ref().filter(|_| profile.started())?;

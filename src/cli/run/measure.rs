@@ -182,8 +182,8 @@ impl Measurement<'_> {
         onlooker: Onlooker<'_>,
     ) -> (Result<Outcome, DriveError>, Option<Result<Probes, DriveError>>) {
         let mut display = Display::new(plan, self.medium);
-        // What goes along with the measured run waits for it: a warm-up shows nothing, so the first event is of the
-        // measured run. Probes begin when `hold` is dropped.
+        // What goes along with the measured run waits for it: the first event says that it begins. Probes begin when
+        // `hold` is dropped.
         let (hold, begin) = channel();
         let mut hold = plan.warmup.is_some().then_some(hold);
         if hold.is_none() {
@@ -280,6 +280,7 @@ impl Display {
 
     fn show(&mut self, event: &Event<'_>) {
         match event {
+            Event::Started(_) => return,
             Event::Done(record) => self.live.ended(record.ttft(), record.failed()),
             Event::Beat(beat) => {
                 self.beats[beat.worker] = Some(*beat);

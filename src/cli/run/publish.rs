@@ -67,6 +67,7 @@ impl Publisher {
     /// Counts what happened.
     pub fn see(&mut self, event: &Event<'_>) {
         match event {
+            Event::Started(_) => {}
             Event::Done(record) => self.exposition.ended(record),
             Event::Beat(beat) => {
                 self.sent.insert(beat.worker, beat.sent);

@@ -123,7 +123,7 @@ impl<'a> Trials<'a> {
         let cache = CacheReadings { before, after: stage.prefix_cache() };
         let server = recorder.map(|recorder| ServerSide {
             warmup: outcome.warmup.sent,
-            ..recorder.finish(outcome.started.timestamp())
+            ..recorder.finish(outcome.t0.timestamp())
         });
         let assembly = assemble::Assembly {
             command: redact::secrets(invocation.command.clone()),

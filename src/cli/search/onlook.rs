@@ -23,6 +23,7 @@ impl<'a> Onlook<'a> {
     /// Something happened.
     pub fn see(&mut self, event: &Event<'_>, stop: &Stop) {
         match event {
+            Event::Started(_) => {}
             Event::Done(record) => self.watch.ended(record),
             Event::Beat(beat) => {
                 self.beats.insert(beat.worker, *beat);

@@ -86,6 +86,7 @@ pub fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent>, deta
     Run {
         schema: SCHEMA,
         version: "0.1.0".into(),
+        t0: None,
         started: "2026-11-22T09:44:51+01:00[Europe/Berlin]".parse().unwrap(),
         command: vec!["servebench".into(), "run".into()],
         settings: Some([("seed".to_owned(), 7.into())].into_iter().collect()),

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::core::wall_time::WallTime;
+
 /// How old a comparison of the two clocks may be.
 const FRESH: Duration = Duration::from_millis(100);
 
@@ -32,7 +34,7 @@ pub struct Wall {
 
 /// Both clocks at one moment.
 #[derive(Debug, Clone, Copy)]
-struct Pair {
+pub(super) struct Pair {
     instant: Instant,
     /// Since the Unix epoch.
     wall: Duration,
@@ -85,7 +87,7 @@ fn is_plausible(at: Option<Instant>, read: Instant) -> bool {
 
 impl Pair {
     /// The narrowest of a few looks: an interruption between the two clocks would shift one against the other.
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         let looks = (0..LOOKS).map(|_| Self::look());
         looks.min_by_key(|pair| pair.doubt).expect("there is more than one look")
     }
@@ -96,6 +98,15 @@ impl Pair {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let doubt = before.elapsed();
         Self { instant: before + doubt / 2, wall, doubt }
+    }
+
+    /// An instant by the wall clock, if nobody sets that in between.
+    pub(super) fn wall_time(&self, instant: Instant) -> WallTime {
+        let wall = match instant.checked_duration_since(self.instant) {
+            Some(later) => self.wall.saturating_add(later),
+            None => self.wall.saturating_sub(self.instant - instant),
+        };
+        WallTime::new(wall, self.doubt)
     }
 
     fn instant_of(&self, stamp: Duration) -> Option<Instant> {

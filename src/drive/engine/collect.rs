@@ -48,6 +48,7 @@ impl<'a> Collector<'a> {
         let mut agreement = Agreement::default();
         for report in reports {
             match report {
+                Report::Started(t0) => observe(Event::Started(t0)),
                 Report::Beat(beat) => observe(Event::Beat(beat)),
                 Report::Landed(landed) => records.extend(landed.into_iter().map(|landed| {
                     self.compare(&landed, &mut agreement);

@@ -10,7 +10,21 @@ use uuid::Uuid;
 
 use super::first_answers::FirstAnswers;
 use super::{Plan, Stop};
+use crate::core::wall_time::WallTime;
 use crate::drive::clock::Clock;
+
+/// The run's t0 on both clocks.
+#[derive(Clone, Copy)]
+pub struct Start {
+    pub clock: Clock,
+    pub wall: WallTime,
+}
+
+impl From<Clock> for Start {
+    fn from(clock: Clock) -> Self {
+        Self { clock, wall: clock.wall_time() }
+    }
+}
 
 /// What all workers of a run share. Nothing here is touched per token.
 pub struct Shared<'a> {
@@ -23,7 +37,7 @@ pub struct Shared<'a> {
     /// The seats of active sessions, the same.
     pub seats: Option<Arc<Semaphore>>,
     /// The run's t0: when the measured phase began.
-    pub measured: OnceLock<Clock>,
+    pub measured: OnceLock<Start>,
     /// Whether the first requests fail alike.
     pub first_answers: Arc<FirstAnswers>,
     /// Every worker is past its warm-up.

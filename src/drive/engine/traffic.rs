@@ -23,10 +23,11 @@ use super::deal::Sessions;
 use super::first_answers::FirstAnswers;
 use super::leash::{Leashes, Pulled};
 use super::phase::HandOver;
-use super::shared::{Shared, message};
+use super::shared::{Shared, Start, message};
 use super::{Beat, GRACE, Phase, Plan, WarmupCount};
 use crate::core::record::{Failure, FailureClass};
 use crate::core::spec::History;
+use crate::core::wall_time::WallTime;
 use crate::drive::client::stopwatch::{Keep, KeepGaps, KeepText, Meters, Stopwatch, Story};
 use crate::drive::client::{Client, Identity};
 use crate::drive::clock::Clock;
@@ -36,6 +37,8 @@ use crate::drive::workload::salt::Salter;
 
 /// What goes to the collector, now and then.
 pub enum Report {
+    /// The measured traffic begins: its t0. Once, from whichever worker comes first.
+    Started(WallTime),
     /// The state of things.
     Beat(Beat),
     /// Measured requests ended.
@@ -227,7 +230,12 @@ impl Traffic {
                 }
             }
         }
-        let clock = || *shared.measured.get_or_init(&start);
+        let begin = || {
+            let begun = Start::from(start());
+            self.report(Report::Started(begun.wall));
+            begun
+        };
+        let clock = || shared.measured.get_or_init(begin).clock;
         let _beat = AbortOnDrop(tokio::task::spawn_local(Rc::clone(self).beat()));
         let sessions = Sessions::of(plan.measured.requests);
         let leg = Leg { phase: &plan.measured, sessions, measured: true, workers, clock: &clock };

@@ -177,7 +177,10 @@ pub(super) fn course(side: &ServerSide, signal: Signal, bound: f64) -> Option<Co
         }
     }
     let longest = longest.and_then(|(from, to)| {
-        Some(When { start: Start::Offset(seconds(from)?), lasted: seconds(to - from)? })
+        Some(When {
+            start: Start::Offset(in_the_run(from)?),
+            lasted: in_the_run(to)?.checked_sub(in_the_run(from)?)?,
+        })
     });
     Some(Course { peak: gauged.peak, mean: gauged.mean, share: above as f64 / known.max(1) as f64, longest })
 }
@@ -190,7 +193,7 @@ pub(super) fn growth(side: &ServerSide, signal: Signal) -> Option<When> {
         (0..side.points()).filter(|&sample| grew(sample)).filter_map(|sample| side.at_s.get(sample));
     let first = *samples.next()?;
     let last = samples.next_back().copied().unwrap_or(first);
-    Some(When { start: Start::Offset(seconds(first)?), lasted: seconds(last - first)? })
+    Some(When { start: Start::Offset(in_the_run(first)?), lasted: seconds(last - first)? })
 }
 
 /// When a log's alert was.
@@ -201,6 +204,11 @@ pub(super) fn alerted(alert: &Alert) -> Option<When> {
 /// How long the samples of a server are.
 pub(super) fn length(side: &ServerSide) -> Option<Duration> {
     seconds(side.at_s.last()? - side.at_s.first()?)
+}
+
+/// When a sample was taken; one from before the run is from its begin.
+fn in_the_run(at: f64) -> Option<Duration> {
+    seconds(at.max(0.0))
 }
 
 fn seconds(value: f64) -> Option<Duration> {

@@ -55,6 +55,16 @@ fn a_hole_between_samples_is_as_long_as_it_was() {
 }
 
 #[test]
+fn a_sample_from_before_the_run_has_a_time_below_zero() {
+    let mut recorder = Recorder::new(["http://a/metrics".to_owned()], Duration::from_secs(1));
+    for millisecond in [999_250, 1_000_000, 1_000_750] {
+        let page = Page::parse("vllm:num_requests_running 1\n");
+        recorder.push(Timestamp::from_millisecond(millisecond).unwrap(), vec![Some(Reading::of(&page))]);
+    }
+    assert_eq!(recorder.finish(Timestamp::from_second(1_000).unwrap()).at_s, [-0.75, 0.0, 0.75]);
+}
+
+#[test]
 fn what_is_missing_is_missing_and_nothing_is_lost() {
     let page = |count: u32| format!("vllm:prompt_tokens_total {count}\n");
     let server = record(&[Some(&page(10)), None, Some(&page(30)), Some("")]);
