@@ -148,7 +148,7 @@ fn allocations(events: usize, protocol: Protocol) -> usize {
     let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
     let body = client.body(&Request::text("Hi", 1, 8));
     let before = COUNT.get();
-    runtime.block_on(client.send("bench-0", body, &mut watch)).unwrap();
+    runtime.block_on(client.send("bench-0", body, &mut watch, |_| {})).unwrap();
     let count = COUNT.get() - before;
     assert_eq!(watch.conclude(Ok(())).events.count as usize, events);
     count

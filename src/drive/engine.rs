@@ -36,6 +36,7 @@ mod leash;
 mod limits;
 mod phase;
 mod shared;
+mod slots;
 mod traffic;
 mod walk;
 mod worker;

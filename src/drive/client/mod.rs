@@ -131,6 +131,9 @@ impl Client {
 
     /// Sends one request and follows its answer to the end; `Ok` when the transport did its part.
     ///
+    /// `settled` hears when the outcome was known: the time of the answer's last byte. What is left of the connection's
+    /// business after that is nobody's wait. It does not hear of an answer that never came.
+    ///
     /// There is no time limit and no retry here. The outcome is [`Stopwatch::conclude`]'s to tell, from this result (or
     /// from a timeout: the future may be dropped at any time, and the stopwatch keeps what it saw).
     pub fn send<'a>(
@@ -138,9 +141,10 @@ impl Client {
         id: impl Into<Identity<'a>>,
         body: Bytes,
         watch: &'a mut Stopwatch,
+        settled: impl FnOnce(Duration),
     ) -> impl Future<Output = Result<(), Failure>> {
         watch.expect(self.reading);
-        self.transport.send(id.into(), body, watch)
+        self.transport.send(id.into(), body, watch, settled)
     }
 }
 

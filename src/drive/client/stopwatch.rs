@@ -129,7 +129,7 @@ pub struct FirstEvent {
 
 /// Follows one request. What was seen stays seen when the request fails or is given up.
 ///
-/// The transport tells it when things happened; it takes no time itself, except for the end.
+/// The transport tells it when things happened; it takes no time itself, except for ends that no byte tells of.
 #[derive(Debug)]
 pub struct Stopwatch {
     cutter: Cutter,
@@ -247,6 +247,17 @@ impl Stopwatch {
         }
     }
 
+    /// The server closed the connection: now, as far as anybody knows.
+    pub fn closed(&mut self) {
+        self.follow(self.now());
+    }
+
+    /// Nothing more happens to this request: since its last byte if that `decided` the outcome, else since now. Returns when.
+    pub fn settle(&mut self, decided: bool) -> Duration {
+        let at = if decided { self.latest } else { self.now() };
+        *self.tale.times.done.get_or_insert(at)
+    }
+
     /// Whether the outcome is settled (`[DONE]`, or a failure): what still comes does not matter.
     pub fn is_over(&self) -> bool {
         self.tale.ended.is_some()
@@ -266,7 +277,7 @@ impl Stopwatch {
 
     /// Ends the story. `sent` is how the transport fared: `Ok` for a body read to its proper end, else why it was not.
     pub fn conclude(mut self, sent: Result<(), Failure>) -> Story {
-        self.tale.times.done = Some(self.clock.now());
+        self.settle(false);
         if sent.is_ok() {
             self.finish_stream();
         }

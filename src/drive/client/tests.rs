@@ -17,7 +17,8 @@ const DONE: &str = "data: [DONE]\n\n";
 async fn send(client: &Client) -> Story {
     let keep = Keep { text: KeepText::Always, gaps: KeepGaps::Never };
     let mut watch = Stopwatch::new(Clock::start(), Duration::ZERO, keep, Rc::default());
-    let sending = client.send("bench-7", client.body(&Request::text("Hi", 1, 4)), &mut watch);
+    let body = client.body(&Request::text("Hi", 1, 4));
+    let sending = client.send("bench-7", body, &mut watch, |_| {});
     let sent = timeout(Duration::from_secs(60), sending).await.expect("the client waits for nothing");
     watch.conclude(sent)
 }

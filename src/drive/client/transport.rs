@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,10 @@ use crate::drive::clock::Wall;
 /// How long to wait for the rest of an answer that can change nothing any more: reading it to its end lets the next
 /// request use the connection.
 const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
+
+/// How long the next request is kept waiting for that. Servers write the end of the chunked coding right after the last
+/// event, and a connection that is free a moment later is better than a new one; one that forgets it holds up nobody.
+const LEFTOVER_HOLD: Duration = Duration::from_millis(5);
 
 /// Room for one read, in bytes: a step's events of one request fit a hundred times over.
 const ROOM: usize = 64 << 10;
@@ -92,7 +97,8 @@ impl Transport {
         Ok(())
     }
 
-    /// Posts a body and gives what comes back to the stopwatch, until the outcome is settled.
+    /// Posts a body and gives what comes back to the stopwatch, until the outcome is settled. `settled` hears when that was,
+    /// as soon as the connection can take another request, or a moment later.
     ///
     /// What happens once is in boxes: its room would lie between the few bytes that every event needs, and thousands of
     /// streams share the processor's cache.
@@ -101,13 +107,17 @@ impl Transport {
         id: Identity<'a>,
         body: Bytes,
         watch: &'a mut Stopwatch,
+        settled: impl FnOnce(Duration),
     ) -> impl Future<Output = Result<(), Failure>> {
         let beginning = Box::pin(self.begin(id, body, watch));
         async move {
             let (mut exchange, watch) = beginning.await?;
             let followed = poll_fn(|cx| exchange.poll_follow(cx, watch)).await;
+            let ended = watch.settle(followed.is_ok());
             if followed.is_ok() && exchange.answer.wants_rest() {
-                Box::pin(exchange.read_rest(watch)).await;
+                Box::pin(exchange.read_rest(watch, || settled(ended))).await;
+            } else {
+                settled(ended);
             }
             let idle = exchange.idle;
             exchange.conclude(followed).map_err(|failure| match idle {
@@ -207,12 +217,17 @@ impl<'t> Exchange<'t> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads what is left of a settled answer, if it comes soon. What does not come is not missed.
-    async fn read_rest(&mut self, watch: &mut Stopwatch) {
-        let rest = async {
+    /// Reads what is left of a settled answer, if it comes soon; what does not come is not missed. `go_on` is called when it
+    /// is there, or has kept the next request waiting for long enough.
+    async fn read_rest(&mut self, watch: &mut Stopwatch, go_on: impl FnOnce()) {
+        let mut rest = pin!(async {
             while self.answer.wants_rest() && poll_fn(|cx| self.poll_read(cx, watch)).await.is_ok() {}
-        };
-        let _ = timeout(LEFTOVER_WAIT, rest).await;
+        });
+        let came = timeout(LEFTOVER_HOLD, &mut rest).await;
+        go_on();
+        if came.is_err() {
+            let _ = timeout(LEFTOVER_WAIT, rest).await;
+        }
     }
 
     /// How it went; gives the connection back if it can be used again.
@@ -234,6 +249,7 @@ impl<'t> Exchange<'t> {
         let room = &mut *self.transport.room.borrow_mut();
         let count = ready!(self.link.poll_read(cx, room))?;
         if count == 0 {
+            watch.closed();
             self.answer.close();
             return Poll::Ready(Ok(()));
         }

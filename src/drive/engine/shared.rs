@@ -4,11 +4,12 @@ use std::any::Any;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::{Barrier, Semaphore};
+use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::first_answers::FirstAnswers;
+use super::slots::Slots;
 use super::{Plan, Stop};
 use crate::core::wall_time::WallTime;
 use crate::drive::clock::Clock;
@@ -33,9 +34,9 @@ pub struct Shared<'a> {
     /// And has no patience with what is in flight.
     pub hurry: &'a CancellationToken,
     /// The cap, exact over all workers.
-    pub cap: Option<Arc<Semaphore>>,
+    pub cap: Option<Arc<Slots>>,
     /// The seats of active sessions, the same.
-    pub seats: Option<Arc<Semaphore>>,
+    pub seats: Option<Arc<Slots>>,
     /// The run's t0: when the measured phase began.
     pub measured: OnceLock<Start>,
     /// Whether the first requests fail alike.
@@ -54,8 +55,8 @@ impl<'a> Shared<'a> {
         Self {
             stop: stop.asked.child_token(),
             hurry: &stop.hurried,
-            cap: plan.cap.map(semaphore),
-            seats: plan.max_active.map(semaphore),
+            cap: plan.cap.map(Slots::new),
+            seats: plan.max_active.map(Slots::new),
             measured: OnceLock::new(),
             first_answers: FirstAnswers::new(stop, plan.keep_going),
             warmed: Barrier::new(plan.workers.get()),
@@ -100,8 +101,4 @@ pub fn message(panic: &(dyn Any + Send)) -> &str {
 /// vLLM's: `bench-`, eight hex digits of its own for each run, and a dash.
 fn new_prefix() -> String {
     format!("bench-{}-", &Uuid::new_v4().simple().to_string()[..8])
-}
-
-fn semaphore(permits: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(permits))
 }

@@ -7,6 +7,8 @@ use crate::core::arrival::Schedule;
 use crate::drive::client::stage::{Stage, always, stream};
 use crate::drive::client::stopwatch::{KeepGaps, KeepText};
 
+mod lag;
+
 const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 

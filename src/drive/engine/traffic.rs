@@ -13,7 +13,6 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -24,6 +23,7 @@ use super::first_answers::FirstAnswers;
 use super::leash::{Leashes, Pulled};
 use super::phase::HandOver;
 use super::shared::{Shared, Start, message};
+use super::slots::{Slot, Slots};
 use super::{Beat, GRACE, Phase, Plan, WarmupCount};
 use crate::core::record::{Failure, FailureClass};
 use crate::core::spec::History;
@@ -87,10 +87,10 @@ pub struct Flight {
     pub clock: Clock,
     pub measured: bool,
     pub body: bytes::Bytes,
-    /// When the cap let it go.
+    /// When it was due and there was a slot for it.
     pub released: Option<Duration>,
-    /// Held until the request has ended.
-    pub permit: Option<OwnedSemaphorePermit>,
+    /// Held until the outcome is known.
+    pub slot: Option<Slot>,
     /// How long its user waits for the end.
     pub patience: Option<Duration>,
     /// The session that it is a turn of, and whether the next turn needs the answer.
@@ -272,12 +272,12 @@ impl Traffic {
             #[cfg(test)]
             super::faults::fail_at(&id)?;
             let next = leg.next(ordinal, pacer, &shared.stop, shared.cap.as_ref()).await?;
-            let Some((due, permit)) = next else { break };
+            let Some(Go { due, slot }) = next else { break };
             let clock = (leg.clock)();
-            let released = permit.is_some().then(|| clock.now());
+            let released = slot.as_ref().map(|slot| released(slot, due, clock));
             let (measured, patience) = (leg.measured, request.patience());
             let flight =
-                Flight { ordinal, id, due, clock, measured, body, released, permit, patience, turn: None };
+                Flight { ordinal, id, due, clock, measured, body, released, slot, patience, turn: None };
             launch(flights, shared, Rc::clone(self).fly(Box::new(flight)).map(drop));
             // It leaves before the next one is thought of, and answers are read between two of a burst.
             tokio::task::yield_now().await;
@@ -305,7 +305,7 @@ impl Traffic {
     ///
     /// The flight is in a box for the same reason as [`Transport::send`](crate::drive::client::transport::Transport::send)'s
     /// parts are.
-    pub async fn fly(self: Rc<Self>, flight: Box<Flight>) -> Flown {
+    pub async fn fly(self: Rc<Self>, mut flight: Box<Flight>) -> Flown {
         #[cfg(test)]
         super::faults::panic_at(&flight.id);
         let mut watch = self.stopwatch(&flight);
@@ -315,13 +315,19 @@ impl Traffic {
         self.count_sent(flight.measured);
         let session = flight.turn.map(|(session, _)| session);
         let identity = Identity { request: &flight.id, session };
+        let settled = |at| {
+            if let Some(mut slot) = flight.slot.take() {
+                slot.ended(flight.clock.instant(at));
+            }
+        };
+        let sending = self.client.send(identity, flight.body, &mut watch, settled);
         let sent = match flight.patience {
-            None => self.leashes.hold(pin!(self.client.send(identity, flight.body, &mut watch))).await,
+            None => self.leashes.hold(pin!(sending)).await,
             // In a box, so that the others do not carry the room for it.
-            Some(patience) => Box::pin(self.fly_for(patience, identity, flight.body, &mut watch)).await,
+            Some(patience) => Box::pin(self.wait_for(patience, sending)).await,
         };
         let ended = sent.unwrap_or_else(|pulled| Err(self.pulled(pulled, &watch)));
-        drop(flight.permit);
+        drop(flight.slot);
         let mut story = watch.conclude(ended);
         self.first_answers.note(&story.outcome);
         let (done, answered, said) = (story.times.done, story.outcome.is_ok(), story.said.take());
@@ -336,15 +342,12 @@ impl Traffic {
     }
 
     /// One request that nobody waits for any longer than this: the connection is then dropped, as a browser does.
-    async fn fly_for(
+    async fn wait_for(
         &self,
         patience: Duration,
-        identity: Identity<'_>,
-        body: bytes::Bytes,
-        watch: &mut Stopwatch,
+        sending: impl Future<Output = Result<(), Failure>>,
     ) -> Result<Result<(), Failure>, Pulled> {
-        let sending = tokio::time::timeout(patience, self.client.send(identity, body, watch));
-        let ended = self.leashes.hold(pin!(sending)).await?;
+        let ended = self.leashes.hold(pin!(tokio::time::timeout(patience, sending))).await?;
         Ok(ended.unwrap_or_else(|_| {
             let after = format!("after {:.1} s, as it was to be", patience.as_secs_f64());
             Err(Failure::new(FailureClass::Abandoned, after))
@@ -408,41 +411,55 @@ impl Traffic {
 }
 
 impl Leg<'_> {
-    /// Waits until a request, or a session, may go, and returns when it was due; `None` when no more may: after an
-    /// interrupt, and behind the phase's end.
+    /// Waits until a request, or a session, may go; `None` when no more may: after an interrupt, and behind the phase's
+    /// end.
     pub async fn next(
         &self,
         number: usize,
         pacer: &mut Pacer,
         stop: &CancellationToken,
-        slots: Option<&Arc<Semaphore>>,
-    ) -> io::Result<Option<(Duration, Option<OwnedSemaphorePermit>)>> {
-        let (due, permit) = tokio::select! {
+        slots: Option<&Arc<Slots>>,
+    ) -> io::Result<Option<Go>> {
+        let is_over = |due| self.phase.duration.is_some_and(|end| due > end);
+        // Nothing is gained by waiting for what will not be sent, and after a warm-up the next phase would wait too.
+        if self.phase.schedule.due(number).is_some_and(is_over) {
+            return Ok(None);
+        }
+        let go = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(None),
             ready = self.ready(number, pacer, slots) => ready?,
         };
-        let is_over = self.phase.duration.is_some_and(|end| due > end);
-        Ok((!is_over).then_some((due, permit)))
+        Ok(Some(go).filter(|go| !is_over(go.due)))
     }
 
-    /// Waits until a request may go: when it is due, and there is a slot. Returns when it was due.
-    async fn ready(
-        &self,
-        ordinal: usize,
-        pacer: &mut Pacer,
-        cap: Option<&Arc<Semaphore>>,
-    ) -> io::Result<(Duration, Option<OwnedSemaphorePermit>)> {
+    /// Waits until a request may go: when it is due, and there is a slot.
+    async fn ready(&self, ordinal: usize, pacer: &mut Pacer, slots: Option<&Arc<Slots>>) -> io::Result<Go> {
         let scheduled = self.phase.schedule.due(ordinal);
         if let Some(due) = scheduled {
             pacer.until((self.clock)().instant(due)).await?;
         }
-        let permit = match cap {
-            Some(cap) => Some(Arc::clone(cap).acquire_owned().await.expect("the semaphore is never closed")),
+        let slot = match slots {
+            Some(slots) => Some(slots.take().await),
             None => None,
         };
-        Ok((scheduled.unwrap_or_else(|| (self.clock)().now()), permit))
+        let clock = (self.clock)();
+        let free_since = slot.as_ref().and_then(Slot::free_since).map(|at| clock.at(at));
+        Ok(Go { due: scheduled.or(free_since).unwrap_or_else(|| clock.now()), slot })
     }
+}
+
+/// Leave to send a request, or to begin a session.
+pub struct Go {
+    /// When the schedule says. In a closed loop when the slot became free; of a slot that nobody has held, now: the loop is
+    /// still being filled.
+    pub due: Duration,
+    pub slot: Option<Slot>,
+}
+
+/// When what is due then had its slot too: from there on the delay is the client's.
+pub fn released(slot: &Slot, due: Duration, clock: Clock) -> Duration {
+    slot.free_since().map_or(due, |at| due.max(clock.at(at)))
 }
 
 /// Sets a request or a session off, and looks at those that have ended.

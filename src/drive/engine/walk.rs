@@ -1,21 +1,21 @@
 //! A session from its first turn to its last: depth first, as users are.
 //!
 //! A session holds its seat from its first turn to its last, thinking included, so that the next session begins when one
-//! is over and not when one thinks. Each of its requests needs a permit of the cap like any other.
+//! is over and not when one thinks. Each of its requests needs a slot of the cap like any other.
 
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::dialogue::Dialogue;
 use super::shared::Shared;
-use super::traffic::{Flight, Flown, Leg, Traffic, launch};
+use super::slots::{Slot, Slots};
+use super::traffic::{Flight, Flown, Go, Leg, Traffic, launch, released};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
 use crate::drive::workload::Request;
@@ -33,10 +33,10 @@ struct Walk {
     measured: bool,
     /// No turn that is due after this is sent.
     end: Option<Duration>,
-    cap: Option<Arc<Semaphore>>,
+    cap: Option<Arc<Slots>>,
     stop: CancellationToken,
     /// Held until the session is over.
-    seat: Option<OwnedSemaphorePermit>,
+    seat: Option<Slot>,
 }
 
 impl Traffic {
@@ -52,7 +52,7 @@ impl Traffic {
         let end = if leg.phase.cycle { usize::MAX } else { sessions.len() };
         for number in (self.worker()..end).step_by(leg.workers) {
             let next = leg.next(number, pacer, &shared.stop, shared.seats.as_ref()).await?;
-            let Some((due, seat)) = next else { break };
+            let Some(Go { due, slot: seat }) = next else { break };
             let deal = sessions.deal(number);
             let turns = leg.phase.requests[deal.turns].to_vec();
             let ids = (deal.ordinal..).take(turns.len());
@@ -74,7 +74,7 @@ impl Traffic {
     }
 
     /// One session, turn by turn; over with the first turn that is not answered.
-    async fn walk(self: Rc<Self>, walk: Walk) {
+    async fn walk(self: Rc<Self>, mut walk: Walk) {
         let session = Uuid::new_v4();
         let mut dialogue = Dialogue::new(self.history(), self.client().speaks_in_messages());
         let mut due = walk.due;
@@ -83,8 +83,10 @@ impl Traffic {
             // Made while the user thinks, so that it delays nobody.
             let salted = self.salted(turn, walk.ordinal, walk.measured);
             let body = self.client().body(&dialogue.ask(&salted));
-            let Some(permit) = self.ready(&walk, due).await else { return };
-            let waited = permit.is_some() || (index == 0 && walk.seat.is_some());
+            let Some(slot) = self.ready(&walk, due).await else { return };
+            // The first turn waits for the session's seat too.
+            let seat = walk.seat.as_ref().filter(|_| index == 0);
+            let waits = [seat, slot.as_ref()].into_iter().flatten();
             let flight = Flight {
                 ordinal: walk.ordinal + index,
                 id: walk.ids[index].clone(),
@@ -92,12 +94,15 @@ impl Traffic {
                 clock: walk.clock,
                 measured: walk.measured,
                 body,
-                released: waited.then(|| walk.clock.now()),
-                permit,
+                released: waits.map(|slot| released(slot, due, walk.clock)).max(),
+                slot,
                 patience: turn.patience(),
                 turn: Some((session, dialogue.listens() && next.is_some())),
             };
             let Flown { done, answered, said } = Rc::clone(&self).fly(Box::new(flight)).await;
+            if let (Some(seat), Some(done)) = (&mut walk.seat, done) {
+                seat.ended(walk.clock.instant(done));
+            }
             let (Some(next), Some(done), true) = (next, done, answered) else { return };
             due = done + next.think;
             if walk.end.is_some_and(|end| due > end) {
@@ -108,21 +113,18 @@ impl Traffic {
     }
 
     /// Waits until a turn may go: when its user has thought, and there is a slot. `None` after an interrupt.
-    async fn ready(&self, walk: &Walk, due: Duration) -> Option<Option<OwnedSemaphorePermit>> {
+    async fn ready(&self, walk: &Walk, due: Duration) -> Option<Option<Slot>> {
         let ready = async {
             self.alarm().until(walk.clock.instant(due)).await;
             match &walk.cap {
-                Some(cap) => {
-                    let permit = Arc::clone(cap).acquire_owned().await;
-                    Some(permit.expect("the semaphore is never closed"))
-                }
+                Some(cap) => Some(cap.take().await),
                 None => None,
             }
         };
         tokio::select! {
             biased;
             () = walk.stop.cancelled() => None,
-            permit = ready => Some(permit),
+            slot = ready => Some(slot),
         }
     }
 }

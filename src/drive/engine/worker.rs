@@ -115,8 +115,13 @@ fn run(orders: Orders, plan: &Plan<'_>, shared: &Shared<'_>) -> Option<End> {
     Some(End { meters: traffic.meters(), stamps, clock_step, warmup, effort })
 }
 
+/// What a worker's requests run on.
+pub fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
 fn set_stage(plan: &Plan<'_>) -> Result<(LocalRuntime, Client), DriveError> {
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let runtime = runtime()?;
     let client = {
         let _inside = runtime.enter();
         Client::new(plan.target, plan.sampling, plan.idle_connections())?

@@ -35,7 +35,7 @@ fn watch(clock: Clock, meters: &Rc<RefCell<Meters>>) -> Stopwatch {
 /// Sends a request with a body and concludes it. The limit only keeps a broken test from hanging.
 async fn send(transport: &Transport, body: Bytes) -> Story {
     let mut watch = watch(Clock::start(), &Rc::default());
-    let sending = transport.send("bench-7".into(), body, &mut watch);
+    let sending = transport.send("bench-7".into(), body, &mut watch, |_| {});
     let sent = timeout(Duration::from_secs(60), sending).await.expect("the client waits for nothing");
     watch.conclude(sent)
 }
@@ -114,7 +114,7 @@ mod stamps {
         let (clock, meters) = (Clock::start(), Rc::default());
         let mut watch = watch(clock, &meters);
         let reads = || meters.borrow().read_delay.len() + meters.borrow().unstamped;
-        let sending = transport.send("bench-7".into(), "{}".into(), &mut watch);
+        let sending = transport.send("bench-7".into(), "{}".into(), &mut watch, |_| {});
         let (sent, instants) = tokio::join!(sending, hinder(turns, reads));
         let story = watch.conclude(sent);
         let mut at = story.times.first_token.unwrap();
@@ -217,9 +217,22 @@ async fn a_server_that_never_shakes_hands_is_waited_for_in_the_connect_phase() {
     target.insecure = true;
     let transport = Transport::new(&target, 8).unwrap();
     let mut watch = watch(Clock::start(), &Rc::default());
-    let sending = transport.send("bench-7".into(), "{}".into(), &mut watch);
+    let sending = transport.send("bench-7".into(), "{}".into(), &mut watch, |_| {});
     assert!(timeout(Duration::from_millis(50), sending).await.is_err());
     assert_eq!(watch.phase(), Phase::Connect);
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_the_end_of_its_chunks_holds_up_nobody() {
+    let stage = play(vec![Scene::Open(unfinished_stream(&[TOKEN, DONE]))]);
+    let transport = Transport::new(&stage.target(), 8).unwrap();
+    let mut watch = watch(Clock::start(), &Rc::default());
+    let mut settled = None;
+    let sending = transport.send("bench-7".into(), "{}".into(), &mut watch, |at| settled = Some(at));
+    assert!(timeout(LEFTOVER_WAIT / 2, sending).await.is_err(), "the connection may yet be used again");
+    let story = watch.conclude(Ok(()));
+    assert_eq!((settled, story.outcome), (story.times.done, Ok(Finish::Unsaid)));
+    assert_eq!(story.times.done, story.times.last_token, "the last byte's time, as it came in the same read");
 }
 
 mod proxy {
@@ -363,7 +376,7 @@ mod secure {
         let transport = Transport::new(&trusting(serve(config(false), None)), 8).unwrap();
         let meters = Rc::default();
         let mut watch = watch(Clock::start(), &meters);
-        transport.send("bench-7".into(), "{}".into(), &mut watch).await.unwrap();
+        transport.send("bench-7".into(), "{}".into(), &mut watch, |_| {}).await.unwrap();
         let meters = meters.borrow();
         let stamped =
             if transport.stamps() == Stamps::Kernel { meters.read_delay.len() } else { meters.unstamped };
