@@ -5,25 +5,27 @@
 //! this figure is its own. `scripts/overhead.py` runs it beside the clients it is the floor of:
 //!
 //! ```sh
-//! cargo run --release --example floor -- 127.0.0.1:8000 STREAMS REQUESTS TOKENS > result.json
+//! cargo run --release --example floor -- 127.0.0.1:8000 STREAMS REQUESTS TOKENS [RATE] > result.json
 //! ```
 //!
-//! STREAMS connections carry REQUESTS requests for TOKENS tokens each, one after the other on each connection. The
-//! result is one JSON object under the keys of vLLM's client; latencies in milliseconds, by the same definitions.
+//! STREAMS connections carry REQUESTS requests for TOKENS tokens each, one after the other on each connection. With a RATE,
+//! a request is sent every 1/RATE seconds instead, on a connection that is free, and STREAMS is not looked at. The result is one JSON object under the keys of vLLM's client; latencies in milliseconds, by the same definitions.
 
 #![allow(clippy::print_stdout, reason = "an example's result goes to stdout")]
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = std::env::args().skip(1);
-    let mut word =
-        |name: &str| words.next().ok_or(format!("{name} is missing: floor ADDRESS STREAMS REQUESTS TOKENS"));
+    let mut word = |name: &str| {
+        words.next().ok_or(format!("{name} is missing: floor ADDRESS STREAMS REQUESTS TOKENS [RATE]"))
+    };
     let address = word("ADDRESS")?.parse()?;
     let plan = floor::Plan {
         address,
         streams: word("STREAMS")?.parse()?,
         requests: word("REQUESTS")?.parse()?,
         tokens: word("TOKENS")?.parse()?,
+        rate: word("RATE").ok().map(|rate| rate.parse()).transpose()?,
     };
     println!("{}", floor::run(&plan)?);
     Ok(())
@@ -38,6 +40,7 @@ fn main() {
 mod floor {
     use std::io::{self, Read, Write};
     use std::net::{SocketAddr, TcpStream};
+    use std::os::fd::AsFd;
     use std::time::{Duration, Instant};
 
     use memchr::memmem;
@@ -56,6 +59,8 @@ mod floor {
         pub streams: usize,
         pub requests: usize,
         pub tokens: usize,
+        /// Requests a second; `None` is a closed loop.
+        pub rate: Option<f64>,
     }
 
     /// One connection and the request it is busy with.
@@ -64,20 +69,30 @@ mod floor {
         /// The end of the read before, in which a mark may have begun.
         carry: [u8; CARRY],
         sent: Instant,
+        is_new: bool,
         first: Option<Instant>,
         last: Instant,
         events: usize,
     }
 
-    /// The latencies of everything that has ended, in nanoseconds.
+    /// What was measured so far, in nanoseconds.
     #[derive(Default)]
     struct Tally {
+        /// How late each request was sent, of a schedule.
+        lags: Vec<u64>,
         ttft: Vec<u64>,
         itl: Vec<u64>,
         e2e: Vec<u64>,
     }
 
     pub fn run(plan: &Plan) -> io::Result<Value> {
+        match plan.rate {
+            None => closed_loop(plan),
+            Some(rate) => open_loop(plan, rate),
+        }
+    }
+
+    fn closed_loop(plan: &Plan) -> io::Result<Value> {
         let request = request(plan);
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let (mut streams, mut tally) = (Vec::with_capacity(plan.streams), Tally::default());
@@ -88,10 +103,7 @@ mod floor {
             // Opening hundreds of connections takes longer than the first answers: the sockets are read in between.
             let opening = streams.len() < plan.streams.min(plan.requests);
             if opening {
-                let stream = Stream::open(plan.address, &request)?;
-                let index = epoll::EventData::new_u64(streams.len() as u64);
-                epoll::add(&poll, &stream.socket, index, epoll::EventFlags::IN)?;
-                streams.push(stream);
+                open(&poll, plan, &mut streams)?.send(&request)?;
             }
             ready.clear();
             let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -111,6 +123,57 @@ mod floor {
         Ok(tally.result(plan, start.elapsed()))
     }
 
+    /// Looks at the clock after each read.
+    fn open_loop(plan: &Plan, rate: f64) -> io::Result<Value> {
+        let request = request(plan);
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let (mut streams, mut idle, mut tally) = (Vec::new(), Vec::new(), Tally::default());
+        let mut buffer = vec![0; CARRY + READ];
+        let mut ready = Vec::with_capacity(1024);
+        let start = Instant::now();
+        let due = |sent: usize| start + Duration::from_secs_f64((sent + 1) as f64 / rate);
+        let mut send_due = |streams: &mut Vec<Stream>, idle: &mut Vec<usize>, tally: &mut Tally| {
+            while tally.lags.len() < plan.requests && due(tally.lags.len()) <= Instant::now() {
+                tally.lags.push(nanos(due(tally.lags.len()).elapsed()));
+                match idle.pop() {
+                    Some(index) => streams[index].send(&request)?,
+                    None => open(&poll, plan, streams)?.send(&request)?,
+                }
+            }
+            io::Result::Ok(())
+        };
+        while tally.e2e.len() < plan.requests {
+            send_due(&mut streams, &mut idle, &mut tally)?;
+            let left = (tally.lags.len() < plan.requests)
+                .then(|| due(tally.lags.len()).saturating_duration_since(Instant::now()));
+            let left = left.map(|left| Timespec {
+                tv_sec: left.as_secs().cast_signed(),
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            ready.clear();
+            epoll::wait(&poll, spare_capacity(&mut ready), left.as_ref())?;
+            for event in &ready {
+                let index = event.data.u64() as usize;
+                let stream: &mut Stream = &mut streams[index];
+                stream.read(&mut buffer, plan.tokens, &mut tally)?;
+                if stream.events > plan.tokens {
+                    tally.end(stream);
+                    idle.push(index);
+                }
+                send_due(&mut streams, &mut idle, &mut tally)?;
+            }
+        }
+        Ok(tally.result(plan, start.elapsed()))
+    }
+
+    fn open<'s>(poll: &impl AsFd, plan: &Plan, streams: &'s mut Vec<Stream>) -> io::Result<&'s mut Stream> {
+        let stream = Stream::open(plan.address)?;
+        let index = streams.len();
+        epoll::add(poll, &stream.socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
+        streams.push(stream);
+        Ok(&mut streams[index])
+    }
+
     fn request(plan: &Plan) -> Vec<u8> {
         let body = json!({
             "model": "servebench-sim", "prompt": "word ".repeat(100), "max_tokens": plan.tokens, "ignore_eos": true,
@@ -126,18 +189,20 @@ mod floor {
     }
 
     impl Stream {
-        fn open(address: SocketAddr, request: &[u8]) -> io::Result<Self> {
+        /// A connection whose first request will be as old as it is.
+        fn open(address: SocketAddr) -> io::Result<Self> {
             let sent = Instant::now();
-            let mut socket = TcpStream::connect(address)?;
+            let socket = TcpStream::connect(address)?;
             socket.set_nodelay(true)?;
-            socket.write_all(request)?;
             socket.set_nonblocking(true)?;
-            Ok(Self { socket, carry: [0; CARRY], sent, first: None, last: sent, events: 0 })
+            Ok(Self { socket, carry: [0; CARRY], sent, is_new: true, first: None, last: sent, events: 0 })
         }
 
         fn send(&mut self, request: &[u8]) -> io::Result<()> {
             (self.first, self.events, self.carry) = (None, 0, [0; CARRY]);
-            self.sent = Instant::now();
+            if !std::mem::take(&mut self.is_new) {
+                self.sent = Instant::now();
+            }
             // The buffer of an idle socket takes a request whole.
             self.socket.write_all(request)
         }
@@ -182,6 +247,7 @@ mod floor {
             let mut result = json!({
                 "completed": self.e2e.len(), "failed": 0, "duration": took.as_secs_f64(),
                 "total_output_tokens": self.e2e.len() * plan.tokens,
+                "queue_times": self.lags.iter().map(|nanos| *nanos as f64 / 1e9).collect::<Vec<_>>(),
             });
             for (name, mut sample) in [("ttft", self.ttft), ("itl", self.itl), ("e2el", self.e2e)] {
                 sample.sort_unstable();

@@ -3,7 +3,7 @@
 #
 #   scripts/overhead.sh                  servebench and the floor side by side (add --help for more)
 #   scripts/overhead.sh memory           peak memory for 1,000 and 4,000 tokens a stream
-#   scripts/overhead.sh pacing           lag, and the arrivals as the server saw them
+#   scripts/overhead.sh pacing           lag, and the arrivals as the server saw them; then beside long answers
 #   scripts/overhead.sh scraping         what reading the server's metrics meanwhile does to latencies
 #   scripts/overhead.sh start            how long a run of one request takes
 set -euo pipefail

@@ -3,6 +3,7 @@
 //! The time of a wake-up is mostly the wait, so what is measured here is the whole cycle for a wait of 50 µs: what goes
 //! beyond these 50 µs is the cost of a wake-up plus how late it was.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
@@ -13,7 +14,7 @@ const WAIT: Duration = Duration::from_micros(50);
 pub fn bench(criterion: &mut Criterion) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
-    let mut pacer = runtime.block_on(async { Pacer::new() }).expect("a timer can be made");
+    let mut pacer = runtime.block_on(async { Pacer::new(&Rc::default()) }).expect("a timer can be made");
     let mut group = criterion.benchmark_group("pace");
     group.bench_function("wait of 50 µs", |bencher| {
         bencher.iter_custom(|rounds| runtime.block_on(wake(&mut pacer, rounds, WAIT)));

@@ -22,13 +22,14 @@ def arguments():
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help=f"another client to compare; blanks in braces are filled in: {clients.BLANKS}",
+        help=f"another client to compare, or to pace beside long answers; blanks in braces are filled in: {clients.BLANKS}",
     )
     parser.add_argument("--contrast", action="store_true", help="also servebench without the kernel's stamps")
     parser.add_argument(
         "--scene", action="append", choices=list(compare.SCENES), help="only these scenes of the comparison"
     )
-    parser.add_argument("--repeat", type=int, default=1, help="medians of this many runs of each cell, or rounds of scraping")
+    parser.add_argument("--reading", action="store_true", help="of pacing, only the scene with long answers")
+    parser.add_argument("--repeat", type=int, default=1, help="medians of this many runs of each cell; rounds of scraping, and of pacing beside long answers")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
     parser.add_argument(
@@ -44,15 +45,19 @@ def main():
     cores = lab.Cores(frozenset({args.server_core}), frozenset({args.client_core}), args.realtime)
     with tempfile.TemporaryDirectory(prefix="servebench-overhead-") as name:
         folder = Path(name)
+        others = [clients.Client.parse(text) for text in args.client]
         if args.question == "compare":
-            others = [clients.Client.parse(text) for text in args.client]
             contrast = [clients.CONTRAST] if args.contrast else []
             everyone = [clients.FLOOR, clients.OURS, *contrast, *others]
             compare.compare(everyone, args.scene or list(compare.SCENES), cores, folder, args.repeat)
+        elif args.question == "pacing":
+            if not args.reading:
+                pacing.pacing(cores, folder)
+            pacing.while_reading(others, cores, folder, args.repeat)
         elif args.question == "scraping":
             scraping.scraping(cores, folder, args.repeat)
         else:
-            {"memory": memory.memory, "pacing": pacing.pacing, "start": start.start}[args.question](cores, folder)
+            {"memory": memory.memory, "start": start.start}[args.question](cores, folder)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ class Client:
 
 
 FLOOR = Client("floor", f"{lab.FLOOR} {{address}} {{streams}} {{requests}} {{tokens}}")
+FLOOR_PACED = Client("floor", FLOOR.template + " {rate}")
 OURS = Client("servebench", SERVEBENCH + CLOSED_LOOP)
 CONTRAST = Client("no kernel stamps", OURS.template + " --no-kernel-stamps")
 OURS_PACED = Client("servebench", SERVEBENCH + OPEN_LOOP)

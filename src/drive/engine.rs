@@ -33,6 +33,7 @@ mod dialogue;
 mod faults;
 mod first_answers;
 mod leash;
+mod leg;
 mod limits;
 mod phase;
 mod shared;

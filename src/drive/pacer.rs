@@ -3,14 +3,45 @@
 //! tokio's timer wheel turns once a millisecond and rounds up, so at 2,000 requests a second every arrival would be
 //! late by more than the gap to the next. On Linux a timerfd wakes within tens of microseconds instead.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// How long before an instant the timer is set, in place of which the processor spins.
 const SPIN: Duration = Duration::from_micros(60);
 
+/// The instant that a [`Pacer`] waits for, in view of the thread's other work.
+///
+/// A timer is heard when the runtime next asks the system, and then behind every socket that was ready before it. A thread
+/// that reads what piled up looks here after each read instead, and has the pacer woken before the reads that are left.
+#[derive(Default)]
+pub struct Deadline {
+    at: Cell<Option<Instant>>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Deadline {
+    /// Wakes the pacer if its instant has come.
+    pub fn look(&self, now: Instant) {
+        if self.at.get().is_some_and(|at| at <= now) {
+            self.at.set(None);
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn set(&self, at: Instant, waker: &Waker) {
+        self.at.set(Some(at));
+        self.waker.set(Some(waker.clone()));
+    }
+}
+
 /// Waits for instants, one at a time.
 pub struct Pacer {
+    deadline: Rc<Deadline>,
     #[cfg(target_os = "linux")]
     timer: tokio::io::unix::AsyncFd<rustix::fd::OwnedFd>,
 }
@@ -19,9 +50,9 @@ impl Pacer {
     /// Returns at the instant, or at once if it has passed. Either way the runtime polls its sockets first, so that a
     /// schedule that is behind cannot starve the responses.
     pub async fn until(&mut self, at: Instant) -> io::Result<()> {
-        let ahead = at.saturating_duration_since(Instant::now());
-        match ahead.checked_sub(SPIN) {
-            Some(ahead) if !ahead.is_zero() => self.sleep(ahead).await?,
+        let now = Instant::now();
+        match at.checked_sub(SPIN) {
+            Some(wake) if now < wake => self.sleep(wake, wake - now).await?,
             _ => tokio::task::yield_now().await,
         }
         while Instant::now() < at {
@@ -33,8 +64,11 @@ impl Pacer {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::future::poll_fn;
     use std::io;
-    use std::time::Duration;
+    use std::rc::Rc;
+    use std::task::{Context, Poll, ready};
+    use std::time::{Duration, Instant};
 
     use rustix::fd::OwnedFd;
     use rustix::time::{
@@ -44,24 +78,39 @@ mod linux {
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
-    use super::Pacer;
+    use super::{Deadline, Pacer};
 
     impl Pacer {
-        /// A pacer on the current runtime.
+        /// A pacer on the current runtime, whose instants are seen there.
         #[expect(
             deprecated,
             reason = "the replacement is unsafe; an OwnedFd stays open while it is registered"
         )]
-        pub fn new() -> io::Result<Self> {
+        pub fn new(deadline: &Rc<Deadline>) -> io::Result<Self> {
             let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
             let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-            Ok(Self { timer: AsyncFd::with_interest(timer, Interest::READABLE)? })
+            let deadline = Rc::clone(deadline);
+            Ok(Self { deadline, timer: AsyncFd::with_interest(timer, Interest::READABLE)? })
         }
 
-        pub(super) async fn sleep(&mut self, ahead: Duration) -> io::Result<()> {
+        /// Sleeps until an instant, which is so far ahead.
+        pub(super) async fn sleep(&mut self, until: Instant, ahead: Duration) -> io::Result<()> {
             let once = Itimerspec { it_interval: Timespec::default(), it_value: timespec(ahead)? };
             timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::empty(), &once)?;
-            self.timer.async_io(Interest::READABLE, expirations).await
+            poll_fn(|cx| self.poll_awake(cx, until)).await
+        }
+
+        fn poll_awake(&self, cx: &mut Context<'_>, until: Instant) -> Poll<io::Result<()>> {
+            if Instant::now() >= until {
+                return Poll::Ready(Ok(()));
+            }
+            self.deadline.set(until, cx.waker());
+            loop {
+                let mut readiness = ready!(self.timer.poll_read_ready(cx))?;
+                if let Ok(read) = readiness.try_io(|timer| expirations(timer.get_ref())) {
+                    return Poll::Ready(read);
+                }
+            }
         }
     }
 
@@ -78,13 +127,22 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 impl Pacer {
-    /// A pacer on the current runtime.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {})
+    /// A pacer on the current runtime, whose instants are seen there.
+    pub fn new(deadline: &Rc<Deadline>) -> io::Result<Self> {
+        Ok(Self { deadline: Rc::clone(deadline) })
     }
 
-    async fn sleep(&mut self, ahead: std::time::Duration) -> io::Result<()> {
-        tokio::time::sleep(ahead).await;
+    /// Sleeps until an instant, which is so far ahead.
+    async fn sleep(&mut self, until: Instant, ahead: Duration) -> io::Result<()> {
+        let mut timer = std::pin::pin!(tokio::time::sleep(ahead));
+        std::future::poll_fn(|cx| {
+            if Instant::now() >= until {
+                return std::task::Poll::Ready(());
+            }
+            self.deadline.set(until, cx.waker());
+            timer.as_mut().poll(cx)
+        })
+        .await;
         Ok(())
     }
 }
@@ -97,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_never_wakes_early() {
-        let mut pacer = Pacer::new().unwrap();
+        let mut pacer = Pacer::new(&Rc::default()).unwrap();
         let start = Instant::now();
         for i in 1..=20 {
             let at = start + Duration::from_micros(i * 700);
@@ -108,13 +166,13 @@ mod tests {
 
     #[tokio::test]
     async fn it_does_not_wait_for_the_past() {
-        let mut pacer = Pacer::new().unwrap();
+        let mut pacer = Pacer::new(&Rc::default()).unwrap();
         pacer.until(Instant::now() - Duration::from_secs(1)).await.unwrap();
     }
 
     #[tokio::test]
     async fn an_abandoned_wait_does_not_shorten_the_next() {
-        let mut pacer = Pacer::new().unwrap();
+        let mut pacer = Pacer::new(&Rc::default()).unwrap();
         let soon = Instant::now() + Duration::from_millis(5);
         tokio::select! {
             biased;
@@ -125,5 +183,22 @@ mod tests {
         let at = Instant::now() + Duration::from_millis(10);
         pacer.until(at).await.unwrap();
         assert!(Instant::now() >= at);
+    }
+
+    /// The runtime is asked for nothing in between: the wake-up comes from the look alone.
+    #[tokio::test]
+    async fn a_look_at_the_clock_wakes_it_as_the_timer_does() {
+        let deadline = Rc::default();
+        let mut pacer = Pacer::new(&deadline).unwrap();
+        let at = Instant::now() + Duration::from_millis(5);
+        let mut waiting = std::pin::pin!(pacer.until(at));
+        let mut context = std::task::Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        deadline.look(Instant::now());
+        assert!(deadline.at.get().is_some(), "it is not time yet");
+        std::thread::sleep(Duration::from_millis(6));
+        deadline.look(Instant::now());
+        assert!(deadline.at.get().is_none(), "it was woken, and once is enough");
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
     }
 }

@@ -22,11 +22,14 @@ use thread_priority::{
 /// What a real-time thread leaves of its core. The kernel would take 5 %; of 6 % it still took some, of 8 % hardly any.
 const ROOM: f64 = 0.08;
 
+/// The longest it sleeps for that at a time: what is due then waits. What is missing after this follows soon.
+const PIECE: Duration = Duration::from_micros(250);
+
 /// How often it looks whether it does.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The same when it is busy.
-const BUSY_LOOK: Duration = Duration::from_millis(10);
+const BUSY_LOOK: Duration = Duration::from_millis(2);
 
 /// How a thread is scheduled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,7 @@ pub async fn leave_room(priority: Priority) -> Infallible {
         let (cpu, start) = (thread_cpu(), Instant::now());
         tokio::time::sleep(look).await;
         let (used, span) = (thread_cpu().saturating_sub(cpu), start.elapsed());
-        std::thread::sleep(room_missing(used, span));
+        std::thread::sleep(room_missing(used, span).min(PIECE));
         let is_busy = used > span.mul_f64(1.0 - 3.0 * ROOM);
         look = if is_busy { BUSY_LOOK } else { LOOK };
     }

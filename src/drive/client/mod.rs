@@ -27,7 +27,7 @@ mod transcripts;
 pub mod transport;
 pub mod wire;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -122,6 +122,11 @@ impl Client {
     /// Who says when bytes arrived.
     pub fn stamps(&self) -> Stamps {
         self.transport.stamps()
+    }
+
+    /// When a socket was last read, whichever request's.
+    pub fn last_read(&self) -> Instant {
+        self.transport.last_read()
     }
 
     /// The largest step of the wall clock during the requests so far; zero for none. Stamps around a step may be wrong.

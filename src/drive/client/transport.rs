@@ -1,6 +1,6 @@
 //! One request over a connection: written, then read as it comes, each read with the time its bytes were there.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -48,6 +48,7 @@ pub struct Transport {
     pool: RefCell<Pool>,
     /// What was just read, by whichever request: it is taken apart before anybody else reads.
     room: RefCell<Box<[u8]>>,
+    last_read: Cell<Instant>,
     wall: Wall,
     stamps: Stamps,
     _stamping: Option<Stamping>,
@@ -70,6 +71,7 @@ impl Transport {
             dialer,
             pool: RefCell::new(Pool::new(if target.connection.keepalive { idle } else { 0 })),
             room: RefCell::new(vec![0; ROOM].into()),
+            last_read: Cell::new(Instant::now()),
             wall: Wall::default(),
             stamps: if by_kernel { Stamps::Kernel } else { Stamps::Reader },
             _stamping: stamping,
@@ -79,6 +81,11 @@ impl Transport {
     /// Who says when bytes arrived.
     pub fn stamps(&self) -> Stamps {
         self.stamps
+    }
+
+    /// When a socket was last read.
+    pub fn last_read(&self) -> Instant {
+        self.last_read.get()
     }
 
     /// The largest step of the wall clock that was noticed; zero for none.
@@ -156,6 +163,7 @@ impl Transport {
     /// When the bytes of a read were there.
     fn moment(&self, reading: Reading, watch: &mut Stopwatch) -> Instant {
         let read = reading.read;
+        self.last_read.set(read);
         let stamp = reading.stamp.map(|stamp| self.wall.instant(stamp, read));
         watch.socket_read(stamp.map(|stamp| read.saturating_duration_since(stamp)));
         match self.stamps {

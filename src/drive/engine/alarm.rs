@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::drive::pacer::Pacer;
+use crate::drive::pacer::{Deadline, Pacer};
 
 /// The users of one worker who wait for an instant.
 #[derive(Default)]
@@ -21,6 +21,7 @@ pub struct Alarm {
     count: Cell<u64>,
     /// There is a new one.
     changed: Notify,
+    deadline: Rc<Deadline>,
 }
 
 impl Alarm {
@@ -37,6 +38,11 @@ impl Alarm {
         bell.notified().await;
     }
 
+    /// Wakes them without waiting for the system to, if it is time.
+    pub fn look(&self, now: Instant) {
+        self.deadline.look(now);
+    }
+
     /// Wakes everybody in time, until it is dropped; returns only if the system refuses a timer.
     pub async fn watch(&self) -> io::Error {
         match self.ring().await {
@@ -48,7 +54,7 @@ impl Alarm {
     async fn ring(&self) -> io::Result<std::convert::Infallible> {
         // Most runs have nobody who thinks, and then no timer either.
         self.changed.notified().await;
-        let mut pacer = Pacer::new()?;
+        let mut pacer = Pacer::new(&self.deadline)?;
         loop {
             let first = self.sleepers.borrow().first_key_value().map(|((at, _), _)| *at);
             match first {

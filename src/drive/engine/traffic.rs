@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -14,24 +14,24 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::alarm::Alarm;
 use super::deal::Sessions;
 use super::first_answers::FirstAnswers;
 use super::leash::{Leashes, Pulled};
+use super::leg::{Go, Leg, released};
 use super::phase::HandOver;
 use super::shared::{Shared, Start, message};
-use super::slots::{Slot, Slots};
-use super::{Beat, GRACE, Phase, Plan, WarmupCount};
+use super::slots::Slot;
+use super::{Beat, GRACE, Plan, WarmupCount};
 use crate::core::record::{Failure, FailureClass};
 use crate::core::spec::History;
 use crate::core::wall_time::WallTime;
 use crate::drive::client::stopwatch::{Keep, KeepGaps, KeepText, Meters, Stopwatch, Story};
 use crate::drive::client::{Client, Identity};
 use crate::drive::clock::Clock;
-use crate::drive::pacer::Pacer;
+use crate::drive::pacer::{Deadline, Pacer};
 use crate::drive::workload::Request;
 use crate::drive::workload::salt::Salter;
 
@@ -77,6 +77,8 @@ pub struct Traffic {
     reports: Sender<Report>,
     leashes: Leashes,
     alarm: Alarm,
+    /// What the next request waits for.
+    next: Rc<Deadline>,
 }
 
 /// One request on its way.
@@ -107,16 +109,6 @@ pub struct Flown {
     pub said: Option<String>,
 }
 
-/// The worker's share of a phase, and the clock that its offsets are on.
-pub struct Leg<'a> {
-    pub phase: &'a Phase<'a>,
-    /// Of the phase's requests, unless each is by itself.
-    pub sessions: Option<Sessions>,
-    pub measured: bool,
-    pub workers: usize,
-    pub clock: &'a dyn Fn() -> Clock,
-}
-
 impl Traffic {
     /// Nothing is sent yet.
     pub fn new(
@@ -143,6 +135,7 @@ impl Traffic {
             reports,
             leashes: Leashes::new(plan.target.timeout),
             alarm: Alarm::default(),
+            next: Rc::default(),
         })
     }
 
@@ -214,7 +207,7 @@ impl Traffic {
         flights: &mut JoinSet<()>,
     ) -> io::Result<()> {
         let workers = plan.workers.get();
-        let mut pacer = Pacer::new()?;
+        let mut pacer = Pacer::new(&self.next)?;
         let mut start: Box<dyn Fn() -> Clock> = Box::new(move || begun);
         if let Some(phase) = &plan.warmup {
             let sessions = Sessions::of(phase.requests);
@@ -321,6 +314,7 @@ impl Traffic {
             }
         };
         let sending = self.client.send(identity, flight.body, &mut watch, settled);
+        let sending = self.looking(sending);
         let sent = match flight.patience {
             None => self.leashes.hold(pin!(sending)).await,
             // In a box, so that the others do not carry the room for it.
@@ -339,6 +333,19 @@ impl Traffic {
             self.warmup.set(WarmupCount { failed: count.failed + 1, ..count });
         }
         Flown { done, answered, said }
+    }
+
+    /// Looks at the clock after each step of a request: others may be due while many answers wait to be read.
+    async fn looking<T>(&self, sending: impl Future<Output = T>) -> T {
+        let mut sending = pin!(sending);
+        poll_fn(|cx| {
+            let polled = sending.as_mut().poll(cx);
+            let now = self.client.last_read();
+            self.next.look(now);
+            self.alarm.look(now);
+            polled
+        })
+        .await
     }
 
     /// One request that nobody waits for any longer than this: the connection is then dropped, as a browser does.
@@ -408,58 +415,6 @@ impl Traffic {
     fn report(&self, report: Report) {
         self.reports.send(report).expect("the collector reads until the traffic has ended");
     }
-}
-
-impl Leg<'_> {
-    /// Waits until a request, or a session, may go; `None` when no more may: after an interrupt, and behind the phase's
-    /// end.
-    pub async fn next(
-        &self,
-        number: usize,
-        pacer: &mut Pacer,
-        stop: &CancellationToken,
-        slots: Option<&Arc<Slots>>,
-    ) -> io::Result<Option<Go>> {
-        let is_over = |due| self.phase.duration.is_some_and(|end| due > end);
-        // Nothing is gained by waiting for what will not be sent, and after a warm-up the next phase would wait too.
-        if self.phase.schedule.due(number).is_some_and(is_over) {
-            return Ok(None);
-        }
-        let go = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(None),
-            ready = self.ready(number, pacer, slots) => ready?,
-        };
-        Ok(Some(go).filter(|go| !is_over(go.due)))
-    }
-
-    /// Waits until a request may go: when it is due, and there is a slot.
-    async fn ready(&self, ordinal: usize, pacer: &mut Pacer, slots: Option<&Arc<Slots>>) -> io::Result<Go> {
-        let scheduled = self.phase.schedule.due(ordinal);
-        if let Some(due) = scheduled {
-            pacer.until((self.clock)().instant(due)).await?;
-        }
-        let slot = match slots {
-            Some(slots) => Some(slots.take().await),
-            None => None,
-        };
-        let clock = (self.clock)();
-        let free_since = slot.as_ref().and_then(Slot::free_since).map(|at| clock.at(at));
-        Ok(Go { due: scheduled.or(free_since).unwrap_or_else(|| clock.now()), slot })
-    }
-}
-
-/// Leave to send a request, or to begin a session.
-pub struct Go {
-    /// When the schedule says. In a closed loop when the slot became free; of a slot that nobody has held, now: the loop is
-    /// still being filled.
-    pub due: Duration,
-    pub slot: Option<Slot>,
-}
-
-/// When what is due then had its slot too: from there on the delay is the client's.
-pub fn released(slot: &Slot, due: Duration, clock: Clock) -> Duration {
-    slot.free_since().map_or(due, |at| due.max(clock.at(at)))
 }
 
 /// Sets a request or a session off, and looks at those that have ended.

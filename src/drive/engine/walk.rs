@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::dialogue::Dialogue;
+use super::leg::{Go, Leg, released};
 use super::shared::Shared;
 use super::slots::{Slot, Slots};
-use super::traffic::{Flight, Flown, Go, Leg, Traffic, launch, released};
+use super::traffic::{Flight, Flown, Traffic, launch};
 use crate::drive::clock::Clock;
 use crate::drive::pacer::Pacer;
 use crate::drive::workload::Request;
