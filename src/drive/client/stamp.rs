@@ -12,6 +12,17 @@
 //! give its last event exactly and the ones before too late. Such reads are counted: see
 //! [`Meters::shared`](super::stopwatch::Meters::shared).
 //!
+//! On a real network the stamp is the kernel's, not the wire's. The driver hands segments over after interrupt moderation
+//! (10 to 100 µs with usual settings, more with adaptive ones), so every time is late by about that, and GRO merges the
+//! segments of a connection that one poll of the card finds: they have one stamp, as if they had waited together. Stamps of
+//! the card itself (`SOF_TIMESTAMPING_RX_HARDWARE`) would be the wire's, but they count on the card's own clock, which
+//! somebody must keep at the system's; they are not used.
+//!
+//! Over TLS the bytes of a record have the stamp of the read that completed it. One read takes up to 4 KiB of ciphertext and
+//! may end inside the next record: if that one arrived later, the first one's events get its stamp, too late by up to one
+//! gap. This takes 4 KiB that wait in the socket, so the other events of such a read are counted as merged; the one before
+//! the cut is not, because rustls does not say whether it holds a part of a record.
+//!
 //! Elsewhere, or where the kernel refuses, the time is taken right after the read.
 
 use std::time::{Duration, Instant};
