@@ -8,6 +8,9 @@ use crate::cli::exit::say;
 /// The share of a run's prompt tokens from the cache at which its verdict has something to say.
 const MUCH: f64 = 0.05;
 
+/// What a prefix cache keeps at least, in tokens: of shorter prompts it keeps nothing.
+const BLOCK: u32 = 16;
+
 /// Says it where the server has answered enough to have seen as much of this draw as matters. A simulator that this program starts
 /// has answered nothing.
 pub fn note(args: &RunArgs, trial: &Trial, stage: &Stage) {
@@ -38,6 +41,7 @@ fn too_small(trial: &Trial, repeats: usize) -> Option<String> {
 /// Whether so many tokens, if they were of this draw, would be seen in the run's TTFT.
 fn may_matter(trial: &Trial, seen: u64) -> bool {
     let requests = trial.requests().0;
-    let tokens: f64 = requests.iter().map(|request| f64::from(request.prompt_tokens)).sum();
-    seen as f64 >= MUCH * tokens
+    let kept = requests.iter().map(|request| request.prompt_tokens).filter(|tokens| *tokens >= BLOCK);
+    let tokens: f64 = kept.map(f64::from).sum();
+    tokens > 0.0 && seen as f64 >= MUCH * tokens
 }
