@@ -4,6 +4,7 @@ use std::{fs, io, path::PathBuf, time::Duration};
 
 use super::exit::say;
 use super::interrupt::Interrupts;
+use super::run::seconds;
 use crate::drive::workload::bundled;
 use crate::sim::{
     self, FaultKind, Faults, LineEnding, Output, ReasoningField, Rhythm, Spec, Speed, StepTime,
@@ -124,15 +125,15 @@ struct TimingArgs {
     speed: Speed,
 
     /// Time of a step however little it computes, such as 4ms
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
     step_time: Option<Duration>,
 
     /// Time each prompt token adds to a step, such as 5us
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
     prefill_token_time: Option<Duration>,
 
     /// Time each decoding sequence adds to a step, such as 4us
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
     decode_seq_time: Option<Duration>,
 
     /// Largest relative deviation of a step's time, 0 to 1: 0.05 is 5 % either way
@@ -145,11 +146,11 @@ struct TimingArgs {
 #[command(next_help_heading = "Fixed timing of all streams, to measure clients (no engine, no faults)")]
 struct FixedArgs {
     /// Time from a request to its first token, such as 100ms
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "gap", conflicts_with = "fault")]
+    #[arg(long, value_name = "TIME", value_parser = seconds, requires = "gap", conflicts_with = "fault")]
     ttft: Option<Duration>,
 
     /// Time between two writes of a stream, such as 20ms; 0s: as fast as the client takes them
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "ttft")]
+    #[arg(long, value_name = "TIME", value_parser = seconds, requires = "ttft")]
     gap: Option<Duration>,
 
     /// All streams write at the same instants

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::exit::{Exit, Halt};
 use super::interrupt::Interrupts;
-use super::run::seconds;
+use super::run::{seconds, values};
 use super::stdout::print;
 use order::Order;
 use perform::Performance;
@@ -39,7 +39,7 @@ pub struct SweepArgs {
     #[arg(long)]
     dry_run: bool,
     /// How often each set is measured under each load, with another seed each time [default: the file's, else 3]
-    #[arg(long, visible_alias = "num-runs", value_name = "N")]
+    #[arg(long, visible_alias = "num-runs", value_name = "N", value_parser = values::count_or_zero)]
     repeats: Option<usize>,
     /// In which order [default: the file's, else random]
     #[arg(long, value_enum, value_name = "ORDER")]

@@ -139,3 +139,69 @@ fn usage_error(words: &str) -> String {
     assert_eq!(ended.stdout, "");
     ended.stderr
 }
+
+/// No clock and no allocator overflows: a number beyond all reason is told in one line, and nothing is sent.
+#[test]
+fn numbers_beyond_all_reason_are_usage_errors() {
+    let times = [
+        "run --timeout",
+        "run --duration",
+        "run --warmup",
+        "run --ready-check-timeout-sec",
+        "run --metrics-interval",
+        "run --think-time",
+        "run --profile-after",
+        "run --profile-duration",
+        "run --steady-state-min-window",
+        "run --multi-turn-delay-ms",
+        "watch --interval",
+        "watch --for",
+        "search --slo ttft.p95<1s --time",
+        "search --slo ttft.p95<1s --trial",
+        "gate --candidate x.json --extend",
+        "ab --a http://a --b http://b --block",
+        "sweep x.toml --health-timeout",
+        "diagnose --url http://127.0.0.1:1 --for",
+        "plan --kv-tokens 9 --prompt-tokens 1 --output-tokens 1 --tpot",
+        "sim --step-time",
+    ];
+    let counts = [
+        "run --num-prompts",
+        "run --num-warmups",
+        "run --max-concurrency",
+        "run --max-active-sessions",
+        "run --preconnect",
+        "run --workers",
+        "run --repeats",
+        "run --prefix-repetition-num-prefixes",
+        "run --random-input-len",
+        "run --random-output-len",
+        "run --sharegpt-output-len",
+        "ab --a http://a --b http://b --blocks",
+        "sweep x.toml --repeats",
+    ];
+    let small = ["run --request-rate", "run --trace-speed", "run --timed-trace-sec-multiplier"];
+    let cases = times
+        .map(|words| (words, ["1e19", "584554531y"].as_slice()))
+        .into_iter()
+        .chain(counts.map(|words| (words, ["9999999999999999999", "18446744073709551616"].as_slice())))
+        .chain(small.map(|words| (words, ["1e-30", "1e-300"].as_slice())));
+    for (words, values) in cases {
+        for value in values {
+            let flag = words.rsplit(' ').next().unwrap();
+            let error = Program::new(words).arg(value).end().with_code(2).stderr;
+            assert!(error.starts_with("error: ") && error.contains(flag), "{words} {value}: {error}");
+            assert!(!error.contains("panicked"), "{words} {value}: {error}");
+        }
+    }
+}
+
+/// The largest values that are taken do no harm.
+#[test]
+fn the_largest_times_and_counts_are_taken() {
+    let simulator = Simulator::start(quick());
+    let words = "--timeout 100years --max-concurrency 1000000000 --num-prompts 2 --random-input-len 4 \
+                 --random-output-len 2 --dataset-name random --ready-check-timeout-sec 100years --duration 100years";
+    let words = words.replace("100years", "36500days");
+    simulator.run(&words).end().well();
+}

@@ -24,7 +24,7 @@ pub struct AbArgs {
     #[arg(long, value_name = "URL|CMD")]
     pub b: Source,
     /// How many blocks each server is measured for, each with requests of its own
-    #[arg(long, value_name = "N", default_value = "8")]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     pub blocks: NonZeroUsize,
     /// How long requests are sent in a block (a bare number is seconds)
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = values::seconds)]

@@ -1,5 +1,6 @@
 //! Flag values and how they are written: durations with units, pairs, lists, JSON objects.
 
+mod bounds;
 mod media;
 mod place;
 
@@ -14,6 +15,7 @@ use crate::core::metrics::Latency;
 use crate::core::spec::{Backend, Stage, TraceWindow, Wait};
 use crate::drive::client::wire::{TABLE, Wire};
 use crate::report::plot::timeline::MOST_THRESHOLDS;
+pub use bounds::{bounded, count, count_or_zero, factor, milliseconds, rate, threads, tokens};
 pub use media::{MediaBuckets, MediaLimits, media_buckets, media_limits};
 pub use place::{gateway, listen_address, metrics_url};
 
@@ -87,19 +89,22 @@ pub enum Amount {
 
 /// Reads a number, or vLLM's `-1` for all.
 pub fn amount(text: &str) -> Result<Amount, String> {
-    match text.parse() {
+    match count(text) {
         _ if text == "-1" => Ok(Amount::All),
         Ok(number) => Ok(Amount::Exactly(number)),
-        Err(_) => Err("it is a number above 0, or -1 for all that the dataset's file has".into()),
+        Err(why) => Err(format!("{why}, or -1 for all that the dataset's file has")),
     }
 }
 
 fn duration(text: &str, unit: Duration) -> Result<Duration, String> {
     let Ok(number) = text.parse::<f64>() else {
         return humantime::parse_duration(text)
-            .map_err(|error| format!("{error}; write it as 500ms, 30s or 2m"));
+            .map_err(|error| format!("{error}; write it as 500ms, 30s or 2m"))
+            .and_then(bounded);
     };
-    Duration::try_from_secs_f64(number * unit.as_secs_f64()).map_err(|error| error.to_string())
+    Duration::try_from_secs_f64(number * unit.as_secs_f64())
+        .map_err(|error| error.to_string())
+        .and_then(bounded)
 }
 
 /// Reads a rate that may be zero, in requests per second.
@@ -125,10 +130,8 @@ pub fn stage(text: &str) -> Result<Stage, String> {
 
 /// Reads `2x` or `0.5`: how many times as fast.
 pub fn speed(text: &str) -> Result<f64, String> {
-    match text.trim().trim_end_matches(['x', 'X']).parse::<f64>() {
-        Ok(speed) if speed > 0.0 && speed.is_finite() => Ok(speed),
-        _ => Err("write a speed as 2x or 0.5x".into()),
-    }
+    factor(text.trim().trim_end_matches(['x', 'X']))
+        .map_err(|why| format!("write a speed as 2x or 0.5x: {why}"))
 }
 
 /// Reads `10m..20m`, `10m..` or `..20m`.

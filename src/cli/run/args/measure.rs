@@ -56,7 +56,7 @@ pub struct MeasureArgs {
     pub profile_batch_threshold: Option<u64>,
     /// Measure so many times, each time with the next seed and an emptied prefix cache (where the server takes that order), and
     /// report how much the runs differ; results are saved as ...-r1, -r2
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
     pub repeats: NonZeroUsize,
     /// How long the profiler runs (a bare number is seconds) [default: 5; to the end with --profile alone]
     #[arg(long, value_name = "TIME", value_parser = values::seconds)]

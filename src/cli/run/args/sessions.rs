@@ -44,11 +44,12 @@ pub struct SessionArgs {
         long,
         value_name = "N",
         visible_alias = "multi-turn-concurrency",
-        alias = "max-active-conversations"
+        alias = "max-active-conversations",
+        value_parser = values::count
     )]
     pub max_active_sessions: Option<NonZeroUsize>,
     /// Constant time between the end of an answer and the next turn, in milliseconds; --think-time has other laws
-    #[arg(long, value_name = "MS", default_value_t = 0, conflicts_with = "think_time")]
+    #[arg(long, value_name = "MS", default_value_t = 0, conflicts_with = "think_time", value_parser = values::milliseconds)]
     pub multi_turn_delay_ms: u64,
     /// Time between the end of an answer and the next turn: 2s, 1s..5s (uniform), exp:2s (exponential with this mean), or
     /// trace: between two rows of a session, what the duration= of the first one's answer leaves of the time between their
@@ -59,7 +60,7 @@ pub struct SessionArgs {
     #[arg(long, value_enum, default_value = "real")]
     pub history: HistoryName,
     /// What each later turn adds, in tokens, of random sessions; 0 is --random-input-len
-    #[arg(long, value_name = "TOKENS", default_value_t = 0, requires = "multi_turn")]
+    #[arg(long, value_name = "TOKENS", default_value_t = 0, requires = "multi_turn", value_parser = values::tokens)]
     pub per_turn_input_len: u32,
     /// Share of each prompt that all random sessions have in common; turns then repeat no history
     #[arg(long, value_name = "RATIO", default_value = "0", value_parser = values::share, requires = "multi_turn")]

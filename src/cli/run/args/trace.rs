@@ -32,7 +32,7 @@ pub struct TraceArgs {
     #[arg(long, value_name = "TOKENS")]
     pub timed_trace_chunk_hash_size: Option<NonZeroU32>,
     /// How many seconds a time stamp's unit is: 0.001 for milliseconds
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::above_zero)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::factor)]
     pub timed_trace_sec_multiplier: f64,
     /// timed_trace's key of the time stamp
     #[arg(long, value_name = "KEY", default_value = "timestamp")]

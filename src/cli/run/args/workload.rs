@@ -120,43 +120,43 @@ pub struct WorkloadArgs {
     #[arg(long)]
     pub unique_prompts: bool,
     /// Prompt length of generated requests; overrides --random-input-len
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = values::tokens)]
     pub input_len: Option<u32>,
     /// Output length, whatever the dataset; overrides --random-output-len, --sharegpt-output-len and their like
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = values::tokens)]
     pub output_len: Option<u32>,
     /// Ask for this many output tokens instead of the length of the dataset's answer
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = values::tokens)]
     pub sharegpt_output_len: Option<u32>,
     /// Output length of custom requests; -1 asks for the file's output_tokens
     #[arg(long, value_name = "TOKENS", default_value_t = 256, allow_negative_numbers = true)]
     pub custom_output_len: i64,
     /// Prompt length of random requests, without the prefix
-    #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 1024, value_parser = values::tokens)]
     pub random_input_len: u32,
     /// Output length of random requests
-    #[arg(long, value_name = "TOKENS", default_value_t = 128)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 128, value_parser = values::tokens)]
     pub random_output_len: u32,
     /// Vary random lengths uniformly within ±ratio: a number in [0, 1) or {"input":0.2,"output":0.5}
     #[arg(long, value_name = "RATIO", default_value = "0", value_parser = values::range_ratio)]
     pub random_range_ratio: RangeRatio,
     /// Length of the prefix that all random prompts share
-    #[arg(long, value_name = "TOKENS", default_value_t = 0)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 0, value_parser = values::tokens)]
     pub random_prefix_len: u32,
     /// Send random prompts as the ids of their tokens instead of as text
     #[arg(long)]
     pub prompt_token_ids: bool,
     /// Length of each prefix that is repeated
-    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 256, value_parser = values::tokens)]
     pub prefix_repetition_prefix_len: u32,
     /// Length of what follows a repeated prefix
-    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 256, value_parser = values::tokens)]
     pub prefix_repetition_suffix_len: u32,
     /// How many prefixes are repeated
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = values::count_or_zero)]
     pub prefix_repetition_num_prefixes: usize,
     /// Output length of requests with a repeated prefix
-    #[arg(long, value_name = "TOKENS", default_value_t = 128)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 128, value_parser = values::tokens)]
     pub prefix_repetition_output_len: u32,
     /// Send each request to one of these LoRA adapters instead of the model
     #[arg(long, value_name = "NAME", num_args = 1..)]

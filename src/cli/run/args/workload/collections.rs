@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::run::values;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SpeedBenchSubset {
     /// Prompts of many kinds
@@ -25,16 +27,16 @@ pub struct CollectionArgs {
     #[arg(long)]
     pub custom_ensure_client_side_data: bool,
     /// Longest sonnet prompt
-    #[arg(long, value_name = "TOKENS", default_value_t = 550)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 550, value_parser = values::tokens)]
     pub sonnet_input_len: u32,
     /// Output length of sonnet requests
-    #[arg(long, value_name = "TOKENS", default_value_t = 150)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 150, value_parser = values::tokens)]
     pub sonnet_output_len: u32,
     /// About how much of a sonnet prompt all of them share
-    #[arg(long, value_name = "TOKENS", default_value_t = 200)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 200, value_parser = values::tokens)]
     pub sonnet_prefix_len: u32,
     /// Output length of spec_bench requests
-    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 256, value_parser = values::tokens)]
     pub spec_bench_output_len: u32,
     /// Only spec_bench questions of this category
     #[arg(long, value_name = "NAME")]
@@ -49,13 +51,13 @@ pub struct CollectionArgs {
     )]
     pub speed_bench_dataset_subset: SpeedBenchSubset,
     /// Output length of speed_bench requests
-    #[arg(long, value_name = "TOKENS", default_value_t = 4096)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096, value_parser = values::tokens)]
     pub speed_bench_output_len: u32,
     /// Only speed_bench prompts of this category
     #[arg(long, value_name = "NAME")]
     pub speed_bench_category: Option<String>,
     /// Cut speed_bench prompts to this length
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = values::tokens)]
     pub speed_bench_max_input_len: Option<u32>,
     /// Subset of the hub dataset [default: the one called default, or the first]
     #[arg(long, value_name = "NAME")]
@@ -64,7 +66,7 @@ pub struct CollectionArgs {
     #[arg(long, value_name = "NAME")]
     pub hf_split: Option<String>,
     /// Output length of hf requests [default: the length of the dataset's answer, or 128]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = values::tokens)]
     pub hf_output_len: Option<u32>,
     /// The hub's name of the dataset, where --dataset-path is a file or folder
     #[arg(long, value_name = "ORG/NAME")]

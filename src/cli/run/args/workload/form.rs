@@ -19,16 +19,16 @@ pub struct FormArgs {
     #[arg(long)]
     pub enable_multimodal_chat: bool,
     /// Leave out shorter prompts of a dataset, and sessions with a turn that is [default: 4 for sharegpt and hf]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = values::tokens)]
     pub min_prompt_len: Option<u32>,
     /// Leave out longer prompts of a dataset [default: 1024 for sharegpt]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = values::tokens)]
     pub max_prompt_len: Option<u32>,
     /// Leave out prompts that are longer together with their output [default: 2048 for sharegpt]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = values::tokens)]
     pub max_total_len: Option<u32>,
     /// The model's context length: leave out what does not fit into it
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = values::tokens)]
     pub max_model_len: Option<u32>,
 }
 
