@@ -12,7 +12,7 @@ mod histogram;
 mod signal;
 mod speculation;
 
-pub use condition::{Condition, State};
+pub use condition::{Condition, Period, State};
 pub use histogram::Histogram;
 pub use signal::{Aspect, Facts, Kind, Level, Limit, Merge, SIGNALS, Signal, Source};
 pub use speculation::Speculation;

@@ -50,8 +50,10 @@ pub struct Row {
 pub struct Spell {
     /// How many times it came to that.
     pub times: u32,
-    /// For how long, all in all.
+    /// For how long, all in all: as long as each was seen, until the look that found it over.
     pub time: Duration,
+    /// How much of that was over before the latest began.
+    over: Duration,
     /// The worst that was seen: the worst state, and of it the figure farthest beyond the limit.
     pub worst: Condition,
 }
@@ -120,7 +122,7 @@ impl Vigil {
         }
         let before = self.readings.front().map(|(then, reading)| (reading, at.saturating_sub(*then)));
         let before = before.filter(|(_, apart)| !apart.is_zero());
-        let span = Span { now: &reading, before, or_ever: false };
+        let span = Span { now: &reading, before };
         let figures: BTreeMap<Signal, (Aspect, f64)> =
             span.figures().map(|(signal, aspect, figure)| (signal, (aspect, figure))).collect();
         for (signal, (aspect, _)) in &figures {
@@ -135,10 +137,15 @@ impl Vigil {
             if condition.is_none() {
                 lasting.end();
             }
+            let was_bad = row.condition.is_some_and(|before| before.state >= State::Warn);
             news.extend(row.turn(*signal, condition, apart));
             self.alerted |= condition.is_some_and(|now| now.state == State::Alert);
-            if let Some(now) = condition.filter(|now| now.state >= State::Warn) {
-                note(&mut self.spells, now, apart);
+            match condition.filter(|now| now.state >= State::Warn) {
+                Some(now) => note(&mut self.spells, now),
+                None => {
+                    let spell = self.spells.get_mut(signal).filter(|_| was_bad);
+                    spell.into_iter().for_each(|spell| spell.time += apart);
+                }
             }
         }
         self.readings.push_back((at, reading));
@@ -213,13 +220,14 @@ impl Row {
     }
 }
 
-fn note(spells: &mut BTreeMap<Signal, Spell>, now: Condition, apart: Duration) {
-    let spell = spells.entry(now.signal).or_insert(Spell { times: 0, time: Duration::ZERO, worst: now });
+fn note(spells: &mut BTreeMap<Signal, Spell>, now: Condition) {
+    let (time, over) = (Duration::ZERO, Duration::ZERO);
+    let spell = spells.entry(now.signal).or_insert(Spell { times: 0, time, over, worst: now });
     if now.lasted.is_zero() {
         spell.times += 1;
-    } else {
-        spell.time += apart;
+        spell.over = spell.time;
     }
+    spell.time = spell.over + now.lasted;
     let farther = (now.figure > spell.worst.figure) != (now.aspect == Aspect::Shortfall);
     if (now.state, farther) > (spell.worst.state, false) {
         spell.worst = now;

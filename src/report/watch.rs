@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::figures::{plain, share};
-use crate::core::server::{Aspect, Condition, Kind, Signal, State};
+use crate::core::server::{Aspect, Condition, Kind, Period, Signal, State};
 
 pub mod live;
 
@@ -70,6 +70,9 @@ fn name(state: State) -> &'static str {
 }
 
 fn advice(condition: &Condition) -> String {
+    if condition.period == Period::SinceStart {
+        return "since the server's start: nothing was counted between the two readings".to_owned();
+    }
     let state = name(condition.state);
     let Some(limit) = condition.signal.facts().limit.filter(|_| condition.state > State::Ok) else {
         return state.to_owned();
@@ -112,6 +115,7 @@ fn signal(condition: &Condition) -> Value {
         "value": condition.figure,
         "unit": condition.signal.facts().unit,
         "state": condition.state,
+        "period": condition.period,
         "for_s": condition.lasted.as_secs_f64(),
         "limit": limit.map(|limit| limit.bound),
         "lasting_s": limit.map(|limit| limit.lasting.as_secs_f64()),
@@ -133,8 +137,9 @@ mod tests {
 
     use super::*;
 
-    fn conditions() -> [Condition; 6] {
-        [
+    fn conditions() -> [Condition; 7] {
+        let e2e = Condition::since_start(Signal::E2e, Aspect::Mean, 9.375);
+        let [a, b, c, d, e, f] = [
             (Signal::Running, Aspect::Value, 38.0),
             (Signal::Waiting, Aspect::Value, 17.0),
             (Signal::Preemptions, Aspect::Growth, 0.0),
@@ -142,7 +147,8 @@ mod tests {
             (Signal::PrefixHitRate, Aspect::Shortfall, 0.05),
             (Signal::Ttft, Aspect::P95, 0.25),
         ]
-        .map(|(signal, aspect, figure)| Condition::of(signal, aspect, figure, Duration::ZERO))
+        .map(|(signal, aspect, figure)| Condition::of(signal, aspect, figure, Duration::ZERO));
+        [a, b, c, d, e, f, e2e]
     }
 
     #[test]
@@ -159,6 +165,7 @@ KV cache
   Prefix cache hit rate                          5.0 %  hint  below 40.0 %: conversations find more: --enable-prefix-caching
 Latency and throughput
   TTFT P95                                      250 ms  ok
+  E2E mean                                     9375 ms  since the server's start: nothing was counted between the two readings
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
     }
@@ -171,5 +178,7 @@ Latency and throughput
             (&json["signals"][1]["signal"], &json["signals"][1]["limit"]),
             (&"waiting".into(), &10.0.into())
         );
+        let periods = [5, 6].map(|at| &json["signals"][at]["period"]);
+        assert_eq!(periods, ["now", "since_start"]);
     }
 }

@@ -12,18 +12,48 @@ pub struct Span<'a> {
     pub now: &'a Reading,
     /// The earlier one, and how much earlier: without, only levels are known.
     pub before: Option<(&'a Reading, Duration)>,
-    /// Whether all the time since the server's start stands in for a time in which nothing was counted.
-    pub or_ever: bool,
 }
 
 /// The conditions of all signals that two readings, so far apart, tell of. Nothing is known of what was before them, so
 /// that what must last is a warning at most.
 ///
-/// Times are of what was counted in between, or if that is nothing, since the server's start.
+/// Times and hit rates are of what was counted in between. Where that is nothing, they are since the server's start, and say
+/// nothing of now.
 pub fn conditions(before: &Reading, now: &Reading, apart: Duration) -> Vec<Condition> {
-    let span = Span { now, before: Some((before, apart)), or_ever: true };
-    let condition = |(signal, aspect, figure)| Condition::of(signal, aspect, figure, Duration::ZERO);
-    span.figures().map(condition).collect()
+    let span = Span { now, before: Some((before, apart)) };
+    let of_now =
+        |(aspect, figure): (Aspect, f64), signal| Condition::of(signal, aspect, figure, Duration::ZERO);
+    let condition = |signal: Signal| {
+        let finite = |(_, figure): &(Aspect, f64)| figure.is_finite();
+        let condition = span.figure(signal).filter(finite).map(|found| of_now(found, signal));
+        condition.or_else(|| {
+            let (aspect, figure) = since_start(signal, now).filter(finite)?;
+            Some(Condition::since_start(signal, aspect, figure))
+        })
+    };
+    Signal::all().filter_map(condition).collect()
+}
+
+/// A time or a hit rate over all the time since the server's start.
+fn since_start(signal: Signal, now: &Reading) -> Option<(Aspect, f64)> {
+    let facts = signal.facts();
+    let aspect = facts.limit.map(|limit| limit.of);
+    match facts.kind {
+        Kind::Time => of_times(aspect, now.histogram(signal)?),
+        Kind::Gauge if signal == Signal::PrefixHitRate => {
+            let queries = now.number(Signal::PrefixQueries).filter(|queries| *queries > 0.0)?;
+            Some((aspect.unwrap_or(Aspect::Value), now.number(Signal::PrefixHits)? / queries))
+        }
+        _ => None,
+    }
+}
+
+/// What is looked at of times.
+fn of_times(aspect: Option<Aspect>, times: &Histogram) -> Option<(Aspect, f64)> {
+    Some(match aspect {
+        Some(Aspect::P95) => (Aspect::P95, times.quantile(0.95)?),
+        _ => (Aspect::Mean, times.mean()?),
+    })
 }
 
 impl Span<'_> {
@@ -43,10 +73,7 @@ impl Span<'_> {
             Kind::Gauge if signal == Signal::ProcessStart => return None,
             Kind::Gauge => (aspect.unwrap_or(Aspect::Value), self.level(signal)?),
             Kind::Counter => (Aspect::Growth, self.growth(signal)? / self.before?.1.as_secs_f64()),
-            Kind::Time => match (aspect, self.times(signal)?) {
-                (Some(Aspect::P95), times) => (Aspect::P95, times.quantile(0.95)?),
-                (_, times) => (Aspect::Mean, times.mean()?),
-            },
+            Kind::Time => of_times(aspect, &self.times(signal)?)?,
         })
     }
 
@@ -61,11 +88,7 @@ impl Span<'_> {
             let queries = self.growth(Signal::PrefixQueries).filter(some)?;
             Some(self.growth(Signal::PrefixHits)? / queries)
         };
-        let ever = || {
-            let queries = now.number(Signal::PrefixQueries).filter(some)?;
-            Some(now.number(Signal::PrefixHits)? / queries)
-        };
-        now.number(signal).or_else(recent).or_else(|| if self.or_ever { ever() } else { None })
+        now.number(signal).or_else(recent)
     }
 
     /// `None` where the server began anew in between.
@@ -77,18 +100,18 @@ impl Span<'_> {
     fn times(&self, signal: Signal) -> Option<Histogram> {
         let all = self.now.histogram(signal)?;
         let between = match self.before?.0.get(signal) {
-            Some(Value::Histogram(before)) => all.since(before).filter(|times| times.count > 0.0),
+            Some(Value::Histogram(before)) => all.since(before),
             // It was not told before, so that all of it was counted since.
-            _ => Some(all.clone()).filter(|times| times.count > 0.0),
+            _ => Some(all.clone()),
         };
-        between.or_else(|| self.or_ever.then(|| all.clone()))
+        between.filter(|times| times.count > 0.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::server::State;
+    use crate::core::server::{Period, State};
     use crate::server::page::Page;
 
     fn found(before: &str, now: &str) -> Vec<Condition> {
@@ -117,13 +140,30 @@ mod tests {
         assert_eq!(of(&conditions, Signal::Itl), (0.01, State::Ok));
     }
 
+    /// R12 and F8: after a busy hour and an idle minute, P95 TTFT of the hour is no warning.
     #[test]
-    fn an_idle_servers_times_are_those_since_its_start() {
+    fn an_idle_servers_times_are_marked_as_those_since_its_start() {
         let page = "vllm:time_to_first_token_seconds_bucket{le=\"1\"} 100\n\
                     vllm:time_to_first_token_seconds_bucket{le=\"0.5\"} 0\n\
                     vllm:time_to_first_token_seconds_sum 80\nvllm:time_to_first_token_seconds_count 100\n";
-        let (p95, state) = of(&found(page, page), Signal::Ttft);
-        assert!((p95 - 0.975).abs() < 1e-9 && state == State::Warn, "{p95}");
+        let [ttft] = found(page, page)[..] else { panic!("one signal") };
+        assert!((ttft.figure - 0.975).abs() < 1e-9, "{ttft:?}");
+        assert_eq!((ttft.state, ttft.period), (State::Ok, Period::SinceStart));
+    }
+
+    #[test]
+    fn a_hit_rate_is_of_what_was_looked_up_in_between() {
+        let page = |queries: u32, hits: u32| {
+            format!("vllm:prefix_cache_queries_total {queries}\nvllm:prefix_cache_hits_total {hits}\n")
+        };
+        let rate = |before: &str, now: &str| {
+            let conditions = found(before, now);
+            *conditions.iter().find(|condition| condition.signal == Signal::PrefixHitRate).unwrap()
+        };
+        let busy = rate(&page(100, 10), &page(200, 100));
+        assert_eq!((busy.figure, busy.period), (0.9, Period::Now));
+        let idle = rate(&page(100, 10), &page(100, 10));
+        assert_eq!((idle.figure, idle.period, idle.state), (0.1, Period::SinceStart, State::Ok));
     }
 
     #[test]

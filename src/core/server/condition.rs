@@ -15,10 +15,22 @@ pub struct Condition {
     pub aspect: Aspect,
     /// That, in the signal's unit, or of growth per second.
     pub figure: f64,
-    /// What that means.
+    /// What that means; nothing for what is not of now.
     pub state: State,
     /// For how long it has been beyond its limit, as far as anybody looked; zero within it.
     pub lasted: Duration,
+    /// Of what time the figure is.
+    pub period: Period,
+}
+
+/// Of what time a figure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Period {
+    /// Of now: of this moment, or of the time between two readings.
+    Now,
+    /// Of all the time since the server's start: nothing was counted between two readings.
+    SinceStart,
 }
 
 /// How good that is.
@@ -45,7 +57,13 @@ impl Condition {
             Level::Hint => State::Hint,
         });
         let lasted = if limit.is_some() { lasted } else { Duration::ZERO };
-        Self { signal, aspect, figure, state, lasted }
+        Self { signal, aspect, figure, state, lasted, period: Period::Now }
+    }
+
+    /// Of a figure of all the time since the server's start, which says nothing of now.
+    pub fn since_start(signal: Signal, aspect: Aspect, figure: f64) -> Self {
+        let (state, lasted) = (State::Ok, Duration::ZERO);
+        Self { signal, aspect, figure, state, lasted, period: Period::SinceStart }
     }
 
     /// Whether a figure is beyond the signal's limit, if it has one.

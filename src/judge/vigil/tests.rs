@@ -42,7 +42,7 @@ fn swapping_for_five_minutes_is_an_alert_and_before_that_a_warning() {
     assert_eq!(vigil.state(), State::Ok);
     assert!(vigil.alerted(), "that there was one is not forgotten");
     let (signal, spell) = vigil.spells().next().unwrap();
-    assert_eq!((signal, spell.times, spell.time), (Signal::Swapped, 1, at(300)));
+    assert_eq!((signal, spell.times, spell.time), (Signal::Swapped, 1, at(302)), "as the news said");
     assert_eq!((spell.worst.figure, spell.worst.state), (3.0, State::Alert));
 }
 
@@ -66,6 +66,7 @@ fn a_short_silence_is_told_and_does_not_end_what_lasts() {
     let news = look(&mut vigil, 14, &swapped(1));
     assert_eq!(news[0], News::Answers(at(12)));
     assert_eq!(condition(&vigil, Signal::Swapped).lasted, at(14));
+    assert_eq!(vigil.spells().next().unwrap().1.time, at(14), "the sum agrees with what was shown");
     assert!(!vigil.alerted());
 }
 
@@ -145,4 +146,20 @@ fn history_has_an_end() {
     }
     assert!(vigil.rows().all(|(_, row)| row.history.len() == HISTORY));
     assert!(vigil.readings.len() < 40);
+}
+
+/// The sum at the end is that of the durations that the news told.
+#[test]
+fn a_spell_lasts_as_long_as_was_shown() {
+    let mut vigil = Vigil::default();
+    let mut shown = Duration::ZERO;
+    for (seconds, count) in [(0, 0), (2, 1), (4, 0), (6, 1), (8, 2), (10, 1), (13, 0), (15, 0)] {
+        for news in look(&mut vigil, seconds, &swapped(count)) {
+            if let News::Turned { before: State::Warn, lasted, .. } = news {
+                shown += lasted;
+            }
+        }
+    }
+    let (_, spell) = vigil.spells().next().unwrap();
+    assert_eq!((spell.times, spell.time, shown), (2, at(9), at(9)));
 }

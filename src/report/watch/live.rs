@@ -164,7 +164,7 @@ pub fn summary(url: &str, vigil: &Vigil, watched: Duration, to: &mut impl Write)
     };
     writeln!(to, "{url}: watched for {}, {verdict}", span(watched))?;
     spells.try_for_each(|(signal, spell)| {
-        let Spell { times, time, worst } = spell;
+        let Spell { times, time, worst, .. } = spell;
         let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
         writeln!(
             to,
