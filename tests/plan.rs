@@ -94,6 +94,47 @@ fn a_saved_run_gives_the_mix_and_the_pace_and_is_checked() {
     assert!(findings.contains(&"4 in flight stay within the suggestion".into()), "{findings:?}");
 }
 
+/// F3 of the newcomer: a TPOT of two in flight promised six times what the server gave with 57.
+#[test]
+fn a_pace_measured_elsewhere_is_a_bound_and_a_ladder_is_fitted() {
+    let simulator = Simulator::start(quick());
+    let run = |concurrency: u32| {
+        let load = format!(
+            "--dataset-name random --random-input-len 32 --random-output-len 16 --ignore-eos --num-prompts 24 \
+             --seed {concurrency} --max-concurrency {concurrency} --result-filename run.json"
+        );
+        simulator.run(&load).end().well().read("run.json")
+    };
+    let (one, eight) = (run(1), run(8));
+    let plan = |words: &str| {
+        let program = Program::new("plan --kv-tokens 9600").words(words);
+        program.file("runs/1.json", &one).file("runs/8.json", &eight).end().well().stdout
+    };
+    let alone = plan("--result runs/1.json");
+    for part in
+        ["Measured: TTFT ", " in flight (1 result)", "CAUTION: TPOT grows with ", "Request rate: at most "]
+    {
+        assert!(alone.contains(part), "{part}\n{alone}");
+    }
+    for words in ["--result runs", "--result runs/1.json runs/8.json"] {
+        let ladder = plan(words);
+        for part in
+            ["Fitted: TPOT ", " for each request in flight, 2 results with ", "beyond what was measured"]
+        {
+            assert!(ladder.contains(part), "{part}\n{ladder}");
+        }
+    }
+    let given = plan("--result runs/1.json --tpot 30ms");
+    assert!(!given.contains("CAUTION") && !given.contains("at most"), "{given}");
+    let json: Value = serde_json::from_str(&plan("--json --result runs")).unwrap();
+    let service = &json["service"];
+    assert_eq!(
+        (&service["speed"]["from"], &service["reach"]),
+        (&"fitted".into(), &"above".into()),
+        "{service}"
+    );
+}
+
 #[test]
 fn a_check_holds_preemptions_and_the_pool_against_the_servers_own_metrics() {
     let simulator = small();

@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use super::exit::{Exit, Halt};
 use super::run::values;
-use super::stdout;
-use crate::core::metrics::Latency;
+use super::{sides, stdout};
 use crate::core::run::Run;
 use crate::core::units::Rate;
 use crate::judge::plan::check::{self, Check};
 use crate::judge::plan::demand::Pace;
 use crate::judge::plan::mix::{Mix, Shape};
+use crate::judge::plan::speed::{Measured, Speed};
 use crate::judge::plan::{self, Plan, Question};
 use crate::report;
 
@@ -30,14 +30,15 @@ pub struct PlanArgs {
     #[command(flatten)]
     pool: pool::PoolArgs,
     /// Tokens of a prompt
-    #[arg(long, value_name = "TOKENS", requires = "output_tokens", help_heading = "Requests (one of these)")]
+    #[arg(long, value_name = "TOKENS", requires = "output_tokens", help_heading = "Requests (one of these)", value_parser = values::tokens)]
     prompt_tokens: Option<u32>,
     /// Tokens of an answer
-    #[arg(long, value_name = "TOKENS", requires = "prompt_tokens", help_heading = "Requests (one of these)")]
+    #[arg(long, value_name = "TOKENS", requires = "prompt_tokens", help_heading = "Requests (one of these)", value_parser = values::tokens)]
     output_tokens: Option<u32>,
-    /// The requests of a saved run, and its TTFT and TPOT; with --save-detailed each, else their means
-    #[arg(long, value_name = "FILE", help_heading = "Requests (one of these)")]
-    result: Option<PathBuf>,
+    /// The requests of a saved run, and its TTFT and TPOT; with --save-detailed each, else their means. Several results, or a
+    /// folder of them, at several concurrencies tell how TPOT grows with it
+    #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "Requests (one of these)")]
+    result: Vec<PathBuf>,
     /// After `--`: `run`'s flags of a dataset, such as `-- --dataset-name azure --dataset-path FILE`
     #[arg(last = true, value_name = "RUN'S FLAGS", help_heading = "Requests (one of these)")]
     dataset: Vec<String>,
@@ -80,11 +81,12 @@ struct Answer {
 pub fn execute(args: &PlanArgs) -> Result<Exit, Halt> {
     let checked = args.check.as_deref().map(Run::load).transpose().map_err(Halt::usage)?;
     let (mix, measured) = mix(args)?;
+    let speed = speed(args, measured)?;
     let question = Question {
         pool: pool::pool(&args.pool)?,
         mix,
         headroom: args.headroom,
-        pace: pace(args, measured)?,
+        speed,
         wanted: args.wanted_rate,
         percent: args.percentile,
         seed: args.seed,
@@ -110,35 +112,43 @@ fn print(answer: &Answer, json: bool) -> Result<(), Halt> {
 }
 
 /// The requests, and how fast they were answered if they were.
-fn mix(args: &PlanArgs) -> Result<(Mix, Option<Pace>), Halt> {
+fn mix(args: &PlanArgs) -> Result<(Mix, Option<Speed>), Halt> {
     if let Some((prompt, output)) = args.prompt_tokens.zip(args.output_tokens) {
         let mix = Mix::of([Shape { prompt, output }], "--prompt-tokens and --output-tokens");
         return Ok((mix.map_err(Halt::usage)?, None));
     }
-    if let Some(path) = &args.result {
-        let run = Run::load(path).map_err(Halt::usage)?;
-        let mix = Mix::of_run(&run, &path.display().to_string()).map_err(Halt::usage)?;
-        return Ok((mix, measured(&run)));
+    if !args.result.is_empty() {
+        let sides = args.result.iter().map(|path| sides::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<&str> = sides.iter().map(|side| side.name.as_str()).collect();
+        let origin = names.join(", ");
+        let mut runs: Vec<Run> = sides.into_iter().flat_map(|side| side.runs).collect();
+        if runs.len() > 1 {
+            // Of a ladder or a search, those that nobody answered say nothing.
+            runs.retain(|run| run.metrics.completed > 0);
+        }
+        let mix = Mix::of_runs(&runs, &origin).map_err(Halt::usage)?;
+        let measured: Vec<Measured> = runs.iter().filter_map(Measured::of).collect();
+        return Ok((mix, Speed::measured(&measured)));
     }
     let lengths = super::run::lengths(&args.dataset, args.seed)?;
     let shapes = lengths.requests.into_iter().map(|(prompt, output)| Shape { prompt, output });
     Ok((Mix::of(shapes, lengths.origin).map_err(Halt::usage)?, None))
 }
 
-fn measured(run: &Run) -> Option<Pace> {
-    let mean = |latency| run.metrics.latencies.get(&latency).map(|distribution| distribution.mean);
-    Some(Pace { ttft: mean(Latency::Ttft)?, tpot: mean(Latency::Tpot)? })
-}
-
 /// As the flags say; what they leave open is as it was measured.
-fn pace(args: &PlanArgs, measured: Option<Pace>) -> Result<Option<Pace>, Halt> {
-    let Some(tpot) = args.tpot.or(measured.map(|pace| pace.tpot)) else {
-        return match args.ttft {
-            Some(_) => Err(Halt::usage("--ttft alone gives no rate: give --tpot too, such as --tpot 30ms")),
-            None => Ok(None),
-        };
-    };
-    Ok(Some(Pace { ttft: args.ttft.or(measured.map(|pace| pace.ttft)).unwrap_or_default(), tpot }))
+fn speed(args: &PlanArgs, measured: Option<Speed>) -> Result<Option<Speed>, Halt> {
+    match (args.tpot, args.ttft, measured) {
+        (Some(tpot), ttft, measured) => {
+            // The prompt's own time, as far as a result tells: that of its lowest concurrency.
+            let ttft = ttft.or(measured.map(|measured| measured.at(0.0).ttft)).unwrap_or_default();
+            Ok(Some(Speed::Given { pace: Pace { ttft, tpot } }))
+        }
+        (None, Some(ttft), Some(measured)) => Ok(Some(measured.with_ttft(ttft))),
+        (None, Some(_), None) => {
+            Err(Halt::usage("--ttft alone gives no rate: give --tpot too, such as --tpot 30ms"))
+        }
+        (None, None, measured) => Ok(measured),
+    }
 }
 
 fn wanted(text: &str) -> Result<Rate, String> {

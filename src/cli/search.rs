@@ -180,7 +180,7 @@ impl Quest<'_> {
             pool: Pool::of_tokens(pool, "/metrics"),
             mix: Mix::of_run(run, "the trials").ok()?,
             headroom: HEADROOM,
-            pace: None,
+            speed: None,
             wanted: None,
             percent: 99.0,
             seed: 0,

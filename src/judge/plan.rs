@@ -12,6 +12,7 @@ use crate::core::units::Rate;
 use demand::{Demand, Pace, Stages};
 use mix::{Mix, MixSummary};
 use pool::Pool;
+use speed::{Reach, Speed};
 
 pub mod check;
 pub mod demand;
@@ -19,6 +20,7 @@ pub mod memory;
 pub mod mix;
 pub mod model;
 pub mod pool;
+pub mod speed;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +40,7 @@ pub struct Question {
     /// The share of the limit to leave free, from 0 to below 1.
     pub headroom: f64,
     /// How fast the server answers; without it there are no rates.
-    pub pace: Option<Pace>,
+    pub speed: Option<Speed>,
     /// The load that is to be served.
     pub wanted: Option<Rate>,
     /// In what percentage of the time the demand is to fit, above 0 and below 100.
@@ -93,6 +95,8 @@ pub struct Plan {
     pub limit: u64,
     /// The share of the limit that the suggestion leaves free.
     pub headroom: f64,
+    /// The limit less the headroom.
+    pub with_headroom: u64,
     /// For `--max-num-seqs`: the limit less the headroom, and never more than fits at all stages.
     pub suggestion: u64,
     /// What fits where requests are at all stages.
@@ -117,8 +121,12 @@ pub struct AtAllStages {
 /// What the suggested concurrency serves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Service {
-    /// How fast the server answers.
+    /// How fast the server answers with so many in flight.
     pub pace: Pace,
+    /// From where that is known.
+    pub speed: Speed,
+    /// Whether it was measured with so many in flight; `None` if it was not measured.
+    pub reach: Option<Reach>,
     /// What Poisson arrivals at the rate of the suggestion (Little's law) need.
     pub demand: Demand,
 }
@@ -151,20 +159,22 @@ pub fn plan(question: &Question) -> Result<Plan, PlanError> {
     }
     // From the quotient before it is rounded: the headroom is a share of the pool, not of whole requests.
     let with_headroom = (fits * (1.0 - headroom)) as u64;
-    let stages = Stages::new(mix, pool, question.pace);
-    let at_all_stages = AtAllStages { limit: stages.most(*percent, *seed), percent: *percent, seed: *seed };
+    let pace = question.speed.map(|speed| speed.at(with_headroom as f64));
+    let most = Stages::new(mix, pool, pace).most(*percent, *seed);
+    let at_all_stages = AtAllStages { limit: most, percent: *percent, seed: *seed };
     let suggestion = with_headroom.min(at_all_stages.limit).max(1);
-    let service = question.pace.map(|pace| service(suggestion, pace, &stages, question)).transpose()?;
+    let service = question.speed.map(|speed| service(suggestion, speed, question)).transpose()?;
     let fleet = match (question.wanted, &service) {
         (None, _) => None,
         (Some(_), None) => return Err(PlanError::NoPace),
-        (Some(wanted), Some(service)) => Some(fleet(wanted.get(), fits, service, &stages, question)?),
+        (Some(wanted), Some(service)) => Some(fleet(wanted.get(), (fits, suggestion), service, question)?),
     };
     Ok(Plan {
         pool: pool.clone(),
         requests: mix.summary(),
         limit: fits as u64,
         headroom: *headroom,
+        with_headroom,
         suggestion,
         at_all_stages,
         service,
@@ -172,26 +182,26 @@ pub fn plan(question: &Question) -> Result<Plan, PlanError> {
     })
 }
 
-fn service(
-    suggestion: u64,
-    pace: Pace,
-    stages: &Stages<'_>,
-    question: &Question,
-) -> Result<Service, PlanError> {
-    let time = question.mix.mean(|shape| pace.time(shape));
+fn service(suggestion: u64, speed: Speed, question: &Question) -> Result<Service, PlanError> {
+    let Question { mix, pool, percent, seed, .. } = question;
+    let pace = speed.at(suggestion as f64);
+    let time = mix.mean(|shape| pace.time(shape));
     if time <= 0.0 {
         return Err(PlanError::NoTime);
     }
-    Ok(Service { pace, demand: stages.demand(suggestion as f64 / time, question.percent, question.seed) })
+    let stages = Stages::new(mix, pool, Some(pace));
+    let demand = stages.demand(suggestion as f64 / time, suggestion, *percent, *seed);
+    Ok(Service { pace, speed, reach: speed.reach(suggestion as f64), demand })
 }
 
+/// `fits` is how many fit at their full length, `suggestion` how many each server computes at once.
 fn fleet(
     wanted: f64,
-    fits: f64,
+    (fits, suggestion): (f64, u64),
     service: &Service,
-    stages: &Stages<'_>,
     question: &Question,
 ) -> Result<Fleet, PlanError> {
+    let Question { mix, pool, percent, seed, .. } = question;
     let needed = (wanted / service.demand.requests_per_s).ceil();
     if needed > MOST_REPLICAS {
         return Err(PlanError::TooMuch(needed));
@@ -200,12 +210,15 @@ fn fleet(
     let time = service.demand.time_s;
     let fits_each = |replicas: u64| {
         let mean = wanted * time / replicas as f64;
-        demand::in_flight(mean, question.percent, question.seed).percentile <= fits
+        demand::in_flight(mean, *percent).percentile <= fits
     };
     let by_percentile = least(fits_each);
-    let each = |replicas: u64| stages.demand(wanted / replicas as f64, question.percent, question.seed);
     let replicas = by_mean.max(by_percentile);
-    Ok(Fleet { wanted_per_s: wanted, replicas, by_mean, by_percentile, each: each(replicas) })
+    let rate = wanted / replicas as f64;
+    let in_flight = service.speed.settled(rate, suggestion as f64, |pace| mix.mean(|shape| pace.time(shape)));
+    let stages = Stages::new(mix, pool, Some(service.speed.at(in_flight)));
+    let each = stages.demand(rate, suggestion, *percent, *seed);
+    Ok(Fleet { wanted_per_s: wanted, replicas, by_mean, by_percentile, each })
 }
 
 /// The least number from 1 up from which on something is so.

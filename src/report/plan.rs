@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use super::figures::{NOT_AVAILABLE, milliseconds, percentile, plain, requests_per_second, seconds, share};
 use super::text::section;
 use crate::judge::plan::check::{Check, Comparison};
-use crate::judge::plan::demand::Demand;
+use crate::judge::plan::demand::{Demand, Pace};
 use crate::judge::plan::pool::{Pool, Unit};
+use crate::judge::plan::speed::{Reach, Speed};
 use crate::judge::plan::{Fleet, Plan, Service};
 
 /// Writes a plan.
@@ -17,21 +18,28 @@ pub fn render(plan: &Plan, to: &mut impl Write) -> io::Result<()> {
     requests(plan, to)?;
     section("Capacity", to)?;
     writeln!(to, "Limit: {} concurrent requests, each at its full length", plan.limit)?;
-    writeln!(to, "Suggestion: --max-num-seqs {} ({} headroom)", plan.suggestion, share(plan.headroom))?;
     let stages = plan.at_all_stages;
+    let percent = percentile(stages.percent);
+    let why = match plan.suggestion < plan.with_headroom {
+        true => format!(
+            "the {percent} of the demand; {} headroom alone would leave {}",
+            share(plan.headroom),
+            plan.with_headroom
+        ),
+        false => format!("{} headroom", share(plan.headroom)),
+    };
+    writeln!(to, "Suggestion: --max-num-seqs {} ({why})", plan.suggestion)?;
     writeln!(
         to,
-        "Requests at all stages: {} fit at {} of their demand (drawn, seed {})",
-        stages.limit,
-        percentile(stages.percent),
-        stages.seed
+        "Requests at all stages: {} fit at {percent} of their demand (drawn, seed {})",
+        stages.limit, stages.seed
     )?;
     if let Some(service) = &plan.service {
-        served(service, to)?;
+        served(service, plan.suggestion, to)?;
     }
-    match &plan.fleet {
-        Some(fleet) => replicas(fleet, to),
-        None => Ok(()),
+    match (&plan.fleet, &plan.service) {
+        (Some(fleet), Some(service)) => replicas(fleet, service, plan.suggestion, to),
+        _ => Ok(()),
     }
 }
 
@@ -64,43 +72,101 @@ fn requests(plan: &Plan, to: &mut impl Write) -> io::Result<()> {
     )
 }
 
-fn served(service: &Service, to: &mut impl Write) -> io::Result<()> {
-    let pace = service.pace;
+fn served(service: &Service, suggestion: u64, to: &mut impl Write) -> io::Result<()> {
     section("At this suggestion", to)?;
-    writeln!(to, "Given: TTFT {}, TPOT {}", milliseconds(Some(pace.ttft)), milliseconds(Some(pace.tpot)))?;
+    speed(service, suggestion, to)?;
     writeln!(to, "Time of a request: {}", seconds_of(service.demand.time_s))?;
+    let bound = if service.reach == Some(Reach::Above) { "at most " } else { "" };
     writeln!(
         to,
-        "Request rate: {} (Little's law)",
+        "Request rate: {bound}{} (Little's law), with all {suggestion} busy",
         requests_per_second(Some(service.demand.requests_per_s))
     )?;
-    demanded(&service.demand, to)
+    demanded(&service.demand, suggestion, to)
+}
+
+/// How fast the server answers, from where that is known, and what that means for the suggestion.
+fn speed(service: &Service, suggestion: u64, to: &mut impl Write) -> io::Result<()> {
+    let times = |pace: Pace| {
+        format!("TTFT {}, TPOT {}", milliseconds(Some(pace.ttft)), milliseconds(Some(pace.tpot)))
+    };
+    match service.speed {
+        Speed::Given { pace } => writeln!(to, "Given: {}", times(pace))?,
+        Speed::Measured { pace, in_flight, results } => {
+            writeln!(to, "Measured: {}, with {in_flight:.1} in flight ({})", times(pace), counted(results))?;
+        }
+        Speed::Fitted(fit) => {
+            writeln!(
+                to,
+                "Fitted: TPOT {} + {} for each request in flight, {} with {:.1} to {:.1} in flight, off by at most {}",
+                line_ms(fit.tpot.base_s),
+                line_ms(fit.tpot.per_request_s),
+                counted(fit.results),
+                fit.lowest,
+                fit.highest,
+                share(fit.worst_error)
+            )?;
+            writeln!(to, "With {suggestion} in flight: {}", times(service.pace))?;
+        }
+    }
+    match (service.speed, service.reach) {
+        (Speed::Measured { in_flight, .. }, Some(Reach::Above)) => writeln!(
+            to,
+            "CAUTION: TPOT grows with the requests in flight. It was measured with {in_flight:.1}; with {suggestion} it will be \
+             worse, and the rate lower: measure there, or give --result of several concurrencies"
+        ),
+        (Speed::Measured { in_flight, .. }, Some(Reach::Below)) => writeln!(
+            to,
+            "Note: TPOT was measured with {in_flight:.1} in flight; with {suggestion} it will be better, and the rate higher"
+        ),
+        (Speed::Fitted(fit), Some(Reach::Above)) => writeln!(
+            to,
+            "CAUTION: {suggestion} in flight are beyond what was measured, {:.1}: the line is carried on, and a server that \
+             fills up may be slower than that; measure there",
+            fit.highest
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn line_ms(seconds: f64) -> String {
+    plain(Some(1e3 * seconds), "ms")
+}
+
+fn counted(results: usize) -> String {
+    if results == 1 { "1 result".to_owned() } else { format!("{results} results") }
 }
 
 fn seconds_of(value: f64) -> String {
     std::time::Duration::try_from_secs_f64(value).map_or(NOT_AVAILABLE.to_owned(), seconds)
 }
 
-fn demanded(demand: &Demand, to: &mut impl Write) -> io::Result<()> {
+/// `most` is how many are computed at once.
+fn demanded(demand: &Demand, most: u64, to: &mut impl Write) -> io::Result<()> {
     let name = percentile(demand.percent);
     let (flight, pool) = (demand.in_flight, demand.pool_share);
-    writeln!(to, "In flight: mean {:.1}, {name} {:.0}", flight.mean, flight.percentile)?;
+    let wait = match flight.percentile > most as f64 {
+        true => format!(" (random arrivals; above {most} they wait)"),
+        false => String::new(),
+    };
+    writeln!(to, "In flight: mean {:.1}, {name} {:.0}{wait}", flight.mean, flight.percentile)?;
     writeln!(to, "KV pool in use: mean {}, {name} {}", share(pool.mean), share(pool.percentile))
 }
 
-fn replicas(fleet: &Fleet, to: &mut impl Write) -> io::Result<()> {
+fn replicas(fleet: &Fleet, service: &Service, suggestion: u64, to: &mut impl Write) -> io::Result<()> {
     section("Wanted load", to)?;
     writeln!(to, "Wanted: {}", requests_per_second(Some(fleet.wanted_per_s)))?;
+    let bound = if service.reach == Some(Reach::Above) { "at least " } else { "" };
     writeln!(
         to,
-        "Replicas: {} ({} by the mean with headroom, {} by {} in flight)",
+        "Replicas: {bound}{} ({} by the mean with headroom, {} by {} in flight)",
         fleet.replicas,
         fleet.by_mean,
         fleet.by_percentile,
         percentile(fleet.each.percent)
     )?;
     writeln!(to, "Each: {}", requests_per_second(Some(fleet.each.requests_per_s)))?;
-    demanded(&fleet.each, to)
+    demanded(&fleet.each, suggestion, to)
 }
 
 /// Writes what a run says of the plan.
@@ -124,7 +190,6 @@ mod tests {
     use crate::core::run::sample;
     use crate::core::units::Rate;
     use crate::judge::plan::check::check;
-    use crate::judge::plan::demand::Pace;
     use crate::judge::plan::mix::{Mix, Shape};
     use crate::judge::plan::{HEADROOM, Question, plan};
 
@@ -135,7 +200,7 @@ mod tests {
             pool: Pool::of_tokens(110_000, "--kv-tokens"),
             mix: Mix::of([shape], "--prompt-tokens, --output-tokens").unwrap(),
             headroom: HEADROOM,
-            pace: Some(pace),
+            speed: Some(Speed::Given { pace }),
             wanted: Rate::per_second(40.0),
             percent: 99.0,
             seed: 0,

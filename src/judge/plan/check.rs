@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::Plan;
+use super::demand::Pace;
+use super::{Plan, speed};
 use crate::core::metrics::{Latency, Metrics};
 use crate::core::run::Run;
 
@@ -42,21 +43,26 @@ fn row(what: &'static str, unit: &'static str, planned: Option<f64>, shown: Opti
 /// Holds a run against a plan.
 pub fn check(plan: &Plan, run: &Run) -> Check {
     let metrics = &run.metrics;
-    let in_flight = mean_in_flight(metrics);
-    let demand = plan.service.map(|service| service.demand);
+    let in_flight = speed::in_flight(metrics);
     // At the run's own concurrency: what the plan's times would have served (Little's law).
-    let planned_rate = demand.zip(in_flight).map(|(demand, level)| level / demand.time_s);
+    let at_runs = plan.service.zip(in_flight).map(|(service, level)| (service.speed.at(level), level));
+    let planned_rate = at_runs.map(|(pace, level)| level / time(plan, pace));
     let mut rows = vec![
         row("tokens per request", "tok", Some(plan.requests.total_tokens.mean), tokens_per_request(metrics)),
         row(
             "time per output token",
             "ms",
-            plan.service.map(|service| ms(service.pace.tpot)),
+            at_runs.map(|(pace, _)| ms(pace.tpot)),
             mean_ms(metrics, Latency::Tpot),
         ),
         row("mean in flight (plan: suggestion)", "", Some(plan.suggestion as f64), in_flight),
         row("peak in flight (plan: limit)", "", Some(plan.limit as f64), Some(metrics.peak_in_flight as f64)),
-        row("requests per second at the run's concurrency", "req/s", planned_rate, rate(metrics)),
+        row(
+            "requests per second at the run's concurrency",
+            "req/s",
+            planned_rate,
+            speed::completion_rate(metrics),
+        ),
     ];
     let mut findings = findings(plan, &rows, metrics.peak_in_flight as u64);
     if let Some(seen) = run.server.as_ref().and_then(server::Seen::of) {
@@ -96,14 +102,10 @@ fn findings(plan: &Plan, rows: &[Comparison], peak: u64) -> Vec<String> {
     findings
 }
 
-/// By Little's law: completions per second times their mean E2E.
-fn mean_in_flight(metrics: &Metrics) -> Option<f64> {
-    Some(rate(metrics)? * metrics.latencies.get(&Latency::E2e)?.mean.as_secs_f64())
-}
-
-fn rate(metrics: &Metrics) -> Option<f64> {
-    let seconds = metrics.duration.as_secs_f64();
-    (seconds > 0.0 && metrics.completed > 0).then(|| metrics.completed as f64 / seconds)
+/// The mean time of the plan's requests at a pace, in seconds.
+fn time(plan: &Plan, pace: Pace) -> f64 {
+    let gaps = (plan.requests.output_tokens.mean - 1.0).max(0.0);
+    pace.ttft.as_secs_f64() + gaps * pace.tpot.as_secs_f64()
 }
 
 fn tokens_per_request(metrics: &Metrics) -> Option<f64> {

@@ -66,6 +66,19 @@ impl Mix {
         Self::of((metrics.completed > 0).then_some(mean), format!("{origin}, means only: no --save-detailed"))
     }
 
+    /// The requests of several results together.
+    ///
+    /// # Errors
+    /// [`PlanError::NoRequests`] if none of a result completed.
+    pub fn of_runs(runs: &[Run], origin: &str) -> Result<Self, PlanError> {
+        let mixes = runs.iter().map(|run| Self::of_run(run, origin)).collect::<Result<Vec<_>, _>>()?;
+        let joined = mixes.into_iter().reduce(|mut all, mix| {
+            all.shapes.extend(mix.shapes);
+            all
+        });
+        joined.ok_or_else(|| PlanError::NoRequests { origin: origin.to_owned() })
+    }
+
     /// The requests.
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes

@@ -44,6 +44,18 @@ impl KvCost {
     pub fn held(self, tokens: f64) -> f64 {
         self.full * tokens + self.windowed * tokens.min(self.window as f64)
     }
+
+    /// What a request keeps on average while it grows evenly from so many tokens to so many.
+    pub fn held_while_growing(self, from: f64, to: f64) -> f64 {
+        let window = self.window as f64;
+        let (below, above) = ((to.min(window) - from).max(0.0), (to - from.max(window)).max(0.0));
+        let in_window = match to - from {
+            // The windowed layers grow up to the window, and stay there.
+            grown if grown > 0.0 => (below * (from + below / 2.0) + above * window) / grown,
+            _ => from.min(window),
+        };
+        self.full * from.midpoint(to) + self.windowed * in_window
+    }
 }
 
 /// What holds the keys and values of all running requests.
@@ -73,8 +85,32 @@ impl Pool {
         self.cost.held(tokens)
     }
 
+    /// What a request keeps on average while it grows evenly, in the pool's unit.
+    pub fn held_while_growing(&self, from: f64, to: f64) -> f64 {
+        self.cost.held_while_growing(from, to)
+    }
+
     /// How many tokens fit, each within its window.
     pub fn tokens(&self) -> u64 {
         (self.capacity as f64 / self.cost.per_token()) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_averaged_within_the_window_and_beyond_it() {
+        let cost = KvCost { full: 1.0, windowed: 10.0, window: 100 };
+        for (from, to) in
+            [(0.0, 50.0), (50.0, 100.0), (0.0, 400.0), (80.0, 120.0), (200.0, 300.0), (7.0, 7.0)]
+        {
+            let steps = 10_000;
+            let at = |step: i32| cost.held(from + (f64::from(step) + 0.5) / f64::from(steps) * (to - from));
+            let mean = (0..steps).map(at).sum::<f64>() / f64::from(steps);
+            let exact = cost.held_while_growing(from, to);
+            assert!((exact / mean - 1.0).abs() < 1e-6, "{from} to {to}: {exact} against {mean}");
+        }
     }
 }

@@ -10,7 +10,7 @@ fn question(tokens: u64, shapes: &[(u32, u32)]) -> Question {
         pool: Pool::of_tokens(tokens, "--kv-tokens"),
         mix: Mix::of(shapes, "flags").unwrap(),
         headroom: HEADROOM,
-        pace: None,
+        speed: None,
         wanted: None,
         percent: 99.0,
         seed: 0,
@@ -19,7 +19,7 @@ fn question(tokens: u64, shapes: &[(u32, u32)]) -> Question {
 
 fn paced(tokens: u64, shapes: &[(u32, u32)]) -> Question {
     let pace = Pace { ttft: Duration::ZERO, tpot: Duration::from_millis(30) };
-    Question { pace: Some(pace), ..question(tokens, shapes) }
+    Question { speed: Some(Speed::Given { pace }), ..question(tokens, shapes) }
 }
 
 #[test]
@@ -58,10 +58,66 @@ fn littles_law_gives_the_rate_and_poisson_the_percentile() {
     assert!((demand.time_s - 8.97).abs() < 1e-9);
     assert!((demand.requests_per_s - 96.0 / 8.97).abs() < 1e-9);
     assert!((demand.in_flight.mean - 96.0).abs() < 1e-9);
-    // The 99th percentile of Poisson(96) is 120.
-    assert!((118.0..=122.0).contains(&demand.in_flight.percentile), "{:?}", demand.in_flight);
-    assert!((0.56..0.58).contains(&demand.pool_share.mean), "{:?}", demand.pool_share);
-    assert!((0.68..0.74).contains(&demand.pool_share.percentile), "{:?}", demand.pool_share);
+    // By its distribution function: P(N ≤ 119) = 0.9899, P(N ≤ 120) = 0.9917 for Poisson(96).
+    assert_eq!(demand.in_flight.percentile, 120.0);
+    // At most 96 are computed, the others wait: E min(N, 96) = 92.1 of 650 tokens each.
+    assert!((0.54..0.55).contains(&demand.pool_share.mean), "{:?}", demand.pool_share);
+    assert!((0.57..0.60).contains(&demand.pool_share.percentile), "{:?}", demand.pool_share);
+}
+
+#[test]
+fn the_percentile_of_a_count_is_poissons_own() {
+    for (mean, expected) in [(0.0, 0.0), (0.5, 3.0), (1.0, 4.0), (4.0, 9.0), (100.0, 124.0)] {
+        assert_eq!(demand::in_flight(mean, 99.0).percentile, expected, "{mean}");
+    }
+    // The exact law and the normal one meet.
+    let [below, above] = [0.999e6, 1.001e6].map(|mean| demand::in_flight(mean, 99.0).percentile / mean);
+    assert!((below - above).abs() < 1e-5, "{below} {above}");
+}
+
+/// Requests whose demand deviates by its whole mean (CV 1): 5,000 of them are at P99 3.3 % above the mean.
+#[test]
+fn many_requests_fit_by_their_percentile_and_not_by_their_mean() {
+    let law: Vec<(u32, u32)> = (0..400)
+        .map(|rank| -1000.0 * (1.0 - (f64::from(rank) + 0.5) / 400.0).ln())
+        .map(|prompt: f64| (prompt as u32 + 1, 1))
+        .collect();
+    let at = |tokens: u64| plan(&Question { percent: 99.0, ..question(tokens, &law) }).unwrap();
+    for tokens in [4_900_000, 6_000_000, 60_000_000] {
+        let on_average = tokens as f64 / 1000.0;
+        let left_free = 1.0 - at(tokens).at_all_stages.limit as f64 / on_average;
+        let expected = 2.326 / on_average.sqrt();
+        assert!((0.8..1.2).contains(&(left_free / expected)), "{tokens}: {left_free} against {expected}");
+    }
+}
+
+#[test]
+fn the_suggestion_says_whether_its_pace_was_measured_there() {
+    let pace = Pace { ttft: Duration::ZERO, tpot: Duration::from_millis(5) };
+    let at = |in_flight| {
+        let speed = Speed::Measured { pace, in_flight, results: 1 };
+        plan(&Question { speed: Some(speed), ..question(110_000, &[(500, 300)]) }).unwrap().service.unwrap()
+    };
+    let reach = [2.0, 96.0, 400.0].map(|in_flight| at(in_flight).reach.unwrap());
+    assert_eq!(reach, [Reach::Above, Reach::Within, Reach::Below]);
+}
+
+#[test]
+fn a_fitted_pace_is_that_of_the_suggestion_and_of_each_replica() {
+    let ms = |value: f64| Duration::from_secs_f64(value / 1e3);
+    let ladder = [1.0, 10.0, 100.0].map(|in_flight| speed::Measured {
+        in_flight,
+        pace: Pace { ttft: Duration::ZERO, tpot: ms(10.0 + 0.2 * in_flight) },
+    });
+    let speed = Speed::measured(&ladder);
+    let asked = Question { speed, wanted: Rate::per_second(20.0), ..question(110_000, &[(500, 300)]) };
+    let plan = plan(&asked).unwrap();
+    let (service, fleet) = (plan.service.unwrap(), plan.fleet.unwrap());
+    assert!((service.pace.tpot.as_secs_f64() - 0.0292).abs() < 1e-6, "{service:?}");
+    assert!((service.demand.requests_per_s - 96.0 / (299.0 * 0.0292)).abs() < 1e-3);
+    // Each of two has 10 req/s: c = 10 · 299 · (10 + 0.2 c) ms, so c = 29.9 / (1 − 0.598) = 74.4.
+    assert_eq!(fleet.replicas, 2);
+    assert!((fleet.each.in_flight.mean - 29.9 / 0.402).abs() < 0.1, "{:?}", fleet.each);
 }
 
 #[test]

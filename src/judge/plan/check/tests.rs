@@ -13,7 +13,7 @@ fn chapter() -> Plan {
         pool: Pool::of_tokens(110_000, "--kv-tokens"),
         mix: Mix::of([Shape { prompt: 500, output: 300 }], "flags").unwrap(),
         headroom: HEADROOM,
-        pace: None,
+        speed: None,
         wanted: None,
         percent: 99.0,
         seed: 0,
