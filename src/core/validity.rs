@@ -42,8 +42,9 @@
 //! reader does, events come in lumps. A server may send several events at once too, as one with speculative decoding
 //! does with the tokens of a step, but its first token is the outcome of the prompt alone and comes by itself. With a
 //! buffer it comes with the others that fill the first lump: too late by the time they took. Lumps less than 5 ms apart
-//! hide less than that, and are not objected to. Where the server tells its own TTFT and TPOT, they decide: with a buffer
-//! in between, TPOT seen from outside is below the server's, and TTFT is above it by half the time between lumps or more.
+//! hide less than that, and are not objected to. Where the server tells its own TTFT and TPOT, they help: a
+//! TPOT that is shorter from outside than inside convicts. If it is not, and TTFT is above the server's by less than half
+//! the time between lumps, nothing held the first token back.
 //!
 //! A check that fails may leave metrics untouched: its [`Scope`] says which ones are not to be believed.
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, CheckName, EstimatedPrompts, Evidence, Figure, Outcome, Scope, ServerTimes, Stamps};
+use super::{Check, CheckName, EstimatedPrompts, Evidence, Figure, Outcome, Scope, Stamps};
 use crate::core::metrics::{Latency, Metrics};
 use crate::core::record::{FailureClass, Record, TokenSource};
 use crate::core::spec::Spec;
@@ -181,10 +181,10 @@ fn bursts(case: &Case<'_>) -> Check {
         return Check::not_judged(name, "no answer came in several events");
     };
     let apart = between_lumps(case);
-    let bound = match case.evidence.server_times.map(|times| server_agrees(case, &times, apart)) {
-        Some(true) => None,
-        Some(false) => Some(Figure::Share(0.1)),
-        None => Some(Figure::Share(0.5)),
+    let bound = match case.evidence.server_times {
+        Some(times) if case.mean(Latency::Tpot) < times.tpot.mul_f64(0.95) => Some(Figure::Share(0.1)),
+        Some(times) if case.mean(Latency::Ttft) < times.ttft + apart / 2 => None,
+        _ => Some(Figure::Share(0.5)),
     };
     let bounds = Bounds { warning: None, invalid: bound.filter(|_| apart >= FINE) };
     let advice = "something between client and server buffers the stream, so the first token waits for later ones: TTFT is \
@@ -199,12 +199,6 @@ fn between_lumps(case: &Case<'_>) -> Duration {
     let alone = 1.0 - case.evidence.merged_reads.unwrap_or_default();
     let apart = Duration::try_from_secs_f64(case.mean(Latency::Itl).as_secs_f64() / alone);
     apart.ok().filter(|apart| !apart.is_zero()).unwrap_or_else(|| case.mean(Latency::E2e))
-}
-
-/// Whether the server's own times leave no room for a buffer, which would shorten TPOT and lengthen TTFT.
-fn server_agrees(case: &Case<'_>, times: &ServerTimes, apart: Duration) -> bool {
-    let tpot_holds = case.mean(Latency::Tpot) >= times.tpot.mul_f64(0.95);
-    tpot_holds && case.mean(Latency::Ttft) < times.ttft + apart / 2
 }
 
 fn achieved_rate(case: &Case<'_>) -> Check {
@@ -263,8 +257,9 @@ fn failures(case: &Case<'_>) -> Check {
 
 fn samples(case: &Case<'_>) -> Check {
     let name = CheckName::Samples;
-    // ITL has as many samples as tokens; what it is worth is in its intervals.
-    let latencies = case.metrics.latencies.iter().filter(|(latency, _)| **latency != Latency::Itl);
+    // ITL has as many samples as tokens; what it is worth is in its intervals. Lag is the client's own.
+    let own = |latency: &Latency| Latency::SELECTABLE.contains(latency) && *latency != Latency::Itl;
+    let latencies = case.metrics.latencies.iter().filter(|(latency, _)| own(latency));
     let percentiles = latencies.flat_map(|(_, distribution)| &distribution.percentiles);
     let asked = percentiles.filter_map(|percentile| Some((percentile.effective_n, percentile.needs?)));
     // The one that is furthest from what it needs.

@@ -20,7 +20,7 @@ struct Case {
 impl Case {
     /// Poisson arrivals at 70 % of the capacity; everything is known and fine.
     fn clean() -> Self {
-        Self::at(0.7, 1000, 1)
+        Self { percents: vec![50.0], ..Self::at(0.7, 1000, 1) }
     }
 
     fn at(utilisation: f64, n: usize, seed: u64) -> Self {
@@ -48,7 +48,7 @@ impl Case {
             estimated_prompts: None,
         };
         let itl = [Duration::from_millis(10); 100].into_iter().collect();
-        Self { evidence, spec, records, itl, percents: vec![50.0] }
+        Self { evidence, spec, records, itl, percents: Vec::new() }
     }
 
     fn verdict(&self) -> Verdict {
@@ -264,6 +264,9 @@ fn the_servers_own_times_tell_on_a_buffer_that_only_some_answers_go_through() {
         }
     }
     case.evidence.server_times = Some(servers);
+    // A TTFT above the server's may be the network's, unless most answers begin with a burst.
+    assert_eq!(case.outcome(CheckName::Bursts), Outcome::Passed);
+    case.evidence.burst_starts = Some(0.6);
     assert_eq!(case.outcome(CheckName::Bursts), Outcome::Invalid);
 }
 
@@ -280,9 +283,9 @@ fn events_that_follow_each_other_within_milliseconds_hide_nothing() {
 fn a_rate_that_was_not_achieved_is_objected_to() {
     let mut case = Case::clean();
     let last = case.records.last().unwrap().times.due;
-    // 10 % slower than planned, the lag hidden behind a plan that is blamed on the cap.
+    // 4 % slower than planned, the lag hidden behind a plan that is blamed on the cap.
     for record in &mut case.records {
-        let by = record.times.due / 10;
+        let by = record.times.due / 25;
         send_later(record, by);
         record.times.released = record.times.sent;
     }
