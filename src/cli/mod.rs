@@ -158,7 +158,8 @@ fn perform(words: Vec<OsString>) -> Result<Exit, Halt> {
             if args.configuration.dump_config {
                 return settings::print(&settings, &flags);
             }
-            let invocation = run::Invocation { command: typed, settings, like: gathered.like };
+            let invocation =
+                run::Invocation { command: typed, settings, like: gathered.like, record_log: None };
             run::execute(&args, invocation, interrupts)
         }
         Command::Compare(args) => compare::execute(&args),

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod probes;
 pub mod profile;
 pub mod record;
+pub mod record_log;
 pub mod rng;
 pub mod rule;
 pub mod run;

@@ -41,6 +41,7 @@ mod vllm;
 
 pub use promotion::{JudgedRule, Promotion, Replaced};
 pub use start::ServerStart;
+pub use vllm::file_name;
 
 /// The version of the `servebench` object; it changes when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -266,7 +267,7 @@ impl Run {
 
     /// vLLM's file name: `{label or backend}-{rate}qps{-concurrencyN}-{model}-{date}.json`.
     pub fn file_name(&self) -> String {
-        vllm::file_name(self)
+        file_name(&self.spec, self.notes.label.as_deref(), &self.started)
     }
 
     /// Writes the file whole or not at all. Makes missing folders.

@@ -78,7 +78,8 @@ fn a_second_interrupt_ends_the_program_at_once() {
         (Some(130), ""),
         "no report: it did not wait for the grace period"
     );
-    assert!(ended.saved_nothing());
+    let files = ended.files("");
+    assert!(files.iter().all(|file| file.ends_with(".reclog")), "only what --recover reads: {files:?}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod output;
 mod pace;
 mod profile;
 mod publish;
+mod record_log;
 mod repeats;
 mod report;
 mod result;

@@ -160,6 +160,11 @@ impl Running {
         self.stdout.so_far()
     }
 
+    /// Ends it as nothing else does: it does not get to do anything about it.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     /// What it has said on stderr so far.
     pub fn stderr_so_far(&self) -> String {
         self.stderr.so_far()
@@ -294,6 +299,11 @@ impl Ended {
     /// A file in the program's folder.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    /// The same for one that is no text.
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.path().join(name)).unwrap()
     }
 
     /// The value of a line of the report, `Label: value`.

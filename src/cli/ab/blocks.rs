@@ -116,5 +116,5 @@ fn invocation(running: &Running, seed: u64) -> Invocation {
     settings.insert("seed".to_owned(), seed.into());
     let own = ["--seed".to_owned(), seed.to_string()];
     let words = ["servebench", "run"].map(ToOwned::to_owned).into_iter().chain(running.words.clone());
-    Invocation { command: words.chain(own).collect(), settings, like: None }
+    Invocation { command: words.chain(own).collect(), settings, like: None, record_log: None }
 }

@@ -146,7 +146,7 @@ impl Bench<'_> {
     fn block(&self, trial: Trial, block: usize) -> Result<Run, Halt> {
         let mut settings = self.line.settings.clone();
         settings.insert("seed".into(), trial.spec.seed.into());
-        let invocation = Invocation { command: self.typed.clone(), settings, like: None };
+        let invocation = Invocation { command: self.typed.clone(), settings, like: None, record_log: None };
         let (mut run, records) = self.trials.measure(trial, &invocation, &mut |_, _| {})?;
         run.records = Some(records);
         if let Some(folder) = self.save {

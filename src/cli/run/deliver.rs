@@ -4,12 +4,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Zoned;
+
 use super::args::{OutputArgs, ReportStyle};
 use super::measure::Details;
+use super::record_log::LogFile;
 use crate::cli::exit::{Halt, say, say_lines};
 use crate::cli::stdout::print;
 use crate::core::record::Record;
-use crate::core::run::{Run, file, pytorch};
+use crate::core::run::{Run, file, file_name, pytorch};
+use crate::core::spec::Spec;
 use crate::drive::client::stopwatch::KeepGaps;
 use crate::report::plot::{lengths, timeline};
 use crate::report::{repeats, text, vllm};
@@ -70,6 +74,32 @@ impl Delivery {
         };
         delivery.probe()?;
         Ok(delivery)
+    }
+
+    /// Of a run that is put together from its record log: saved beside that, unless the flags say where.
+    pub fn recovered(args: &OutputArgs, log: &Path) -> Result<Self, Halt> {
+        let delivery = Self::of(args)?;
+        if delivery.result != Destination::Nowhere {
+            return Ok(delivery);
+        }
+        let name = Some(log.with_extension("json"));
+        let delivery =
+            Self { result: Destination::File { append: false }, folder: PathBuf::new(), name, ..delivery };
+        delivery.probe()?;
+        Ok(delivery)
+    }
+
+    /// Where the record log of a run goes: beside a result that is saved, unless the flags say where.
+    pub fn record_log(&self, args: &OutputArgs, spec: &Spec) -> Result<Option<LogFile>, Halt> {
+        if let Some(path) = &args.record_log {
+            return LogFile::asked_for(path.clone()).map(Some);
+        }
+        if !matches!(self.result, Destination::File { .. }) {
+            return Ok(None);
+        }
+        let name =
+            self.name.clone().unwrap_or_else(|| file_name(spec, args.label.as_deref(), &Zoned::now()).into());
+        Ok(Some(LogFile::beside(&self.folder.join(name))))
     }
 
     /// What the requests must keep for it.
@@ -196,7 +226,7 @@ impl Plot {
 }
 
 /// `last.json` as `last-r2.json`.
-fn numbered(path: &Path, number: usize) -> PathBuf {
+pub(super) fn numbered(path: &Path, number: usize) -> PathBuf {
     let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
     let name = match path.extension() {
         Some(extension) => format!("{}-r{number}.{}", part(path.file_stem()), extension.to_string_lossy()),

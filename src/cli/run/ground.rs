@@ -38,7 +38,7 @@ impl Ground {
     ) -> Result<(Run, Vec<Record>), Halt> {
         let spec = Spec { target: self.target.clone(), ..line.spec().map_err(Halt::usage)? };
         let trials = Trials::new(&line.args, &self.stage, Details::NONE);
-        let invocation = Invocation { command, settings: line.settings, like: None };
+        let invocation = Invocation { command, settings: line.settings, like: None, record_log: None };
         trials.measure(trials.prepare(spec)?, &invocation, onlooker)
     }
 

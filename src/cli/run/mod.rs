@@ -22,6 +22,8 @@ mod probes;
 mod profile;
 mod publish;
 mod ready;
+mod record_log;
+mod recover;
 pub mod redact;
 mod repeats;
 mod rerun;
@@ -37,6 +39,7 @@ pub use ground::Ground;
 pub use measure::Details;
 pub use prepare::Preparing;
 use publish::Publisher;
+use record_log::LogFile;
 use repeats::Repeats;
 pub use stage::Stage;
 pub use trial::{Trial, Trials};
@@ -50,6 +53,8 @@ pub struct Invocation {
     pub settings: Map<String, Value>,
     /// The saved run that it is like.
     pub like: Option<Saved>,
+    /// Where its record log goes.
+    pub record_log: Option<LogFile>,
 }
 
 /// Flags of `run` that another command was given.
@@ -76,7 +81,7 @@ impl Line {
         let detailed = args.output.save_detailed;
         let keep = if detailed { Details::ALL } else { Details::NONE };
         let trials = Trials::new(args, &stage, keep.seen_by(publisher.is_some()));
-        let invocation = Invocation { command, settings: self.settings, like: None };
+        let invocation = Invocation { command, settings: self.settings, like: None, record_log: None };
         let measured = trials.measure(trials.prepare(spec)?, &invocation, &mut |event, _| {
             publisher.iter_mut().for_each(|publisher| publisher.see(event));
         });
@@ -90,12 +95,20 @@ impl Line {
 impl Invocation {
     /// The same of another run.
     fn alike(&self) -> Self {
-        Self { command: self.command.clone(), settings: self.settings.clone(), like: None }
+        Self {
+            command: self.command.clone(),
+            settings: self.settings.clone(),
+            like: None,
+            record_log: self.record_log.clone(),
+        }
     }
 }
 
 /// Runs the command.
-pub fn execute(args: &RunArgs, invocation: Invocation, interrupts: &Interrupts) -> Result<Exit, Halt> {
+pub fn execute(args: &RunArgs, mut invocation: Invocation, interrupts: &Interrupts) -> Result<Exit, Halt> {
+    if let Some(log) = &args.configuration.recover {
+        return recover::recover(log, args);
+    }
     let mut spec = spec::spec(args).map_err(Halt::usage)?;
     spec::idle(args).iter().for_each(|why| say(format_args!("warning: {why}")));
     let delivery = Delivery::of(&args.output)?;
@@ -114,6 +127,7 @@ pub fn execute(args: &RunArgs, invocation: Invocation, interrupts: &Interrupts) 
         return dry_run(&trial);
     }
     rerun::note(args, &trial, &stage);
+    invocation.record_log = delivery.record_log(&args.output, &trial.spec)?;
     let mut see = |event: &Event<'_>| publisher.iter_mut().for_each(|publisher| publisher.see(event));
     if args.measure.repeats.get() > 1 {
         let repeats = Repeats { args, stage: &stage, trials, spec };
@@ -124,7 +138,9 @@ pub fn execute(args: &RunArgs, invocation: Invocation, interrupts: &Interrupts) 
     let measured = trials.measure(trial, &invocation, &mut |event, _| see(event));
     publisher.into_iter().for_each(|publisher| publisher.stop(&stage));
     let (mut run, records) = measured?;
-    delivery.deliver(&mut run, records)?;
+    let delivered = delivery.deliver(&mut run, records);
+    record_log::settle(invocation.record_log.as_ref(), delivered.is_ok());
+    delivered?;
     let exit = judge(&run, args.measure.allow_invalid);
     Ok(if interrupts.asked() { Exit::Interrupted } else { exit })
 }

@@ -6,7 +6,7 @@ use super::args::RunArgs;
 use super::deliver::Delivery;
 use super::stage::Stage;
 use super::trial::{Trial, Trials};
-use super::{Invocation, judge};
+use super::{Invocation, judge, record_log};
 use crate::cli::exit::{Exit, Halt, say};
 use crate::core::run::Run;
 use crate::core::spec::Spec;
@@ -53,6 +53,10 @@ impl Repeats<'_> {
             say(format_args!("run {} of {count}, seed {seed}", at + 1));
             let invocation =
                 Invocation { settings: settings(&invocation.settings, seed), ..invocation.alike() };
+            let invocation = Invocation {
+                record_log: invocation.record_log.as_ref().map(|log| log.of_run(at + 1)),
+                ..invocation
+            };
             let measured =
                 trial.and_then(|trial| self.trials.measure(trial, &invocation, &mut |event, _| see(event)));
             let (mut run, records) = match measured {
@@ -69,7 +73,9 @@ impl Repeats<'_> {
                     break;
                 }
             };
-            delivery.deliver_one_of(at + 1, &mut run, records)?;
+            let delivered = delivery.deliver_one_of(at + 1, &mut run, records);
+            record_log::settle(invocation.record_log.as_ref(), delivered.is_ok());
+            delivered?;
             let exit = judge(&run, self.args.measure.allow_invalid);
             worst = worse(worst, exit);
             if matches!(exit, Exit::Interrupted | Exit::Failed) {

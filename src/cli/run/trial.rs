@@ -6,11 +6,13 @@ use super::args::RunArgs;
 use super::evidence::{self, CacheReadings};
 use super::measure::{Details, Measurement, Onlooker, Traffic};
 use super::profile::{Begin, Profiler};
+use super::record_log::{self, RecordLog};
 use super::scrape::Scraper;
 use super::stage::Stage;
 use super::{Invocation, assemble, prepare, redact, spec};
 use crate::cli::exit::Halt;
 use crate::core::record::Record;
+use crate::core::record_log::Header;
 use crate::core::rng::Dice;
 use crate::core::run::{Inputs, Run};
 use crate::core::server::ServerSide;
@@ -116,17 +118,36 @@ impl<'a> Trials<'a> {
         stage.interrupts().hold();
         let scraper =
             Scraper::start(&args.server, &trial.spec.target, stage, after_warm_up.then_some(heard))?;
-        let outcome = measurement.measure(Traffic { requests, warmup, schedule }, pulse, onlooker);
+        let command = redact::secrets(invocation.command.clone());
+        let header = || Header {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: command.clone(),
+            settings: invocation.settings.clone(),
+            spec: trial.spec.clone(),
+            notes: spec::notes(args),
+            selection: selection.clone(),
+            inputs: trial.inputs.clone(),
+            server_version: stage.server_version().map(ToOwned::to_owned),
+        };
+        let mut log = invocation.record_log.as_ref().map(|file| RecordLog::begin(file, &header()));
+        let outcome =
+            measurement.measure(Traffic { requests, warmup, schedule }, pulse, &mut |event, stop| {
+                log.iter_mut().for_each(|log| log.see(event));
+                onlooker(event, stop);
+            });
         let recorder = scraper.map(|scraper| scraper.stop(stage));
         let profile = profiler.map(|profiler| profiler.stop(stage));
-        let (outcome, probes) = outcome?;
+        // A run that measured nothing leaves no log.
+        let (outcome, probes) =
+            outcome.inspect_err(|_| record_log::settle(invocation.record_log.as_ref(), true))?;
+        log.into_iter().for_each(|log| log.end(&outcome));
         let cache = CacheReadings { before, after: stage.prefix_cache() };
         let server = recorder.map(|recorder| ServerSide {
             warmup: outcome.warmup.sent,
             ..recorder.finish(outcome.t0.timestamp())
         });
         let assembly = assemble::Assembly {
-            command: redact::secrets(invocation.command.clone()),
+            command,
             settings: invocation.settings.clone(),
             evidence: evidence::gather(&trial, cache, (server.as_ref(), profile.as_ref()), &outcome),
             spec: trial.spec,

@@ -7,6 +7,7 @@ mod multi_turn;
 
 use std::time::Duration;
 
+use jiff::Zoned;
 use serde_json::{Map, Value, json};
 
 use super::{Always, Run, Selection};
@@ -14,7 +15,7 @@ use crate::core::arrival;
 use crate::core::metrics::{Latency, Metrics, SCALARS};
 use crate::core::record::Record;
 use crate::core::server::Speculation;
-use crate::core::spec::{Pace, Ramp};
+use crate::core::spec::{Pace, Ramp, Spec};
 use crate::core::stats::{Distribution, Percent};
 
 /// The top-level keys. A later group wins, as in vLLM: metadata may rename the date, but not what was measured.
@@ -55,7 +56,7 @@ fn named<const N: usize>(pairs: [(&str, Value); N]) -> impl Iterator<Item = (Str
 fn identity(run: &Run) -> [(&'static str, Value); 7] {
     let backend = run.spec.target.backend.name();
     [
-        ("date", json!(date(run))),
+        ("date", json!(date(&run.started))),
         ("endpoint_type", json!(backend)),
         ("backend", json!(backend)),
         ("label", json!(run.notes.label)),
@@ -105,9 +106,9 @@ fn always(run: &Run) -> [(&'static str, Value); 2] {
 }
 
 /// `{label or backend}-{rate}qps{-concurrencyN}-{model's last part}-{date}.json`.
-pub fn file_name(run: &Run) -> String {
-    let label = run.notes.label.as_deref().unwrap_or(run.spec.target.backend.name());
-    let rate = match (run.spec.load.request_rate.get(), &run.spec.load.pace) {
+pub fn file_name(spec: &Spec, label: Option<&str>, started: &Zoned) -> String {
+    let label = label.unwrap_or(spec.target.backend.name());
+    let rate = match (spec.load.request_rate.get(), &spec.load.pace) {
         (_, Pace::Ramp(Ramp { strategy, start, end, .. })) => {
             format!("ramp-up-{}-{start}qps-{end}", strategy.name())
         }
@@ -115,9 +116,9 @@ pub fn file_name(run: &Run) -> String {
         (rate, _) if rate.is_finite() => format!("{rate:?}"),
         _ => "inf".to_owned(),
     };
-    let cap = run.spec.load.max_concurrency.map(|cap| format!("-concurrency{cap}")).unwrap_or_default();
-    let model = run.spec.target.model.rsplit('/').next().unwrap_or_default();
-    format!("{label}-{rate}qps{cap}-{model}-{}.json", date(run))
+    let cap = spec.load.max_concurrency.map(|cap| format!("-concurrency{cap}")).unwrap_or_default();
+    let model = spec.target.model.rsplit('/').next().unwrap_or_default();
+    format!("{label}-{rate}qps{cap}-{model}-{}.json", date(started))
 }
 
 /// The keys of a ramp, as planned; none without one.
@@ -167,8 +168,8 @@ fn speculation(run: &Run) -> Vec<(String, Value)> {
     named(pairs).collect()
 }
 
-fn date(run: &Run) -> String {
-    run.started.strftime("%Y%m%d-%H%M%S").to_string()
+fn date(started: &Zoned) -> String {
+    started.strftime("%Y%m%d-%H%M%S").to_string()
 }
 
 fn number(value: f64) -> Value {

@@ -18,6 +18,9 @@ pub struct ConfigurationArgs {
     /// Do what a saved run did: its flags hold unless others are given, but for where its result went
     #[arg(long, value_name = "RESULT")]
     pub like: Option<PathBuf>,
+    /// Report and save a run that was killed, from its record log, and send nothing
+    #[arg(long, value_name = "RECORD_LOG")]
+    pub recover: Option<PathBuf>,
     /// Print all flags that hold as TOML that --config takes, and do nothing
     #[arg(long)]
     pub dump_config: bool,

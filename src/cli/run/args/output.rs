@@ -35,6 +35,9 @@ pub struct OutputArgs {
     /// Name of the result, `-` for stdout (the report then goes to stderr); implies --save-result
     #[arg(long, value_name = "FILE")]
     pub result_filename: Option<PathBuf>,
+    /// Keep the record log in this file [default: beside a result that is to be saved, and removed once it is]
+    #[arg(long, value_name = "FILE")]
+    pub record_log: Option<PathBuf>,
     /// Stands in for the backend in the result's file name
     #[arg(long, value_name = "NAME")]
     pub label: Option<String>,
