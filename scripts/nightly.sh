@@ -12,7 +12,7 @@ studies=(
   "intervals    | core::stats::coverage::     | medians covered in 90 to 99 %, means in 80 % or more (rare bursts), P99s wrong in at most 5 %"
   "compare      | judge::compare::study::     | tables of equal servers with a better or worse row: 5 % + 2.33 standard errors"
   "gate         | judge::gate::study::        | equal servers failed: at most 18 of 200, extended or not"
-  "start-effects| judge::start_study::        | gate, compare, ab and sweep of equal servers whose starts differ: wrong in 5 % + 3 standard errors"
+  "start-effects| judge::start_study::        | gates and comparisons of equal servers whose starts differ: wrong in 5 % + 3 standard errors"
   "search       | judge::search::tests::      | stated beside the tests"
 )
 
