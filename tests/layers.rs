@@ -24,7 +24,13 @@ const NOT_CORE: [&str; 6] =
     ["tokio::", "reqwest::", "std::net", "Instant::now", "SystemTime::now", "Zoned::now"];
 
 /// Files that are compiled for tests only, and are not called `tests.rs`.
-const TEST_ONLY: [&str; 3] = ["core/stats/coverage.rs", "judge/gate/study.rs", "judge/start_study.rs"];
+const TEST_ONLY: [&str; 5] = [
+    "core/stats/coverage.rs",
+    "judge/gate/study.rs",
+    "judge/search/laws.rs",
+    "judge/search/study.rs",
+    "judge/start_study.rs",
+];
 
 struct Source {
     /// Relative to `src`, such as `drive/engine.rs`.

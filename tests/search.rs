@@ -106,7 +106,7 @@ fn a_server_that_is_never_good_enough_is_told_so() {
 #[test]
 fn a_server_that_is_never_saturated_is_told_so() {
     let fast = Simulator::start(quick());
-    let flags = "--json --over concurrency --max 4 --slo e2el.p95<20s --trial 1s --time 20s";
+    let flags = "--json --over concurrency --max 4 --slo e2el.p50<20s --trial 1s --time 20s";
     let found = answer(flags, &fast.base_url());
     assert_eq!(found["answer"]["finding"]["kind"], "never_saturated", "{found}");
     let loads: Vec<f64> =
@@ -128,7 +128,7 @@ fn a_server_that_falls_off_a_cliff_is_told_so_and_where() {
 #[test]
 fn every_trial_is_a_run_with_a_seed_of_its_own() {
     let fast = Simulator::start(quick());
-    let flags = "--over rate --start 20 --max 40 --slo e2el.p95<20s --trial 1s --time 20s --save-trials trials \
+    let flags = "--over rate --start 20 --max 40 --slo e2el.p50<20s --trial 1s --time 20s --save-trials trials \
                  --result-filename search.json";
     let ended = search(flags, &fast.base_url()).end().well();
     assert!(ended.stdout.contains("Never saturated: all levels hold at 40 req/s"), "{}", ended.stdout);
@@ -147,12 +147,12 @@ fn every_trial_is_a_run_with_a_seed_of_its_own() {
 #[test]
 fn an_interrupt_ends_with_what_is_known() {
     let fast = Simulator::start(quick());
-    let flags = "--start 20 --slo e2el.p95<20s --trial 3s --time 60s";
+    let flags = "--start 20 --slo e2el.p50<20s --trial 3s --time 60s";
     let running = search(flags, &fast.base_url()).start();
     running.wait_for("trial 1: 20 req/s: held");
     running.signal(rustix::process::Signal::TERM);
     let ended = running.end().with_code(130);
-    assert!(ended.stdout.contains("Not known yet: 20 req/s holds"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("No limit found: all levels hold at 20 req/s"), "{}", ended.stdout);
     assert!(ended.stdout.contains("Ended: interrupted"), "{}", ended.stdout);
 }
 

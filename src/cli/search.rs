@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use super::exit::{Exit, Halt, say};
 use super::interrupt::Interrupts;
 use super::run::Ground;
+use crate::core::figure::Figure;
 use crate::core::record::Record;
 use crate::core::run::Run;
 use crate::core::server::Signal;
-use crate::core::steady::Drift;
 use crate::judge::plan::mix::Mix;
 use crate::judge::plan::pool::Pool;
 use crate::judge::plan::{self, HEADROOM};
-use crate::judge::search::evidence::{Criterion, Evidence, Outcome, Stated};
-use crate::judge::search::trial::{self, Ending, Next, Service, Trial};
+use crate::judge::search::evidence::{Outcome, Stated};
+use crate::judge::search::trial::{self, Ending, Measured, Next, Service, Trial};
 use crate::judge::search::watch::Watch;
-use crate::judge::search::{Agreement, Answer, Over, Question, Search, Step};
+use crate::judge::search::{Agreement, Answer, Question, Search, Step};
 use crate::report;
 use crate::server::kv_pool;
 use crate::server::page::Page;
@@ -199,22 +199,9 @@ fn queue(page: &str) -> Option<u64> {
 
 /// What a run says about each criterion.
 fn judge(question: &Question, next: Next, ending: Ending, (run, records): (&Run, &[Record])) -> Trial {
-    let evidence = question.criteria.iter().map(|criterion| match criterion {
-        Criterion::KeepsUp => {
-            let drifts = Drift::of(&run.spec.load, records).is_some_and(|drift| drift.is_real());
-            let piles_up = ending == Ending::PiledUp || question.over == Over::Rate && drifts;
-            Some(Evidence::step(piles_up, None, records.len()))
-        }
-        Criterion::Rule(rule) => {
-            let stated =
-                rule.figure.value(run).map(|value| Stated { value, interval: rule.figure.interval(run) });
-            let found = criterion.evidence(records, &run.spec.slo, stated, 1.0);
-            // Nothing was answered at all: no level is held.
-            found.or_else(|| {
-                (run.metrics.completed == 0).then(|| Evidence::step(true, None, run.metrics.failed))
-            })
-        }
-    });
+    let measured = Measured { next, ending, load: &run.spec.load, slo: &run.spec.slo, records };
+    let stated =
+        |figure: Figure| figure.value(run).map(|value| Stated { value, interval: figure.interval(run) });
     Trial {
         number: next.number,
         load: next.load,
@@ -222,8 +209,8 @@ fn judge(question: &Question, next: Next, ending: Ending, (run, records): (&Run,
         spent: run.metrics.duration,
         seed: next.seed,
         ending,
-        evidence: evidence.collect(),
-        service: Service::of(run),
+        evidence: measured.evidence(question, stated),
+        service: Service::of(run, records),
         doubt: trial::doubt(run, &question.criteria),
     }
 }

@@ -125,28 +125,35 @@ pub struct Beat {
     pub gaps: u64,
 }
 
-/// Asks a run to end: nothing more is sent, and what is in flight has [`GRACE`] to finish, or no time at all.
+/// Asks a run to end: nothing more is sent, and what is in flight has all the time it needs, [`GRACE`] to finish, or no time at all.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
+    closed: CancellationToken,
     asked: CancellationToken,
     hurried: CancellationToken,
 }
 
 impl Stop {
+    /// Asks for nothing more to be sent. All that is in flight is waited for.
+    pub fn send_no_more(&self) {
+        self.closed.cancel();
+    }
+
     /// Asks.
     pub fn request(&self) {
+        self.closed.cancel();
         self.asked.cancel();
     }
 
     /// Asks, and gives up on what is in flight.
     pub fn request_at_once(&self) {
         self.hurried.cancel();
-        self.asked.cancel();
+        self.request();
     }
 
     /// Whether it was asked for.
     pub fn is_requested(&self) -> bool {
-        self.asked.is_cancelled()
+        self.closed.is_cancelled()
     }
 }
 

@@ -9,7 +9,7 @@ use super::figures::{NOT_AVAILABLE, plain, share};
 use super::text::section;
 use crate::core::figure::{Figure, Unit};
 use crate::judge::search::boundary::Boundary;
-use crate::judge::search::evidence::{Criterion, Outcome};
+use crate::judge::search::evidence::{Criterion, Evidence, Outcome};
 use crate::judge::search::trial::{Ending, Trial};
 use crate::judge::search::{Agreement, Answer, End, Finding, Limit, Question, Search};
 
@@ -87,26 +87,71 @@ impl Report<'_> {
             Finding::NeverGood { least } => {
                 writeln!(to, "Never good: not even at {}, the least load", self.limit(least))
             }
-            Finding::NeverSaturated { highest } => {
-                writeln!(
-                    to,
-                    "Never saturated: all levels hold at {}, the highest load; raise --max",
-                    self.load(highest)
-                )
-            }
-            Finding::Open(Boundary { low: Some(low), .. }) => {
-                writeln!(to, "Not known yet: {} holds, and nothing was found that does not", self.load(low))
-            }
-            Finding::Open(Boundary { high: Some(high), .. }) => {
-                writeln!(
-                    to,
-                    "Not known yet: {} is too much, and nothing was found that holds",
-                    self.load(high)
-                )
-            }
-            Finding::Open(_) => writeln!(to, "Not known yet: no trial was clear"),
+            Finding::NeverSaturated { highest } => writeln!(
+                to,
+                "Never saturated: all levels hold at {}, the highest load ({} requests); raise --max",
+                self.load(highest),
+                self.requests_at(highest)
+            ),
+            Finding::Open(boundary) => writeln!(to, "{}", self.open(boundary)),
             Finding::Nothing => writeln!(to, "Not known: there was no trial"),
         }
+    }
+
+    /// What an answer without a boundary has shown, and what not.
+    fn open(&self, boundary: Boundary) -> String {
+        let (shown, unclear) = match (boundary.low, boundary.high) {
+            (Some(low), _) => {
+                let shown = format!(
+                    "No limit found: all levels hold at {}, and no load was shown to be too much",
+                    self.load(low)
+                );
+                (shown, self.inconclusive(|load| load > low))
+            }
+            (None, Some(high)) => {
+                let shown = format!("No load was shown to hold: {} is too much", self.load(high));
+                (shown, self.inconclusive(|load| load < high))
+            }
+            (None, None) => (
+                "Not known: no load was shown to hold or to be too much".to_owned(),
+                self.inconclusive(|_| true),
+            ),
+        };
+        let unclear = unclear.map(|unclear| format!("; {unclear}")).unwrap_or_default();
+        format!("{shown}{unclear}. Give it more --time or a longer --trial")
+    }
+
+    /// The loads whose trials came out on neither side, with the share of requests that were cut off in them.
+    fn inconclusive(&self, is_meant: impl Fn(f64) -> bool) -> Option<String> {
+        let unclear: Vec<&Trial> = self
+            .search
+            .trials()
+            .iter()
+            .filter(|trial| trial.outcome() == Outcome::Unclear && is_meant(trial.load))
+            .collect();
+        let mut loads: Vec<f64> = unclear.iter().map(|trial| trial.load).collect();
+        loads.sort_by(f64::total_cmp);
+        loads.dedup();
+        let (last, others) = loads.split_last()?;
+        let listed = match others {
+            [] => format!("{} was", self.load(*last)),
+            others => {
+                let others: Vec<String> = others.iter().map(|load| number(*load)).collect();
+                format!("{} and {} were", others.join(", "), self.load(*last))
+            }
+        };
+        let cut_off = unclear.iter().flat_map(|trial| &trial.evidence).flatten();
+        let cut_off = cut_off.map(Evidence::censored_share).fold(0.0, f64::max);
+        let cut_off = match cut_off > 0.0 {
+            true => format!(" (up to {} of the requests were cut off)", share(cut_off)),
+            false => String::new(),
+        };
+        Some(format!("{listed} inconclusive{cut_off}"))
+    }
+
+    fn requests_at(&self, load: f64) -> usize {
+        let at = self.search.trials().iter().filter(|trial| trial.load == load);
+        at.map(|trial| trial.service.requests).sum()
     }
 
     fn boundary(&self, boundary: Boundary, to: &mut impl Write) -> io::Result<()> {

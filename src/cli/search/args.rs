@@ -27,8 +27,8 @@ pub enum OverName {
     after_help = "Exit codes: 0 answered, 1 nothing was answered by the server, 2 usage, 3 a trial is INVALID, 130 interrupted."
 )]
 pub struct SearchArgs {
-    /// What must hold: ttft.p95<500ms, tpot.mean<30ms, failure_rate<1%; several must all hold. Unless one is given for it, at most
-    /// --max-failure-rate of the requests may fail
+    /// What must hold: ttft.p95<500ms, tpot.mean<30ms, failure_rate<1%; several must all hold. Unless one limits failures, a load at
+    /// which more than --max-failure-rate of the requests fail is too much
     #[arg(long, value_name = "RULE", num_args = 1..)]
     slo: Vec<Rule>,
     /// The share of the requests that must meet every limit of run's --goodput
@@ -125,14 +125,5 @@ fn good_share(share: f64) -> Result<Rule, Halt> {
     Ok(Rule {
         figure,
         bounds: vec![Bound { side: Side::Above, inclusive: true, limit: Limit::Fixed(share) }],
-    })
-}
-
-/// `failure_rate <= share`: an answer that fails is fast, so without this rule a server that refuses everything is the best.
-pub fn few_failures(share: f64) -> Option<Rule> {
-    let figure = Figure::scalar("failure_rate")?;
-    Some(Rule {
-        figure,
-        bounds: vec![Bound { side: Side::Below, inclusive: true, limit: Limit::Fixed(share) }],
     })
 }

@@ -1,7 +1,6 @@
 //! A trial as a command line of `run`: what the user gave, and the load, the time and the seed behind it.
 
 use super::SearchArgs;
-use super::args::few_failures;
 use crate::cli::exit::Halt;
 use crate::cli::run::{Line, RunArgs, values};
 use crate::cli::run_line;
@@ -53,12 +52,12 @@ impl<'a> Flags<'a> {
         line(&[self.words, more].concat())
     }
 
-    /// The failures that are let pass where no level says.
+    /// The failures that are let pass where no level says: an answer that fails is fast, so without this guard a server that refuses
+    /// everything is the best.
     pub fn few_failures(&self, question: &Question) -> Option<Criterion> {
         let failures = Figure::scalar("failure_rate");
         let said = question.criteria.iter().any(|criterion| criterion.figure() == failures);
-        let rule = few_failures(self.args.measure.max_failure_rate).filter(|_| !said)?;
-        Criterion::of(rule).ok()
+        (!said).then_some(Criterion::FewFailures(self.args.measure.max_failure_rate))
     }
 
     /// Whether trials that are not to be believed are let pass.

@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 
 use crate::drive::engine::{Beat, Event, Stop};
 use crate::judge::search::trial::Ending;
-use crate::judge::search::watch::{Pulse, Watch};
+use crate::judge::search::watch::{Order, Pulse, Watch};
 
 /// Sees a trial's events, and stops it when it need not go on.
 pub struct Onlook<'a> {
     watch: Watch<'a>,
     /// The latest of each worker.
     beats: BTreeMap<usize, Beat>,
-    ending: Option<Ending>,
+    /// The last order.
+    order: Option<Order>,
 }
 
 impl<'a> Onlook<'a> {
     /// Of a trial that is about to begin.
     pub fn new(watch: Watch<'a>) -> Self {
-        Self { watch, beats: BTreeMap::new(), ending: None }
+        Self { watch, beats: BTreeMap::new(), order: None }
     }
 
     /// Something happened.
@@ -27,19 +28,22 @@ impl<'a> Onlook<'a> {
             Event::Done(record) => self.watch.ended(record),
             Event::Beat(beat) => {
                 self.beats.insert(beat.worker, *beat);
-                if beat.worker == 0 && self.ending.is_none() {
-                    self.ending = self.watch.pulse(self.pulse(beat));
+                // From whichever worker: one whose requests have all ended beats no more.
+                if self.order != Some(Order::End) {
+                    self.order = self.watch.pulse(self.pulse(beat)).or(self.order);
                 }
             }
         }
-        if self.ending.is_some() {
-            stop.request_at_once();
+        match self.order {
+            None => {}
+            Some(Order::SendNoMore) => stop.send_no_more(),
+            Some(Order::End) => stop.request_at_once(),
         }
     }
 
     /// How it ended.
-    pub fn ending(self) -> Ending {
-        self.ending.unwrap_or(Ending::Whole)
+    pub fn ending(&self) -> Ending {
+        self.watch.ending()
     }
 
     fn pulse(&self, beat: &Beat) -> Pulse {

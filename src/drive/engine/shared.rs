@@ -29,6 +29,8 @@ impl From<Clock> for Start {
 
 /// What all workers of a run share. Nothing here is touched per token.
 pub struct Shared<'a> {
+    /// Nothing more is to be sent.
+    pub closed: CancellationToken,
     /// The user wants it to end, or a worker [failed](Self::fail).
     pub stop: CancellationToken,
     /// And has no patience with what is in flight.
@@ -53,6 +55,7 @@ impl<'a> Shared<'a> {
     /// For the workers of a plan.
     pub fn new(plan: &Plan<'_>, stop: &'a Stop) -> Self {
         Self {
+            closed: stop.closed.child_token(),
             stop: stop.asked.child_token(),
             hurry: &stop.hurried,
             cap: plan.cap.map(Slots::new),
@@ -69,6 +72,7 @@ impl<'a> Shared<'a> {
     /// [`GRACE`](super::GRACE) to finish.
     pub fn fail(&self, what: impl Display) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(what.to_string());
+        self.closed.cancel();
         self.stop.cancel();
     }
 

@@ -229,11 +229,13 @@ impl Traffic {
             begun
         };
         let clock = || shared.measured.get_or_init(begin).clock;
-        let _beat = AbortOnDrop(tokio::task::spawn_local(Rc::clone(self).beat()));
+        let beating = Clock::start();
+        let _beat = AbortOnDrop(tokio::task::spawn_local(Rc::clone(self).beat(beating)));
         let sessions = Sessions::of(plan.measured.requests);
         let leg = Leg { phase: &plan.measured, sessions, measured: true, workers, clock: &clock };
         self.send(&leg, &mut pacer, shared, flights).await?;
         self.land(flights, shared).await;
+        self.report_beat(beating);
         Ok(())
     }
 
@@ -264,7 +266,7 @@ impl Traffic {
             let id = shared.request_id(ordinal, leg.measured);
             #[cfg(test)]
             super::faults::fail_at(&id)?;
-            let next = leg.next(ordinal, pacer, &shared.stop, shared.cap.as_ref()).await?;
+            let next = leg.next(ordinal, pacer, &shared.closed, shared.cap.as_ref()).await?;
             let Some(Go { due, slot }) = next else { break };
             let clock = (leg.clock)();
             let released = slot.as_ref().map(|slot| released(slot, due, clock));
@@ -393,23 +395,27 @@ impl Traffic {
         }
     }
 
-    async fn beat(self: Rc<Self>) {
-        let start = Clock::start();
+    async fn beat(self: Rc<Self>, start: Clock) {
         loop {
             tokio::time::sleep(BEAT).await;
-            self.report_landed();
-            self.report(Report::Beat(Beat {
-                worker: self.worker,
-                elapsed: start.now(),
-                sent: self.sent.get(),
-                in_flight: self.sent.get() - self.landed.get(),
-                gaps: self.meters.borrow().itl.len(),
-            }));
+            self.report_beat(start);
         }
     }
 
     fn report_landed(&self) {
         self.report(Report::Landed(self.unreported.take()));
+    }
+
+    /// What has ended, and how far it is; the last beat of a worker has nothing in flight.
+    fn report_beat(&self, start: Clock) {
+        self.report_landed();
+        self.report(Report::Beat(Beat {
+            worker: self.worker,
+            elapsed: start.now(),
+            sent: self.sent.get(),
+            in_flight: self.sent.get() - self.landed.get(),
+            gaps: self.meters.borrow().itl.len(),
+        }));
     }
 
     fn report(&self, report: Report) {

@@ -52,7 +52,7 @@ impl Traffic {
         let Some(sessions) = &leg.sessions else { return Ok(()) };
         let end = if leg.phase.cycle { usize::MAX } else { sessions.len() };
         for number in (self.worker()..end).step_by(leg.workers) {
-            let next = leg.next(number, pacer, &shared.stop, shared.seats.as_ref()).await?;
+            let next = leg.next(number, pacer, &shared.closed, shared.seats.as_ref()).await?;
             let Some(Go { due, slot: seat }) = next else { break };
             let deal = sessions.deal(number);
             let turns = leg.phase.requests[deal.turns].to_vec();
@@ -66,7 +66,7 @@ impl Traffic {
                 measured: leg.measured,
                 end: leg.phase.duration,
                 cap: shared.cap.clone(),
-                stop: shared.stop.clone(),
+                stop: shared.closed.clone(),
                 seat,
             };
             launch(flights, shared, Rc::clone(self).walk(walk));

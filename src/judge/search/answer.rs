@@ -8,7 +8,7 @@ use super::boundary::Boundary;
 use super::evidence::{Criterion, Outcome};
 use super::knee;
 use super::trial::Trial;
-use super::{End, Over, Search};
+use super::{CONTRADICTED, CONTRADICTED_FOR_GOOD, End, Over, Question, Search};
 use crate::core::units::seconds;
 
 /// Loads so near to each other are neighbours: what changes much between them changes abruptly.
@@ -220,14 +220,10 @@ fn caveats(search: &Search) -> Vec<String> {
             "{count} of {of} trials are not to be believed, the first of them {number}: {doubt}"
         ));
     }
-    for trial in trials.iter().filter(|trial| search.is_refuted(trial)) {
-        let (number, load, unit) = (trial.number, trial.load, search.question().over.unit());
-        caveats.push(format!(
-            "trial {number}, of {load} {unit}, is set aside: two later ones under no less load met all that it missed"
-        ));
-    }
+    caveats.extend(odd_one_out(search));
+    caveats.extend(cut_off(search));
     let longest = trials.iter().filter(|trial| trial.outcome() != Outcome::Missed);
-    let longest = longest.filter_map(|trial| trial.service.e2e_p95_ms).fold(0.0, f64::max) / 1e3;
+    let longest = longest.filter_map(|trial| trial.service.in_flight_p99_ms).fold(0.0, f64::max) / 1e3;
     let length = search.question().trial.as_secs_f64();
     if longest > LONG_ANSWERS * length {
         caveats.push(format!(
@@ -236,4 +232,39 @@ fn caveats(search: &Search) -> Vec<String> {
         ));
     }
     caveats
+}
+
+/// What one trial did that later ones did not.
+fn odd_one_out(search: &Search) -> Option<String> {
+    let (trial, against) = search.odd_one_out(CONTRADICTED)?;
+    let (number, load, unit) = (trial.number, trial.load, search.question().over.unit());
+    Some(match against >= CONTRADICTED_FOR_GOOD {
+        true => format!(
+            "trial {number}, of {load} {unit}, is set aside: {against} later ones say otherwise. If that was the server and no disturbance \
+             from outside, the answer does not hold"
+        ),
+        false => format!(
+            "trial {number}, of {load} {unit}, stands alone against {against} later ones, and {CONTRADICTED_FOR_GOOD} would set it aside: the \
+             answer allows for it; give more --time"
+        ),
+    })
+}
+
+/// What the trials leave open because requests were cut off.
+fn cut_off(search: &Search) -> Option<String> {
+    let Question { criteria, over, .. } = search.question();
+    let open: Vec<(&Trial, usize, f64)> = search
+        .trials()
+        .iter()
+        .filter(|trial| trial.outcome() != Outcome::Missed)
+        .filter_map(|trial| trial.most_censored(criteria).map(|(criterion, share)| (trial, criterion, share)))
+        .collect();
+    let (trial, criterion, share) = open.iter().max_by(|a, b| a.2.total_cmp(&b.2))?;
+    let (count, of, load, unit) = (open.len(), search.trials().len(), trial.load, over.unit());
+    let (label, percent) = (criteria[*criterion].label(), 100.0 * share);
+    Some(format!(
+        "in {count} of {of} trials more requests were cut off than may miss {label}, at {load} {unit} {percent:.1} % of them: such a trial \
+         cannot show that it holds. Give a longer --trial and more --time, or let a shorter --timeout of run's make failures of answers \
+         that never come"
+    ))
 }

@@ -7,6 +7,9 @@
 //! percentile of the draws' lower ends to the 97.5th of their upper ends. So a gap between two loads that were tried is in
 //! the interval whole, which an interpolated curve would hide.
 //!
+//! Where requests were cut off, a trial leaves open where between two slacks its own lies. Each draw then has two fits: what holds
+//! must hold in the one through the higher slacks, what is too much must be so in the one through the lower.
+//!
 //! The error of a slack is from within one trial. Where trials of neighbouring loads contradict each other by more than
 //! that, all errors are widened (as Birge's ratio widens them).
 
@@ -57,10 +60,14 @@ impl Boundary {
 /// One draw's bracket.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Bracket {
-    /// The highest load that holds; 0 for none.
+    /// The highest load that holds whatever the censored requests would have done; 0 for none.
     low: f64,
-    /// The lowest load that does not; infinite for none.
+    /// The lowest load that does not, whatever they would have done; infinite for none.
     high: f64,
+    /// Whether some load holds if every censored request met its limits.
+    may_hold: bool,
+    /// Whether some load is too much if every censored request missed them.
+    may_be_too_much: bool,
     /// Which criterion gives `high`.
     binding: Option<usize>,
     /// Where between the two the boundary is taken to be: nothing says, so anywhere.
@@ -100,6 +107,16 @@ impl Belief {
     /// The share of the draws in which some load is too much.
     pub fn some_load_is_too_much(&self) -> f64 {
         self.share(|bracket| bracket.high.is_finite())
+    }
+
+    /// The share of the draws in which some load may hold, for all that is known of the censored requests.
+    pub fn some_load_may_hold(&self) -> f64 {
+        self.share(|bracket| bracket.may_hold)
+    }
+
+    /// The share of the draws in which some load may be too much, for all that is known of the censored requests.
+    pub fn some_load_may_be_too_much(&self) -> f64 {
+        self.share(|bracket| bracket.may_be_too_much)
     }
 
     /// The load below which the boundary is with this probability.
@@ -143,6 +160,7 @@ impl Belief {
 struct Known {
     load: f64,
     slack: f64,
+    worst_slack: f64,
     error: f64,
     n: f64,
 }
@@ -162,8 +180,10 @@ impl Known {
 
 /// One criterion's slacks over the load.
 struct Curve {
-    /// In ascending order of load.
+    /// With censored requests within the limit; in ascending order of load.
     points: Vec<Point>,
+    /// With them beyond it, where any were censored.
+    worst: Option<Vec<Point>>,
     errors: Vec<f64>,
 }
 
@@ -172,28 +192,42 @@ impl Curve {
         let mut known: Vec<Known> = trials
             .iter()
             .filter_map(|trial| {
-                let Evidence { slack, error, n, .. } = trial.evidence[criterion]?;
-                Some(Known { load: trial.load, slack, error, n: n.max(1) as f64 })
+                let Evidence { slack, worst_slack, error, n, .. } = trial.evidence[criterion]?;
+                Some(Known { load: trial.load, slack, worst_slack, error, n: n.max(1) as f64 })
             })
             .collect();
         known.sort_by(|a, b| a.load.total_cmp(&b.load));
         let errors: Vec<f64> = known.iter().map(|of| of.shared_error(&known)).collect();
-        let point = |(known, error): (&Known, &f64)| Point {
-            at: known.load,
-            height: known.slack,
-            weight: 1.0 / (error * error),
+        let points = |height: fn(&Known) -> f64| -> Vec<Point> {
+            let point = |(known, error): (&Known, &f64)| Point {
+                at: known.load,
+                height: height(known),
+                weight: 1.0 / (error * error),
+            };
+            known.iter().zip(&errors).map(point).collect()
         };
-        let points: Vec<Point> = known.iter().zip(&errors).map(point).collect();
+        let is_censored = known.iter().any(|known| known.worst_slack > known.slack);
+        let (points, worst) =
+            (points(|known| known.slack), is_censored.then(|| points(|known| known.worst_slack)));
         let wider = disagreement(&points, &errors);
-        Self { points, errors: errors.iter().map(|error| wider * error).collect() }
+        Self { points, worst, errors: errors.iter().map(|error| wider * error).collect() }
     }
 
-    fn drawn(&self, rng: &mut StdRng) -> Vec<Point> {
-        let moved = |(point, error): (&Point, &f64)| {
-            let noise: f64 = StandardNormal.sample(rng);
-            Point { height: point.height + error * noise, ..*point }
+    /// The fits through the points and through the worst of them, all moved by their errors.
+    fn drawn(&self, rng: &mut StdRng) -> (Vec<f64>, Option<Vec<f64>>) {
+        let noises: Vec<f64> = self
+            .errors
+            .iter()
+            .map(|error| {
+                let noise: f64 = StandardNormal.sample(rng);
+                error * noise
+            })
+            .collect();
+        let fit = |points: &Vec<Point>| {
+            let moved = |(point, noise): (&Point, &f64)| Point { height: point.height + noise, ..*point };
+            isotonic::fit(&points.iter().zip(&noises).map(moved).collect::<Vec<_>>())
         };
-        self.points.iter().zip(&self.errors).map(moved).collect()
+        (fit(&self.points), self.worst.as_ref().map(fit))
     }
 }
 
@@ -209,22 +243,30 @@ fn disagreement(points: &[Point], errors: &[f64]) -> f64 {
 }
 
 fn draw(curves: &[Curve], rng: &mut StdRng) -> Bracket {
-    let mut bracket = Bracket { low: f64::INFINITY, high: f64::INFINITY, binding: None, place: rng.random() };
+    let known: Vec<(usize, &Curve)> =
+        curves.iter().enumerate().filter(|(_, curve)| !curve.points.is_empty()).collect();
+    let mut bracket = Bracket {
+        low: if known.is_empty() { 0.0 } else { f64::INFINITY },
+        high: f64::INFINITY,
+        may_hold: !known.is_empty(),
+        may_be_too_much: false,
+        binding: None,
+        place: rng.random(),
+    };
     let mut excess = 0.0;
-    for (criterion, curve) in curves.iter().enumerate().filter(|(_, curve)| !curve.points.is_empty()) {
-        let points = curve.drawn(rng);
-        let fit = isotonic::fit(&points);
-        let beyond = fit.iter().position(|&height| height > 0.0);
-        let within = beyond.unwrap_or(fit.len());
-        bracket.low = bracket.low.min(within.checked_sub(1).map_or(0.0, |last| points[last].at));
+    for (criterion, curve) in known {
+        let (fit, worst) = curve.drawn(rng);
+        let first_beyond = |fit: &[f64]| fit.iter().position(|&height| height > 0.0);
+        let (beyond, at_worst) = (first_beyond(&fit), first_beyond(worst.as_ref().unwrap_or(&fit)));
+        let within = at_worst.unwrap_or(fit.len());
+        bracket.low = bracket.low.min(within.checked_sub(1).map_or(0.0, |last| curve.points[last].at));
+        bracket.may_hold &= beyond != Some(0);
+        bracket.may_be_too_much |= at_worst.is_some();
         let Some(first) = beyond else { continue };
-        let (high, score) = (points[first].at, fit[first] / curve.errors[first]);
+        let (high, score) = (curve.points[first].at, fit[first] / curve.errors[first]);
         if high < bracket.high || (high == bracket.high && score > excess) {
             (bracket.high, bracket.binding, excess) = (high, Some(criterion), score);
         }
-    }
-    if bracket.low.is_infinite() {
-        bracket.low = 0.0;
     }
     bracket
 }
@@ -236,7 +278,15 @@ mod tests {
 
     /// Trials (load, slack) with this error.
     fn belief(slacks: &[(f64, f64)], error: f64) -> Belief {
-        let evidence = |slack| Evidence { slack, error, value: None, n: 100, beyond: None };
+        let evidence = |slack| Evidence {
+            slack,
+            worst_slack: slack,
+            error,
+            value: None,
+            n: 100,
+            censored: 0,
+            beyond: None,
+        };
         let trials: Vec<Trial> =
             slacks.iter().map(|&(load, slack)| trial(load, vec![Some(evidence(slack))])).collect();
         Belief::of(&trials.iter().collect::<Vec<_>>(), 1)
@@ -282,7 +332,17 @@ mod tests {
 
     #[test]
     fn the_criterion_with_the_lowest_boundary_binds() {
-        let evidence = |slack| Some(Evidence { slack, error: 0.01, value: None, n: 100, beyond: None });
+        let evidence = |slack| {
+            Some(Evidence {
+                slack,
+                worst_slack: slack,
+                error: 0.01,
+                value: None,
+                n: 100,
+                censored: 0,
+                beyond: None,
+            })
+        };
         let trials = [(1.0, -0.05, -0.05), (2.0, 0.3, -0.05), (4.0, 0.5, 0.4)];
         let trials = trials.map(|(load, a, b)| trial(load, vec![evidence(b), evidence(a)]));
         assert_eq!(Belief::of(&trials.iter().collect::<Vec<_>>(), 1).binding(), Some(1));

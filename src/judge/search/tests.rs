@@ -1,15 +1,13 @@
 //! Whole searches on servers that never were: a queue whose boundary is known by simulating it for long.
 
-use super::boundary::Boundary;
 use super::evidence::Evidence;
-use super::trial::{Ending, Service};
-use super::watch::{Pulse, Watch};
+use super::laws;
+use super::trial::{Ending, Measured, Service, time_in_flight};
+use super::watch::{Order, Pulse, Watch};
 use super::*;
-use crate::core::record::Record;
-use crate::core::simulated::{Queue, open_load};
+use crate::core::record::{Failure, FailureClass, Record};
+use crate::core::simulated::open_load;
 use crate::core::spec::Slo;
-use crate::core::stats::percentile;
-use crate::core::steady::Drift;
 
 /// A trial of this load with this evidence.
 pub fn trial(load: f64, evidence: Vec<Option<Evidence>>) -> Trial {
@@ -26,7 +24,7 @@ pub fn trial(load: f64, evidence: Vec<Option<Evidence>>) -> Trial {
     }
 }
 
-fn question(rules: &[&str]) -> Question {
+pub fn question(rules: &[&str]) -> Question {
     let rule = |rule: &&str| Criterion::of(rule.parse().unwrap()).unwrap();
     let criteria = rules.iter().map(rule).chain([Criterion::KeepsUp]).collect();
     Question {
@@ -46,7 +44,7 @@ fn question(rules: &[&str]) -> Question {
 type Server<'a> = &'a dyn Fn(f64, Duration, u64) -> Vec<Record>;
 
 /// Searches to the end, the watch looking on as the records come.
-fn search(question: Question, server: Server<'_>) -> Search {
+pub fn search(question: Question, server: Server<'_>) -> Search {
     let mut search = Search::new(question);
     while let Step::Trial(next) = search.step() {
         let trial = measure(search.question(), next, server);
@@ -55,23 +53,32 @@ fn search(question: Question, server: Server<'_>) -> Search {
     search
 }
 
-fn measure(question: &Question, next: Next, server: Server<'_>) -> Trial {
+pub fn measure(question: &Question, next: Next, server: Server<'_>) -> Trial {
     let all = server(next.load, next.warmup + next.length, next.seed);
     let mut records: Vec<Record> = all.into_iter().filter(|record| record.times.due >= next.warmup).collect();
     records.iter_mut().for_each(|record| shift(record, next.warmup));
-    let (ending, end) = watched(question, next, &records);
-    records.retain(|record| record.times.done.unwrap() <= end);
-    let piled_up = ending == Ending::PiledUp
-        || Drift::of(&open_load(next.load), &records).is_some_and(|drift| drift.is_real());
-    let evidence = question.criteria.iter().map(|criterion| match criterion {
-        Criterion::KeepsUp => Some(Evidence::step(piled_up, None, records.len())),
-        rule => rule.evidence(&records, &Slo::default(), None, 1.0),
-    });
-    let evidence = evidence.collect();
-    let spent = next.warmup + end.min(next.length + Duration::from_secs(2));
-    let mut trial = Trial { number: next.number, ending, spent, ..trial(next.load, evidence) };
-    trial.service.peak_in_flight = in_flight(&records, end / 2).max(1);
-    trial
+    let Watched { ending, sent_until, end } = watched(question, next, &records);
+    records.retain(|record| record.times.due <= sent_until);
+    records.iter_mut().for_each(|record| cut_off(record, end));
+    let slo = Slo::default();
+    let measured = Measured { next, ending, load: &open_load(next.load), slo: &slo, records: &records };
+    let evidence = measured.evidence(question, |_| None);
+    let spent = next.warmup + end + Duration::from_secs(1);
+    let service = Service {
+        requests: records.len(),
+        in_flight_p99_ms: time_in_flight(&records, 99.0),
+        peak_in_flight: in_flight(&records, end / 2).max(1),
+        ..Service::default()
+    };
+    Trial {
+        number: next.number,
+        ending,
+        length: end,
+        spent,
+        service,
+        seed: next.seed,
+        ..trial(next.load, evidence)
+    }
 }
 
 fn shift(record: &mut Record, by: Duration) {
@@ -82,82 +89,64 @@ fn shift(record: &mut Record, by: Duration) {
     }
 }
 
+fn cut_off(record: &mut Record, end: Duration) {
+    let times = &mut record.times;
+    if times.done.is_some_and(|done| done > end) {
+        times.first_token.take_if(|first| *first > end);
+        (times.last_token, times.done) = (None, Some(end));
+        record.outcome = Err(Failure::new(FailureClass::Cancelled, ""));
+    }
+}
+
 fn in_flight(records: &[Record], at: Duration) -> usize {
     let during = |record: &&Record| record.times.sent.unwrap() <= at && record.times.done.unwrap() > at;
     records.iter().filter(during).count()
 }
 
-/// Replays the records to a watch, with a pulse every 200 ms; until when what was measured.
-fn watched(question: &Question, next: Next, records: &[Record]) -> (Ending, Duration) {
+/// How a trial went under a watch.
+struct Watched {
+    ending: Ending,
+    sent_until: Duration,
+    end: Duration,
+}
+
+/// Replays the records to a watch, with a pulse every 200 ms.
+fn watched(question: &Question, next: Next, records: &[Record]) -> Watched {
     let slo = Slo::default();
     let mut watch = Watch::new(&question.criteria, &slo, question.over, next);
     let mut by_end: Vec<&Record> = records.iter().collect();
     by_end.sort_by_key(|record| record.times.done);
-    let last = by_end.last().map_or(Duration::ZERO, |record| record.times.done.unwrap());
-    let (mut elapsed, mut ended) = (Duration::ZERO, 0);
-    while elapsed < last {
+    let mut by_end = by_end.into_iter().peekable();
+    let (mut elapsed, mut sent, mut ended, mut sent_until) = (Duration::ZERO, 0, 0, None);
+    loop {
         elapsed += Duration::from_millis(200);
-        while let Some(record) = by_end.get(ended).filter(|record| record.times.done.unwrap() <= elapsed) {
-            watch.ended(record);
-            ended += 1;
+        let is_sent = |record: &&Record| sent_until.is_none_or(|until| record.times.due <= until);
+        let sent_by = |record: &&Record| record.times.sent.unwrap() <= elapsed;
+        sent += records[sent..].iter().take_while(|record| is_sent(record) && sent_by(record)).count();
+        while let Some(record) = by_end.next_if(|record| record.times.done.unwrap() <= elapsed) {
+            if is_sent(&record) {
+                watch.ended(record);
+                ended += 1;
+            }
         }
-        let sent = records.iter().filter(|record| record.times.sent.unwrap() <= elapsed).count();
-        if let Some(ending) = watch.pulse(Pulse { elapsed, sent, in_flight: sent - ended }) {
-            return (ending, elapsed);
+        let order = watch.pulse(Pulse { elapsed, sent, in_flight: sent - ended });
+        if order == Some(Order::SendNoMore) {
+            sent_until = Some(elapsed);
+        }
+        let is_over = elapsed >= sent_until.unwrap_or(next.length) && sent == ended;
+        if order == Some(Order::End) || is_over {
+            return Watched {
+                ending: watch.ending(),
+                sent_until: sent_until.unwrap_or(elapsed),
+                end: elapsed,
+            };
         }
     }
-    (Ending::Whole, last)
 }
 
 /// Ten slots, half a second each: 20 requests per second at the most.
-fn queue(seed: u64) -> Queue {
-    Queue { seed, ..Queue::default() }
-}
-
 fn serve(rate: f64, time: Duration, seed: u64) -> Vec<Record> {
-    let most = (rate * time.as_secs_f64() * 2.0 + 50.0) as usize;
-    let mut records = queue(seed).open(most, rate);
-    records.retain(|record| record.times.due < time);
-    records
-}
-
-/// By brute force: the rate at which the percentile of 400,000 requests' TTFT is the limit.
-fn truth(p: f64, limit: Duration) -> f64 {
-    let (mut low, mut high) = (1.0, 20.0);
-    for _ in 0..12 {
-        let middle = (low + high) / 2.0;
-        let mut ttfts: Vec<Duration> =
-            queue(99).open(400_000, middle).iter().skip(1000).filter_map(Record::ttft).collect();
-        ttfts.sort_unstable();
-        if percentile(&ttfts, p).unwrap() < limit { low = middle } else { high = middle }
-    }
-    (low + high) / 2.0
-}
-
-fn answers(count: u64) -> Vec<Search> {
-    let one = |seed| search(Question { seed: 1000 * seed, ..question(&["ttft.p95<300ms"]) }, &serve);
-    (0..count).map(one).collect()
-}
-
-fn covered(searches: &[Search], truth: f64) -> usize {
-    let covers = |search: &&Search| {
-        let Boundary { estimate, low, high } = search.belief().boundary();
-        let spent = search.spent().as_secs_f64();
-        println!(
-            "truth {truth:.2}: {estimate:.2} [{low:.2?}, {high:.2?}] after {} trials, {spent:.0} s",
-            search.trials.len()
-        );
-        low.is_some_and(|low| low <= truth) && high.is_some_and(|high| truth <= high)
-    };
-    searches.iter().filter(covers).count()
-}
-
-/// Half the interval's width as a share of the boundary, in the middle of the searches.
-fn median_precision(searches: &[Search]) -> f64 {
-    let mut precisions: Vec<f64> =
-        searches.iter().map(|search| search.belief().boundary().precision()).collect();
-    precisions.sort_by(f64::total_cmp);
-    precisions[precisions.len() / 2]
+    laws::QUEUE.serve(rate, time, seed)
 }
 
 #[test]
@@ -178,7 +167,8 @@ fn a_disturbed_trial_is_tried_again_and_set_aside() {
     let answer = search.answer();
     assert!(
         answer.boundary().is_some_and(|boundary| boundary.low.is_some_and(|low| low > 8.0)),
-        "{answer:?}"
+        "{}{answer:?}",
+        listed(&search)
     );
     assert!(
         answer.caveats.iter().any(|caveat| caveat.starts_with("trial 3, of 4 req/s, is set aside")),
@@ -186,54 +176,57 @@ fn a_disturbed_trial_is_tried_again_and_set_aside() {
     );
 }
 
-/// Found by [`truth`], which the study below does again.
-const TRUTH: f64 = 14.19;
-
+/// One answer in ten takes 15 s at every load, so the P95 does. The slow ones are those in flight when a trial ends early.
 #[test]
-fn nine_of_ten_intervals_cover_the_boundary() {
-    let searches = answers(10);
-    assert!(covered(&searches, TRUTH) >= 9);
-    // In twenty minutes of this queue, whose waits come in bursts.
-    assert!(median_precision(&searches) < 0.15, "{}", median_precision(&searches));
+fn a_server_with_a_tenth_of_slow_answers_is_never_good() {
+    let question = Question { max: 64.0, ..question(&["e2el.p95<10s"]) };
+    let search = search(question, &|rate, time, seed| laws::BIMODAL.serve(rate, time, seed));
+    let answer = search.answer();
+    assert!(matches!(answer.finding, Finding::NeverGood { .. }), "{}{answer:?}", listed(&search));
+    assert!(search.trials().iter().all(|trial| trial.outcome() != Outcome::Met), "{:?}", search.trials());
 }
 
-/// All loads of a geometric grid of the search's own precision, `repeats` times each.
-fn grid(question: &Question, precision: f64, repeats: usize) -> Search {
-    let mut search = Search::new(question.clone());
-    let mut load = question.start;
-    while load < 2.0 * TRUTH {
-        for _ in 0..repeats {
-            let next = search.trial_at(load, false);
-            let trial = measure(question, next, &serve);
-            search.note(trial);
+/// One trial in four is bad from its beginning to its end: that is how the server is, and nothing to set aside. A search that met no
+/// bad trial at low loads may still claim those: in at most one of ten (at 5 % each, two or more have a chance of 9 %).
+#[test]
+fn the_bad_mode_of_a_server_is_not_set_aside() {
+    let moody = |rate: f64, time: Duration, seed: u64| {
+        let mut records = serve(rate, time, seed);
+        if seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 62 == 0 {
+            records
+                .iter_mut()
+                .for_each(|record| record.times.first_token = record.times.last_token.map(|at| at + time));
         }
-        load *= 1.0 + 2.0 * precision;
+        records
+    };
+    let mut claims = 0;
+    for seed in 0..10 {
+        let question = Question { seed: 1000 * seed, max: 12.0, ..question(&["ttft.p95<300ms"]) };
+        let search = search(question, &moody);
+        let answer = search.answer();
+        let said = || format!("seed {seed}: {answer:?}\n{}", listed(&search));
+        assert!(!matches!(answer.finding, Finding::NeverSaturated { .. }), "{}", said());
+        assert_eq!(search.odd_one_out(CONTRADICTED_FOR_GOOD), None, "{}", said());
+        claims += usize::from(answer.finding.interval().0.is_some());
     }
-    search
+    assert!(claims <= 1, "{claims} of 10");
 }
 
-/// What the tables in the notes are from: `cargo test --lib judge::search::tests::study -- --ignored --nocapture`.
-#[test]
-#[ignore = "it takes minutes"]
-fn study_of_coverage_and_of_a_plain_grid() {
-    let truth = truth(95.0, Duration::from_millis(300));
-    let searches = answers(20);
-    println!(
-        "covered: {} of 20; median precision {:.3}",
-        covered(&searches, truth),
-        median_precision(&searches)
-    );
-    for repeats in [1, 2, 4] {
-        let grids: Vec<Search> = (0..5)
-            .map(|seed| {
-                grid(&Question { seed: 777 + 1000 * seed, ..question(&["ttft.p95<300ms"]) }, 0.05, repeats)
-            })
-            .collect();
-        println!(
-            "a grid of 10 % steps, {repeats} times each: median precision {:.3}, {:.0} s, covers {} of 5",
-            median_precision(&grids),
-            grids[0].spent().as_secs_f64(),
-            covered(&grids, truth)
-        );
-    }
+/// Every trial in a line, for whoever reads a failing study.
+pub fn listed(search: &Search) -> String {
+    let line = |trial: &Trial| {
+        let scores = trial
+            .evidence
+            .iter()
+            .flatten()
+            .map(|found| format!("{:+.3}..{:+.3} ± {:.3}", found.slack, found.worst_slack, found.error));
+        let scores = scores.collect::<Vec<_>>().join(" | ");
+        let Trial { number, load, length, ending, service, .. } = trial;
+        let against = search.trials.iter().filter(|other| contradicts(other, trial)).count();
+        let (seconds, n, outcome) = (length.as_secs_f64(), service.requests, trial.outcome());
+        format!(
+            "{number}: {load} for {seconds:.0} s, {n} requests, {ending:?}, {outcome:?}, {against} against: {scores}\n"
+        )
+    };
+    search.trials.iter().map(line).collect()
 }

@@ -21,7 +21,15 @@ fn question(over: Over) -> Question {
 fn search(over: Over, trials: &[(f64, f64, f64)]) -> Search {
     let mut search = Search::new(question(over));
     for (number, &(load, slack, ttft)) in (1..).zip(trials) {
-        let evidence = Evidence { slack, error: 0.01, value: Some(ttft), n: 300, beyond: None };
+        let evidence = Evidence {
+            slack,
+            worst_slack: slack,
+            error: 0.01,
+            value: Some(ttft),
+            n: 300,
+            censored: 0,
+            beyond: None,
+        };
         let service = Service {
             requests: 300,
             request_throughput: Some(load),
@@ -93,7 +101,7 @@ fn servers_without_a_boundary_get_their_own_words() {
     always.step();
     assert!(text(&always, &always.answer()).contains("Never saturated: all levels hold at 64 req/s"));
     let open = search(Over::Rate, &[(2.0, -0.05, 50.0)]);
-    assert!(text(&open, &open.answer()).contains("Not known yet: 2 req/s holds"));
+    assert!(text(&open, &open.answer()).contains("No limit found: all levels hold at 2 req/s"));
     let nothing = Search::new(question(Over::Rate));
     assert!(text(&nothing, &nothing.answer()).contains("there was no trial"));
 }
