@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::metrics::{Direction, Latency, SCALARS, Scalar, scalar};
 use super::run::Run;
 use super::spec::Slo;
-use super::stats::{Interval, Percent, Percentile, RateInterval, decode_histogram};
+use super::stats::{DurationHistogram, Interval, Percent, Percentile, RateInterval};
 use super::validity::{Check, Outcome, Scope};
 
 /// One number of a run: `ttft.p95`, `tpot.mean`, `output_throughput`.
@@ -92,7 +92,7 @@ impl Figure {
     }
 
     /// Its value in a run, in its unit; `None` where the run has none. A percentile that the run does not list comes from
-    /// its histogram, to three significant digits.
+    /// its histogram, within 0.1 %.
     pub fn value(self, run: &Run) -> Option<f64> {
         match self {
             Self::Latency(latency, Statistic::Mean) => {
@@ -144,8 +144,7 @@ fn listed(run: &Run, latency: Latency, p: Percent) -> Option<(Duration, Option<I
 }
 
 fn from_histogram(run: &Run, latency: Latency, p: Percent) -> Option<f64> {
-    let histogram = decode_histogram(run.histograms.get(&latency)?)?;
-    (!histogram.is_empty()).then(|| histogram.value_at_percentile(p) as f64 / 1e6)
+    DurationHistogram::decode(run.histograms.get(&latency)?)?.percentile(p).map(milliseconds)
 }
 
 fn milliseconds(value: Duration) -> f64 {

@@ -182,7 +182,7 @@ pub struct FailureCount {
 }
 
 impl Metrics {
-    /// Sums up Records, given in the order of the schedule. `itl` holds every gap of the run, since Records need not.
+    /// Sums up Records, given in the order of the schedule. `itl` holds the gaps that count, since Records need not.
     pub fn of(records: &[Record], itl: &Tally, slo: &Slo, percents: &[Percent]) -> Self {
         Scope::run(records).metrics(itl, slo, percents)
     }
@@ -191,8 +191,7 @@ impl Metrics {
     /// over those that ended in it, output tokens over the events in it. ITL only where the Records keep their gaps.
     pub fn within(window: &Window, records: &[Record], slo: &Slo, percents: &[Percent]) -> Self {
         let scope = Scope::window(records, window);
-        let itl =
-            scope.started().filter_map(|record| record.events.gaps.as_ref()).flatten().copied().collect();
+        let itl = kept_gaps(scope.started()).collect();
         scope.metrics(&itl, slo, percents)
     }
 
@@ -232,6 +231,17 @@ impl Metrics {
 /// The values of a latency over the requests that have it, in the order of the Records.
 pub fn samples(records: &[Record], latency: Latency) -> impl Iterator<Item = Duration> {
     values(records.iter(), latency)
+}
+
+/// The gaps between output events that count, as far as the Records keep them.
+pub fn gaps(records: &[Record]) -> impl Iterator<Item = Duration> {
+    kept_gaps(records.iter())
+}
+
+fn kept_gaps<'a>(records: impl Iterator<Item = &'a Record>) -> impl Iterator<Item = Duration> {
+    records
+        .filter(|record| Latency::Itl.counts(record))
+        .flat_map(|record| record.events.gaps.iter().flatten().copied())
 }
 
 /// The time between the output events of each request and the number of gaps that makes, in the order of the Records.

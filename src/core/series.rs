@@ -34,8 +34,8 @@ pub struct Series {
     pub in_flight_mean: Vec<f64>,
     /// TTFT of the requests whose first token fell into the bucket.
     pub ttft: Quantiles,
-    /// Gaps between output events that ended in the bucket, those of requests that fail later included; `None` of a run
-    /// without any.
+    /// Gaps between output events that ended in the bucket, those of requests that fail later or are left included: they show
+    /// what the server did then. `None` of a run without any.
     pub itl: Option<Quantiles>,
 }
 

@@ -9,7 +9,10 @@ pub const DEFINITIONS: [(&str, &str); 12] = [
         "TTFT",
         "first event that carries output (text, reasoning or tool-call delta) − sent; a role-only or empty chunk is not output",
     ),
-    ("ITL", "gap between output events; an event that carries several tokens is one gap"),
+    (
+        "ITL",
+        "gap between output events of answered requests; an event that carries several tokens is one gap; values within 0.1 %",
+    ),
     (
         "TPOT",
         "(last output event − first) / output tokens after the first output event; none below two output events. With one token in the first event this is vLLM's; vLLM's JSON keys keep vLLM's (last − first) / (output tokens − 1)",

@@ -287,6 +287,24 @@ fn a_window_has_itl_where_the_records_keep_their_gaps() {
 }
 
 #[test]
+fn gaps_of_failures_and_of_users_who_are_to_leave_count_for_nothing() {
+    let gaps = |record: Record| {
+        let (count, times) = (record.events.count - 1, record.times);
+        let gap = (times.last_token.unwrap() - times.first_token.unwrap()) / count;
+        Record { events: Events { gaps: Some(vec![gap; count as usize]), ..record.events.clone() }, ..record }
+    };
+    let mut records =
+        [answered(0, 0, 100, 1000, 10), answered(0, 0, 100, 5000, 50), answered(0, 0, 100, 9000, 90)]
+            .map(gaps);
+    records[1].outcome = Err(Failure::new(FailureClass::BrokenStream, ""));
+    records[2].leaves_after = Some(ms(10_000));
+    assert_eq!(gap_sums(&records).collect::<Vec<_>>(), [(ms(900), 9)]);
+    assert_eq!(super::gaps(&records).collect::<Vec<_>>(), [ms(100); 9]);
+    let window = Window { start: ms(0), end: ms(10_000), requests: 3 };
+    assert_eq!(Metrics::within(&window, &records, &Slo::default(), &[]).latencies[&Latency::Itl].n, 9);
+}
+
+#[test]
 fn a_window_of_everything_says_what_the_run_says() {
     let queue = Queue::default();
     let records = queue.open(500, queue.rate(0.7));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::dataset::Drops;
-use crate::core::metrics::samples;
+use crate::core::metrics::{gaps, samples};
 use crate::core::record::{Events, Failure, FailureClass, Finish, Input, Times, TokenCount};
 use crate::core::simulated::{self, open_load};
 use crate::core::spec::Load;
@@ -74,8 +74,7 @@ pub fn run(detailed: bool) -> Run {
 
 /// A run of any records.
 pub fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent>, detailed: bool) -> Run {
-    let itl: Tally =
-        records.iter().filter_map(|record| record.events.gaps.as_ref()).flatten().copied().collect();
+    let itl: Tally = gaps(&records).collect();
     let metrics = Metrics::of(&records, &itl, &spec.slo, &percents);
     let tally = |latency: Latency| match latency {
         Latency::Itl => itl.clone(),

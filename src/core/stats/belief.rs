@@ -24,12 +24,12 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use statrs::distribution::{Beta, ContinuousCDF as _, Normal, StudentsT};
 
 use super::bootstrap::Ratio;
 use super::contrast::Contrast;
 use super::dependence::BLOCKS;
+use super::histogram::DurationHistogram;
 use super::interval::{RateInterval, above_zero};
 use super::{Percent, percentile, ranks};
 
@@ -147,8 +147,8 @@ impl Belief {
     }
 
     /// The same from a histogram of nanoseconds, for as many independent values as it is known to be worth; in seconds.
-    pub fn of_histogram(histogram: &Histogram<u64>, p: Percent, effective_n: u64) -> Option<Self> {
-        let at = |share: f64| histogram.value_at_quantile(share) as f64 / 1e9;
+    pub fn of_histogram(histogram: &DurationHistogram, p: Percent, effective_n: u64) -> Option<Self> {
+        let at = |share: f64| histogram.quantile(share).unwrap_or_default().as_secs_f64();
         (effective_n > 0 && !histogram.is_empty()).then(|| Self::among_ranks(effective_n, p, at))
     }
 

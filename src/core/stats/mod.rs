@@ -13,12 +13,14 @@ pub use belief::{Belief, Estimate, Repeats, student_quantile};
 use bootstrap::Ratio;
 pub use by_second::{Counts, TallyBySecond};
 pub use contrast::Contrast;
+pub use histogram::{Bucket, DurationHistogram};
 pub use interval::{Interval, RateInterval};
+pub use pending::Pending;
 pub use rank_test::{least_p, mann_whitney};
 pub use ranks::needed;
 pub use share::Share;
 pub use signed_ranks::{least_signed_p, wilcoxon};
-pub use tally::{Clusters, Tally, decode_histogram};
+pub use tally::{Clusters, Tally};
 pub use trend::Trend;
 
 mod belief;
@@ -28,8 +30,10 @@ mod contrast;
 #[cfg(test)]
 mod coverage;
 mod dependence;
+mod histogram;
 mod interval;
 mod mser;
+mod pending;
 mod rank_test;
 mod ranks;
 mod share;

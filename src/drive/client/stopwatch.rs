@@ -9,7 +9,7 @@ use super::wire::Reading;
 use super::wire::meaning::Usage;
 use super::wire::refrain::Refrain;
 use crate::core::record::{Events, Failure, FailureClass, Finish, Phase, Times};
-use crate::core::stats::{Tally, TallyBySecond};
+use crate::core::stats::{Pending, Tally, TallyBySecond};
 use crate::drive::clock::Clock;
 use tale::{Kept, Pulse, Tale};
 
@@ -49,10 +49,15 @@ pub enum KeepText {
 /// What the requests of a thread are measured into together, because there is too much of it to keep.
 #[derive(Debug, Clone, Default)]
 pub struct Meters {
-    /// Gaps between output events, those of requests that fail later included.
+    /// Gaps between output events of answered requests whose users were to stay.
     pub itl: Tally,
-    /// The same gaps by the second of the later event.
+    /// All gaps by the second of the later event, also of requests that fail later or are left: they show what the server
+    /// did in that second.
     pub itl_by_second: TallyBySecond,
+    /// How many gaps there were so far.
+    pub gaps: u64,
+    /// Room for the gaps of requests in flight, left by those that have ended.
+    spare: Vec<Pending>,
     /// How long bytes lay in the socket before we read them: our read − the kernel's stamp, for each read that had one.
     pub read_delay: Tally,
     /// Reads without a stamp of the kernel.
@@ -72,6 +77,7 @@ impl Meters {
     pub fn merge(&mut self, other: &Self) {
         self.itl.merge(&other.itl);
         self.itl_by_second.merge(&other.itl_by_second);
+        self.gaps += other.gaps;
         self.read_delay.merge(&other.read_delay);
         self.unstamped += other.unstamped;
         self.shared += other.shared;
@@ -147,6 +153,8 @@ impl Stopwatch {
             pulse: Pulse::default(),
             refrain: Refrain::default(),
             meters,
+            gaps: None,
+            counts: true,
             kept: Kept::new(keep),
             first: FirstEvent::default(),
             ended: None,
@@ -175,6 +183,12 @@ impl Stopwatch {
     /// The same, which also remembers what is said to the user (reasoning and tool calls apart), for the next turn.
     pub fn listening(mut self) -> Self {
         self.tale.kept.said = Some(String::new());
+        self
+    }
+
+    /// The same for a user who is to leave: the gaps count for no latency.
+    pub fn leaving(mut self) -> Self {
+        self.tale.counts = false;
         self
     }
 

@@ -371,6 +371,7 @@ impl Traffic {
             let keep = Keep { text: KeepText::Never, gaps: KeepGaps::Never };
             Stopwatch::new(flight.clock, flight.due, keep, Rc::clone(&self.unmeasured))
         };
+        let watch = if flight.patience.is_some() { watch.leaving() } else { watch };
         if flight.turn.is_some_and(|(_, listening)| listening) { watch.listening() } else { watch }
     }
 
@@ -414,7 +415,7 @@ impl Traffic {
             elapsed: start.now(),
             sent: self.sent.get(),
             in_flight: self.sent.get() - self.landed.get(),
-            gaps: self.meters.borrow().itl.len(),
+            gaps: self.meters.borrow().gaps,
         }));
     }
 

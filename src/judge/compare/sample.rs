@@ -7,7 +7,7 @@ use crate::core::figure::{Figure, Statistic, Unit};
 use crate::core::metrics::{self, Latency};
 use crate::core::record::Record;
 use crate::core::run::Run;
-use crate::core::stats::{Belief, Percent, RateInterval, decode_histogram};
+use crate::core::stats::{Belief, DurationHistogram, Percent, RateInterval};
 
 /// What is known of a figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -204,7 +204,8 @@ fn mean(records: &[Record], latency: Latency) -> Option<Belief> {
 /// In seconds, and what the sample is worth.
 fn percentile(records: &[Record], latency: Latency, p: Percent) -> Option<(Belief, u64)> {
     if latency == Latency::Itl {
-        let gaps: Option<Vec<_>> = records.iter().map(|record| record.events.gaps.as_deref()).collect();
+        let counted = records.iter().filter(|record| latency.counts(record));
+        let gaps: Option<Vec<_>> = counted.map(|record| record.events.gaps.as_deref()).collect();
         return Belief::of_percentile(gaps?.into_iter(), p);
     }
     let values: Vec<_> = metrics::samples(records, latency).collect();
@@ -243,7 +244,7 @@ fn from_goodput(run: &Run, ratio: Figure) -> Option<Belief> {
 /// The percentile among those that the run lists says what the sample is worth, its histogram the rest.
 fn from_histogram(run: &Run, latency: Latency, p: Percent) -> Option<(Belief, u64)> {
     let listed = run.metrics.latencies.get(&latency)?.percentiles.iter().find(|listed| listed.p == p)?;
-    let histogram = decode_histogram(run.histograms.get(&latency)?)?;
+    let histogram = DurationHistogram::decode(run.histograms.get(&latency)?)?;
     let belief = Belief::of_histogram(&histogram, p, listed.effective_n)?;
     Some((belief.times(1e3), listed.effective_n))
 }

@@ -7,7 +7,7 @@ use super::version::Version;
 use crate::core::metrics::Latency;
 use crate::core::run::Run;
 use crate::core::server::{ServerSide, Signal};
-use crate::core::stats::decode_histogram;
+use crate::core::stats::DurationHistogram;
 use crate::judge::log::{Alert, Levels, Summary, Trouble};
 
 /// All that there is to judge from; any part may be missing.
@@ -139,10 +139,9 @@ impl Setting {
     }
 }
 
-/// A percentile of a run, whichever its report has: by nearest rank, from its histogram.
+/// A percentile of a run, whichever its report has, from its histogram.
 pub(super) fn run_percentile(run: &Run, latency: Latency, p: f64) -> Option<Duration> {
-    let histogram = decode_histogram(run.histograms.get(&latency)?)?;
-    (!histogram.is_empty()).then(|| Duration::from_nanos(histogram.value_at_quantile(p / 100.0)))
+    DurationHistogram::decode(run.histograms.get(&latency)?)?.percentile(p)
 }
 
 /// What a setting is called by different lines of the log, and in `vllm:cache_config_info`.

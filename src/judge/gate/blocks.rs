@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::core::metrics::Metrics;
+use crate::core::metrics::{self, Metrics};
 use crate::core::record::{Record, Times};
 use crate::core::run::Run;
 use crate::core::stats::{Percent, Tally};
@@ -22,8 +22,7 @@ pub fn joined(blocks: &[Run], percents: &[Percent]) -> Option<Run> {
     }
     let mut wanted = first.selection.percents.clone();
     wanted.extend(percents.iter().copied().filter(|p| !first.selection.percents.contains(p)));
-    let itl: Tally =
-        records.iter().filter_map(|record| record.events.gaps.as_ref()).flatten().copied().collect();
+    let itl: Tally = metrics::gaps(&records).collect();
     let invalid = blocks.iter().find(|block| !block.validity.valid);
     Some(Run {
         metrics: Metrics::of(&records, &itl, &first.spec.slo, &wanted),

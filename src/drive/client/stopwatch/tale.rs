@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{FirstEvent, Keep, KeepGaps, KeepText, Meters, Story};
 use crate::core::record::{Events, Failure, FailureClass, Finish, Times, whole_second};
+use crate::core::stats::Pending;
 use crate::drive::client::excerpt::excerpt;
 use crate::drive::client::framing::Framing;
 use crate::drive::client::sse::Event;
@@ -24,6 +25,10 @@ pub(super) struct Tale {
     pub(super) refrain: Refrain,
     /// Shared by the requests of a thread.
     pub(super) meters: Rc<RefCell<Meters>>,
+    /// Those between output events, until it is known whether the request is answered.
+    pub(super) gaps: Option<Pending>,
+    /// Whether they count if it is.
+    pub(super) counts: bool,
     pub(super) kept: Kept,
     pub(super) first: FirstEvent,
     /// `Ok` after the end that a protocol marks, such as `[DONE]`.
@@ -181,17 +186,23 @@ impl Tale {
 
     fn output(&mut self, at: Duration) {
         self.count(at);
-        let Self { pulse, meters, kept, times, .. } = self;
+        let Self { pulse, meters, gaps, counts, kept, times, .. } = self;
         let meters = &mut *meters.borrow_mut();
         meters.shared += u64::from(pulse.of_read > 0);
         match pulse.last {
-            None => times.first_token = Some(at),
+            None => {
+                times.first_token = Some(at);
+                *gaps = counts.then(|| meters.spare.pop().unwrap_or_default());
+            }
             Some(last) => {
                 let gap = at.saturating_sub(last);
-                meters.itl.record(gap);
+                meters.gaps += 1;
                 meters.itl_by_second.record(at, gap);
-                if let Some(gaps) = &mut kept.gaps {
-                    gaps.push(gap);
+                if let Some(gaps) = gaps {
+                    gaps.record(gap);
+                }
+                if let Some(all) = &mut kept.gaps {
+                    all.push(gap);
                 }
             }
         }
@@ -224,7 +235,9 @@ impl Tale {
     pub(super) fn conclude(mut self, sent: Result<(), Failure>) -> Story {
         self.close_second();
         self.pulse.next_read();
-        let Self { pulse, kept, first, ended, reading, times, mut events, usage, finish, meters, .. } = self;
+        let Self {
+            pulse, meters, gaps, kept, first, ended, reading, times, mut events, usage, finish, ..
+        } = self;
         let times = Times { last_token: pulse.last, ..*times };
         let outcome = match (ended, sent) {
             // What the stream said goes before what became of the connection.
@@ -234,6 +247,9 @@ impl Tale {
             _ if times.last_token.is_none() => Err(Failure::new(FailureClass::EmptyStream, "")),
             _ => Ok(finish.unwrap_or(Finish::Unsaid)),
         };
+        if let Some(gaps) = gaps {
+            meters.borrow_mut().settle(gaps, outcome.is_ok());
+        }
         if outcome.is_ok() && events.count > 1 {
             let meters = &mut *meters.borrow_mut();
             meters.streams += 1;
@@ -242,6 +258,17 @@ impl Tale {
         let Kept { gaps, text, said, .. } = kept;
         events.gaps = gaps;
         Story { times, events, first, outcome, usage, said, text }
+    }
+}
+
+impl Meters {
+    /// The gaps of a request that has ended, which count if it was answered.
+    fn settle(&mut self, mut gaps: Pending, answered: bool) {
+        if answered {
+            self.itl.take(&mut gaps);
+        }
+        gaps.clear();
+        self.spare.push(gaps);
     }
 }
 

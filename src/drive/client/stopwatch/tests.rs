@@ -202,7 +202,7 @@ fn requests_of_a_thread_share_their_meters() {
     for at in 1..=3 {
         watches.iter_mut().for_each(|watch| watch.bytes_arrived(ms(at), text_event("a").as_bytes()));
     }
-    assert_eq!(meters.borrow().itl.len(), 4, "no gap between one request's tokens and another's");
+    assert_eq!(meters.borrow().gaps, 4, "no gap between one request's tokens and another's");
     assert!(watches.map(|watch| told(watch, Ok(()))).iter().all(|story| story.events.gaps.is_none()));
 }
 
@@ -218,6 +218,29 @@ fn text_is_kept_as_long_as_something_needs_it() {
     assert_eq!(text(KeepText::UntilUsage, &bare).as_deref(), Some("a"));
     assert_eq!(text(KeepText::UntilUsage, &counted), None);
     assert_eq!(text(KeepText::Always, &counted).as_deref(), Some("a"));
+}
+
+/// What is measured of two gaps in a stream that ends like this.
+fn gaps_of(end: &str, leaving: bool) -> (u64, u64) {
+    let meters = Rc::new(RefCell::new(Meters::default()));
+    for _ in 0..2 {
+        let watch = Stopwatch::new(Clock::start(), ms(0), ALL_KEPT, meters.clone());
+        let mut watch = if leaving { watch.leaving() } else { watch };
+        [10, 20, 40].into_iter().for_each(|at| watch.bytes_arrived(ms(at), text_event("a").as_bytes()));
+        watch.bytes_arrived(ms(50), end.as_bytes());
+        watch.conclude(Ok(()));
+    }
+    let meters = meters.borrow();
+    assert!(!meters.itl_by_second.is_empty(), "what the server did in a second is seen in any stream");
+    (meters.itl.len(), meters.gaps)
+}
+
+#[test]
+fn gaps_of_requests_that_fail_or_are_to_be_left_are_in_no_itl() {
+    assert_eq!(gaps_of(DONE, false), (4, 4));
+    assert_eq!(gaps_of("data: {\"error\":\"busy\"}\n\n", false), (0, 4));
+    assert_eq!(gaps_of("", false), (0, 4), "broken off");
+    assert_eq!(gaps_of(DONE, true), (0, 4));
 }
 
 #[test]
