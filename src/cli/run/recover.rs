@@ -8,6 +8,7 @@ use super::args::RunArgs;
 use super::assemble::Assembly;
 use super::deliver::Delivery;
 use crate::cli::exit::{Exit, Halt, say};
+use crate::core::metrics;
 use crate::core::record::Record;
 use crate::core::record_log::Log;
 use crate::core::validity::{Evidence, Stamps};
@@ -82,11 +83,11 @@ fn what_is_lost(log: &Log) -> Option<String> {
 /// The gaps, where the log has them.
 fn meters(records: &[Record]) -> Meters {
     let mut meters = Meters::default();
+    meters.itl = metrics::gaps(records).collect();
     for record in records {
         let mut at = record.times.first_token.unwrap_or_default();
         for gap in record.events.gaps.iter().flatten() {
             at += *gap;
-            meters.itl.record(*gap);
             meters.itl_by_second.record(at, *gap);
         }
     }
