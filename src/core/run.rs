@@ -6,13 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::dataset::Provenance;
@@ -32,6 +31,7 @@ use super::wall_time::WallTime;
 
 mod believable;
 pub mod file;
+mod json;
 mod promotion;
 pub mod pytorch;
 #[cfg(test)]
@@ -258,11 +258,16 @@ pub enum RunError {
 }
 
 impl Run {
+    /// Writes the file's content.
+    pub fn write(&self, out: impl Write) -> io::Result<()> {
+        Ok(json::write(self, out)?)
+    }
+
     /// The file's content.
     pub fn to_json(&self) -> String {
-        let mut object = vllm::keys(self);
-        object.insert("servebench".into(), serde_json::to_value(self).expect("a Run has only string keys"));
-        Value::Object(object).to_string()
+        let mut bytes = Vec::new();
+        self.write(&mut bytes).expect("a Run has only string keys");
+        String::from_utf8(bytes).expect("JSON is UTF-8")
     }
 
     /// vLLM's file name: `{label or backend}-{rate}qps{-concurrencyN}-{model}-{date}.json`.
@@ -272,41 +277,19 @@ impl Run {
 
     /// Writes the file whole or not at all. Makes missing folders.
     pub fn save(&self, path: &Path) -> Result<(), RunError> {
-        file::write(path, self.to_json().as_bytes())
+        file::write_with(path, |out| self.write(out))
     }
 
     /// Adds a line to a file of runs, which keeps what it had whatever happens.
     pub fn append(&self, path: &Path) -> Result<(), RunError> {
-        file::append(path, &self.to_json())
+        file::append(path, |out| self.write(out))
     }
 
     /// Reads a file that [`Run::save`] wrote, or the last run of one that [`Run::append`] wrote.
     pub fn load(path: &Path) -> Result<Self, RunError> {
         let text = fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
-        Self::from_json(&text).map_err(|why| RunError::Format { path: path.to_owned(), why })
+        json::read(&text).map_err(|why| RunError::Format { path: path.to_owned(), why })
     }
-
-    fn from_json(text: &[u8]) -> Result<Self, String> {
-        let mut file = last_of(text).map_err(|error| error.to_string())?;
-        let ours = file.get_mut("servebench").map(Value::take).ok_or("it has no key `servebench`")?;
-        match ours.get("schema").and_then(Value::as_u64) {
-            Some(schema) if schema == u64::from(SCHEMA) => {}
-            Some(schema) => return Err(format!("its schema is {schema}, this program reads {SCHEMA}")),
-            None => return Err("its key `servebench` has no `schema`".into()),
-        }
-        let mut run: Self = serde_json::from_value(ours).map_err(|error| error.to_string())?;
-        vllm::restore(&mut run, &file);
-        Ok(run)
-    }
-}
-
-/// The last of the values in a text, of which each is one run.
-fn last_of(text: &[u8]) -> serde_json::Result<Value> {
-    let mut last = None;
-    for run in serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>() {
-        last = Some(run?);
-    }
-    serde_json::from_str(last.map_or("", RawValue::get))
 }
 
 #[cfg(test)]

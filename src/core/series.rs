@@ -5,12 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
-use super::record::Record;
-use super::stats::{Counts, Percent, TallyBySecond, percentile};
+use super::record::{Record, whole_second};
+use super::stats::{Counts, Percent, TallyBySecond, percentile, span_width};
 use super::units::seconds;
-
-/// More buckets than this are merged into wider ones: an hour has one a second.
-pub const MOST_BUCKETS: u64 = 3600;
 
 /// A run in buckets of equal width from t0 on, column by column. All columns have one entry a bucket.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -76,7 +73,7 @@ impl Series {
     /// Of the Records, in any order, and the gaps between their output events, which Records need not hold.
     pub fn of(records: &[Record], itl: &TallyBySecond) -> Self {
         let Some(end) = records.iter().flat_map(ends).max() else { return Self::default() };
-        let width = (end.as_secs() / MOST_BUCKETS + 1).min(u64::from(u32::MAX));
+        let width = u64::from(span_width(whole_second(end)));
         let count = usize::try_from(end.as_secs() / width + 1).unwrap_or(usize::MAX);
         let grid = Grid { width, count };
         let levels = InFlight::of(records).within(Duration::ZERO, Duration::from_secs(width), count);
@@ -174,6 +171,7 @@ mod tests {
     use super::*;
     use crate::core::record::{Failure, FailureClass};
     use crate::core::simulated::{Queue, record};
+    use crate::core::stats::MOST_SPANS;
 
     fn ms(value: u64) -> Duration {
         Duration::from_millis(value)
@@ -222,12 +220,12 @@ mod tests {
         let day = Duration::from_secs(86_400);
         let records = [record(0, ms(0), ms(10), ms(20)), record(1, day, day + ms(10), day + ms(20))];
         let mut itl = TallyBySecond::default();
-        for (at, gap) in [(0, 100), (24, 200), (86_400, 250)] {
+        for (at, gap) in [(0, 100), (31, 200), (86_400, 250)] {
             itl.record(Duration::from_secs(at), micros(gap));
         }
         let series = Series::of(&records, &itl);
-        assert!(series.len() as u64 <= MOST_BUCKETS, "{}", series.len());
-        assert_eq!((series.bucket.as_secs(), series.arrivals[0], series.arrivals.last()), (25, 1, Some(&1)));
+        assert!(series.len() <= MOST_SPANS as usize, "{}", series.len());
+        assert_eq!((series.bucket.as_secs(), series.arrivals[0], series.arrivals.last()), (32, 1, Some(&1)));
         let itl = series.itl.unwrap().p50_s;
         assert_eq!(itl.len(), series.arrivals.len());
         assert_eq!((itl[0], itl[1], itl.last()), (Some(0.000_15), None, Some(&Some(0.000_25))));

@@ -1,6 +1,6 @@
 //! From the Run to wherever it was asked to go.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -174,7 +174,12 @@ impl Delivery {
             return print(|out| self.render(run, out));
         }
         say_lines(|out| self.render(run, out));
-        print(|out| writeln!(out, "{}", run.to_json()))
+        print(|out| {
+            let mut out = BufWriter::new(out);
+            run.write(&mut out)?;
+            writeln!(out)?;
+            out.flush()
+        })
     }
 
     fn render(&self, run: &Run, to: &mut impl Write) -> io::Result<()> {

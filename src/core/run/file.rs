@@ -2,24 +2,37 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::RunError;
 
 /// Writes a file, over one that is there. Makes missing folders.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), RunError> {
-    replace(path, |temporary, _| {
-        let mut file = File::create(temporary)?;
-        file.write_all(content)?;
-        Ok(file)
-    })
-    .map_err(|source| RunError::Write { path: path.to_owned(), source })
+    write_with(path, |out| out.write_all(content))
+}
+
+/// The same for content that is made as it is written.
+pub fn write_with(
+    path: &Path,
+    content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), RunError> {
+    replace(path, |temporary, _| fill(File::create(temporary)?, content))
+        .map_err(|source| RunError::Write { path: path.to_owned(), source })
+}
+
+fn fill(file: File, content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<File> {
+    let mut out = BufWriter::with_capacity(1 << 16, file);
+    content(&mut out)?;
+    Ok(out.into_inner()?)
 }
 
 /// Adds a line at a file's end; what was there is there until the longer file takes its place. Programs that append to
 /// one file at a time wait for each other, on file systems that can lock a folder.
-pub fn append(path: &Path, line: &str) -> Result<(), RunError> {
+pub fn append(
+    path: &Path,
+    line: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), RunError> {
     replace(path, |temporary, there| {
         let mut file = File::options().read(true).write(true).create(true).truncate(true).open(temporary)?;
         if there.try_exists()? {
@@ -29,8 +42,7 @@ pub fn append(path: &Path, line: &str) -> Result<(), RunError> {
         if !ends_a_line(&mut file)? {
             file.write_all(b"\n")?;
         }
-        file.write_all(line.as_bytes())?;
-        Ok(file)
+        fill(file, line)
     })
     .map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
@@ -111,11 +123,11 @@ mod tests {
     fn appending_never_loses_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/runs.jsonl");
-        append(&path, "1").unwrap();
-        append(&path, "2").unwrap();
+        append(&path, |out| out.write_all(b"1")).unwrap();
+        append(&path, |out| out.write_all(b"2")).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "1\n2", "as vLLM does it");
         fs::write(&path, "1\n2\n").unwrap();
-        append(&path, "3").unwrap();
+        append(&path, |out| out.write_all(b"3")).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "1\n2\n3", "no empty line");
         assert_eq!(names(path.parent().unwrap()), ["runs.jsonl"], "a temporary file was left");
     }
@@ -128,7 +140,7 @@ mod tests {
         std::thread::scope(|scope| {
             for i in 0..8 {
                 let path = &path;
-                scope.spawn(move || append(path, &i.to_string()).unwrap());
+                scope.spawn(move || append(path, |out| write!(out, "{i}")).unwrap());
             }
         });
         let mut lines: Vec<_> = fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();

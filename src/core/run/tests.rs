@@ -147,7 +147,7 @@ fn a_file_whose_last_line_is_cut_off_is_refused_with_the_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("runs.jsonl");
     run(false).append(&path).unwrap();
-    file::append(&path, "{\"date\": \"2026").unwrap();
+    file::append(&path, |out| out.write_all(b"{\"date\": \"2026")).unwrap();
     let message = Run::load(&path).unwrap_err().to_string();
     assert!(message.contains("line 2"), "{message}");
 }

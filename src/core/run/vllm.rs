@@ -10,15 +10,14 @@ use std::time::Duration;
 use jiff::Zoned;
 use serde_json::{Map, Value, json};
 
-use super::{Always, Run, Selection};
+use super::{Run, Selection};
 use crate::core::arrival;
 use crate::core::metrics::{Latency, Metrics, SCALARS};
-use crate::core::record::Record;
 use crate::core::server::Speculation;
 use crate::core::spec::{Pace, Ramp, Spec};
 use crate::core::stats::{Distribution, Percent};
 
-/// The top-level keys. A later group wins, as in vLLM: metadata may rename the date, but not what was measured.
+/// The top-level keys, but for the arrays with an element for each request. A later group wins, as in vLLM: metadata may rename the date, but not what was measured.
 pub fn keys(run: &Run) -> Map<String, Value> {
     let mut keys = Map::new();
     keys.extend(named(identity(run)));
@@ -30,9 +29,7 @@ pub fn keys(run: &Run) -> Map<String, Value> {
     keys.extend(latencies(run));
     keys.extend(probes(run));
     keys.extend(speculation(run));
-    keys.extend(named(always(run)));
     keys.extend(multi_turn::keys(run).into_iter().map(|(key, value)| (key.to_owned(), value)));
-    keys.extend(run.records.iter().flat_map(|records| named(details(records))));
     fit_the_task(&mut keys, &run.metrics);
     keys
 }
@@ -95,14 +92,6 @@ fn latencies(run: &Run) -> impl Iterator<Item = (String, Value)> {
         _ => run.metrics.latencies.get(latency),
     };
     latencies.iter().flat_map(move |latency| statistics(*latency, distribution(latency), percents))
-}
-
-/// What vLLM saves of each request even without details.
-fn always(run: &Run) -> [(&'static str, Value); 2] {
-    [
-        ("latencies", run.always.iter().map(|always| always.latency).collect()),
-        ("queue_times", run.always.iter().map(|always| always.queue_time).collect()),
-    ]
 }
 
 /// `{label or backend}-{rate}qps{-concurrencyN}-{model's last part}-{date}.json`.
@@ -197,38 +186,4 @@ fn statistics<'a>(
         (key(&format!("p{p}")), milliseconds(found.map(|percentile| percentile.value)))
     };
     moments.into_iter().chain(percents.iter().map(percentile))
-}
-
-/// The arrays of `--save-detailed`, in the order of the schedule; a failed request has vLLM's zeros.
-fn details(records: &[Record]) -> [(&'static str, Value); 7] {
-    let seconds = |value: Option<Duration>| value.unwrap_or_default().as_secs_f64();
-    let gaps = |record: &Record| -> Vec<f64> {
-        record.events.gaps.iter().flatten().map(Duration::as_secs_f64).collect()
-    };
-    let answered = |record: &Record, count: u32| if record.succeeded() { count } else { 0 };
-    let error = |record: &Record| record.outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
-    [
-        ("input_lens", records.iter().map(|r| r.prompt_tokens.count).collect()),
-        ("output_lens", records.iter().map(|r| answered(r, r.output_tokens.count)).collect()),
-        ("ttfts", records.iter().map(|r| seconds(r.ttft())).collect()),
-        ("itls", records.iter().map(gaps).collect()),
-        ("start_times", records.iter().map(|r| seconds(r.times.sent)).collect()),
-        ("generated_texts", records.iter().map(|r| r.text.as_deref().unwrap_or_default()).collect()),
-        ("errors", records.iter().map(error).collect()),
-    ]
-}
-
-/// Puts back what the `servebench` object leaves to vLLM's arrays.
-pub fn restore(run: &mut Run, file: &Value) {
-    let numbers = |key: &str| file[key].as_array().into_iter().flatten().filter_map(Value::as_f64);
-    run.always = numbers("latencies")
-        .zip(numbers("queue_times"))
-        .map(|(latency, queue_time)| Always { latency, queue_time })
-        .collect();
-    for (i, record) in run.records.iter_mut().flatten().enumerate() {
-        record.text = file["generated_texts"][i].as_str().map(ToOwned::to_owned);
-        record.events.gaps = file["itls"][i].as_array().map(|gaps| {
-            gaps.iter().filter_map(|gap| Duration::try_from_secs_f64(gap.as_f64()?).ok()).collect()
-        });
-    }
 }

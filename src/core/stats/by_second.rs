@@ -1,4 +1,4 @@
-//! Samples second by second that are too large to keep.
+//! Samples second by second that are too large to keep, in a size that does not follow the run's length.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use hdrhistogram::Histogram;
 
 use super::{Percent, between};
 
-/// A sample of durations for every second of a run.
+/// A sample of durations for every second of a run; of a run of more than [`MOST_SPANS`] seconds, for every span of two,
+/// four, … seconds.
 ///
 /// The second that is going on is a histogram (HDR, whole microseconds, 2 significant digits: percentiles are within
 /// 0.4 %); when a later one begins, only its filled buckets stay, a kilobyte or so. All tallies have the same buckets, so
@@ -15,19 +16,29 @@ use super::{Percent, between};
 /// few, but they exist: requests are read in another order than that of their stamps.
 #[derive(Debug, Clone)]
 pub struct TallyBySecond {
-    /// The latest second that a value was in.
+    /// Seconds in a span: a power of two.
+    width: u32,
+    /// The first second of the latest span that a value was in.
     second: u32,
     /// Its values, save those that came by a merge.
     open: Histogram<u32>,
-    /// The values of all others.
+    /// The values of all others, by the first second of their span.
     closed: BTreeMap<u32, Counts>,
+}
+
+/// A run is told in at most this many spans: an hour has one a second.
+pub const MOST_SPANS: u32 = 3600;
+
+/// The width of the spans of a run that lasts to this second: the smallest power of two that gives at most [`MOST_SPANS`].
+pub fn span_width(last_second: u32) -> u32 {
+    (last_second / MOST_SPANS + 1).next_power_of_two()
 }
 
 impl Default for TallyBySecond {
     fn default() -> Self {
         let open = Histogram::new_with_bounds(1, u64::from(u32::MAX), 2)
             .expect("constant bounds that HdrHistogram accepts");
-        Self { second: 0, open, closed: BTreeMap::new() }
+        Self { width: 1, second: 0, open, closed: BTreeMap::new() }
     }
 }
 
@@ -35,6 +46,8 @@ impl TallyBySecond {
     /// Adds a value to the second of an offset from t0. Offsets may go back.
     pub fn record(&mut self, at: Duration, value: Duration) {
         let second = u32::try_from(at.as_secs()).unwrap_or(u32::MAX);
+        self.widen(span_width(second));
+        let second = self.span(second);
         let micros = value.saturating_add(Duration::from_nanos(500)).as_micros();
         let micros = u32::try_from(micros).unwrap_or(u32::MAX).into();
         if second < self.second {
@@ -51,8 +64,27 @@ impl TallyBySecond {
 
     /// Adds all values of another.
     pub fn merge(&mut self, other: &Self) {
+        self.widen(other.width);
         for (second, counts) in other.seconds() {
-            self.closed.entry(second).or_default().merge(&counts);
+            self.closed.entry(self.span(second)).or_default().merge(&counts);
+        }
+    }
+
+    /// The first second of the span that a second is in.
+    fn span(&self, second: u32) -> u32 {
+        second - second % self.width
+    }
+
+    /// Joins spans until they have this width.
+    fn widen(&mut self, width: u32) {
+        if width <= self.width {
+            return;
+        }
+        self.close();
+        self.width = width;
+        self.second = self.span(self.second);
+        for (second, counts) in std::mem::take(&mut self.closed) {
+            self.closed.entry(self.span(second)).or_default().merge(&counts);
         }
     }
 
@@ -61,7 +93,7 @@ impl TallyBySecond {
         self.open.is_empty() && self.closed.is_empty()
     }
 
-    /// The values of every second that has any.
+    /// The values of every span that has any, by its first second.
     pub fn seconds(&self) -> BTreeMap<u32, Counts> {
         let mut all = self.clone();
         all.close();
@@ -185,7 +217,7 @@ mod tests {
     fn values_beyond_the_buckets_are_the_largest() {
         let tally = tally(&[(u64::MAX, 1), (0, u64::MAX)]);
         let seconds = tally.seconds();
-        assert_eq!(seconds.keys().copied().collect::<Vec<_>>(), [0, u32::MAX]);
+        assert_eq!(seconds.keys().copied().collect::<Vec<_>>(), [0, tally.span(u32::MAX)]);
         assert!(seconds[&0].percentile(50.0).unwrap() > Duration::from_secs(4_200));
     }
 
@@ -208,5 +240,22 @@ mod tests {
             let want = percentile(&exact, p).unwrap().as_secs_f64();
             prop_assert!((got - want).abs() <= want * 0.004 + 1e-6, "{got} {want}");
         }
+    }
+
+    #[test]
+    fn a_tally_of_a_day_is_no_larger_than_one_of_an_hour() {
+        let mut day = TallyBySecond::default();
+        (0..86_400).for_each(|second| day.record(Duration::from_secs(second), ms(1 + second % 7)));
+        let spans = day.seconds();
+        assert_eq!(spans.len(), 86_400 / 32, "a span is 32 s long");
+        assert!(spans.keys().all(|second| second % 32 == 0));
+        let all: u32 = spans.values().flat_map(|counts| &counts.0).map(|(_, count)| count).sum();
+        assert_eq!(all, 86_400, "no value is lost");
+
+        let mut hour = TallyBySecond::default();
+        (0..3600).for_each(|second| hour.record(Duration::from_secs(second), ms(1)));
+        assert_eq!(hour.seconds().len(), 3600, "a second is a span of its own up to an hour");
+        hour.merge(&day);
+        assert_eq!(hour.seconds().keys().collect::<Vec<_>>(), spans.keys().collect::<Vec<_>>());
     }
 }

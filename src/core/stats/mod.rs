@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::units::seconds;
 pub use belief::{Belief, Estimate, Repeats, student_quantile};
 use bootstrap::Ratio;
-pub use by_second::{Counts, TallyBySecond};
+pub use by_second::{Counts, MOST_SPANS, TallyBySecond, span_width};
 pub use contrast::Contrast;
 pub use histogram::{Bucket, DurationHistogram};
 pub use interval::{Interval, RateInterval};
