@@ -140,7 +140,7 @@ fn minus_one_prompts_are_all_of_a_file_each_once() {
         "{random}"
     );
     let none = dry_run("--dataset-name random --num-prompts 0").end().with_code(2).stderr;
-    assert!(none.contains("a number above 0, or -1"), "{none}");
+    assert!(none.contains("from 1 to 1000000000, or -1"), "{none}");
 }
 
 #[test]

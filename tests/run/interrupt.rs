@@ -129,23 +129,34 @@ fn before_there_is_a_result_a_signal_ends_the_program_at_once() {
     }
 }
 
-/// A server whose `/metrics` answers once, and then never again.
-fn falling_silent() -> (String, Arc<AtomicUsize>) {
+/// What a server was asked.
+#[derive(Default)]
+struct Asked {
+    completions: AtomicUsize,
+    /// Questions for the metrics after [`ANSWERS`] completions: they are never answered.
+    metrics_after: AtomicUsize,
+}
+
+/// How many completions are answered before the metrics fall silent.
+const ANSWERS: usize = 3;
+
+/// A server whose `/metrics` answers until so many completions were, and then never again.
+fn falling_silent() -> (String, Arc<Asked>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
+    let asked = Arc::<Asked>::default();
+    let shared = Arc::clone(&asked);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let count = Arc::clone(&count);
-            std::thread::spawn(move || while answer(&stream, &count) {});
+            let asked = Arc::clone(&shared);
+            std::thread::spawn(move || while answer(&stream, &asked) {});
         }
     });
     (url, asked)
 }
 
 /// Answers one request; `false` at the end of the connection.
-fn answer(mut stream: &TcpStream, asked: &AtomicUsize) -> bool {
+fn answer(mut stream: &TcpStream, asked: &Asked) -> bool {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
@@ -159,8 +170,12 @@ fn answer(mut stream: &TcpStream, asked: &AtomicUsize) -> bool {
     let length = lines.iter().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).unwrap();
-    if lines[0].contains("/metrics") && asked.fetch_add(1, Ordering::SeqCst) > 0 {
+    if lines[0].contains("/metrics") && asked.completions.load(Ordering::SeqCst) >= ANSWERS {
+        asked.metrics_after.fetch_add(1, Ordering::SeqCst);
         std::thread::park();
+    }
+    if lines[0].starts_with("post") && lines[0].contains("/completions") {
+        asked.completions.fetch_add(1, Ordering::SeqCst);
     }
     let events = "data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: {\"choices\":[{\"text\":\"b\",\
                   \"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n";
@@ -177,7 +192,7 @@ fn a_signal_after_the_last_request_is_heard_and_costs_nothing() {
     let words = "--dataset-name random --random-input-len 8 --random-output-len 2 --num-prompts 3 \
                  --no-server-metrics --save-result";
     let running = Program::measure(&url, words).start();
-    until("the run asks for the metrics after it", || asked.load(Ordering::SeqCst) > 1);
+    until("the run asks for the metrics after it", || asked.metrics_after.load(Ordering::SeqCst) > 0);
     running.signal(Signal::INT);
     let ended = running.end().with_code(130);
     let result = ended.result();

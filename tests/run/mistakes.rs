@@ -93,7 +93,7 @@ fn a_result_that_cannot_be_saved_costs_no_report() {
     let words = "--num-prompts 1 --random-input-len 8 --random-output-len 6 --save-result";
     let running = witness.run(words).arg("--result-dir").arg(&folder).start();
     witness.wait_for(1, "/v1/completions");
-    fs::remove_dir(&folder).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
     fs::write(&folder, "").unwrap();
     let ended = running.end().with_code(2);
     assert_eq!(ended.line("Successful requests"), "1");

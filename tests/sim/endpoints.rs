@@ -169,6 +169,15 @@ fn families(page: &str) -> BTreeMap<String, Family> {
             let family = Family { kind: kind.to_owned(), ..Family::default() };
             assert!(families.insert(name.to_owned(), family).is_none(), "{name} is there twice");
             current = name.to_owned();
+        } else if line.starts_with("process_") {
+            // Of the process, not of an engine.
+            let (name, value) = line.split_once(' ').expect(line);
+            assert_eq!(name, current, "{line}");
+            families
+                .get_mut(&current)
+                .expect(line)
+                .series
+                .push((name.to_owned(), value.parse().expect(line)));
         } else if !line.starts_with("# HELP ") {
             let (series, value) = line.rsplit_once(' ').expect(line);
             let (name, labels) =
