@@ -175,7 +175,7 @@ fn limit(unit: Unit, text: &str) -> Option<Limit> {
     };
     let (mut factor, mut offset) = (1.0, 0.0);
     if let Some(after) = rest.strip_prefix('*').map(str::trim_start) {
-        let end = after.find([' ', '+', '-']).unwrap_or(after.len());
+        let end = factor_end(after);
         factor = after[..end].parse().ok().filter(|factor: &f64| factor.is_finite() && *factor > 0.0)?;
         rest = after[end..].trim_start();
     }
@@ -188,6 +188,16 @@ fn limit(unit: Unit, text: &str) -> Option<Limit> {
         offset = sign * amount(unit, rest[1..].trim())?;
     }
     Some(Limit::Baseline { factor, offset })
+}
+
+/// Where a factor ends: a sign ends it unless it is that of an exponent, as in `1e-3`.
+fn factor_end(text: &str) -> usize {
+    let ends = |(at, byte): &(usize, u8)| match byte {
+        b' ' => true,
+        b'+' | b'-' => !text[..*at].ends_with(['e', 'E']),
+        _ => false,
+    };
+    text.bytes().enumerate().find(ends).map_or(text.len(), |(at, _)| at)
 }
 
 /// A number with or without its unit, in the figure's unit; finite and not negative.

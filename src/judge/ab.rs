@@ -100,6 +100,8 @@ pub struct Told {
     pub first: Arm,
     /// Why it does not count, if it does not.
     pub left_out: Option<String>,
+    /// Whose block is INVALID.
+    pub invalid: Vec<Arm>,
 }
 
 /// Two servers compared by the pairs that count.
@@ -120,7 +122,11 @@ impl Ab {
     pub fn of(design: Design, pairs: Vec<Pair>, figures: &[Figure], settings: Settings) -> Self {
         let told: Vec<Told> = pairs
             .iter()
-            .map(|pair| Told { first: pair.first, left_out: pair.objection(design.allow_invalid) })
+            .map(|pair| Told {
+                first: pair.first,
+                left_out: pair.objection(design.allow_invalid),
+                invalid: pair.invalid(),
+            })
             .collect();
         let mut sides = Arm::BOTH.map(|arm| Side { name: arm.to_string(), runs: Vec::new() });
         // A figure that is INVALID in one block has no row.
@@ -153,22 +159,43 @@ impl Ab {
         self.counted() >= FEWEST && 2 * self.counted() >= self.pairs.len()
     }
 
+    /// To leave out pairs for what a server did in them flatters that server.
+    fn one_sided(&self) -> Option<String> {
+        let left_out = || self.pairs.iter().filter(|pair| pair.left_out.is_some());
+        let spoiled = Arm::BOTH.map(|arm| left_out().filter(|pair| pair.invalid.contains(&arm)).count());
+        let (more, fewer) = if spoiled[1] >= spoiled[0] { (Arm::B, Arm::A) } else { (Arm::A, Arm::B) };
+        let [most, least] = [spoiled[more as usize], spoiled[fewer as usize]];
+        (most > least).then(|| {
+            format!(
+                "the table is one-sided: pairs are left out because {more} is INVALID in {most} and {fewer} in {least}; it may \
+                 flatter {more}, so that only a verdict against {more} is safe"
+            )
+        })
+    }
+
     fn caveats(&self) -> Vec<String> {
         let (complete, planned) = (self.pairs.len(), self.design.pairs);
         let cut = (complete < planned).then(|| format!("only {complete} of {planned} pairs are complete"));
         let left_out = self.pairs.iter().enumerate().filter_map(|(at, pair)| {
             Some(format!("pair {} is left out: {}", at + 1, pair.left_out.as_ref()?))
         });
+        let one_sided = self.one_sided();
         let nothing = (self.counted() > 0 && self.comparison.rows().next().is_none())
             .then(|| "none of the figures was measured in every block".to_owned());
         let few = (!self.is_believable()).then(|| {
             "too few pairs count to believe what is left: see why they do not, or let them count with --allow-invalid".to_owned()
         });
-        cut.into_iter().chain(left_out).chain(nothing).chain(few).collect()
+        cut.into_iter().chain(left_out).chain(one_sided).chain(nothing).chain(few).collect()
     }
 }
 
 impl Pair {
+    /// Whose block is INVALID.
+    fn invalid(&self) -> Vec<Arm> {
+        let is_invalid = |(_, run): &(Arm, &Run)| run.validity.reason().is_some();
+        Arm::BOTH.into_iter().zip(&self.runs).filter(is_invalid).map(|(arm, _)| arm).collect()
+    }
+
     /// Why it does not count.
     fn objection(&self, allow_invalid: bool) -> Option<String> {
         let reasons = Arm::BOTH

@@ -25,6 +25,7 @@ use serde::Serialize;
 use crate::core::figure::Figure;
 use crate::core::rule::{Rule, Side};
 use crate::core::run::Run;
+use crate::core::stats::RateInterval;
 use crate::judge::compare::{Needs, Sample, Scope, holm, starts};
 
 mod blocks;
@@ -79,6 +80,8 @@ pub struct Finding {
     pub baseline: Option<Sample>,
     /// The loosest of the bounds, at the baseline's measured value; `None` without the baseline that it needs.
     pub limit: Option<f64>,
+    /// The candidate less the bound that decides, with the interval that the answer rests on.
+    pub margin: Option<Margin>,
     /// The p-value of the rule being kept, adjusted for the other rules (Holm).
     pub adjusted_p: Option<f64>,
     /// The answer.
@@ -86,6 +89,16 @@ pub struct Finding {
     pub answer: Answer,
     /// At which look it was given, from 1.
     pub look: usize,
+}
+
+/// The candidate less a limit, in the figure's unit. The limit may be one that depends on the baseline, and the interval then
+/// has the doubt about both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Margin {
+    /// As measured.
+    pub value: f64,
+    /// At the level at which the rule is decided: it leaves out zero where the rule is kept or broken.
+    pub interval: RateInterval,
 }
 
 /// The answer to a rule.
@@ -171,6 +184,7 @@ pub fn look(rules: &[GateRule], sides: &Sides<'_>, level: f64) -> Vec<Finding> {
         let answer = held.answer(adjusted_p, level, level / share(rule.severity));
         Finding {
             limit: limit(&rule.rule, held.baseline.as_ref()),
+            margin: held.margin(answer, adjusted_p, level),
             rule: rule.clone(),
             candidate: held.candidate,
             baseline: held.baseline,
@@ -237,6 +251,20 @@ impl Held {
                     .and_then(|candidate| rooms.needs(candidate, self.baseline.as_ref(), [level, share]));
                 Answer::CannotTell { why: Doubt::TooFew { needs } }
             }
+        }
+    }
+
+    /// At the level of the step at which Holm's method comes to the rule, unless it is kept.
+    fn margin(&self, answer: Answer, adjusted_p: Option<f64>, level: f64) -> Option<Margin> {
+        let rooms = self.rooms.as_ref().ok()?;
+        let step = match (rooms.kept(), adjusted_p) {
+            (p, Some(adjusted)) if p > 0.0 && adjusted > 0.0 => level * p / adjusted,
+            _ => level,
+        };
+        match answer {
+            Answer::Pass => rooms.margin_of_pass(level),
+            Answer::Fail => rooms.margin_of_failure(step),
+            Answer::CannotTell { .. } => rooms.margin_of_doubt(step, level),
         }
     }
 }

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::compare::starts::tests::on_start;
 use super::compare::{Call, Comparison, Settings, Side};
 use super::gate::{ALPHA, Answer, GateRule, Severity, Sides, look};
+use super::sweep::{Lead, Point, Ranking};
 use crate::core::metrics::Latency;
 use crate::core::run::{Run, sample};
 
@@ -70,6 +71,27 @@ fn is_called(starts: [usize; 2], runs: [usize; 2], seed: u64) -> bool {
     comparison.rows().any(|row| matches!(row.call, Call::Better | Call::Worse))
 }
 
+/// Whether pairs of blocks, each block on a start of its own, call equal servers better or worse.
+fn is_called_in_pairs(pairs: usize, seed: u64) -> bool {
+    let [a, b] = sides([pairs; 2], [1; 2], 1.0, seed).map(|runs| Side { name: String::new(), runs });
+    let settings = Settings { margin: 1e-6, ..Settings::default() };
+    let comparison = Comparison::of_pairs(&a, &b, &["ttft.mean".parse().unwrap()], settings);
+    comparison.rows().any(|row| matches!(row.call, Call::Better | Call::Worse))
+}
+
+/// Whether a sweep of four equal sets has a winner.
+fn is_won(repeats: usize, seed: u64) -> bool {
+    let mut dice = StdRng::seed_from_u64(seed);
+    let point = |set: u64| Point {
+        set: set.to_string(),
+        load: "load".into(),
+        gpus: 1.0,
+        runs: side(repeats, 1, 100.0, &mut dice, 1000 * set),
+    };
+    let points: Vec<Point> = (0..4).map(point).collect();
+    Ranking::of(&points, &[]).leads.iter().any(Lead::is_won)
+}
+
 fn share(cases: u64, seed: u64, errs: impl Fn(u64) -> bool + Sync) -> f64 {
     let wrong = (0..cases).into_par_iter().filter(|case| errs(seed + case)).count();
     wrong as f64 / cases as f64
@@ -109,6 +131,22 @@ fn the_table() {
             writeln!(out, "{starts:?}  {runs:?}  {failed:.4}  {called:.4}").unwrap();
             wrong.extend([failed, called].into_iter().filter(|share| *share > bound(CASES)));
         }
+    }
+    assert_eq!(wrong, [] as [f64; 0], "above {}", bound(CASES));
+}
+
+#[test]
+#[ignore = "2,000 A/Bs and sweeps of each of three designs"]
+fn pairs_and_sweeps_of_equal_servers_seldom_have_a_winner() {
+    const CASES: u64 = 2000;
+    let mut out = std::io::stdout();
+    let mut wrong = Vec::new();
+    for repeats in [3, 5, 8] {
+        let called = share(CASES, 2_000_001, |seed| is_called_in_pairs(repeats, seed));
+        let won = share(CASES, 3_000_001, |seed| is_won(repeats, seed));
+        writeln!(out, "{repeats} pairs: called {called:.4}; {repeats} repeats of a sweep: won {won:.4}")
+            .unwrap();
+        wrong.extend([called, won].into_iter().filter(|share| *share > bound(CASES)));
     }
     assert_eq!(wrong, [] as [f64; 0], "above {}", bound(CASES));
 }

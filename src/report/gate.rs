@@ -7,8 +7,8 @@ use super::figures::NOT_AVAILABLE;
 use super::text::section;
 use crate::core::figure::{Figure, Unit};
 use crate::core::stats::RateInterval;
-use crate::judge::compare::{Method, Needs, Party, Sample, Scope, starts};
-use crate::judge::gate::{Answer, Doubt, Finding, OnUnsettled, Outcome, Ruling, Severity, Standing};
+use crate::judge::compare::{Method, Needs, Party, Scope, starts};
+use crate::judge::gate::{Answer, Doubt, Finding, Margin, OnUnsettled, Outcome, Ruling, Severity, Standing};
 
 pub mod github;
 pub mod junit;
@@ -56,25 +56,50 @@ fn mark(ruling: &Ruling, finding: &Finding) -> &'static str {
     }
 }
 
-/// `TPOT mean 20.12 [19.80, 20.41] ms, baseline 20.00 [19.71, 20.30] ms, limit 21.00 ms`.
+/// `TPOT mean 22.00 ms, baseline 20.00 ms, limit 21.00 ms, difference from it 1.000 [0.981, 1.017] ms`. Where only the candidate is
+/// uncertain its own interval says the same.
 pub(super) fn measured(finding: &Finding) -> String {
     let figure = finding.rule.rule.figure;
-    let mut parts = vec![match &finding.candidate {
-        Some(sample) => format!("{} {}", figure.label(), value(figure, sample)),
-        None => format!("{} {NOT_AVAILABLE}", figure.label()),
-    }];
+    let mut parts = vec![format!("{} {}", figure.label(), candidate(finding))];
     if finding.rule.rule.needs_baseline() {
         let baseline = finding.baseline.as_ref();
-        parts.push(format!(
-            "baseline {}",
-            baseline.map_or(NOT_AVAILABLE.to_owned(), |sample| value(figure, sample))
-        ));
+        let known = baseline.map_or(NOT_AVAILABLE.to_owned(), |sample| amount(figure, sample.value));
+        parts.push(format!("baseline {known}"));
     }
-    parts.extend(finding.limit.map(|limit| format!("limit {}", amount(figure, limit))));
+    parts.extend(limit(finding));
     if let Answer::CannotTell { why } = finding.answer {
         parts.push(doubt(why));
     }
     parts.join(", ")
+}
+
+/// What was measured of the candidate, with the interval that the answer rests on where no baseline is in it.
+pub(super) fn candidate(finding: &Finding) -> String {
+    let figure = finding.rule.rule.figure;
+    let Some(sample) = &finding.candidate else { return NOT_AVAILABLE.to_owned() };
+    if finding.rule.rule.needs_baseline() {
+        return amount(figure, sample.value);
+    }
+    let interval = match (&finding.margin, finding.limit) {
+        (Some(Margin { interval, .. }), Some(limit)) => {
+            Some(RateInterval { low: interval.low + limit, high: interval.high + limit })
+        }
+        _ => sample.interval,
+    };
+    within(figure, sample.value, interval)
+}
+
+/// The limit, and how far from it the candidate is: the one that decides, else the loosest.
+pub(super) fn limit(finding: &Finding) -> Option<String> {
+    let figure = finding.rule.rule.figure;
+    let margin = finding.margin.filter(|_| finding.rule.rule.needs_baseline());
+    Some(match (margin, &finding.candidate) {
+        (Some(Margin { value, interval }), Some(candidate)) => {
+            let limit = amount(figure, candidate.value - value);
+            format!("limit {limit}, difference from it {}", within(figure, value, Some(interval)))
+        }
+        _ => format!("limit {}", amount(figure, finding.limit?)),
+    })
 }
 
 /// Why there is no answer, and what would give one.
@@ -97,12 +122,12 @@ fn needed(needs: Needs) -> String {
     format!("needs about {} {} on each side", rounded(needs.count), needs.of.word())
 }
 
-/// A value with its 95 % interval and its unit.
-pub(super) fn value(figure: Figure, sample: &Sample) -> String {
-    let interval = sample.interval.map_or("[n/a]".to_owned(), |RateInterval { low, high }| {
+/// A value with an interval and its unit.
+fn within(figure: Figure, value: f64, interval: Option<RateInterval>) -> String {
+    let interval = interval.map_or("[n/a]".to_owned(), |RateInterval { low, high }| {
         format!("[{}, {}]", end(figure, low), end(figure, high))
     });
-    format!("{} {interval} {}", bare(figure, sample.value), unit(figure)).trim_end().to_owned()
+    format!("{} {interval} {}", bare(figure, value), unit(figure)).trim_end().to_owned()
 }
 
 /// An amount with its unit.
@@ -152,13 +177,31 @@ pub(super) fn notes(ruling: &Ruling) -> Vec<String> {
             "a run was saved without its requests: its stated intervals are used; save it with --save-detailed".into(),
         );
     }
+    notes.extend(settling(ruling));
     notes
+}
+
+/// What would settle rules whose samples are too small.
+fn settling(ruling: &Ruling) -> Option<String> {
+    let is_small =
+        |finding: &Finding| matches!(finding.answer, Answer::CannotTell { why: Doubt::TooFew { .. } });
+    let small: Vec<&Finding> = ruling.findings.iter().filter(|finding| is_small(finding)).collect();
+    let baseline =
+        ruling.baseline.as_ref().filter(|_| small.iter().any(|finding| finding.rule.rule.needs_baseline()));
+    let first = "to settle a rule without an answer measure the candidate for longer (--extend 10m lets the gate do it)";
+    (!small.is_empty()).then(|| match baseline {
+        None => first.to_owned(),
+        Some(baseline) => format!(
+            "{first}, and the baseline too where the rule depends on it: it has {}",
+            counted(baseline.requests as usize, "request")
+        ),
+    })
 }
 
 /// The chance of a false failure, where it is known.
 fn chance(ruling: &Ruling) -> String {
     let over = format!(
-        "over {} and {}; the intervals shown are each at 95 %",
+        "over {} and {}; each interval is the one that its answer rests on",
         counted(ruling.findings.len(), "rule"),
         counted(ruling.looks[1], "planned look"),
     );
@@ -201,7 +244,14 @@ fn counted(count: usize, what: &str) -> String {
 /// The last line.
 pub(super) fn conclusion(ruling: &Ruling) -> String {
     let [kept, broken, unsettled] = ruling.counts();
-    let counts = format!("{kept} kept, {broken} broken, {unsettled} without an answer");
+    let named: Vec<String> = ruling
+        .findings
+        .iter()
+        .filter(|finding| !finding.answer.is_settled())
+        .map(|finding| finding.rule.rule.figure.to_string())
+        .collect();
+    let names = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
+    let counts = format!("{kept} kept, {broken} broken, {unsettled} without an answer{names}");
     match ruling.outcome {
         Outcome::Pass => format!("GATE PASSED: {counts}"),
         Outcome::Warn => format!("GATE PASSED with warnings: {counts}"),

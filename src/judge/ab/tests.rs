@@ -56,11 +56,27 @@ fn a_pair_with_an_invalid_block_is_left_out_and_told() {
     let told = ab(design(4), pairs.clone());
     assert_eq!((told.counted(), ttft(&told)), (3, Call::Worse));
     assert!(told.is_believable());
-    assert_eq!(told.comparison.caveats, ["pair 2 is left out: B is INVALID: the client was late"]);
+    let [pair, one_sided] = &told.comparison.caveats[..] else { panic!("{:?}", told.comparison.caveats) };
+    assert_eq!(pair, "pair 2 is left out: B is INVALID: the client was late");
+    assert!(one_sided.contains("B is INVALID in 1 and A in 0; it may flatter B"), "{one_sided}");
 
     let all = ab(Design { allow_invalid: true, ..design(4) }, pairs);
     assert_eq!((all.counted(), all.comparison.caveats.len()), (4, 0));
     assert!(matches!(ttft(&all), Call::CannotTell { .. }));
+}
+
+#[test]
+fn pairs_that_both_servers_spoil_alike_are_not_called_one_sided() {
+    let by_a = |mut pair: Pair| {
+        pair.runs.reverse();
+        let mut pair = spoiled(pair);
+        pair.runs.reverse();
+        pair
+    };
+    let same = || pair(100.0, 100.0);
+    let told = ab(design(4), vec![same(), spoiled(same()), by_a(same()), same()]);
+    assert_eq!(told.comparison.caveats.len(), 2, "{:?}", told.comparison.caveats);
+    assert!(told.comparison.caveats.iter().all(|caveat| caveat.contains("is left out")));
 }
 
 #[test]

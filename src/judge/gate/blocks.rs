@@ -16,8 +16,12 @@ pub fn joined(blocks: &[Run], percents: &[Percent]) -> Option<Run> {
     let first = blocks.first()?;
     let mut records = Vec::new();
     let mut start = Duration::ZERO;
+    let mut sessions = 0;
     for block in blocks {
-        records.extend(block.records.as_deref()?.iter().map(|record| later(record, start)));
+        let of_block = block.records.as_deref()?;
+        records.extend(of_block.iter().map(|record| later(record, start, sessions)));
+        let last = of_block.iter().filter_map(|record| record.facets.as_ref()?.session).max();
+        sessions += last.map_or(0, |last| last + 1);
         start += block.metrics.duration;
     }
     let mut wanted = first.selection.percents.clone();
@@ -35,9 +39,12 @@ pub fn joined(blocks: &[Run], percents: &[Percent]) -> Option<Run> {
     })
 }
 
-/// The same request, so much later.
-fn later(record: &Record, by: Duration) -> Record {
+/// The same request, so much later, in a session after those of earlier blocks.
+fn later(record: &Record, by: Duration, sessions: u32) -> Record {
     let mut record = record.clone();
+    if let Some(session) = record.facets.as_mut().and_then(|facets| facets.session.as_mut()) {
+        *session += sessions;
+    }
     let times = &mut record.times;
     times.due += by;
     let Times {

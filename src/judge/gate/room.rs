@@ -1,9 +1,9 @@
 //! How much room a figure has to the bounds of its rule: positive within, negative beyond.
 
-use super::Doubt;
+use super::{Doubt, Margin};
 use crate::core::figure::{Figure, Statistic};
 use crate::core::rule::{Bound, Limit, Rule, Side};
-use crate::core::stats::needed;
+use crate::core::stats::{RateInterval, needed};
 use crate::judge::compare::{Counted, Difference, Needs, Sample};
 
 /// Beyond this many nobody would go.
@@ -74,6 +74,23 @@ impl Rooms {
         })
     }
 
+    /// Beyond the bound that is kept most surely; the one-sided level is that of all bounds together.
+    pub fn margin_of_pass(&self, level: f64) -> Option<Margin> {
+        let surest = self.rooms.iter().min_by(|a, b| a.broken.total_cmp(&b.broken))?;
+        surest.margin(level / self.rooms.len() as f64)
+    }
+
+    /// Beyond the bound that is broken least surely, at a one-sided level.
+    pub fn margin_of_failure(&self, level: f64) -> Option<Margin> {
+        let weakest = self.rooms.iter().max_by(|a, b| a.kept.total_cmp(&b.kept))?;
+        weakest.margin(level)
+    }
+
+    /// Neither end decides: the one-sided level is the lower of a failure's and a pass's.
+    pub fn margin_of_doubt(&self, fail: f64, pass: f64) -> Option<Margin> {
+        self.margin_of_failure(fail.min(pass / self.rooms.len() as f64))
+    }
+
     /// How large samples would settle the rule, if what was measured is the truth: the doubt shrinks with the root of the
     /// sample. The levels are those of a pass and of a failure.
     pub fn needs(
@@ -130,6 +147,18 @@ impl Room {
             Side::Below => Self { value: -value, kept: below, broken: above, known, side },
             Side::Above => Self { value, kept: above, broken: below, known, side },
         })
+    }
+
+    /// The measured value less the limit, with the interval that has this one-sided level on each side.
+    fn margin(&self, level: f64) -> Option<Margin> {
+        let (limit, value, interval) = match &self.known {
+            Known::Figure(sample, limit) => (*limit, sample.value, sample.interval_at(2.0 * level)?),
+            Known::Difference(difference, offset) => {
+                (*offset, difference.absolute, difference.interval_at(2.0 * level)?)
+            }
+        };
+        let interval = RateInterval { low: interval.low - limit, high: interval.high - limit };
+        Some(Margin { value: value - limit, interval })
     }
 
     /// How many times as large a sample has its bound, at this one-sided level, where the limit is.

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::metrics::Latency;
+use crate::core::record::{Facets, Record};
 use crate::core::run::sample;
 use crate::core::stats::Interval;
 use crate::judge::compare::starts::tests::on_start;
@@ -91,8 +92,36 @@ fn more_is_better_for_a_throughput() {
         run
     };
     let runs = |rate: f64| [0.99, 1.0, 1.01, 0.995, 1.005].map(|factor| with(rate * factor)).to_vec();
-    let answer = |candidate: f64| look(&rule, &sides(&runs(10.0), &runs(candidate)), ALPHA)[0].answer;
-    assert_eq!((answer(10.0), answer(8.0)), (Answer::Pass, Answer::Fail));
+    let held = |candidate: f64| {
+        let finding = look(&rule, &sides(&runs(10.0), &runs(candidate)), ALPHA).pop().unwrap();
+        (finding.answer, finding.margin.unwrap().interval)
+    };
+    let [(kept, above), (broken, below)] = [held(10.0), held(8.0)];
+    assert_eq!((kept, broken), (Answer::Pass, Answer::Fail));
+    assert!(above.low > 0.0 && below.high < 0.0, "{above:?} {below:?}");
+}
+
+#[test]
+fn the_interval_that_is_shown_is_the_one_that_the_answer_rests_on() {
+    let held = |rule: &str, candidate: f64| {
+        let mut many = rules(&["ttft.mean <= baseline * 9"; 6]);
+        many.extend(rules(&[rule]));
+        let finding = look(&many, &sides(&repeats(100.0), &repeats(candidate)), ALPHA).pop().unwrap();
+        (finding.answer, finding.margin.unwrap())
+    };
+    for candidate in [80.0, 103.0, 104.0, 104.7, 105.2, 106.0, 106.6, 107.0, 108.0, 110.0, 130.0] {
+        for rule in [RELATIVE, "ttft.mean <= baseline * 1.05 or <= baseline + 3ms", "ttft.mean <= 105ms"] {
+            let (answer, Margin { value, interval: RateInterval { low, high } }) = held(rule, candidate);
+            assert!(low <= value && value <= high, "{rule} {candidate}");
+            match answer {
+                Answer::Pass => assert!(high <= 0.01, "{rule} {candidate}: kept, and {high} over the limit"),
+                Answer::Fail => {
+                    assert!(low >= -0.01, "{rule} {candidate}: broken, and {low} under the limit")
+                }
+                Answer::CannotTell { .. } => assert!(low < 0.01 && high > -0.01, "{rule} {candidate}"),
+            }
+        }
+    }
 }
 
 #[test]
@@ -200,6 +229,7 @@ fn ruled(answers: &[(Answer, Severity)], on_unsettled: OnUnsettled, invalid: Opt
         candidate: None,
         baseline: None,
         limit: None,
+        margin: None,
         adjusted_p: None,
         answer: *answer,
         look: 1,
@@ -253,4 +283,17 @@ fn blocks_are_joined_to_one_long_run() {
     let due: Vec<_> = joined.records.unwrap().iter().map(|record| record.times.due).collect();
     assert!(due.is_sorted());
     assert_eq!(super::joined(&[sample::run(false)], &[]), None, "it has no requests");
+}
+
+#[test]
+fn sessions_of_different_blocks_stay_apart() {
+    let mut block = sample::run(true);
+    for (session, record) in (0..).zip(block.records.as_mut().unwrap()) {
+        record.facets = Some(Facets { session: Some(session), ..Facets::default() }.into());
+    }
+    let each = block.records.as_ref().unwrap().len() as u32;
+    let joined = joined(&[block.clone(), block], &[]).unwrap();
+    let session = |record: &Record| record.facets.as_ref().and_then(|facets| facets.session).unwrap();
+    let sessions: Vec<u32> = joined.records.unwrap().iter().map(session).collect();
+    assert_eq!(sessions, (0..2 * each).collect::<Vec<_>>());
 }

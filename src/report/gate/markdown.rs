@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{amount, conclusion, doubt, notes, severity, value, word};
+use super::{amount, candidate, conclusion, doubt, limit, notes, severity, word};
 use crate::judge::gate::{Answer, Finding, Outcome, Ruling, Standing};
 use crate::report::figures::NOT_AVAILABLE;
 
@@ -29,9 +29,11 @@ fn row(ruling: &Ruling, finding: &Finding, to: &mut impl Write) -> io::Result<()
         Standing::Warning => "⚠️",
         Standing::Failure => "❌",
     };
-    let known =
-        |sample: &Option<_>| sample.as_ref().map_or(NOT_AVAILABLE.to_owned(), |sample| value(figure, sample));
-    let baseline = if finding.rule.rule.needs_baseline() { known(&finding.baseline) } else { String::new() };
+    let baseline = match (&finding.baseline, finding.rule.rule.needs_baseline()) {
+        (_, false) => String::new(),
+        (None, true) => NOT_AVAILABLE.to_owned(),
+        (Some(sample), true) => amount(figure, sample.value),
+    };
     let why = match finding.answer {
         Answer::CannotTell { why } => doubt(why),
         Answer::Pass | Answer::Fail => String::new(),
@@ -42,8 +44,8 @@ fn row(ruling: &Ruling, finding: &Finding, to: &mut impl Write) -> io::Result<()
         word(finding.answer).to_lowercase(),
         finding.rule.rule,
         severity(finding),
-        known(&finding.candidate),
-        finding.limit.map(|limit| amount(figure, limit)).unwrap_or_default(),
+        candidate(finding),
+        limit(finding).unwrap_or_default().trim_start_matches("limit "),
     )
 }
 
