@@ -132,7 +132,7 @@ mod floor {
         let mut ready = Vec::with_capacity(1024);
         let start = Instant::now();
         let due = |sent: usize| start + Duration::from_secs_f64((sent + 1) as f64 / rate);
-        let mut send_due = |streams: &mut Vec<Stream>, idle: &mut Vec<usize>, tally: &mut Tally| {
+        let send_due = |streams: &mut Vec<Stream>, idle: &mut Vec<usize>, tally: &mut Tally| {
             while tally.lags.len() < plan.requests && due(tally.lags.len()) <= Instant::now() {
                 tally.lags.push(nanos(due(tally.lags.len()).elapsed()));
                 match idle.pop() {
