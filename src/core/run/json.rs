@@ -38,8 +38,11 @@ impl Serialize for File<'_> {
     }
 }
 
+/// One number of each request.
+type Number = fn(&Always) -> f64;
+
 /// What vLLM saves of each request even without details.
-const ALWAYS: [(&str, fn(&Always) -> f64); 2] =
+const ALWAYS: [(&str, Number); 2] =
     [("latencies", |always| always.latency), ("queue_times", |always| always.queue_time)];
 
 /// The arrays of `--save-detailed`, in the order of the schedule; a failed request has vLLM's zeros.
@@ -56,7 +59,7 @@ const DETAILS: [(&str, Detail); 7] = [
 /// One value of a key of the file.
 enum Part<'a> {
     Value(Value),
-    Always(&'a [Always], fn(&Always) -> f64),
+    Always(&'a [Always], Number),
     Detail(&'a [Record], Detail),
     Run(&'a Run),
 }
