@@ -62,7 +62,7 @@ pub struct Metrics {
     pub peak_in_flight: usize,
     /// Requests that met every limit of the SLO; `None` without an SLO.
     pub good: Option<usize>,
-    /// The same of the users who were to stay, of whom the share of good requests is; `None` without an SLO.
+    /// Requests of users who were to stay, held against the SLO: the share of good requests is theirs. `None` without an SLO.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged: Option<Judged>,
     /// 95 % intervals of the scalars that are rates, by the scalar's key; none for runs of less than ten seconds.

@@ -36,7 +36,7 @@ impl LogFile {
         Self { path: result.with_extension(extension), is_asked_for: false }
     }
 
-    /// The same of one of several runs, whose number is in its name.
+    /// Delivers one of several runs; its files have its number in their names.
     pub fn of_run(&self, number: usize) -> Self {
         Self { path: super::deliver::numbered(&self.path, number), ..self.clone() }
     }
@@ -69,7 +69,7 @@ pub fn settle(log: Option<&LogFile>, is_saved: bool) {
     }
 }
 
-/// A record log that is being written. An error is told once, and the run goes on without a log.
+/// A record log that is being written. The first error is reported, and the run goes on without a log.
 pub struct RecordLog {
     path: PathBuf,
     writer: Option<Writer<BufWriter<File>>>,

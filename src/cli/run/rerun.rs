@@ -38,7 +38,7 @@ fn too_small(trial: &Trial, repeats: usize) -> Option<String> {
     })
 }
 
-/// Whether so many tokens, if they were of this draw, would be seen in the run's TTFT.
+/// Whether this number of cached tokens, if all were of this draw, would change the run's TTFT.
 fn may_matter(trial: &Trial, seen: u64) -> bool {
     let requests = trial.requests().0;
     let kept = requests.iter().map(|request| request.prompt_tokens).filter(|tokens| *tokens >= BLOCK);

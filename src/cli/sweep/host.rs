@@ -33,7 +33,7 @@ pub struct Host<'a> {
 }
 
 struct Current {
-    /// Which start of which set: see [`order::start`](super::order::start).
+    /// Identifies the start of the server that the cell is measured on: see [`order::start`](super::order::start).
     start: (usize, usize),
     /// When it was launched, if it is ours.
     launched: Option<Timestamp>,

@@ -164,7 +164,7 @@ fn check_schema(ours: &str) -> Result<(), String> {
     }
 }
 
-/// The last of the values in a text, of which each is one run.
+/// The last JSON value in a text that holds one run per value.
 fn last_of(text: &[u8]) -> serde_json::Result<&str> {
     let mut last = None;
     for run in serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>() {
