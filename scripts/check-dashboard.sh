@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks `servebench dashboard` with real tools: promtool on both versions' files, and a real Prometheus that scrapes the
+# Checks `servegauge dashboard` with real tools: promtool on both versions' files, and a real Prometheus that scrapes the
 # simulator during a run and must have data for every expression of both boards but speculative decoding's, which the simulator does not do.
 # Needs promtool and prometheus (Debian: apt-get install prometheus), curl and python3.
 set -euo pipefail
@@ -8,7 +8,7 @@ for tool in promtool prometheus curl python3; do
   command -v "$tool" >/dev/null || { echo "$tool is missing (Debian: apt-get install prometheus curl python3)" >&2; exit 2; }
 done
 cargo build --quiet
-program=target/debug/servebench
+program=target/debug/servegauge
 folder=$(mktemp -d)
 children=()
 finish() {

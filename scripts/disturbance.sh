@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Two equal servers on a machine that gets busy: what comparing them one after the other says (A before, B during the
-# disturbance), and what `servebench ab` says with the disturbance beginning in its middle. Needs Linux, about three minutes.
+# disturbance), and what `servegauge ab` says with the disturbance beginning in its middle. Needs Linux, about three minutes.
 #
 #   scripts/disturbance.sh [BUSY LOOPS, default: two a core]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=${SERVEBENCH:-target/release/servebench}
-[ -n "${SERVEBENCH:-}" ] || cargo build --release --quiet --bin servebench
+program=${SERVEGAUGE:-target/release/servegauge}
+[ -n "${SERVEGAUGE:-}" ] || cargo build --release --quiet --bin servegauge
 loops=${1:-$((2 * $(nproc)))}
 here=$(mktemp -d)
 started=()
@@ -41,5 +41,5 @@ once "$a" 100 before.json
 disturb & started+=($!)
 "$program" ab --a "$a" --b "$b" --blocks 8 --block 4s --save "$here/saved" -- "${load[@]}"
 once "$b" 101 during.json
-printf '\n=== The same servers, A measured before the disturbance and B during it: servebench compare\n'
+printf '\n=== The same servers, A measured before the disturbance and B during it: servegauge compare\n'
 "$program" compare --anyway "$here/before.json" "$here/during.json"

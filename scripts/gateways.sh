@@ -6,8 +6,8 @@
 #   scripts/gateways.sh [FIRST OF SIX PORTS, default: 18500]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=${SERVEBENCH:-target/release/servebench}
-[ -n "${SERVEBENCH:-}" ] || cargo build --release --quiet --bin servebench
+program=${SERVEGAUGE:-target/release/servegauge}
+[ -n "${SERVEGAUGE:-}" ] || cargo build --release --quiet --bin servegauge
 port=${1:-18500}
 here=$(mktemp -d)
 started=()
@@ -61,7 +61,7 @@ for name in names:
     run = json.load(open(f"{folder}/{name}.json"))
     gaps = [gap for gaps in run["itls"] for gap in gaps]
     zero = sum(gap == 0 for gap in gaps) / len(gaps)
-    bursts = next(check for check in run["servebench"]["validity"]["checks"] if check["name"] == "bursts")
+    bursts = next(check for check in run["servegauge"]["validity"]["checks"] if check["name"] == "bursts")
     verdict = "bursts: " + bursts["outcome"]
     expected = "invalid" if "default" in name else "passed"
     if bursts["outcome"] != expected:
@@ -71,7 +71,7 @@ for name in names:
 sys.exit(wrong)
 TABLE
 for name in nginx-default haproxy-default; do
-  printf '\n=== servebench compare direct %s\n' "$name"
+  printf '\n=== servegauge compare direct %s\n' "$name"
   "$program" compare "$here/direct.json" "$here/$name.json" || [ $? -eq 3 ]
   tail -n 4 "$here/$name.txt"
 done

@@ -5,17 +5,27 @@
 #
 #   scripts/nightly.sh              all of them
 #   scripts/nightly.sh gate sweep   those whose names contain one of the words
+#
+# docs/honesty.md keeps the last output of each study, with its date and commit: commit that page with the run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-# name | path of the ignored tests | bound
+# name | test binary | path of the ignored tests | bound
 studies=(
-  "intervals    | core::stats::coverage::     | medians covered in 90 to 99 %, means in 80 % or more (rare bursts), P99s wrong in at most 5 %"
-  "compare      | judge::compare::study::     | tables of equal servers with a better or worse row: 5 % + 2.33 standard errors"
-  "gate         | judge::gate::study::        | equal servers failed: at most 18 of 200, extended or not"
-  "start-effects| judge::start_study::        | gates, comparisons, A/Bs and sweeps of equal servers whose starts differ: wrong in 5 % + 3 standard errors"
-  "search       | judge::search::study::      | intervals of 400 searches on each of five laws that hold the boundary: 367 or more; none wrongly never saturated"
+  "intervals    | --lib     | testing::studies::intervals::     | medians covered in 90 to 99 %, means in 80 % or more (rare bursts), P99s wrong in at most 5 %"
+  "compare      | --lib     | testing::studies::compare::       | tables of equal servers with a better or worse row: 5 % + 2.33 standard errors"
+  "gate         | --lib     | testing::studies::gate::          | equal servers failed: at most 18 of 200, extended or not"
+  "start-effects| --lib     | testing::studies::start_effects:: | gates, comparisons, A/Bs and sweeps of equal servers whose starts differ: wrong in 5 % + 3 standard errors"
+  "search       | --lib     | testing::studies::search::        | intervals of 400 searches on each of five laws that hold the boundary: 367 or more; none wrongly never saturated"
+  "simulator    | --test it | search::                          | intervals of 40 searches of a simulator in real time that hold its boundary: 34 or more"
 )
+gateways="what nginx and HAProxy make of a stream has the expected verdicts"
+
+page=docs/honesty.md
+fresh=$(mktemp -d)
+trap 'rm -r "$fresh"' EXIT
+commit=$(git log -1 --format=%h)
+git diff --quiet HEAD -- . ":!$page" || commit="$commit with changes"
 
 wanted() {
   local name=$1
@@ -25,16 +35,60 @@ wanted() {
   return 1
 }
 
+# Runs a study and writes its section of the page: record NAME BOUND COMMAND...
+record() {
+  local name=$1 bound=$2 begun=$SECONDS verdict=held
+  shift 2
+  echo "== $name: $bound"
+  "$@" 2>&1 | tee "$fresh/output" || { verdict=BROKEN failed=1; }
+  echo "== $name: $verdict"
+  {
+    echo "Last run: $(date -u +%F), commit $commit, $((SECONDS - begun)) s on $(nproc) cores. The bound was **$verdict**."
+    printf '\n```text\n'
+    sed '/^$/d; /^running [0-9]* test/d' "$fresh/output"
+    printf '```\n'
+  } >"$fresh/$name"
+}
+
+# Prints the section that the page has of a study, without its heading and bound.
+section() {
+  [ -e "$page" ] && awk -v heading="## $1" '
+    /^## / { inside = $0 == heading; found = 0 }
+    inside && /^(Last run|Not run)/ { found = 1 }
+    found' "$page"
+}
+
+# Writes a study's heading, bound and last output: this run's, else the page's.
+write_section() {
+  local output
+  if [ -e "$fresh/$1" ]; then output=$(cat "$fresh/$1"); else output=$(section "$1"); fi
+  printf '\n## %s\n\nBound: %s.\n\n%s\n' "$1" "$2" "${output:-Not run yet.}"
+}
+
+write_page() {
+  cat <<END
+# How honest the verdicts are
+
+These are the studies of \`scripts/nightly.sh\`, which writes this page: how often intervals and verdicts err where the truth
+is known. Each bound was stated before its study was first run, and seeds are fixed.
+[compare](compare.md) has the figures of \`scripts/honesty.sh\`, which does the same on real runs.
+END
+  for study in "${studies[@]}"; do
+    IFS='|' read -r name _ _ bound <<<"$study"
+    write_section "${name// /}" "${bound# }"
+  done
+  write_section gateways "$gateways"
+}
+
 failed=0
 for study in "${studies[@]}"; do
-  IFS='|' read -r name path bound <<<"$study"
+  IFS='|' read -r name binary path bound <<<"$study"
   name=${name// /} path=${path// /}
   wanted "$name" "$@" || continue
-  echo "== $name:$bound"
-  cargo test --release --quiet --lib -- --ignored --nocapture "$path" || { echo "== $name FAILED"; failed=1; }
+  # shellcheck disable=SC2086 # the binary is one or two words
+  record "$name" "${bound# }" cargo test --release --quiet $binary -- --ignored --nocapture "$path"
 done
-if wanted gateways "$@"; then
-  echo "== gateways: what nginx and HAProxy make of a stream has the expected verdicts"
-  scripts/gateways.sh || { echo "== gateways FAILED"; failed=1; }
-fi
+if wanted gateways "$@"; then record gateways "$gateways" scripts/gateways.sh; fi
+write_page >"$fresh/page"
+mv "$fresh/page" "$page"
 exit "$failed"

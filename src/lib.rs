@@ -1,102 +1,147 @@
-//! servebench is a load generator and judge for LLM inference servers that speak the OpenAI API (vLLM first).
+//! servegauge is a load generator and judge for LLM inference servers that speak the OpenAI API (vLLM first).
 //!
-//! *The [engine](drive::engine) drives a [`Spec`](core::spec::Spec)'s [`Request`](drive::workload::Request)s at their
-//! [arrivals](core::arrival) against a [`Target`](core::spec::Target), turns each into a
-//! [`Record`](core::record::Record), sums Records into [`Metrics`](core::metrics::Metrics), and saves a
-//! [`Run`](core::run::Run).*
-//!
-//! # The rooms
-//!
-//! ```text
-//!                      cli        flags, exit codes, printing; the program
-//!       ┌───────────────┼──────────────┐
-//!     drive           report          sim     drive: everything that causes traffic; report: renderers;
-//!       │               │                     sim: a simulated vLLM that knows nothing of the rest
-//!     server          judge                   server: what is known of the server beyond its answers; judge: findings
-//!       │               │                     and verdicts: comparisons, gates, searches, diagnoses, plans
-//!       └───── core ────┘                     core: pure values and arithmetic
-//! ```
-//!
-//! A room names only the rooms below it; `tests/layers.rs` holds it to that.
+//! *A [`Benchmark`] turns a [`Spec`] into a [`Run`]: the load generator sends the requests of a [`Dataset`] to a
+//! [`Target`] when the [`Load`] says so, each becomes a [`Record`], and Records become [`Metrics`] with intervals and a
+//! [`Validity`] verdict.* Runs are saved and loaded, and [`compare`], [`gate`] and [`search`] decide on them.
 //!
 //! # A measurement as a library
 //!
 //! ```
-//! use std::num::NonZeroUsize;
-//! use std::time::Duration;
-//!
-//! use servebench::core::arrival::Schedule;
-//! use servebench::core::metrics::{Latency, Metrics};
-//! use servebench::core::rng::Dice;
-//! use servebench::core::spec::{Backend, Connection, Dataset, History, Sampling, Slo, Target, Workload};
-//! use servebench::drive::client::stopwatch::{Keep, KeepGaps, KeepText};
-//! use servebench::drive::engine::{self, Phase, Plan, Stop};
-//! use servebench::drive::workload::{self, bundled};
-//! use servebench::sim;
+//! use servegauge::{Benchmark, Dataset, Latency, Load, Run, Target, compare};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // A server: here a simulated one, on a thread of its own.
-//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-//! listener.set_nonblocking(true)?;
-//! let base_url = format!("http://{}", listener.local_addr()?);
-//! let spec = sim::Spec { tokenizer_json: Some(bundled::tokenizer_json().into()), ..sim::Spec::default() };
-//! std::thread::spawn(move || {
-//!     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-//!     runtime.block_on(async {
-//!         let listener = tokio::net::TcpListener::from_std(listener)?;
-//!         sim::serve(listener, spec, std::future::pending()).await
-//!     })
-//! });
-//!
-//! // What to send: eight of the bundled conversations.
-//! let tokenizer = bundled::tokenizer();
-//! let dataset = Dataset::Sharegpt { path: None, output_len: Some(8) };
-//! let wanted = Workload::new(dataset, 8);
-//! let work = workload::prepare(&wanted, &mut Dice::native(0), &tokenizer, &|_| {})?;
-//!
-//! // Where.
-//! let target = Target {
-//!     backend: Backend::Openai,
-//!     base_url,
-//!     endpoint: "/v1/completions".into(),
-//!     model: "servebench-sim".into(),
-//!     served_model_name: None,
-//!     headers: Vec::new(),
-//!     request_id_prefix: None,
-//!     insecure: false,
-//!     connection: Connection::default(),
-//!     timeout: Duration::from_secs(60),
-//! };
-//!
-//! // When: whenever one of four slots is free.
-//! let plan = Plan {
-//!     target: &target,
-//!     sampling: &Sampling { ignore_eos: true, ..Sampling::default() },
-//!     warmup: None,
-//!     measured: Phase { requests: &work.requests, schedule: Schedule::Closed, cycle: false, duration: None },
-//!     cap: Some(4),
-//!     max_active: None,
-//!     history: History::Real,
-//!     keep: Keep { text: KeepText::Never, gaps: KeepGaps::Never },
-//!     preconnect: 0,
-//!     workers: NonZeroUsize::MIN,
-//!     keep_going: false,
-//!     salter: None,
-//! };
-//! let outcome = engine::drive(&plan, &tokenizer, &Stop::default(), &mut |_| {})?;
-//!
-//! let metrics = Metrics::of(&outcome.records, &outcome.meters.itl, &Slo::default(), &[99.0]);
-//! assert_eq!((metrics.completed, metrics.failed), (8, 0));
-//! assert_eq!(metrics.output_tokens.total, 64);
-//! println!("median TTFT {:?}", metrics.latencies[&Latency::Ttft].median);
+//! # // A server: a simulated one, on a thread of its own.
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # let listener = runtime.block_on(servegauge::sim::listen("127.0.0.1:0"))?;
+//! # let url = format!("http://{}", listener.local_addr()?);
+//! # std::thread::spawn(move || {
+//! #     runtime.block_on(servegauge::sim::serve(listener, Default::default(), std::future::pending()))
+//! # });
+//! # let folder = std::env::temp_dir().join(format!("servegauge-{}", std::process::id()));
+//! # let file = folder.join("before.json");
+//! let run = Benchmark::new(Target::openai(&url))
+//!     .dataset(Dataset::random(16, 8))
+//!     .load(Load::poisson(200.0).warmup(4))
+//!     .requests(40)
+//!     .run()?;
+//! println!("median TTFT {:?}", run.metrics.latencies[&Latency::Ttft].median);
+//! run.save(&file)?;
+//! # assert_eq!((run.metrics.completed, run.metrics.failed), (40, 0));
+//! # assert_eq!(Run::load(&file)?.metrics, run.metrics);
+//! # // It lasts a fraction of a second, so that there may be doubts about it.
+//! # let other = Benchmark::new(Target::openai(&url))
+//! #     .dataset(Dataset::random(16, 8)).load(Load::poisson(200.0).warmup(4)).requests(40);
+//! # let _ = compare(&run, &other.run_with(|event| drop(format!("{event:?}")))?);
+//! # std::fs::remove_dir_all(folder)?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Benchmark::run_with`] reports progress and warnings as [`Event`]s; [`compare`] says of two Runs what became better, worse,
+//! stayed the same, or cannot be told; [`gate`] applies rules; [`search`] finds the highest load that meets them. The
+//! folder `examples` has a short program for each.
+//!
+//! # Features
+//!
+//! Default features build the program. A library needs none of them: `default-features = false` leaves out the command
+//! line and its reports, Parquet files (`parquet`), the simulated server (`sim`) and tokenizers in this process
+//! (`tokenizers`; without them the server counts tokens). What a build cannot do is an error that names the feature.
+//!
+//! # Inside
+//!
+//! ```text
+//! cli         flags, printing, exit codes
+//! report      writers of finished values
+//! benchmark   a measurement in a few lines
+//! runner      from a Spec to a Run: connect, prepare, warm up, measure, scrape, assemble
+//! analysis    compare, gate, ab, search, sweep, plan, diagnose: pure functions of Runs, samples and log lines
+//! loadgen     worker threads, pacing, caps, sessions, cancellation
+//! dataset     prompts and lengths                  tokenizer   who counts tokens
+//! server      what is known of the server under test: metrics, logs, launch, monitor
+//! client      one measured request: transport, HTTP/1, protocols
+//! model       plain values: Spec, Record, Metrics, Run, validity
+//! stats       intervals, tests, histograms
+//! sim         a simulated vLLM that imports nothing of the rest
+//! ```
+//!
+//! A module imports only modules below it; `tests/it/layers.rs` holds the table.
 
-pub mod cli;
-pub mod core;
-pub mod drive;
-pub mod judge;
-pub mod report;
-pub mod server;
+// Much of the crate serves the command line and `internals`, and a build without them leaves that unused. The default build
+// reports what nothing uses.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unreachable_pub, unused_imports))]
+
+mod analysis;
+mod benchmark;
+#[cfg(feature = "cli")]
+mod cli;
+mod client;
+mod dataset;
+mod loadgen;
+mod model;
+#[cfg(feature = "cli")]
+mod report;
+mod runner;
+mod seconds;
+mod server;
+#[cfg(feature = "sim")]
 pub mod sim;
+mod stats;
+#[cfg(test)]
+mod testing;
+mod tokenizer;
+
+pub use crate::analysis::compare::{
+    Comparison, DifferenceVerdict, MetricComparison, MetricSample, NotComparable, SpecDifference, compare,
+};
+pub use crate::analysis::gate::{
+    GateError, GateReport, GateRule, GateVerdict, RuleAnswer, RuleFinding, RuleSeverity, Undecided, gate,
+};
+pub use crate::analysis::search::boundary::Boundary;
+pub use crate::analysis::search::{LoadAxis, SearchAnswer, SearchConfig, SearchError, SearchFinding, search};
+pub use crate::model::metric_id::MetricId;
+pub use crate::model::metrics::{FailureCount, Latency, Metrics, TokenTotal};
+pub use crate::model::record::{
+    Failure, FailureClass, FinishReason, Record, Timestamps, TokenCount, TokenSource,
+};
+pub use crate::model::rule::{MetricRule, RuleError};
+pub use crate::model::run::{Run, RunError};
+pub use crate::model::run_spec::{
+    Backend, ConnectionOptions, Dataset, Load, Sampling, Slo, SloFrom, Spec, Target,
+};
+pub use crate::model::units::Rate;
+pub use crate::model::validity::{Check, CheckName, CheckOutcome, Verdict as Validity};
+pub use crate::runner::{Error, Event, LoadProgress, Note, Phase, StopHandle, Warning};
+pub use crate::stats::{Distribution, DurationInterval, Percentile, RateInterval};
+pub use benchmark::Benchmark;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use cli::main;
+
+/// What the benches and the integration tests use besides the public API. It may change in any version.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::analysis::diagnose::RULES;
+    pub use crate::cli::command;
+    pub use crate::cli::vllm_compat::FLAG_DIFFERENCES;
+    pub use crate::client::Client;
+    pub use crate::client::clock::RunClock;
+    pub use crate::client::request_timer::{Capture, CaptureGaps, CaptureText, RequestTimer};
+    pub use crate::dataset::{bundled, prepare};
+    pub use crate::loadgen::pacer::Pacer;
+    pub use crate::loadgen::{LoadPhase, LoadPlan, StopHandle, run_load};
+    pub use crate::model::arrival::Schedule;
+    pub use crate::model::record::{Events, Milestone};
+    pub use crate::model::record_log::PackedRecords;
+    pub use crate::model::request::Request;
+    pub use crate::model::request_id::RequestIds;
+    pub use crate::model::rng::RunRng;
+    pub use crate::model::run_spec::{HistoryMode, WorkloadSpec};
+    pub use crate::model::wav;
+    pub use crate::report::glossary::DEFINITIONS;
+    pub use crate::server::log::{LogLines, parse_line};
+    pub use crate::server::log_summary::{AlertRules, LogObserver, LogSummary};
+    pub use crate::stats::DurationSketch;
+    pub use crate::tokenizer::Tokenizer;
+}

@@ -1,4 +1,4 @@
-//! The `servebench` program; see the crate's documentation.
+//! The `servegauge` program; see the crate's documentation.
 
 use std::process::ExitCode;
 
@@ -8,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    servebench::cli::main()
+    servegauge::main()
 }

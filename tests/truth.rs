@@ -21,7 +21,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
-#[allow(dead_code, unused_imports, reason = "each test program uses its part")]
+#[path = "it/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "this test program uses a part")]
 mod support;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::Value;
-use servebench::sim::Spec;
+use servegauge::sim::SimSpec;
 use support::{Simulator, Story, quick, steps};
 
 /// One measurement at a time.
@@ -59,12 +60,12 @@ fn offsets_from_t0_are_the_wall_clocks() {
         "--dataset-name random --random-input-len 8 --random-output-len 4 --ignore-eos --save-detailed";
     for load in ["--max-concurrency 3 --num-prompts 20", "--request-rate 100 --num-prompts 20 --preconnect 4"]
     {
-        let simulator = Simulator::start(Spec { timing: steps(Duration::from_millis(5)), ..quick() });
+        let simulator = Simulator::start(SimSpec { timing: steps(Duration::from_millis(5)), ..quick() });
         let result = simulator.run(small).words(load).words("--num-warmups 30").end().well().result();
-        let number = |key: &str| result["servebench"]["t0"][key].as_u64().unwrap();
+        let number = |key: &str| result["servegauge"]["t0"][key].as_u64().unwrap();
         let (t0, doubt) = (number("unix_ns"), number("doubt_ns"));
         let truth = Truth::new(simulator.truth_by_the_wall_clock());
-        for record in result["servebench"]["records"].as_array().unwrap() {
+        for record in result["servegauge"]["records"].as_array().unwrap() {
             let read = truth.0[record["id"].as_str().unwrap()].read_ns;
             let wall = |name: &str| t0 + (record["times"][name].as_f64().unwrap() * 1e9) as u64;
             // A microsecond for the rounding of the JSON.
@@ -87,7 +88,8 @@ fn agree(streams: usize, step: Duration, prompts: usize) {
 /// Measures `prompts` requests of about 8 tokens in a closed loop, on a simulator that takes `step` for each token and
 /// reads about 40 prompts in a step. The error names the means that are too far from the truth.
 fn measure(streams: usize, step: Duration, prompts: usize) -> Result<(), String> {
-    let simulator = Simulator::start(Spec { timing: steps(step), max_num_batched_tokens: 1024, ..quick() });
+    let simulator =
+        Simulator::start(SimSpec { timing: steps(step), max_num_batched_tokens: 1024, ..quick() });
     let words = format!(
         "--dataset-name random --random-input-len 24 --random-output-len 8 --random-range-ratio 0.5 \
          --ignore-eos --save-detailed --num-prompts {prompts} --max-concurrency {streams}"
@@ -95,7 +97,7 @@ fn measure(streams: usize, step: Duration, prompts: usize) -> Result<(), String>
     let result = simulator.run(&words).end().well().result();
     let truth = Truth::new(simulator.truth());
     assert_eq!((result["completed"].as_u64(), result["failed"].as_u64()), (Some(prompts as u64), Some(0)));
-    truth.holds_for_each_of(&result["servebench"]["records"]);
+    truth.holds_for_each_of(&result["servegauge"]["records"]);
     truth.agrees_with_totals(&result);
     truth.agrees_with_means(&result, step)
 }

@@ -1,19 +1,18 @@
-//! A server's log: what a line costs that is known, and what one costs that is not.
+//! Parses a server's log: the cost of a line that is recognized, and of one that is not.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use jiff::civil::date;
-use servebench::judge::log::{Observer, Rules, Summary};
-use servebench::server::log::{Lines, read};
+use servegauge::internals::{AlertRules, LogLines, LogObserver, LogSummary, parse_line};
 
 const OVERLOADED: &str = include_str!("../../tests/fixtures/logs/overload-v1.log");
 const REAL: &str = include_str!("../../tests/fixtures/logs/real-startup-and-idle.log");
 
-/// Lines of each log.
+/// The number of lines of each log.
 const LINES: usize = 10_000;
 
-pub fn bench(criterion: &mut Criterion) {
+pub(crate) fn bench(criterion: &mut Criterion) {
     let foreign = |number: usize| {
         format!(
             "INFO:     127.0.0.1:{} - \"POST /v1/chat/completions HTTP/1.1\" 200 OK\n",
@@ -37,12 +36,12 @@ pub fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// As `servebench logs` does.
-fn sum_up(log: &str) -> Summary {
-    let mut observer = Observer::new(Rules::default(), date(2026, 7, 28));
-    let mut lines = Lines::new(log.as_bytes());
+/// Summarizes a log as `servegauge logs` does.
+fn sum_up(log: &str) -> LogSummary {
+    let mut observer = LogObserver::new(AlertRules::default(), date(2026, 7, 28));
+    let mut lines = LogLines::new(log.as_bytes());
     while let Some(line) = lines.next_line().expect("memory can be read") {
-        observer.take(read(line));
+        observer.push_line(parse_line(line));
     }
     observer.finish()
 }

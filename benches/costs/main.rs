@@ -1,8 +1,8 @@
-//! What the parts cost: those paid with every token ([`decode`], [`tally`]), with every request ([`pace`]), and once a
-//! run ([`summary`], [`sharegpt`]); and with every line of a log ([`log`]).
+//! Costs of single parts: of each token ([`decode`], [`tally`]), of each request ([`pace`]), of each run ([`summary`],
+//! [`sharegpt`]), and of each line of a log ([`log`]).
 //!
-//! `cargo bench` measures all of them, `cargo bench -- decode` those whose name has `decode` in it. What a whole run
-//! costs beside other clients is `scripts/overhead.sh`'s to say.
+//! `cargo bench` measures all of them, and `cargo bench -- decode` those with `decode` in their name.
+//! `scripts/overhead.sh` measures the cost of a whole run in comparison with other clients.
 
 use criterion::{criterion_group, criterion_main};
 

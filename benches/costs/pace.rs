@@ -1,17 +1,17 @@
-//! One wake-up of the pacer: setting the timer, going to sleep, coming back.
+//! One wake-up of the pacer: setting the timer, sleeping, and waking up.
 //!
-//! The time of a wake-up is mostly the wait, so what is measured here is the whole cycle for a wait of 50 µs: what goes
-//! beyond these 50 µs is the cost of a wake-up plus how late it was.
+//! Most of the time of a wake-up is the wait. This benchmark therefore measures the whole cycle for a wait of 50 µs.
+//! The time beyond these 50 µs is the cost of a wake-up plus its lateness.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use servebench::drive::pacer::Pacer;
+use servegauge::internals::Pacer;
 
 const WAIT: Duration = Duration::from_micros(50);
 
-pub fn bench(criterion: &mut Criterion) {
+pub(crate) fn bench(criterion: &mut Criterion) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     let mut pacer = runtime.block_on(async { Pacer::new(&Rc::default()) }).expect("a timer can be made");
@@ -19,7 +19,7 @@ pub fn bench(criterion: &mut Criterion) {
     group.bench_function("wait of 50 µs", |bencher| {
         bencher.iter_custom(|rounds| runtime.block_on(wake(&mut pacer, rounds, WAIT)));
     });
-    // A schedule that is behind pays this for every request.
+    // A late schedule has this cost for every request.
     group.bench_function("no wait", |bencher| {
         bencher.iter_custom(|rounds| runtime.block_on(wake(&mut pacer, rounds, Duration::ZERO)));
     });
@@ -29,7 +29,7 @@ pub fn bench(criterion: &mut Criterion) {
 async fn wake(pacer: &mut Pacer, rounds: u64, wait: Duration) -> Duration {
     let start = Instant::now();
     for _ in 0..rounds {
-        pacer.until(Instant::now() + wait).await.expect("the timer works");
+        pacer.sleep_until(Instant::now() + wait).await.expect("the timer works");
     }
     start.elapsed()
 }

@@ -1,4 +1,4 @@
-//! A thousand requests out of a ShareGPT file of 20 MB: reading, choosing, counting tokens.
+//! Reads a ShareGPT file of 20 MB, chooses a thousand requests, and counts their tokens.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -8,31 +8,30 @@ use criterion::{Criterion, Throughput};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use servebench::core::rng::Dice;
-use servebench::core::spec::{Dataset, Workload};
-use servebench::drive::workload::{self, bundled};
+use servegauge::Dataset;
+use servegauge::internals::{RunRng, WorkloadSpec, bundled, prepare};
 
 const FILE_SIZE: u64 = 20 << 20;
 
-pub fn bench(criterion: &mut Criterion) {
+pub(crate) fn bench(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("sharegpt.json");
     let size = write_conversations(&path).expect("the temporary folder takes 20 MB");
     let tokenizer = bundled::tokenizer();
     let dataset = Dataset::Sharegpt { path: Some(path), output_len: None };
-    let wanted = Workload::new(dataset, 1000);
+    let wanted = WorkloadSpec::new(dataset, 1000);
     let mut group = criterion.benchmark_group("sharegpt");
     group.sample_size(10).throughput(Throughput::Bytes(size));
     group.bench_function("1000 requests of 20 MB", |bencher| {
         bencher.iter(|| {
-            let mut dice = Dice::native(0);
-            workload::prepare(&wanted, &mut dice, &tokenizer, &|_| ()).expect("the file is sound")
+            let mut dice = RunRng::native(0);
+            prepare(&wanted, &mut dice, &tokenizer, &|_| ()).expect("the file is sound")
         });
     });
     group.finish();
 }
 
-/// Conversations of four turns, a dozen to a few hundred words each; the file's size in bytes.
+/// Writes conversations of four turns, a dozen to a few hundred words each, and returns the file's size in bytes.
 fn write_conversations(path: &Path) -> io::Result<u64> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut dice = StdRng::seed_from_u64(0);

@@ -18,7 +18,7 @@ def arguments():
     parser.add_argument("--together", type=int, default=4, help="pairs at a time: the machine must stay idle enough")
     parser.add_argument("--judge", default="compare", metavar="NAME,...", help=f"of {', '.join(judges.JUDGES)}")
     parser.add_argument("--anyway", action="store_true", help="judge INVALID runs too, which a busy machine makes")
-    parser.add_argument("--program", type=Path, default=Path("target/release/servebench"))
+    parser.add_argument("--program", type=Path, default=Path("target/release/servegauge"))
     return parser.parse_args()
 
 
@@ -47,7 +47,7 @@ def measure(args, percent, requests, folder):
 
 def main():
     args = arguments()
-    with tempfile.TemporaryDirectory(prefix="servebench-honesty-") as name:
+    with tempfile.TemporaryDirectory(prefix="servegauge-honesty-") as name:
         for percent in numbers(args.slower, float):
             for requests in numbers(args.requests, int):
                 verdicts = measure(args, percent, requests, Path(name))

@@ -24,7 +24,7 @@ def arguments():
         metavar="NAME=COMMAND",
         help=f"another client to compare, or to pace beside long answers; blanks in braces are filled in: {clients.BLANKS}",
     )
-    parser.add_argument("--contrast", action="store_true", help="also servebench without the kernel's stamps")
+    parser.add_argument("--contrast", action="store_true", help="also servegauge without the kernel's stamps")
     parser.add_argument(
         "--scene", action="append", choices=list(compare.SCENES), help="only these scenes of the comparison"
     )
@@ -43,7 +43,7 @@ def arguments():
 def main():
     args = arguments()
     cores = lab.Cores(frozenset({args.server_core}), frozenset({args.client_core}), args.realtime)
-    with tempfile.TemporaryDirectory(prefix="servebench-overhead-") as name:
+    with tempfile.TemporaryDirectory(prefix="servegauge-overhead-") as name:
         folder = Path(name)
         others = [clients.Client.parse(text) for text in args.client]
         if args.question == "compare":

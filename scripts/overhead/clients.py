@@ -10,8 +10,8 @@ import lab
 # What a command may contain in braces.
 BLANKS = "url address tokenizer folder result streams requests tokens rate burstiness workers"
 
-SERVEBENCH = (
-    f"{lab.SERVEBENCH} run --base-url {{url}} --model servebench-sim --tokenizer {{tokenizer}}"
+SERVEGAUGE = (
+    f"{lab.SERVEGAUGE} run --base-url {{url}} --model servegauge-sim --tokenizer {{tokenizer}}"
     " --dataset-name random --random-input-len 128 --random-output-len {tokens} --num-prompts {requests}"
     " --ignore-eos --percentile-metrics ttft,tpot,itl,e2el --metric-percentiles 50,99"
     " --save-result --result-dir {folder} --result-filename {result} --disable-tqdm --allow-invalid"
@@ -56,9 +56,13 @@ class Client:
 
 FLOOR = Client("floor", f"{lab.FLOOR} {{address}} {{streams}} {{requests}} {{tokens}}")
 FLOOR_PACED = Client("floor", FLOOR.template + " {rate}")
-OURS = Client("servebench", SERVEBENCH + CLOSED_LOOP)
+OURS = Client("servegauge", SERVEGAUGE + CLOSED_LOOP)
 CONTRAST = Client("no kernel stamps", OURS.template + " --no-kernel-stamps")
-OURS_PACED = Client("servebench", SERVEBENCH + OPEN_LOOP)
+# Short prompts, whose texts a client holds until the run has ended.
+DETAILED = Client(
+    "servegauge, detailed", OURS.template.replace("-input-len 128", "-input-len 8") + " --save-detailed"
+)
+OURS_PACED = Client("servegauge", SERVEGAUGE + OPEN_LOOP)
 
 
 def tokenizer(folder):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BINARIES = Path("target/release")
-SERVEBENCH = BINARIES / "servebench"
+SERVEGAUGE = BINARIES / "servegauge"
 FLOOR = BINARIES / "examples" / "floor"
 
 # A client that hangs must not hang the table.
@@ -91,13 +91,13 @@ class CpuCurve(threading.Thread):
 
 
 class Simulator:
-    """`servebench sim` with fixed timing; its truth log can be read when it has ended."""
+    """`servegauge sim` with fixed timing; its truth log can be read when it has ended."""
 
     def __init__(self, cores, folder, *flags):
         self.truth_log = folder / "truth.jsonl"
         self.cores = cores
         fixed = ["--port", "0", "--max-model-len", "131072", "--truth-log", self.truth_log]
-        self.command = [SERVEBENCH, "sim", *fixed, *flags]
+        self.command = [SERVEGAUGE, "sim", *fixed, *flags]
 
     def __enter__(self):
         self.process = subprocess.Popen(

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from transformers import AutoTokenizer
 from vllm.benchmarks import serve
 from vllm.benchmarks.datasets import datasets
 from vllm.benchmarks.lib.endpoint_request_func import RequestFuncOutput
@@ -18,7 +19,9 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 import material
 import primitives
-from cases import ARRIVALS, ARRIVALS_COUNT, CASES, LORA, SEEDS
+import sonnet
+import specials
+from cases import ARRIVALS, ARRIVALS_COUNT, CASES, LORA, SEEDS, SONNET_COUNT, SONNETS
 
 
 class Still:
@@ -74,7 +77,7 @@ def run(tokenizer, flags, seed, folder):
     parser = FlexibleArgumentParser()
     serve.add_cli_args(parser)
     common = f"--model base --tokenizer {folder / tokenizer} --seed {seed} --port 9 --disable-tqdm"
-    words = [str(folder / word) if word.endswith((".json", ".jsonl")) else word for word in split(flags)]
+    words = [str(folder / word) if word.endswith((".json", ".jsonl", ".csv")) else word for word in split(flags)]
     args = parser.parse_args(common.split() + words + LORA)
     recording = Recording()
     get_request = serve.get_request
@@ -97,6 +100,21 @@ def split(flags):
     return [word for word in shlex.split(flags.replace('"', '\\"'))]
 
 
+def sonnets(folder):
+    """The poem's prompts, and what `random` draws next."""
+    lines = (material.DATASETS / "sonnet.txt").read_text().splitlines(keepends=True)
+    recorded = []
+    for name, input_len, prefix_len, in_chat in SONNETS:
+        tokenizer = AutoTokenizer.from_pretrained(folder / name)
+        for seed in SEEDS:
+            requests, drawn_next = sonnet.record(tokenizer, lines, seed, SONNET_COUNT, input_len, prefix_len, in_chat)
+            recorded.append({
+                "tokenizer": name, "input_len": input_len, "prefix_len": prefix_len, "in_chat": in_chat, "seed": seed,
+                "requests": requests, "next": drawn_next,
+            })
+    return recorded
+
+
 def save(target, name, value):
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     (target / f"{name}.json.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
@@ -114,7 +132,10 @@ def main(target):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         material.lay_out(folder)
-        (target / "custom.jsonl").write_bytes((folder / "custom.jsonl").read_bytes())
+        for name in ["custom.jsonl", "burst.csv"]:
+            (target / name).write_bytes((folder / name).read_bytes())
+        save(target, "specials", specials.record(folder, material.unpacked("tokenizer.json.gz")))
+        save(target, "sonnet", sonnets(folder))
         for name, (tokenizer, flags) in CASES.items():
             runs = {str(seed): run(tokenizer, flags, seed, folder) for seed in SEEDS}
             save(target, name, {"tokenizer": tokenizer, "flags": flags, "seeds": runs})

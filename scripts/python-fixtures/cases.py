@@ -60,7 +60,32 @@ CASES = {
         " --prefix-repetition-suffix-len 10 --prefix-repetition-num-prefixes 2 --output-len 5 --disable-shuffle"
         " --request-rate 6 --burstiness 0.5",
     ),
+    "burstgpt": (
+        "bundled",
+        "--dataset-name burstgpt --dataset-path burst.csv --num-prompts 12 --request-rate 6",
+    ),
+    "burstgpt-few": (
+        "special",
+        "--dataset-name burstgpt --dataset-path burst.csv --num-prompts 40 --request-rate 8 --burstiness 0.5",
+    ),
+    "random-mapped": (
+        "mapped",
+        "--dataset-name random --num-prompts 6 --random-input-len 20 --random-prefix-len 4 --request-rate 5",
+    ),
+    "random-class": (
+        "class",
+        "--dataset-name random --num-prompts 6 --random-input-len 20 --random-prefix-len 4 --request-rate 5",
+    ),
 }
+
+# Lines of the bundled poem: a tokenizer, input length, prefix length, and whether for a chat.
+SONNETS = [
+    ("bundled", 300, 100, False),
+    ("special", 200, 0, False),
+    ("templated", 300, 120, False),
+    ("templated", 300, 120, True),
+]
+SONNET_COUNT = 12
 
 # Arrivals alone: rate, burstiness.
 ARRIVALS = [

@@ -8,6 +8,10 @@ from tokenizers import pre_tokenizers
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 FEW = 12
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 
 
 def unpacked(name):
@@ -21,6 +25,11 @@ def lay_out(folder):
     save_tokenizer(folder / "bundled", tokenizer, {"eos_token": "<|endoftext|>"})
     save_tokenizer(folder / "special", with_leading_special(tokenizer), {"bos_token": "<|endoftext|>"})
     save_tokenizer(folder / "bytes", single_bytes(), {})
+    save_tokenizer(folder / "templated", tokenizer, {"eos_token": "<|endoftext|>", "chat_template": TEMPLATE})
+    save_tokenizer(folder / "mapped", tokenizer, {})
+    (folder / "mapped" / "special_tokens_map.json").write_text(json.dumps({"eos_token": "the", "bos_token": "<|endoftext|>"}))
+    save_tokenizer(folder / "class", tokenizer, {"tokenizer_class": "GPT2Tokenizer", "pad_token": "the"})
+    (folder / "burst.csv").write_text(burst())
     (folder / "bundled.json").write_text(json.dumps(conversations))
     (folder / "few.json").write_text(json.dumps(conversations[:FEW]))
     (folder / "custom.jsonl").write_text(custom(conversations))
@@ -57,6 +66,16 @@ def single_bytes():
         "pre_tokenizer": level, "post_processor": None, "decoder": level,
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
     }
+
+
+def burst():
+    """A trace in BurstGPT's columns: two models, and answers that failed."""
+    rows = ["Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"]
+    for i in range(60):
+        model = "GPT-4" if i % 3 else "ChatGPT"
+        request, response = 3 + 7 * i % 41, 0 if i % 11 == 4 else 1 + 5 * i % 29
+        rows.append(f"{5 * i},{model},{request},{response},{request + response},Conversation log")
+    return "\n".join(rows) + "\n"
 
 
 def custom(conversations):

@@ -1,31 +1,65 @@
-//! What to do about a server that does not answer as it should: from an error to the flag or the variable that helps.
+//! Advice for a server that does not answer as expected: maps an error to the flag or variable that helps.
+
+mod fields;
+mod on_run;
 
 use serde_json::Value;
 
-use crate::core::record::{Failure, FailureClass};
-use crate::core::spec::Target;
-use crate::drive::client::control::ControlError;
-use crate::drive::engine::WrongSetup;
+use crate::client::admin::AdminError;
+use crate::loadgen::SetupFailure;
+use crate::model::record::{Failure, FailureClass};
+use fields::on_refused_field;
 
-/// The environment variable whose value is sent as bearer.
-const KEY: &str = "OPENAI_API_KEY";
+pub(super) use on_run::{on_note, on_scrape_error, on_warning};
 
-/// How much of a server's words is repeated.
-const WORDS: usize = 200;
+/// The environment variable that holds the bearer token.
+const API_KEY_VARIABLE: &str = "OPENAI_API_KEY";
 
-/// Why a run ended before it began to measure, in one line.
-pub fn on_wrong_setup(setup: &WrongSetup, target: &Target) -> String {
-    let WrongSetup { failure, count } = setup;
+/// The longest quotation of a server's message in an error.
+const MAX_QUOTED_CHARS: usize = 200;
+
+/// Explains in one line why a run ended before it began to measure.
+pub(super) fn on_setup_failure(setup: &SetupFailure, url: &str) -> String {
+    let SetupFailure { failure, count } = setup;
     let of = if *count == 1 { "the request".to_owned() } else { format!("all {count} requests so far") };
     let advice = on_failure(failure);
-    let failure = Failure::new(failure.class, words(&failure.detail));
-    format!("{of} to {} failed: {failure}; {advice}; --keep-going sends the rest all the same", target.url())
+    let failure = Failure::new(failure.class, server_message(&failure.detail));
+    format!("{of} to {url} failed: {failure}; {advice}; --keep-going sends the rest all the same")
 }
 
-/// What to do about a request that failed.
-pub fn on_failure(failure: &Failure) -> String {
+/// Advice by a phrase in the failure's message: a protocol that the server does not speak, a certificate, a field.
+/// The first match wins. Retrying does not help against the failures listed first.
+const ADVICE_BY_MESSAGE: [(&str, &str); 14] = [
+    ("only HTTP/2", "HTTP/1.1 is what is spoken here: give --base-url a port or a proxy that speaks it"),
+    ("does not speak TLS", "write http:// in --base-url"),
+    ("speaks TLS here", "write https:// in --base-url"),
+    ("that is not trusted here", "--ca-cert FILE trusts its authority, --insecure any certificate"),
+    ("self-signed", "--ca-cert FILE trusts this certificate, --insecure any"),
+    ("has expired", "renew the certificate; --insecure accepts any"),
+    ("is not of `", "give --base-url a host name of the certificate; --insecure accepts any name"),
+    ("client certificate", "--client-cert FILE and --client-key FILE show one"),
+    ("version 1, which", "make a certificate of version 3; --insecure accepts any"),
+    ("plain HTTP request was sent to HTTPS", "write https:// in --base-url"),
+    ("HTTP request to an HTTPS server", "write https:// in --base-url"),
+    ("-encoded, though", "turn compression off in the server or in the proxy before it"),
+    ("x-request-id", "--no-request-id sends none; else check --backend and --extra-body"),
+    ("ignore_eos", "--no-ignore-eos does not send it"),
+];
+
+/// Finds the advice whose phrase occurs in a failure's message.
+fn by_message(words: &str) -> Option<&'static str> {
+    ADVICE_BY_MESSAGE.iter().find(|(in_words, _)| words.contains(in_words)).map(|(_, advice)| *advice)
+}
+
+/// Returns advice about a request that failed.
+pub(super) fn on_failure(failure: &Failure) -> String {
+    let refused_field = on_refused_field(&failure.detail);
+    let by_words = by_message(&failure.detail);
     let advice = match failure.class {
-        FailureClass::Status(status @ (401 | 403)) => return on_key(status),
+        FailureClass::Status(status @ (401 | 403)) => return on_missing_key(status),
+        FailureClass::Status(400 | 422) if refused_field.is_some() => refused_field.unwrap_or_default(),
+        _ if by_words.is_some() => by_words.unwrap_or_default(),
+        FailureClass::Status(204 | 205) => "check --endpoint and --backend",
         FailureClass::Status(404) if failure.detail.contains("model") => {
             "check --model (without it, the first model that the server lists is measured)"
         }
@@ -42,42 +76,66 @@ pub fn on_failure(failure: &Failure) -> String {
         FailureClass::BrokenStream => {
             "a port for https:// or for HTTP/2 alone answers like that: check --base-url"
         }
+        FailureClass::UnknownFinishReason => {
+            "docs/answers.md lists the known ones; --accept-finish-reason NAME counts another one as a success"
+        }
+        FailureClass::OverLimit => {
+            "the server ignores the limit as it is sent; some want another name: --extra-body '{\"max_tokens\": N}'"
+        }
+        FailureClass::ErrorEvent
+        | FailureClass::Aborted
+        | FailureClass::ServerTimeout
+        | FailureClass::ServerOverloaded
+        | FailureClass::EmptyStream => "the server's log says more",
         FailureClass::Connect => "check the host and the port in --base-url",
         _ => "is the server running on this port? --ready-check-timeout-sec waits for one that is starting",
     };
     advice.to_owned()
 }
 
-/// What to do about a question that was not answered; `None` if its own words say all that is known.
-pub fn on_question(error: &ControlError) -> Option<String> {
+/// Returns advice about an unmeasured request that failed; `None` if the error's own message says all that is known.
+pub(super) fn on_admin_error(error: &AdminError) -> Option<String> {
     match error {
-        ControlError::Refused { status: status @ (401 | 403), .. } => Some(on_key(*status)),
-        ControlError::Unreachable { .. } => {
+        AdminError::Refused { status: status @ (401 | 403), .. } => Some(on_missing_key(*status)),
+        AdminError::Refused { status: 400 | 422, body, .. } if on_refused_field(body).is_some() => {
+            on_refused_field(body).map(str::to_owned)
+        }
+        AdminError::Unreachable { cause: words, .. } | AdminError::Refused { body: words, .. }
+            if by_message(words).is_some() =>
+        {
+            by_message(words).map(str::to_owned)
+        }
+        AdminError::Refused { status: 300..=399, .. } => {
+            Some("the server is elsewhere: give its own address as --base-url".to_owned())
+        }
+        AdminError::Unreachable { .. } => {
             Some("is the server running there? --model skips the question".to_owned())
         }
         _ => None,
     }
 }
 
-/// What to do where a server wants to know who asks.
-fn on_key(status: u16) -> String {
-    let has_key = std::env::var_os(KEY).is_some_and(|key| !key.is_empty());
+/// Returns advice for a server that requires an API key.
+fn on_missing_key(status: u16) -> String {
+    let has_key = std::env::var_os(API_KEY_VARIABLE).is_some_and(|key| !key.is_empty());
     match (status, has_key) {
-        (401, false) => format!("the server needs an API key: set {KEY}"),
-        (_, false) => format!("the server does not let everybody in; if it takes an API key, set {KEY}"),
-        (_, true) => format!("the server does not accept the key in {KEY}"),
+        (401, false) => format!("the server needs an API key: set {API_KEY_VARIABLE}"),
+        (_, false) => {
+            format!("the server does not let everybody in; if it takes an API key, set {API_KEY_VARIABLE}")
+        }
+        (_, true) => format!("the server does not accept the key in {API_KEY_VARIABLE}"),
     }
 }
 
-/// What a server said, in one line: of OpenAI's error object the message.
-fn words(detail: &str) -> String {
+/// Returns the server's message in one line; for an OpenAI error object, its `message`.
+fn server_message(detail: &str) -> String {
     let json: Option<Value> = serde_json::from_str(detail).ok();
     let said = json.as_ref().and_then(|json| {
         let error = json.get("error").unwrap_or(json);
         [error.get("message"), error.get("detail"), Some(error)].into_iter().flatten().find_map(Value::as_str)
     });
     let line = said.unwrap_or(detail).split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(WORDS) {
+    match line.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -86,11 +144,12 @@ fn words(detail: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::run::sample;
+    use crate::runner::PERMANENT;
+    use crate::testing::sample_run;
 
     fn line(class: FailureClass, detail: &str) -> String {
-        let setup = WrongSetup { failure: Failure::new(class, detail), count: 10 };
-        on_wrong_setup(&setup, &sample::run(false).spec.target)
+        let setup = SetupFailure { failure: Failure::new(class, detail), count: 10 };
+        on_setup_failure(&setup, &sample_run::run(false).spec.target.display_url())
     }
 
     #[test]
@@ -103,6 +162,13 @@ mod tests {
     }
 
     #[test]
+    fn what_waiting_does_not_help_against_has_advice() {
+        for part in PERMANENT {
+            assert!(ADVICE_BY_MESSAGE.iter().any(|(words, _)| words == &part), "{part}");
+        }
+    }
+
+    #[test]
     fn a_page_of_html_is_one_short_line() {
         let line = line(FailureClass::Status(301), &"<html>\r\n<head>\r\n".repeat(100));
         assert!(line.contains("<html> <head>") && !line.contains(char::is_control), "{line}");
@@ -112,14 +178,74 @@ mod tests {
     #[test]
     fn each_class_names_what_helps() {
         for (class, helps) in [
-            (FailureClass::Status(401), KEY),
+            (FailureClass::Status(401), API_KEY_VARIABLE),
             (FailureClass::Status(404), "--endpoint"),
             (FailureClass::Status(422), "--extra-body"),
             (FailureClass::Refused, "--ready-check-timeout-sec"),
             (FailureClass::Tls, "--insecure"),
+            (FailureClass::Status(204), "--endpoint"),
         ] {
             let line = line(class, "");
             assert!(line.contains(helps) && line.contains("--keep-going"), "{line}");
+        }
+    }
+
+    /// The messages come from the client itself, nginx, Go net/http, transformers serve, langgraph#5943 (OpenAI),
+    /// nanobot#2548 (Volcengine) and void#128 (vLLM with strict fields).
+    #[test]
+    fn words_name_what_helps() {
+        for (class, detail, helps) in [
+            (
+                FailureClass::BrokenStream,
+                "not an HTTP/1.1 response (the server speaks only HTTP/2 here)",
+                "HTTP/1.1",
+            ),
+            (
+                FailureClass::BrokenStream,
+                "not an HTTP/1.1 response (the server speaks TLS here: https)",
+                "https://",
+            ),
+            (FailureClass::Tls, "the server does not speak TLS on this port: http", "http://"),
+            (FailureClass::Tls, "the server's certificate is self-signed (CA:TRUE)", "--ca-cert"),
+            (FailureClass::Tls, "the server's certificate has expired", "--insecure"),
+            (FailureClass::Tls, "the server's certificate is not of `a`: it is of b", "--base-url"),
+            (FailureClass::Tls, "the server demands a client certificate", "--client-key"),
+            (FailureClass::Status(400), "400 The plain HTTP request was sent to HTTPS port", "https://"),
+            (FailureClass::Status(400), "Client sent an HTTP request to an HTTPS server.", "https://"),
+            (
+                FailureClass::BrokenStream,
+                "the answer is gzip-encoded, though it was requested without compression",
+                "compression",
+            ),
+            (
+                FailureClass::Status(400),
+                "no text; some servers answer like this to an x-request-id that is not a UUID",
+                "--no-request-id",
+            ),
+            (
+                FailureClass::Status(422),
+                "Unexpected fields in the request: {'ignore_eos'}",
+                "--no-ignore-eos",
+            ),
+            (
+                FailureClass::Status(400),
+                "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
+                "--extra-body",
+            ),
+            (
+                FailureClass::Status(422),
+                "{'type': 'extra_forbidden', 'loc': ('body', 'max_completion_tokens')}",
+                "--extra-body",
+            ),
+        ] {
+            let line = line(class, detail);
+            assert!(line.contains(helps), "{line}");
+            let question = on_admin_error(&AdminError::Unreachable { url: "u".into(), cause: detail.into() });
+            assert_eq!(
+                question.unwrap().contains("is the server running"),
+                helps == "--extra-body",
+                "{detail}"
+            );
         }
     }
 }

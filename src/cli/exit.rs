@@ -1,97 +1,127 @@
-//! How the program ends: its exit codes, and errors that end it early.
+//! Exit codes, and errors that end the program early.
 
 use std::fmt::Display;
 use std::io::{self, StderrLock, Write as _};
 use std::process::ExitCode;
 
+use super::setting_flags::with_flags;
+use crate::model::plain_text::{self, PlainWriter};
 use crate::server::launch;
 
 /// The exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// Nothing to object to.
-    Fine = 0,
+pub enum ExitReason {
+    /// The command succeeded.
+    Success = 0,
     /// The run failed.
     Failed = 1,
-    /// The usage is wrong, or something cannot be read or written.
+    /// The usage is wrong, or a file cannot be read or written.
     Usage = 2,
-    /// The run was measured, and is not to be believed.
+    /// The run was measured, but is INVALID.
     Invalid = 3,
-    /// The user ended it.
+    /// The user interrupted the program.
     Interrupted = 130,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitReason> for ExitCode {
+    fn from(exit: ExitReason) -> Self {
         Self::from(exit as u8)
     }
 }
 
-/// An error that ends the program: its code and one line for people.
+/// An error that ends the program: an exit code and a message of one line, which names flags.
 #[derive(Debug)]
-pub struct Halt {
-    exit: Exit,
+pub(super) struct CliError {
+    exit: ExitReason,
     message: String,
 }
 
-impl Halt {
-    /// A flag or an input is wrong: nothing was sent.
-    pub fn usage(message: impl Display) -> Self {
-        Self { exit: Exit::Usage, message: message.to_string() }
+impl CliError {
+    /// A flag or an input is wrong; nothing was sent.
+    pub(super) fn usage(message: impl Display) -> Self {
+        Self::new(ExitReason::Usage, message)
     }
 
-    /// Something cannot be read or written. Not to be taken for a broken rule.
-    pub fn io(message: impl Display) -> Self {
+    /// Something cannot be read or written. The exit code differs from that of a violated rule.
+    pub(super) fn io(message: impl Display) -> Self {
         Self::usage(message)
     }
 
-    /// What is worked on is not to be believed.
-    pub fn invalid(message: impl Display) -> Self {
-        Self { exit: Exit::Invalid, message: message.to_string() }
+    /// The input is INVALID.
+    pub(super) fn invalid(message: impl Display) -> Self {
+        Self::new(ExitReason::Invalid, message)
     }
 
-    /// The work itself failed.
-    pub fn failed(message: impl Display) -> Self {
-        Self { exit: Exit::Failed, message: message.to_string() }
+    /// The work failed.
+    pub(super) fn failed(message: impl Display) -> Self {
+        Self::new(ExitReason::Failed, message)
     }
 
-    /// The user ended the work before it came to anything.
-    pub fn interrupted() -> Self {
-        Self { exit: Exit::Interrupted, message: "interrupted".to_owned() }
+    /// The user interrupted the work before it had a result.
+    pub(super) fn interrupted() -> Self {
+        Self::new(ExitReason::Interrupted, "interrupted")
     }
 
-    /// Whether the user's words are to blame, so that another attempt would fail as well.
-    pub fn is_usage(&self) -> bool {
-        self.exit == Exit::Usage
+    fn new(exit: ExitReason, message: impl Display) -> Self {
+        Self { exit, message: with_flags(&message.to_string()) }
     }
 
-    /// The line.
-    pub fn message(&self) -> &str {
+    /// Whether the flags are wrong, so that another attempt would fail as well.
+    pub(super) fn is_usage(&self) -> bool {
+        self.exit == ExitReason::Usage
+    }
+
+    /// Returns the message.
+    pub(super) fn message(&self) -> &str {
         &self.message
     }
 
-    /// Prints the line.
-    pub fn tell(self) -> Exit {
-        say(format_args!("error: {}", self.message));
+    /// Prints the message.
+    pub(super) fn report(self) -> ExitReason {
+        print_stderr(format_args!("error: {}", self.message));
         self.exit
     }
 }
 
-/// Ends the program now: nothing is reported, and of the servers that it started nothing is left.
+/// Ends the program immediately, without a report. The servers that it started are killed.
 #[expect(clippy::exit, reason = "who asks twice means now, not after the report")]
-pub fn at_once() -> ! {
+pub(super) fn exit_now() -> ! {
     launch::kill_all();
-    std::process::exit(Exit::Interrupted as i32)
+    std::process::exit(ExitReason::Interrupted as i32)
 }
 
-/// Writes several lines for the user, on stderr.
-pub fn say_lines(render: impl FnOnce(&mut StderrLock<'_>) -> io::Result<()>) {
-    // As in `say`.
-    let _ = render(&mut io::stderr().lock());
+/// Writes several lines on stderr.
+pub(super) fn print_stderr_lines(render: impl FnOnce(&mut PlainWriter<StderrLock<'_>>) -> io::Result<()>) {
+    // A closed stderr is no reason to stop working, let alone to panic as `eprintln!` does.
+    let _ = render(&mut PlainWriter::new(io::stderr().lock()));
 }
 
-/// Says something to the user, on stderr.
-pub fn say(message: impl Display) {
-    // Nobody listens any more: no reason to stop working, let alone to panic as `eprintln!` does.
-    let _ = writeln!(io::stderr(), "{message}");
+/// Removes `(os error 2)`, which the standard library adds to the words for it.
+fn without_os_codes(message: &str) -> String {
+    let mut parts = message.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| match part.split_once(')') {
+        Some((code, rest)) if code.bytes().all(|byte| byte.is_ascii_digit()) => text + rest,
+        _ => text + " (os error " + part,
+    })
+}
+
+/// Prints a message on stderr. Line breaks in quoted text become blanks.
+pub(super) fn print_stderr(message: impl Display) {
+    let text = plain_text::printable_message(&without_os_codes(&with_flags(&message.to_string())));
+    print_stderr_lines(|out| writeln!(out, "{text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_the_system_are_left_out_beside_their_words() {
+        let message = "cannot read a: No such file (os error 2); b: Refused (os error 111)";
+        assert_eq!(without_os_codes(message), "cannot read a: No such file; b: Refused");
+        for same in ["(os error 2)", "a (os error x)", "a (os error 2", ""] {
+            assert_eq!(without_os_codes(same), same);
+        }
+    }
 }

@@ -1,136 +1,109 @@
-//! The signals that end the program, for every command alike: Ctrl-C (INT), TERM and HUP.
+//! The signals that end the program, for every command: Ctrl-C (INT), TERM and HUP.
 //!
-//! Before there is anything to report, the first one ends the program. From then on it asks for an end with what was
-//! measured, and the next one ends the program at once. Servers that we started go with it either way.
+//! Before there is anything to report, the first signal ends the program. After that, the first signal requests an
+//! end with a report of what was measured, and the second ends the program immediately. Either way, the servers that
+//! we started are stopped.
 
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use rustix::process::Signal as Raw;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use crate::cli::exit::{self, Halt, say};
+use crate::cli::exit::{self, CliError, print_stderr};
+use crate::runner::StopHandle;
 
-/// Programs send TERM and HUP twice where they mean it once: `timeout` to the program and to its process group, and a terminal
-/// that is closed by the kernel and by the shell. What comes together is one. A person who types Ctrl-C twice means it.
-const TOGETHER: Duration = Duration::from_millis(500);
+/// Signals within this time count as one. Programs send TERM and HUP twice when they mean it once: `timeout` signals
+/// the program and its process group, and both the kernel and the shell report a closed terminal. A person who types
+/// Ctrl-C twice means it.
+const DUPLICATE_SIGNAL_WINDOW: Duration = Duration::from_millis(500);
 
-/// What a server may take to say something about a run that the user has ended.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Whether the user wants an end. By default nobody listens to the user.
+/// Whether the user requested an end. The default never receives a signal.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupts {
-    asked: CancellationToken,
+pub(super) struct InterruptSignal {
+    stop: StopHandle,
     worth_reporting: Arc<AtomicBool>,
 }
 
-impl Interrupts {
-    /// Listens until the program ends. The terminal's Ctrl-C does not reach the servers, which have process groups of their
-    /// own: whatever ends us must end them.
-    pub fn listen() -> Result<Self, Halt> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(Halt::failed)?;
+impl InterruptSignal {
+    /// Listens until the program ends. Our servers have process groups of their own, which the terminal's Ctrl-C does
+    /// not reach. So every signal that ends us must end them too.
+    pub(super) fn listen() -> Result<Self, CliError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::io)?;
         let mut signals = {
             let _within = runtime.enter();
-            Signals::listen()?
+            SignalStreams::listen()?
         };
         let interrupts = Self::default();
-        let (asked, worth_reporting) = (interrupts.asked.clone(), Arc::clone(&interrupts.worth_reporting));
+        let (stop, worth_reporting) = (interrupts.stop.clone(), Arc::clone(&interrupts.worth_reporting));
         let wait = async move {
             signals.next().await;
             if !worth_reporting.load(Ordering::SeqCst) {
-                say("interrupted before there was a result");
-                exit::at_once();
+                print_stderr("interrupted before there was a result");
+                exit::exit_now();
             }
-            asked.cancel();
+            stop.request();
             let first = Instant::now();
             loop {
                 let next = signals.next().await;
-                if next == SignalKind::interrupt() || first.elapsed() >= TOGETHER {
-                    exit::at_once();
+                if next == SignalKind::interrupt() || first.elapsed() >= DUPLICATE_SIGNAL_WINDOW {
+                    exit::exit_now();
                 }
             }
         };
         std::thread::Builder::new()
             .name("interrupts".into())
             .spawn(move || runtime.block_on(wait))
-            .map_err(Halt::failed)?;
+            .map_err(CliError::failed)?;
         Ok(interrupts)
     }
 
-    /// From now on the first signal leaves the program the time to report, to save, and to end its servers.
-    pub fn hold(&self) {
+    /// From now on, the first signal leaves time to report, to save, and to stop our servers.
+    pub(super) fn allow_report(&self) {
         self.worth_reporting.store(true, Ordering::SeqCst);
     }
 
-    /// Whether there was a signal.
-    pub fn asked(&self) -> bool {
-        self.asked.is_cancelled()
+    /// Whether a signal has arrived.
+    pub(super) fn is_requested(&self) -> bool {
+        self.stop.is_requested()
     }
 
     /// Waits for a signal.
-    pub async fn wait(&self) {
-        self.asked.cancelled().await;
+    pub(super) async fn wait(&self) {
+        self.stop.requested().await;
     }
 
-    /// Waits for something that there is no use for after a signal; `None` then.
-    pub async fn unless_asked<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            () = self.wait() => None,
-            done = work => Some(done),
-        }
+    /// Waits for work that is useless after a signal; returns `None` if a signal arrives first.
+    pub(super) async fn until_interrupt<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.stop.unless_requested(work).await
     }
 
-    /// Waits for something that completes the report: once there was a signal, for a moment only.
-    pub async fn briefly_if_asked<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let enough = async {
-            self.wait().await;
-            sleep(PATIENCE).await;
-        };
-        tokio::select! {
-            done = work => Some(done),
-            () = enough => None,
-        }
-    }
-
-    /// Does something at the first signal, also if that has come already, until the returned value is dropped.
-    pub fn on_first(&self, runtime: &Handle, act: impl FnOnce() + Send + 'static) -> Attention {
-        let interrupts = self.clone();
-        Attention(runtime.spawn(async move {
-            interrupts.wait().await;
-            act();
-        }))
+    /// Returns the handle that ends runs at the first signal.
+    pub(super) fn stop_handle(&self) -> &StopHandle {
+        &self.stop
     }
 }
 
-/// What is done at the first signal, as long as this lives.
-pub struct Attention(JoinHandle<()>);
-
-impl Drop for Attention {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Those that we listen to.
-struct Signals {
+/// The signals that we listen to.
+struct SignalStreams {
     interrupt: Signal,
     terminate: Option<Signal>,
     hangup: Option<Signal>,
+    /// SIGXFSZ, sent when a file grows beyond the limit of `ulimit -f`. While we listen to it, the write fails with
+    /// an error instead of killing the program.
+    _file_size: Option<Signal>,
 }
 
-impl Signals {
-    /// All but those that the program was started to ignore, such as HUP by `nohup`. A script starts what it puts in the
-    /// background with INT ignored; who sends it one all the same means it.
-    fn listen() -> Result<Self, Halt> {
-        let ignored = ignored();
-        let listen = |kind: SignalKind| signal(kind).map_err(Halt::failed);
+impl SignalStreams {
+    /// Listens to all signals except those that the program was started to ignore, such as HUP by `nohup`. INT is an
+    /// exception: a script starts its background jobs with INT ignored, but an INT that is sent to them is intended.
+    fn listen() -> Result<Self, CliError> {
+        let ignored = ignored_signals();
+        let listen = |kind: SignalKind| signal(kind).map_err(CliError::io);
         let unless_ignored = |kind: SignalKind| match ignored >> (kind.as_raw_value() - 1) & 1 {
             0 => listen(kind).map(Some),
             _ => Ok(None),
@@ -139,27 +112,29 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: unless_ignored(SignalKind::terminate())?,
             hangup: unless_ignored(SignalKind::hangup())?,
+            _file_size: unless_ignored(SignalKind::from_raw(Raw::XFSZ.as_raw()))?,
         })
     }
 
     async fn next(&mut self) -> SignalKind {
         tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
-            () = received(&mut self.terminate) => SignalKind::terminate(),
-            () = received(&mut self.hangup) => SignalKind::hangup(),
+            () = wait_for_signal(&mut self.terminate) => SignalKind::terminate(),
+            () = wait_for_signal(&mut self.hangup) => SignalKind::hangup(),
         }
     }
 }
 
-async fn received(signal: &mut Option<Signal>) {
+async fn wait_for_signal(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
     }
 }
 
-/// The signals that this process ignores, as Linux tells: bit 0 is signal 1. None where the system does not tell.
-fn ignored() -> u64 {
+/// Returns the signals that this process ignores, as Linux reports them: bit 0 is signal 1. Returns none where the
+/// system does not report them.
+fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()

@@ -1,47 +1,74 @@
-//! Standard output, where the result goes. What is saved in files is saved before it is printed.
+//! Standard output, which receives the result. Files are saved before anything is printed.
 
 use std::io::{self, ErrorKind, StdoutLock, Write};
 
-use super::exit::Halt;
+use console::Term;
 
-/// Whether somebody reads standard output.
+use super::exit::CliError;
+use crate::model::plain_text::PlainWriter;
+
+/// Standard output for text that may contain quotations.
+pub(super) type PlainStdout<'a> = PlainWriter<StdoutLock<'a>>;
+
+/// Whether standard output still has a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reader {
-    /// Everything was taken.
+pub(super) enum StdoutReader {
+    /// All output was accepted.
     Present,
-    /// The pipe is closed, as that of `| head` is once it has its lines.
+    /// The pipe is closed, as by `| head` after its lines.
     Gone,
 }
 
-/// Prints on standard output. A reader that has seen enough is no error: the exit code is that of the result.
-pub fn print(render: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<(), Halt> {
-    print_on(render).map(drop)
+/// Prints on standard output. A closed pipe is no error: the exit code is that of the result.
+pub(super) fn print(render: impl FnOnce(&mut PlainStdout<'_>) -> io::Result<()>) -> Result<(), CliError> {
+    print_streaming(render).map(drop)
 }
 
-/// The same for a command that prints on and on, and ends when nobody reads.
-pub fn print_on(render: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<Reader, Halt> {
-    write_to(&mut io::stdout().lock(), render)
+/// Prints a report, with colors if the terminal supports them. `color` adds them after control characters of quoted
+/// text are escaped. `NO_COLOR` is respected.
+pub(super) fn print_report(
+    render: impl FnOnce(&mut PlainWriter<&mut dyn Write>) -> io::Result<()>,
+    color: fn(&str) -> String,
+) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    if !Term::stdout().features().colors_supported() {
+        return write_to(&mut PlainWriter::new(&mut stdout as &mut dyn Write), render).map(drop);
+    }
+    let mut text = Vec::new();
+    let rendered = render(&mut PlainWriter::new(&mut text as &mut dyn Write));
+    let written = rendered.and_then(|()| stdout.write_all(color(&String::from_utf8_lossy(&text)).as_bytes()));
+    reader_after(written.and_then(|()| stdout.flush())).map(drop)
 }
 
-fn write_to<W: Write>(out: &mut W, render: impl FnOnce(&mut W) -> io::Result<()>) -> Result<Reader, Halt> {
-    read_by(render(out).and_then(|()| out.flush()))
+/// Prints for a command that streams output, and that ends when the pipe is closed.
+pub(super) fn print_streaming(
+    render: impl FnOnce(&mut PlainStdout<'_>) -> io::Result<()>,
+) -> Result<StdoutReader, CliError> {
+    write_to(&mut PlainWriter::new(io::stdout().lock()), render)
 }
 
-/// What the outcome of a write to standard output says.
-pub fn read_by(written: io::Result<()>) -> Result<Reader, Halt> {
+fn write_to<W: Write>(
+    out: &mut W,
+    render: impl FnOnce(&mut W) -> io::Result<()>,
+) -> Result<StdoutReader, CliError> {
+    reader_after(render(out).and_then(|()| out.flush()))
+}
+
+/// Interprets the outcome of a write to standard output.
+pub(super) fn reader_after(written: io::Result<()>) -> Result<StdoutReader, CliError> {
     match written {
-        Ok(()) => Ok(Reader::Present),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
-        Err(error) => Err(Halt::io(format_args!("cannot write to stdout: {error}"))),
+        Ok(()) => Ok(StdoutReader::Present),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(StdoutReader::Gone),
+        Err(error) => Err(CliError::io(format_args!("cannot write to stdout: {error}"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::exit::Exit;
+    use crate::cli::exit::ExitReason;
 
-    /// Takes the first bytes, then fails.
+    /// A writer that accepts some bytes, then fails.
     struct Failing {
         room: usize,
         kind: ErrorKind,
@@ -59,21 +86,21 @@ mod tests {
         }
     }
 
-    fn printed(room: usize, kind: ErrorKind) -> Result<Reader, Halt> {
+    fn printed(room: usize, kind: ErrorKind) -> Result<StdoutReader, CliError> {
         write_to(&mut Failing { room, kind }, |out| writeln!(out, "ten bytes"))
     }
 
     #[test]
     fn a_closed_pipe_is_no_error() {
-        assert_eq!(printed(10, ErrorKind::BrokenPipe).unwrap(), Reader::Present);
-        assert_eq!(printed(9, ErrorKind::BrokenPipe).unwrap(), Reader::Gone);
-        assert_eq!(printed(0, ErrorKind::BrokenPipe).unwrap(), Reader::Gone);
+        assert_eq!(printed(10, ErrorKind::BrokenPipe).unwrap(), StdoutReader::Present);
+        assert_eq!(printed(9, ErrorKind::BrokenPipe).unwrap(), StdoutReader::Gone);
+        assert_eq!(printed(0, ErrorKind::BrokenPipe).unwrap(), StdoutReader::Gone);
     }
 
     #[test]
     fn a_full_disk_is_output_trouble() {
         let halt = printed(4, ErrorKind::StorageFull).unwrap_err();
         assert!(halt.message().starts_with("cannot write to stdout: "), "{}", halt.message());
-        assert_eq!(halt.tell(), Exit::Usage);
+        assert_eq!(halt.report(), ExitReason::Usage);
     }
 }

@@ -1,51 +1,55 @@
-//! An A/B, for people.
+//! Text and Markdown of an A/B comparison.
 
 use std::io::{self, Write};
 
-use super::compare::{about, markdown_table, meanings, summary, table, tally};
+use super::compare::{markdown_table, scope_text, summary, table, verdict_counts, verdict_meanings};
 use super::text::section;
-use crate::judge::ab::Ab;
-use crate::judge::compare::{Call, Row};
+use crate::analysis::ab::AbComparison;
+use crate::analysis::compare::{DifferenceVerdict, MetricComparison};
+use crate::model::plain_text::{markdown as markdown_text, one_line};
 
 const COLUMNS: [&str; 5] = ["", "A", "B", "B − A, in pairs", "verdict on B"];
 
-/// Writes it as text.
-pub fn text(ab: &Ab, to: &mut impl Write) -> io::Result<()> {
+/// Writes an A/B comparison as text.
+pub(crate) fn text(ab: &AbComparison, to: &mut impl Write) -> io::Result<()> {
     ab.comparison.candidates.iter().try_for_each(|b| writeln!(to, "{}", summary(b)))?;
     for caveat in &ab.comparison.caveats {
-        writeln!(to, "CAVEAT: {caveat}")?;
+        writeln!(to, "CAVEAT: {}", one_line(caveat))?;
     }
-    head(ab).iter().try_for_each(|line| writeln!(to, "{line}"))?;
+    heading(ab).iter().try_for_each(|line| writeln!(to, "{line}"))?;
     section("B against A", to)?;
     table(COLUMNS, rows(ab), to)?;
     let comparison = &ab.comparison;
-    comparison.candidates.iter().try_for_each(|b| writeln!(to, "{}\n{}", tally(b), about(comparison, b)))?;
+    comparison
+        .candidates
+        .iter()
+        .try_for_each(|b| writeln!(to, "{}\n{}", verdict_counts(b), scope_text(comparison, b)))?;
     section("How to read it", to)?;
     notes(ab).into_iter().try_for_each(|note| writeln!(to, "{note}"))
 }
 
-/// Writes it as Markdown, for a ticket or a pull request.
-pub fn markdown(ab: &Ab, to: &mut impl Write) -> io::Result<()> {
-    ab.comparison.candidates.iter().try_for_each(|b| writeln!(to, "**{}**\n", summary(b)))?;
+/// Writes an A/B comparison as Markdown, for a ticket or a pull request.
+pub(crate) fn markdown(ab: &AbComparison, to: &mut impl Write) -> io::Result<()> {
+    ab.comparison.candidates.iter().try_for_each(|b| writeln!(to, "**{}**\n", markdown_text(&summary(b))))?;
     for caveat in &ab.comparison.caveats {
-        writeln!(to, "> **Caveat:** {caveat}\n")?;
+        writeln!(to, "> **Caveat:** {}\n", markdown_text(caveat))?;
     }
-    head(ab).iter().try_for_each(|line| writeln!(to, "- {line}"))?;
+    heading(ab).iter().try_for_each(|line| writeln!(to, "- {}", markdown_text(line)))?;
     writeln!(to)?;
     markdown_table(COLUMNS, rows(ab), to)?;
     let comparison = &ab.comparison;
     comparison
         .candidates
         .iter()
-        .try_for_each(|b| writeln!(to, "\n{}\n\n{}\n", tally(b), about(comparison, b)))?;
+        .try_for_each(|b| writeln!(to, "\n{}\n\n{}\n", verdict_counts(b), scope_text(comparison, b)))?;
     notes(ab).into_iter().try_for_each(|note| writeln!(to, "- {note}"))
 }
 
-fn rows(ab: &Ab) -> &[Row] {
+fn rows(ab: &AbComparison) -> &[MetricComparison] {
     ab.comparison.candidates.first().map_or(&[], |b| &b.rows)
 }
 
-fn head(ab: &Ab) -> [String; 3] {
+fn heading(ab: &AbComparison) -> [String; 3] {
     let [a, b] = &ab.design.servers;
     let of_b = ab.comparison.candidates.first().map_or(0, |b| b.party.requests);
     let order: Vec<String> =
@@ -55,7 +59,7 @@ fn head(ab: &Ab) -> [String; 3] {
         format!("B: {b} ({of_b} requests)"),
         format!(
             "Pairs of blocks: {} that count, of {}; blocks of {}, in the order {}",
-            ab.counted(),
+            ab.counted_pairs(),
             ab.design.pairs,
             humantime::format_duration(ab.design.block),
             order.join(" ")
@@ -63,16 +67,16 @@ fn head(ab: &Ab) -> [String; 3] {
     ]
 }
 
-fn notes(ab: &Ab) -> Vec<String> {
+fn notes(ab: &AbComparison) -> Vec<String> {
     let own = [
         "A and B are means over blocks, and their intervals tell how much blocks differ. Both blocks of a pair have the same \
          requests at the same offsets, and only what differs within pairs counts for the difference (Student's t, and \
          Wilcoxon's signed ranks must not object): what the machine does to both cancels.",
         "Runs that are needed are blocks: --blocks.",
     ];
-    let unsure = ab.comparison.rows().any(|row| matches!(row.call, Call::CannotTell { .. }));
+    let unsure = ab.comparison.rows().any(|row| matches!(row.call, DifferenceVerdict::CannotTell { .. }));
     let own = own.into_iter().take(if unsure { 2 } else { 1 }).map(ToOwned::to_owned);
-    meanings(&ab.comparison).into_iter().chain(own).collect()
+    verdict_meanings(&ab.comparison).into_iter().chain(own).collect()
 }
 
 #[cfg(test)]
@@ -80,33 +84,34 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::metrics::Latency;
-    use crate::core::run::{Run, sample};
-    use crate::judge::ab::{Arm, Design, Pair};
-    use crate::judge::compare::Settings;
+    use crate::analysis::ab::{AbDesign, Arm, BlockPair};
+    use crate::analysis::compare::CompareConfig;
+    use crate::model::metrics::Latency;
+    use crate::model::run::Run;
+    use crate::testing::sample_run;
 
     fn run(ms: f64) -> Run {
-        let mut run = sample::run(false);
+        let mut run = sample_run::run(false);
         run.metrics.latencies.get_mut(&Latency::Ttft).unwrap().mean = Duration::from_secs_f64(ms / 1e3);
         run
     }
 
-    fn ab() -> Ab {
+    fn ab() -> AbComparison {
         let servers = ["http://a", "serve m"].map(ToOwned::to_owned);
-        let design = Design {
+        let design = AbDesign {
             servers,
             pairs: 4,
             block: Duration::from_secs(15),
             fresh_starts: true,
             allow_invalid: true,
         };
-        let pair = |first: Arm, a: f64, b: f64| Pair { first, runs: [run(a), run(b)] };
+        let pair = |first: Arm, a: f64, b: f64| BlockPair { first, runs: [run(a), run(b)] };
         let pairs = vec![pair(Arm::B, 150.0, 100.0), pair(Arm::A, 151.0, 100.0), pair(Arm::A, 150.0, 99.0)];
         let figures = ["ttft.mean", "failure_rate"].map(|name| name.parse().unwrap());
-        Ab::of(design, pairs, &figures, Settings::default())
+        AbComparison::compare(design, pairs, &figures, CompareConfig::default())
     }
 
-    fn written(render: impl Fn(&Ab, &mut Vec<u8>) -> io::Result<()>) -> String {
+    fn written(render: impl Fn(&AbComparison, &mut Vec<u8>) -> io::Result<()>) -> String {
         let mut text = Vec::new();
         render(&ab(), &mut text).unwrap();
         String::from_utf8(text).unwrap()

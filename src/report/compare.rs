@@ -1,123 +1,131 @@
-//! A comparison, for people and for spreadsheets.
+//! Text and Markdown of a comparison of runs.
 
 use std::io::{self, Write};
+use std::iter;
 
+use super::table::{self, Table};
 use super::text::section;
-use crate::judge::compare::{Call, Candidate, Comparison, Counted, Method, Party, Row, Scope};
-use cells::{COLUMNS, cells};
+use crate::analysis::compare::{
+    CandidateComparison, ClaimScope, Comparison, DifferenceVerdict, MetricComparison, SampleUnit, SideInfo,
+    SpreadMethod,
+};
+use crate::model::plain_text;
+use crate::report::compare::row_cells::{COLUMNS, row_cells};
 pub(super) use summary::summary;
 
-pub(super) mod cells;
 mod csv;
+pub(super) mod row_cells;
 mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use self::csv::csv;
-pub(super) use cells::{bare, in_unit, needed};
+pub(crate) use self::csv::csv;
+pub(super) use crate::report::compare::row_cells::{required_sample, with_unit, without_unit};
 
-/// Writes it as text.
-pub fn text(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
+/// Writes a comparison as text.
+pub(crate) fn text(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
     comparison.candidates.iter().try_for_each(|candidate| writeln!(to, "{}", summary(candidate)))?;
     for caveat in &comparison.caveats {
-        writeln!(to, "CAVEAT: {caveat}")?;
+        writeln!(to, "CAVEAT: {}", plain_text::one_line(caveat))?;
     }
-    writeln!(to, "Baseline: {}", party(&comparison.base))?;
+    writeln!(to, "Baseline: {}", side_name(&comparison.base))?;
     for candidate in &comparison.candidates {
-        writeln!(to, "Candidate: {}", party(&candidate.party))?;
+        writeln!(to, "Candidate: {}", side_name(&candidate.party))?;
     }
     for candidate in &comparison.candidates {
         section(&candidate.party.name, to)?;
         table(COLUMNS, &candidate.rows, to)?;
-        writeln!(to, "{}", tally(candidate))?;
-        writeln!(to, "{}", about(comparison, candidate))?;
+        writeln!(to, "{}", verdict_counts(candidate))?;
+        writeln!(to, "{}", scope_text(comparison, candidate))?;
     }
     section("How to read it", to)?;
     notes(comparison).into_iter().try_for_each(|note| writeln!(to, "{note}"))
 }
 
-/// The rows below their columns' names.
-pub(super) fn table(columns: [&str; 5], rows: &[Row], to: &mut impl Write) -> io::Result<()> {
-    let rows: Vec<[String; 5]> = rows.iter().map(cells).collect();
-    let head = columns.map(ToOwned::to_owned);
-    let width = |column: usize| {
-        let all = rows.iter().chain([&head]);
-        all.map(|row| row[column].chars().count()).max().unwrap_or_default()
-    };
-    let widths: [usize; 5] = std::array::from_fn(width);
-    for row in [&head].into_iter().chain(&rows) {
-        let line: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        writeln!(to, "{}", line.join("  ").trim_end())?;
-    }
-    Ok(())
+/// Writes the rows below the names of their columns.
+pub(super) fn table(columns: [&str; 5], rows: &[MetricComparison], to: &mut impl Write) -> io::Result<()> {
+    let rows = rows.iter().map(|row| row_cells(row).to_vec());
+    Table::left(iter::once(table::row(columns)).chain(rows).collect()).write(to)
 }
 
-/// Writes it as Markdown, for a ticket or a pull request.
-pub fn markdown(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
-    comparison.candidates.iter().try_for_each(|candidate| writeln!(to, "**{}**\n", summary(candidate)))?;
+/// Writes a comparison as Markdown, for a ticket or a pull request.
+pub(crate) fn markdown(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
+    comparison
+        .candidates
+        .iter()
+        .try_for_each(|candidate| writeln!(to, "**{}**\n", plain_text::markdown(&summary(candidate))))?;
     for caveat in &comparison.caveats {
-        writeln!(to, "> **Caveat:** {caveat}\n")?;
+        writeln!(to, "> **Caveat:** {}\n", plain_text::markdown(caveat))?;
     }
-    writeln!(to, "Baseline: {}", party(&comparison.base))?;
+    writeln!(to, "Baseline: {}", plain_text::markdown(&side_name(&comparison.base)))?;
     for candidate in &comparison.candidates {
-        writeln!(to, "\n### {}\n", party(&candidate.party))?;
+        writeln!(to, "\n### {}\n", plain_text::markdown(&side_name(&candidate.party)))?;
         markdown_table(COLUMNS, &candidate.rows, to)?;
-        writeln!(to, "\n{}", tally(candidate))?;
-        writeln!(to, "\n{}", about(comparison, candidate))?;
+        writeln!(to, "\n{}", verdict_counts(candidate))?;
+        writeln!(to, "\n{}", scope_text(comparison, candidate))?;
     }
     writeln!(to)?;
     notes(comparison).into_iter().try_for_each(|note| writeln!(to, "- {note}"))
 }
 
-/// The same in Markdown.
-pub(super) fn markdown_table(columns: [&str; 5], rows: &[Row], to: &mut impl Write) -> io::Result<()> {
-    writeln!(to, "| {} |", columns.join(" | "))?;
-    writeln!(to, "|{}", "---|".repeat(columns.len()))?;
-    for row in rows {
-        let [figure, base, value, difference, verdict] = cells(row);
-        let verdict = match row.call {
-            Call::Worse | Call::Better => format!("**{verdict}**"),
-            Call::Same | Call::CannotTell { .. } => verdict,
-        };
-        writeln!(to, "| {figure} | {base} | {value} | {difference} | {verdict} |")?;
-    }
-    Ok(())
+/// Writes the rows as a Markdown table.
+pub(super) fn markdown_table(
+    columns: [&str; 5],
+    rows: &[MetricComparison],
+    to: &mut impl Write,
+) -> io::Result<()> {
+    let row = |row: &MetricComparison| {
+        let mut cells = row_cells(row).map(|cell| plain_text::markdown(&cell));
+        if matches!(row.call, DifferenceVerdict::Worse | DifferenceVerdict::Better) {
+            cells[4] = format!("**{}**", cells[4]);
+        }
+        cells.to_vec()
+    };
+    let rows = rows.iter().map(row);
+    Table::left(iter::once(table::row(columns)).chain(rows).collect()).write_markdown(to)
 }
 
-fn party(party: &Party) -> String {
+fn side_name(party: &SideInfo) -> String {
     let runs = if party.runs == 1 { String::new() } else { format!("{} runs, ", party.runs) };
     let starts = party.starts.filter(|_| party.runs > 1).map(|starts| {
         let plural = if starts == 1 { "" } else { "s" };
         format!("{starts} start{plural} of the server, ")
     });
-    format!("{} ({runs}{}{} requests)", party.name, starts.unwrap_or_default(), party.requests)
-}
-
-/// How many rows have which verdict.
-pub(super) fn tally(candidate: &Candidate) -> String {
-    let count = |wanted: fn(Call) -> bool| candidate.rows.iter().filter(|row| wanted(row.call)).count();
     format!(
-        "Verdicts: {} worse, {} better, {} the same, {} cannot tell",
-        count(|call| call == Call::Worse),
-        count(|call| call == Call::Better),
-        count(|call| call == Call::Same),
-        count(|call| matches!(call, Call::CannotTell { .. }))
+        "{} ({runs}{}{} requests)",
+        plain_text::one_line(&party.name),
+        starts.unwrap_or_default(),
+        party.requests
     )
 }
 
-/// What the verdicts are about.
-pub(super) fn about(comparison: &Comparison, candidate: &Candidate) -> &'static str {
+/// Counts the rows by verdict.
+pub(super) fn verdict_counts(candidate: &CandidateComparison) -> String {
+    let count =
+        |wanted: fn(DifferenceVerdict) -> bool| candidate.rows.iter().filter(|row| wanted(row.call)).count();
+    format!(
+        "Verdicts: {} worse, {} better, {} the same, {} cannot tell",
+        count(|call| call == DifferenceVerdict::Worse),
+        count(|call| call == DifferenceVerdict::Better),
+        count(|call| call == DifferenceVerdict::Same),
+        count(|call| matches!(call, DifferenceVerdict::CannotTell { .. }))
+    )
+}
+
+/// States which population the verdicts apply to.
+pub(super) fn scope_text(comparison: &Comparison, candidate: &CandidateComparison) -> &'static str {
     match candidate.scope {
-        Scope::Servers if knows_starts(comparison) => {
+        ClaimScope::Servers if knows_starts(comparison) => {
             "These verdicts are about the servers: the spread from start to start is in the intervals."
         }
-        Scope::Servers => {
+        ClaimScope::Servers => {
             "These verdicts are about the servers if every run is from a start of its own, which the runs do not tell: runs that \
              share a start differ less than starts do."
         }
-        Scope::OneStart => "These verdicts are about the one start of the server that both sides are from.",
-        Scope::TheseStarts => {
+        ClaimScope::OneStart => {
+            "These verdicts are about the one start of the server that both sides are from."
+        }
+        ClaimScope::TheseStarts => {
             "These verdicts are about the starts of the servers that were measured: the next start may differ from these, by how \
              much is in no interval. For verdicts about the servers measure 3 starts of one side, or 2 of each."
         }
@@ -129,13 +137,13 @@ fn knows_starts(comparison: &Comparison) -> bool {
     comparison.base.starts.is_some() && candidates.all(|party| party.starts.is_some())
 }
 
-/// What the verdicts mean here, and what they rest on.
+/// Explains the verdicts of this comparison and the evidence they rest on.
 fn notes(comparison: &Comparison) -> Vec<String> {
-    [meanings(comparison), methods(comparison)].concat()
+    [verdict_meanings(comparison), spread_methods(comparison)].concat()
 }
 
-/// What the verdicts mean.
-pub(super) fn meanings(comparison: &Comparison) -> Vec<String> {
+/// Explains the verdicts.
+pub(super) fn verdict_meanings(comparison: &Comparison) -> Vec<String> {
     let settings = &comparison.settings;
     let percent = |share: f64| 100.0 * share;
     let mut notes = vec![
@@ -143,7 +151,7 @@ pub(super) fn meanings(comparison: &Comparison) -> Vec<String> {
             "Better, worse: the interval of the difference leaves out zero. It is adjusted for the {} rows of the table \
              (Holm){}.",
             comparison.family,
-            chance(comparison)
+            false_alarm_text(comparison)
         ),
         format!(
             "The same: the {} % interval of the difference lies within {} % of the baseline (or {} ms, if that is more; for \
@@ -154,7 +162,7 @@ pub(super) fn meanings(comparison: &Comparison) -> Vec<String> {
             percent(settings.points)
         ),
     ];
-    if comparison.rows().any(|row| matches!(row.call, Call::CannotTell { .. })) {
+    if comparison.rows().any(|row| matches!(row.call, DifferenceVerdict::CannotTell { .. })) {
         notes.push(
             "Cannot tell: neither. The number of requests or runs a side would settle it if the difference is as large as it \
              looks now."
@@ -164,10 +172,10 @@ pub(super) fn meanings(comparison: &Comparison) -> Vec<String> {
     notes
 }
 
-/// How often equal sides are called different, where that is known.
-fn chance(comparison: &Comparison) -> String {
-    let scopes: Vec<Scope> = comparison.candidates.iter().map(|candidate| candidate.scope).collect();
-    let equal = match scopes.iter().all(|scope| *scope == Scope::Servers) {
+/// States how often equal sides get the verdict "different", where that is known.
+fn false_alarm_text(comparison: &Comparison) -> String {
+    let scopes: Vec<ClaimScope> = comparison.candidates.iter().map(|candidate| candidate.scope).collect();
+    let equal = match scopes.iter().all(|scope| *scope == ClaimScope::Servers) {
         true if knows_starts(comparison) => "servers",
         true => return String::new(),
         false => "starts",
@@ -176,25 +184,25 @@ fn chance(comparison: &Comparison) -> String {
     format!(": of tables of equal {equal} at most {percent} % call any row better or worse")
 }
 
-fn methods(comparison: &Comparison) -> Vec<String> {
-    let by = |method: Method| comparison.rows().any(|row| row.difference.method == Some(method));
+fn spread_methods(comparison: &Comparison) -> Vec<String> {
+    let by = |method: SpreadMethod| comparison.rows().any(|row| row.difference.method == Some(method));
     let single = comparison.rows().any(is_single_pair);
     let notes = [
         (
-            by(Method::Starts),
+            by(SpreadMethod::Starts),
             "Differences between starts of the servers: each start counts once, by the mean of its runs (Welch's t, or a \
              prediction interval for a single start, and Mann and Whitney's ranks must not object).",
         ),
         (
-            by(Method::Repeats),
+            by(SpreadMethod::Repeats),
             "Differences between repeats: from one run to the next (Welch's t, and Mann and Whitney's ranks must not object).",
         ),
         (
-            single && by(Method::Records),
+            single && by(SpreadMethod::Records),
             "Differences within a pair of runs: block bootstrap and order statistics over their requests.",
         ),
         (
-            by(Method::Stated),
+            by(SpreadMethod::Stated),
             "Some runs were saved without their requests: their stated intervals and histograms are used; --save-detailed \
              tells more.",
         ),
@@ -202,13 +210,12 @@ fn methods(comparison: &Comparison) -> Vec<String> {
     notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note.to_owned()).collect()
 }
 
-fn is_single_pair(row: &Row) -> bool {
+fn is_single_pair(row: &MetricComparison) -> bool {
     row.base.runs.len() == 1 && row.candidate.runs.len() == 1
 }
 
-impl Counted {
-    /// The word for so many.
-    pub(super) fn word(self) -> &'static str {
+impl SampleUnit {
+    pub(super) fn unit_word(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Runs => "runs",

@@ -1,35 +1,37 @@
-//! A dashboard for a server under test: what Prometheus scrapes, when it alerts, and a Grafana board.
+//! A dashboard for a server under test: Prometheus' scrape configuration, alert rules, and a Grafana dashboard.
 //!
-//! Whatever a version of vLLM calls its signals is in its [`Names`]; the files are the same otherwise.
+//! [`MetricNames`] holds the names that differ between vLLM's versions. The rest of the files is the same for all of
+//! them.
 
 use serde_json::Value;
 
-pub mod alerts;
-pub mod board;
-mod client;
-pub mod names;
+pub(crate) mod alerts;
+mod client_panels;
+pub(crate) mod grafana;
+pub(crate) mod metric_names;
+mod panel;
 
-pub use names::Names;
+pub(crate) use crate::report::dashboard::metric_names::MetricNames;
 
 /// One file of a dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// Its name in the folder.
+pub(crate) struct DashboardFile {
+    /// The file name.
     pub name: &'static str,
-    /// Its content.
+    /// The file's content.
     pub text: String,
 }
 
-/// The names of the files, in the order of [`pages`].
-pub const FILES: [&str; 3] = ["prometheus.yml", "alerts.yml", "grafana.json"];
+/// The names of the files, in the order of [`dashboard_files`].
+pub(crate) const FILE_NAMES: [&str; 3] = ["prometheus.yml", "alerts.yml", "grafana.json"];
 
-/// Where a client on Prometheus' own machine is scraped.
-const CLIENT: &str = "localhost:9400";
+/// The address at which Prometheus scrapes a client on its own machine.
+const CLIENT_TARGET: &str = "localhost:9400";
 
-/// The files for a server at `target` (`host:port`) with these names.
-pub fn pages(names: &Names, target: &str) -> [Page; 3] {
-    let texts = [scrape(target), alerts::rules(names), pretty(&board::board(names))];
-    let mut texts = FILES.into_iter().zip(texts).map(|(name, text)| Page { name, text });
+/// Renders the files for a server at `target` (`host:port`) with these metric names.
+pub(crate) fn dashboard_files(names: &MetricNames, target: &str) -> [DashboardFile; 3] {
+    let texts = [scrape(target), alerts::alert_rules(names), pretty(&grafana::grafana_board(names))];
+    let mut texts = FILE_NAMES.into_iter().zip(texts).map(|(name, text)| DashboardFile { name, text });
     std::array::from_fn(|_| texts.next().expect("there are as many texts as names"))
 }
 
@@ -39,11 +41,11 @@ fn scrape(target: &str) -> String {
          global:\n  scrape_interval: 5s\n  evaluation_interval: 5s\n\
          rule_files:\n  - {alerts}\n\
          scrape_configs:\n  - job_name: vllm\n    metrics_path: /metrics\n    static_configs:\n      - targets: [{target}]\n\
-         \x20 - job_name: servebench\n    scrape_interval: 1s\n    static_configs:\n      - targets: [{client}]\n",
-        alerts = FILES[1],
-        // A JSON string is a YAML string.
+         \x20 - job_name: servegauge\n    scrape_interval: 1s\n    static_configs:\n      - targets: [{client}]\n",
+        alerts = FILE_NAMES[1],
+        // A JSON string is a valid YAML string.
         target = Value::from(target),
-        client = Value::from(CLIENT),
+        client = Value::from(CLIENT_TARGET),
     )
 }
 

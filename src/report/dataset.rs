@@ -1,34 +1,44 @@
-//! What is in a dataset, and what a run would send of it.
+//! The contents of a dataset, and the requests that a run would send from it.
 
 use std::io::{self, Write};
 
-use super::figures::{percent, requests_per_second, seconds};
-use crate::core::dataset::{DatasetStats, LengthSummary};
-use crate::core::run::Inputs;
-use crate::core::spec::{Dataset, Pace, Spec};
+use crate::model::dataset::{DatasetStats, LengthSummary};
+use crate::model::run::RunInputs;
+use crate::model::run_spec::{Dataset, RateSchedule, Spec};
+use crate::report::format::{percent, requests_per_second, seconds};
 
-/// Writes what `servebench dataset stats` found; `tokenizer` says who counted.
-pub fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl Write) -> io::Result<()> {
+/// Writes the statistics of `servegauge dataset stats`; `tokenizer` names the tokenizer that counted the tokens.
+pub(crate) fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "Dataset: {}", stats.path)?;
     writeln!(to, "SHA-256: {}", stats.sha256)?;
-    writeln!(to, "Conversations: {}", stats.conversations)?;
+    let is_of_turns = !stats.turns.is_empty();
+    let what = if is_of_turns { "Conversations" } else { "Entries" };
+    writeln!(to, "{what}: {}", stats.conversations)?;
     for (turns, count) in &stats.turns {
         writeln!(to, "  with {turns} turns: {count} ({})", percent(*count, stats.conversations))?;
     }
     writeln!(to, "Tokens by: {tokenizer} ({})", stats.counted_by.label())?;
-    lengths(&[("prompt (first turn)", stats.prompt), ("answer (second turn)", stats.answer)], to)?;
+    let [prompt, answer] = match is_of_turns {
+        true => ["prompt (first turn)", "answer (second turn)"],
+        false => ["prompt", "asked output"],
+    };
+    lengths(&[(prompt, stats.prompt), (answer, stats.answer)], to)?;
     writeln!(to, "Usable: {} ({})", stats.usable, percent(stats.usable, stats.conversations))?;
     writeln!(to, "Dropped: {}", stats.dropped.total())?;
     for (reason, count) in stats.dropped.reasons().into_iter().filter(|(_, count)| *count > 0) {
         writeln!(to, "  {reason}: {count}")?;
     }
-    Ok(())
+    stats
+        .dropped
+        .malformed
+        .iter()
+        .try_for_each(|(fault, rows)| writeln!(to, "  {fault}: {} (first: {})", rows.count, rows.first))
 }
 
-/// Writes what `--dry-run` prepared; `requests` are lengths of prompt and asked output in tokens.
-pub fn render_workload(
+/// Writes what `--dry-run` prepared. `requests` holds the lengths of prompt and requested output, in tokens.
+pub(crate) fn render_workload(
     spec: &Spec,
-    inputs: &Inputs,
+    inputs: &RunInputs,
     requests: impl Iterator<Item = (u32, u32)> + Clone,
     to: &mut impl Write,
 ) -> io::Result<()> {
@@ -46,26 +56,36 @@ pub fn render_workload(
         };
         writeln!(to, "{what}: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
     }
+    if provenance.candidates == 0 && provenance.dropped.total() > 0 {
+        writeln!(to, "Made and left out: {}", provenance.dropped)?;
+    }
     if provenance.repeated > 0 {
         writeln!(to, "Repeated prompts: {} (the dataset has too few)", provenance.repeated)?;
     }
     if provenance.inexact > 0 {
-        writeln!(to, "Prompts of another length than asked: {}", provenance.inexact)?;
+        let (count, by) = (provenance.inexact, provenance.inexact_by);
+        writeln!(to, "Prompts of another length than asked: {count} (by {by:+} tokens at most)")?;
+    }
+    if provenance.system_prompts > 0 {
+        writeln!(to, "Conversations with a system turn as prompt: {}", provenance.system_prompts)?;
     }
     writeln!(to, "Tokens by: {}", inputs.tokenizer.origin)?;
-    let prompts = LengthSummary::of(requests.clone().map(|(prompt, _)| prompt));
+    let prompts = LengthSummary::from_lengths(requests.clone().map(|(prompt, _)| prompt));
     lengths(
-        &[("prompt", prompts), ("asked output", LengthSummary::of(requests.map(|(_, output)| output)))],
+        &[
+            ("prompt", prompts),
+            ("asked output", LengthSummary::from_lengths(requests.map(|(_, output)| output))),
+        ],
         to,
     )?;
     if spec.workload.dataset.has_sessions() {
         sessions(spec, to)?;
     }
     match (&load.pace, load.request_rate.is_finite()) {
-        (Pace::Steady, true) => {
+        (RateSchedule::Steady, true) => {
             writeln!(to, "Request rate: {}", requests_per_second(Some(load.request_rate.get())))?;
         }
-        (Pace::Steady, false) => writeln!(to, "Request rate: all at once")?,
+        (RateSchedule::Steady, false) => writeln!(to, "Request rate: all at once")?,
         (pace, _) => writeln!(to, "Request rate: {pace}")?,
     }
     if let Some(cap) = load.max_concurrency {
@@ -105,7 +125,7 @@ fn lengths(rows: &[(&str, Option<LengthSummary>)], to: &mut impl Write) -> io::R
                 inner.iter().try_for_each(|value| write!(to, "{value:>8.0}"))?;
                 writeln!(to, "{:>8}{:>12}", row.max, row.total)?;
             }
-            None => writeln!(to, "{:>8}", super::figures::NOT_AVAILABLE)?,
+            None => writeln!(to, "{:>8}", crate::report::format::NOT_AVAILABLE)?,
         }
     }
     Ok(())

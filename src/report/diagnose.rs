@@ -1,25 +1,30 @@
-//! A diagnosis, for people.
+//! A diagnosis as text.
 
 use std::io::{self, Write};
 
-use super::log::lasting;
-use crate::core::server::Level;
-use crate::judge::diagnose::{
-    Availability, Bound, Change, Diagnosis, Fact, Finding, Handle, LEVERS, Origin, Start,
+use super::log::duration_text;
+use crate::analysis::diagnose::{
+    Availability, Diagnosis, DiagnosisFinding, EvidenceSource, FactBound, FactTime, LEVERS, LeverStatus,
+    ObservedFact, SuggestedChange,
 };
+use crate::model::plain_text::one_line;
+use crate::model::server::Severity;
 
-/// The engine whose flags the levers are.
+/// The engine that the levers' flags belong to.
 const VLLM: &str = "vLLM";
 
-/// Writes it; `looked_at` are the names of what was looked at.
-pub fn render(diagnosis: &Diagnosis, looked_at: &[String], to: &mut impl Write) -> io::Result<()> {
+/// Writes a diagnosis; `looked_at` names the inputs that were checked.
+pub(crate) fn render(diagnosis: &Diagnosis, looked_at: &[String], to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "Looked at: {}", looked_at.join(", "))?;
     match (diagnosis.engine.as_deref(), diagnosis.version) {
         (Some(engine), _) if engine != VLLM => {
-            writeln!(to, "Server: {engine} (what to change is in vLLM's words)")?
+            writeln!(to, "Server: {} (what to change is in vLLM's words)", one_line(engine))?
         }
-        (_, Some(version)) => writeln!(to, "vLLM: {version}")?,
+        (_, Some(version)) => writeln!(to, "vLLM: {}", version)?,
         _ => {}
+    }
+    for unread in &diagnosis.unread_metrics {
+        writeln!(to, "Metrics that were not understood: {unread}")?;
     }
     if diagnosis.findings.is_empty() {
         writeln!(to, "\nNothing found.")?;
@@ -28,66 +33,72 @@ pub fn render(diagnosis: &Diagnosis, looked_at: &[String], to: &mut impl Write) 
         finding(at + 1, found, to)?;
     }
     if !diagnosis.fine.is_empty() {
-        writeln!(to, "\nLooked for in vain: {}", diagnosis.fine.join(", "))?;
+        writeln!(to, "\nChecked, not found: {}", diagnosis.fine.join(", "))?;
     }
     if !diagnosis.not_judged.is_empty() {
-        writeln!(to, "\nNot judged, for want of evidence:")?;
+        writeln!(to, "\nNot checked, the input is missing:")?;
     }
     diagnosis.not_judged.iter().try_for_each(|rule| writeln!(to, "  [{}] needs {}", rule.rule, rule.needs))
 }
 
-fn finding(number: usize, finding: &Finding, to: &mut impl Write) -> io::Result<()> {
+fn finding(number: usize, finding: &DiagnosisFinding, to: &mut impl Write) -> io::Result<()> {
     let level = match finding.level {
-        Level::Hint => "hint",
-        Level::Warn => "WARN",
-        Level::Alert => "ALERT",
+        Severity::Hint => "hint",
+        Severity::Warn => "WARN",
+        Severity::Alert => "ALERT",
     };
     writeln!(to, "\n{number}. {level}  {}  [{}]", finding.title, finding.rule)?;
     writeln!(to, "   Evidence:")?;
-    finding.facts.iter().try_for_each(|found| writeln!(to, "     {}", fact(found)))?;
+    finding.facts.iter().try_for_each(|found| writeln!(to, "     {}", fact_text(found)))?;
     writeln!(to, "   Cause: {}", finding.cause)?;
     writeln!(to, "   Change:")?;
     for (at, change) in finding.changes.iter().enumerate() {
-        writeln!(to, "     {}. {}", at + 1, step(change))?;
+        writeln!(to, "     {}. {}", at + 1, step_text(change))?;
     }
     writeln!(to, "   Source: {}", finding.source)
 }
 
 /// `requests waiting, at most: 71, above 10, from 06:02:20 for 4m 10s (log)`
-fn fact(fact: &Fact) -> String {
-    let mut text = fact.what.clone();
+fn fact_text(fact: &ObservedFact) -> String {
+    let mut text = one_line(&fact.what);
     if let Some(figure) = fact.figure {
         text += &format!(": {figure}");
     }
     match fact.bound {
-        Some(Bound::Above(bound)) => text += &format!(", above {bound}"),
-        Some(Bound::Below(bound)) => text += &format!(", below {bound}"),
+        Some(FactBound::Above(bound)) => text += &format!(", above {bound}"),
+        Some(FactBound::Below(bound)) => text += &format!(", below {bound}"),
         None => {}
     }
     if let Some(when) = fact.when {
-        let preposition = if matches!(when.start, Start::Offset(_)) { "at" } else { "from" };
+        let preposition = if matches!(when.start, FactTime::Offset(_)) { "at" } else { "from" };
         text += &format!(", {preposition} {}", when.start);
         if when.lasted.as_secs() > 0 {
-            text += &format!(" for {}", lasting(when.lasted));
+            text += &format!(" for {}", duration_text(when.lasted));
         }
     }
     let origin = match fact.origin {
-        Origin::Result => "result",
-        Origin::Log => "log",
-        Origin::Live => "live",
+        EvidenceSource::Result => "result",
+        EvidenceSource::Log => "log",
+        EvidenceSource::Live => "live",
     };
     format!("{text} ({origin})")
 }
 
-fn step(change: &Change) -> String {
+fn step_text(change: &SuggestedChange) -> String {
     match &change.lever {
-        Some(lever) => format!("{}{}: {}\n        {}", lever.name, state(lever), change.what, exists(lever)),
+        Some(lever) => format!(
+            "{}{}: {}\n        {}",
+            lever.name,
+            lever_state(lever),
+            change.what,
+            lever_versions(lever)
+        ),
         None => change.what.to_owned(),
     }
 }
 
-/// What is so on this server.
-fn state(lever: &Handle) -> String {
+/// States how this server sets a lever.
+fn lever_state(lever: &LeverStatus) -> String {
     let now = match (&lever.now, lever.done) {
         (Some(now), Some(_)) => Some(format!("already {now}")),
         (Some(now), None) => Some(format!("now {now}")),
@@ -103,14 +114,14 @@ fn state(lever: &Handle) -> String {
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 
-fn exists(lever: &Handle) -> String {
+fn lever_versions(lever: &LeverStatus) -> String {
     let note = if lever.note.is_empty() { String::new() } else { format!("; {}", lever.note) };
     format!("{}{note}", lever.versions)
 }
 
-/// The table of levers.
-pub fn levers() -> String {
-    let row = |lever: &crate::judge::diagnose::LeverFacts| {
+/// Renders the table of levers.
+pub(crate) fn lever_table() -> String {
+    let row = |lever: &crate::analysis::diagnose::LeverInfo| {
         let note = if lever.note.is_empty() { String::new() } else { format!("      {}\n", lever.note) };
         format!("  {}: {}\n{note}      [{}]\n", lever.name, lever.range, lever.source)
     };

@@ -1,24 +1,39 @@
-//! What a server's log says, for people.
+//! The summary of a server's log as text.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::figures::{NOT_AVAILABLE, share};
 use super::text::section;
-use crate::judge::log::{Alert, Drafting, Figures, Levels, RULES, Range, Summary, Trouble};
+use crate::report::format::{NOT_AVAILABLE, share_text};
+use crate::server::log_summary::{
+    ALERT_RULES, EngineLevels, LogAlert, LogIssue, LogSummary, RangeSummary, SpecDecodeHistory, ValueRange,
+};
 
-/// Alerts of each rule that are written in full.
-const SHOWN: usize = 10;
+/// Alerts of each rule that are printed in full.
+const MAX_SHOWN_ALERTS: usize = 10;
 
-/// Writes the summary of a log; `name` is what it is called.
-pub fn render(summary: &Summary, name: &str, to: &mut impl Write) -> io::Result<()> {
+/// Writes the summary of a log; `name` is the log's name.
+pub(crate) fn render(summary: &LogSummary, name: &str, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "Log: {name}")?;
     match (summary.start, summary.end) {
-        (Some(start), Some(end)) => writeln!(to, "Span: {start} to {end} ({})", lasting(end.since(start)))?,
+        (Some(start), Some(end)) => {
+            writeln!(to, "Span: {start} to {end} ({})", duration_text(end.since(start)))?
+        }
         _ => writeln!(to, "Span: {NOT_AVAILABLE} (no time stamps: nothing can be said to have lasted)")?,
     }
     let lines = summary.lines;
-    writeln!(to, "Lines: {}, {} of statistics, {} not known", lines.all, lines.statistics, lines.unknown)?;
+    write!(to, "Lines: {}, {} of statistics", lines.all, lines.statistics)?;
+    for (count, what) in [(lines.requests, "of requests"), (lines.errors, "of errors")] {
+        if count > 0 {
+            write!(to, ", {count} {what}")?;
+        }
+    }
+    writeln!(to, ", {} not known", lines.unknown)?;
+    if !summary.statuses.is_empty() {
+        let statuses: Vec<_> =
+            summary.statuses.iter().map(|(status, count)| format!("{count} × {status}")).collect();
+        writeln!(to, "Answers: {}", statuses.join(", "))?;
+    }
     if lines.damaged > 0 {
         writeln!(to, "Damaged lines: {} (cut or mixed with others; not counted in)", lines.damaged)?;
     }
@@ -29,6 +44,10 @@ pub fn render(summary: &Summary, name: &str, to: &mut impl Write) -> io::Result<
         section(&title, to)?;
         load(levels, to)?;
     }
+    if let Some(together) = &summary.together {
+        section("All engines together", to)?;
+        load(together, to)?;
+    }
     if let Some(drafting) = &summary.drafting {
         section("Speculative decoding", to)?;
         speculation(drafting, to)?;
@@ -37,7 +56,7 @@ pub fn render(summary: &Summary, name: &str, to: &mut impl Write) -> io::Result<
     alerts(summary, to)
 }
 
-fn start_up(summary: &Summary, to: &mut impl Write) -> io::Result<()> {
+fn start_up(summary: &LogSummary, to: &mut impl Write) -> io::Result<()> {
     let facts = &summary.start_up;
     if facts.is_empty() {
         return Ok(());
@@ -71,15 +90,15 @@ fn start_up(summary: &Summary, to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn load(levels: &Levels, to: &mut impl Write) -> io::Result<()> {
+fn load(levels: &EngineLevels, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "Lines: {}, {} of them busy", levels.lines, levels.busy_lines)?;
     let rates = [
         ("Prompt throughput", levels.prompt_throughput),
         ("Generation throughput", levels.generation_throughput),
     ];
     for (name, range) in rates {
-        match range.figures() {
-            Some(Figures { min, mean, max, .. }) => {
+        match range.summarize() {
+            Some(RangeSummary { min, mean, max, .. }) => {
                 writeln!(to, "{name}: min {min:.1} · mean {mean:.1} · max {max:.1} tok/s")?;
             }
             None => writeln!(to, "{name}: {NOT_AVAILABLE}")?,
@@ -88,12 +107,12 @@ fn load(levels: &Levels, to: &mut impl Write) -> io::Result<()> {
     for (name, range) in
         [("Running", levels.running), ("Waiting", levels.waiting), ("Swapped", levels.swapped)]
     {
-        peak(name, range, |value| format!("{value:.0}"), |value| format!("{value:.1}"), to)?;
+        range_line(name, range, |value| format!("{value:.0}"), |value| format!("{value:.1}"), to)?;
     }
     let shares =
         [("KV cache usage", levels.kv_cache_usage), ("CPU KV cache usage", levels.cpu_kv_cache_usage)];
     for (name, range) in shares {
-        peak(name, range, share, share, to)?;
+        range_line(name, range, share_text, share_text, to)?;
     }
     let rates = [
         ("Prefix cache hit rate", levels.prefix_cache_hit_rate),
@@ -102,8 +121,8 @@ fn load(levels: &Levels, to: &mut impl Write) -> io::Result<()> {
         ("Multimodal cache hit rate", levels.mm_cache_hit_rate),
     ];
     for (name, range) in rates {
-        if let Some(Figures { mean, last, .. }) = range.figures() {
-            writeln!(to, "{name}: last {} · mean {}", share(last), share(mean))?;
+        if let Some(RangeSummary { mean, last, .. }) = range.summarize() {
+            writeln!(to, "{name}: last {} · mean {}", share_text(last), share_text(mean))?;
         }
     }
     if levels.preemptions > 0 {
@@ -112,14 +131,14 @@ fn load(levels: &Levels, to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn peak(
+fn range_line(
     name: &str,
-    range: Range,
+    range: ValueRange,
     whole: fn(f64) -> String,
     mean_of: fn(f64) -> String,
     to: &mut impl Write,
 ) -> io::Result<()> {
-    let Some(Figures { mean, max, at, .. }) = range.figures() else { return Ok(()) };
+    let Some(RangeSummary { mean, max, at, .. }) = range.summarize() else { return Ok(()) };
     write!(to, "{name}: mean {} · peak {}", mean_of(mean), whole(max))?;
     match at {
         Some(at) if max > 0.0 => writeln!(to, " at {at}"),
@@ -127,30 +146,37 @@ fn peak(
     }
 }
 
-fn speculation(drafting: &Drafting, to: &mut impl Write) -> io::Result<()> {
-    let rate = drafting.acceptance_rate.map_or(NOT_AVAILABLE.to_owned(), share);
-    writeln!(to, "Accepted drafts: {rate} ({} of {} tokens)", drafting.accepted, drafting.drafted)?;
-    if let Some(Figures { min, mean, max, .. }) = drafting.mean_length.figures() {
+fn speculation(drafting: &SpecDecodeHistory, to: &mut impl Write) -> io::Result<()> {
+    if let Some(rate) = drafting.acceptance_rate {
+        writeln!(
+            to,
+            "Accepted drafts: {} ({} of {} tokens)",
+            share_text(rate),
+            drafting.accepted,
+            drafting.drafted
+        )?;
+    }
+    if let Some(RangeSummary { min, mean, max, .. }) = drafting.mean_length.summarize() {
         writeln!(to, "Mean acceptance length: min {min:.2} · mean {mean:.2} · max {max:.2} tokens")?;
     }
     if !drafting.per_position.is_empty() {
-        let positions: Vec<_> = drafting.per_position.iter().map(|&value| share(value)).collect();
+        let positions: Vec<_> = drafting.per_position.iter().map(|&value| share_text(value)).collect();
         writeln!(to, "Accepted by position, at last: {}", positions.join(", "))?;
     }
     Ok(())
 }
 
-fn alerts(summary: &Summary, to: &mut impl Write) -> io::Result<()> {
+fn alerts(summary: &LogSummary, to: &mut impl Write) -> io::Result<()> {
     if summary.preemptions > 0 {
         writeln!(to, "Preemptions in all: {}", summary.preemptions)?;
     }
     if summary.alerts.is_empty() {
         return writeln!(to, "none");
     }
-    for rule in RULES {
+    for rule in ALERT_RULES {
         let of_rule: Vec<_> = summary.alerts.iter().filter(|alert| alert.rule == rule.trouble).collect();
-        of_rule.iter().take(SHOWN).try_for_each(|found| alert(found, to))?;
-        let more = of_rule.get(SHOWN..).unwrap_or_default();
+        of_rule.iter().take(MAX_SHOWN_ALERTS).try_for_each(|found| render_alert(found, to))?;
+        let more = of_rule.get(MAX_SHOWN_ALERTS..).unwrap_or_default();
         if !more.is_empty() {
             let whole: Duration = more.iter().map(|alert| alert.duration).sum();
             writeln!(
@@ -158,7 +184,7 @@ fn alerts(summary: &Summary, to: &mut impl Write) -> io::Result<()> {
                 "[{}] and {} more, {} in all (--json has them)",
                 rule.name,
                 more.len(),
-                lasting(whole)
+                duration_text(whole)
             )?;
         }
     }
@@ -168,35 +194,34 @@ fn alerts(summary: &Summary, to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes an alert: what, where, since when, for how long, how bad, and what to do.
-pub fn alert(alert: &Alert, to: &mut impl Write) -> io::Result<()> {
-    let rule = alert.rule.rule();
+/// Writes an alert: the rule, the engine, start, duration, worst value, and advice.
+pub(crate) fn render_alert(alert: &LogAlert, to: &mut impl Write) -> io::Result<()> {
+    let rule = alert.rule.default_rule();
     let start = alert.start.map_or("at an unknown time".to_owned(), |start| format!("from {start}"));
     write!(to, "[{}] {}, {}: {start}", rule.name, rule.title, alert.engine)?;
     if !alert.duration.is_zero() {
-        write!(to, " for {}", lasting(alert.duration))?;
+        write!(to, " for {}", duration_text(alert.duration))?;
     }
     if alert.ongoing {
         write!(to, ", to the last line")?;
     }
     let (worst, unit) = (number(alert.worst), rule.unit);
     match alert.rule {
-        Trouble::Throughput => writeln!(to, "; down to {worst} {unit} of the best pace before")?,
-        Trouble::Preemptions | Trouble::OutOfMemory => writeln!(to, "; {unit}: {worst}")?,
-        Trouble::Swapped | Trouble::KvCache | Trouble::Waiting => {
-            writeln!(to, "; up to {worst} {unit}, bound {}", number(alert.bound))?;
-        }
+        LogIssue::Throughput => writeln!(to, "; down to {worst} {unit} of the best pace before")?,
+        trouble if trouble.is_event_count() => writeln!(to, "; {unit}: {worst}")?,
+        LogIssue::Clock => writeln!(to, "; by {worst} {unit}")?,
+        _ => writeln!(to, "; up to {worst} {unit}, bound {}", number(alert.bound))?,
     }
     writeln!(to, "  {}", alert.advice)
 }
 
-/// A count, or one decimal where there is one.
+/// Formats a count, with one decimal if it is fractional.
 fn number(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-/// Whole seconds as `1d 2h 3m 4s`, without what is zero.
-pub(super) fn lasting(duration: Duration) -> String {
+/// Formats whole seconds as `1d 2h 3m 4s`, without parts that are zero.
+pub(super) fn duration_text(duration: Duration) -> String {
     let mut seconds = duration.as_secs();
     let mut parts = Vec::new();
     for (length, unit) in [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")] {

@@ -1,17 +1,21 @@
-//! A plan of capacity, for people.
+//! A capacity plan as text.
 
 use std::io::{self, Write};
 
-use super::figures::{NOT_AVAILABLE, milliseconds, percentile, plain, requests_per_second, seconds, share};
 use super::text::section;
-use crate::judge::plan::check::{Check, Comparison};
-use crate::judge::plan::demand::{Demand, Pace};
-use crate::judge::plan::pool::{Pool, Unit};
-use crate::judge::plan::speed::{Reach, Speed};
-use crate::judge::plan::{Fleet, Plan, Service};
+use crate::analysis::plan::check::{PlanCheck, PlanComparison};
+use crate::analysis::plan::demand::{LoadDemand, ServiceTime};
+use crate::analysis::plan::pool::{KvPool, PoolUnit};
+use crate::analysis::plan::speed::{ConcurrencyReach, ServerSpeed};
+use crate::analysis::plan::{CapacityPlan, ReplicaPlan, ServiceCapacity};
+use crate::report::format::{
+    NOT_AVAILABLE, milliseconds, percentile_name, plain_number, requests_per_second, seconds, share_text,
+};
+
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// Writes a plan.
-pub fn render(plan: &Plan, to: &mut impl Write) -> io::Result<()> {
+pub(crate) fn render(plan: &CapacityPlan, to: &mut impl Write) -> io::Result<()> {
     section("KV pool", to)?;
     pool(&plan.pool, to)?;
     section("Requests", to)?;
@@ -19,14 +23,14 @@ pub fn render(plan: &Plan, to: &mut impl Write) -> io::Result<()> {
     section("Capacity", to)?;
     writeln!(to, "Limit: {} concurrent requests, each at its full length", plan.limit)?;
     let stages = plan.at_all_stages;
-    let percent = percentile(stages.percent);
+    let percent = percentile_name(stages.percent);
     let why = match plan.suggestion < plan.with_headroom {
         true => format!(
             "the {percent} of the demand; {} headroom alone would leave {}",
-            share(plan.headroom),
+            share_text(plan.headroom),
             plan.with_headroom
         ),
-        false => format!("{} headroom", share(plan.headroom)),
+        false => format!("{} headroom", share_text(plan.headroom)),
     };
     writeln!(to, "Suggestion: --max-num-seqs {} ({why})", plan.suggestion)?;
     writeln!(
@@ -43,22 +47,35 @@ pub fn render(plan: &Plan, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-fn pool(pool: &Pool, to: &mut impl Write) -> io::Result<()> {
+fn pool(pool: &KvPool, to: &mut impl Write) -> io::Result<()> {
     match pool.unit {
-        Unit::Tokens => writeln!(to, "Size: {} tokens", pool.capacity)?,
-        Unit::Bytes => writeln!(
-            to,
-            "Size: {} tokens ({:.1} GB of each GPU, {:.0} bytes a token)",
-            pool.tokens(),
-            pool.capacity as f64 / 1e9,
-            pool.cost.per_token()
-        )?,
+        PoolUnit::Tokens => writeln!(to, "Size: {} tokens", pool.capacity)?,
+        PoolUnit::Bytes => sized(pool, to)?,
     }
     writeln!(to, "From: {}", pool.origin)?;
+    for line in &pool.memory {
+        writeln!(to, "{:>10.2} GiB {} ({})", line.bytes as f64 / GIB, line.what, line.source)?;
+    }
     pool.notes.iter().try_for_each(|note| writeln!(to, "Note: {note}"))
 }
 
-fn requests(plan: &Plan, to: &mut impl Write) -> io::Result<()> {
+fn sized(pool: &KvPool, to: &mut impl Write) -> io::Result<()> {
+    let (gigabytes, cost) = (pool.capacity as f64 / 1e9, pool.cost);
+    match pool.tokens() {
+        Some(tokens) => write!(
+            to,
+            "Size: {tokens} tokens ({gigabytes:.1} GB of each GPU, {:.0} bytes a token",
+            cost.per_token()
+        )?,
+        None => write!(to, "Size: {gigabytes:.1} GB of each GPU (no bytes a token")?,
+    }
+    if cost.state > 0.0 {
+        write!(to, " and {:.0} a sequence", cost.state)?;
+    }
+    writeln!(to, ")")
+}
+
+fn requests(plan: &CapacityPlan, to: &mut impl Write) -> io::Result<()> {
     let requests = &plan.requests;
     let [prompt, output, total] = [requests.prompt_tokens, requests.output_tokens, requests.total_tokens];
     match total.n {
@@ -72,11 +89,11 @@ fn requests(plan: &Plan, to: &mut impl Write) -> io::Result<()> {
     )
 }
 
-fn served(service: &Service, suggestion: u64, to: &mut impl Write) -> io::Result<()> {
+fn served(service: &ServiceCapacity, suggestion: u64, to: &mut impl Write) -> io::Result<()> {
     section("At this suggestion", to)?;
     speed(service, suggestion, to)?;
     writeln!(to, "Time of a request: {}", seconds_of(service.demand.time_s))?;
-    let bound = if service.reach == Some(Reach::Above) { "at most " } else { "" };
+    let bound = if service.reach == Some(ConcurrencyReach::Above) { "at most " } else { "" };
     writeln!(
         to,
         "Request rate: {bound}{} (Little's law), with all {suggestion} busy",
@@ -85,17 +102,17 @@ fn served(service: &Service, suggestion: u64, to: &mut impl Write) -> io::Result
     demanded(&service.demand, suggestion, to)
 }
 
-/// How fast the server answers, from where that is known, and what that means for the suggestion.
-fn speed(service: &Service, suggestion: u64, to: &mut impl Write) -> io::Result<()> {
-    let times = |pace: Pace| {
+/// Writes how fast the server answers, the source of that, and its meaning for the suggestion.
+fn speed(service: &ServiceCapacity, suggestion: u64, to: &mut impl Write) -> io::Result<()> {
+    let times = |pace: ServiceTime| {
         format!("TTFT {}, TPOT {}", milliseconds(Some(pace.ttft)), milliseconds(Some(pace.tpot)))
     };
     match service.speed {
-        Speed::Given { pace } => writeln!(to, "Given: {}", times(pace))?,
-        Speed::Measured { pace, in_flight, results } => {
+        ServerSpeed::Given { pace } => writeln!(to, "Given: {}", times(pace))?,
+        ServerSpeed::Measured { pace, in_flight, results } => {
             writeln!(to, "Measured: {}, with {in_flight:.1} in flight ({})", times(pace), counted(results))?;
         }
-        Speed::Fitted(fit) => {
+        ServerSpeed::Fitted(fit) => {
             writeln!(
                 to,
                 "Fitted: TPOT {} + {} for each request in flight, {} with {:.1} to {:.1} in flight, off by at most {}",
@@ -104,22 +121,22 @@ fn speed(service: &Service, suggestion: u64, to: &mut impl Write) -> io::Result<
                 counted(fit.results),
                 fit.lowest,
                 fit.highest,
-                share(fit.worst_error)
+                share_text(fit.worst_error)
             )?;
             writeln!(to, "With {suggestion} in flight: {}", times(service.pace))?;
         }
     }
     match (service.speed, service.reach) {
-        (Speed::Measured { in_flight, .. }, Some(Reach::Above)) => writeln!(
+        (ServerSpeed::Measured { in_flight, .. }, Some(ConcurrencyReach::Above)) => writeln!(
             to,
             "CAUTION: TPOT grows with the requests in flight. It was measured with {in_flight:.1}; with {suggestion} it will be \
              worse, and the rate lower: measure there, or give --result of several concurrencies"
         ),
-        (Speed::Measured { in_flight, .. }, Some(Reach::Below)) => writeln!(
+        (ServerSpeed::Measured { in_flight, .. }, Some(ConcurrencyReach::Below)) => writeln!(
             to,
             "Note: TPOT was measured with {in_flight:.1} in flight; with {suggestion} it will be better, and the rate higher"
         ),
-        (Speed::Fitted(fit), Some(Reach::Above)) => writeln!(
+        (ServerSpeed::Fitted(fit), Some(ConcurrencyReach::Above)) => writeln!(
             to,
             "CAUTION: {suggestion} in flight are beyond what was measured, {:.1}: the line is carried on, and a server that \
              fills up may be slower than that; measure there",
@@ -130,7 +147,7 @@ fn speed(service: &Service, suggestion: u64, to: &mut impl Write) -> io::Result<
 }
 
 fn line_ms(seconds: f64) -> String {
-    plain(Some(1e3 * seconds), "ms")
+    plain_number(Some(1e3 * seconds), "ms")
 }
 
 fn counted(results: usize) -> String {
@@ -141,42 +158,47 @@ fn seconds_of(value: f64) -> String {
     std::time::Duration::try_from_secs_f64(value).map_or(NOT_AVAILABLE.to_owned(), seconds)
 }
 
-/// `most` is how many are computed at once.
-fn demanded(demand: &Demand, most: u64, to: &mut impl Write) -> io::Result<()> {
-    let name = percentile(demand.percent);
+/// Writes the demand; `most` is how many requests the server computes at once.
+fn demanded(demand: &LoadDemand, most: u64, to: &mut impl Write) -> io::Result<()> {
+    let name = percentile_name(demand.percent);
     let (flight, pool) = (demand.in_flight, demand.pool_share);
     let wait = match flight.percentile > most as f64 {
         true => format!(" (random arrivals; above {most} they wait)"),
         false => String::new(),
     };
     writeln!(to, "In flight: mean {:.1}, {name} {:.0}{wait}", flight.mean, flight.percentile)?;
-    writeln!(to, "KV pool in use: mean {}, {name} {}", share(pool.mean), share(pool.percentile))
+    writeln!(to, "KV pool in use: mean {}, {name} {}", share_text(pool.mean), share_text(pool.percentile))
 }
 
-fn replicas(fleet: &Fleet, service: &Service, suggestion: u64, to: &mut impl Write) -> io::Result<()> {
+fn replicas(
+    fleet: &ReplicaPlan,
+    service: &ServiceCapacity,
+    suggestion: u64,
+    to: &mut impl Write,
+) -> io::Result<()> {
     section("Wanted load", to)?;
     writeln!(to, "Wanted: {}", requests_per_second(Some(fleet.wanted_per_s)))?;
-    let bound = if service.reach == Some(Reach::Above) { "at least " } else { "" };
+    let bound = if service.reach == Some(ConcurrencyReach::Above) { "at least " } else { "" };
     writeln!(
         to,
         "Replicas: {bound}{} ({} by the mean with headroom, {} by {} in flight)",
         fleet.replicas,
         fleet.by_mean,
         fleet.by_percentile,
-        percentile(fleet.each.percent)
+        percentile_name(fleet.each.percent)
     )?;
     writeln!(to, "Each: {}", requests_per_second(Some(fleet.each.requests_per_s)))?;
     demanded(&fleet.each, suggestion, to)
 }
 
-/// Writes what a run says of the plan.
-pub fn render_check(check: &Check, to: &mut impl Write) -> io::Result<()> {
+/// Writes how the plan compares with a run.
+pub(crate) fn render_check(check: &PlanCheck, to: &mut impl Write) -> io::Result<()> {
     section("Plan and run", to)?;
     writeln!(to, "{:<46}{:>12}{:>12}{:>10}", "", "plan", "run", "run/plan")?;
-    for Comparison { what, unit, planned, shown } in &check.rows {
+    for PlanComparison { what, unit, planned, shown } in &check.rows {
         let ratio = planned.zip(*shown).filter(|(planned, _)| *planned > 0.0);
-        let ratio = ratio.map_or(NOT_AVAILABLE.to_owned(), |(planned, shown)| share(shown / planned));
-        let (planned, shown) = (plain(*planned, unit), plain(*shown, unit));
+        let ratio = ratio.map_or(NOT_AVAILABLE.to_owned(), |(planned, shown)| share_text(shown / planned));
+        let (planned, shown) = (plain_number(*planned, unit), plain_number(*shown, unit));
         writeln!(to, "{what:<46}{planned:>12}{shown:>12}{ratio:>10}")?;
     }
     check.findings.iter().try_for_each(|finding| writeln!(to, "{finding}"))
@@ -187,20 +209,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::run::sample;
-    use crate::core::units::Rate;
-    use crate::judge::plan::check::check;
-    use crate::judge::plan::mix::{Mix, Shape};
-    use crate::judge::plan::{HEADROOM, Question, plan};
+    use crate::analysis::plan::check::check_plan;
+    use crate::analysis::plan::mix::{RequestLengths, RequestMix};
+    use crate::analysis::plan::{PlanInput, plan};
+    use crate::analysis::search::DEFAULT_HEADROOM;
+    use crate::model::units::Rate;
+    use crate::testing::sample_run;
 
-    fn chapter() -> Plan {
-        let shape = Shape { prompt: 500, output: 300 };
-        let pace = Pace { ttft: Duration::ZERO, tpot: Duration::from_millis(30) };
-        plan(&Question {
-            pool: Pool::of_tokens(110_000, "--kv-tokens"),
-            mix: Mix::of([shape], "--prompt-tokens, --output-tokens").unwrap(),
-            headroom: HEADROOM,
-            speed: Some(Speed::Given { pace }),
+    fn guide_example() -> CapacityPlan {
+        let shape = RequestLengths { prompt: 500, output: 300 };
+        let pace = ServiceTime { ttft: Duration::ZERO, tpot: Duration::from_millis(30) };
+        plan(&PlanInput {
+            pool: KvPool::from_tokens(110_000, "--kv-tokens"),
+            mix: RequestMix::from_lengths([shape], "--prompt-tokens, --output-tokens").unwrap(),
+            headroom: DEFAULT_HEADROOM,
+            speed: Some(ServerSpeed::Given { pace }),
             wanted: Rate::per_second(40.0),
             percent: 99.0,
             seed: 0,
@@ -211,7 +234,7 @@ mod tests {
     #[test]
     fn a_plan_says_limit_suggestion_rate_and_replicas() {
         let mut text = Vec::new();
-        render(&chapter(), &mut text).unwrap();
+        render(&guide_example(), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         for line in [
             "Size: 110000 tokens\n",
@@ -225,10 +248,37 @@ mod tests {
         }
     }
 
+    /// Few requests are very long, but at most instants one of the few in flight is, so fewer fit than the headroom
+    /// leaves.
+    #[test]
+    fn a_suggestion_that_the_demand_bounds_says_what_headroom_alone_would_leave() {
+        let shapes = [10, 10, 10, 4000].map(|output| RequestLengths { prompt: 10, output });
+        let plan = plan(&PlanInput {
+            pool: KvPool::from_tokens(20_000, "--kv-tokens"),
+            mix: RequestMix::from_lengths(shapes, "flags").unwrap(),
+            headroom: DEFAULT_HEADROOM,
+            speed: None,
+            wanted: None,
+            percent: 99.0,
+            seed: 0,
+        })
+        .unwrap();
+        let mut text = Vec::new();
+        render(&plan, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        // 20,000 / 1,017.5 tokens is 19, and 70 % of that is 13.
+        assert!((plan.limit, plan.with_headroom) == (19, 13) && plan.suggestion < 13, "{text}");
+        let line = format!(
+            "Suggestion: --max-num-seqs {} (the P99 of the demand; 30.0 % headroom alone would leave 13)\n",
+            plan.at_all_stages.limit
+        );
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+
     #[test]
     fn a_check_has_plan_and_run_side_by_side() {
         let mut text = Vec::new();
-        render_check(&check(&chapter(), &sample::run(false)), &mut text).unwrap();
+        render_check(&check_plan(&guide_example(), &sample_run::run(false)), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("peak in flight (plan: limit)") && text.contains("137"), "{text}");
     }

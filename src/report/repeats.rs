@@ -1,16 +1,17 @@
-//! Several runs of one Spec: their means, where those lie, and how far the runs are apart.
+//! Several runs of one Spec: the means of their metrics, the means' intervals, and the spread between runs.
 
 use std::io::{self, Write};
 
-use super::compare::{bare, in_unit};
-use super::text::{aligned, section};
-use crate::core::figure::{Figure, Statistic};
-use crate::core::metrics::SCALARS;
-use crate::core::run::Run;
-use crate::judge::compare::Sample;
+use super::compare::{with_unit, without_unit};
+use super::table::Table;
+use super::text::section;
+use crate::analysis::compare::MetricSample;
+use crate::model::metric_id::{MetricId, Statistic};
+use crate::model::metrics::SCALARS;
+use crate::model::run::Run;
 
-/// Writes the table; nothing without runs.
-pub fn render(runs: &[Run], to: &mut impl Write) -> io::Result<()> {
+/// Writes the table; writes nothing without runs.
+pub(crate) fn render(runs: &[Run], to: &mut impl Write) -> io::Result<()> {
     let Some(first) = runs.first() else { return Ok(()) };
     section("Repeats", to)?;
     let seeds: Vec<String> = runs.iter().map(|run| run.spec.seed.to_string()).collect();
@@ -19,9 +20,11 @@ pub fn render(runs: &[Run], to: &mut impl Write) -> io::Result<()> {
         count => writeln!(to, "{count} runs, seeds {}", seeds.join(", "))?,
     }
     let head = ["Figure", "Mean of runs", "95 % interval", "Least", "Greatest", "Spread", "Runs"];
-    let rows = figures(first).into_iter().filter_map(|figure| Some(row(figure, &Sample::of(runs, figure)?)));
+    let rows = reported_metrics(first)
+        .into_iter()
+        .filter_map(|figure| Some(row(figure, &MetricSample::from_runs(runs, figure)?)));
     let rows: Vec<_> = std::iter::once(head.map(ToOwned::to_owned).to_vec()).chain(rows).collect();
-    aligned(&rows, to)?;
+    Table::left(rows).write(to)?;
     if runs.len() == 1 {
         writeln!(
             to,
@@ -35,30 +38,29 @@ pub fn render(runs: &[Run], to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What the run's own report shows.
-fn figures(run: &Run) -> Vec<Figure> {
+fn reported_metrics(run: &Run) -> Vec<MetricId> {
     let mut statistics = vec![Statistic::Mean, Statistic::Percentile(50.0)];
     let percents = run.selection.percents.iter().filter(|p| **p != 50.0);
     statistics.extend(percents.map(|p| Statistic::Percentile(*p)));
-    let scalars = SCALARS.iter().filter_map(|scalar| Figure::scalar(scalar.key));
-    let of = |latency| statistics.iter().map(move |statistic| Figure::Latency(latency, *statistic));
+    let scalars = SCALARS.iter().filter_map(|scalar| MetricId::scalar(scalar.key));
+    let of = |latency| statistics.iter().map(move |statistic| MetricId::Latency(latency, *statistic));
     scalars.chain(run.selection.latencies.iter().flat_map(|latency| of(*latency))).collect()
 }
 
-fn row(figure: Figure, sample: &Sample) -> Vec<String> {
+fn row(figure: MetricId, sample: &MetricSample) -> Vec<String> {
     let [least, greatest] = [f64::min as fn(f64, f64) -> f64, f64::max]
         .map(|pick| sample.runs.iter().copied().reduce(pick).unwrap_or(sample.value));
     let interval = sample.interval.map_or("n/a".to_owned(), |interval| {
-        format!("[{}, {}]", bare(figure, interval.low), bare(figure, interval.high))
+        format!("[{}, {}]", without_unit(figure, interval.low), without_unit(figure, interval.high))
     });
-    // Of no difference there is no share.
+    // A zero mean has no relative spread.
     let spread = if sample.value == 0.0 { 0.0 } else { 100.0 * (greatest - least) / sample.value };
     vec![
         figure.label(),
-        in_unit(figure, sample.value),
+        with_unit(figure, sample.value),
         interval,
-        bare(figure, least),
-        bare(figure, greatest),
+        without_unit(figure, least),
+        without_unit(figure, greatest),
         format!("{spread:.1} %"),
         sample.runs.len().to_string(),
     ]
@@ -69,11 +71,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::run::sample;
+    use crate::testing::sample_run;
 
     fn rendered(tokens_per_second: &[f64]) -> String {
         let run = |rate: &f64| {
-            let mut run = sample::run(false);
+            let mut run = sample_run::run(false);
             run.metrics.duration = Duration::from_secs_f64(3.0 / rate);
             run
         };

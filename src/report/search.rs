@@ -1,51 +1,68 @@
-//! What a search found: the answer first, then the curve it is from.
+//! The result of a search: the answer first, then the trials behind it.
 
 use std::io::{self, Write};
+use std::iter;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::figures::{NOT_AVAILABLE, plain, share};
+use super::table::{self, Column, Table};
 use super::text::section;
-use crate::core::figure::{Figure, Unit};
-use crate::judge::search::boundary::Boundary;
-use crate::judge::search::evidence::{Criterion, Evidence, Outcome};
-use crate::judge::search::trial::{Ending, Trial};
-use crate::judge::search::{Agreement, Answer, End, Finding, Limit, Question, Search};
+use crate::analysis::search::boundary::Boundary;
+use crate::analysis::search::evidence::{Criterion, CriterionEvidence, CriterionOutcome};
+use crate::analysis::search::trial::{Trial, TrialEnd};
+use crate::analysis::search::{
+    KvPoolCheck, LoadLimit, Search, SearchAnswer, SearchConfig, SearchEnd, SearchFinding,
+};
+use crate::model::metric_id::{MetricId, MetricUnit};
+use crate::report::format::{NOT_AVAILABLE, plain_number, share_text};
 
-/// The version of the JSON; it changes when a field changes its meaning or goes.
-pub const SCHEMA: u32 = 1;
+/// Version of the JSON. It changes when a field is removed or changes its meaning.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// Columns of the table of trials: eight numbers, then the criteria as text.
+const CURVE: [Column; 9] = [
+    Column::RIGHT.at_least(10),
+    Column::RIGHT.at_least(10).after(1),
+    Column::RIGHT.at_least(7),
+    Column::RIGHT.at_least(9),
+    Column::RIGHT.at_least(9),
+    Column::RIGHT.at_least(9),
+    Column::RIGHT.at_least(7),
+    Column::RIGHT.at_least(9),
+    Column::LEFT,
+];
 
 /// A search and its answer.
-pub struct Report<'a> {
-    /// The question and the trials.
+pub(crate) struct SearchReport<'a> {
+    /// The search's configuration and trials.
     pub search: &'a Search,
-    /// The answer.
-    pub answer: &'a Answer,
+    /// The search's answer.
+    pub answer: &'a SearchAnswer,
     /// The command line.
     pub command: &'a [String],
 }
 
-impl Report<'_> {
-    /// For machines, as text.
-    pub fn json(&self) -> String {
+impl SearchReport<'_> {
+    /// Returns the JSON as text.
+    pub(crate) fn json(&self) -> String {
         format!("{:#}", self.value())
     }
 
-    /// For machines.
-    pub fn value(&self) -> Value {
+    /// Returns the JSON value.
+    pub(crate) fn value(&self) -> Value {
         json!({
             "schema": SCHEMA,
             "version": env!("CARGO_PKG_VERSION"),
             "command": self.command,
-            "question": self.search.question(),
+            "question": self.search.config(),
             "answer": self.answer,
             "trials": self.search.trials(),
         })
     }
 
-    /// For people.
-    pub fn render(&self, to: &mut impl Write) -> io::Result<()> {
+    /// Writes the answer and the trials as text.
+    pub(crate) fn render(&self, to: &mut impl Write) -> io::Result<()> {
         section("Answer", to)?;
         self.finding(to)?;
         if let (Some(binding), true) = (&self.answer.binding, self.answer.boundary().is_some()) {
@@ -55,7 +72,7 @@ impl Report<'_> {
             let all = self.answer.boundary().map(|boundary| boundary.estimate * (1.0 - self.answer.headroom));
             let why = match all.is_some_and(|all| suggestion < 0.99 * all.floor()) {
                 true => "no more surely holds".to_owned(),
-                false => format!("{} headroom", share(self.answer.headroom)),
+                false => format!("{} headroom", share_text(self.answer.headroom)),
             };
             writeln!(to, "Suggestion: {} ({why})", self.load(suggestion))?;
         }
@@ -63,11 +80,16 @@ impl Report<'_> {
             writeln!(to, "Knee of the curve: {}", self.load(knee))?;
         }
         if let Some(agreement) = self.answer.agreement {
-            writeln!(to, "KV pool: {}", agrees(agreement))?;
+            writeln!(to, "KV pool: {}", kv_pool_text(agreement))?;
         }
         let count = self.search.trials().len();
         let trials = if count == 1 { "1 trial".to_owned() } else { format!("{count} trials") };
-        writeln!(to, "Ended: {}, after {trials} and {}", ended(self.answer.end), clock(self.answer.spent))?;
+        writeln!(
+            to,
+            "Ended: {}, after {trials} and {}",
+            end_text(self.answer.end),
+            clock(self.answer.spent)
+        )?;
         self.answer.caveats.iter().try_for_each(|caveat| writeln!(to, "Caveat: {caveat}"))?;
         if count == 0 { Ok(()) } else { self.curve(to) }
     }
@@ -78,27 +100,27 @@ impl Report<'_> {
 
     fn finding(&self, to: &mut impl Write) -> io::Result<()> {
         match self.answer.finding {
-            Finding::Boundary(boundary) => self.boundary(boundary, to),
-            Finding::Cliff { boundary, held, missed } => {
+            SearchFinding::Boundary(boundary) => self.boundary(boundary, to),
+            SearchFinding::Cliff { boundary, held, missed } => {
                 self.boundary(boundary, to)?;
                 let [held, missed] = [held, missed].map(|limit| self.limit(limit));
                 writeln!(to, "It falls off a cliff there: {held}, {missed}")
             }
-            Finding::NeverGood { least } => {
+            SearchFinding::NeverGood { least } => {
                 writeln!(to, "Never good: not even at {}, the least load", self.limit(least))
             }
-            Finding::NeverSaturated { highest } => writeln!(
+            SearchFinding::NeverSaturated { highest } => writeln!(
                 to,
                 "Never saturated: all levels hold at {}, the highest load ({} requests); raise --max",
                 self.load(highest),
                 self.requests_at(highest)
             ),
-            Finding::Open(boundary) => writeln!(to, "{}", self.open(boundary)),
-            Finding::Nothing => writeln!(to, "Not known: there was no trial"),
+            SearchFinding::Open(boundary) => writeln!(to, "{}", self.open(boundary)),
+            SearchFinding::Nothing => writeln!(to, "Not known: there was no trial"),
         }
     }
 
-    /// What an answer without a boundary has shown, and what not.
+    /// States what an answer without a boundary has shown, and what is still open.
     fn open(&self, boundary: Boundary) -> String {
         let (shown, unclear) = match (boundary.low, boundary.high) {
             (Some(low), _) => {
@@ -121,13 +143,13 @@ impl Report<'_> {
         format!("{shown}{unclear}. Give it more --time or a longer --trial")
     }
 
-    /// The loads whose trials came out on neither side, with the share of requests that were cut off in them.
+    /// Lists the loads whose trials were inconclusive, with the share of requests that were cut off in them.
     fn inconclusive(&self, is_meant: impl Fn(f64) -> bool) -> Option<String> {
         let unclear: Vec<&Trial> = self
             .search
             .trials()
             .iter()
-            .filter(|trial| trial.outcome() == Outcome::Unclear && is_meant(trial.load))
+            .filter(|trial| trial.outcome() == CriterionOutcome::Unclear && is_meant(trial.load))
             .collect();
         let mut loads: Vec<f64> = unclear.iter().map(|trial| trial.load).collect();
         loads.sort_by(f64::total_cmp);
@@ -141,9 +163,9 @@ impl Report<'_> {
             }
         };
         let cut_off = unclear.iter().flat_map(|trial| &trial.evidence).flatten();
-        let cut_off = cut_off.map(Evidence::censored_share).fold(0.0, f64::max);
+        let cut_off = cut_off.map(CriterionEvidence::censored_share).fold(0.0, f64::max);
         let cut_off = match cut_off > 0.0 {
-            true => format!(" (up to {} of the requests were cut off)", share(cut_off)),
+            true => format!(" (up to {} of the requests were cut off)", share_text(cut_off)),
             false => String::new(),
         };
         Some(format!("{listed} inconclusive{cut_off}"))
@@ -160,8 +182,8 @@ impl Report<'_> {
         writeln!(to, "Boundary: {} {interval}", self.load(boundary.estimate))
     }
 
-    /// A load with the binding figure there: `8 in flight (ttft.p95 57 ms)`.
-    fn limit(&self, limit: Limit) -> String {
+    /// Formats a load with the binding metric's value there: `8 in flight (ttft.p95 57 ms)`.
+    fn limit(&self, limit: LoadLimit) -> String {
         let figure = self.answer.binding.as_ref().and_then(Criterion::figure);
         let figure = figure.map(|figure| format!(" ({figure} {})", value(figure, limit.value)));
         format!("{}{}", self.load(limit.load), figure.unwrap_or_default())
@@ -170,37 +192,47 @@ impl Report<'_> {
     fn curve(&self, to: &mut impl Write) -> io::Result<()> {
         section("Curve", to)?;
         let unit = self.answer.over.unit();
-        writeln!(
-            to,
-            "{unit:>10}{:>11}{:>9}{:>11}{:>11}{:>11}{:>9}{:>11}  levels",
-            "answered/s", "failed", "TTFT P50", "TTFT P95", "TPOT P95", "tok/s", "in flight"
-        )?;
+        let head = [
+            unit,
+            "answered/s",
+            "failed",
+            "TTFT P50",
+            "TTFT P95",
+            "TPOT P95",
+            "tok/s",
+            "in flight",
+            "levels",
+        ];
         let mut trials: Vec<&Trial> = self.search.trials().iter().collect();
         trials.sort_by(|a, b| a.load.total_cmp(&b.load).then(a.number.cmp(&b.number)));
-        trials.into_iter().try_for_each(|trial| self.row(trial, to))
+        let rows = trials.into_iter().map(|trial| self.row(trial));
+        Table::new(&CURVE, iter::once(table::row(head)).chain(rows).collect()).write(to)
     }
 
-    fn row(&self, trial: &Trial, to: &mut impl Write) -> io::Result<()> {
+    fn row(&self, trial: &Trial) -> Vec<String> {
         let service = &trial.service;
-        let ms = |value: Option<f64>| plain(value, "ms");
-        writeln!(
-            to,
-            "{:>10}{:>11}{:>9}{:>11}{:>11}{:>11}{:>9}{:>11}  {}",
+        let ms = |value: Option<f64>| plain_number(value, "ms");
+        vec![
             number(trial.load),
             service.request_throughput.map_or(NOT_AVAILABLE.to_owned(), number),
-            service.failed,
+            service.failed.to_string(),
             ms(service.ttft_p50_ms),
             ms(service.ttft_p95_ms),
             ms(service.tpot_p95_ms),
-            plain(service.output_throughput, ""),
-            plain(service.in_flight, ""),
-            levels(self.search.question(), trial)
-        )
+            plain_number(service.output_throughput, ""),
+            plain_number(service.in_flight, ""),
+            criteria_text(self.search.config(), trial),
+        ]
     }
 }
 
-/// What is known after a trial, in one line.
-pub fn progress(question: &Question, trial: &Trial, boundary: Boundary, spent: Duration) -> String {
+/// Formats what is known after a trial, in one line.
+pub(crate) fn progress_line(
+    question: &SearchConfig,
+    trial: &Trial,
+    boundary: Boundary,
+    spent: Duration,
+) -> String {
     let unit = question.over.unit();
     let known = match (boundary.low, boundary.high) {
         (Some(low), Some(high)) => format!("boundary in [{}, {}]", number(low), number(high)),
@@ -209,8 +241,8 @@ pub fn progress(question: &Question, trial: &Trial, boundary: Boundary, spent: D
         (None, None) => "boundary anywhere".to_owned(),
     };
     let early = match trial.ending {
-        Ending::Whole | Ending::CutShort => String::new(),
-        Ending::PlainlyUnder | Ending::PlainlyOver | Ending::PiledUp => {
+        TrialEnd::Whole | TrialEnd::CutShort => String::new(),
+        TrialEnd::PlainlyUnder | TrialEnd::PlainlyOver | TrialEnd::PiledUp => {
             format!(" after {}", clock(trial.length))
         }
     };
@@ -218,24 +250,24 @@ pub fn progress(question: &Question, trial: &Trial, boundary: Boundary, spent: D
         "trial {}: {} {unit}: {}{early}; {known}; {} of {}",
         trial.number,
         number(trial.load),
-        levels(question, trial),
+        criteria_text(question, trial),
         clock(spent),
         clock(question.time)
     )
 }
 
-/// The worst of a trial's levels: `held`, or what was missed or unclear.
-fn levels(question: &Question, trial: &Trial) -> String {
+/// Formats the criteria of a trial: all met, or the worst result among them.
+fn criteria_text(question: &SearchConfig, trial: &Trial) -> String {
     let judged = question.criteria.iter().zip(&trial.evidence);
-    let with = |outcome: Outcome| {
+    let with = |outcome: CriterionOutcome| {
         let found =
             judged.clone().filter(move |(_, found)| found.is_some_and(|found| found.outcome() == outcome));
         found.map(|(criterion, _)| name(criterion)).collect::<Vec<_>>().join(", ")
     };
     match trial.outcome() {
-        Outcome::Met => "held".to_owned(),
-        Outcome::Missed => format!("missed: {}", with(Outcome::Missed)),
-        Outcome::Unclear => format!("unclear: {}", with(Outcome::Unclear)),
+        CriterionOutcome::Met => "held".to_owned(),
+        CriterionOutcome::Missed => format!("missed: {}", with(CriterionOutcome::Missed)),
+        CriterionOutcome::Unclear => format!("unclear: {}", with(CriterionOutcome::Unclear)),
     }
 }
 
@@ -243,32 +275,32 @@ fn name(criterion: &Criterion) -> String {
     criterion.figure().map_or_else(|| "requests pile up".to_owned(), |figure| figure.to_string())
 }
 
-fn value(figure: Figure, value: Option<f64>) -> String {
+fn value(figure: MetricId, value: Option<f64>) -> String {
     match figure.unit() {
-        Unit::Milliseconds => plain(value, "ms"),
-        Unit::Share => value.map_or(NOT_AVAILABLE.to_owned(), share),
-        Unit::Plain(unit) => plain(value, unit),
+        MetricUnit::Milliseconds => plain_number(value, "ms"),
+        MetricUnit::Share => value.map_or(NOT_AVAILABLE.to_owned(), share_text),
+        MetricUnit::Plain(unit) => plain_number(value, unit),
     }
 }
 
-fn agrees(agreement: Agreement) -> String {
-    let Agreement { pool, limit, in_flight } = agreement;
+fn kv_pool_text(agreement: KvPoolCheck) -> String {
+    let KvPoolCheck { pool, limit, in_flight } = agreement;
     let verdict = if in_flight > limit { "the pool is what limits" } else { "the pool is not what limits" };
     format!(
         "{pool} tokens hold {limit} such requests whole (plan), and up to {in_flight} were in flight while all levels held: {verdict}"
     )
 }
 
-fn ended(end: End) -> &'static str {
+fn end_text(end: SearchEnd) -> &'static str {
     match end {
-        End::Precise => "as precise as was asked for",
-        End::OutOfTime => "time is up",
-        End::NeverGood | End::NeverSaturated => "nothing is left to try",
-        End::Interrupted => "interrupted",
+        SearchEnd::Precise => "as precise as was asked for",
+        SearchEnd::OutOfTime => "time is up",
+        SearchEnd::NeverGood | SearchEnd::NeverSaturated => "nothing is left to try",
+        SearchEnd::Interrupted => "interrupted",
     }
 }
 
-/// Three significant digits, and no more zeros than there must be.
+/// Formats three significant digits without trailing zeros.
 pub(super) fn number(value: f64) -> String {
     let decimals = match value {
         value if value >= 100.0 => 0,

@@ -1,69 +1,74 @@
-//! A sweep: the table for people, `sweep.json` and `sweep.csv` for scripts.
+//! A sweep's results: a table as text, `sweep.json` and `sweep.csv`.
 
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::compare::{bare, in_unit, needed};
-use super::figures::{NOT_AVAILABLE, symbol};
-use super::text::{aligned, section};
-use crate::core::figure::Figure;
-use crate::core::rule::Rule;
-use crate::core::run::Run;
-use crate::judge::compare::Scope;
-use crate::judge::search::Answer;
-use crate::judge::sweep::capacity::Capacities;
-use crate::judge::sweep::{Best, Call, Efficiency, Kept, Known, Lead, Ranking, Standing};
+use super::compare::{required_sample, with_unit, without_unit};
+use super::table::Table;
+use super::text::section;
+use crate::analysis::compare::ClaimScope;
+use crate::analysis::search::SearchAnswer;
+use crate::analysis::sweep::capacity::LoadCapacities;
+use crate::analysis::sweep::{
+    DifferenceVerdict, LeaderComparison, MetricEstimate, PointEfficiency, PointMetrics, SloCompliance,
+    SloWinner, SweepRanking,
+};
+use crate::model::metric_id::MetricId;
+use crate::model::plain_text;
+use crate::model::rule::MetricRule;
+use crate::model::run::Run;
+use crate::report::format::{NOT_AVAILABLE, unit_symbol};
 
 mod capacities;
 
-/// The version of `sweep.json`; it changes when a field changes its meaning or goes.
+/// Version of `sweep.json`. It changes when a field is removed or changes its meaning.
 const SCHEMA: u32 = 1;
 
-/// A sweep and what became of it.
-pub struct Sweep<'a> {
-    /// What was asked for: sets, loads, order, seed.
+/// A sweep and its results.
+pub(crate) struct SweepReport<'a> {
+    /// The configuration: sets, loads, order, seed.
     pub plan: Value,
-    /// In the order in which they were to be measured.
-    pub cells: Vec<Cell<'a>>,
-    /// What follows from the cells that were.
-    pub ranking: &'a Ranking,
-    /// And from those that are searches, load by load.
-    pub capacities: &'a [Capacities],
-    /// Whether it was cut short.
+    /// The cells, in planned order.
+    pub cells: Vec<SweepCell<'a>>,
+    /// The ranking of the measured cells.
+    pub ranking: &'a SweepRanking,
+    /// The ranking of the cells that are searches, load by load.
+    pub capacities: &'a [LoadCapacities],
+    /// Whether the sweep was interrupted.
     pub interrupted: bool,
 }
 
-/// One cell.
-pub struct Cell<'a> {
-    /// Its set.
+/// One cell: one set at one load, measured once.
+pub(crate) struct SweepCell<'a> {
+    /// The name of the set of flags.
     pub set: &'a str,
-    /// Its load.
+    /// The load.
     pub load: &'a str,
-    /// Which time, from 1.
+    /// The number of the repeat, from 1.
     pub repeat: usize,
     /// The run's seed.
     pub seed: u64,
-    /// The file of the Run or of the search in the sweep's folder.
+    /// The file of the Run or of the search, in the sweep's folder.
     pub file: &'a str,
-    /// What became of it.
-    pub state: State<'a>,
+    /// The cell's state.
+    pub state: CellState<'a>,
 }
 
-/// What a cell yielded.
+/// The result of a measured cell.
 #[derive(Clone, Copy)]
-pub enum Yield<'a> {
-    /// One Run.
+pub(crate) enum CellOutput<'a> {
+    /// The result is a Run.
     Run(&'a Run),
-    /// What one search found.
-    Answer(&'a Answer),
+    /// The result is a search's answer.
+    Answer(&'a SearchAnswer),
 }
 
-impl<'a> Yield<'a> {
-    /// Whether nothing speaks against it.
-    pub fn is_valid(self) -> bool {
+impl<'a> CellOutput<'a> {
+    /// Whether the result is valid.
+    pub(crate) fn is_valid(self) -> bool {
         match self {
-            Self::Run(run) => run.validity.reason_for_all().is_none(),
+            Self::Run(run) => run.validity.run_invalid_reason().is_none(),
             Self::Answer(answer) => answer.doubtful == 0,
         }
     }
@@ -75,7 +80,7 @@ impl<'a> Yield<'a> {
         }
     }
 
-    fn answer(self) -> Option<&'a Answer> {
+    fn answer(self) -> Option<&'a SearchAnswer> {
         match self {
             Self::Run(_) => None,
             Self::Answer(answer) => Some(answer),
@@ -83,20 +88,20 @@ impl<'a> Yield<'a> {
     }
 }
 
-/// What became of a cell.
+/// The state of a cell.
 #[derive(Clone, Copy)]
-pub enum State<'a> {
-    /// Measured, and to be believed.
-    Measured(Yield<'a>),
-    /// Measured, and left out of the table.
-    Invalid(Yield<'a>),
-    /// Not measured, because of this.
+pub(crate) enum CellState<'a> {
+    /// The cell was measured, and its result is valid.
+    Measured(CellOutput<'a>),
+    /// The cell was measured, and its result is INVALID. The table omits it.
+    Invalid(CellOutput<'a>),
+    /// The cell was not measured, for this reason.
     Failed(&'a str),
-    /// Not come to.
+    /// The cell was not reached.
     Open,
 }
 
-impl<'a> State<'a> {
+impl<'a> CellState<'a> {
     fn name(self) -> &'static str {
         match self {
             Self::Measured(_) => "measured",
@@ -106,7 +111,7 @@ impl<'a> State<'a> {
         }
     }
 
-    fn found(self) -> Option<Yield<'a>> {
+    fn output(self) -> Option<CellOutput<'a>> {
         match self {
             Self::Measured(found) | Self::Invalid(found) => Some(found),
             Self::Failed(_) | Self::Open => None,
@@ -114,15 +119,21 @@ impl<'a> State<'a> {
     }
 }
 
-/// Writes the table, who is ahead, the front and the SLO.
-pub fn render(sweep: &Sweep<'_>, to: &mut impl Write) -> io::Result<()> {
+/// Writes the table, the leaders, the Pareto front and the SLO.
+pub(crate) fn render(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result<()> {
     let ranking = sweep.ranking;
-    for standings in ranking.standings.chunk_by(|a, b| a.load == b.load) {
+    let compares_sets = ranking.standings.windows(2).any(|pair| pair[0].set != pair[1].set);
+    // Loads of one set are rows of one table: there is nothing to compare within a load.
+    let of_one_table = |a: &PointMetrics, b: &PointMetrics| !compares_sets || a.load == b.load;
+    for standings in ranking.standings.chunk_by(of_one_table) {
         let load = &standings[0].load;
-        let leads: Vec<&Lead> = ranking.leads.iter().filter(|lead| lead.load == *load).collect();
-        table(standings, &leads, to)?;
+        let leads: Vec<&LeaderComparison> = ranking.leads.iter().filter(|lead| lead.load == *load).collect();
+        match compares_sets {
+            true => table(&format!("Load {load}"), "Set", standings, &leads, to)?,
+            false => table(&format!("Set {}", standings[0].set), "Load", standings, &leads, to)?,
+        }
         leads.iter().try_for_each(|lead| ahead(lead, to))?;
-        if leads.iter().any(|lead| lead.scope.is_some_and(|scope| scope != Scope::Servers)) {
+        if leads.iter().any(|lead| lead.scope.is_some_and(|scope| scope != ClaimScope::Servers)) {
             writeln!(to, "{OF_THESE_STARTS}")?;
         }
     }
@@ -137,42 +148,49 @@ pub fn render(sweep: &Sweep<'_>, to: &mut impl Write) -> io::Result<()> {
     cells(sweep, to)
 }
 
-/// Below the leads of sets whose servers were not started often enough.
+/// A note for leads of sets whose servers were started too few times.
 const OF_THESE_STARTS: &str = "These leads are of the starts of the servers that were measured: the next start of each may differ from \
      these, by how much is in no interval. Sets with a command are started anew for each repeat, unless their order is grouped.";
 
-/// A line for each set: the mean of its runs and its 95 % interval; a star where it wins.
-fn table(standings: &[Standing], leads: &[&Lead], to: &mut impl Write) -> io::Result<()> {
-    section(&format!("Load {}", standings[0].load), to)?;
-    let columns: Vec<Figure> = leads.iter().map(|lead| lead.figure).collect();
-    let head = columns.iter().map(|figure| format!("{} ({})", figure.label(), symbol(figure.unit())));
-    let mut rows = vec![["Set".to_owned(), "Runs".to_owned()].into_iter().chain(head).collect::<Vec<_>>()];
+/// Writes a line for each set, or each load: the mean of its runs and its 95 % interval. A star marks a winner.
+fn table(
+    title: &str,
+    rows_are: &str,
+    standings: &[PointMetrics],
+    leads: &[&LeaderComparison],
+    to: &mut impl Write,
+) -> io::Result<()> {
+    section(title, to)?;
+    let columns: Vec<MetricId> = leads.iter().map(|lead| lead.figure).collect();
+    let head = columns.iter().map(|figure| format!("{} ({})", figure.label(), unit_symbol(figure.unit())));
+    let mut rows = vec![[rows_are.to_owned(), "Runs".to_owned()].into_iter().chain(head).collect::<Vec<_>>()];
     for standing in standings {
-        let known = |figure: &Figure| standing.figures.iter().find(|known| known.figure == *figure);
-        let cell = |lead: &&Lead| match known(&lead.figure) {
+        let known = |figure: &MetricId| standing.figures.iter().find(|known| known.figure == *figure);
+        let cell = |lead: &&LeaderComparison| match known(&lead.figure) {
             Some(known) => format!(
                 "{}{}",
-                spread(known),
-                if lead.is_won() && lead.set == standing.set { " *" } else { "" }
+                spread_text(known),
+                if lead.is_clear_winner() && lead.set == standing.set { " *" } else { "" }
             ),
             None => NOT_AVAILABLE.to_owned(),
         };
         let figures = leads.iter().map(cell);
-        rows.push([standing.set.clone(), standing.runs.to_string()].into_iter().chain(figures).collect());
+        let name = if rows_are == "Set" { &standing.set } else { &standing.load };
+        rows.push([name.clone(), standing.runs.to_string()].into_iter().chain(figures).collect());
     }
-    aligned(&rows, to)
+    Table::left(rows).write(to)
 }
 
-/// One cell in a line, while a sweep runs: throughput, TTFT, TPOT; or the boundary.
-pub fn line(found: Yield<'_>) -> String {
+/// Formats one cell in a line while a sweep runs: throughput, TTFT and TPOT, or the boundary of a search.
+pub(crate) fn cell_line(found: CellOutput<'_>) -> String {
     let run = match found {
-        Yield::Run(run) => run,
-        Yield::Answer(answer) => return capacities::line(answer),
+        CellOutput::Run(run) => run,
+        CellOutput::Answer(answer) => return capacities::search_line(answer),
     };
     let names = ["output_throughput", "request_throughput", "ttft.mean", "ttft.p95", "tpot.mean"];
-    let figures = names.into_iter().filter_map(|name| name.parse::<Figure>().ok());
+    let figures = names.into_iter().filter_map(|name| name.parse::<MetricId>().ok());
     let told = figures
-        .filter_map(|figure| Some(format!("{} {}", figure.label(), in_unit(figure, figure.value(run)?))));
+        .filter_map(|figure| Some(format!("{} {}", figure.label(), with_unit(figure, figure.value(run)?))));
     let verdict = match (run.validity.valid, run.validity.invalid_metrics()) {
         (true, _) => String::new(),
         (false, None) => " (INVALID)".to_owned(),
@@ -181,30 +199,29 @@ pub fn line(found: Yield<'_>) -> String {
     told.collect::<Vec<_>>().join(", ") + &verdict
 }
 
-/// `1234 [1200, 1260]`, without the unit.
-fn spread(Known { figure, sample }: &Known) -> String {
+fn spread_text(MetricEstimate { figure, sample }: &MetricEstimate) -> String {
     let interval = sample.interval.map_or("[n/a]".to_owned(), |interval| {
-        format!("[{}, {}]", bare(*figure, interval.low), bare(*figure, interval.high))
+        format!("[{}, {}]", without_unit(*figure, interval.low), without_unit(*figure, interval.high))
     });
-    format!("{} {interval}", bare(*figure, sample.value))
+    format!("{} {interval}", without_unit(*figure, sample.value))
 }
 
-fn ahead(lead: &Lead, to: &mut impl Write) -> io::Result<()> {
+fn ahead(lead: &LeaderComparison, to: &mut impl Write) -> io::Result<()> {
     let label = lead.figure.label();
     if lead.rivals.is_empty() {
         return Ok(());
     }
-    if lead.is_won() {
+    if lead.is_clear_winner() {
         return writeln!(to, "{label}: {} wins", lead.set);
     }
-    if lead.rivals.iter().all(|rival| rival.call == Call::Same) {
+    if lead.rivals.iter().all(|rival| rival.call == DifferenceVerdict::Same) {
         return writeln!(to, "{label}: the same, within the margin");
     }
     let rivals: Vec<String> =
-        lead.as_good().map(|rival| format!("{}{}", rival.set, doubt(rival.call))).collect();
+        lead.tied_contenders().map(|rival| format!("{}{}", rival.set, undecided_text(rival.call))).collect();
     let doubt = match rivals.is_empty() {
         false => format!("may be no better than {}", rivals.join(", ")),
-        // Each comparison by itself is settled; the worst of so many is not.
+        // Each comparison alone is decided; the worst after correction for multiple comparisons is not.
         true => {
             let p = lead.adjusted_p.map_or(NOT_AVAILABLE.to_owned(), |p| format!("{p:.2}"));
             format!("may be so by chance (p {p} with all figures looked at)")
@@ -213,33 +230,35 @@ fn ahead(lead: &Lead, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "{label}: no winner; {} is ahead, and {doubt}", lead.set)
 }
 
-fn doubt(call: Call) -> String {
+fn undecided_text(call: DifferenceVerdict) -> String {
     match call {
-        Call::Same => " (the same)".to_owned(),
-        Call::CannotTell { needs: Some(needs) } => format!(" (cannot tell: {})", needed(needs)),
-        Call::CannotTell { needs: None } => " (cannot tell)".to_owned(),
-        Call::Better | Call::Worse => String::new(),
+        DifferenceVerdict::Same => " (the same)".to_owned(),
+        DifferenceVerdict::CannotTell { needs: Some(needs) } => {
+            format!(" (cannot tell: {})", required_sample(needs))
+        }
+        DifferenceVerdict::CannotTell { needs: None } => " (cannot tell)".to_owned(),
+        DifferenceVerdict::Better | DifferenceVerdict::Worse => String::new(),
     }
 }
 
-fn front(points: &[Efficiency], to: &mut impl Write) -> io::Result<()> {
+fn front(points: &[PointEfficiency], to: &mut impl Write) -> io::Result<()> {
     section("Throughput and speed", to)?;
     let head =
         ["Set", "Load", "tok/s per GPU", "tok/s per user", "Pareto front"].map(ToOwned::to_owned).to_vec();
-    let row = |point: &Efficiency| {
+    let row = |point: &PointEfficiency| {
         let on = if point.on_front { "*" } else { "" };
         let [per_gpu, per_user] = [point.per_gpu, point.per_user].map(|rate| format!("{rate:.1}"));
         vec![point.set.clone(), point.load.clone(), per_gpu, per_user, on.to_owned()]
     };
     let rows: Vec<_> = std::iter::once(head).chain(points.iter().map(row)).collect();
-    aligned(&rows, to)
+    Table::left(rows).write(to)
 }
 
-fn service(best: &Best, to: &mut impl Write) -> io::Result<()> {
-    let rules = best.rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ");
-    let place = |kept: &Kept| format!("{} under {}", kept.set, kept.load);
+fn service(best: &SloWinner, to: &mut impl Write) -> io::Result<()> {
+    let rules = best.rules.iter().map(MetricRule::to_string).collect::<Vec<_>>().join(", ");
+    let place = |kept: &SloCompliance| format!("{} under {}", kept.set, kept.load);
     let almost = || {
-        let some = best.kept.iter().filter(|kept| kept.runs > 0 && !kept.always());
+        let some = best.kept.iter().filter(|kept| kept.runs > 0 && !kept.is_always_met());
         let told: Vec<_> =
             some.map(|kept| format!("{} in {} of {} runs", place(kept), kept.runs, kept.of)).collect();
         if told.is_empty() { String::new() } else { format!(" (not always: {})", told.join(", ")) }
@@ -247,7 +266,7 @@ fn service(best: &Best, to: &mut impl Write) -> io::Result<()> {
     let Some(kept) = best.best.and_then(|at| best.kept.get(at)) else {
         return writeln!(to, "{rules}: kept by none{}", almost());
     };
-    let throughput = kept.per_gpu.map_or(NOT_AVAILABLE.to_owned(), |rate| in_unit(best.throughput, rate));
+    let throughput = kept.per_gpu.map_or(NOT_AVAILABLE.to_owned(), |rate| with_unit(best.throughput, rate));
     let rivals = match best.as_good.as_slice() {
         [] => String::new(),
         sets => format!("; {} may serve as much", sets.join(", ")),
@@ -255,17 +274,19 @@ fn service(best: &Best, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "{rules}: {} serves most, {throughput} per GPU{rivals}{}", place(kept), almost())
 }
 
-/// What was not measured, or is not to be believed, and why.
-fn cells(sweep: &Sweep<'_>, to: &mut impl Write) -> io::Result<()> {
+/// Writes which cells were not measured or are INVALID, and why.
+fn cells(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result<()> {
     section("Cells", to)?;
-    let measured = sweep.cells.iter().filter(|cell| matches!(cell.state, State::Measured(_))).count();
+    let measured = sweep.cells.iter().filter(|cell| matches!(cell.state, CellState::Measured(_))).count();
     writeln!(to, "Measured: {measured} of {}", sweep.cells.len())?;
-    let mut troubles: Vec<(&str, &str, Vec<&Cell<'_>>)> = Vec::new();
+    let mut troubles: Vec<(&str, &str, Vec<&SweepCell<'_>>)> = Vec::new();
     for cell in &sweep.cells {
         let why = match cell.state {
-            State::Measured(_) | State::Open => continue,
-            State::Invalid(_) => "INVALID: measured, and left out of the table (--allow-invalid takes it in)",
-            State::Failed(why) => why,
+            CellState::Measured(_) | CellState::Open => continue,
+            CellState::Invalid(_) => {
+                "INVALID: measured, and left out of the table (--allow-invalid takes it in)"
+            }
+            CellState::Failed(why) => why,
         };
         match troubles.iter_mut().find(|(set, of, _)| (*set, *of) == (cell.set, why)) {
             Some((_, _, cells)) => cells.push(cell),
@@ -284,14 +305,14 @@ fn cells(sweep: &Sweep<'_>, to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// `sweep.json`.
-pub fn json(sweep: &Sweep<'_>) -> Value {
-    let cell = |cell: &Cell<'_>| {
+/// Renders `sweep.json`.
+pub(crate) fn json(sweep: &SweepReport<'_>) -> Value {
+    let cell = |cell: &SweepCell<'_>| {
         let why = match cell.state {
-            State::Failed(why) => Some(why),
+            CellState::Failed(why) => Some(why),
             _ => None,
         };
-        let found = cell.state.found();
+        let found = cell.state.output();
         json!({
             "set": cell.set, "load": cell.load, "repeat": cell.repeat, "seed": cell.seed,
             "file": found.map(|_| cell.file), "state": cell.state.name(), "why": why,
@@ -308,38 +329,40 @@ pub fn json(sweep: &Sweep<'_>) -> Value {
     })
 }
 
-/// `sweep.csv`: a line for each cell that was measured, with every figure that a comparison looks at, by its name, and the
+/// Renders `sweep.csv`: a line for each measured cell, with a column for each metric that a comparison uses, and the
 /// boundary of a search.
-pub fn csv(sweep: &Sweep<'_>) -> Result<Vec<u8>, csv::Error> {
-    let figures = crate::judge::compare::figures();
+pub(crate) fn csv(sweep: &SweepReport<'_>) -> Result<Vec<u8>, csv::Error> {
+    let figures = crate::analysis::compare::all_metrics();
     let mut writer = csv::Writer::from_writer(Vec::new());
     let head =
         ["set", "load", "repeat", "seed", "state", "file", "started", "duration_s", "completed", "failed"];
-    let names = figures.iter().map(Figure::to_string);
+    let names = figures.iter().map(MetricId::to_string);
     let searched = capacities::COLUMNS.map(ToOwned::to_owned);
     writer.write_record(head.into_iter().map(ToOwned::to_owned).chain(names).chain(searched))?;
     for cell in &sweep.cells {
-        let Some(found) = cell.state.found() else { continue };
+        let Some(found) = cell.state.output() else { continue };
         let run = found.run();
-        // What was not measured is empty, never a zero.
+        // Values that were not measured are empty, never zero.
         let of_run = |value: fn(&Run) -> String| run.map_or(String::new(), value);
         let spent = found.answer().map_or(String::new(), |answer| answer.spent.as_secs_f64().to_string());
         let about = [
-            cell.set.to_owned(),
-            cell.load.to_owned(),
+            plain_text::spreadsheet_cell(cell.set),
+            plain_text::spreadsheet_cell(cell.load),
             cell.repeat.to_string(),
             cell.seed.to_string(),
             cell.state.name().to_owned(),
-            cell.file.to_owned(),
+            plain_text::spreadsheet_cell(cell.file),
             of_run(|run| run.started.timestamp().to_string()),
             of_run(|run| run.metrics.duration.as_secs_f64().to_string()) + &spent,
             of_run(|run| run.metrics.completed.to_string()),
             of_run(|run| run.metrics.failed.to_string()),
         ];
-        let value = |figure: &Figure| run.and_then(|run| figure.value(run));
+        let value = |figure: &MetricId| run.and_then(|run| figure.value(run));
         let values =
             figures.iter().map(|figure| value(figure).map_or(String::new(), |value| value.to_string()));
-        writer.write_record(about.into_iter().chain(values).chain(capacities::columns(found.answer())))?;
+        writer.write_record(
+            about.into_iter().chain(values).chain(capacities::search_columns(found.answer())),
+        )?;
     }
     writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
 }

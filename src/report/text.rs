@@ -1,62 +1,119 @@
-//! The report that people paste into tickets.
+//! The text report of a run, made to be pasted into tickets.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::figures::{
-    NOT_AVAILABLE, milliseconds, percent, percentile, plain, requests_per_second, seconds, tokens_per_second,
+use crate::model::metrics::{FailureCount, Latency, Metrics, SCALARS, SloCounts, TokenTotal, ValueSummary};
+use crate::model::plain_text::one_line;
+use crate::model::record::{FailureClass, TokenSource};
+use crate::model::run::{Run, StreamAnomalies};
+use crate::model::run_spec::{Slo, SloFrom};
+use crate::report::format::{
+    NOT_AVAILABLE, milliseconds, percent, percentile_name, plain_number, requests_per_second, seconds,
+    tokens_per_second,
 };
-use crate::core::metrics::{FailureCount, Judged, Latency, Metrics, SCALARS, Spread, Tokens};
-use crate::core::record::{FailureClass, TokenSource};
-use crate::core::run::Run;
-use crate::core::spec::{Slo, SloFrom};
 
-mod facets;
-mod intervals;
+mod color;
+mod groups;
+pub(super) mod header;
+mod latencies;
 pub(super) mod latency;
 mod profiler;
 mod server;
 mod sessions;
 mod steady;
-pub(super) mod verdict;
+mod throughput;
+pub(super) mod validity;
 
-/// Width of a section's rule, in characters.
+pub(crate) use color::colored;
+use latencies::Latencies;
+
+/// Width of a section's title line, in characters.
 const WIDTH: usize = 39;
 
-/// A lag up to this is not worth a section of its own, unless it is a large part of the TTFT.
+/// Longest line of several parts, in characters.
+const LINE: usize = 110;
+
+/// A lag up to this needs no row in the table, unless it is a large part of the TTFT.
 const NEGLIGIBLE_LAG: Duration = Duration::from_millis(10);
 
-/// Writes the report of a run.
-pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+/// The latencies whose mean, median and requested percentiles have their own lines, which scripts read.
+const CONTRACT: [Latency; 2] = [Latency::Ttft, Latency::Tpot];
+
+/// Writes the whole report of a run.
+pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let metrics = &run.metrics;
-    verdict::headline(&run.validity, to)?;
+    header::render(run, to)?;
+    validity::banner(&run.validity, to)?;
     totals(metrics, to)?;
-    for latency in &run.selection.latencies {
+    if run.spec.target.insecure {
+        writeln!(to, "TLS certificates: not checked")?;
+    }
+    let contract: Vec<Latency> =
+        CONTRACT.into_iter().filter(|latency| run.selection.latencies.contains(latency)).collect();
+    for latency in &contract {
         section(latency.title(), to)?;
         latency::lines(run, *latency, to)?;
     }
-    facets::render(metrics, to)?;
-    sessions::render(run, to)?;
-    failures(metrics, to)?;
+    validity::warnings(&run.validity, to)?;
+    failures(run, to)?;
+    answers(run, to)?;
     goodput(run, to)?;
-    if lag_is_visible(metrics) {
-        from_due(run, to)?;
+    sessions::render(run, to)?;
+    groups::render(metrics, to)?;
+    probes(run, to)?;
+    dataset(run, to)?;
+    latencies(run, &contract, to)?;
+    if metrics.completed > 0 {
+        throughput::beside_contract(metrics, to)?;
     }
     arrivals(run, to)?;
-    probes(run, to)?;
     tokens(metrics, to)?;
-    intervals::render(run, to)?;
-    steady::render(run, to)?;
     server::render(run, to)?;
+    steady::render(run, to)?;
     profiler::render(run, to)?;
-    if run.interrupted {
-        interruption(metrics, to)?;
-    }
-    verdict::render(&run.validity, to)
+    if run.interrupted { interruption(metrics, to) } else { Ok(()) }
 }
 
-/// What makes the numbers those of a shorter run, and of its shorter requests.
+/// Writes the target and load, the verdict, and the table of latencies and throughputs.
+pub(crate) fn short(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    header::render(run, to)?;
+    validity::banner(&run.validity, to)?;
+    latencies(run, &[], to)?;
+    if run.metrics.completed > 0 { throughput::main(&run.metrics, to) } else { Ok(()) }
+}
+
+/// Writes the table of latencies; writes nothing for a run without samples.
+fn latencies(run: &Run, printed: &[Latency], to: &mut impl Write) -> io::Result<()> {
+    let metrics = &run.metrics;
+    if metrics.completed == 0 {
+        return Ok(());
+    }
+    let is_late = lag_is_visible(metrics);
+    let late: &[Latency] = match is_late {
+        true => &[Latency::TtftFromDue, Latency::E2eFromDue, Latency::Lag],
+        false => &[],
+    };
+    let is_shown = |latency: &Latency| run.selection.latencies.contains(latency) || late.contains(latency);
+    let (absent, rows): (Vec<Latency>, Vec<Latency>) = Latency::ALL
+        .into_iter()
+        .filter(is_shown)
+        .filter(|latency| !late.contains(latency) || metrics.latencies.contains_key(latency))
+        .partition(|latency| run.spec.sampling.whole && latency.is_stream_only());
+    Latencies { metrics, rows: &rows, asked: &run.selection.percents, printed }.render(to)?;
+    let absent = absent.iter().filter(|latency| !printed.contains(latency));
+    absent.into_iter().try_for_each(|latency| latency::does_not_apply(*latency, to))?;
+    if is_late {
+        writeln!(
+            to,
+            "From due: requests were sent late; these latencies count from the time when they were due"
+        )?;
+    }
+    Ok(())
+}
+
+/// Notes that the metrics cover a shorter run, and so favor its shorter requests.
 pub(super) fn interruption(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     section("Interrupted", to)?;
     writeln!(to, "The run was cut short: the numbers are of what was measured until then.")?;
@@ -79,7 +136,7 @@ fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     }
     throughput(metrics, "request_throughput", to)?;
     throughput(metrics, "input_throughput", to)?;
-    match metrics.is_of_pooling() {
+    match metrics.is_pooling() {
         true => throughput(metrics, "input_sequence_throughput", to)?,
         false => throughput(metrics, "output_throughput", to)?,
     }
@@ -89,43 +146,57 @@ fn totals(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes the problems of the dataset, if any.
+fn dataset(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let remarks = run.inputs.dataset.notes();
+    if !remarks.is_empty() {
+        section("Dataset", to)?;
+    }
+    remarks.iter().try_for_each(|remark| writeln!(to, "{remark}"))
+}
+
 fn throughput(metrics: &Metrics, key: &str, to: &mut impl Write) -> io::Result<()> {
     let Some(scalar) = SCALARS.iter().find(|scalar| scalar.key == key) else { return Ok(()) };
     let value = (scalar.value)(metrics);
-    let figure = match scalar.unit {
+    let value = match scalar.unit {
         "req/s" => requests_per_second(value),
         "tok/s" => tokens_per_second(value),
-        unit => plain(value, unit),
+        unit => plain_number(value, unit),
     };
-    writeln!(to, "{}: {figure}", scalar.label)
+    writeln!(to, "{}: {value}", scalar.label)
 }
 
-/// `─── Title ───────`, filled to [`WIDTH`].
+/// Writes `─── Title ───────`, filled to [`WIDTH`].
 pub(super) fn section(title: &str, to: &mut impl Write) -> io::Result<()> {
-    let head = format!("─── {title} ");
+    let head = format!("─── {} ", one_line(title));
     let fill = WIDTH.saturating_sub(head.chars().count());
     writeln!(to, "{head}{}", "─".repeat(fill))
 }
 
-/// Columns as wide as they need, two blanks between.
-pub(super) fn aligned(rows: &[Vec<String>], to: &mut impl Write) -> io::Result<()> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
-    rows.iter().try_for_each(|row| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        writeln!(to, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())
-    })
+/// Writes the parts with ` · ` between them, in lines of at most [`LINE`] characters where the parts fit.
+fn wrapped(parts: &[String], to: &mut impl Write) -> io::Result<()> {
+    let mut line = String::new();
+    for part in parts {
+        if !line.is_empty() && line.chars().count() + part.chars().count() + 3 > LINE {
+            writeln!(to, "{line} ·")?;
+            line = "  ".to_owned();
+        } else if !line.is_empty() {
+            line += " · ";
+        }
+        line += part;
+    }
+    if line.is_empty() { Ok(()) } else { writeln!(to, "{line}") }
 }
 
-fn failures(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
+fn failures(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let metrics = &run.metrics;
     if metrics.failed == 0 {
         return Ok(());
     }
     let all = metrics.completed + metrics.failed;
     section("Failures", to)?;
     writeln!(to, "Failed requests: {} of {all} ({})", metrics.failed, percent(metrics.failed, all))?;
+    writeln!(to, "Asked: POST {}", one_line(&run.spec.target.display_url()))?;
     for failure in &metrics.failures {
         write!(to, "{}: {}", failure.class, failure.count)?;
         match one_line(&failure.example) {
@@ -136,16 +207,38 @@ fn failures(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Line ends and control characters in a server's words must not break the report.
-pub(super) fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+/// Writes how the answers ended, and what was unusual about their streams.
+fn answers(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let reasons = &run.metrics.finish_reasons;
+    let StreamAnomalies { ignored_events, repeating_streams } = run.streams;
+    if reasons.is_empty() && run.streams.is_empty() {
+        return Ok(());
+    }
+    section("Answers", to)?;
+    let mut reasons: Vec<_> = reasons.iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let reasons: Vec<_> =
+        reasons.iter().map(|(reason, count)| format!("{} {count}", one_line(reason))).collect();
+    if !reasons.is_empty() {
+        writeln!(to, "Finish reasons: {}", reasons.join(", "))?;
+    }
+    if ignored_events > 0 {
+        writeln!(
+            to,
+            "Ignored events: {ignored_events} (pings or comments sent as data; they are no part of an answer)"
+        )?;
+    }
+    if repeating_streams > 0 {
+        writeln!(
+            to,
+            "Repeating streams: {repeating_streams} (every event has all of the text so far; it was counted once)"
+        )?;
+    }
+    Ok(())
 }
 
 fn goodput(run: &Run, to: &mut impl Write) -> io::Result<()> {
-    let Some(Judged { requests, good, unmeasured }) = run.metrics.judged() else { return Ok(()) };
+    let Some(SloCounts { requests, good, unmeasured }) = run.metrics.slo_counts() else { return Ok(()) };
     let slo = &run.spec.slo;
     section("Goodput", to)?;
     throughput(&run.metrics, "request_goodput", to)?;
@@ -175,20 +268,11 @@ fn limits(slo: &Slo) -> String {
     if limits.is_empty() { "limits of its class".to_owned() } else { limits.join(", ") }
 }
 
-/// Whether the lag changes what a user who arrived on schedule felt.
+/// Whether the lag changes what a user who arrived on schedule experienced.
 fn lag_is_visible(metrics: &Metrics) -> bool {
     let Some(lag) = metrics.latencies.get(&Latency::Lag) else { return false };
     let ttft = metrics.latencies.get(&Latency::Ttft).map_or(Duration::MAX, |ttft| ttft.mean);
     lag.mean > NEGLIGIBLE_LAG || lag.mean > ttft / 20
-}
-
-fn from_due(run: &Run, to: &mut impl Write) -> io::Result<()> {
-    section("From due", to)?;
-    writeln!(to, "Requests left later than the schedule said; measured from when they were due:")?;
-    for latency in [Latency::TtftFromDue, Latency::E2eFromDue, Latency::Lag] {
-        latency::lines(run, latency, to)?;
-    }
-    Ok(())
 }
 
 fn arrivals(run: &Run, to: &mut impl Write) -> io::Result<()> {
@@ -198,13 +282,15 @@ fn arrivals(run: &Run, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "Offered rate: {}", requests_per_second(metrics.offered_rate))?;
         writeln!(to, "Achieved rate: {}", requests_per_second(metrics.achieved_rate))?;
     }
-    if let Some(lag) = metrics.latencies.get(&Latency::Lag) {
+    // The table has a row for a visible lag.
+    let lag = metrics.latencies.get(&Latency::Lag);
+    if let Some(lag) = lag.filter(|_| metrics.completed == 0 || !lag_is_visible(metrics)) {
         let worst = lag.percentiles.iter().max_by(|a, b| a.p.total_cmp(&b.p));
-        let (name, value) = worst.map_or(("Median".into(), lag.median), |p| (percentile(p.p), p.value));
+        let (name, value) = worst.map_or(("Median".into(), lag.median), |p| (percentile_name(p.p), p.value));
         writeln!(to, "{name} lag (sent − due): {}", milliseconds(Some(value)))?;
     }
     writeln!(to, "Peak requests in flight: {}", metrics.peak_in_flight)?;
-    if metrics.is_of_pooling() {
+    if metrics.is_pooling() {
         return Ok(());
     }
     writeln!(to, "Peak output token throughput: {}", tokens_per_second(metrics.peak_output_tokens_per_s))
@@ -223,14 +309,14 @@ fn probes(run: &Run, to: &mut impl Write) -> io::Result<()> {
 fn tokens(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     section("Token counts", to)?;
     writeln!(to, "Input tokens by: {}", sources(&metrics.input_tokens))?;
-    if metrics.is_of_pooling() {
+    if metrics.is_pooling() {
         return Ok(());
     }
     writeln!(to, "Output tokens by: {}", sources(&metrics.output_tokens))?;
     match metrics.tokens_per_event {
-        // About one token an event is what everyone expects.
+        // About one token per event is normal.
         Some(spread) if spread.mean >= 1.05 => {
-            let Spread { mean, p50, p99, max, .. } = spread;
+            let ValueSummary { mean, p50, p99, max, .. } = spread;
             writeln!(to, "Tokens per event: mean {mean:.2}, median {p50:.2}, P99 {p99:.2}, max {max:.2}")?;
             first_events(metrics, to)
         }
@@ -238,7 +324,7 @@ fn tokens(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Whose count of the tokens in the first event the TPOTs rest on.
+/// States which source counted the tokens of the first event, on which the TPOTs rest.
 fn first_events(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     let describe = |source: TokenSource| match source {
         TokenSource::Estimate => "estimate (as many as in the others)".to_owned(),
@@ -252,7 +338,7 @@ fn first_events(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-fn sources(tokens: &Tokens) -> String {
+fn sources(tokens: &TokenTotal) -> String {
     let describe = |source: TokenSource| match source {
         TokenSource::Usage | TokenSource::Tokenizer => source.label().to_owned(),
         TokenSource::Events => "events (WRONG wherever an event carries several tokens)".to_owned(),

@@ -1,25 +1,27 @@
 //! The console block of `vllm bench serve`, for scripts that read it: labels, order and widths are vLLM's (0.33.0).
 //!
-//! What a run lacks (a latency without a sample, a rate of a run that took no time) prints as `nan`: to whatever reads
-//! numbers it is one, and it is no zero, as which vLLM prints it. The block has no place for the verdict and for what
-//! else must be said; [`aside`] says it.
+//! A missing value (a latency without a sample, a rate of a run that took no time) prints as `nan`: a parser reads
+//! that as a number, and unlike vLLM's zero it is not mistaken for a measurement. The block has no place for the
+//! verdict and other notes; [`render_notes`] writes them.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::text::{interruption, latency, one_line, verdict};
-use crate::core::metrics::{FailureCount, Latency, Metrics, scalar};
-use crate::core::run::Run;
-use crate::core::server::Speculation;
-use crate::core::validity::Outcome;
+use super::text::{interruption, latency};
+use crate::model::metrics::{FailureCount, Latency, Metrics, scalar};
+use crate::model::plain_text::one_line;
+use crate::model::run::Run;
+use crate::model::server::SpecDecodeStats;
+use crate::model::validity::CheckOutcome;
+use crate::report::text::validity;
 
-/// Width of a rule, in characters.
+/// Width of a separator line, in characters.
 const WIDTH: usize = 50;
 
-/// So many failures are shown.
-const MOST_FAILURES: usize = 10;
+/// The most failures that are shown.
+const MAX_FAILURES: usize = 10;
 
-/// The sections in their order: vLLM's name and title of each.
+/// The sections in order: vLLM's name and title of each.
 const SECTIONS: [(Latency, &str, &str); 6] = [
     (Latency::Ttft, "TTFT", "Time to First Token"),
     (Latency::Tpot, "TPOT", "Time per Output Token (excl. 1st token)"),
@@ -30,42 +32,46 @@ const SECTIONS: [(Latency, &str, &str); 6] = [
 ];
 
 /// Writes the block.
-pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     failures(&run.metrics.failures, to)?;
     writeln!(to, "{:=^WIDTH$}", " Serving Benchmark Result ")?;
     requests(run, to)?;
     rates(&run.metrics, to)?;
     for (latency, name, title) in SECTIONS {
-        if run.selection.latencies.contains(&latency) && applies(latency, run) {
+        if run.selection.latencies.contains(&latency) && is_section_shown(latency, run) {
             section(run, (latency, name, title), to)?;
         }
     }
-    if let Some(speculation) = run.server.as_ref().and_then(Speculation::of) {
+    if let Some(speculation) = run.server.as_ref().and_then(SpecDecodeStats::from_server) {
         speculative_decoding(&speculation, to)?;
     }
     writeln!(to, "{:=^WIDTH$}", "")
 }
 
-fn speculative_decoding(speculation: &Speculation, to: &mut impl Write) -> io::Result<()> {
+fn speculative_decoding(speculation: &SpecDecodeStats, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "{:-^WIDTH$}", "Speculative Decoding")?;
-    figure("Acceptance rate (%):", Some(100.0 * speculation.acceptance_rate()), to)?;
-    figure("Acceptance length:", speculation.acceptance_length(), to)?;
+    number_line("Acceptance rate (%):", Some(100.0 * speculation.acceptance_rate()), to)?;
+    number_line("Acceptance length:", speculation.acceptance_length(), to)?;
     if let Some(drafts) = speculation.drafts {
-        count("Drafts:", drafts as u64, to)?;
+        count_line("Drafts:", drafts as u64, to)?;
     }
-    count("Draft tokens:", speculation.draft_tokens as u64, to)?;
-    count("Accepted tokens:", speculation.accepted_tokens as u64, to)?;
+    count_line("Draft tokens:", speculation.draft_tokens as u64, to)?;
+    count_line("Accepted tokens:", speculation.accepted_tokens as u64, to)?;
     if !speculation.by_position.is_empty() {
         writeln!(to, "Per-position acceptance (%):")?;
     }
     let mut positions = speculation.by_position.iter().enumerate();
-    positions.try_for_each(|(at, share)| figure(&format!("  Position {at}:"), Some(100.0 * share), to))
+    positions.try_for_each(|(at, share)| number_line(&format!("  Position {at}:"), Some(100.0 * share), to))
 }
 
-/// Writes what a reader of the block must know beside it: that the run was cut short, that our TPOT differs from the block's,
-/// and the objections to the run. Nothing for a whole run without any.
-pub fn aside(run: &Run, to: &mut impl Write) -> io::Result<()> {
-    let objections = [Outcome::Invalid, Outcome::Warning].map(|outcome| run.validity.with(outcome).count());
+/// Writes what a reader of the block must also know: that the run was cut short, that our TPOT differs from the
+/// block's, and the run's failed checks. Writes nothing for a complete, valid run.
+pub(crate) fn render_notes(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let objections = [CheckOutcome::Invalid, CheckOutcome::Warning]
+        .map(|outcome| run.validity.checks_with(outcome).count());
+    if run.spec.target.insecure {
+        writeln!(to, "TLS certificates: not checked")?;
+    }
     if run.interrupted {
         interruption(&run.metrics, to)?;
     }
@@ -73,19 +79,19 @@ pub fn aside(run: &Run, to: &mut impl Write) -> io::Result<()> {
         latency::vllm_tpot(&run.metrics, to)?;
     }
     if objections != [0, 0] {
-        verdict::headline(&run.validity, to)?;
-        verdict::render(&run.validity, to)?;
+        validity::banner(&run.validity, to)?;
+        validity::warnings(&run.validity, to)?;
     }
     Ok(())
 }
 
-/// One line for each class, which vLLM does not know: there it is one for each request.
+/// Writes one line for each failure class. vLLM has no classes, and writes one line for each request.
 fn failures(failures: &[FailureCount], to: &mut impl Write) -> io::Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
-    writeln!(to, "Failed requests during benchmark run detected (capping to {MOST_FAILURES}):")?;
-    for (i, FailureCount { class, count, example }) in failures.iter().take(MOST_FAILURES).enumerate() {
+    writeln!(to, "Failed requests during benchmark run detected (capping to {MAX_FAILURES}):")?;
+    for (i, FailureCount { class, count, example }) in failures.iter().take(MAX_FAILURES).enumerate() {
         writeln!(to, "Error {i}: {class} ({count} requests, the first: {})", one_line(example))?;
     }
     Ok(())
@@ -93,45 +99,45 @@ fn failures(failures: &[FailureCount], to: &mut impl Write) -> io::Result<()> {
 
 fn requests(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let (metrics, load) = (&run.metrics, &run.spec.load);
-    count("Successful requests:", metrics.completed as u64, to)?;
-    count("Failed requests:", metrics.failed as u64, to)?;
+    count_line("Successful requests:", metrics.completed as u64, to)?;
+    count_line("Failed requests:", metrics.failed as u64, to)?;
     if let Some(cap) = load.max_concurrency {
-        count("Maximum request concurrency:", cap.get() as u64, to)?;
+        count_line("Maximum request concurrency:", cap.get() as u64, to)?;
     }
     if load.request_rate.is_finite() {
-        figure("Request rate configured (RPS):", Some(load.request_rate.get()), to)?;
+        number_line("Request rate configured (RPS):", Some(load.request_rate.get()), to)?;
     }
-    figure("Benchmark duration (s):", Some(metrics.duration.as_secs_f64()), to)?;
-    count("Total input tokens:", metrics.input_tokens.total, to)?;
-    match metrics.is_of_pooling() {
+    number_line("Benchmark duration (s):", Some(metrics.duration.as_secs_f64()), to)?;
+    count_line("Total input tokens:", metrics.input_tokens.total, to)?;
+    match metrics.is_pooling() {
         true => Ok(()),
-        false => count("Total generated tokens:", metrics.output_tokens.total, to),
+        false => count_line("Total generated tokens:", metrics.output_tokens.total, to),
     }
 }
 
 fn rates(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     let value = |key: &str| scalar(key).and_then(|scalar| (scalar.value)(metrics));
-    figure("Request throughput (req/s):", value("request_throughput"), to)?;
-    if metrics.is_of_pooling() {
-        figure("Input throughput (inputs/s):", value("input_sequence_throughput"), to)?;
+    number_line("Request throughput (req/s):", value("request_throughput"), to)?;
+    if metrics.is_pooling() {
+        number_line("Input throughput (inputs/s):", value("input_sequence_throughput"), to)?;
     }
     if metrics.good.is_some() {
-        figure("Request goodput (req/s):", value("request_goodput"), to)?;
+        number_line("Request goodput (req/s):", value("request_goodput"), to)?;
     }
-    if !metrics.is_of_pooling() {
-        figure("Output token throughput (tok/s):", value("output_throughput"), to)?;
-        figure("Peak output token throughput (tok/s):", metrics.peak_output_tokens_per_s, to)?;
-        figure("Peak concurrent requests:", Some(metrics.peak_in_flight as f64), to)?;
+    if !metrics.is_pooling() {
+        number_line("Output token throughput (tok/s):", value("output_throughput"), to)?;
+        number_line("Peak output token throughput (tok/s):", metrics.peak_output_tokens_per_s, to)?;
+        number_line("Peak concurrent requests:", Some(metrics.peak_in_flight as f64), to)?;
     }
     if metrics.input_audio.is_some() {
-        figure("RTFx (Inverse Real-Time Factor):", value("rtfx"), to)?;
+        number_line("RTFx (Inverse Real-Time Factor):", value("rtfx"), to)?;
     }
-    figure("Total token throughput (tok/s):", value("total_token_throughput"), to)
+    number_line("Total token throughput (tok/s):", value("total_token_throughput"), to)
 }
 
-/// Whether vLLM prints a section that was asked for: of its own delays only those of a cap, and with them the latencies
-/// of requests that came on a schedule.
-fn applies(latency: Latency, run: &Run) -> bool {
+/// Whether vLLM prints a requested section. It prints client-side queueing only with a concurrency cap, and the
+/// queue-inclusive latency only if the requests also follow a schedule.
+fn is_section_shown(latency: Latency, run: &Run) -> bool {
     let load = &run.spec.load;
     match latency {
         Latency::Lag => load.max_concurrency.is_some(),
@@ -147,7 +153,7 @@ fn section(run: &Run, (latency, name, title): (Latency, &str, &str), to: &mut im
     };
     writeln!(to, "{title:-^WIDTH$}")?;
     let mut line = |statistic: &str, value: Option<Duration>| {
-        figure(&format!("{statistic} {name} (ms):"), value.map(|value| value.as_secs_f64() * 1e3), to)
+        number_line(&format!("{statistic} {name} (ms):"), value.map(|value| value.as_secs_f64() * 1e3), to)
     };
     line("Mean", distribution.map(|d| d.mean))?;
     line("Median", distribution.map(|d| d.median))?;
@@ -158,11 +164,11 @@ fn section(run: &Run, (latency, name, title): (Latency, &str, &str), to: &mut im
     Ok(())
 }
 
-fn count(label: &str, value: u64, to: &mut impl Write) -> io::Result<()> {
+fn count_line(label: &str, value: u64, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "{label:<40} {value:<10}")
 }
 
-fn figure(label: &str, value: Option<f64>, to: &mut impl Write) -> io::Result<()> {
+fn number_line(label: &str, value: Option<f64>, to: &mut impl Write) -> io::Result<()> {
     match value {
         Some(value) => writeln!(to, "{label:<40} {value:<10.2}"),
         None => writeln!(to, "{label:<40} {:<10}", "nan"),
@@ -172,12 +178,12 @@ fn figure(label: &str, value: Option<f64>, to: &mut impl Write) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::run::sample;
-    use crate::core::server::{Replica, ServerSide, Signal};
-    use crate::core::units::Rate;
-    use crate::core::validity::{Check, CheckName, Scope, Verdict};
+    use crate::model::server::{ReplicaMetrics, ServerMetrics, ServerSignal};
+    use crate::model::units::Rate;
+    use crate::model::validity::{Check, CheckName, CheckScope, Verdict};
+    use crate::testing::sample_run;
 
-    /// Of a sample with a failure, which is in the run's file too.
+    /// The block of a sample with a failure, which is also in the run's file.
     const BLOCK: &str = "\
 Failed requests during benchmark run detected (capping to 10):
 Error 0: HTTP 503 (1 requests, the first: busy)
@@ -211,13 +217,13 @@ P99.9 TTFT (ms):                         100.00
 
     fn said_beside(run: &Run) -> String {
         let mut text = Vec::new();
-        aside(run, &mut text).unwrap();
+        render_notes(run, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
     #[test]
     fn the_block_is_vllms_to_the_letter() {
-        let mut run = sample::run(false);
+        let mut run = sample_run::run(false);
         run.selection.latencies.truncate(1);
         assert_eq!(text(&run), BLOCK);
     }
@@ -225,23 +231,23 @@ P99.9 TTFT (ms):                         100.00
     #[test]
     fn speculation_has_vllms_section() {
         let counted = |count: f64| vec![None, Some(count)];
-        let replica = Replica {
+        let replica = ReplicaMetrics {
             counters: [
-                (Signal::SpecDrafts, counted(100.0)),
-                (Signal::SpecDraftTokens, counted(200.0)),
-                (Signal::SpecAcceptedTokens, counted(150.0)),
+                (ServerSignal::SpecDrafts, counted(100.0)),
+                (ServerSignal::SpecDraftTokens, counted(200.0)),
+                (ServerSignal::SpecAcceptedTokens, counted(150.0)),
             ]
             .into(),
-            parts: [(Signal::SpecAcceptedByPosition, [("0".to_owned(), 90.0)].into())].into(),
-            ..Replica::default()
+            parts: [(ServerSignal::SpecAcceptedByPosition, [("0".to_owned(), 90.0)].into())].into(),
+            ..ReplicaMetrics::default()
         };
-        let server = ServerSide {
+        let server = ServerMetrics {
             interval: Duration::ZERO,
             at_s: vec![0.0, 1.0],
             replicas: vec![replica],
-            ..ServerSide::default()
+            ..ServerMetrics::default()
         };
-        let text = text(&Run { server: Some(server), ..sample::run(false) });
+        let text = text(&Run { server: Some(server), ..sample_run::run(false) });
         let (_, section) = text.split_once("---------------Speculative Decoding---------------\n").unwrap();
         let lines: Vec<_> =
             section.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -252,7 +258,7 @@ P99.9 TTFT (ms):                         100.00
 
     #[test]
     fn what_is_absent_is_no_zero_and_still_a_number() {
-        let mut run = sample::run(false);
+        let mut run = sample_run::run(false);
         run.metrics.latencies.clear();
         run.metrics.duration = Duration::ZERO;
         let text = text(&run);
@@ -268,7 +274,7 @@ P99.9 TTFT (ms):                         100.00
             let lines = text.lines().skip_while(|line| !line.starts_with("Total input"));
             lines.take_while(|line| !line.starts_with('-')).map(|line| line[..40].trim().to_owned()).collect()
         };
-        let mut run = sample::run(false);
+        let mut run = sample_run::run(false);
         run.metrics.input_sequences = Some(2);
         let pooling = ["Total input tokens:", "Request throughput (req/s):", "Input throughput (inputs/s):"];
         assert_eq!(labels(&run), [&pooling[..], &["Total token throughput (tok/s):"]].concat());
@@ -279,7 +285,7 @@ P99.9 TTFT (ms):                         100.00
 
     #[test]
     fn queueing_is_shown_where_vllm_shows_it() {
-        let mut run = sample::run(false);
+        let mut run = sample_run::run(false);
         run.selection.latencies = vec![Latency::E2eFromDue, Latency::Lag];
         let both = text(&run);
         assert!(
@@ -300,7 +306,7 @@ P99.9 TTFT (ms):                         100.00
 
     #[test]
     fn objections_are_said_beside_the_block() {
-        let mut run = sample::run(false);
+        let mut run = sample_run::run(false);
         run.validity = Verdict { valid: true, checks: Vec::new() };
         assert_eq!(said_beside(&run), "");
         run.interrupted = true;
@@ -309,8 +315,8 @@ P99.9 TTFT (ms):                         100.00
         let name = CheckName::ScheduleLag;
         run.validity.checks.push(Check {
             name,
-            outcome: Outcome::Invalid,
-            scope: Scope::Run,
+            outcome: CheckOutcome::Invalid,
+            scope: CheckScope::Run,
             figure: None,
             bound: None,
             advice,

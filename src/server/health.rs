@@ -1,107 +1,122 @@
-//! How a server is at a moment.
+//! A server's condition at one moment, from two snapshots of its metrics.
 
 use std::time::Duration;
 
-use super::signals::{Reading, Value};
-use crate::core::server::{Aspect, Condition, Histogram, Kind, Signal};
+use super::signals::{MetricsSnapshot, SignalValue};
+use crate::model::server::{
+    MeasuredValue, ScrapedHistogram, ServerSignal, SignalAspect, SignalCondition, SignalKind,
+};
 
-/// A reading of a server, and one before it.
+/// A snapshot of a server's metrics, with an earlier one.
 #[derive(Debug, Clone, Copy)]
-pub struct Span<'a> {
-    /// The later one.
-    pub now: &'a Reading,
-    /// The earlier one, and how much earlier: without, only levels are known.
-    pub before: Option<(&'a Reading, Duration)>,
+pub(crate) struct SnapshotPair<'a> {
+    /// The later snapshot.
+    pub now: &'a MetricsSnapshot,
+    /// The earlier snapshot and the time between the two. Without it, only gauges have values.
+    pub before: Option<(&'a MetricsSnapshot, Duration)>,
 }
 
-/// The conditions of all signals that two readings, so far apart, tell of. Nothing is known of what was before them, so
-/// that what must last is a warning at most.
+/// Returns the conditions of all signals in two snapshots, `apart` from each other. Nothing before the first snapshot
+/// is known, so a limit that must be exceeded for some time yields a warning at most.
 ///
-/// Times and hit rates are of what was counted in between. Where that is nothing, they are since the server's start, and say
-/// nothing of now.
-pub fn conditions(before: &Reading, now: &Reading, apart: Duration) -> Vec<Condition> {
-    let span = Span { now, before: Some((before, apart)) };
-    let of_now =
-        |(aspect, figure): (Aspect, f64), signal| Condition::of(signal, aspect, figure, Duration::ZERO);
-    let condition = |signal: Signal| {
-        let finite = |(_, figure): &(Aspect, f64)| figure.is_finite();
-        let condition = span.figure(signal).filter(finite).map(|found| of_now(found, signal));
+/// Latencies and hit rates cover what the server counted between the snapshots. If it counted nothing, they cover the
+/// time since the server's start and describe no current state.
+pub(crate) fn conditions(
+    before: &MetricsSnapshot,
+    now: &MetricsSnapshot,
+    apart: Duration,
+) -> Vec<SignalCondition> {
+    let span = SnapshotPair { now, before: Some((before, apart)) };
+    let of_now = |(aspect, figure): (SignalAspect, MeasuredValue), signal| {
+        SignalCondition::new(signal, aspect, figure, Duration::ZERO)
+    };
+    let condition = |signal: ServerSignal| {
+        let finite = |(_, figure): &(SignalAspect, MeasuredValue)| figure.value.is_finite();
+        let condition = span.value(signal).filter(finite).map(|found| of_now(found, signal));
         condition.or_else(|| {
             let (aspect, figure) = since_start(signal, now).filter(finite)?;
-            Some(Condition::since_start(signal, aspect, figure))
+            Some(SignalCondition::since_start(signal, aspect, figure))
         })
     };
-    Signal::all().filter_map(condition).collect()
+    ServerSignal::all().filter_map(condition).collect()
 }
 
-/// A time or a hit rate over all the time since the server's start.
-fn since_start(signal: Signal, now: &Reading) -> Option<(Aspect, f64)> {
-    let facts = signal.facts();
+/// A latency or a hit rate over the time since the server's start.
+fn since_start(signal: ServerSignal, now: &MetricsSnapshot) -> Option<(SignalAspect, MeasuredValue)> {
+    let facts = signal.info();
     let aspect = facts.limit.map(|limit| limit.of);
     match facts.kind {
-        Kind::Time => of_times(aspect, now.histogram(signal)?),
-        Kind::Gauge if signal == Signal::PrefixHitRate => {
-            let queries = now.number(Signal::PrefixQueries).filter(|queries| *queries > 0.0)?;
-            Some((aspect.unwrap_or(Aspect::Value), now.number(Signal::PrefixHits)? / queries))
+        SignalKind::Time => from_histogram(aspect, now.histogram(signal)?),
+        SignalKind::Gauge if signal == ServerSignal::PrefixHitRate => {
+            let queries = now.number(ServerSignal::PrefixQueries).filter(|queries| *queries > 0.0)?;
+            Some((
+                aspect.unwrap_or(SignalAspect::Value),
+                (now.number(ServerSignal::PrefixHits)? / queries).into(),
+            ))
         }
         _ => None,
     }
 }
 
-/// What is looked at of times.
-fn of_times(aspect: Option<Aspect>, times: &Histogram) -> Option<(Aspect, f64)> {
+/// Returns the statistic of a latency that the limit applies to.
+fn from_histogram(
+    aspect: Option<SignalAspect>,
+    times: &ScrapedHistogram,
+) -> Option<(SignalAspect, MeasuredValue)> {
     Some(match aspect {
-        Some(Aspect::P95) => (Aspect::P95, times.quantile(0.95)?),
-        _ => (Aspect::Mean, times.mean()?),
+        Some(SignalAspect::P95) => (SignalAspect::P95, times.quantile(0.95)?),
+        _ => (SignalAspect::Mean, times.mean()?.into()),
     })
 }
 
-impl Span<'_> {
-    /// What it tells: each signal with the aspect of it that counts, and the figure, in the order of signals.
-    pub fn figures(&self) -> impl Iterator<Item = (Signal, Aspect, f64)> {
-        Signal::all().filter_map(|signal| {
-            let (aspect, figure) = self.figure(signal)?;
-            figure.is_finite().then_some((signal, aspect, figure))
+impl SnapshotPair<'_> {
+    /// Returns each known signal with the aspect that its limit applies to and the value, in the order of signals.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (ServerSignal, SignalAspect, MeasuredValue)> {
+        ServerSignal::all().filter_map(|signal| {
+            let (aspect, figure) = self.value(signal)?;
+            figure.value.is_finite().then_some((signal, aspect, figure))
         })
     }
 
-    fn figure(&self, signal: Signal) -> Option<(Aspect, f64)> {
-        let facts = signal.facts();
+    fn value(&self, signal: ServerSignal) -> Option<(SignalAspect, MeasuredValue)> {
+        let facts = signal.info();
         let aspect = facts.limit.map(|limit| limit.of);
         Some(match facts.kind {
-            Kind::Info => return None,
-            Kind::Gauge if signal == Signal::ProcessStart => return None,
-            Kind::Gauge => (aspect.unwrap_or(Aspect::Value), self.level(signal)?),
-            Kind::Counter => (Aspect::Growth, self.growth(signal)? / self.before?.1.as_secs_f64()),
-            Kind::Time => of_times(aspect, &self.times(signal)?)?,
+            SignalKind::Info => return None,
+            SignalKind::Gauge if signal == ServerSignal::ProcessStart => return None,
+            SignalKind::Gauge => (aspect.unwrap_or(SignalAspect::Value), self.gauge_value(signal)?.into()),
+            SignalKind::Counter => {
+                (SignalAspect::Growth, (self.counter_growth(signal)? / self.before?.1.as_secs_f64()).into())
+            }
+            SignalKind::Time => from_histogram(aspect, &self.histogram_growth(signal)?)?,
         })
     }
 
-    /// Where a hit rate is not told, it is that of what was looked up in between.
-    fn level(&self, signal: Signal) -> Option<f64> {
+    /// If the server reports no hit rate, computes it from the lookups between the snapshots.
+    fn gauge_value(&self, signal: ServerSignal) -> Option<f64> {
         let now = self.now;
-        if signal != Signal::PrefixHitRate {
+        if signal != ServerSignal::PrefixHitRate {
             return now.number(signal);
         }
         let some = |queries: &f64| *queries > 0.0;
         let recent = || {
-            let queries = self.growth(Signal::PrefixQueries).filter(some)?;
-            Some(self.growth(Signal::PrefixHits)? / queries)
+            let queries = self.counter_growth(ServerSignal::PrefixQueries).filter(some)?;
+            Some(self.counter_growth(ServerSignal::PrefixHits)? / queries)
         };
         now.number(signal).or_else(recent)
     }
 
-    /// `None` where the server began anew in between.
-    fn growth(&self, signal: Signal) -> Option<f64> {
+    /// Returns `None` if the server restarted between the snapshots.
+    fn counter_growth(&self, signal: ServerSignal) -> Option<f64> {
         let growth = self.now.number(signal)? - self.before?.0.number(signal).unwrap_or_default();
         (growth >= 0.0).then_some(growth)
     }
 
-    fn times(&self, signal: Signal) -> Option<Histogram> {
+    fn histogram_growth(&self, signal: ServerSignal) -> Option<ScrapedHistogram> {
         let all = self.now.histogram(signal)?;
         let between = match self.before?.0.get(signal) {
-            Some(Value::Histogram(before)) => all.since(before),
-            // It was not told before, so that all of it was counted since.
+            Some(SignalValue::Histogram(before)) => all.since(before),
+            // The earlier snapshot lacks it, so all of it was counted since.
             _ => Some(all.clone()),
         };
         between.filter(|times| times.count > 0.0)
@@ -111,15 +126,15 @@ impl Span<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::server::{Period, State};
-    use crate::server::page::Page;
+    use crate::model::server::{MeasurementPeriod, SignalStatus};
+    use crate::server::metrics_text::MetricsText;
 
-    fn found(before: &str, now: &str) -> Vec<Condition> {
-        let reading = |page| Reading::of(&Page::parse(page));
+    fn found(before: &str, now: &str) -> Vec<SignalCondition> {
+        let reading = |page| MetricsSnapshot::from_page(&MetricsText::parse(page));
         conditions(&reading(before), &reading(now), Duration::from_secs(2))
     }
 
-    fn of(conditions: &[Condition], signal: Signal) -> (f64, State) {
+    fn of(conditions: &[SignalCondition], signal: ServerSignal) -> (f64, SignalStatus) {
         let found = conditions.iter().find(|condition| condition.signal == signal).unwrap();
         (found.figure, found.state)
     }
@@ -134,13 +149,13 @@ mod tests {
             )
         };
         let conditions = found(&page(4), &page(8));
-        assert_eq!(of(&conditions, Signal::Waiting), (11.0, State::Alert));
-        assert_eq!(of(&conditions, Signal::Preemptions), (2.0, State::Warn));
-        assert_eq!(of(&conditions, Signal::PrefixHitRate), (0.1, State::Hint));
-        assert_eq!(of(&conditions, Signal::Itl), (0.01, State::Ok));
+        assert_eq!(of(&conditions, ServerSignal::Waiting), (11.0, SignalStatus::Alert));
+        assert_eq!(of(&conditions, ServerSignal::Preemptions), (2.0, SignalStatus::Warn));
+        assert_eq!(of(&conditions, ServerSignal::PrefixHitRate), (0.1, SignalStatus::Hint));
+        assert_eq!(of(&conditions, ServerSignal::Itl), (0.01, SignalStatus::Ok));
     }
 
-    /// R12 and F8: after a busy hour and an idle minute, P95 TTFT of the hour is no warning.
+    /// R12 and F8: after a busy hour and an idle minute, the hour's P95 TTFT is no warning.
     #[test]
     fn an_idle_servers_times_are_marked_as_those_since_its_start() {
         let page = "vllm:time_to_first_token_seconds_bucket{le=\"1\"} 100\n\
@@ -148,7 +163,22 @@ mod tests {
                     vllm:time_to_first_token_seconds_sum 80\nvllm:time_to_first_token_seconds_count 100\n";
         let [ttft] = found(page, page)[..] else { panic!("one signal") };
         assert!((ttft.figure - 0.975).abs() < 1e-9, "{ttft:?}");
-        assert_eq!((ttft.state, ttft.period), (State::Ok, Period::SinceStart));
+        assert_eq!((ttft.state, ttft.period), (SignalStatus::Ok, MeasurementPeriod::SinceStart));
+    }
+
+    /// A latency above the histogram's last bound is the worst case, and used to be left out.
+    #[test]
+    fn times_above_the_last_bound_are_told_and_warned_of() {
+        let page = |slow: u32| {
+            let all = 100 + slow;
+            format!(
+                "vllm:time_to_first_token_seconds_bucket{{le=\"10\"}} 100\n\
+                 vllm:time_to_first_token_seconds_bucket{{le=\"+Inf\"}} {all}\n\
+                 vllm:time_to_first_token_seconds_sum {all}0\nvllm:time_to_first_token_seconds_count {all}\n"
+            )
+        };
+        let [ttft] = found(&page(0), &page(40))[..] else { panic!("one signal") };
+        assert_eq!((ttft.figure, ttft.is_lower_bound, ttft.state), (10.0, true, SignalStatus::Alert));
     }
 
     #[test]
@@ -158,12 +188,15 @@ mod tests {
         };
         let rate = |before: &str, now: &str| {
             let conditions = found(before, now);
-            *conditions.iter().find(|condition| condition.signal == Signal::PrefixHitRate).unwrap()
+            *conditions.iter().find(|condition| condition.signal == ServerSignal::PrefixHitRate).unwrap()
         };
         let busy = rate(&page(100, 10), &page(200, 100));
-        assert_eq!((busy.figure, busy.period), (0.9, Period::Now));
+        assert_eq!((busy.figure, busy.period), (0.9, MeasurementPeriod::Now));
         let idle = rate(&page(100, 10), &page(100, 10));
-        assert_eq!((idle.figure, idle.period, idle.state), (0.1, Period::SinceStart, State::Ok));
+        assert_eq!(
+            (idle.figure, idle.period, idle.state),
+            (0.1, MeasurementPeriod::SinceStart, SignalStatus::Ok)
+        );
     }
 
     #[test]

@@ -1,53 +1,103 @@
-//! How large the server's KV pool is, as it tells on `/metrics` or in its start-up log.
+//! The size of the server's KV pool, from `/metrics` or from the start-up log.
 
-use std::io::{self, BufRead};
+mod facts;
+mod log;
 
-/// Tokens in a block where a log does not tell: vLLM's default on GPUs.
-const USUAL_BLOCK: u64 = 16;
+pub(crate) use facts::ServerFacts;
+pub(crate) use log::size_in_log;
 
-/// Tokens that fit, summed over engines, by a page in Prometheus' text format; `None` from a page that does not tell
+use super::signals::{MetricsSnapshot, SignalValue};
+use crate::model::server::ServerSignal;
+
+/// Returns the pool's size over all engines from a page in Prometheus' text format, or `None` if the page lacks it
 /// (vLLM's V1 engine before v0.9.0 has `num_gpu_blocks="None"`).
-pub fn on_page(text: &str) -> Option<u64> {
-    let lines = text.lines().filter(|line| line.starts_with("vllm:cache_config_info{"));
-    let tokens =
-        lines.filter_map(|line| label(line, "num_gpu_blocks")?.checked_mul(label(line, "block_size")?));
-    tokens
-        .fold(None, |sum, tokens| Some(sum.unwrap_or(0_u64).saturating_add(tokens)))
-        .filter(|&tokens| tokens > 0)
+pub(crate) fn size_on_page(text: &str) -> Option<PoolSize> {
+    let reading = MetricsSnapshot::parse(text);
+    let Some(SignalValue::Facts(engines)) = reading.get(ServerSignal::CacheConfig) else { return None };
+    PoolSize::from_engines(engines.iter().map(|labels| {
+        let count = |label: &str| labels.get(label)?.trim().parse::<u64>().ok();
+        let blocks = count("num_gpu_blocks").zip(count("block_size"));
+        EnginePoolSize {
+            stated: count("kv_cache_size_tokens"),
+            blocks: blocks.and_then(|(blocks, size)| blocks.checked_mul(size)),
+            concurrency: None,
+        }
+    }))
 }
 
-/// A label that is a number.
-fn label(line: &str, name: &str) -> Option<u64> {
-    let beginnings = [format!("{{{name}=\""), format!(",{name}=\"")];
-    let rest = beginnings.iter().find_map(|beginning| line.split_once(beginning.as_str()))?.1;
-    rest.split('"').next()?.parse().ok()
+/// An engine's statements about its pool, which may contradict each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct EnginePoolSize {
+    /// The pool's size in tokens, as the engine states it.
+    stated: Option<u64>,
+    /// The pool's size in tokens, computed from its blocks.
+    blocks: Option<u64>,
+    /// Tokens of a request, and how many such requests fit.
+    concurrency: Option<(u64, f64)>,
 }
 
-/// Tokens that fit one engine by the last start in a log; `None` if it has none. The log may be of any size.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn in_log(mut log: impl BufRead) -> io::Result<Option<u64>> {
-    let (mut last, mut line) = (None, Vec::new());
-    while log.read_until(b'\n', &mut line)? > 0 {
-        last = in_line(&String::from_utf8_lossy(&line)).or(last);
-        line.clear();
+/// The size of a server's KV pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PoolSize {
+    /// The size in tokens, over all engines.
+    pub tokens: u64,
+    /// Contradictions between the engines' statements.
+    pub notes: Vec<String>,
+}
+
+/// Relative difference below which sizes agree: a concurrency is rounded to two decimals.
+const ROUNDING_TOLERANCE: f64 = 0.02;
+
+impl EnginePoolSize {
+    fn absorb(&mut self, newer: Self) {
+        self.stated = newer.stated.or(self.stated);
+        self.blocks = newer.blocks.or(self.blocks);
+        self.concurrency = newer.concurrency.or(self.concurrency);
     }
-    Ok(last)
+
+    fn concurrent_tokens(&self) -> Option<u64> {
+        self.concurrency.map(|(length, requests)| (length as f64 * requests).round() as u64)
+    }
+
+    /// The size to plan with: the stated size, else that of the blocks, which is wrong for layers of several kinds.
+    /// If the concurrency yields another size, the smaller one.
+    fn tokens(&self) -> Option<u64> {
+        let size = self.stated.or(self.blocks);
+        [size, self.concurrent_tokens()].into_iter().flatten().filter(|tokens| *tokens > 0).min()
+    }
+
+    /// Describes a contradiction between the statements, if there is one.
+    fn contradiction(&self) -> Option<String> {
+        let stated = self.stated.map(|tokens| (tokens, format!("a size of {tokens} tokens")));
+        let blocks = self.blocks.map(|tokens| (tokens, format!("blocks for {tokens} tokens")));
+        let concurrent =
+            self.concurrent_tokens().zip(self.concurrency).map(|(tokens, (length, requests))| {
+                (tokens, format!("{requests} requests of {length} tokens, which are {tokens}"))
+            });
+        let told = || [&stated, &blocks, &concurrent].into_iter().flatten().filter(|(tokens, _)| *tokens > 0);
+        let (least, some) = told().min_by_key(|(tokens, _)| *tokens)?;
+        let (most, others) = told().max_by_key(|(tokens, _)| *tokens)?;
+        let factor = *most as f64 / *least as f64;
+        (factor > 1.0 + ROUNDING_TOLERANCE).then(|| {
+            format!(
+                "the server says {some}, and {others}: they disagree by {factor:.1}. Where layers are of several kinds, the size \
+                 and the blocks count each kind in its own way, and a concurrency holds for requests of that length only: short \
+                 ones hold pages of states too"
+            )
+        })
+    }
 }
 
-/// `GPU KV cache size: 110,000 tokens`, or the older `# GPU blocks: 6875, # CPU blocks: 512` (later `# cuda blocks`).
-fn in_line(line: &str) -> Option<u64> {
-    let after = |mark: &str| number(line.split_once(mark)?.1);
-    let blocks = || after("# GPU blocks: ").or_else(|| after("# cuda blocks: "))?.checked_mul(USUAL_BLOCK);
-    after("GPU KV cache size: ").or_else(blocks).filter(|&tokens| tokens > 0)
-}
-
-/// The number that a text begins with, with or without commas in it.
-fn number(text: &str) -> Option<u64> {
-    let grouped = |c: &char| c.is_ascii_digit() || *c == ',';
-    let digits: String = text.chars().take_while(grouped).filter(char::is_ascii_digit).collect();
-    digits.parse().ok()
+impl PoolSize {
+    /// Adds up the engines; returns `None` if no engine states its size.
+    fn from_engines(engines: impl Iterator<Item = EnginePoolSize>) -> Option<Self> {
+        let mut size = Self { tokens: 0, notes: Vec::new() };
+        for figures in engines {
+            size.tokens = size.tokens.saturating_add(figures.tokens().unwrap_or_default());
+            size.notes.extend(figures.contradiction().filter(|note| !size.notes.contains(note)));
+        }
+        (size.tokens > 0).then_some(size)
+    }
 }
 
 #[cfg(test)]
@@ -58,7 +108,32 @@ mod tests {
     fn a_page_tells_blocks_times_their_size_over_all_engines() {
         let page = "vllm:cache_config_info{block_size=\"16\",engine=\"0\",num_cpu_blocks=\"None\",num_gpu_blocks=\"2300\"} 1.0\n\
                     vllm:cache_config_info{block_size=\"16\",engine=\"1\",num_gpu_blocks=\"2300\",num_gpu_blocks_override=\"7\"} 1.0\n";
-        assert_eq!(on_page(page), Some(2 * 2300 * 16));
+        assert_eq!(size_on_page(page).map(|size| size.tokens), Some(2 * 2300 * 16));
+    }
+
+    /// Spellings of one page that Prometheus' format allows (prometheus.io, exposition formats) and that exporters
+    /// write.
+    #[test]
+    fn a_page_tells_the_same_however_its_labels_are_written() {
+        let pages = [
+            "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"2300\"} 1.0\n",
+            // ../shared/reference/faults.md, B39: three spellings that the parser used to miss.
+            "vllm:cache_config_info{block_size=\"16\", num_gpu_blocks=\"2300\"} 1.0\n",
+            "vllm:cache_config_info {block_size=\"16\",num_gpu_blocks=\"2300\"} 1 1757900000000\n",
+            "vllm:cache_config_info{cache_dtype=\"a,num_gpu_blocks=\",num_gpu_blocks=\"2300\",block_size=\"16\"} 1\n",
+            "vllm:cache_config_info{a=\"say \\\"num_gpu_blocks=\\\"7\\\"\",block_size=\"16\",num_gpu_blocks=\"2300\"} 1\n",
+            // A trailing comma, blanks around `=`, no `=` before the value, Ray's and OpenTelemetry's names, a second
+            // engine.
+            "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"2300\",} 1\n",
+            "vllm:cache_config_info{ block_size = \"16\" , num_gpu_blocks = \"2300\" } 1\n",
+            "ray_vllm_cache_config_info{block_size=\"16\",num_gpu_blocks=\"2300\",WorkerId=\"w\"} 1\n",
+            "vllm_cache_config_info_ratio{block_size=\"16\",num_gpu_blocks=\"2300\"} 1\n",
+            "vllm:cache_config_info{block_size=\"16\",engine=\"0\",num_gpu_blocks=\"1300\"} 1\n\
+             vllm:cache_config_info{block_size=\"16\",engine=\"1\",num_gpu_blocks=\"1000\"} 1\n",
+        ];
+        for page in pages {
+            assert_eq!(size_on_page(page).map(|size| size.tokens), Some(36_800), "{page}");
+        }
     }
 
     #[test]
@@ -67,19 +142,30 @@ mod tests {
         for page in
             ["", unknown, "vllm:cache_config_info{num_gpu_blocks=\"0\",block_size=\"16\"} 1", "\u{0}{,\""]
         {
-            assert_eq!(on_page(page), None);
+            assert_eq!(size_on_page(page), None);
         }
     }
 
+    /// K6: a hybrid model, whose block count times block size is not its size in tokens. Published: 320 blocks of 8
+    /// beside 463,459 tokens.
     #[test]
-    fn a_log_tells_in_its_old_and_its_new_way_and_the_last_start_counts() {
-        let new = "INFO 05-01 [kv_cache_utils.py:634] GPU KV cache size: 110,000 tokens\n";
-        let old = "INFO 01-01 executor.py: # GPU blocks: 6875, # CPU blocks: 512\n";
-        let between = "INFO [executor_base.py] # cuda blocks: 2300, # CPU blocks: 512\n";
-        for (log, tokens) in [(new, 110_000), (old, 110_000), (between, 36_800)] {
-            assert_eq!(in_log(log.as_bytes()).unwrap(), Some(tokens));
+    fn a_size_that_a_page_states_has_precedence_over_its_blocks() {
+        let page = |blocks: u64, size: u64, stated: u64| {
+            format!(
+                "vllm:cache_config_info{{block_size=\"{size}\",kv_cache_size_tokens=\"{stated}\",num_gpu_blocks=\"{blocks}\"}} 1.0\n"
+            )
+        };
+        for (blocks, size, stated, factor) in [(2300, 16, 1_082_654, "29.4"), (320, 8, 463_459, "181.0")] {
+            let pool = size_on_page(&page(blocks, size, stated)).unwrap();
+            assert_eq!(pool.tokens, stated);
+            let note = &pool.notes[0];
+            assert!(note.contains(&format!("they disagree by {factor}")), "{note}");
+            assert!(
+                note.contains(&(blocks * size).to_string()) && note.contains(&stated.to_string()),
+                "{note}"
+            );
         }
-        assert_eq!(in_log(format!("{old}noise\n{between}").as_bytes()).unwrap(), Some(36_800));
-        assert_eq!(in_log(&b"\xff\xfe nothing here\nGPU KV cache size: many tokens\n"[..]).unwrap(), None);
+        let agreeing = size_on_page(&page(2300, 16, 36_800)).unwrap();
+        assert_eq!((agreeing.tokens, agreeing.notes), (36_800, Vec::new()));
     }
 }

@@ -1,24 +1,26 @@
-//! The server's prefix cache, by its counters on `/metrics`.
+//! The counters of the server's prefix cache on `/metrics`.
 
-use super::page::Page;
-use super::signals::Reading;
-use crate::core::server::Signal;
+use super::signals::MetricsSnapshot;
+use crate::model::server::ServerSignal;
 
-/// Prompt tokens since the server's start.
+/// Counts of prompt tokens since the server's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counters {
-    /// Looked up.
+pub(crate) struct PrefixCacheCounters {
+    /// Tokens that were looked up in the cache.
     pub queries: u64,
-    /// Found.
+    /// Tokens that were found in the cache.
     pub hits: u64,
 }
 
-/// Reads the counters from a page in Prometheus' text format, summed over engines; `None` if it has none: older versions
-/// know only a rate, which cannot be taken apart into a before and an after.
-pub fn read(text: &str) -> Option<Counters> {
-    let reading = Reading::of(&Page::parse(text));
+/// Parses the counters from a page in Prometheus' text format, summed over engines. Returns `None` if the page has no
+/// such counters: older versions report only a rate, which cannot be split into before and after.
+pub(crate) fn parse_counters(text: &str) -> Option<PrefixCacheCounters> {
+    let reading = MetricsSnapshot::parse(text);
     let count = |signal| reading.number(signal).map(|count| count as u64);
-    Some(Counters { queries: count(Signal::PrefixQueries)?, hits: count(Signal::PrefixHits)? })
+    Some(PrefixCacheCounters {
+        queries: count(ServerSignal::PrefixQueries)?,
+        hits: count(ServerSignal::PrefixHits)?,
+    })
 }
 
 #[cfg(test)]
@@ -36,13 +38,13 @@ vllm:prefix_cache_hits_total{engine=\"0\",model_name=\"a}b\"} 64.0 1700000000000
 
     #[test]
     fn counters_are_summed_over_engines() {
-        assert_eq!(read(PAGE), Some(Counters { queries: 1500, hits: 64 }));
+        assert_eq!(parse_counters(PAGE), Some(PrefixCacheCounters { queries: 1500, hits: 64 }));
     }
 
     #[test]
     fn a_page_without_the_counters_says_nothing() {
         for page in ["", "vllm:num_requests_running 3", "vllm:prefix_cache_queries_total{", "\u{0}}{"] {
-            assert_eq!(read(page), None);
+            assert_eq!(parse_counters(page), None);
         }
     }
 }

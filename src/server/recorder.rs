@@ -1,54 +1,55 @@
-//! Readings through time.
+//! Records a server's metrics over time.
 //!
-//! However long the run, no more than [`MOST_POINTS`] points are kept of a signal. When there would be more, every two
-//! become one, and from then on a point stands for twice as many samples. Counts of the two add up and times are
-//! weighted, so that sums over the run stay exact; of levels the higher one stays, so that peaks do. The mean and the
-//! peak of each level over the run are taken from the samples before any are joined. The mean leaves out the first and
-//! the last one, from just before and just after the run, when the server is idle.
+//! However long the run, the recorder keeps at most [`MAX_POINTS`] points of a signal. Beyond that, it merges every
+//! two points into one, and a point then stands for twice as many samples. Counts of the two add up and latencies are
+//! weighted, so that sums over the run stay exact; of gauges the higher one counts, so that peaks stay exact. The
+//! mean and the peak of each gauge over the run are computed from the samples before any are merged. The mean leaves
+//! out the first and the last sample, from just before and just after the run, when the server is idle.
+
+mod downsample;
+mod replica_series;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::signals::Reading;
-use crate::core::server::{Gauged, ServerSide, Signal};
-use course::Course;
-use thinning::Thinning;
+use super::signals::MetricsSnapshot;
+use crate::model::server::{GaugeSummary, ServerMetrics, ServerSignal};
+use crate::server::recorder::downsample::Downsampling;
+use crate::server::recorder::replica_series::ReplicaSeries;
 
-mod course;
-mod thinning;
+/// The most points that are kept, besides the one from before the run: enough for half an hour of one per second.
+/// Even, so that pairs are complete.
+pub(crate) const MAX_POINTS: usize = 2000;
 
-/// So many points are kept, and the one from before the run; half an hour has one a second. Even, so that pairs are whole.
-pub const MOST_POINTS: usize = 2000;
-
-/// Turns the readings of a server, or of several replicas, into columns as they come.
+/// Turns the snapshots of a server, or of several replicas, into time series as they arrive.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct MetricsRecorder {
     interval: Duration,
     most: usize,
     at: Vec<Timestamp>,
-    courses: Vec<Course>,
-    levels: BTreeMap<Signal, Level>,
-    /// Samples so far.
+    courses: Vec<ReplicaSeries>,
+    levels: BTreeMap<ServerSignal, GaugeAccumulator>,
+    /// The number of samples so far.
     taken: usize,
-    /// The latest sample, and the longest time between two.
+    /// The time of the latest sample, and the longest time between two samples.
     latest: Option<Timestamp>,
     longest_gap: Duration,
-    /// Samples that a point stands for.
+    /// The number of samples that a point stands for.
     stride: usize,
-    /// Samples that the last point stands for so far.
+    /// The number of samples in the last point so far.
     filled: usize,
 }
 
-impl Recorder {
-    /// Of the pages at these URLs.
-    pub fn new(urls: impl IntoIterator<Item = String>, interval: Duration) -> Self {
+impl MetricsRecorder {
+    /// Creates a recorder of the pages at these URLs.
+    pub(crate) fn new(urls: impl IntoIterator<Item = String>, interval: Duration) -> Self {
         Self {
             interval,
-            most: MOST_POINTS,
+            most: MAX_POINTS,
             at: Vec::new(),
-            courses: urls.into_iter().map(Course::new).collect(),
+            courses: urls.into_iter().map(ReplicaSeries::new).collect(),
             levels: BTreeMap::new(),
             taken: 0,
             latest: None,
@@ -58,78 +59,83 @@ impl Recorder {
         }
     }
 
-    /// Takes a sample: the reading of each replica, in the order of their URLs; `None` of one that did not answer.
-    pub fn push(&mut self, at: Timestamp, readings: Vec<Option<Reading>>) {
+    /// Adds a sample: the snapshot of each replica, in the order of their URLs; `None` for a replica that did not
+    /// answer.
+    pub(crate) fn push(&mut self, at: Timestamp, readings: Vec<Option<MetricsSnapshot>>) {
         let sample = self.at.len();
         self.at.push(at);
         let gap = self.latest.replace(at).and_then(|latest| at.duration_since(latest).try_into().ok());
         self.longest_gap = self.longest_gap.max(gap.unwrap_or_default());
         self.taken += 1;
         for (course, reading) in self.courses.iter_mut().zip(readings) {
-            course.take(sample, reading);
+            course.push_snapshot(sample, reading);
         }
-        self.sum_up(sample);
+        self.add_levels(sample);
         if self.filled < self.stride {
-            self.thin(Thinning::Last);
+            self.downsample(Downsampling::Last);
             self.filled += 1;
         } else {
             self.filled = 1;
             if sample > self.most {
-                self.thin(Thinning::Pairs);
+                self.downsample(Downsampling::Pairs);
                 self.stride *= 2;
             }
         }
     }
 
-    /// The course of the run whose t0 was then. A sample that was taken before has a time below zero.
-    pub fn finish(self, t0: Timestamp) -> ServerSide {
+    /// Returns the time series of a run that started at `t0`. A sample that was taken earlier has a negative time.
+    pub(crate) fn finish(self, t0: Timestamp) -> ServerMetrics {
         let since = |at: &Timestamp| at.duration_since(t0).as_secs_f64();
-        ServerSide {
+        ServerMetrics {
             interval: self.interval,
             taken: self.taken,
             longest_gap: self.longest_gap,
             warmup: 0,
-            at_s: self.at.iter().map(|at| rounded(since(at), 1e3)).collect(),
-            summary: self.levels.iter().map(|(signal, level)| (*signal, level.gauged(self.taken))).collect(),
-            replicas: self.courses.into_iter().map(Course::finish).collect(),
+            at_s: self.at.iter().map(|at| round_to_step(since(at), 1e3)).collect(),
+            summary: self
+                .levels
+                .iter()
+                .map(|(signal, level)| (*signal, level.summarize(self.taken)))
+                .collect(),
+            replicas: self.courses.into_iter().map(ReplicaSeries::finish).collect(),
         }
     }
 
-    /// Adds a sample's levels, of all replicas together, to those over the run.
-    fn sum_up(&mut self, sample: usize) {
-        let mut told: BTreeMap<Signal, Vec<f64>> = BTreeMap::new();
+    /// Adds a sample's gauges, summed over all replicas, to the run's totals.
+    fn add_levels(&mut self, sample: usize) {
+        let mut told: BTreeMap<ServerSignal, Vec<f64>> = BTreeMap::new();
         for (signal, level) in self.courses.iter().flat_map(|course| course.levels(sample)) {
             told.entry(signal).or_default().push(level);
         }
         for (signal, levels) in told {
-            if let Some(level) = signal.facts().merge.of(levels.into_iter()) {
+            if let Some(level) = signal.info().merge.aggregate(levels.into_iter()) {
                 self.levels.entry(signal).or_default().add(self.taken, level);
             }
         }
     }
 
-    fn thin(&mut self, thinning: Thinning) {
+    fn downsample(&mut self, thinning: Downsampling) {
         let length = self.at.len();
-        // A point is as late as its last sample: what it counts was counted until then.
-        thinning.thin(&mut self.at, |_, later| later);
-        self.courses.iter_mut().for_each(|course| course.thin(thinning, length));
+        // A point has the time of its last sample, since it counts everything until then.
+        thinning.downsample(&mut self.at, |_, later| later);
+        self.courses.iter_mut().for_each(|course| course.downsample(thinning, length));
     }
 }
 
-/// A level so far.
+/// Accumulates a gauge over the run.
 #[derive(Debug, Default)]
-struct Level {
+struct GaugeAccumulator {
     sum: f64,
     samples: u32,
-    /// Levels are never below zero.
+    /// The maximum; gauges are never negative.
     peak: f64,
-    /// In the run's first sample.
+    /// The value in the run's first sample.
     first: Option<f64>,
-    /// The latest sample that told of it, from 1, and what it told.
+    /// The number (from 1) of the latest sample with the gauge, and its value there.
     last: (usize, f64),
 }
 
-impl Level {
+impl GaugeAccumulator {
     fn add(&mut self, sample: usize, level: f64) {
         self.sum += level;
         self.samples += 1;
@@ -138,20 +144,20 @@ impl Level {
         self.last = (sample, level);
     }
 
-    /// Over a run of this many samples. Where there is none between the first and the last, these must do.
-    fn gauged(&self, taken: usize) -> Gauged {
+    /// Summarizes a run of `taken` samples. If only the first and the last sample have values, these count.
+    fn summarize(&self, taken: usize) -> GaugeSummary {
         let last = Some(self.last).filter(|(sample, _)| *sample == taken).map(|(_, level)| level);
         let ends = || [self.first, last].into_iter().flatten();
         let (sum, samples) = match f64::from(self.samples) - ends().count() as f64 {
             inner if inner > 0.0 => (self.sum - ends().sum::<f64>(), inner),
             _ => (self.sum, f64::from(self.samples)),
         };
-        Gauged { mean: sum / samples, peak: self.peak }
+        GaugeSummary { mean: sum / samples, peak: self.peak }
     }
 }
 
-fn rounded(value: f64, steps: f64) -> f64 {
-    // Plus zero, so that no zero is a negative one.
+fn round_to_step(value: f64, steps: f64) -> f64 {
+    // Adding zero turns a negative zero into a positive one.
     (value * steps).round() / steps + 0.0
 }
 

@@ -1,43 +1,65 @@
-//! What a page tells, whatever engine and version wrote it.
+//! The signals of a `/metrics` page, independent of engine and version.
 
 use std::collections::BTreeMap;
 
-mod name_set;
+mod iterations;
 mod names;
+mod ranks;
+mod spelling;
+mod version_names;
 
-pub use name_set::NameSet;
-pub use names::{Engine, NAMES, Name};
+pub(crate) use crate::server::signals::version_names::VersionNames;
+pub(crate) use names::{EngineFamily, SIGNAL_NAMES, SignalName};
 
-use super::page::{Page, Sample};
-use crate::core::server::{Histogram, Kind, Signal};
+use crate::model::server::{ScrapedHistogram, ServerSignal, SignalKind};
+use crate::server::metrics_text::{MetricsText, ScrapedSample};
+use ranks::CountedSeries;
+use spelling::NameSpellings;
 
-/// A page in our own words.
+/// The signals of one page.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Reading {
-    /// Whose names the page has.
-    pub engine: Option<Engine>,
-    values: BTreeMap<Signal, Value>,
+pub(crate) struct MetricsSnapshot {
+    /// The engine whose metric names the page has.
+    pub engine: Option<EngineFamily>,
+    values: BTreeMap<ServerSignal, SignalValue>,
 }
 
-/// What a page says of a signal.
+/// The value of a signal.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// A gauge or a counter, its series merged.
+pub(crate) enum SignalValue {
+    /// A gauge or a counter, summed over its series.
     Number(f64),
-    /// A counter by the values of a label.
+    /// A counter, split by the values of a label.
     Parts(BTreeMap<String, f64>),
-    /// A histogram, its series merged.
-    Histogram(Histogram),
+    /// A histogram, merged over its series.
+    Histogram(ScrapedHistogram),
     /// The labels of each series.
     Facts(Vec<BTreeMap<String, String>>),
 }
 
-impl Reading {
-    /// Of a page. Where it has a signal under two names, the newer name counts.
-    pub fn of(page: &Page<'_>) -> Self {
+impl MetricsSnapshot {
+    /// Parses a server's answer to `/metrics`: a page in Prometheus' text format, or TensorRT-LLM's JSON.
+    pub(crate) fn parse(text: &str) -> Self {
+        iterations::parse_iterations(text).unwrap_or_else(|| Self::from_page(&MetricsText::parse(text)))
+    }
+
+    /// Creates the snapshot of a server that has reported nothing yet.
+    pub(crate) fn empty(engine: EngineFamily) -> Self {
+        Self { engine: Some(engine), values: BTreeMap::new() }
+    }
+
+    /// Extracts the signals of a page. If the page has a signal under two names, the newer name counts.
+    pub(crate) fn from_page(page: &MetricsText<'_>) -> Self {
         let mut reading = Self::default();
-        for (signal, names) in NAMES {
-            let found = names.iter().find_map(|name| Some((name, value(page, *signal, name)?)));
+        let spellings = NameSpellings::new(page);
+        for (signal, names) in SIGNAL_NAMES {
+            let spelled = |name: &'static SignalName| {
+                spellings.spellings_of(name.sample).into_iter().map(move |it| (name, it))
+            };
+            let found = names
+                .iter()
+                .flat_map(spelled)
+                .find_map(|(name, spelled)| Some((name, value(page, *signal, (name, spelled))?)));
             if let Some((name, value)) = found {
                 reading.engine = reading.engine.or(name.engine);
                 reading.values.insert(*signal, value);
@@ -49,122 +71,152 @@ impl Reading {
         reading
     }
 
-    /// Makes tokens of counters of the prefix cache that are of blocks; where nobody tells how large a block is, only
-    /// their ratio means something.
+    /// Converts prefix cache counters from blocks to tokens. If the block size is unknown, only the counters' ratio
+    /// is meaningful, and is kept as the hit rate.
     fn count_tokens(&mut self) {
-        let block = match self.get(Signal::CacheConfig) {
-            Some(Value::Facts(engines)) => {
+        let block = match self.get(ServerSignal::CacheConfig) {
+            Some(SignalValue::Facts(engines)) => {
                 engines.iter().find_map(|labels| labels.get("block_size")?.parse().ok())
             }
             _ => None,
         };
-        let counters = [Signal::PrefixQueries, Signal::PrefixHits];
+        let counters = [ServerSignal::PrefixQueries, ServerSignal::PrefixHits];
         let [queries, hits] = counters.map(|signal| self.number(signal));
         counters.iter().for_each(|signal| drop(self.values.remove(signal)));
-        let told: Vec<(Signal, f64)> = match block {
+        let told: Vec<(ServerSignal, f64)> = match block {
             Some::<f64>(size) => {
                 let counted = counters.into_iter().zip([queries, hits]);
                 counted.filter_map(|(signal, blocks)| Some((signal, blocks? * size))).collect()
             }
             None => {
                 let rate = queries.zip(hits).filter(|(queries, _)| *queries > 0.0);
-                rate.map(|(queries, hits)| (Signal::PrefixHitRate, hits / queries)).into_iter().collect()
+                rate.map(|(queries, hits)| (ServerSignal::PrefixHitRate, hits / queries))
+                    .into_iter()
+                    .collect()
             }
         };
-        self.values.extend(told.into_iter().map(|(signal, number)| (signal, Value::Number(number))));
+        self.values.extend(told.into_iter().map(|(signal, number)| (signal, SignalValue::Number(number))));
     }
 
-    /// Whether the server started again after an earlier reading, or lost its counts: another process answers, or a
+    /// Whether the server restarted or lost its counters after an earlier snapshot: another process answers, or a
     /// counter fell.
-    pub fn began_anew_since(&self, earlier: &Self) -> bool {
-        let started = |reading: &Self| reading.number(Signal::ProcessStart);
+    pub(crate) fn has_restarted_since(&self, earlier: &Self) -> bool {
+        let started = |reading: &Self| reading.number(ServerSignal::ProcessStart);
         let another = started(earlier).zip(started(self)).is_some_and(|(then, now)| (now - then).abs() > 1.0);
         another
             || self.values().any(|(signal, value)| match (value, earlier.get(signal)) {
-                (Value::Histogram(now), Some(Value::Histogram(then))) => now.count < then.count,
-                (_, Some(_)) if signal.facts().kind == Kind::Counter => {
+                (SignalValue::Histogram(now), Some(SignalValue::Histogram(then))) => now.count < then.count,
+                (_, Some(_)) if signal.info().kind == SignalKind::Counter => {
                     self.number(signal) < earlier.number(signal)
                 }
                 _ => false,
             })
     }
 
-    /// Whether no engine that we know wrote the page.
-    pub fn is_empty(&self) -> bool {
+    /// Whether an engine wrote the page without any value.
+    pub(crate) fn has_no_values(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Whether no known engine wrote the page.
+    pub(crate) fn is_empty(&self) -> bool {
         self.engine.is_none()
     }
 
-    /// What it says of a signal.
-    pub fn get(&self, signal: Signal) -> Option<&Value> {
+    /// Returns the value of a signal.
+    pub(crate) fn get(&self, signal: ServerSignal) -> Option<&SignalValue> {
         self.values.get(&signal)
     }
 
-    /// All that it says.
-    pub fn values(&self) -> impl Iterator<Item = (Signal, &Value)> {
+    /// Returns all signals with their values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (ServerSignal, &SignalValue)> {
         self.values.iter().map(|(signal, value)| (*signal, value))
     }
 
-    /// A gauge, or a counter with its parts added up.
-    pub fn number(&self, signal: Signal) -> Option<f64> {
+    /// Returns a gauge, or a counter summed over its parts.
+    pub(crate) fn number(&self, signal: ServerSignal) -> Option<f64> {
         match self.get(signal)? {
-            Value::Number(number) => Some(*number),
-            Value::Parts(parts) => Some(parts.values().sum()),
-            Value::Histogram(_) | Value::Facts(_) => None,
+            SignalValue::Number(number) => Some(*number),
+            SignalValue::Parts(parts) => Some(parts.values().sum()),
+            SignalValue::Histogram(_) | SignalValue::Facts(_) => None,
         }
     }
 
-    /// A histogram.
-    pub fn histogram(&self, signal: Signal) -> Option<&Histogram> {
+    /// Returns a histogram.
+    pub(crate) fn histogram(&self, signal: ServerSignal) -> Option<&ScrapedHistogram> {
         match self.get(signal)? {
-            Value::Histogram(histogram) => Some(histogram),
+            SignalValue::Histogram(histogram) => Some(histogram),
             _ => None,
         }
     }
 }
 
-/// Whether the page says that its prefix cache is counted in blocks: vLLM up to v0.8.5 does, under the same name as the
-/// tokens since v0.9.0.
-fn counts_blocks(page: &Page<'_>) -> bool {
-    let counters = page.families.iter().filter(|family| family.name.starts_with("vllm:gpu_prefix_cache_"));
+/// Whether the page counts its prefix cache in blocks: vLLM up to v0.8.5 does, under the same name as the tokens
+/// since v0.9.0.
+fn counts_blocks(page: &MetricsText<'_>) -> bool {
+    let counters = page.families.iter().filter(|family| family.name.contains("gpu_prefix_cache_"));
     counters.filter_map(|family| family.help.as_deref()).any(|help| help.contains("blocks"))
 }
 
-fn value(page: &Page<'_>, signal: Signal, name: &Name) -> Option<Value> {
-    let facts = signal.facts();
+/// Returns the value of a signal under a name of the table, in the page's spelling.
+fn value(
+    page: &MetricsText<'_>,
+    signal: ServerSignal,
+    (name, spelled): (&SignalName, &str),
+) -> Option<SignalValue> {
+    let facts = signal.info();
     match facts.kind {
-        Kind::Time => page.histogram(name.sample, |sample| name.fits(sample)).map(Value::Histogram),
-        Kind::Info => labels(page, name),
-        Kind::Gauge | Kind::Counter => {
-            let found = || page.named(name.sample).filter(|sample| name.fits(sample) && is_known(sample));
+        SignalKind::Time => {
+            let count = format!("{spelled}_count");
+            let counted =
+                CountedSeries::new(page.samples_named(&count).filter(|sample| name.matches(sample)));
+            let wanted = |sample: &ScrapedSample<'_>| name.matches(sample) && counted.contains(sample);
+            page.histogram(spelled, wanted).map(SignalValue::Histogram)
+        }
+        SignalKind::Info => label_sets(page, (name, spelled)),
+        SignalKind::Gauge | SignalKind::Counter => {
+            let known = || {
+                page.samples_named(spelled).filter(|sample| name.matches(sample) && is_known_value(sample))
+            };
+            let counted = CountedSeries::new(known());
+            let found = known().filter(|sample| counted.contains(sample));
             match name.parts {
-                Some(label) => parts(found(), label),
-                None => facts.merge.of(found().map(|sample| sample.value)).map(Value::Number),
+                Some(label) => values_by_label(found, label),
+                None => facts.merge.aggregate(found.map(|sample| sample.value)).map(SignalValue::Number),
             }
         }
     }
 }
 
-/// llama.cpp says NaN, and vLLM -1, for what they do not know; all that is told of is above zero.
-fn is_known(sample: &Sample<'_>) -> bool {
+/// llama.cpp reports NaN, and vLLM -1, for unknown values; no known value is negative.
+fn is_known_value(sample: &ScrapedSample<'_>) -> bool {
     sample.value.is_finite() && sample.value >= 0.0
 }
 
-fn parts<'p>(samples: impl Iterator<Item = &'p Sample<'p>>, label: &str) -> Option<Value> {
+/// Labels with another spelling in some programs: llm-d's simulator and TensorRT-LLM before 1.1.
+const OTHER_LABELS: [(&str, &str); 1] = [("finished_reason", "finish_reason")];
+
+fn values_by_label<'p>(
+    samples: impl Iterator<Item = &'p ScrapedSample<'p>>,
+    label: &str,
+) -> Option<SignalValue> {
+    let other = OTHER_LABELS.iter().find(|(usual, _)| *usual == label).map_or(label, |(_, other)| other);
     let mut parts = BTreeMap::new();
     for sample in samples {
-        *parts.entry(sample.label(label).unwrap_or_default().to_owned()).or_insert(0.0) += sample.value;
+        let part = sample.label(label).or_else(|| sample.label(other)).unwrap_or_default();
+        *parts.entry(part.to_owned()).or_insert(0.0) += sample.value;
     }
-    (!parts.is_empty()).then_some(Value::Parts(parts))
+    (!parts.is_empty()).then_some(SignalValue::Parts(parts))
 }
 
-fn labels(page: &Page<'_>, name: &Name) -> Option<Value> {
+fn label_sets(page: &MetricsText<'_>, (name, spelled): (&SignalName, &str)) -> Option<SignalValue> {
     let owned = |(label, value): &(&str, std::borrow::Cow<'_, str>)| ((*label).to_owned(), value.to_string());
     let series: Vec<_> = page
-        .named(name.sample)
-        .filter(|sample| name.fits(sample))
+        .samples_named(spelled)
+        .filter(|sample| name.matches(sample))
         .map(|sample| sample.labels.iter().map(owned).collect())
         .collect();
-    (!series.is_empty()).then_some(Value::Facts(series))
+    (!series.is_empty()).then_some(SignalValue::Facts(series))
 }
 
 #[cfg(test)]

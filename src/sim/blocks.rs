@@ -1,13 +1,13 @@
-//! The paged KV pool: blocks, who holds them, and which content can be found again.
+//! The paged KV pool: blocks, their holders, and the content that can be reused.
 
 use std::{
     collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// Names a block of the pool.
+/// Identifies a block of the pool.
 pub(super) type BlockId = u32;
-/// Stands for the content of a block and everything before it.
+/// Identifies the content of a block and of all blocks before it.
 pub(super) type ContentHash = u64;
 
 #[derive(Clone, Default)]
@@ -17,17 +17,17 @@ struct Block {
     freed_at: u64,
 }
 
-/// A fixed number of blocks. A block nobody holds keeps its content until it is handed out again, the
-/// least recently freed first.
+/// A fixed number of blocks. A free block keeps its content until it is allocated again, the least recently freed
+/// block first.
 pub(super) struct BlockPool {
     blocks: Vec<Block>,
-    /// Blocks nobody holds, by the moment they were freed.
+    /// Free blocks, ordered by when they were freed.
     free: BTreeMap<u64, BlockId>,
     known: HashMap<ContentHash, BlockId>,
     moment: u64,
 }
 
-/// The hash of a full block: its tokens after everything that `parent` stands for.
+/// Returns the hash of a full block: of its tokens and of the prefix that `parent` identifies.
 pub(super) fn content_hash(parent: Option<ContentHash>, tokens: &[u32]) -> ContentHash {
     let mut hasher = DefaultHasher::new();
     (parent, tokens).hash(&mut hasher);
@@ -48,22 +48,22 @@ impl BlockPool {
         pool
     }
 
-    /// Blocks in all.
+    /// The total number of blocks.
     pub(super) fn size(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Blocks held by some sequence.
-    pub(super) fn held(&self) -> usize {
+    /// The number of blocks that sequences hold.
+    pub(super) fn held_count(&self) -> usize {
         self.blocks.len() - self.free.len()
     }
 
-    /// The blocks of the longest prefix of `contents` that is known.
+    /// Returns the blocks of the longest known prefix of `contents`.
     pub(super) fn find(&self, contents: &[ContentHash]) -> Vec<BlockId> {
         contents.iter().map_while(|content| self.known.get(content).copied()).collect()
     }
 
-    /// Takes hold of the blocks `found` and of `fresh` more; `None`, and no change, if there are too few.
+    /// Claims the blocks `found` and `fresh` more. Returns `None` and changes nothing if too few are free.
     pub(super) fn claim(&mut self, found: &[BlockId], fresh: usize) -> Option<Vec<BlockId>> {
         let revived = found.iter().filter(|id| self.blocks[**id as usize].holders == 0).count();
         if revived + fresh > self.free.len() {
@@ -91,16 +91,16 @@ impl BlockPool {
         id
     }
 
-    /// Notes that the block now holds `content`, so that others can find it.
+    /// Records that the block holds `content`, so that other sequences can find it.
     pub(super) fn remember(&mut self, id: BlockId, content: ContentHash) {
-        // A second block of the same content stays anonymous: the first is found anyway.
+        // A second block with the same content stays unregistered, since the first one is found anyway.
         if let std::collections::hash_map::Entry::Vacant(slot) = self.known.entry(content) {
             slot.insert(id);
             self.blocks[id as usize].content = Some(content);
         }
     }
 
-    /// Lets go of a sequence's blocks. The last is freed first, since a prefix is worth more than its tail.
+    /// Releases a sequence's blocks. The last block is freed first, since a prefix is more valuable than its tail.
     pub(super) fn release(&mut self, held: Vec<BlockId>) {
         for id in held.into_iter().rev() {
             let block = &mut self.blocks[id as usize];
@@ -111,8 +111,8 @@ impl BlockPool {
         }
     }
 
-    /// Forgets all contents; who holds what stays as it is.
-    pub(super) fn forget(&mut self) {
+    /// Forgets all contents, but keeps allocations.
+    pub(super) fn forget_contents(&mut self) {
         self.known.clear();
         for block in &mut self.blocks {
             block.content = None;
@@ -135,9 +135,9 @@ mod tests {
         let mut pool = BlockPool::new(4);
         let held = pool.claim(&[], 3).unwrap();
         assert!(pool.claim(&[], 2).is_none());
-        assert_eq!(pool.held(), 3);
+        assert_eq!(pool.held_count(), 3);
         pool.release(held);
-        assert_eq!(pool.held(), 0);
+        assert_eq!(pool.held_count(), 0);
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
         pool.release(held.clone());
         assert_eq!(pool.find(&[first, second]), held);
 
-        // The oldest free block is the third, then the tail of the released sequence.
+        // The oldest free block is the third one, followed by the tail of the released sequence.
         let others = pool.claim(&[], 2).unwrap();
         assert_eq!(pool.find(&[first, second]), vec![held[0]]);
         pool.release(others);
@@ -165,9 +165,9 @@ mod tests {
         let found = pool.find(&[9]);
         let shared = pool.claim(&found, 0).unwrap();
         pool.release(held);
-        assert_eq!(pool.held(), 1);
+        assert_eq!(pool.held_count(), 1);
         pool.release(shared);
-        assert_eq!(pool.held(), 0);
+        assert_eq!(pool.held_count(), 0);
     }
 
     #[test]

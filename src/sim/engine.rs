@@ -1,4 +1,4 @@
-//! The step loop: drives the scheduler by the clock and hands out tokens.
+//! The step loop: runs the scheduler by the clock and delivers tokens.
 
 use std::{
     collections::HashMap,
@@ -15,90 +15,87 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{
-    alarm::Alarm,
     blocks::ContentHash,
-    metrics::{Metrics, Retired},
-    plan::Finish,
-    scheduler::{Batch, Emission, Limits, Scheduler, SeqId},
-    spec::Spec,
-    timing::StepTime,
+    metrics::{EngineMetrics, FinishedRequest},
+    scheduler::{GeneratedToken, Scheduler, SchedulerLimits, SeqId, StepBatch},
+    spec::SimSpec,
 };
+use crate::sim::{output_plan::SimFinishReason, precise_timer::PreciseTimer, step_time::StepTime};
 
-/// A step loop that is late by more than this starts afresh. Less is made up for by shorter waits, so that
-/// the granularity of sleep does not add up; more means the machine had no time for us, and steps without
-/// any time between them would be a lie of another kind.
-const FORGIVEN_LAG: Duration = Duration::from_millis(20);
+/// A step loop that is later than this resets its schedule. Smaller delays are caught up by shorter waits, so that
+/// the granularity of sleep does not add up. A larger delay means that the machine had no CPU time for the loop, and
+/// catching up with steps of no duration would distort the timing in another way.
+const MAX_CATCH_UP: Duration = Duration::from_millis(20);
 
-/// What a request asks of the engine.
-pub(super) struct Job {
+/// A request's job for the engine.
+pub(super) struct EngineJob {
     pub prompt: Vec<u32>,
     pub output: Vec<u32>,
-    pub work: Work,
+    pub work: JobKind,
     /// When the request had been read.
     pub arrived: Instant,
-    /// The LoRA adapter it is for.
+    /// The LoRA adapter of the job.
     pub adapter: Option<String>,
-    /// Jobs of different salts share nothing of the prefix cache, nor do jobs for different adapters.
+    /// Jobs with different salts or adapters share nothing in the prefix cache.
     pub cache_salt: Option<String>,
 }
 
-/// What a job is for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Work {
-    /// Its output, which ends for this reason.
+pub(super) enum JobKind {
+    /// Generate output, which ends for this reason.
     Generate {
-        finish: Finish,
+        finish: SimFinishReason,
         /// The request's own limit of output tokens, for the statistics.
         max_tokens: usize,
     },
-    /// Its prompt alone: the one token of its output is an end and no output.
+    /// Compute the prompt alone. Its one output token marks the end and is no output.
     Pool,
 }
 
-impl Work {
-    fn generates(self) -> bool {
+impl JobKind {
+    fn is_generation(self) -> bool {
         matches!(self, Self::Generate { .. })
     }
 }
 
-/// A token has been generated.
+/// A generated token.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Event {
-    /// End of the step that made it.
+pub(super) struct TokenEvent {
+    /// The end of the step that generated the token.
     pub at: Instant,
-    /// Prompt tokens that the prefix cache had.
+    /// Prompt tokens from the prefix cache.
     pub cached: usize,
-    /// Whether it is the last.
+    /// Whether the token is the job's last.
     pub last: bool,
 }
 
-enum Command {
-    Submit { id: SeqId, job: Job, events: UnboundedSender<Event> },
+enum EngineCommand {
+    Submit { id: SeqId, job: EngineJob, events: UnboundedSender<TokenEvent> },
     Abort(SeqId),
     ResetPrefixCache,
 }
 
-/// The way to the step loop; clones lead to the same one.
+/// A handle to the step loop; clones refer to the same loop.
 #[derive(Clone)]
-pub(super) struct Engine {
-    commands: UnboundedSender<Command>,
+pub(super) struct EngineHandle {
+    commands: UnboundedSender<EngineCommand>,
     next_id: Arc<AtomicU64>,
 }
 
-impl Engine {
-    /// Makes the step loop and the way to it. The loop runs when it is awaited and never ends by itself;
-    /// when it is dropped, every ticket's events end.
+impl EngineHandle {
+    /// Creates the step loop and a handle to it. The loop runs while it is awaited and never ends by itself; when it
+    /// is dropped, all token streams end.
     pub(super) fn new(
-        spec: &Spec,
-        metrics: Arc<Mutex<Metrics>>,
+        spec: &SimSpec,
+        metrics: Arc<Mutex<EngineMetrics>>,
     ) -> io::Result<(Self, impl Future<Output = ()> + Send + use<>)> {
         let (commands, inbox) = unbounded_channel();
         let engine = Self { commands, next_id: Arc::default() };
-        let stepper = Stepper {
+        let stepper = StepLoop {
             scheduler: Scheduler::new(limits(spec)),
-            flights: HashMap::new(),
+            running_jobs: HashMap::new(),
             inbox,
-            alarm: Alarm::new()?,
+            alarm: PreciseTimer::new()?,
             timing: spec.timing,
             dice: StdRng::seed_from_u64(spec.seed),
             metrics,
@@ -106,49 +103,49 @@ impl Engine {
         Ok((engine, stepper.run()))
     }
 
-    /// Queues a job.
-    pub(super) fn submit(&self, job: Job) -> Ticket {
+    /// Submits a job.
+    pub(super) fn submit(&self, job: EngineJob) -> TokenStream {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, events) = unbounded_channel();
-        // If the loop has ended, the sender is dropped with the command and the events end at once.
-        let _ = self.commands.send(Command::Submit { id, job, events: sender });
-        Ticket { id, events, commands: self.commands.clone(), done: false }
+        // If the loop has ended, the sender is dropped with the command, and the stream ends at once.
+        let _ = self.commands.send(EngineCommand::Submit { id, job, events: sender });
+        TokenStream { id, events, commands: self.commands.clone(), done: false }
     }
 
-    /// Forgets what the prefix cache holds.
+    /// Clears the prefix cache.
     pub(super) fn reset_prefix_cache(&self) {
-        let _ = self.commands.send(Command::ResetPrefixCache);
+        let _ = self.commands.send(EngineCommand::ResetPrefixCache);
     }
 }
 
-/// A job's way back: its tokens. Dropping it before the last one aborts the job.
-pub(super) struct Ticket {
+/// The tokens of a job. Dropping it before the last token aborts the job.
+pub(super) struct TokenStream {
     id: SeqId,
-    events: UnboundedReceiver<Event>,
-    commands: UnboundedSender<Command>,
+    events: UnboundedReceiver<TokenEvent>,
+    commands: UnboundedSender<EngineCommand>,
     done: bool,
 }
 
-impl Ticket {
-    /// The next token; `None` after the last one, or if the server is shutting down.
-    pub(super) async fn next(&mut self) -> Option<Event> {
+impl TokenStream {
+    /// Returns the next token, or `None` after the last one, or if the server shuts down.
+    pub(super) async fn next(&mut self) -> Option<TokenEvent> {
         let event = self.events.recv().await;
         self.done = event.is_none_or(|event| event.last);
         event
     }
 }
 
-impl Drop for Ticket {
+impl Drop for TokenStream {
     fn drop(&mut self) {
         if !self.done {
-            let _ = self.commands.send(Command::Abort(self.id));
+            let _ = self.commands.send(EngineCommand::Abort(self.id));
         }
     }
 }
 
-fn limits(spec: &Spec) -> Limits {
+fn limits(spec: &SimSpec) -> SchedulerLimits {
     let budget = spec.max_num_batched_tokens;
-    Limits {
+    SchedulerLimits {
         max_num_seqs: spec.max_num_seqs,
         max_num_batched_tokens: if spec.chunked_prefill { budget } else { budget.max(spec.max_model_len) },
         chunked_prefill: spec.chunked_prefill,
@@ -158,81 +155,81 @@ fn limits(spec: &Spec) -> Limits {
     }
 }
 
-/// A job on its way through the scheduler.
-struct Flight {
-    events: UnboundedSender<Event>,
-    facts: Retired,
+/// A job in the scheduler.
+struct RunningJob {
+    events: UnboundedSender<TokenEvent>,
+    facts: FinishedRequest,
     arrived: Instant,
     queued: Instant,
     scheduled: Option<Instant>,
     first: Option<Instant>,
     latest: Instant,
-    work: Work,
+    work: JobKind,
     adapter: Option<String>,
 }
 
-struct Stepper {
+struct StepLoop {
     scheduler: Scheduler,
-    flights: HashMap<SeqId, Flight>,
-    inbox: UnboundedReceiver<Command>,
-    alarm: Alarm,
+    running_jobs: HashMap<SeqId, RunningJob>,
+    inbox: UnboundedReceiver<EngineCommand>,
+    alarm: PreciseTimer,
     timing: StepTime,
     dice: StdRng,
-    metrics: Arc<Mutex<Metrics>>,
+    metrics: Arc<Mutex<EngineMetrics>>,
 }
 
-impl Stepper {
+impl StepLoop {
     async fn run(mut self) {
         let mut step_end = Instant::now();
         loop {
             if self.scheduler.is_idle() {
                 let Some(command) = self.inbox.recv().await else { return };
-                self.obey(command);
+                self.handle_command(command);
                 step_end = Instant::now();
             }
             while let Ok(command) = self.inbox.try_recv() {
-                self.obey(command);
+                self.handle_command(command);
             }
             if self.scheduler.is_idle() {
                 continue;
             }
-            let batch = self.scheduler.begin();
-            self.note_begin(&batch);
-            step_end = self.sit_through(&batch, step_end).await;
-            let emissions = self.scheduler.complete();
-            self.hand_out(&batch, &emissions);
+            let batch = self.scheduler.begin_step();
+            self.record_step_begin(&batch);
+            step_end = self.wait_for_step(&batch, step_end).await;
+            let emissions = self.scheduler.complete_step();
+            self.deliver_tokens(&batch, &emissions);
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn handle_command(&mut self, command: EngineCommand) {
         match command {
-            Command::Submit { id, job, events } => self.queue(id, job, events),
-            Command::Abort(id) => {
+            EngineCommand::Submit { id, job, events } => self.queue(id, job, events),
+            EngineCommand::Abort(id) => {
                 self.scheduler.abort(id);
-                if let Some(flight) = self.flights.remove(&id) {
+                if let Some(flight) = self.running_jobs.remove(&id) {
                     self.with_metrics(|metrics| {
-                        metrics.abort();
-                        flight.leave(metrics);
+                        metrics.record_abort();
+                        flight.leave_adapter(metrics);
                     });
                 }
             }
-            Command::ResetPrefixCache => self.scheduler.reset_prefix_cache(),
+            EngineCommand::ResetPrefixCache => self.scheduler.reset_prefix_cache(),
         }
     }
 
-    fn queue(&mut self, id: SeqId, job: Job, events: UnboundedSender<Event>) {
+    fn queue(&mut self, id: SeqId, job: EngineJob, events: UnboundedSender<TokenEvent>) {
         let now = Instant::now();
-        let salt = salt_of(&job);
+        let salt = cache_salt(&job);
         let max_tokens = match job.work {
-            Work::Generate { max_tokens, .. } => max_tokens,
-            Work::Pool => 0,
+            JobKind::Generate { max_tokens, .. } => max_tokens,
+            JobKind::Pool => 0,
         };
         if let Some(adapter) = &job.adapter {
-            self.with_metrics(|metrics| metrics.adapters.wait(adapter));
+            self.with_metrics(|metrics| metrics.adapters.record_waiting(adapter));
         }
-        let flight = Flight {
+        let flight = RunningJob {
             events,
-            facts: Retired::of(job.prompt.len(), max_tokens),
+            facts: FinishedRequest::new(job.prompt.len(), max_tokens),
             arrived: job.arrived,
             queued: now,
             scheduled: None,
@@ -241,25 +238,25 @@ impl Stepper {
             work: job.work,
             adapter: job.adapter,
         };
-        self.flights.insert(id, flight);
+        self.running_jobs.insert(id, flight);
         self.scheduler.add(id, job.prompt, job.output, salt);
     }
 
-    /// Waits until the step is over: its time after the end of the one before.
-    async fn sit_through(&mut self, batch: &Batch, previous_end: Instant) -> Instant {
+    /// Waits until the step ends: its duration after the end of the previous step.
+    async fn wait_for_step(&mut self, batch: &StepBatch, previous_end: Instant) -> Instant {
         let noise = self.dice.random_range(-1.0..=1.0);
-        let step = self.timing.of(batch.prefill_tokens, batch.decode_seqs, noise);
+        let step = self.timing.step_duration(batch.prefill_tokens, batch.decode_seqs, noise);
         let due = previous_end + step;
-        self.alarm.wait_until(due).await;
+        self.alarm.sleep_until(due).await;
         let now = Instant::now();
-        if now.duration_since(due) > FORGIVEN_LAG { now } else { due }
+        if now.duration_since(due) > MAX_CATCH_UP { now } else { due }
     }
 
-    fn note_begin(&mut self, batch: &Batch) {
+    fn record_step_begin(&mut self, batch: &StepBatch) {
         let now = Instant::now();
         let load = self.scheduler.load();
         for id in &batch.preempted {
-            if let Some(flight) = self.flights.get_mut(id) {
+            if let Some(flight) = self.running_jobs.get_mut(id) {
                 flight.facts.preemptions += 1;
             }
         }
@@ -267,63 +264,63 @@ impl Stepper {
         metrics.load = load;
         metrics.preemptions += batch.preempted.len() as u64;
         for admission in batch.admitted.iter().filter(|admission| !admission.resumed) {
-            let Some(flight) = self.flights.get_mut(&admission.id) else { continue };
+            let Some(flight) = self.running_jobs.get_mut(&admission.id) else { continue };
             flight.scheduled = Some(now);
             flight.facts.cached = admission.cached;
             if let Some(adapter) = &flight.adapter {
-                metrics.adapters.run(adapter);
+                metrics.adapters.record_running(adapter);
             }
-            metrics.admit(flight.facts.prompt_tokens, admission.cached);
+            metrics.record_admission(flight.facts.prompt_tokens, admission.cached);
         }
     }
 
-    /// Sends each token of a step to its request, all together, and counts them.
-    fn hand_out(&mut self, batch: &Batch, emissions: &[Emission]) {
+    /// Sends all tokens of a step to their requests at once, and counts them.
+    fn deliver_tokens(&mut self, batch: &StepBatch, emissions: &[GeneratedToken]) {
         let now = Instant::now();
         let load = self.scheduler.load();
         let mut metrics = self.metrics.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         metrics.load = load;
-        metrics.step(batch.prefill_tokens + batch.decode_seqs);
+        metrics.record_step(batch.prefill_tokens + batch.decode_seqs);
         for emission in emissions {
-            let Some(flight) = self.flights.get_mut(&emission.id) else { continue };
+            let Some(flight) = self.running_jobs.get_mut(&emission.id) else { continue };
             match flight.first {
-                None => metrics.prompt_done(&flight.facts),
-                Some(_) => metrics.next_token(now - flight.latest),
+                None => metrics.record_prompt(&flight.facts),
+                Some(_) => metrics.record_next_token(now - flight.latest),
             }
-            if flight.work.generates() {
+            if flight.work.is_generation() {
                 if flight.first.is_none() {
-                    metrics.first_token(now - flight.arrived);
+                    metrics.record_first_token(now - flight.arrived);
                 }
                 flight.facts.output_tokens += 1;
                 metrics.generation_tokens += 1;
             }
             flight.first.get_or_insert(now);
             flight.latest = now;
-            let event = Event { at: now, cached: flight.facts.cached, last: emission.last };
-            // A ticket that is gone has sent its abort; nothing to do here.
+            let event = TokenEvent { at: now, cached: flight.facts.cached, last: emission.last };
+            // A dropped stream has sent its abort, so an error needs no handling.
             let _ = flight.events.send(event);
             if emission.last
-                && let Some(flight) = self.flights.remove(&emission.id)
+                && let Some(flight) = self.running_jobs.remove(&emission.id)
             {
-                flight.leave(&mut metrics);
+                flight.leave_adapter(&mut metrics);
                 let finish = match flight.work {
-                    Work::Generate { finish, .. } => finish,
-                    Work::Pool => Finish::Stop,
+                    JobKind::Generate { finish, .. } => finish,
+                    JobKind::Pool => SimFinishReason::Stop,
                 };
-                metrics.retire(&flight.retired(now), finish);
+                metrics.record_finished(&flight.into_finished(now), finish);
             }
         }
     }
 
-    fn with_metrics(&self, change: impl FnOnce(&mut Metrics)) {
+    fn with_metrics(&self, change: impl FnOnce(&mut EngineMetrics)) {
         let mut metrics = self.metrics.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         change(&mut metrics);
         metrics.load = self.scheduler.load();
     }
 }
 
-/// What keeps a job's blocks apart from those of jobs that compute something else of the same tokens.
-fn salt_of(job: &Job) -> Option<ContentHash> {
+/// Returns the salt that keeps a job's blocks apart from those of jobs with other results for the same tokens.
+fn cache_salt(job: &EngineJob) -> Option<ContentHash> {
     if job.adapter.is_none() && job.cache_salt.is_none() {
         return None;
     }
@@ -332,19 +329,19 @@ fn salt_of(job: &Job) -> Option<ContentHash> {
     Some(hasher.finish())
 }
 
-impl Flight {
-    /// Takes the job off the count of its adapter.
-    fn leave(&self, metrics: &mut Metrics) {
+impl RunningJob {
+    /// Removes the job from its adapter's count.
+    fn leave_adapter(&self, metrics: &mut EngineMetrics) {
         if let Some(adapter) = &self.adapter {
-            metrics.adapters.leave(adapter, self.scheduled.is_some());
+            metrics.adapters.record_left(adapter, self.scheduled.is_some());
         }
     }
 
-    /// The whole story of a job that has come to its end.
-    fn retired(self, now: Instant) -> Retired {
+    /// Returns the statistics of a finished job.
+    fn into_finished(self, now: Instant) -> FinishedRequest {
         let scheduled = self.scheduled.unwrap_or(self.queued);
         let first = self.first.unwrap_or(now);
-        Retired {
+        FinishedRequest {
             e2e: now - self.arrived,
             queue: scheduled - self.queued,
             prefill: first - scheduled,

@@ -1,4 +1,4 @@
-//! What the engine counts, and the page on which it tells.
+//! The engine's metrics.
 
 use std::{
     collections::VecDeque,
@@ -6,47 +6,50 @@ use std::{
 };
 
 use super::{
-    histogram::{ANSWERS, FIRST_TOKEN, Histogram, NEXT_TOKEN, PREEMPTIONS, REQUEST, STEP_TOKENS},
-    plan::Finish,
-    scheduler::Load,
+    histogram::{
+        ANSWER_COUNT_BOUNDS, CumulativeHistogram, ITL_BOUNDS, PREEMPTION_BOUNDS, REQUEST_TIME_BOUNDS,
+        STEP_TOKEN_BOUNDS, TTFT_BOUNDS,
+    },
+    scheduler::SchedulerLoad,
 };
+use crate::sim::output_plan::SimFinishReason;
 
 mod adapters;
-mod page;
-use adapters::Adapters;
-pub(super) use page::Facts;
+mod exposition;
+pub(super) use crate::sim::metrics::exposition::PageSettings;
+use adapters::AdapterLoad;
 
-/// Requests over which the hit rate of the prefix cache is taken, as in vLLM.
+/// The number of requests over which the prefix cache's hit rate is computed, as in vLLM.
 const HIT_RATE_WINDOW: usize = 1000;
 
-/// The story of a finished request.
+/// The statistics of a finished request.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Retired {
+pub(super) struct FinishedRequest {
     pub prompt_tokens: usize,
     pub cached: usize,
     pub output_tokens: usize,
     pub max_tokens: usize,
     pub preemptions: u32,
-    /// From the request's arrival to its last token.
+    /// The time from the request's arrival to its last token.
     pub e2e: Duration,
-    /// From the scheduler's queue to the first step.
+    /// The time from the scheduler's queue to the first step.
     pub queue: Duration,
-    /// From the first step to the first token.
+    /// The time from the first step to the first token.
     pub prefill: Duration,
-    /// From the first token to the last.
+    /// The time from the first token to the last.
     pub decode: Duration,
 }
 
-impl Retired {
-    /// What is known when a request comes in.
-    pub(super) fn of(prompt_tokens: usize, max_tokens: usize) -> Self {
+impl FinishedRequest {
+    /// Creates the statistics of a request that has just arrived.
+    pub(super) fn new(prompt_tokens: usize, max_tokens: usize) -> Self {
         Self { prompt_tokens, max_tokens, ..Self::default() }
     }
 }
 
-/// Finished requests by reason.
+/// Finished requests by finish reason.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Finished {
+pub(super) struct FinishCounts {
     pub stop: u64,
     pub length: u64,
     pub abort: u64,
@@ -59,59 +62,59 @@ pub(super) struct Throughput {
     pub generation: f64,
 }
 
-/// Everything the engine counts.
-pub(super) struct Metrics {
-    pub load: Load,
+/// All metrics of the engine.
+pub(super) struct EngineMetrics {
+    pub load: SchedulerLoad,
     pub preemptions: u64,
     pub prompt_tokens: u64,
     pub cached_tokens: u64,
     pub generation_tokens: u64,
     pub prefix_queries: u64,
     pub prefix_hits: u64,
-    pub finished: Finished,
-    /// Set by whoever writes the statistics line.
+    pub finished: FinishCounts,
+    /// The writer of the statistics line sets this.
     pub throughput: Throughput,
-    pub adapters: Adapters,
+    pub adapters: AdapterLoad,
     recent_lookups: VecDeque<(usize, usize)>,
     created: SystemTime,
-    ttft: Histogram,
-    itl: Histogram,
-    tpot: Histogram,
-    e2e: Histogram,
-    queue: Histogram,
-    inference: Histogram,
-    prefill: Histogram,
-    decode: Histogram,
-    request_prompt: Histogram,
-    request_generation: Histogram,
-    request_max_tokens: Histogram,
-    request_computed: Histogram,
-    request_preemptions: Histogram,
-    answers: Histogram,
-    step_tokens: Histogram,
+    ttft: CumulativeHistogram,
+    itl: CumulativeHistogram,
+    tpot: CumulativeHistogram,
+    e2e: CumulativeHistogram,
+    queue: CumulativeHistogram,
+    inference: CumulativeHistogram,
+    prefill: CumulativeHistogram,
+    decode: CumulativeHistogram,
+    request_prompt: CumulativeHistogram,
+    request_generation: CumulativeHistogram,
+    request_max_tokens: CumulativeHistogram,
+    request_computed: CumulativeHistogram,
+    request_preemptions: CumulativeHistogram,
+    answers: CumulativeHistogram,
+    step_tokens: CumulativeHistogram,
 }
 
-impl Metrics {
-    /// Nothing counted yet; `max_model_len` bounds the histograms of tokens.
+impl EngineMetrics {
+    /// Creates metrics without counts; `max_model_len` bounds the token histograms.
     pub(super) fn new(max_model_len: usize) -> Self {
-        let tokens = || Histogram::of_tokens(max_model_len);
-        let request = || Histogram::new(REQUEST);
+        let tokens = || CumulativeHistogram::for_token_counts(max_model_len);
+        let request = || CumulativeHistogram::new(REQUEST_TIME_BOUNDS);
         Self {
-            load: Load::default(),
+            load: SchedulerLoad::default(),
             preemptions: 0,
             prompt_tokens: 0,
             cached_tokens: 0,
             generation_tokens: 0,
             prefix_queries: 0,
             prefix_hits: 0,
-            finished: Finished::default(),
+            finished: FinishCounts::default(),
             throughput: Throughput::default(),
-            adapters: Adapters::default(),
+            adapters: AdapterLoad::default(),
             recent_lookups: VecDeque::new(),
             created: SystemTime::now(),
-            ttft: Histogram::new(FIRST_TOKEN),
-            itl: Histogram::new(NEXT_TOKEN),
-            tpot: Histogram::new(NEXT_TOKEN),
+            ttft: CumulativeHistogram::new(TTFT_BOUNDS),
+            itl: CumulativeHistogram::new(ITL_BOUNDS),
+            tpot: CumulativeHistogram::new(ITL_BOUNDS),
             e2e: request(),
             queue: request(),
             inference: request(),
@@ -121,14 +124,14 @@ impl Metrics {
             request_generation: tokens(),
             request_max_tokens: tokens(),
             request_computed: tokens(),
-            request_preemptions: Histogram::new(PREEMPTIONS),
-            answers: Histogram::new(ANSWERS),
-            step_tokens: Histogram::new(STEP_TOKENS),
+            request_preemptions: CumulativeHistogram::new(PREEMPTION_BOUNDS),
+            answers: CumulativeHistogram::new(ANSWER_COUNT_BOUNDS),
+            step_tokens: CumulativeHistogram::new(STEP_TOKEN_BOUNDS),
         }
     }
 
-    /// A request runs for the first time; `cached` of its prompt's tokens need not be computed.
-    pub(super) fn admit(&mut self, prompt_tokens: usize, cached: usize) {
+    /// Records that a request runs for the first time; `cached` of its prompt tokens need no computation.
+    pub(super) fn record_admission(&mut self, prompt_tokens: usize, cached: usize) {
         self.prefix_queries += prompt_tokens as u64;
         self.prefix_hits += cached as u64;
         self.recent_lookups.push_back((prompt_tokens, cached));
@@ -137,37 +140,37 @@ impl Metrics {
         }
     }
 
-    /// A step is over.
-    pub(super) fn step(&mut self, computed: usize) {
+    /// Records a completed step.
+    pub(super) fn record_step(&mut self, computed: usize) {
         self.step_tokens.observe(computed as f64);
     }
 
-    /// A request has its whole prompt computed.
-    pub(super) fn prompt_done(&mut self, request: &Retired) {
+    /// Records a completed prompt.
+    pub(super) fn record_prompt(&mut self, request: &FinishedRequest) {
         self.prompt_tokens += request.prompt_tokens as u64;
         self.cached_tokens += request.cached as u64;
     }
 
-    /// A request has its first token.
-    pub(super) fn first_token(&mut self, since_arrival: Duration) {
+    /// Records a request's first token.
+    pub(super) fn record_first_token(&mut self, since_arrival: Duration) {
         self.ttft.observe(since_arrival.as_secs_f64());
     }
 
-    /// A request has another token.
-    pub(super) fn next_token(&mut self, since_last: Duration) {
+    /// Records a request's further token.
+    pub(super) fn record_next_token(&mut self, since_last: Duration) {
         self.itl.observe(since_last.as_secs_f64());
     }
 
-    /// A request was dropped before its end.
-    pub(super) fn abort(&mut self) {
+    /// Records a request that was dropped before its end.
+    pub(super) fn record_abort(&mut self) {
         self.finished.abort += 1;
     }
 
-    /// A request has all its tokens.
-    pub(super) fn retire(&mut self, story: &Retired, finish: Finish) {
+    /// Records a request that has all its tokens.
+    pub(super) fn record_finished(&mut self, story: &FinishedRequest, finish: SimFinishReason) {
         match finish {
-            Finish::Stop => self.finished.stop += 1,
-            Finish::Length => self.finished.length += 1,
+            SimFinishReason::Stop => self.finished.stop += 1,
+            SimFinishReason::Length => self.finished.length += 1,
         }
         self.e2e.observe(story.e2e.as_secs_f64());
         self.queue.observe(story.queue.as_secs_f64());
@@ -185,7 +188,7 @@ impl Metrics {
         self.answers.observe(1.0);
     }
 
-    /// The prefix cache's hits over its queries in the last thousand requests; `None` before the first.
+    /// Returns the prefix cache's hits over its queries in the last thousand requests; `None` before the first.
     pub(super) fn hit_rate(&self) -> Option<f64> {
         let (queries, hits) =
             self.recent_lookups.iter().fold((0, 0), |(all, hit), (query, found)| (all + query, hit + found));

@@ -1,63 +1,63 @@
-//! Continuous batching as a pure state machine: no clock, no sockets.
+//! Continuous batching as a pure state machine, without clock and sockets.
 //!
-//! [`Scheduler::begin`] decides what the next step computes, [`Scheduler::complete`] says which tokens came of
-//! it. The order of decisions is that of vLLM's V1 scheduler: running sequences first, in the order of their
-//! admission, then waiting ones, first come first served; if blocks run out, the most recently admitted
-//! sequence loses all of its own and starts again.
+//! [`Scheduler::begin_step`] decides what the next step computes; [`Scheduler::complete_step`] returns the tokens
+//! that the step generated. The order of decisions is that of vLLM's V1 scheduler: running sequences first, in the
+//! order of their admission, then waiting ones, first come first served. If blocks run out, the most recently
+//! admitted sequence loses all its blocks and starts again.
 
 use std::collections::VecDeque;
 
 use super::blocks::{BlockId, BlockPool, ContentHash, content_hash};
 
-/// Names a sequence.
+/// Identifies a sequence.
 pub(super) type SeqId = u64;
 
-/// What the scheduler may use.
+/// The scheduler's resources.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct SchedulerLimits {
     pub max_num_seqs: usize,
     pub max_num_batched_tokens: usize,
     pub chunked_prefill: bool,
-    /// Blocks that sequences can hold.
+    /// The number of blocks that sequences can hold.
     pub usable_blocks: usize,
     pub block_size: usize,
     pub prefix_caching: bool,
 }
 
-/// What the next step computes.
+/// The work of the next step.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Batch {
+pub(super) struct StepBatch {
     pub prefill_tokens: usize,
     pub decode_seqs: usize,
-    pub admitted: Vec<Admission>,
+    pub admitted: Vec<AdmittedSequence>,
     pub preempted: Vec<SeqId>,
 }
 
-/// A sequence that went from waiting to running.
+/// A sequence that moved from waiting to running.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Admission {
+pub(super) struct AdmittedSequence {
     pub id: SeqId,
-    /// Tokens that did not have to be computed since the prefix cache had them.
+    /// Tokens that needed no computation, since the prefix cache had them.
     pub cached: usize,
-    /// Whether it had run before and was preempted.
+    /// Whether the sequence had run before and was preempted.
     pub resumed: bool,
 }
 
-/// A token that came out of a step.
+/// A token that a step generated.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Emission {
+pub(super) struct GeneratedToken {
     pub id: SeqId,
     pub token: u32,
-    /// Whether it was the sequence's last, which is then gone from the scheduler.
+    /// Whether the token was its sequence's last. The scheduler then drops the sequence.
     pub last: bool,
 }
 
-/// How full the scheduler is.
+/// The load of the scheduler.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Load {
+pub(super) struct SchedulerLoad {
     pub running: usize,
     pub waiting: usize,
-    /// Held share of the usable blocks, 0 to 1.
+    /// Share of the usable blocks in use, 0 to 1.
     pub kv_usage: f64,
 }
 
@@ -66,15 +66,15 @@ struct Sequence {
     /// The prompt and the output so far.
     tokens: Vec<u32>,
     prompt_len: usize,
-    /// Everything that will be generated; `tokens` tells how much of it has been.
+    /// All planned output. The length of `tokens` shows how much of it exists.
     output: Vec<u32>,
-    /// What the hash of the first block follows on.
+    /// The parent of the first block's hash.
     salt: Option<ContentHash>,
     /// Content hashes of the full blocks of `tokens`.
     contents: Vec<ContentHash>,
     blocks: Vec<BlockId>,
     computed: usize,
-    /// Tokens computed by the step under way.
+    /// The number of tokens that the current step computes.
     scheduled: usize,
     preempted: bool,
 }
@@ -94,23 +94,23 @@ impl Sequence {
 }
 
 pub(super) struct Scheduler {
-    limits: Limits,
+    limits: SchedulerLimits,
     pool: BlockPool,
     waiting: VecDeque<Sequence>,
-    /// In the order of admission.
+    /// Running sequences in the order of admission.
     running: Vec<Sequence>,
 }
 
 impl Scheduler {
-    /// A scheduler without work. A single sequence of the longest kind must fit `limits.usable_blocks`, and,
-    /// without chunked prefill, its prompt must fit `limits.max_num_batched_tokens`.
-    pub(super) fn new(limits: Limits) -> Self {
+    /// Creates an empty scheduler. One sequence of the maximum length must fit `limits.usable_blocks`. Without
+    /// chunked prefill, its prompt must also fit `limits.max_num_batched_tokens`.
+    pub(super) fn new(limits: SchedulerLimits) -> Self {
         let pool = BlockPool::new(limits.usable_blocks);
         Self { limits, pool, waiting: VecDeque::new(), running: Vec::new() }
     }
 
-    /// Queues a sequence that will generate `output` after `prompt`; neither may be empty. It shares blocks only with sequences
-    /// of the same `salt`.
+    /// Queues a sequence that will generate `output` after `prompt`; neither may be empty. It shares blocks only with
+    /// sequences of the same `salt`.
     pub(super) fn add(&mut self, id: SeqId, prompt: Vec<u32>, output: Vec<u32>, salt: Option<ContentHash>) {
         debug_assert!(!prompt.is_empty() && !output.is_empty());
         let mut sequence = Sequence {
@@ -131,7 +131,7 @@ impl Scheduler {
         self.waiting.push_back(sequence);
     }
 
-    /// Drops a sequence, running or waiting; between steps only. Says whether it was there.
+    /// Drops a running or waiting sequence; only between steps. Returns whether the sequence existed.
     pub(super) fn abort(&mut self, id: SeqId) -> bool {
         if let Some(at) = self.running.iter().position(|sequence| sequence.id == id) {
             let sequence = self.running.remove(at);
@@ -143,16 +143,16 @@ impl Scheduler {
         self.waiting.len() < before
     }
 
-    /// Forgets what the prefix cache holds.
+    /// Clears the prefix cache.
     pub(super) fn reset_prefix_cache(&mut self) {
-        self.pool.forget();
+        self.pool.forget_contents();
     }
 
-    pub(super) fn load(&self) -> Load {
-        Load {
+    pub(super) fn load(&self) -> SchedulerLoad {
+        SchedulerLoad {
             running: self.running.len(),
             waiting: self.waiting.len(),
-            kv_usage: self.pool.held() as f64 / self.pool.size().max(1) as f64,
+            kv_usage: self.pool.held_count() as f64 / self.pool.size().max(1) as f64,
         }
     }
 
@@ -161,22 +161,22 @@ impl Scheduler {
     }
 
     /// Decides what the next step computes.
-    pub(super) fn begin(&mut self) -> Batch {
-        let mut batch = Batch::default();
+    pub(super) fn begin_step(&mut self) -> StepBatch {
+        let mut batch = StepBatch::default();
         let mut budget = self.limits.max_num_batched_tokens;
         self.continue_running(&mut batch, &mut budget);
-        // Whoever was pushed out should not find newcomers in its blocks.
+        // After a preemption, no new sequence may take the freed blocks.
         if batch.preempted.is_empty() {
             self.admit_waiting(&mut batch, &mut budget);
         }
         batch
     }
 
-    fn continue_running(&mut self, batch: &mut Batch, budget: &mut usize) {
+    fn continue_running(&mut self, batch: &mut StepBatch, budget: &mut usize) {
         let mut at = 0;
         while at < self.running.len() && *budget > 0 {
             let tokens = self.running[at].to_compute().min(*budget);
-            while at < self.running.len() && !self.grow(at, tokens) {
+            while at < self.running.len() && !self.allocate_blocks(at, tokens) {
                 batch.preempted.push(self.preempt_latest());
             }
             let Some(sequence) = self.running.get_mut(at) else { break };
@@ -186,8 +186,8 @@ impl Scheduler {
         }
     }
 
-    /// Gives the sequence the blocks for `tokens` more; says whether there were enough.
-    fn grow(&mut self, at: usize, tokens: usize) -> bool {
+    /// Allocates blocks for `tokens` more tokens of a sequence. Returns whether there were enough blocks.
+    fn allocate_blocks(&mut self, at: usize, tokens: usize) -> bool {
         let sequence = &mut self.running[at];
         let needed = (sequence.computed + tokens).div_ceil(self.limits.block_size);
         let fresh = needed.saturating_sub(sequence.blocks.len());
@@ -207,7 +207,7 @@ impl Scheduler {
         id
     }
 
-    fn admit_waiting(&mut self, batch: &mut Batch, budget: &mut usize) {
+    fn admit_waiting(&mut self, batch: &mut StepBatch, budget: &mut usize) {
         while *budget > 0 && self.running.len() < self.limits.max_num_seqs {
             let Some(sequence) = self.waiting.front() else { break };
             let found = self.find_prefix(sequence);
@@ -221,30 +221,30 @@ impl Scheduler {
             let Some(blocks) = self.pool.claim(&found, fresh) else { break };
             let Some(mut sequence) = self.waiting.pop_front() else { break };
             (sequence.blocks, sequence.computed) = (blocks, cached);
-            batch.admitted.push(Admission { id: sequence.id, cached, resumed: sequence.preempted });
+            batch.admitted.push(AdmittedSequence { id: sequence.id, cached, resumed: sequence.preempted });
             schedule(&mut sequence, tokens, batch);
             *budget -= tokens;
             self.running.push(sequence);
         }
     }
 
-    /// Blocks that already hold the beginning of the sequence. The last token is always computed, since the
-    /// next one comes of computing it.
+    /// Returns the blocks that already hold the beginning of the sequence. The last token is always computed, since
+    /// its computation yields the next token.
     fn find_prefix(&self, sequence: &Sequence) -> Vec<BlockId> {
         let most = (sequence.tokens.len() - 1) / self.limits.block_size;
         let contents = &sequence.contents[..most.min(sequence.contents.len())];
         self.pool.find(contents)
     }
 
-    /// Ends the step that [`begin`](Self::begin) decided on: its tokens, in the order of admission.
-    pub(super) fn complete(&mut self) -> Vec<Emission> {
+    /// Ends the step that [`begin_step`](Self::begin_step) decided on. Returns its tokens, in the order of admission.
+    pub(super) fn complete_step(&mut self) -> Vec<GeneratedToken> {
         let mut emissions = Vec::with_capacity(self.running.len());
         for sequence in &mut self.running {
             let tokens = std::mem::take(&mut sequence.scheduled);
             remember_full_blocks(&mut self.pool, sequence, tokens, self.limits.block_size);
             sequence.computed += tokens;
             if tokens > 0 && sequence.to_compute() == 0 {
-                emissions.push(emit(sequence));
+                emissions.push(emit_token(sequence));
                 if self.limits.prefix_caching {
                     sequence.hash_full_blocks(self.limits.block_size);
                 }
@@ -266,7 +266,7 @@ impl Scheduler {
     }
 }
 
-fn schedule(sequence: &mut Sequence, tokens: usize, batch: &mut Batch) {
+fn schedule(sequence: &mut Sequence, tokens: usize, batch: &mut StepBatch) {
     sequence.scheduled = tokens;
     let decoding = sequence.computed + 1 == sequence.tokens.len() && sequence.computed >= sequence.prompt_len;
     if decoding {
@@ -285,11 +285,11 @@ fn remember_full_blocks(pool: &mut BlockPool, sequence: &Sequence, tokens: usize
     }
 }
 
-fn emit(sequence: &mut Sequence) -> Emission {
+fn emit_token(sequence: &mut Sequence) -> GeneratedToken {
     let emitted = sequence.tokens.len() - sequence.prompt_len;
     let token = sequence.output[emitted];
     sequence.tokens.push(token);
-    Emission { id: sequence.id, token, last: emitted + 1 == sequence.output.len() }
+    GeneratedToken { id: sequence.id, token, last: emitted + 1 == sequence.output.len() }
 }
 
 #[cfg(test)]

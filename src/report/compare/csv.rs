@@ -1,10 +1,11 @@
-//! A comparison as CSV: one line a row, numbers in the figure's unit.
+//! A comparison as CSV: one line for each row, numbers in the metric's unit.
 
 use std::io::{self, Write};
 
-use crate::core::figure::Unit;
-use crate::core::stats::RateInterval;
-use crate::judge::compare::{Call, Comparison, Row};
+use crate::analysis::compare::{Comparison, DifferenceVerdict, MetricComparison};
+use crate::model::metric_id::MetricUnit;
+use crate::model::plain_text::spreadsheet_cell;
+use crate::stats::RateInterval;
 
 const HEAD: [&str; 20] = [
     "candidate",
@@ -29,8 +30,8 @@ const HEAD: [&str; 20] = [
     "verdict_alpha",
 ];
 
-/// Writes it as CSV. What is not known, or bounded by nothing, is empty.
-pub fn csv(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
+/// Writes a comparison as CSV. Unknown values and missing bounds are empty fields.
+pub(crate) fn csv(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
     let mut lines = ::csv::Writer::from_writer(to);
     lines.write_record(HEAD)?;
     for candidate in &comparison.candidates {
@@ -41,19 +42,20 @@ pub fn csv(comparison: &Comparison, to: &mut impl Write) -> io::Result<()> {
     lines.flush()
 }
 
-fn line(candidate: &str, row: &Row) -> Vec<String> {
+fn line(candidate: &str, row: &MetricComparison) -> Vec<String> {
     let (call, needs) = match row.call {
-        Call::Better => ("better", None),
-        Call::Worse => ("worse", None),
-        Call::Same => ("same", None),
-        Call::CannotTell { needs } => ("cannot_tell", needs),
+        DifferenceVerdict::Better => ("better", None),
+        DifferenceVerdict::Worse => ("worse", None),
+        DifferenceVerdict::Same => ("same", None),
+        DifferenceVerdict::CannotTell { needs } => ("cannot_tell", needs),
     };
     let unit = match row.figure.unit() {
-        Unit::Milliseconds => "ms",
-        Unit::Share => "share",
-        Unit::Plain(unit) => unit,
+        MetricUnit::Milliseconds => "ms",
+        MetricUnit::Share => "share",
+        MetricUnit::Plain(unit) => unit,
     };
-    let mut line = vec![candidate.to_owned(), row.figure.to_string(), unit.to_owned()];
+    let mut line =
+        vec![spreadsheet_cell(candidate), spreadsheet_cell(&row.figure.to_string()), unit.to_owned()];
     let difference = &row.difference;
     for (value, interval) in [
         (row.base.value, row.base.interval),
@@ -75,7 +77,6 @@ fn ends(interval: Option<RateInterval>) -> [String; 2] {
     [interval.map(|interval| interval.low), interval.map(|interval| interval.high)].map(number)
 }
 
-/// To six significant digits.
 fn number(value: Option<f64>) -> String {
     let rounded = |value: f64| {
         let digits = 5 - value.abs().log10().floor().clamp(-300.0, 300.0) as i32;

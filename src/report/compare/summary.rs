@@ -1,25 +1,34 @@
-//! A comparison in one sentence.
+//! A one-sentence summary of a comparison.
 
-use super::cells::difference;
-use crate::core::figure::Unit;
-use crate::judge::compare::{Call, Candidate, Row, Scope};
+use crate::analysis::compare::{CandidateComparison, ClaimScope, DifferenceVerdict, MetricComparison};
+use crate::model::metric_id::MetricUnit;
+use crate::model::plain_text::one_line;
+use crate::report::compare::row_cells::difference_text;
 
-/// Rows that the sentence names; the table has the others.
-const NAMED: usize = 3;
+/// Rows that the sentence names. The table has all of them.
+const MAX_NAMED_ROWS: usize = 3;
 
-/// What is better or worse of a candidate, largest first; or that no difference was found, and what that is worth.
-pub fn summary(candidate: &Candidate) -> String {
-    let name = &candidate.party.name;
+/// Names what is better or worse in a candidate, largest change first. Without a difference, says so and how strong
+/// that evidence is.
+pub(crate) fn summary(candidate: &CandidateComparison) -> String {
+    let name = one_line(&candidate.party.name);
     let on = match candidate.scope {
-        Scope::Servers => "",
-        Scope::OneStart => " on this start of the server",
-        Scope::TheseStarts => " on these starts of the servers",
+        ClaimScope::Servers => "",
+        ClaimScope::OneStart => " on this start of the server",
+        ClaimScope::TheseStarts => " on these starts of the servers",
     };
-    let with = |call: Call| candidate.rows.iter().filter(|row| row.call == call).collect::<Vec<_>>();
-    let (worse, better, same) = (with(Call::Worse), with(Call::Better), with(Call::Same).len());
+    let with =
+        |call: DifferenceVerdict| candidate.rows.iter().filter(|row| row.call == call).collect::<Vec<_>>();
+    let (worse, better, same) = (
+        with(DifferenceVerdict::Worse),
+        with(DifferenceVerdict::Better),
+        with(DifferenceVerdict::Same).len(),
+    );
     match (worse.is_empty(), better.is_empty()) {
-        (false, true) => format!("{name} is {}{on}: {}", word(&worse, "slower", "worse"), list(worse)),
-        (true, false) => format!("{name} is {}{on}: {}", word(&better, "faster", "better"), list(better)),
+        (false, true) => format!("{name} is {}{on}: {}", speed_word(&worse, "slower", "worse"), list(worse)),
+        (true, false) => {
+            format!("{name} is {}{on}: {}", speed_word(&better, "faster", "better"), list(better))
+        }
         (false, false) => format!("{name} is{on} worse in {}; better in {}", list(worse), list(better)),
         (true, true) if same == candidate.rows.len() => {
             format!("{name} is the same as the baseline{on}, within the margin, in all {same} rows")
@@ -32,18 +41,21 @@ pub fn summary(candidate: &Candidate) -> String {
     }
 }
 
-/// Only times and rates are fast or slow.
-fn word(rows: &[&Row], of_speed: &'static str, otherwise: &'static str) -> &'static str {
-    let is_speed = |row: &&Row| !matches!(row.figure.unit(), Unit::Share);
+/// Picks the word: "fast" and "slow" fit times and rates only.
+fn speed_word(rows: &[&MetricComparison], of_speed: &'static str, otherwise: &'static str) -> &'static str {
+    let is_speed = |row: &&MetricComparison| !matches!(row.figure.unit(), MetricUnit::Share);
     if rows.iter().all(is_speed) { of_speed } else { otherwise }
 }
 
-fn list(mut rows: Vec<&Row>) -> String {
-    let size = |row: &Row| row.difference.relative.map_or(f64::INFINITY, f64::abs);
+fn list(mut rows: Vec<&MetricComparison>) -> String {
+    let size = |row: &MetricComparison| row.difference.relative.map_or(f64::INFINITY, f64::abs);
     rows.sort_by(|a, b| size(b).total_cmp(&size(a)));
-    let named: Vec<String> =
-        rows.iter().take(NAMED).map(|row| format!("{} {}", row.figure.label(), difference(row))).collect();
-    let others = rows.len().saturating_sub(NAMED);
+    let named: Vec<String> = rows
+        .iter()
+        .take(MAX_NAMED_ROWS)
+        .map(|row| format!("{} {}", row.figure.label(), difference_text(row)))
+        .collect();
+    let others = rows.len().saturating_sub(MAX_NAMED_ROWS);
     let more = if others > 0 { format!(", and {others} more") } else { String::new() };
     named.join(", ") + &more
 }

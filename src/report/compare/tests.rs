@@ -1,36 +1,37 @@
-//! `GOLDEN=write cargo test --lib report::compare` writes the files anew.
+//! `GOLDEN=write cargo test --lib report::compare` rewrites the golden files.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::core::figure::Figure;
-use crate::core::run::{Run, sample};
-use crate::core::simulated::Queue;
-use crate::judge::compare::{Settings, Side};
+use crate::analysis::compare::{CompareConfig, ComparisonSide};
+use crate::model::metric_id::MetricId;
+use crate::model::run::Run;
+use crate::testing::queue::Queue;
+use crate::testing::sample_run;
 
-/// Six hundred requests through a queue, of which every so many-th failed.
+/// Six hundred requests through a queue; `failing` sets how often one fails.
 fn run(seed: u64, service: u64, failing: usize, detailed: bool) -> Run {
     let queue = Queue { seed, service: Duration::from_millis(service), ..Queue::default() };
     let mut records = queue.open(600, 8.0);
-    let [_, failed] = sample::records().try_into().unwrap();
+    let [_, failed] = sample_run::records().try_into().unwrap();
     for record in records.iter_mut().skip(1).step_by(failing) {
         record.outcome = failed.outcome.clone();
     }
-    sample::of_records(sample::spec(), records, vec![50.0, 99.0], detailed)
+    sample_run::of_records(sample_run::spec(), records, vec![50.0, 99.0], detailed)
 }
 
-fn side(name: &str, run: Run) -> Side {
-    Side { name: name.into(), runs: vec![run] }
+fn side(name: &str, run: Run) -> ComparisonSide {
+    ComparisonSide { name: name.into(), runs: vec![run] }
 }
 
 fn comparison() -> Comparison {
     let figures = ["ttft.mean", "e2el.mean", "e2el.p50", "e2el.p99", "output_throughput", "failure_rate"];
-    let figures: Vec<Figure> = figures.iter().map(|name| name.parse().unwrap()).collect();
+    let figures: Vec<MetricId> = figures.iter().map(|name| name.parse().unwrap()).collect();
     let base = side("base.json", run(1, 450, 1000, true));
     let candidates =
         [side("slower.json", run(2, 600, 20, true)), side("equal.json", run(3, 450, 1000, false))];
-    let mut comparison = Comparison::of_figures(&base, &candidates, &figures, Settings::default());
+    let mut comparison = Comparison::from_metrics(&base, &candidates, &figures, CompareConfig::default());
     comparison.caveats = vec!["load.request_rate is 8 in the baseline, 9 in slower.json".into()];
     comparison
 }
@@ -69,7 +70,7 @@ fn the_json_has_the_golden_keys() {
     golden("compare.keys", |_, to| places.iter().try_for_each(|place| writeln!(to, "{place}")));
 }
 
-/// Every place of a value, of lists the first entry's.
+/// Lists the path of every field of a value. For an array, only its first element counts.
 fn walk(place: &str, value: &serde_json::Value, places: &mut Vec<String>) {
     match value {
         serde_json::Value::Object(fields) => {

@@ -1,34 +1,34 @@
-//! When Prometheus alerts.
+//! Prometheus' alert rules.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::names::Names;
-use crate::core::server::Signal;
+use crate::model::server::ServerSignal;
+use crate::report::dashboard::metric_names::MetricNames;
 
-/// Over what time rates are taken.
+/// The window of rates.
 const WINDOW: &str = "5m";
 
-struct Alert {
+struct PrometheusAlert {
     name: &'static str,
     expr: String,
-    /// How long it must be so.
+    /// How long the expression must hold before the alert fires: Prometheus' `for`.
     lasting: &'static str,
     severity: &'static str,
     summary: &'static str,
 }
 
-/// The rules file. Thresholds are those of the operator's chapter: defaults, to be edited.
-pub fn rules(names: &Names) -> String {
+/// Renders the rules file. Thresholds are the defaults of docs/operators-guide.md; edit them as needed.
+pub(crate) fn alert_rules(names: &MetricNames) -> String {
     let mut text = format!(
         "# Alerts for a vLLM server with the names of {}. Thresholds are defaults: edit them.\ngroups:\n  - name: vllm\n    rules:\n",
         names.label
     );
     for alert in alerts(names) {
-        // A JSON string is a YAML string.
+        // A JSON string is a valid YAML string.
         let [expr, summary] = [alert.expr.as_str(), alert.summary].map(Value::from);
-        let Alert { name, lasting, severity, .. } = alert;
+        let PrometheusAlert { name, lasting, severity, .. } = alert;
         write!(
             text,
             "      - alert: {name}\n        expr: {expr}\n        for: {lasting}\n        labels:\n          severity: {severity}\n\
@@ -39,8 +39,9 @@ pub fn rules(names: &Names) -> String {
     text
 }
 
-fn alerts(names: &Names) -> Vec<Alert> {
-    let alert = |name, expr, lasting, severity, summary| Alert { name, expr, lasting, severity, summary };
+fn alerts(names: &MetricNames) -> Vec<PrometheusAlert> {
+    let alert =
+        |name, expr, lasting, severity, summary| PrometheusAlert { name, expr, lasting, severity, summary };
     let mut alerts = vec![alert(
         "VllmDown",
         "up{job=\"vllm\"} == 0".into(),
@@ -49,55 +50,55 @@ fn alerts(names: &Names) -> Vec<Alert> {
         "The server does not answer a scrape.",
     )];
     let mut above = |name, signal, how: fn(&str) -> String, lasting, summary| {
-        if let Some(metric) = names.of(signal) {
+        if let Some(metric) = names.metric_name(signal) {
             alerts.push(alert(name, how(metric), lasting, "warning", summary));
         }
     };
     above(
         "VllmTtftHigh",
-        Signal::Ttft,
-        |m| quantile(0.95, m, 0.5),
+        ServerSignal::Ttft,
+        |m| quantile_above(0.95, m, 0.5),
         "5m",
         "p95 TTFT is above 500 ms. With a queue: chunked prefill, a lower --max-model-len, then more GPUs.",
     );
     above(
         "VllmTpotHigh",
-        Signal::Itl,
-        |m| quantile(0.95, m, 0.03),
+        ServerSignal::Itl,
+        |m| quantile_above(0.95, m, 0.03),
         "5m",
         "p95 time per output token is above 30 ms. Lower --max-num-seqs, or keep KV in FP8.",
     );
     above(
         "VllmQueueLong",
-        Signal::Waiting,
+        ServerSignal::Waiting,
         |m| format!("sum by (instance) ({m}) > 10"),
         "5m",
         "More than 10 requests wait: TTFT is about to grow. Add capacity.",
     );
     above(
         "VllmSwapping",
-        Signal::Swapped,
+        ServerSignal::Swapped,
         |m| format!("sum by (instance) ({m}) > 0"),
         "5m",
         "Requests are swapped out: the KV pool is too small. More GPUs, or less concurrency.",
     );
     above(
         "VllmPreempting",
-        Signal::Preemptions,
+        ServerSignal::Preemptions,
         |m| format!("sum by (instance) (rate({m}[{WINDOW}])) > 0.1"),
         "5m",
         "Requests are preempted, more than one in ten seconds. More GPUs, or less concurrency.",
     );
     above(
         "VllmKvNearlyFull",
-        Signal::KvUsage,
+        ServerSignal::KvUsage,
         |m| format!("max by (instance) ({m}) > 0.9"),
         "5m",
         "The KV pool is more than 90 % full. Expand it.",
     );
     above(
         "VllmKvSpilling",
-        Signal::CpuKvUsage,
+        ServerSignal::CpuKvUsage,
         |m| format!("max by (instance) ({m}) > 0"),
         "5m",
         "Keys and values spill to the CPU.",
@@ -105,6 +106,6 @@ fn alerts(names: &Names) -> Vec<Alert> {
     alerts
 }
 
-fn quantile(q: f64, histogram: &str, limit: f64) -> String {
+fn quantile_above(q: f64, histogram: &str, limit: f64) -> String {
     format!("histogram_quantile({q}, sum by (instance, le) (rate({histogram}_bucket[{WINDOW}]))) > {limit}")
 }

@@ -1,40 +1,40 @@
 use super::*;
 
-use crate::core::server::Signal;
+use crate::model::server::ServerSignal;
 
-/// A server that has gauges where another one has counters.
-fn both() -> [Names; 2] {
+/// Two versions: one has gauges where the other has counters.
+fn both() -> [MetricNames; 2] {
     let common = [
-        (Signal::Ttft, "ttft_seconds"),
-        (Signal::PromptTokens, "prompt_tokens_total"),
-        (Signal::Running, "running"),
-        (Signal::KvUsage, "kv"),
-        (Signal::Preemptions, "num_preemptions_total"),
+        (ServerSignal::Ttft, "ttft_seconds"),
+        (ServerSignal::PromptTokens, "prompt_tokens_total"),
+        (ServerSignal::Running, "running"),
+        (ServerSignal::KvUsage, "kv"),
+        (ServerSignal::Preemptions, "num_preemptions_total"),
     ];
     let gauges = [
-        (Signal::PrefixHitRate, "hit_rate"),
-        (Signal::SpecAcceptanceRate, "rate"),
-        (Signal::SpecEfficiency, "efficiency"),
+        (ServerSignal::PrefixHitRate, "hit_rate"),
+        (ServerSignal::SpecAcceptanceRate, "rate"),
+        (ServerSignal::SpecEfficiency, "efficiency"),
     ];
     let counters = [
-        (Signal::PrefixHits, "hits_total"),
-        (Signal::PrefixQueries, "queries_total"),
-        (Signal::SpecDrafts, "drafts_total"),
-        (Signal::SpecDraftTokens, "draft_tokens_total"),
-        (Signal::SpecAcceptedTokens, "accepted_tokens_total"),
+        (ServerSignal::PrefixHits, "hits_total"),
+        (ServerSignal::PrefixQueries, "queries_total"),
+        (ServerSignal::SpecDrafts, "drafts_total"),
+        (ServerSignal::SpecDraftTokens, "draft_tokens_total"),
+        (ServerSignal::SpecAcceptedTokens, "accepted_tokens_total"),
     ];
-    let names = |label, own: &[(Signal, &'static str)]| Names {
+    let names = |label, own: &[(ServerSignal, &'static str)]| MetricNames {
         label,
         of: common.iter().chain(own).copied().collect(),
     };
     [names("gauges", &gauges), names("counters", &counters)]
 }
 
-fn panels(names: &Names) -> Vec<Value> {
-    board::board(names)["panels"].as_array().unwrap().clone()
+fn panels(names: &MetricNames) -> Vec<Value> {
+    grafana::grafana_board(names)["panels"].as_array().unwrap().clone()
 }
 
-fn expressions(names: &Names) -> String {
+fn expressions(names: &MetricNames) -> String {
     let targets = panels(names).into_iter().flat_map(|panel| panel["targets"].as_array().unwrap().clone());
     targets.map(|target| target["expr"].as_str().unwrap().to_owned() + "\n").collect()
 }
@@ -57,7 +57,7 @@ fn every_panel_has_datasource_expr_unit_and_legend() {
 }
 
 #[test]
-fn the_four_panels_of_the_chapter_two_more_and_the_clients_are_there() {
+fn the_four_panels_of_the_guide_two_more_and_the_clients_are_there() {
     for names in both() {
         let panels = panels(&names);
         let titles: Vec<_> = panels.iter().map(|panel| panel["title"].as_str().unwrap()).collect();
@@ -86,7 +86,7 @@ fn the_four_panels_of_the_chapter_two_more_and_the_clients_are_there() {
 
 #[test]
 fn rates_are_gauges_where_the_server_has_them_and_ratios_of_counters_elsewhere() {
-    let [gauges, counters] = both().map(|names| expressions(&names) + &alerts::rules(&names));
+    let [gauges, counters] = both().map(|names| expressions(&names) + &alerts::alert_rules(&names));
     for part in
         ["max by (instance) (hit_rate >= 0)", "max by (instance) (rate)", "max by (instance) (efficiency)"]
     {
@@ -103,18 +103,18 @@ fn rates_are_gauges_where_the_server_has_them_and_ratios_of_counters_elsewhere()
 #[test]
 fn nothing_of_the_client_is_an_alert() {
     let [names, _] = both();
-    assert!(expressions(&names).contains("servebench_ttft_seconds_bucket"));
-    assert!(!alerts::rules(&names).contains("servebench_"));
+    assert!(expressions(&names).contains("servegauge_ttft_seconds_bucket"));
+    assert!(!alerts::alert_rules(&names).contains("servegauge_"));
 }
 
 #[test]
 fn the_files_name_each_other_and_the_target() {
     let [names, _] = both();
-    let pages = pages(&names, "gpu-1:8000");
-    assert_eq!(pages.clone().map(|page| page.name), FILES);
+    let pages = dashboard_files(&names, "gpu-1:8000");
+    assert_eq!(pages.clone().map(|page| page.name), FILE_NAMES);
     assert!(pages[0].text.contains("targets: [\"gpu-1:8000\"]") && pages[0].text.contains("- alerts.yml"));
     assert!(
-        pages[0].text.contains("job_name: servebench")
+        pages[0].text.contains("job_name: servegauge")
             && pages[0].text.contains("targets: [\"localhost:9400\"]")
     );
     assert!(pages[1].text.contains("VllmKvNearlyFull"));

@@ -1,27 +1,27 @@
-//! What GitHub shows beside a workflow's log: commands on standard output.
+//! A gate's result as GitHub annotations: workflow commands on standard output that GitHub shows beside the log.
 
 use std::io::{self, Write};
 
-use super::{conclusion, measured};
-use crate::judge::gate::{Outcome, Ruling, Standing};
+use super::{conclusion_line, measured_text};
+use crate::analysis::gate::{GateReport, GateVerdict, RuleStatus};
 
-/// Writes an annotation for each finding that is not fine, and one for an INVALID candidate.
-pub fn annotations(ruling: &Ruling, to: &mut impl Write) -> io::Result<()> {
-    if ruling.outcome == Outcome::Invalid {
-        annotate("error", "servebench gate", &conclusion(ruling), to)?;
+/// Writes an annotation for each finding that is not a pass, and one for an INVALID candidate.
+pub(crate) fn annotations(ruling: &GateReport, to: &mut impl Write) -> io::Result<()> {
+    if ruling.outcome == GateVerdict::Invalid {
+        annotate("error", "servegauge gate", &conclusion_line(ruling), to)?;
     }
     for finding in &ruling.findings {
-        let command = match ruling.standing(finding) {
-            Standing::Fine => continue,
-            Standing::Warning => "warning",
-            Standing::Failure => "error",
+        let command = match ruling.rule_status(finding) {
+            RuleStatus::Fine => continue,
+            RuleStatus::Warning => "warning",
+            RuleStatus::Failure => "error",
         };
-        annotate(command, &format!("servebench gate: {}", finding.rule.rule), &measured(finding), to)?;
+        annotate(command, &format!("servegauge gate: {}", finding.rule.rule), &measured_text(finding), to)?;
     }
     Ok(())
 }
 
-/// `::error title=…::…`, with the escapes that the runner takes back.
+/// Writes `::error title=…::…` with the escapes that GitHub's runner decodes.
 fn annotate(command: &str, title: &str, message: &str, to: &mut impl Write) -> io::Result<()> {
     let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");

@@ -1,51 +1,51 @@
-//! A gate that was held, as JUnit's XML: a suite with a test for each rule and one for validity.
+//! A gate's result as JUnit XML: one suite with a test case for each rule and one for validity.
 
 use std::io::Write;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use super::{conclusion, measured, policy, severity, word};
-use crate::judge::gate::{Finding, Ruling, Standing};
+use super::{answer_word, conclusion_line, measured_text, severity_word, undecided_policy};
+use crate::analysis::gate::{GateReport, RuleFinding, RuleStatus};
 
 /// Why the XML could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum JunitError {
-    /// It could not be made.
+pub(crate) enum JunitError {
+    /// The XML could not be serialized.
     #[error("cannot write JUnit: {0}")]
     Serialize(#[from] SerializeError),
-    /// It has nowhere to go.
+    /// The XML could not be written to its destination.
     #[error("cannot write JUnit: {0}")]
     Write(#[from] std::io::Error),
 }
 
-const NAME: &str = "servebench gate";
+const NAME: &str = "servegauge gate";
 
-/// Writes it. A rule without an answer is skipped unless that fails the gate; a broken one that only warns is a success
-/// with a word on its output, since JUnit knows no warnings.
-pub fn render(ruling: &Ruling, mut to: impl Write) -> Result<(), JunitError> {
+/// Writes a gate's result. An undecided rule is skipped unless it fails the gate. A failed rule that only warns is a
+/// success with a note in its output, since JUnit has no warnings.
+pub(crate) fn render(ruling: &GateReport, mut to: impl Write) -> Result<(), JunitError> {
     let mut suite = TestSuite::new(NAME);
     suite.add_property(("alpha", ruling.alpha.to_string().as_str()));
-    suite.add_property(("on-unsettled", policy(ruling.on_unsettled)));
+    suite.add_property(("on-unsettled", undecided_policy(ruling.on_unsettled)));
     suite.add_property(("candidate", ruling.candidate.name.as_str()));
     if let Some(baseline) = &ruling.baseline {
         suite.add_property(("baseline", baseline.name.as_str()));
     }
-    suite.add_test_case(validity(ruling));
-    suite.add_test_cases(ruling.findings.iter().map(|finding| case(ruling, finding)));
-    suite.set_system_out(conclusion(ruling));
+    suite.add_test_case(validity_case(ruling));
+    suite.add_test_cases(ruling.findings.iter().map(|finding| rule_case(ruling, finding)));
+    suite.set_system_out(conclusion_line(ruling));
     let mut report = Report::new(NAME);
     report.add_test_suite(suite);
-    to.write_all(strict(&report.to_string()?, &report).as_bytes())?;
+    to.write_all(with_suite_skips(&report.to_string()?, &report).as_bytes())?;
     Ok(())
 }
 
-/// The schema that Jenkins checks against knows `skipped` of a suite, not of all suites.
-fn strict(xml: &str, report: &Report) -> String {
+/// The schema that Jenkins checks against allows `skipped` on a suite only, not on the list of suites.
+fn with_suite_skips(xml: &str, report: &Report) -> String {
     xml.replacen(&format!(" skipped=\"{}\"", report.skipped), "", 1)
 }
 
-/// An INVALID run is an error: the test itself did not work.
-fn validity(ruling: &Ruling) -> TestCase {
+/// The test case for validity. An INVALID run is an error, since the test itself did not work.
+fn validity_case(ruling: &GateReport) -> TestCase {
     let status = match &ruling.invalid {
         None => TestCaseStatus::success(),
         Some(why) => {
@@ -54,34 +54,34 @@ fn validity(ruling: &Ruling) -> TestCase {
             status
         }
     };
-    of(status, "the run is VALID")
+    test_case(status, "the run is VALID")
 }
 
-fn case(ruling: &Ruling, finding: &Finding) -> TestCase {
-    let told = measured(finding);
+fn rule_case(ruling: &GateReport, finding: &RuleFinding) -> TestCase {
+    let told = measured_text(finding);
     let settled = finding.answer.is_settled();
-    let status = match ruling.standing(finding) {
-        Standing::Failure => {
+    let status = match ruling.rule_status(finding) {
+        RuleStatus::Failure => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message(told.as_str()).set_type(word(finding.answer).to_lowercase());
-            status.set_description(format!("{} [{}]\n{told}", finding.rule.rule, severity(finding)));
+            status.set_message(told.as_str()).set_type(answer_word(finding.answer).to_lowercase());
+            status.set_description(format!("{} [{}]\n{told}", finding.rule.rule, severity_word(finding)));
             status
         }
-        Standing::Fine | Standing::Warning if !settled => {
+        RuleStatus::Fine | RuleStatus::Warning if !settled => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(told.as_str());
             status
         }
-        Standing::Fine | Standing::Warning => TestCaseStatus::success(),
+        RuleStatus::Fine | RuleStatus::Warning => TestCaseStatus::success(),
     };
-    let mut case = of(status, &finding.rule.rule.to_string());
-    let warning = ruling.standing(finding) == Standing::Warning;
+    let mut case = test_case(status, &finding.rule.rule.to_string());
+    let warning = ruling.rule_status(finding) == RuleStatus::Warning;
     case.set_system_out(if warning { format!("WARNING: {told}") } else { told });
     case
 }
 
-fn of(status: TestCaseStatus, name: &str) -> TestCase {
+fn test_case(status: TestCaseStatus, name: &str) -> TestCase {
     let mut case = TestCase::new(name, status);
-    case.set_classname("servebench.gate");
+    case.set_classname("servegauge.gate");
     case
 }

@@ -1,55 +1,54 @@
-//! A gate that was held, as Markdown: for a job's summary or a pull request.
+//! A gate's result as Markdown, for a job's summary or a pull request.
 
 use std::io::{self, Write};
+use std::iter;
 
-use super::{amount, candidate, conclusion, doubt, limit, notes, severity, word};
-use crate::judge::gate::{Answer, Finding, Outcome, Ruling, Standing};
-use crate::report::figures::NOT_AVAILABLE;
+use super::{
+    answer_word, candidate_text, conclusion_line, limit_text, notes, severity_word, undecided_text, with_unit,
+};
+use crate::analysis::gate::{GateReport, GateVerdict, RuleAnswer, RuleFinding, RuleStatus};
+use crate::model::plain_text::markdown;
+use crate::report::format::NOT_AVAILABLE;
+use crate::report::table::{self, Table};
 
 /// Writes a heading, a table of the findings, and the notes.
-pub fn render(ruling: &Ruling, to: &mut impl Write) -> io::Result<()> {
+pub(crate) fn render(ruling: &GateReport, to: &mut impl Write) -> io::Result<()> {
     let sign = match ruling.outcome {
-        Outcome::Pass => "✅",
-        Outcome::Warn => "⚠️",
-        Outcome::Fail => "❌",
-        Outcome::Invalid => "🚫",
+        GateVerdict::Pass => "✅",
+        GateVerdict::Warn => "⚠️",
+        GateVerdict::Fail => "❌",
+        GateVerdict::Invalid => "🚫",
     };
-    writeln!(to, "### {sign} {}\n", cell(&conclusion(ruling)))?;
-    writeln!(to, "| finding | rule | candidate | baseline | limit | why not |")?;
-    writeln!(to, "|---|---|---|---|---|---|")?;
-    ruling.findings.iter().try_for_each(|finding| row(ruling, finding, to))?;
+    writeln!(to, "### {sign} {}\n", markdown(&conclusion_line(ruling)))?;
+    let head = table::row(["finding", "rule", "candidate", "baseline", "limit", "why not"]);
+    let rows = ruling.findings.iter().map(|finding| row(ruling, finding));
+    Table::left(iter::once(head).chain(rows).collect()).write_markdown(to)?;
     writeln!(to)?;
-    notes(ruling).iter().try_for_each(|note| writeln!(to, "- {note}"))
+    notes(ruling).iter().try_for_each(|note| writeln!(to, "- {}", markdown(note)))
 }
 
-fn row(ruling: &Ruling, finding: &Finding, to: &mut impl Write) -> io::Result<()> {
+fn row(ruling: &GateReport, finding: &RuleFinding) -> Vec<String> {
     let figure = finding.rule.rule.figure;
-    let sign = match ruling.standing(finding) {
-        Standing::Fine => "✅",
-        Standing::Warning => "⚠️",
-        Standing::Failure => "❌",
+    let sign = match ruling.rule_status(finding) {
+        RuleStatus::Fine => "✅",
+        RuleStatus::Warning => "⚠️",
+        RuleStatus::Failure => "❌",
     };
     let baseline = match (&finding.baseline, finding.rule.rule.needs_baseline()) {
         (_, false) => String::new(),
         (None, true) => NOT_AVAILABLE.to_owned(),
-        (Some(sample), true) => amount(figure, sample.value),
+        (Some(sample), true) => with_unit(figure, sample.value),
     };
     let why = match finding.answer {
-        Answer::CannotTell { why } => doubt(why),
-        Answer::Pass | Answer::Fail => String::new(),
+        RuleAnswer::CannotTell { why } => undecided_text(why),
+        RuleAnswer::Pass | RuleAnswer::Fail => String::new(),
     };
-    writeln!(
-        to,
-        "| {sign} {} | `{}` ({}) | {} | {baseline} | {} | {why} |",
-        word(finding.answer).to_lowercase(),
-        finding.rule.rule,
-        severity(finding),
-        candidate(finding),
-        limit(finding).unwrap_or_default().trim_start_matches("limit "),
-    )
-}
-
-/// Text that stays in its line.
-fn cell(text: &str) -> String {
-    text.replace('\n', " ").replace('|', "\\|").replace('<', "&lt;")
+    vec![
+        format!("{sign} {}", answer_word(finding.answer).to_lowercase()),
+        format!("`{}` ({})", finding.rule.rule, severity_word(finding)),
+        candidate_text(finding),
+        baseline,
+        limit_text(finding).unwrap_or_default().trim_start_matches("limit ").to_owned(),
+        why,
+    ]
 }

@@ -2,65 +2,67 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::*;
-use crate::core::run::sample;
-use crate::judge::compare::{Counted, Sample};
-use crate::judge::gate::GateRule;
+use crate::analysis::compare::{MetricSample, SampleUnit};
+use crate::analysis::gate::GateRule;
+use crate::testing::sample_run;
 
-/// Every answer and every severity, with numbers that do not come from anywhere.
-fn ruling() -> Ruling {
+/// Every answer and every severity, with made-up numbers.
+fn ruling() -> GateReport {
     let sample = |value: f64, half: f64| {
-        let mut sample = Sample::of(&[sample::run(false)], "ttft.mean".parse().unwrap()).unwrap();
+        let mut sample =
+            MetricSample::from_runs(&[sample_run::run(false)], "ttft.mean".parse().unwrap()).unwrap();
         sample.value = value;
         sample.interval = Some(RateInterval { low: value - half, high: value + half });
-        sample.method = Some(Method::Records);
+        sample.method = Some(SpreadMethod::Records);
         sample
     };
-    let finding = |rule: &str, severity, candidate: Sample, baseline: Option<Sample>, answer| Finding {
-        rule: GateRule { rule: rule.parse().unwrap(), severity },
-        margin: candidate.interval.map(|RateInterval { low, high }| Margin {
-            value: candidate.value - 21.0,
-            interval: RateInterval { low: low - 21.0, high: high - 21.0 },
-        }),
-        candidate: Some(candidate),
-        baseline,
-        limit: Some(21.0),
-        adjusted_p: Some(0.5),
-        answer,
-        look: 1,
-    };
-    let needs = Some(Needs { count: 5200, of: Counted::Requests });
+    let finding =
+        |rule: &str, severity, candidate: MetricSample, baseline: Option<MetricSample>, answer| RuleFinding {
+            rule: GateRule { rule: rule.parse().unwrap(), severity },
+            margin: candidate.interval.map(|RateInterval { low, high }| LimitMargin {
+                value: candidate.value - 21.0,
+                interval: RateInterval { low: low - 21.0, high: high - 21.0 },
+            }),
+            candidate: Some(candidate),
+            baseline,
+            limit: Some(21.0),
+            adjusted_p: Some(0.5),
+            answer,
+            look: 1,
+        };
+    let needs = Some(RequiredSample { count: 5200, of: SampleUnit::Requests });
     let tpot = "tpot.mean <= baseline * 1.05 or <= baseline + 0.5ms";
-    let cannot_tell = Answer::CannotTell { why: Doubt::TooFew { needs } };
+    let cannot_tell = RuleAnswer::CannotTell { why: Undecided::TooFew { needs } };
     let findings = vec![
-        finding(tpot, Severity::Fail, sample(20.125, 0.2), Some(sample(20.0, 0.25)), Answer::Pass),
-        finding("e2el.mean < 21ms", Severity::Fail, sample(2345.0, 10.0), None, Answer::Fail),
-        finding("itl.p99 < 21ms", Severity::Warn, sample(30.0, f64::INFINITY), None, Answer::Fail),
-        finding("ttft.p95 < 21ms", Severity::Fail, sample(20.5, 4.0), None, cannot_tell),
-        Finding {
+        finding(tpot, RuleSeverity::Fail, sample(20.125, 0.2), Some(sample(20.0, 0.25)), RuleAnswer::Pass),
+        finding("e2el.mean < 21ms", RuleSeverity::Fail, sample(2345.0, 10.0), None, RuleAnswer::Fail),
+        finding("itl.p99 < 21ms", RuleSeverity::Warn, sample(30.0, f64::INFINITY), None, RuleAnswer::Fail),
+        finding("ttft.p95 < 21ms", RuleSeverity::Fail, sample(20.5, 4.0), None, cannot_tell),
+        RuleFinding {
             limit: Some(0.99),
             margin: None,
             ..finding(
                 "goodput_ratio >= 99%",
-                Severity::Warn,
+                RuleSeverity::Warn,
                 sample(0.9912, 0.005),
                 None,
-                Answer::CannotTell { why: Doubt::NoInterval },
+                RuleAnswer::CannotTell { why: Undecided::NoInterval },
             )
         },
     ];
-    let party = |name: &str, runs| Party { name: name.into(), runs, starts: Some(runs), requests: 1200 };
-    Ruling {
-        outcome: Outcome::Pass,
+    let party = |name: &str, runs| SideInfo { name: name.into(), runs, starts: Some(runs), requests: 1200 };
+    GateReport {
+        outcome: GateVerdict::Pass,
         invalid: None,
         baseline: Some(party("base.json", 1)),
         candidate: party("cand.json", 2),
-        scope: Some(Scope::Servers),
+        scope: Some(ClaimScope::Servers),
         findings,
         alpha: 0.05,
-        on_unsettled: OnUnsettled::Warn,
+        on_unsettled: OnUndecided::Warn,
         looks: [1, 1],
     }
-    .concluded()
+    .conclude()
 }
 
 fn written(render: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -69,7 +71,7 @@ fn written(render: impl FnOnce(&mut Vec<u8>)) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// With `GOLDEN=write` the file is written first.
+/// With `GOLDEN=write`, writes the file first.
 fn golden(name: &str, text: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("GOLDEN").is_some_and(|wish| wish == "write") {
@@ -94,12 +96,12 @@ fn the_summary_is_a_table_in_markdown() {
 fn annotations_tell_of_what_is_not_fine() {
     let text = written(|to| github::annotations(&ruling(), to).unwrap());
     golden("gate-annotations.txt", &text);
-    let invalid = Ruling { invalid: Some("too late".into()), ..ruling() }.concluded();
+    let invalid = GateReport { invalid: Some("too late".into()), ..ruling() }.conclude();
     let text = written(|to| github::annotations(&invalid, to).unwrap());
-    assert!(text.starts_with("::error title=servebench gate::GATE INVALID: too late\n"), "{text}");
+    assert!(text.starts_with("::error title=servegauge gate::GATE INVALID: too late\n"), "{text}");
 }
 
-/// What the schema that CI systems read says of an element (`junit-10.xsd` of Jenkins' xUnit plugin).
+/// What the schema that CI systems read (`junit-10.xsd` of Jenkins' xUnit plugin) allows in an element.
 struct Element {
     name: &'static str,
     required: &'static [&'static str],
@@ -172,7 +174,7 @@ fn check(start: &BytesStart<'_>, parent: Option<&str>) {
     }
 }
 
-/// Walks the document, and counts its elements by name.
+/// Checks the document against the schema, and counts its elements by name.
 fn conforms(xml: &str) -> std::collections::BTreeMap<String, usize> {
     let mut reader = Reader::from_str(xml);
     let mut open: Vec<String> = Vec::new();
@@ -213,12 +215,12 @@ fn junit_is_what_its_schema_says() {
 
 #[test]
 fn an_invalid_run_is_an_error_and_unsettled_rules_may_be_failures() {
-    let ruling = Ruling {
+    let ruling = GateReport {
         invalid: Some("P99 schedule lag: 80 ms".into()),
-        on_unsettled: OnUnsettled::Fail,
+        on_unsettled: OnUndecided::Fail,
         ..ruling()
     };
-    let xml = written(|to| junit::render(&ruling.concluded(), to).unwrap());
+    let xml = written(|to| junit::render(&ruling.conclude(), to).unwrap());
     let counts = conforms(&xml);
     assert_eq!((counts["error"], counts["failure"], counts["skipped"]), (1, 2, 1), "{xml}");
 }

@@ -1,22 +1,22 @@
-//! How long the prompts and the answers of a run were: histograms, as one SVG file.
+//! Prompt and output lengths of a run: histograms in one SVG file.
 
 use std::io::{self, Write};
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::core::dataset::LengthSummary;
-use crate::core::record::Record;
+use crate::model::dataset::LengthSummary;
+use crate::model::record::Record;
 
-/// Width and height of the picture, in pixels.
+/// Width and height of the image, in pixels.
 const SIZE: (u32, u32) = (840, 960);
 
-/// More bars than this only show noise.
-const MOST_BARS: u32 = 40;
+/// The most bars of a histogram. More of them only show noise.
+const MAX_BARS: u32 = 40;
 
-/// Writes the picture: prompts of all requests; answers, and both together, of those that were answered.
-pub fn render(records: &[Record], to: &mut impl Write) -> io::Result<()> {
-    let answered = || records.iter().filter(|record| record.succeeded());
+/// Writes the image: prompt lengths of all requests; output lengths and totals of completed requests.
+pub(crate) fn render(records: &[Record], to: &mut impl Write) -> io::Result<()> {
+    let answered = || records.iter().filter(|record| record.is_success());
     let prompt = |record: &Record| record.prompt_tokens.count;
     let output = |record: &Record| record.output_tokens.count;
     let panels = [
@@ -40,20 +40,20 @@ pub fn render(records: &[Record], to: &mut impl Write) -> io::Result<()> {
     to.write_all(svg.as_bytes())
 }
 
-type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
+type DrawResult<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
-/// One histogram, or its title alone where there is nothing to count.
+/// Draws one histogram, or only its title without values.
 fn panel<'a>(
     area: &DrawingArea<SVGBackend<'a>, Shift>,
     title: &str,
     colour: RGBColor,
     lengths: &[u32],
-) -> Drawn<'a> {
-    let Some(summary) = LengthSummary::of(lengths.iter().copied()) else {
+) -> DrawResult<'a> {
+    let Some(summary) = LengthSummary::from_lengths(lengths.iter().copied()) else {
         area.titled(&format!("{title}: no request"), ("sans-serif", 18))?;
         return Ok(());
     };
-    let bars = Bars::of(lengths, summary.min, summary.max);
+    let bars = LengthBars::count(lengths, summary.min, summary.max);
     let most = bars.counts.iter().copied().max().unwrap_or_default();
     let title = format!(
         "{title}: mean {:.0}, median {:.0}, P99 {:.0} ({} requests)",
@@ -76,7 +76,7 @@ fn panel<'a>(
         .y_desc("requests")
         .y_labels(6)
         .draw()?;
-    chart.draw_series(bars.bounds().map(|(from, to, count)| {
+    chart.draw_series(bars.bar_bounds().map(|(from, to, count)| {
         Rectangle::new([(from, 0), (to, count)], colour.mix(0.85).filled().stroke_width(1))
     }))?;
     Ok(())
@@ -84,15 +84,15 @@ fn panel<'a>(
 
 /// Bars of equal width over whole numbers of tokens.
 #[derive(Debug, PartialEq, Eq)]
-struct Bars {
+struct LengthBars {
     start: u32,
     width: u32,
     counts: Vec<u32>,
 }
 
-impl Bars {
-    fn of(lengths: &[u32], min: u32, max: u32) -> Self {
-        let width = ((max - min) / MOST_BARS).saturating_add(1);
+impl LengthBars {
+    fn count(lengths: &[u32], min: u32, max: u32) -> Self {
+        let width = ((max - min) / MAX_BARS).saturating_add(1);
         let mut counts = vec![0; ((max - min) / width) as usize + 1];
         for length in lengths {
             counts[((length - min) / width) as usize] += 1;
@@ -100,13 +100,12 @@ impl Bars {
         Self { start: min, width, counts }
     }
 
-    /// Where the last bar ends.
     fn end(&self) -> u32 {
         self.start.saturating_add(self.width.saturating_mul(self.counts.len() as u32))
     }
 
-    /// From, to, and how many, of each.
-    fn bounds(&self) -> impl Iterator<Item = (u32, u32, u32)> {
+    /// The lower bound, the upper bound and the count of each bar.
+    fn bar_bounds(&self) -> impl Iterator<Item = (u32, u32, u32)> {
         self.counts.iter().enumerate().map(|(i, count)| {
             let from = self.start.saturating_add(self.width.saturating_mul(i as u32));
             (from, from.saturating_add(self.width), *count)
@@ -117,8 +116,8 @@ impl Bars {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::run::sample;
-    use crate::core::simulated::Queue;
+    use crate::testing::queue::Queue;
+    use crate::testing::sample_run;
 
     fn svg(records: &[Record]) -> String {
         let mut svg = Vec::new();
@@ -128,12 +127,12 @@ mod tests {
 
     #[test]
     fn every_length_is_in_one_bar() {
-        let bars = Bars::of(&[3, 3, 4, 9], 3, 9);
-        assert_eq!(bars, Bars { start: 3, width: 1, counts: vec![2, 1, 0, 0, 0, 0, 1] });
-        assert_eq!(Bars::of(&[7, 7], 7, 7), Bars { start: 7, width: 1, counts: vec![2] });
-        let long = Bars::of(&[0, u32::MAX], 0, u32::MAX);
+        let bars = LengthBars::count(&[3, 3, 4, 9], 3, 9);
+        assert_eq!(bars, LengthBars { start: 3, width: 1, counts: vec![2, 1, 0, 0, 0, 0, 1] });
+        assert_eq!(LengthBars::count(&[7, 7], 7, 7), LengthBars { start: 7, width: 1, counts: vec![2] });
+        let long = LengthBars::count(&[0, u32::MAX], 0, u32::MAX);
         assert_eq!(long.counts.iter().sum::<u32>(), 2);
-        assert!(long.counts.len() <= MOST_BARS as usize + 1);
+        assert!(long.counts.len() <= MAX_BARS as usize + 1);
     }
 
     #[test]
@@ -148,7 +147,7 @@ mod tests {
 
     #[test]
     fn requests_without_an_answer_have_a_prompt_only() {
-        let svg = svg(&sample::records()[1..]);
+        let svg = svg(&sample_run::records()[1..]);
         assert!(svg.contains("Prompt tokens: mean 9") && svg.contains("Output tokens: no request"), "{svg}");
     }
 }

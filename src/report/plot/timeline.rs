@@ -1,4 +1,5 @@
-//! Every request of a run on one page: when it waited, and how its tokens came. One HTML file that needs no network.
+//! A timeline of every request of a run: when it waited, and when its tokens came. One HTML file that needs no
+//! network.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -7,34 +8,39 @@ use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use crate::core::record::Record;
-use crate::core::run::Run;
-use crate::report::figures::{milliseconds, percent, seconds};
+use crate::model::record::Record;
+use crate::model::run::Run;
+use crate::report::format::{milliseconds, percent, seconds};
 
 const PAGE: &str = include_str!("timeline/page.html");
 const SCRIPT: &str = include_str!("timeline/script.js");
 
-/// Colours from what is wanted to what is not, told apart by eyes that see red and green alike, on light and on dark.
-const COLOURS: [&str; MOST_THRESHOLDS + 1] = ["#2a9d6f", "#9dbb3f", "#efa31d", "#e8662e", "#c2255c"];
+/// Colors from good to bad. Red-green color-blind readers can tell them apart, on light and dark backgrounds.
+const COLORS: [&str; MAX_THRESHOLDS + 1] = ["#2a9d6f", "#9dbb3f", "#efa31d", "#e8662e", "#c2255c"];
 
-/// There are no more colours than for this many.
-pub const MOST_THRESHOLDS: usize = 4;
+/// The most thresholds: the number of colors minus one.
+pub(crate) const MAX_THRESHOLDS: usize = 4;
 
-/// Writes the page. Gaps between tokens are coloured by the thresholds, ascending and at most [`MOST_THRESHOLDS`]; the
-/// Records must have kept them.
-pub fn render(run: &Run, records: &[Record], thresholds: &[Duration], to: &mut impl Write) -> io::Result<()> {
-    let bands = Bands(thresholds);
-    let rows: Vec<_> = records.iter().map(|record| Row::of(record, bands)).collect();
+/// Writes the page. `thresholds` color the gaps between tokens; they are ascending, at most [`MAX_THRESHOLDS`]. The
+/// Records must include their gaps.
+pub(crate) fn render(
+    run: &Run,
+    records: &[Record],
+    thresholds: &[Duration],
+    to: &mut impl Write,
+) -> io::Result<()> {
+    let bands = GapBands(thresholds);
+    let rows: Vec<_> = records.iter().map(|record| TimelineRow::from_record(record, bands)).collect();
     let legend = bands.legend(&rows);
     let colours = legend.iter().map(|entry| entry.colour).collect();
-    let data = serde_json::to_string(&Data { end: micros(run.metrics.duration), colours, rows })?;
-    let view = View {
+    let data = serde_json::to_string(&TimelineData { end: micros(run.metrics.duration), colours, rows })?;
+    let view = TimelineView {
         model: &run.spec.target.model,
         facts: facts(run),
         objection: run.validity.reason(),
         legend,
         script: SCRIPT,
-        // Within a script element only its end tag means anything, and `<` stands in nothing but strings.
+        // Within a script element only its end tag has a meaning, and `<` occurs in strings only.
         data: data.replace('<', "\\u003c"),
     };
     let environment = Environment::new();
@@ -43,13 +49,13 @@ pub fn render(run: &Run, records: &[Record], thresholds: &[Duration], to: &mut i
     to.write_all(page.as_bytes())
 }
 
-/// What the template sees.
+/// The template's data.
 #[derive(Serialize)]
-struct View<'a> {
+struct TimelineView<'a> {
     model: &'a str,
     facts: [(&'static str, String); 5],
     objection: Option<String>,
-    legend: Vec<Entry>,
+    legend: Vec<LegendEntry>,
     script: &'a str,
     data: String,
 }
@@ -58,89 +64,88 @@ fn facts(run: &Run) -> [(&'static str, String); 5] {
     [
         ("Started", run.started.strftime("%Y-%m-%d %H:%M:%S").to_string()),
         ("Backend", run.spec.target.backend.name().to_owned()),
-        ("Requests", run.metrics.requests().to_string()),
+        ("Requests", run.metrics.request_count().to_string()),
         ("Failed", run.metrics.failed.to_string()),
         ("Duration", seconds(run.metrics.duration)),
     ]
 }
 
-/// What the script sees. Times are microseconds since t0.
+/// The script's data. Times are microseconds since t0.
 #[derive(Serialize)]
-struct Data {
+struct TimelineData {
     end: u64,
     colours: Vec<&'static str>,
-    rows: Vec<Row>,
+    rows: Vec<TimelineRow>,
 }
 
-/// A request; in JSON an array, of which there are thousands.
+/// A request. JSON holds it as an array, since there are thousands of them.
 #[derive(Debug, PartialEq, Serialize)]
-struct Row(Marks, u32, u32, Option<String>, Vec<Stretch>);
+struct TimelineRow(RowMarks, u32, u32, Option<String>, Vec<GapStretch>);
 
-/// due, sent, first token, last token, done.
-type Marks = [Option<u64>; 5];
+/// Times of a row: due, sent, first token, last token, done.
+type RowMarks = [Option<u64>; 5];
 
-/// Gaps of one band in a row, up to where they are in the other: band, end, how many, the longest.
+/// A stretch of consecutive gaps in one band: the band's number, the end of the stretch, the number of gaps, the
+/// longest gap.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Stretch(usize, u64, u32, u64);
+struct GapStretch(usize, u64, u32, u64);
 
-impl Row {
-    fn of(record: &Record, bands: Bands<'_>) -> Self {
+impl TimelineRow {
+    fn from_record(record: &Record, bands: GapBands<'_>) -> Self {
         let times = &record.times;
-        let marks = [Some(times.due), times.sent, times.first_token, times.last_token, times.done];
-        let output = if record.succeeded() { record.output_tokens.count } else { 0 };
+        let marks = [Some(times.due()), times.sent(), times.first_token(), times.last_token(), times.done()];
+        let output = if record.is_success() { record.output_tokens.count } else { 0 };
         let failure = record.outcome.as_ref().err().map(ToString::to_string);
         Self(
             marks.map(|mark| mark.map(micros)),
             record.prompt_tokens.count,
             output,
             failure,
-            stretches(record, bands),
+            gap_stretches(record, bands),
         )
     }
 }
 
-fn stretches(record: &Record, bands: Bands<'_>) -> Vec<Stretch> {
-    let mut at = record.times.first_token.unwrap_or_default();
-    let mut stretches: Vec<Stretch> = Vec::new();
+fn gap_stretches(record: &Record, bands: GapBands<'_>) -> Vec<GapStretch> {
+    let mut at = record.times.first_token().unwrap_or_default();
+    let mut stretches: Vec<GapStretch> = Vec::new();
     for gap in record.events.gaps.iter().flatten() {
-        at += *gap;
-        let (band, end, long) = (bands.of(*gap), micros(at), micros(*gap));
+        at += gap;
+        let (band, end, long) = (bands.band_of(gap), micros(at), micros(gap));
         match stretches.last_mut() {
-            Some(Stretch(last, until, gaps, longest)) if *last == band => {
+            Some(GapStretch(last, until, gaps, longest)) if *last == band => {
                 (*until, *gaps, *longest) = (end, *gaps + 1, long.max(*longest));
             }
-            _ => stretches.push(Stretch(band, end, 1, long)),
+            _ => stretches.push(GapStretch(band, end, 1, long)),
         }
     }
     stretches
 }
 
-/// Gaps up to the first threshold, from there to the second, and so on.
+/// Bands of gaps, separated by ascending thresholds.
 #[derive(Clone, Copy)]
-struct Bands<'a>(&'a [Duration]);
+struct GapBands<'a>(&'a [Duration]);
 
-/// A band as the legend shows it.
 #[derive(Serialize)]
-struct Entry {
+struct LegendEntry {
     colour: &'static str,
     label: String,
     gaps: String,
 }
 
-impl Bands<'_> {
-    /// The band of a gap.
-    fn of(self, gap: Duration) -> usize {
+impl GapBands<'_> {
+    fn band_of(self, gap: Duration) -> usize {
         self.0.partition_point(|threshold| *threshold <= gap)
     }
 
-    fn legend(self, rows: &[Row]) -> Vec<Entry> {
+    fn legend(self, rows: &[TimelineRow]) -> Vec<LegendEntry> {
         let mut counts = vec![0_usize; self.0.len() + 1];
-        for Stretch(band, _, gaps, _) in rows.iter().flat_map(|row| &row.4) {
+        for GapStretch(band, _, gaps, _) in rows.iter().flat_map(|row| &row.4) {
             counts[*band] += *gaps as usize;
         }
         let all = counts.iter().sum();
-        let entry = |(band, count): (usize, &usize)| Entry {
-            colour: COLOURS[(band * MOST_THRESHOLDS).div_ceil(self.0.len().max(1)).min(MOST_THRESHOLDS)],
+        let entry = |(band, count): (usize, &usize)| LegendEntry {
+            colour: COLORS[(band * MAX_THRESHOLDS).div_ceil(self.0.len().max(1)).min(MAX_THRESHOLDS)],
             label: self.label(band),
             gaps: format!("{count} ({})", percent(*count, all)),
         };
@@ -167,9 +172,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::core::record::{Failure, FailureClass};
-    use crate::core::run::sample;
-    use crate::core::simulated::Queue;
+    use crate::model::record::{Failure, FailureClass};
+    use crate::testing::queue::Queue;
+    use crate::testing::sample_run;
 
     const fn ms(value: u64) -> Duration {
         Duration::from_millis(value)
@@ -177,7 +182,7 @@ mod tests {
 
     fn page(records: &[Record]) -> String {
         let mut page = Vec::new();
-        render(&sample::run(false), records, &[ms(25), ms(50)], &mut page).unwrap();
+        render(&sample_run::run(false), records, &[ms(25), ms(50)], &mut page).unwrap();
         String::from_utf8(page).unwrap()
     }
 
@@ -188,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_page_holds_the_times_of_every_request() {
-        let rows = &data(&page(&sample::records()))["rows"];
+        let rows = &data(&page(&sample_run::records()))["rows"];
         assert_eq!(
             rows[0],
             json!([
@@ -204,15 +209,15 @@ mod tests {
 
     #[test]
     fn gaps_are_coloured_by_the_thresholds() {
-        let mut record = sample::records().remove(0);
-        record.events.gaps = Some([10, 24, 25, 49, 50, 10].map(ms).to_vec());
+        let mut record = sample_run::records().remove(0);
+        record.events.gaps = Some([10, 24, 25, 49, 50, 10].map(ms).into_iter().collect());
         let expected = [
-            Stretch(0, 146_000, 2, 24_000),
-            Stretch(1, 220_000, 2, 49_000),
-            Stretch(2, 270_000, 1, 50_000),
-            Stretch(0, 280_000, 1, 10_000),
+            GapStretch(0, 146_000, 2, 24_000),
+            GapStretch(1, 220_000, 2, 49_000),
+            GapStretch(2, 270_000, 1, 50_000),
+            GapStretch(0, 280_000, 1, 10_000),
         ];
-        assert_eq!(stretches(&record, Bands(&[ms(25), ms(50)])), expected);
+        assert_eq!(gap_stretches(&record, GapBands(&[ms(25), ms(50)])), expected);
         let page = page(&[record]);
         for entry in ["ITL &lt; 25 ms", "25 ms ≤ ITL &lt; 50 ms", "ITL ≥ 50 ms", "3 (50.0 %)"] {
             assert!(page.contains(entry), "{entry}");
@@ -221,11 +226,11 @@ mod tests {
 
     #[test]
     fn any_number_of_thresholds_has_colours_of_its_own() {
-        for count in 1..=MOST_THRESHOLDS as u64 {
+        for count in 1..=MAX_THRESHOLDS as u64 {
             let thresholds: Vec<_> = (1..=count).map(ms).collect();
             let mut colours: Vec<_> =
-                Bands(&thresholds).legend(&[]).iter().map(|entry| entry.colour).collect();
-            assert_eq!((colours[0], *colours.last().unwrap()), (COLOURS[0], COLOURS[MOST_THRESHOLDS]));
+                GapBands(&thresholds).legend(&[]).iter().map(|entry| entry.colour).collect();
+            assert_eq!((colours[0], *colours.last().unwrap()), (COLORS[0], COLORS[MAX_THRESHOLDS]));
             colours.dedup();
             assert_eq!(colours.len() as u64, count + 1);
         }
@@ -233,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_page_asks_nothing_of_the_network() {
-        let page = page(&sample::records());
+        let page = page(&sample_run::records());
         assert!(page.contains("default-src 'none'"));
         for link in ["http:", "https:", " src=", "@import", "url(", "<link"] {
             assert!(!page.contains(link), "{link}");
@@ -242,9 +247,9 @@ mod tests {
 
     #[test]
     fn what_a_server_says_is_no_markup() {
-        let mut records = sample::records();
+        let mut records = sample_run::records();
         records[1].outcome =
-            Err(Failure::new(FailureClass::Status(500), "</script><script>alert(1)</script>"));
+            Err(Failure::new(FailureClass::Status(500), "</script><script>alert(1)</script>").into());
         let page = page(&records);
         assert!(!page.contains("<script>alert"));
         assert_eq!(data(&page)["rows"][1][3], "HTTP 500: </script><script>alert(1)</script>");

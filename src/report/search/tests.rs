@@ -1,11 +1,11 @@
 use super::*;
-use crate::judge::search::Over;
-use crate::judge::search::evidence::Evidence;
-use crate::judge::search::trial::Service;
+use crate::analysis::search::LoadAxis;
+use crate::analysis::search::evidence::CriterionEvidence;
+use crate::analysis::search::trial::TrialMetrics;
 
-fn question(over: Over) -> Question {
-    Question {
-        criteria: vec![Criterion::of("ttft.p95 < 500ms".parse().unwrap()).unwrap()],
+fn question(over: LoadAxis) -> SearchConfig {
+    SearchConfig {
+        criteria: vec![Criterion::from_rule("ttft.p95 < 500ms".parse().unwrap()).unwrap()],
         over,
         start: 1.0,
         max: 64.0,
@@ -17,11 +17,11 @@ fn question(over: Over) -> Question {
     }
 }
 
-/// A search that tried these loads with these slacks and TTFTs.
-fn search(over: Over, trials: &[(f64, f64, f64)]) -> Search {
+/// A search with trials at these loads, with these margins and TTFTs.
+fn search(over: LoadAxis, trials: &[(f64, f64, f64)]) -> Search {
     let mut search = Search::new(question(over));
     for (number, &(load, slack, ttft)) in (1..).zip(trials) {
-        let evidence = Evidence {
+        let evidence = CriterionEvidence {
             slack,
             worst_slack: slack,
             error: 0.01,
@@ -30,21 +30,21 @@ fn search(over: Over, trials: &[(f64, f64, f64)]) -> Search {
             censored: 0,
             beyond: None,
         };
-        let service = Service {
+        let service = TrialMetrics {
             requests: 300,
             request_throughput: Some(load),
             ttft_p50_ms: Some(ttft / 2.0),
             ttft_p95_ms: Some(ttft),
             peak_in_flight: 5,
-            ..Service::default()
+            ..TrialMetrics::default()
         };
-        search.note(Trial {
+        search.add_trial(Trial {
             number,
             load,
             length: Duration::from_secs(30),
             spent: Duration::from_secs(40),
             seed: number as u64,
-            ending: Ending::Whole,
+            ending: TrialEnd::Whole,
             evidence: vec![Some(evidence)],
             service,
             doubt: None,
@@ -53,9 +53,9 @@ fn search(over: Over, trials: &[(f64, f64, f64)]) -> Search {
     search
 }
 
-fn text(search: &Search, answer: &Answer) -> String {
+fn text(search: &Search, answer: &SearchAnswer) -> String {
     let mut text = Vec::new();
-    Report { search, answer, command: &[] }.render(&mut text).unwrap();
+    SearchReport { search, answer, command: &[] }.render(&mut text).unwrap();
     String::from_utf8(text).unwrap()
 }
 
@@ -68,9 +68,9 @@ fn the_answer_comes_first_with_interval_level_and_suggestion() {
         (8.8, 0.1, 700.0),
         (16.0, 0.9, 4000.0),
     ];
-    let search = search(Over::Rate, &trials);
+    let search = search(LoadAxis::Rate, &trials);
     let mut answer = search.answer();
-    answer.agreement = Some(Agreement { pool: 1000, limit: 20, in_flight: 5 });
+    answer.agreement = Some(KvPoolCheck { pool: 1000, limit: 20, in_flight: 5 });
     let text = text(&search, &answer);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[1].starts_with("Boundary: 8.") && lines[1].ends_with("req/s [8, 8.8]"), "{text}");
@@ -82,7 +82,7 @@ fn the_answer_comes_first_with_interval_level_and_suggestion() {
 
 #[test]
 fn an_abrupt_end_is_called_a_cliff_with_the_figure_on_both_sides() {
-    let search = search(Over::Concurrency, &[(1.0, -0.05, 50.0), (8.0, -0.05, 57.0), (9.0, 0.9, 4000.0)]);
+    let search = search(LoadAxis::Concurrency, &[(1.0, -0.05, 50.0), (8.0, -0.05, 57.0), (9.0, 0.9, 4000.0)]);
     let text = text(&search, &search.answer());
     assert!(
         text.contains(
@@ -94,31 +94,35 @@ fn an_abrupt_end_is_called_a_cliff_with_the_figure_on_both_sides() {
 
 #[test]
 fn servers_without_a_boundary_get_their_own_words() {
-    let mut never = search(Over::Concurrency, &[(1.0, 0.9, 4000.0), (1.0, 0.9, 4000.0)]);
-    never.step();
+    let mut never = search(LoadAxis::Concurrency, &[(1.0, 0.9, 4000.0), (1.0, 0.9, 4000.0)]);
+    never.next_step();
     assert!(text(&never, &never.answer()).contains("Never good: not even at 1 in flight (ttft.p95 4000 ms)"));
-    let mut always = search(Over::Rate, &[(32.0, -0.05, 50.0), (64.0, -0.05, 50.0)]);
-    always.step();
+    let mut always = search(LoadAxis::Rate, &[(32.0, -0.05, 50.0), (64.0, -0.05, 50.0)]);
+    always.next_step();
     assert!(text(&always, &always.answer()).contains("Never saturated: all levels hold at 64 req/s"));
-    let open = search(Over::Rate, &[(2.0, -0.05, 50.0)]);
+    let open = search(LoadAxis::Rate, &[(2.0, -0.05, 50.0)]);
     assert!(text(&open, &open.answer()).contains("No limit found: all levels hold at 2 req/s"));
-    let nothing = Search::new(question(Over::Rate));
+    let nothing = Search::new(question(LoadAxis::Rate));
     assert!(text(&nothing, &nothing.answer()).contains("there was no trial"));
 }
 
 #[test]
 fn the_progress_tells_what_is_known() {
-    let search = search(Over::Rate, &[(4.0, -0.05, 50.0), (8.0, 0.3, 900.0)]);
-    let line =
-        progress(search.question(), &search.trials()[1], search.belief().boundary(), Duration::from_secs(80));
+    let search = search(LoadAxis::Rate, &[(4.0, -0.05, 50.0), (8.0, 0.3, 900.0)]);
+    let line = progress_line(
+        search.config(),
+        &search.trials()[1],
+        search.boundary_draws().boundary(),
+        Duration::from_secs(80),
+    );
     assert_eq!(line, "trial 2: 8 req/s: missed: ttft.p95; boundary in [4, 8]; 1m 20s of 10m");
 }
 
 #[test]
 fn the_json_has_question_answer_and_trials() {
-    let search = search(Over::Rate, &[(4.0, -0.05, 50.0), (8.0, 0.3, 900.0)]);
+    let search = search(LoadAxis::Rate, &[(4.0, -0.05, 50.0), (8.0, 0.3, 900.0)]);
     let answer = search.answer();
-    let json = Report { search: &search, answer: &answer, command: &["servebench".to_owned()] }.json();
+    let json = SearchReport { search: &search, answer: &answer, command: &["servegauge".to_owned()] }.json();
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(value["answer"]["finding"]["kind"], "boundary");
     assert_eq!(value["answer"]["finding"]["low"], 4.0);

@@ -1,36 +1,37 @@
-//! The searches of a sweep: the highest load of each set.
+//! The searches of a sweep: the highest load that each set sustains.
 
 use std::io::{self, Write};
 
-use crate::judge::search::boundary::Boundary;
-use crate::judge::search::evidence::Criterion;
-use crate::judge::search::{Answer, Finding};
-use crate::judge::sweep::capacity::{Capacities, Capacity};
-use crate::report::figures::NOT_AVAILABLE;
+use crate::analysis::search::boundary::Boundary;
+use crate::analysis::search::evidence::Criterion;
+use crate::analysis::search::{SearchAnswer, SearchFinding};
+use crate::analysis::sweep::capacity::{LoadCapacities, SetCapacity};
+use crate::report::format::NOT_AVAILABLE;
 use crate::report::search::number;
-use crate::report::text::{aligned, section};
+use crate::report::table::Table;
+use crate::report::text::section;
 
-/// The columns that `sweep.csv` has for searches.
-pub const COLUMNS: [&str; 5] = ["over", "finding", "boundary", "boundary_low", "boundary_high"];
+/// The columns of `sweep.csv` for searches.
+pub(super) const COLUMNS: [&str; 5] = ["over", "finding", "boundary", "boundary_low", "boundary_high"];
 
-/// A line for each set: what each of its searches found; a star where it wins.
-pub fn render(searched: &Capacities, to: &mut impl Write) -> io::Result<()> {
+/// Writes a line for each set: the result of each of its searches. A star marks a winner.
+pub(super) fn render(searched: &LoadCapacities, to: &mut impl Write) -> io::Result<()> {
     section(&format!("Load {}", searched.load), to)?;
     let unit = searched.over.unit();
     let head = ["Set", "Searches", &format!("Boundary ({unit})"), "Missed first"].map(ToOwned::to_owned);
-    let row = |set: &Capacity| {
-        let wins = if searched.is_won() && set.set == searched.ahead { " *" } else { "" };
-        let found: Vec<String> = set.answers.iter().map(found).collect();
+    let row = |set: &SetCapacity| {
+        let wins = if searched.is_clear_winner() && set.set == searched.ahead { " *" } else { "" };
+        let found: Vec<String> = set.answers.iter().map(boundary_text).collect();
         vec![set.set.clone(), set.answers.len().to_string(), found.join(", ") + wins, missed_first(set)]
     };
     let rows: Vec<_> = std::iter::once(head.to_vec()).chain(searched.sets.iter().map(row)).collect();
-    aligned(&rows, to)?;
+    Table::left(rows).write(to)?;
     ahead(searched, to)
 }
 
-fn ahead(searched: &Capacities, to: &mut impl Write) -> io::Result<()> {
+fn ahead(searched: &LoadCapacities, to: &mut impl Write) -> io::Result<()> {
     let ahead = &searched.ahead;
-    match (searched.is_won(), searched.as_good.as_slice()) {
+    match (searched.is_clear_winner(), searched.as_good.as_slice()) {
         (true, _) => writeln!(to, "Boundary: {ahead} wins"),
         (false, []) => Ok(()),
         (false, others) => {
@@ -39,35 +40,37 @@ fn ahead(searched: &Capacities, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// One search in a line, while a sweep runs.
-pub fn line(answer: &Answer) -> String {
+/// Formats the result of one search in a line, while a sweep runs.
+pub(super) fn search_line(answer: &SearchAnswer) -> String {
     let doubt = if answer.doubtful == 0 { "" } else { " (INVALID)" };
-    format!("boundary ({}): {}{doubt}", answer.over.unit(), found(answer))
+    format!("boundary ({}): {}{doubt}", answer.over.unit(), boundary_text(answer))
 }
 
-/// `12 [11.4, 12.6]`, or the bound that there is.
-fn found(answer: &Answer) -> String {
+/// Formats `12 [11.4, 12.6]`, or only the known bound.
+fn boundary_text(answer: &SearchAnswer) -> String {
     let told = |Boundary { estimate, low, high }: Boundary| {
         let end = |end: Option<f64>| end.map_or(NOT_AVAILABLE.to_owned(), number);
         format!("{} [{}, {}]", number(estimate), end(low), end(high))
     };
     match answer.finding {
-        Finding::Boundary(boundary) => told(boundary),
-        Finding::Cliff { boundary, .. } => format!("{} (a cliff)", told(boundary)),
-        Finding::NeverGood { least } => format!("never good, not even at {}", number(least.load)),
-        Finding::NeverSaturated { highest } => format!("never saturated, not even at {}", number(highest)),
-        Finding::Open(Boundary { low: Some(low), .. }) => format!("not known, {} holds", number(low)),
-        Finding::Open(Boundary { high: Some(high), .. }) => {
+        SearchFinding::Boundary(boundary) => told(boundary),
+        SearchFinding::Cliff { boundary, .. } => format!("{} (a cliff)", told(boundary)),
+        SearchFinding::NeverGood { least } => format!("never good, not even at {}", number(least.load)),
+        SearchFinding::NeverSaturated { highest } => {
+            format!("never saturated, not even at {}", number(highest))
+        }
+        SearchFinding::Open(Boundary { low: Some(low), .. }) => format!("not known, {} holds", number(low)),
+        SearchFinding::Open(Boundary { high: Some(high), .. }) => {
             format!("not known, {} is too much", number(high))
         }
-        Finding::Open(_) | Finding::Nothing => "not known".to_owned(),
+        SearchFinding::Open(_) | SearchFinding::Nothing => "not known".to_owned(),
     }
 }
 
-/// Each level once.
-fn missed_first(set: &Capacity) -> String {
+/// The criteria that bound the set's searches, each once.
+fn missed_first(set: &SetCapacity) -> String {
     let bounded =
-        set.answers.iter().filter(|answer| !matches!(answer.finding, Finding::NeverSaturated { .. }));
+        set.answers.iter().filter(|answer| !matches!(answer.finding, SearchFinding::NeverSaturated { .. }));
     let mut levels: Vec<String> =
         bounded.filter_map(|answer| answer.binding.as_ref()).map(Criterion::label).collect();
     levels.sort();
@@ -75,19 +78,19 @@ fn missed_first(set: &Capacity) -> String {
     if levels.is_empty() { NOT_AVAILABLE.to_owned() } else { levels.join(", ") }
 }
 
-/// What stands in them. The ends are those that a winner is found by: empty is open.
-pub fn columns(answer: Option<&Answer>) -> [String; 5] {
+/// The values of [`COLUMNS`]. The ends are those that decide the winner; an empty field is an open end.
+pub(super) fn search_columns(answer: Option<&SearchAnswer>) -> [String; 5] {
     let Some(answer) = answer else { return Default::default() };
     let (low, high) = answer.finding.interval();
     let text = |load: Option<f64>| load.map_or(String::new(), |load| load.to_string());
     let estimate = answer.boundary().map(|boundary| boundary.estimate);
     let kind = match answer.finding {
-        Finding::Boundary(_) => "boundary",
-        Finding::Cliff { .. } => "cliff",
-        Finding::NeverGood { .. } => "never_good",
-        Finding::NeverSaturated { .. } => "never_saturated",
-        Finding::Open(_) => "open",
-        Finding::Nothing => "nothing",
+        SearchFinding::Boundary(_) => "boundary",
+        SearchFinding::Cliff { .. } => "cliff",
+        SearchFinding::NeverGood { .. } => "never_good",
+        SearchFinding::NeverSaturated { .. } => "never_saturated",
+        SearchFinding::Open(_) => "open",
+        SearchFinding::Nothing => "nothing",
     };
     [answer.over.unit().to_owned(), kind.to_owned(), text(estimate), text(low), text(high)]
 }
@@ -95,12 +98,12 @@ pub fn columns(answer: Option<&Answer>) -> [String; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::search::Limit;
-    use crate::judge::sweep::capacity::tests::{answer, set};
+    use crate::analysis::search::LoadLimit;
+    use crate::analysis::sweep::capacity::tests::{answer, set};
 
-    fn text(sets: &[Capacity]) -> String {
+    fn text(sets: &[SetCapacity]) -> String {
         let mut text = Vec::new();
-        render(&Capacities::of("knee".into(), sets.to_vec()).unwrap(), &mut text).unwrap();
+        render(&LoadCapacities::rank("knee".into(), sets.to_vec()).unwrap(), &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -118,9 +121,9 @@ mod tests {
 
     #[test]
     fn what_has_no_boundary_is_told_as_a_bound_and_never_as_a_number() {
-        let bad = answer(Finding::NeverGood { least: Limit { load: 1.0, value: None } });
-        assert_eq!(line(&bad), "boundary (req/s): never good, not even at 1");
-        assert_eq!(columns(Some(&bad)), ["req/s", "never_good", "", "", "1"]);
-        assert_eq!(columns(None), [""; 5]);
+        let bad = answer(SearchFinding::NeverGood { least: LoadLimit { load: 1.0, value: None } });
+        assert_eq!(search_line(&bad), "boundary (req/s): never good, not even at 1");
+        assert_eq!(search_columns(Some(&bad)), ["req/s", "never_good", "", "", "1"]);
+        assert_eq!(search_columns(None), [""; 5]);
     }
 }

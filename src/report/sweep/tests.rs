@@ -1,30 +1,30 @@
 use super::*;
-use crate::core::run::sample;
-use crate::judge::sweep::Point;
+use crate::analysis::sweep::SweepPoint;
+use crate::testing::sample_run;
 
-fn point(set: &str, runs: &[f64]) -> Point {
+fn point(set: &str, runs: &[f64]) -> SweepPoint {
     let run = |rate: &f64| {
-        let mut run = sample::run(false);
+        let mut run = sample_run::run(false);
         run.metrics.duration = std::time::Duration::from_secs_f64(3.0 / rate);
         // A hundredth of a millisecond apart from run to run.
-        let ttft = run.metrics.latencies.get_mut(&crate::core::metrics::Latency::Ttft).unwrap();
+        let ttft = run.metrics.latencies.get_mut(&crate::model::metrics::Latency::Ttft).unwrap();
         ttft.mean = std::time::Duration::from_micros(100_000 + 10 * (*rate as u64 % 10));
         run
     };
-    Point { set: set.into(), load: "rate20".into(), gpus: 1.0, runs: runs.iter().map(run).collect() }
+    SweepPoint { set: set.into(), load: "rate20".into(), gpus: 1.0, runs: runs.iter().map(run).collect() }
 }
 
-fn with_sweep<T>(look: impl FnOnce(&Sweep<'_>) -> T) -> T {
+fn with_sweep<T>(look: impl FnOnce(&SweepReport<'_>) -> T) -> T {
     let points = [point("fast", &[200.0, 201.0, 199.0]), point("slow", &[100.0, 101.0, 99.0])];
-    let ranking = Ranking::of(&points, &["output_throughput >= 150".parse().unwrap()]);
-    let cell = |set, file, state| Cell { set, load: "rate20", repeat: 1, seed: 0, file, state };
-    look(&Sweep {
+    let ranking = SweepRanking::rank(&points, &["output_throughput >= 150".parse().unwrap()]);
+    let cell = |set, file, state| SweepCell { set, load: "rate20", repeat: 1, seed: 0, file, state };
+    look(&SweepReport {
         plan: Value::Null,
         cells: vec![
-            cell("fast", "fast-rate20-r1.json", State::Measured(Yield::Run(&points[0].runs[0]))),
-            cell("slow", "slow-rate20-r1.json", State::Invalid(Yield::Run(&points[1].runs[0]))),
-            cell("broken", "broken-rate20-r1.json", State::Failed("it crashed")),
-            cell("late", "late-rate20-r1.json", State::Open),
+            cell("fast", "fast-rate20-r1.json", CellState::Measured(CellOutput::Run(&points[0].runs[0]))),
+            cell("slow", "slow-rate20-r1.json", CellState::Invalid(CellOutput::Run(&points[1].runs[0]))),
+            cell("broken", "broken-rate20-r1.json", CellState::Failed("it crashed")),
+            cell("late", "late-rate20-r1.json", CellState::Open),
         ],
         ranking: &ranking,
         capacities: &[],
@@ -51,6 +51,32 @@ fn the_report_names_winners_doubts_and_what_is_missing() {
         assert!(text.lines().any(|of_text| of_text == line), "{line}\n{text}");
     }
     assert!(text.contains("200 [197, 203] *"), "{text}");
+}
+
+#[test]
+fn loads_of_one_set_are_rows_of_one_table() {
+    let at =
+        |load: &str, rate| SweepPoint { load: load.into(), ..point("fast", &[rate, rate + 1.0, rate - 1.0]) };
+    let points = [at("c1", 100.0), at("c2", 150.0), at("c4", 180.0)];
+    let ranking = SweepRanking::rank(&points, &[]);
+    let mut text = Vec::new();
+    render(
+        &SweepReport {
+            plan: Value::Null,
+            cells: Vec::new(),
+            ranking: &ranking,
+            capacities: &[],
+            interrupted: false,
+        },
+        &mut text,
+    )
+    .unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].contains("Set fast") && lines[1].starts_with("Load  Runs  "), "{text}");
+    let loads: Vec<&str> = lines[2..5].iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(loads, ["c1", "c2", "c4"], "{text}");
+    assert!(!lines[2..5].concat().contains('*'), "{text}");
 }
 
 #[test]

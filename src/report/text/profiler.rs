@@ -1,25 +1,25 @@
-//! What became of the server's profiler.
+//! The outcome of the server's profiler.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use super::section;
-use crate::core::profile::Order;
-use crate::core::run::Run;
-use crate::report::figures::seconds;
+use crate::model::profile::ProfilerCall;
+use crate::model::run::Run;
+use crate::report::format::seconds;
 
-/// The section; nothing for a run that wanted no profile.
-pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+/// Writes the section; writes nothing for a run that requested no profile.
+pub(super) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let Some(profile) = &run.profile else { return Ok(()) };
     section("Profiler", to)?;
     let orders = [("Started", &profile.start), ("Stopped", &profile.stop)];
     for (deed, order) in orders.iter().filter_map(|(deed, order)| Some((deed, order.as_ref()?))) {
-        let Order { sent, took, answer: Ok(answer) } = order else { continue };
-        // It may have been just before the first request.
+        let ProfilerCall { sent, took, answer: Ok(answer) } = order else { continue };
+        // The profile may have started just before the first request.
         let since = sent.duration_since(run.started.timestamp()).try_into().unwrap_or(Duration::ZERO);
         writeln!(to, "{deed}: at {}, in {}, with {answer}", seconds(since), seconds(*took))?;
     }
-    match profile.trouble() {
+    match profile.failure_reason() {
         Some(trouble) => writeln!(to, "Trouble: {trouble}"),
         None => Ok(()),
     }
@@ -28,21 +28,21 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::profile::{Capture, Trigger};
-    use crate::core::run::sample;
+    use crate::model::profile::{ProfileReport, ProfileTrigger};
+    use crate::testing::sample_run;
 
-    fn text(start: Option<Order>, stop: Option<Order>) -> String {
-        let capture = Capture { trigger: Trigger::Running(200), lasting: None, start, stop };
+    fn text(start: Option<ProfilerCall>, stop: Option<ProfilerCall>) -> String {
+        let capture = ProfileReport { trigger: ProfileTrigger::Running(200), lasting: None, start, stop };
         let mut text = Vec::new();
-        render(&Run { profile: Some(capture), ..sample::run(false) }, &mut text).unwrap();
+        render(&Run { profile: Some(capture), ..sample_run::run(false) }, &mut text).unwrap();
         String::from_utf8(text).unwrap().lines().skip(1).collect::<Vec<_>>().join("\n")
     }
 
-    fn order(after: i64, answer: Result<&str, &str>) -> Option<Order> {
-        let began = sample::run(false).started.timestamp();
+    fn order(after: i64, answer: Result<&str, &str>) -> Option<ProfilerCall> {
+        let began = sample_run::run(false).started.timestamp();
         let answer = answer.map(ToOwned::to_owned).map_err(ToOwned::to_owned);
         let sent = began + jiff::SignedDuration::from_millis(after);
-        Some(Order { sent, took: Duration::from_millis(20), answer })
+        Some(ProfilerCall { sent, took: Duration::from_millis(20), answer })
     }
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn who_wants_no_profile_reads_nothing_of_it() {
         let mut text = Vec::new();
-        render(&sample::run(false), &mut text).unwrap();
+        render(&sample_run::run(false), &mut text).unwrap();
         assert!(text.is_empty());
     }
 }

@@ -1,15 +1,15 @@
-//! What became of sessions, and of requests whose users left.
+//! The outcome of sessions, and of abandoned requests.
 
 use std::io::{self, Write};
 
 use super::section;
-use crate::core::metrics::{Metrics, SessionTotals};
-use crate::core::run::Run;
-use crate::core::spec::History;
-use crate::report::figures::{percent, seconds};
+use crate::model::metrics::{Metrics, SessionTotals};
+use crate::model::run::Run;
+use crate::model::run_spec::HistoryMode;
+use crate::report::format::{percent, seconds};
 
-/// The section; nothing for a run without sessions.
-pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+/// Writes the section; writes nothing for a run without sessions.
+pub(super) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let Some(totals) = &run.metrics.sessions else { return Ok(()) };
     let SessionTotals { started, completed, failed, abandoned, cut, .. } = totals;
     section("Sessions", to)?;
@@ -27,16 +27,17 @@ pub fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "Mean duration of a session: {}", seconds(duration))?;
     }
     let repeats = match run.spec.sessions.history {
-        History::Real => "what was really answered",
-        History::Fixed => "the dataset's answers",
-        History::None => "nothing",
+        HistoryMode::Real => "what was really answered",
+        HistoryMode::Fixed => "the dataset's answers",
+        HistoryMode::None => "nothing",
     };
     writeln!(to, "Later turns repeat: {repeats}")
 }
 
-/// Lines on users who were to leave; nothing where there are none.
-pub fn abandoned(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
-    let (abandoned, answered, all) = (metrics.abandoned, metrics.answered_before_leaving, metrics.requests());
+/// Writes the lines on abandoned requests; writes nothing if none were planned.
+pub(super) fn abandoned(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
+    let (abandoned, answered, all) =
+        (metrics.abandoned, metrics.answered_before_leaving, metrics.request_count());
     if abandoned > 0 {
         let share = percent(abandoned, all);
         writeln!(to, "Abandoned requests: {abandoned} of {all} ({share}), neither successful nor failed")?;

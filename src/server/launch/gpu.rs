@@ -1,19 +1,19 @@
-//! The memory of this machine's GPUs, where `nvidia-smi` tells.
+//! GPU memory in use on this machine, as `nvidia-smi` reports it.
 
 use std::process::{Command, Stdio};
 
-/// A driver keeps some memory of its own, and other programs may take a little: so much more than before is not the server's.
+/// The driver and other programs may take a little memory: an increase up to this is not the server's.
 const SLACK_MIB: u64 = 1024;
 
 /// Memory in use, over all GPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
+pub(super) struct GpuMemoryUse {
     used_mib: u64,
 }
 
-impl Memory {
-    /// Now; `None` where nobody tells, which is no reason for anything to fail.
-    pub fn read() -> Option<Self> {
+impl GpuMemoryUse {
+    /// Reads the current use. Returns `None` without `nvidia-smi`, which must not make anything fail.
+    pub(super) fn read() -> Option<Self> {
         let mut question = Command::new("nvidia-smi");
         question.args(["--query-gpu=memory.used", "--format=csv,noheader,nounits"]);
         let answer = question.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -25,8 +25,8 @@ impl Memory {
         used.filter(|used| !used.is_empty()).map(|used| Self { used_mib: used.iter().sum() })
     }
 
-    /// Whether no more is in use than was then, but for a little.
-    pub fn is_free_again(self) -> bool {
+    /// Whether the memory in use is at most slightly above this reading.
+    pub(super) fn is_free_again(self) -> bool {
         Self::read().is_none_or(|now| now.used_mib <= self.used_mib + SLACK_MIB)
     }
 }
@@ -37,13 +37,13 @@ mod tests {
 
     #[test]
     fn the_memory_of_all_gpus_is_added_up() {
-        assert_eq!(Memory::parse("512\n 81000 \n"), Some(Memory { used_mib: 81_512 }));
+        assert_eq!(GpuMemoryUse::parse("512\n 81000 \n"), Some(GpuMemoryUse { used_mib: 81_512 }));
     }
 
     #[test]
     fn an_answer_that_is_no_number_is_none() {
-        assert_eq!(Memory::parse(""), None);
-        assert_eq!(Memory::parse("[N/A]\n"), None);
-        assert_eq!(Memory::parse("No devices were found\n"), None);
+        assert_eq!(GpuMemoryUse::parse(""), None);
+        assert_eq!(GpuMemoryUse::parse("[N/A]\n"), None);
+        assert_eq!(GpuMemoryUse::parse("No devices were found\n"), None);
     }
 }

@@ -1,76 +1,77 @@
-//! How a server is started: a command line with a place for the port.
+//! A server's command line with a placeholder for the port.
 
 use std::fmt;
 use std::io;
 
 use super::free_port;
 
-/// What stands for the port.
+/// The placeholder for the port.
 const PORT: &str = "{port}";
 
-/// Where a server listens if its command does not say: vLLM's port.
-const USUAL_PORT: u16 = 8000;
+/// The port of a server whose command names none: vLLM's default.
+const DEFAULT_PORT: u16 = 8000;
 
-/// A command line, split into words as a shell would, but run by none: no variables, no pipes.
+/// A command line, split into words as a shell would, but run without one: no variables, no pipes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template {
+pub(crate) struct CommandTemplate {
     words: Vec<String>,
 }
 
-/// Why a text is no command.
+/// Why a text is not a valid command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// A quote that is never closed.
+pub(crate) enum CommandTemplateError {
+    /// A quote is not closed.
     #[error("`{0}`: a quote is not closed")]
     Quotes(String),
-    /// Nothing.
+    /// The command is empty.
     #[error("the command is empty")]
     Empty,
-    /// What only a shell understands.
+    /// A word needs a shell.
     #[error(
         "`{word}` in `{text}` would need a shell, and there is none: write `sh -c '...'` if you want one"
     )]
     Shell {
-        /// The whole.
+        /// The whole command.
         text: String,
-        /// The word.
+        /// The word that needs a shell.
         word: String,
     },
 }
 
-impl Template {
-    /// Reads a command line.
-    pub fn new(text: &str) -> Result<Self, TemplateError> {
-        let words = shlex::split(text).ok_or_else(|| TemplateError::Quotes(text.to_owned()))?;
+impl CommandTemplate {
+    /// Parses a command line.
+    pub(crate) fn new(text: &str) -> Result<Self, CommandTemplateError> {
+        let words = shlex::split(text).ok_or_else(|| CommandTemplateError::Quotes(text.to_owned()))?;
         match words
             .iter()
             .find(|word| ["|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"].contains(&word.as_str()))
         {
-            Some(word) => Err(TemplateError::Shell { text: text.to_owned(), word: word.clone() }),
-            None => Self::of(words),
+            Some(word) => Err(CommandTemplateError::Shell { text: text.to_owned(), word: word.clone() }),
+            None => Self::from_words(words),
         }
     }
 
-    /// Of words.
-    pub fn of(words: Vec<String>) -> Result<Self, TemplateError> {
-        if words.is_empty() { Err(TemplateError::Empty) } else { Ok(Self { words }) }
+    /// Creates a template from words.
+    pub(crate) fn from_words(words: Vec<String>) -> Result<Self, CommandTemplateError> {
+        if words.is_empty() { Err(CommandTemplateError::Empty) } else { Ok(Self { words }) }
     }
 
-    /// The words as they were given.
-    pub fn words(&self) -> &[String] {
+    /// Returns the words as they were given.
+    pub(crate) fn words(&self) -> &[String] {
         &self.words
     }
 
-    /// The port that the server will listen on: a free one for `{port}`, else that of `--port` or `-p`, else 8000.
-    pub fn port(&self) -> io::Result<u16> {
+    /// Returns the port that the server will listen on: a free one for `{port}`, else that of `--port` or `-p`, else
+    /// 8000.
+    pub(crate) fn port(&self) -> io::Result<u16> {
         match self.words.iter().any(|word| word.contains(PORT)) {
             true => free_port(),
-            false => Ok(self.given_port().unwrap_or(USUAL_PORT)),
+            false => Ok(self.given_port().unwrap_or(DEFAULT_PORT)),
         }
     }
 
-    /// The words with the port in its places.
-    pub fn with_port(&self, port: u16) -> Vec<String> {
+    /// Returns the words with the port in place of each placeholder.
+    pub(crate) fn with_port(&self, port: u16) -> Vec<String> {
         self.words.iter().map(|word| word.replace(PORT, &port.to_string())).collect()
     }
 
@@ -83,11 +84,11 @@ impl Template {
     }
 }
 
-impl fmt::Display for Template {
+impl fmt::Display for CommandTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.words.iter().map(String::as_str);
         let line = shlex::try_join(words).unwrap_or_else(|_| self.words.join(" "));
-        // A shell would need the quotes; whoever writes a template does not.
+        // A shell would need the quotes around the placeholder; the template's author does not write them.
         f.write_str(&line.replace(&format!("'{PORT}'"), PORT))
     }
 }
@@ -96,8 +97,8 @@ impl fmt::Display for Template {
 mod tests {
     use super::*;
 
-    fn template(text: &str) -> Template {
-        Template::new(text).unwrap()
+    fn template(text: &str) -> CommandTemplate {
+        CommandTemplate::new(text).unwrap()
     }
 
     #[test]
@@ -119,8 +120,8 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_told() {
-        assert_eq!(Template::new(" "), Err(TemplateError::Empty));
-        assert!(Template::new("vllm 'serve").unwrap_err().to_string().contains("quote"));
-        assert!(Template::new("a | tee log").unwrap_err().to_string().contains("sh -c"));
+        assert_eq!(CommandTemplate::new(" "), Err(CommandTemplateError::Empty));
+        assert!(CommandTemplate::new("vllm 'serve").unwrap_err().to_string().contains("quote"));
+        assert!(CommandTemplate::new("a | tee log").unwrap_err().to_string().contains("sh -c"));
     }
 }

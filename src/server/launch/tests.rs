@@ -1,25 +1,37 @@
 use std::fs;
+use std::net::TcpListener;
 
 use rustix::process::{Pid, test_kill_process};
 
 use super::*;
 
-/// A shell's script as a server, in a folder that goes with it.
-fn launch(script: &str, folder: &Path) -> Launch {
-    Launch {
+/// A port that no other process takes: a socket holds it, without listening, until the test program ends. Only on Linux
+/// may a server bind the port of such a socket.
+fn own_port() -> u16 {
+    let socket = bound_socket(Ipv4Addr::UNSPECIFIED, 0).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    if cfg!(target_os = "linux") {
+        std::mem::forget(socket);
+    }
+    port
+}
+
+/// A shell script as the server, in a temporary folder.
+fn launch(script: &str, folder: &Path) -> LaunchConfig {
+    LaunchConfig {
         words: ["sh", "-c", script].map(ToOwned::to_owned).to_vec(),
         env: vec![("GREETING".into(), "hello".into())],
-        port: free_port().unwrap(),
+        port: own_port(),
         log: folder.join("logs/server.log"),
         grace: Duration::from_secs(5),
     }
 }
 
-fn wait(server: &mut Server, healthy: impl FnMut() -> bool) -> Result<Duration, LaunchError> {
+fn wait(server: &mut LaunchedServer, healthy: impl FnMut() -> bool) -> Result<Duration, LaunchError> {
     server.wait_until_healthy(Duration::from_secs(20), healthy, |_| ControlFlow::Continue(()))
 }
 
-/// A process that the script has written the number of into the log.
+/// The process whose number the script wrote to the log.
 fn child_in(log: &Path) -> Pid {
     let text = fs::read_to_string(log).unwrap();
     Pid::from_raw(text.trim().parse().unwrap()).unwrap()
@@ -34,7 +46,7 @@ fn a_server_and_its_children_are_gone_when_it_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let launch = launch("sleep 300 & echo $!; wait", folder.path());
     let log = launch.log.clone();
-    let mut server = Server::start(launch).unwrap();
+    let mut server = LaunchedServer::start(launch).unwrap();
     wait(&mut server, || has_line(&log)).unwrap();
     let child = child_in(&log);
     assert!(test_kill_process(child).is_ok(), "the child runs");
@@ -46,9 +58,9 @@ fn a_server_and_its_children_are_gone_when_it_is_stopped() {
 fn a_server_that_does_not_listen_to_term_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let launch = launch("trap '' TERM; sleep 300 & echo $!; wait; sleep 300", folder.path());
-    let launch = Launch { grace: Duration::from_millis(200), ..launch };
+    let launch = LaunchConfig { grace: Duration::from_millis(200), ..launch };
     let log = launch.log.clone();
-    let mut server = Server::start(launch).unwrap();
+    let mut server = LaunchedServer::start(launch).unwrap();
     wait(&mut server, || has_line(&log)).unwrap();
     let child = child_in(&log);
     drop(server);
@@ -59,7 +71,7 @@ fn a_server_that_does_not_listen_to_term_is_killed() {
 fn a_server_that_crashes_is_told_with_the_end_of_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let script = "echo first; printf '\\033[31m%s: no memory\\033[0m\\n' $GREETING; exit 7";
-    let mut server = Server::start(launch(script, folder.path())).unwrap();
+    let mut server = LaunchedServer::start(launch(script, folder.path())).unwrap();
     let error = wait(&mut server, || false).unwrap_err().to_string();
     assert!(
         error.contains("exit status: 7") && error.contains("server.log:\n  first\n  hello: no memory"),
@@ -70,7 +82,7 @@ fn a_server_that_crashes_is_told_with_the_end_of_its_log() {
 #[test]
 fn a_server_that_hangs_is_told_when_patience_is_over() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(launch("echo loading; sleep 300", folder.path())).unwrap();
+    let mut server = LaunchedServer::start(launch("echo loading; sleep 300", folder.path())).unwrap();
     let mut seen = Vec::new();
     let patience = Duration::from_millis(500);
     let error = server.wait_until_healthy(
@@ -89,7 +101,7 @@ fn a_server_that_hangs_is_told_when_patience_is_over() {
 #[test]
 fn waiting_can_be_broken_off() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(launch("sleep 300", folder.path())).unwrap();
+    let mut server = LaunchedServer::start(launch("sleep 300", folder.path())).unwrap();
     let error = server.wait_until_healthy(Duration::from_secs(60), || false, |_| ControlFlow::Break(()));
     assert!(matches!(error, Err(LaunchError::Interrupted)));
 }
@@ -97,12 +109,27 @@ fn waiting_can_be_broken_off() {
 #[test]
 fn a_program_that_is_not_there_and_a_port_that_is_taken_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = Launch { words: vec!["/no/such/server".into()], ..launch("", folder.path()) };
-    let error = Server::start(missing).unwrap_err().to_string();
+    let missing = LaunchConfig { words: vec!["/no/such/server".into()], ..launch("", folder.path()) };
+    let error = LaunchedServer::start(missing).unwrap_err().to_string();
     assert!(error.starts_with("cannot start `/no/such/server`: "), "{error}");
 
-    let listener = TcpListener::bind(address(0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let error = Server::start(Launch { port, ..launch("sleep 300", folder.path()) }).unwrap_err();
-    assert!(error.to_string().contains(&format!("port {port} is in use")), "{error}");
+    for host in [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED] {
+        let listener = TcpListener::bind((host, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let error =
+            LaunchedServer::start(LaunchConfig { port, ..launch("sleep 300", folder.path()) }).unwrap_err();
+        assert!(error.to_string().contains(&format!("port {port} is in use")), "{error}");
+    }
+}
+
+/// A child process that is just being started has a copy of every socket, and may be slow to execute its program.
+#[cfg(target_os = "linux")]
+#[test]
+fn looking_for_a_port_is_in_no_servers_way() {
+    let looking = bound_socket(Ipv4Addr::UNSPECIFIED, 0).unwrap();
+    let port = looking.local_addr().unwrap().port();
+    assert!(is_free(port));
+    TcpListener::bind(address(port)).unwrap();
+    let other = bound_socket(Ipv4Addr::LOCALHOST, 0).unwrap().local_addr().unwrap().port();
+    assert_ne!(other, port, "who asks for any port gets another one");
 }

@@ -1,27 +1,30 @@
-//! Every form of line that vLLM has ever written. The lines are made by hand after its format strings.
+//! Every line format that vLLM has ever written. The lines are made by hand from its format strings.
 
 use jiff::civil::date;
 use proptest::prelude::*;
 
 use super::*;
+use crate::server::log::startup::MaxConcurrency;
 
-fn stats(line: &str) -> Stats {
-    match read(line.as_bytes()).entry {
-        Entry::Stats(stats) => stats,
+mod others;
+
+fn stats(line: &str) -> StatsLine {
+    match parse_line(line.as_bytes()).entry {
+        LogEvent::Stats(stats) => stats,
         other => panic!("{line}\n{other:?}"),
     }
 }
 
-fn start_up(line: &str) -> StartUp {
-    match read(line.as_bytes()).entry {
-        Entry::StartUp(facts) => *facts,
+fn start_up(line: &str) -> StartupInfo {
+    match parse_line(line.as_bytes()).entry {
+        LogEvent::StartUp(facts) => *facts,
         other => panic!("{line}\n{other:?}"),
     }
 }
 
-fn drafts(line: &str) -> Drafts {
-    match read(line.as_bytes()).entry {
-        Entry::Drafts(drafts) => drafts,
+fn drafts(line: &str) -> SpecDecodeLine {
+    match parse_line(line.as_bytes()).entry {
+        LogEvent::Drafts(drafts) => drafts,
         other => panic!("{line}\n{other:?}"),
     }
 }
@@ -38,7 +41,8 @@ fn near(found: Option<f64>, expected: f64) -> bool {
 #[test]
 fn a_request_over_http_is_no_line_of_the_engines_whatever_its_path() {
     let line = "INFO:     10.0.0.7:41234 - \"GET /?q=OutOfMemoryError HTTP/1.1\" 404 Not Found";
-    assert_eq!(read(line.as_bytes()), Line { stamp: None, entry: Entry::Unknown });
+    let access = LogEvent::Access(AccessLine { status: 404, is_work: true });
+    assert_eq!(parse_line(line.as_bytes()), LogLine { stamp: None, engine_core: None, entry: access });
 }
 
 #[test]
@@ -51,50 +55,51 @@ fn the_line_of_v0_in_all_its_dresses() {
     ];
     for line in lines {
         let found = stats(&line);
-        assert_eq!((found.prompt, found.generation), (1234.5, 567.8));
-        assert_eq!((found.running, found.waiting, found.swapped), (42, 3, Some(1)));
+        assert_eq!((found.prompt, found.generation), (Some(1234.5), Some(567.8)));
+        assert_eq!((found.running, found.waiting, found.swapped), (42, Some(3), Some(1)));
         assert!(near(found.kv, 0.673) && near(found.cpu_kv, 0.005), "{line}");
-        assert_eq!((found.engine, found.hit_rate), (Engine::Only, None));
-        assert!(read(line.as_bytes()).stamp.is_some(), "{line}");
+        assert_eq!((found.engine, found.hit_rate), (EngineId::Only, None));
+        assert!(parse_line(line.as_bytes()).stamp.is_some(), "{line}");
     }
 }
 
 #[test]
 fn the_line_of_v1_in_all_its_dresses() {
     let lines = [
-        (format!("INFO 02-05 19:20:57 [loggers.py:78] {V1}"), Engine::Only),
-        (format!("INFO 02-05 19:20:57 [loggers.py:118] Engine 000: {V1}"), Engine::Number(0)),
+        (format!("INFO 02-05 19:20:57 [loggers.py:78] {V1}"), EngineId::Only),
+        (format!("INFO 02-05 19:20:57 [loggers.py:118] Engine 000: {V1}"), EngineId::Number(0)),
         (
             format!("(APIServer pid=1) INFO 02-05 19:20:57 [loggers.py:271] Engine 013: {V1}"),
-            Engine::Number(13),
+            EngineId::Number(13),
         ),
         (
             format!("(APIServer pid=1) INFO 02-05 19:20:57 [loggers.py:271] 4 Engines Aggregated: {V1}"),
-            Engine::Together(4),
+            EngineId::Together(4),
         ),
         (
             format!(
                 "\u{1b}[1;36m(APIServer pid=1)\u{1b}[0;0m \u{1b}[32mINFO\u{1b}[0m \u{1b}[90m02-05 19:20:57\u{1b}[0m [loggers.py:271] Engine 000: {V1}"
             ),
-            Engine::Number(0),
+            EngineId::Number(0),
         ),
         (
             format!("vllm-1  | (APIServer pid=1) INFO 02-05 19:20:57 [loggers.py:271] Engine 000: {V1}"),
-            Engine::Number(0),
+            EngineId::Number(0),
         ),
         (
             format!(
                 r#"{{"log":"INFO 02-05 19:20:57 [loggers.py:271] Engine 000: {V1}\n","stream":"stderr"}}"#
             ),
-            Engine::Number(0),
+            EngineId::Number(0),
         ),
     ];
     for (line, engine) in lines {
         let found = stats(&line);
-        assert_eq!((found.prompt, found.generation, found.running, found.waiting), (1234.5, 567.8, 42, 3));
+        assert_eq!((found.prompt, found.generation), (Some(1234.5), Some(567.8)));
+        assert_eq!((found.running, found.waiting), (42, Some(3)));
         assert!(near(found.kv, 0.673) && near(found.hit_rate, 0.125), "{line}");
         assert_eq!((found.engine, found.swapped, found.cpu_kv), (engine, None, None), "{line}");
-        assert!(read(line.as_bytes()).stamp.is_some(), "{line}");
+        assert!(parse_line(line.as_bytes()).stamp.is_some(), "{line}");
     }
 }
 
@@ -105,7 +110,7 @@ fn the_optional_parts_of_todays_line() {
          Waiting: 7 reqs, Deferred: 2 reqs, Preemptions: 5, GPU KV cache usage: 1.0%, Prefix cache hit rate: 2.0%, \
          Corrupted: 1 reqs, External prefix cache hit rate: 3.0%, MM cache hit rate: 4.0%",
     );
-    assert_eq!((found.waiting, found.deferred, found.preemptions), (7, Some(2), 5));
+    assert_eq!((found.waiting, found.deferred, found.preemptions), (Some(7), Some(2), 5));
     assert!(
         near(found.hit_rate, 0.02) && near(found.external_hit_rate, 0.03) && near(found.mm_hit_rate, 0.04)
     );
@@ -120,7 +125,7 @@ fn on_a_cpu_the_cpus_cache_is_the_kv_cache() {
 #[test]
 fn the_hit_rates_of_v0() {
     let line = "INFO 05-25 06:50:29 [metrics.py:502] Prefix cache hit rate: GPU: 25.00%, CPU: 90.00%";
-    let Entry::HitRate(rate) = read(line.as_bytes()).entry else { panic!() };
+    let LogEvent::HitRate(rate) = parse_line(line.as_bytes()).entry else { panic!() };
     assert_eq!((rate.gpu, rate.cpu), (0.25, Some(0.9)));
 }
 
@@ -155,7 +160,7 @@ fn preemptions_and_lack_of_memory() {
     let warning = "Sequence group 7 is preempted by PreemptionMode.RECOMPUTE mode because there is not enough KV cache space.";
     for counter in ["total_num_cumulative_preemption=51", "total_cumulative_preemption_cnt=51"] {
         let line = format!("WARNING 05-09 00:49:33 scheduler.py:1057] {warning} {counter}");
-        assert_eq!(read(line.as_bytes()).entry, Entry::Preempted { total: 51 });
+        assert_eq!(parse_line(line.as_bytes()).entry, LogEvent::Preempted { total: 51 });
     }
     for line in [
         "(EngineCore pid=9) ERROR 05-05 12:36:59 [core.py:1131] torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 50.00 MiB.",
@@ -163,7 +168,7 @@ fn preemptions_and_lack_of_memory() {
         "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
         "(VllmWorker rank=7 pid=2) Cuda failure 'out of memory'",
     ] {
-        assert_eq!(read(line.as_bytes()).entry, Entry::OutOfMemory, "{line}");
+        assert_eq!(parse_line(line.as_bytes()).entry, LogEvent::OutOfMemory, "{line}");
     }
 }
 
@@ -177,12 +182,12 @@ fn gpus_without_fast_links_are_noticed() {
         let line = format!(
             "(VllmWorkerProcess pid=191) WARNING 02-22 22:09:01 custom_all_reduce.py:136] {why} {rest}"
         );
-        assert_eq!(read(line.as_bytes()).entry, Entry::SlowLinks, "{rest}");
+        assert_eq!(parse_line(line.as_bytes()).entry, LogEvent::SlowLinks, "{rest}");
     }
     let other = format!(
         "WARNING 02-22 22:09:01 [custom_all_reduce.py:107] {why} this process group spans across nodes."
     );
-    assert_eq!(read(other.as_bytes()).entry, Entry::Unknown);
+    assert_eq!(parse_line(other.as_bytes()).entry, LogEvent::Unknown);
 }
 
 #[test]
@@ -190,14 +195,14 @@ fn a_prompt_in_the_log_is_not_taken_for_the_servers_own_words() {
     let line = format!(
         "INFO 05-09 00:49:33 logger.py:36] Received request cmpl-1: prompt: 'CUDA out of memory {V0}'"
     );
-    assert_eq!(read(line.as_bytes()).entry, Entry::Unknown);
+    assert_eq!(parse_line(line.as_bytes()).entry, LogEvent::Unknown);
 }
 
 #[test]
 fn the_start_in_the_words_of_each_version() {
     let merged = "(EngineCore pid=1) INFO 11-22 09:51:16 [kv_cache_utils.py:2327] GPU KV cache size: 4,194,304 tokens, \
                   Maximum concurrency for 2,048 tokens per request: 2048.00x";
-    let fits = Some(Concurrency { tokens_per_request: 2048, requests: 2048.0 });
+    let fits = Some(MaxConcurrency { tokens_per_request: 2048, requests: 2048.0 });
     let found = start_up(merged);
     assert_eq!((found.kv_tokens, found.concurrency), (Some(4_194_304), fits));
     let apart =
@@ -260,20 +265,20 @@ fn a_line_that_was_cut_is_damaged_and_not_half_believed() {
     let waiting = whole.find("Waiting: 3 reqs").unwrap();
     let from = whole.find("throughput: ").unwrap() + "throughput: ".len();
     for end in from..waiting + "Waiting: 3 req".len() {
-        assert_eq!(read(&whole.as_bytes()[..end]).entry, Entry::Damaged, "{}", &whole[..end]);
+        assert_eq!(parse_line(&whole.as_bytes()[..end]).entry, LogEvent::Damaged, "{}", &whole[..end]);
     }
     for line in ["Engine 9999: ", "Engine x: "] {
-        assert_eq!(read(format!("{line}{V1}").as_bytes()).entry, Entry::Damaged);
+        assert_eq!(parse_line(format!("{line}{V1}").as_bytes()).entry, LogEvent::Damaged);
     }
     for number in ["9".repeat(400), "nan".to_owned(), "-1".to_owned(), String::new()] {
-        assert_eq!(read(V1.replace("567.8", &number).as_bytes()).entry, Entry::Damaged, "{number}");
+        assert_eq!(parse_line(V1.replace("567.8", &number).as_bytes()).entry, LogEvent::Damaged, "{number}");
     }
 }
 
 #[test]
 fn time_stamps_in_all_their_forms() {
-    let inner = Some(Stamp { year: None, month: 7, day: 28, time: (6, 42, 9) });
-    let whole = Some(Stamp { year: Some(2025), month: 7, day: 28, time: (6, 42, 9) });
+    let inner = Some(LogTimestamp { year: None, month: 7, day: 28, time: (6, 42, 9) });
+    let whole = Some(LogTimestamp { year: Some(2025), month: 7, day: 28, time: (6, 42, 9) });
     let cases = [
         ("INFO 07-28 06:42:09 metrics.py:161] x", inner),
         ("WARNING 07-28 06:42:09 [a.py:1] x", inner),
@@ -294,14 +299,14 @@ fn time_stamps_in_all_their_forms() {
         ("2025-02-29 06:42:09 x", None),
     ];
     for (line, expected) in cases {
-        assert_eq!(read(line.as_bytes()).stamp, expected, "{line}");
+        assert_eq!(parse_line(line.as_bytes()).stamp, expected, "{line}");
     }
 }
 
-fn moments(today: jiff::civil::Date, stamps: &[&str]) -> Vec<Moment> {
-    let mut calendar = Calendar::new(today);
-    let find = |text: &&str| stamp::find(format!("INFO {text} x").as_bytes()).unwrap();
-    stamps.iter().map(|text| calendar.place(&find(text)).unwrap()).collect()
+fn moments(today: jiff::civil::Date, stamps: &[&str]) -> Vec<LogTime> {
+    let mut calendar = YearInference::new(today);
+    let find = |text: &&str| timestamp::find_timestamp(format!("INFO {text} x").as_bytes()).unwrap();
+    stamps.iter().map(|text| calendar.resolve(&find(text)).unwrap()).collect()
 }
 
 #[test]
@@ -327,12 +332,12 @@ fn a_moment_is_written_as_the_log_has_it() {
 }
 
 fn all_lines(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut lines = Lines::new(bytes);
+    let mut lines = LogLines::new(bytes);
     let mut found = Vec::new();
     while let Some(line) = lines.next_line().unwrap() {
         found.push(line.to_vec());
     }
-    found.extend(lines.rest().map(<[u8]>::to_vec));
+    found.extend(lines.partial_line().map(<[u8]>::to_vec));
     found
 }
 
@@ -344,40 +349,41 @@ fn lines_end_with_lf_crlf_or_cr_and_blank_ones_do_not_count() {
 
 #[test]
 fn a_line_without_end_takes_no_more_memory_than_a_long_one() {
-    let mut lines = Lines::new(std::io::BufReader::new(std::io::Read::take(std::io::repeat(b'x'), 10 << 20)));
+    let mut lines =
+        LogLines::new(std::io::BufReader::new(std::io::Read::take(std::io::repeat(b'x'), 10 << 20)));
     assert!(lines.next_line().unwrap().is_none());
-    assert_eq!(lines.rest().unwrap().len(), 64 << 10);
+    assert_eq!(lines.partial_line().unwrap().len(), 64 << 10);
 }
 
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let mut calendar = Calendar::new(date(2026, 11, 22));
+        let mut calendar = YearInference::new(date(2026, 11, 22));
         for line in all_lines(&bytes) {
-            if let Some(stamp) = read(&line).stamp {
-                calendar.place(&stamp);
+            if let Some(stamp) = parse_line(&line).stamp {
+                calendar.resolve(&stamp);
             }
         }
     }
 
     #[test]
-    fn anything_behind_any_mark_is_survived(mark in 0..MARKS.len(), before in ".{0,20}", after in "[ -~é\\n]{0,80}") {
-        read(format!("{before}{}{after}", MARKS[mark].0).as_bytes());
+    fn anything_behind_any_mark_is_survived(mark in 0..LINE_MARKS.len(), before in ".{0,20}", after in "[ -~é\\n]{0,80}") {
+        parse_line(format!("{before}{}{after}", LINE_MARKS[mark].0).as_bytes());
     }
 
     #[test]
     fn a_line_that_was_changed_anywhere_is_survived(at in 0..V1.len(), byte in any::<u8>()) {
         let mut line = format!("INFO 02-05 19:20:57 [loggers.py:118] Engine 000: {V1}").into_bytes();
         line[at] = byte;
-        read(&line);
+        parse_line(&line);
     }
 
     #[test]
     fn any_day_and_time_finds_a_year(month in 1i8..=12, day in 1i8..=28, hour in 0i8..24, other in 1i8..=12) {
-        let mut calendar = Calendar::new(date(2026, 11, 22));
+        let mut calendar = YearInference::new(date(2026, 11, 22));
         for month in [month, other] {
-            let stamp = Stamp { year: None, month, day, time: (hour, 0, 0) };
-            prop_assert!(calendar.place(&stamp).is_some());
+            let stamp = LogTimestamp { year: None, month, day, time: (hour, 0, 0) };
+            prop_assert!(calendar.resolve(&stamp).is_some());
         }
     }
 }

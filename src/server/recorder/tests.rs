@@ -1,15 +1,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::server::Replica;
-use crate::server::page::Page;
+use crate::model::server::ReplicaMetrics;
+use crate::server::metrics_text::MetricsText;
 
-/// Samples a second apart; `None` is no answer.
-fn record(pages: &[Option<&str>]) -> ServerSide {
-    let mut recorder = Recorder::new(["http://a/metrics".to_owned()], Duration::from_secs(1));
+/// Records samples a second apart; `None` is a missing answer.
+fn record(pages: &[Option<&str>]) -> ServerMetrics {
+    let mut recorder = MetricsRecorder::new(["http://a/metrics".to_owned()], Duration::from_secs(1));
     for (second, page) in (0..).zip(pages) {
         let at = Timestamp::from_second(1_000 + second).unwrap();
-        recorder.push(at, vec![page.map(|page| Reading::of(&Page::parse(page)))]);
+        recorder.push(at, vec![page.map(|page| MetricsSnapshot::from_page(&MetricsText::parse(page)))]);
     }
     recorder.finish(Timestamp::from_second(1_000).unwrap())
 }
@@ -24,9 +24,9 @@ fn gauges_are_levels_and_counters_increases() {
     assert_eq!(server.at_s, [0.0, 1.0, 2.0]);
     let replica = &server.replicas[0];
     assert_eq!(replica.engine.as_deref(), Some("vLLM"));
-    assert_eq!(replica.gauges[&Signal::Running], [Some(1.0), Some(3.0), Some(2.0)]);
-    assert_eq!(replica.counters[&Signal::Preemptions], [None, Some(0.0), Some(2.0)]);
-    assert_eq!(server.counted(Signal::Preemptions), Some(2.0));
+    assert_eq!(replica.gauges[&ServerSignal::Running], [Some(1.0), Some(3.0), Some(2.0)]);
+    assert_eq!(replica.counters[&ServerSignal::Preemptions], [None, Some(0.0), Some(2.0)]);
+    assert_eq!(server.counter_total(ServerSignal::Preemptions), Some(2.0));
 }
 
 #[test]
@@ -35,18 +35,18 @@ fn idle_samples_before_and_after_the_run_are_in_no_mean() {
         let pages: Vec<String> =
             levels.iter().map(|level| format!("vllm:num_requests_running {level}\n")).collect();
         let pages: Vec<Option<&str>> = pages.iter().map(|page| Some(page.as_str())).collect();
-        record(&pages).gauged(Signal::Running).unwrap()
+        record(&pages).gauge_summary(ServerSignal::Running).unwrap()
     };
-    assert_eq!(running(&[0, 12, 14, 13, 0]), Gauged { mean: 13.0, peak: 14.0 });
-    assert_eq!(running(&[0, 8]), Gauged { mean: 4.0, peak: 8.0 }, "there are no others");
+    assert_eq!(running(&[0, 12, 14, 13, 0]), GaugeSummary { mean: 13.0, peak: 14.0 });
+    assert_eq!(running(&[0, 8]), GaugeSummary { mean: 4.0, peak: 8.0 }, "there are no others");
     let late =
         record(&[Some(""), Some("vllm:num_requests_running 6\n"), Some("vllm:num_requests_running 0\n")]);
-    assert_eq!(late.gauged(Signal::Running).unwrap().mean, 6.0);
+    assert_eq!(late.gauge_summary(ServerSignal::Running).unwrap().mean, 6.0);
 }
 
 #[test]
 fn a_hole_between_samples_is_as_long_as_it_was() {
-    let mut recorder = Recorder::new(["http://a/metrics".to_owned()], Duration::from_secs(1));
+    let mut recorder = MetricsRecorder::new(["http://a/metrics".to_owned()], Duration::from_secs(1));
     for ms in [0, 1_000, 2_100, 8_800, 9_000] {
         recorder.push(Timestamp::from_millisecond(ms).unwrap(), vec![None]);
     }
@@ -56,10 +56,13 @@ fn a_hole_between_samples_is_as_long_as_it_was() {
 
 #[test]
 fn a_sample_from_before_the_run_has_a_time_below_zero() {
-    let mut recorder = Recorder::new(["http://a/metrics".to_owned()], Duration::from_secs(1));
+    let mut recorder = MetricsRecorder::new(["http://a/metrics".to_owned()], Duration::from_secs(1));
     for millisecond in [999_250, 1_000_000, 1_000_750] {
-        let page = Page::parse("vllm:num_requests_running 1\n");
-        recorder.push(Timestamp::from_millisecond(millisecond).unwrap(), vec![Some(Reading::of(&page))]);
+        let page = MetricsText::parse("vllm:num_requests_running 1\n");
+        recorder.push(
+            Timestamp::from_millisecond(millisecond).unwrap(),
+            vec![Some(MetricsSnapshot::from_page(&page))],
+        );
     }
     assert_eq!(recorder.finish(Timestamp::from_second(1_000).unwrap()).at_s, [-0.75, 0.0, 0.75]);
 }
@@ -68,8 +71,8 @@ fn a_sample_from_before_the_run_has_a_time_below_zero() {
 fn what_is_missing_is_missing_and_nothing_is_lost() {
     let page = |count: u32| format!("vllm:prompt_tokens_total {count}\n");
     let server = record(&[Some(&page(10)), None, Some(&page(30)), Some("")]);
-    assert_eq!(server.missed(), 1);
-    assert_eq!(server.replicas[0].counters[&Signal::PromptTokens], [None, None, Some(20.0), None]);
+    assert_eq!(server.missed_samples(), 1);
+    assert_eq!(server.replicas[0].counters[&ServerSignal::PromptTokens], [None, None, Some(20.0), None]);
 }
 
 #[test]
@@ -82,11 +85,11 @@ fn a_restart_is_noticed_and_what_came_after_counts() {
     };
     let server = record(&[Some(&page(7, 100, 9.0)), Some(&page(7, 110, 10.0)), Some(&page(9, 4, 2.0))]);
     assert_eq!(server.restarts().collect::<Vec<_>>(), [2.0]);
-    assert_eq!(server.counted(Signal::GenerationTokens), Some(14.0));
-    let ttft = server.times(Signal::Ttft).unwrap();
+    assert_eq!(server.counter_total(ServerSignal::GenerationTokens), Some(14.0));
+    let ttft = server.histogram_total(ServerSignal::Ttft).unwrap();
     assert_eq!((ttft.count, ttft.sum), (14.0, 3.0));
-    assert_eq!(server.replicas[0].means_s[&Signal::Ttft], [None, Some(0.1), Some(0.5)]);
-    assert!(!server.replicas[0].gauges.contains_key(&Signal::ProcessStart));
+    assert_eq!(server.replicas[0].means_s[&ServerSignal::Ttft], [None, Some(0.1), Some(0.5)]);
+    assert!(!server.replicas[0].gauges.contains_key(&ServerSignal::ProcessStart));
     assert_eq!(server.replicas[0].started, Some(7.0), "the run began on that start");
 }
 
@@ -94,7 +97,7 @@ fn a_restart_is_noticed_and_what_came_after_counts() {
 fn a_counter_that_falls_is_a_restart_too() {
     let server = record(&[Some("vllm:prompt_tokens_total 8\n"), Some("vllm:prompt_tokens_total 3\n")]);
     assert_eq!(server.restarts().count(), 1);
-    assert_eq!(server.counted(Signal::PromptTokens), Some(3.0));
+    assert_eq!(server.counter_total(ServerSignal::PromptTokens), Some(3.0));
 }
 
 #[test]
@@ -105,8 +108,12 @@ fn parts_are_what_was_counted_of_each() {
     let length = "vllm:request_success_total{finished_reason=\"length\"} 2\n";
     let server = record(&[Some(&page(10, "")), Some(&page(13, length))]);
     let expected = [("length".to_owned(), 2.0), ("stop".to_owned(), 3.0)];
-    assert_eq!(server.parts(Signal::Finished), expected, "V0 has a reason only after its first use");
-    assert_eq!(server.counted(Signal::Finished), Some(5.0));
+    assert_eq!(
+        server.counter_parts(ServerSignal::Finished),
+        expected,
+        "V0 has a reason only after its first use"
+    );
+    assert_eq!(server.counter_total(ServerSignal::Finished), Some(5.0));
 }
 
 #[test]
@@ -119,10 +126,10 @@ fn a_course_survives_its_json() {
         Some("vllm:num_requests_running 3\nvllm:num_preemptions_total 6"),
     ]);
     let json = serde_json::to_string(&server).unwrap();
-    assert_eq!(serde_json::from_str::<ServerSide>(&json).unwrap(), server);
+    assert_eq!(serde_json::from_str::<ServerMetrics>(&json).unwrap(), server);
 }
 
-/// What a replica says in a sample: whether it answers, how many requests run, what it counted since, a restart.
+/// A replica's state in a sample: whether it answers, its running requests, its new counts, whether it restarted.
 type Moment = (bool, u32, u32, bool);
 
 fn moments() -> impl Strategy<Value = Vec<(Moment, Moment)>> {
@@ -130,7 +137,7 @@ fn moments() -> impl Strategy<Value = Vec<(Moment, Moment)>> {
     prop::collection::vec((moment(), moment()), 1..200)
 }
 
-/// The pages of a replica through these moments.
+/// The pages of a replica through these states.
 fn pages(moments: impl Iterator<Item = Moment>) -> Vec<Option<String>> {
     let (mut start, mut count) = (1_000, 0);
     let page = |(answers, running, more, restarts): Moment| {
@@ -148,12 +155,14 @@ fn pages(moments: impl Iterator<Item = Moment>) -> Vec<Option<String>> {
     moments.map(page).collect()
 }
 
-/// The course with at most so many points beside the first.
-fn thinned(pages: &[Vec<Option<String>>; 2], most: usize) -> ServerSide {
+/// Records with at most `most` points besides the first.
+fn thinned(pages: &[Vec<Option<String>>; 2], most: usize) -> ServerMetrics {
     let urls = ["http://a/metrics", "http://b/metrics"].map(ToOwned::to_owned);
-    let mut recorder = Recorder { most, ..Recorder::new(urls, Duration::from_secs(1)) };
+    let mut recorder = MetricsRecorder { most, ..MetricsRecorder::new(urls, Duration::from_secs(1)) };
     for (second, (a, b)) in (0..).zip(pages[0].iter().zip(&pages[1])) {
-        let reading = |page: &Option<String>| page.as_deref().map(|page| Reading::of(&Page::parse(page)));
+        let reading = |page: &Option<String>| {
+            page.as_deref().map(|page| MetricsSnapshot::from_page(&MetricsText::parse(page)))
+        };
         recorder.push(Timestamp::from_second(1_000 + second).unwrap(), vec![reading(a), reading(b)]);
     }
     recorder.finish(Timestamp::from_second(1_000).unwrap())
@@ -164,17 +173,17 @@ proptest! {
     fn thinning_keeps_sums_means_and_peaks_exactly(moments in moments(), most in 1..10_usize) {
         let pages = [pages(moments.iter().map(|both| both.0)), pages(moments.iter().map(|both| both.1))];
         let (thin, whole) = (thinned(&pages, 2 * most), thinned(&pages, 1_000));
-        prop_assert!(thin.points() <= 2 * most + 1, "{} points", thin.points());
+        prop_assert!(thin.point_count() <= 2 * most + 1, "{} points", thin.point_count());
         prop_assert_eq!(thin.taken, moments.len());
-        prop_assert_eq!(thin.counted(Signal::Preemptions), whole.counted(Signal::Preemptions));
-        prop_assert_eq!(thin.gauged(Signal::Running), whole.gauged(Signal::Running));
-        prop_assert_eq!(thin.times(Signal::Ttft), whole.times(Signal::Ttft));
-        prop_assert_eq!((thin.missed(), thin.restarts().count()), (whole.missed(), whole.restarts().count()));
+        prop_assert_eq!(thin.counter_total(ServerSignal::Preemptions), whole.counter_total(ServerSignal::Preemptions));
+        prop_assert_eq!(thin.gauge_summary(ServerSignal::Running), whole.gauge_summary(ServerSignal::Running));
+        prop_assert_eq!(thin.histogram_total(ServerSignal::Ttft), whole.histogram_total(ServerSignal::Ttft));
+        prop_assert_eq!((thin.missed_samples(), thin.restarts().count()), (whole.missed_samples(), whole.restarts().count()));
         prop_assert!(thin.at_s.is_sorted());
         prop_assert_eq!((thin.at_s[0], thin.at_s.last()), (0.0, whole.at_s.last()));
         for (thin, whole) in thin.replicas.iter().zip(&whole.replicas) {
-            let peak = |replica: &Replica| {
-                let levels = replica.gauges.get(&Signal::Running).into_iter().flatten().flatten();
+            let peak = |replica: &ReplicaMetrics| {
+                let levels = replica.gauges.get(&ServerSignal::Running).into_iter().flatten().flatten();
                 levels.copied().fold(0.0, f64::max)
             };
             prop_assert_eq!(peak(thin), peak(whole));
@@ -189,9 +198,9 @@ fn points_of_a_long_run_are_equally_far_apart() {
     };
     let pages: Vec<_> = (0..1_001).map(page).collect();
     let server = thinned(&[pages.clone(), pages], 100);
-    assert_eq!((server.points(), server.taken), (64, 1_001));
+    assert_eq!((server.point_count(), server.taken), (64, 1_001));
     let steps: Vec<f64> = server.at_s.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(steps[..steps.len() - 1].iter().all(|step| *step == 16.0), "{steps:?}");
-    assert_eq!(server.replicas[0].counters[&Signal::Preemptions][1..3], [Some(16.0), Some(16.0)]);
-    assert_eq!(server.gauged(Signal::Running).unwrap().peak, 18.0);
+    assert_eq!(server.replicas[0].counters[&ServerSignal::Preemptions][1..3], [Some(16.0), Some(16.0)]);
+    assert_eq!(server.gauge_summary(ServerSignal::Running).unwrap().peak, 18.0);
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::*;
 
+mod spellings;
+
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
@@ -18,35 +20,35 @@ fn fixtures(ending: &str) -> Vec<(String, String)> {
     pages
 }
 
-fn reading(page: &str) -> Reading {
-    Reading::of(&Page::parse(page))
+fn reading(page: &str) -> MetricsSnapshot {
+    MetricsSnapshot::from_page(&MetricsText::parse(page))
 }
 
-fn described(value: &Value) -> String {
+fn described(value: &SignalValue) -> String {
     match value {
-        Value::Number(number) => number.to_string(),
-        Value::Parts(parts) => {
+        SignalValue::Number(number) => number.to_string(),
+        SignalValue::Parts(parts) => {
             let parts: Vec<_> = parts.iter().map(|(part, count)| format!("{part} {count}")).collect();
             parts.join(", ")
         }
-        Value::Histogram(Histogram { buckets, sum, count }) => {
+        SignalValue::Histogram(ScrapedHistogram { buckets, sum, count }) => {
             format!("{count} values, sum {sum:.3}, {} bounds", buckets.len())
         }
-        Value::Facts(series) => {
+        SignalValue::Facts(series) => {
             let labels: Vec<_> = series.iter().map(|labels| labels.len().to_string()).collect();
             format!("{} labels", labels.join(" and "))
         }
     }
 }
 
-/// `GOLDEN=write cargo test --lib signals` writes it anew.
+/// `GOLDEN=write cargo test --lib signals` rewrites the golden file.
 #[test]
 fn the_signals_of_each_page_are_pinned() {
     let mut table = String::new();
     for (name, page) in fixtures("prom") {
-        let page = Page::parse(&page);
-        let reading = Reading::of(&page);
-        let engine = reading.engine.map_or("nobody", Engine::label);
+        let page = MetricsText::parse(&page);
+        let reading = MetricsSnapshot::from_page(&page);
+        let engine = reading.engine.map_or("nobody", EngineFamily::label);
         writeln!(table, "{name}: {engine}, {} broken lines", page.broken).unwrap();
         for (signal, value) in reading.values() {
             writeln!(table, "  {:<26}{}", signal.key(), described(value)).unwrap();
@@ -63,9 +65,9 @@ fn the_signals_of_each_page_are_pinned() {
 fn names_that_are_current_are_on_the_current_list() {
     let (_, families) = fixtures("txt").pop().unwrap();
     let listed = |name: &str| families.lines().any(|line| line.split_whitespace().any(|word| word == name));
-    for name in NAMES.iter().flat_map(|(_, names)| *names) {
+    for name in SIGNAL_NAMES.iter().flat_map(|(_, names)| *names) {
         let optional = name.sample.contains("spec_decode") || name.sample.contains("lora");
-        if name.engine == Some(Engine::Vllm) && !optional {
+        if name.engine == Some(EngineFamily::Vllm) && !optional {
             assert_eq!(listed(name.sample), name.until.is_none(), "{name:?}");
         }
     }
@@ -73,11 +75,19 @@ fn names_that_are_current_are_on_the_current_list() {
 
 #[test]
 fn every_signal_has_names_and_every_name_one_signal() {
-    assert!(NAMES.iter().map(|(signal, _)| *signal).eq(Signal::all()));
+    assert!(SIGNAL_NAMES.iter().map(|(signal, _)| *signal).eq(ServerSignal::all()));
     let mut seen = std::collections::HashSet::new();
-    for (signal, names) in NAMES {
+    for (signal, names) in SIGNAL_NAMES {
         assert!(!names.is_empty(), "{signal:?}");
         assert!(names.iter().all(|name| seen.insert((name.sample, name.only))), "{signal:?}");
+    }
+}
+
+#[test]
+fn every_name_is_in_the_documentation() {
+    let page = include_str!("../../../docs/metrics-and-logs.md");
+    for name in SIGNAL_NAMES.iter().flat_map(|(_, names)| *names).filter(|name| name.engine.is_some()) {
+        assert!(page.contains(name.sample), "docs/metrics-and-logs.md lacks {}", name.sample);
     }
 }
 
@@ -85,7 +95,7 @@ fn every_signal_has_names_and_every_name_one_signal() {
 fn of_two_names_the_newer_counts() {
     let page = "vllm:gpu_cache_usage_perc 0.5\nvllm:kv_cache_usage_perc{engine=\"0\"} 0.25\n\
                 vllm:kv_cache_usage_perc{engine=\"1\"} 0.75\n";
-    assert_eq!(reading(page).number(Signal::KvUsage), Some(0.75), "the fullest engine");
+    assert_eq!(reading(page).number(ServerSignal::KvUsage), Some(0.75), "the fullest engine");
 }
 
 #[test]
@@ -93,9 +103,12 @@ fn what_the_server_does_not_know_is_not_told() {
     let llama = "# TYPE llamacpp:kv_cache_usage_ratio gauge\nllamacpp:kv_cache_usage_ratio -nan\n\
                  llamacpp:requests_processing 2\nllamacpp:prompt_tokens_total 143\n";
     let reading_ = reading(llama);
-    assert_eq!(reading_.engine, Some(Engine::LlamaCpp));
-    assert_eq!((reading_.number(Signal::KvUsage), reading_.number(Signal::Running)), (None, Some(2.0)));
-    assert_eq!(reading("vllm:gpu_prefix_cache_hit_rate -1.0\n").number(Signal::PrefixHitRate), None);
+    assert_eq!(reading_.engine, Some(EngineFamily::LlamaCpp));
+    assert_eq!(
+        (reading_.number(ServerSignal::KvUsage), reading_.number(ServerSignal::Running)),
+        (None, Some(2.0))
+    );
+    assert_eq!(reading("vllm:gpu_prefix_cache_hit_rate -1.0\n").number(ServerSignal::PrefixHitRate), None);
 }
 
 #[test]
@@ -105,18 +118,11 @@ fn tgi_counts_tokens_in_histograms() {
                 tgi_request_input_length_count 2\n\
                 tgi_batch_inference_duration_bucket{le=\"0.1\",method=\"{'method': 'prefill'}\"} 4\n";
     let reading = reading(page);
-    assert_eq!(reading.engine, Some(Engine::Tgi));
+    assert_eq!(reading.engine, Some(EngineFamily::Tgi));
     assert_eq!(
-        (reading.number(Signal::Waiting), reading.number(Signal::PromptTokens)),
+        (reading.number(ServerSignal::Waiting), reading.number(ServerSignal::PromptTokens)),
         (Some(3.0), Some(640.0))
     );
-}
-
-#[test]
-fn sglangs_ranks_say_the_same_thing() {
-    let page = "sglang:num_running_reqs{dp_rank=\"0\",tp_rank=\"0\"} 3\nsglang:num_running_reqs{dp_rank=\"0\",tp_rank=\"1\"} 3\n\
-                sglang:num_running_reqs{dp_rank=\"1\",tp_rank=\"0\"} 4\n";
-    assert_eq!(reading(page).number(Signal::Running), Some(7.0));
 }
 
 #[test]
@@ -125,7 +131,7 @@ fn a_page_of_something_else_is_empty() {
     assert!(reading("<html><body>404</body></html>").is_empty());
 }
 
-/// The words of vLLM v0.8.5; v0.9.0 has `tokens` in place of `blocks`.
+/// The wording of vLLM v0.8.5; v0.9.0 has `tokens` in place of `blocks`.
 fn prefix_page(unit: &str, settings: &str) -> String {
     format!(
         "# HELP vllm:gpu_prefix_cache_queries_total GPU prefix cache queries, in terms of number of queried {unit}.\n\
@@ -140,11 +146,11 @@ fn prefix_cache_counters_are_tokens_also_where_the_server_counts_blocks() {
     let settings = "vllm:cache_config_info{block_size=\"16\"} 1.0\n";
     let counted = |page: String| {
         let reading = reading(&page);
-        [Signal::PrefixQueries, Signal::PrefixHits, Signal::PrefixHitRate]
+        [ServerSignal::PrefixQueries, ServerSignal::PrefixHits, ServerSignal::PrefixHitRate]
             .map(|signal| reading.number(signal))
     };
     assert_eq!(counted(prefix_page("tokens", settings)), [Some(50.0), Some(20.0), None]);
     assert_eq!(counted(prefix_page("blocks", settings)), [Some(800.0), Some(320.0), None]);
-    // What is no count of tokens does not pass for one; the share of hits is right all the same.
+    // A value that is no token count is not taken for one; the hit rate is right all the same.
     assert_eq!(counted(prefix_page("blocks", "")), [None, None, Some(0.4)]);
 }

@@ -1,238 +1,248 @@
-//! Answers in vLLM's JSON shapes, written by hand: what is the same in every event of a stream is
-//! formatted once, and a token costs no more than a few copies.
+//! Writes answers in vLLM's JSON formats without a serializer: the constant parts of a stream's events are formatted
+//! once, so that a token costs only a few copies.
 
 use std::io::Write;
 
-use super::{
-    refusal::Refusal,
-    shape::{Identity, Whole},
+use crate::sim::api::{
+    api_error::ApiError,
+    response_writer::{FullResponse, GenerationIdentity},
 };
-use crate::sim::{plan::Finish, spec::LineEnding};
+use crate::sim::output_plan::SimFinishReason;
+use crate::sim::spec::LineEnding;
 
-/// What stands for the build of the server in an answer's last part.
+/// The `system_fingerprint` of an answer's last part, which stands for the server's build.
 const FINGERPRINT: &str = "vllm-0.32.0-sim";
 
-/// The two kinds of OpenAI's older API.
+/// The two APIs for completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum CompletionApi {
     Completions,
     Chat,
 }
 
 /// The constant parts of one answer.
-pub(super) struct Chunks {
-    kind: Kind,
+pub(super) struct ChunkWriter {
+    kind: CompletionApi,
     /// `"id":…,"object":…,"created":…,"model":…,"choices":[`
     head: String,
     blank_line: &'static str,
 }
 
-/// Where a piece of text goes.
+/// The field that output text goes to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+pub(super) enum OutputField {
     /// `text` or the delta's `content`.
     Text,
     /// A delta's field of this name.
     Reasoning(&'static str),
 }
 
-/// Token counts.
 #[derive(Clone, Copy)]
-pub(super) struct Usage {
+pub(super) struct UsageCounts {
     pub prompt: usize,
     pub completion: usize,
-    /// Of the prompt, what the prefix cache had, if that is to be told.
+    /// Prompt tokens from the prefix cache, if usage reports them.
     pub cached: Option<usize>,
 }
 
-/// One event's worth of output. The text is taken as it is: words need no escaping.
-pub(super) struct Piece<'a> {
-    pub field: Field,
+/// The output of one event. The text is written unchanged: its words need no escaping.
+pub(super) struct ChunkOutput<'a> {
+    pub field: OutputField,
     pub text: &'a str,
-    pub finish: Option<Finish>,
-    pub usage: Option<Usage>,
+    pub finish: Option<SimFinishReason>,
+    pub usage: Option<UsageCounts>,
     /// Whether this is the stream's last object, which carries the fingerprint.
     pub signed: bool,
 }
 
-impl Chunks {
-    /// The parts of a stream's chunks.
-    pub(super) fn new(kind: Kind, who: &Identity, line_ending: LineEnding) -> Self {
+impl ChunkWriter {
+    /// Prepares the constant parts of a stream's chunks.
+    pub(super) fn new(kind: CompletionApi, who: &GenerationIdentity, line_ending: LineEnding) -> Self {
         let object = match kind {
-            Kind::Completions => "text_completion",
-            Kind::Chat => "chat.completion.chunk",
+            CompletionApi::Completions => "text_completion",
+            CompletionApi::Chat => "chat.completion.chunk",
         };
         Self { kind, head: head(kind, object, who), blank_line: line_ending.blank_line() }
     }
 
-    /// The chunk that opens a chat stream and carries no output.
-    pub(super) fn role(&self, out: &mut Vec<u8>, usage: Option<Usage>) {
+    /// Writes the chunk that opens a chat stream and carries no output.
+    pub(super) fn write_role(&self, out: &mut Vec<u8>, usage: Option<UsageCounts>) {
         const ROLE: &str =
             r#"{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]"#;
         self.open(out);
-        put(out, ROLE);
+        push_text(out, ROLE);
         put_usage(out, usage);
-        put(out, r#","prompt_token_ids":null,"prompt_text":null}"#);
-        put(out, self.blank_line);
+        push_text(out, r#","prompt_token_ids":null,"prompt_text":null}"#);
+        push_text(out, self.blank_line);
     }
 
-    /// A chunk with output, a finish reason, or both.
-    pub(super) fn piece(&self, out: &mut Vec<u8>, piece: &Piece) {
+    /// Writes a chunk with output, a finish reason, or both.
+    pub(super) fn write_output(&self, out: &mut Vec<u8>, piece: &ChunkOutput) {
         self.open(out);
         match (self.kind, piece.field) {
-            (Kind::Completions, _) => put(out, r#"{"index":0,"text":""#),
-            (Kind::Chat, Field::Text) => put(out, r#"{"index":0,"delta":{"content":""#),
-            (Kind::Chat, Field::Reasoning(name)) => {
-                put(out, r#"{"index":0,"delta":{""#);
-                put(out, name);
-                put(out, r#"":""#);
+            (CompletionApi::Completions, _) => push_text(out, r#"{"index":0,"text":""#),
+            (CompletionApi::Chat, OutputField::Text) => push_text(out, r#"{"index":0,"delta":{"content":""#),
+            (CompletionApi::Chat, OutputField::Reasoning(name)) => {
+                push_text(out, r#"{"index":0,"delta":{""#);
+                push_text(out, name);
+                push_text(out, r#"":""#);
             }
         }
-        put(out, piece.text);
-        put(out, if self.kind == Kind::Chat { r#""},"logprobs":null"# } else { r#"","logprobs":null"# });
+        push_text(out, piece.text);
+        push_text(
+            out,
+            if self.kind == CompletionApi::Chat { r#""},"logprobs":null"# } else { r#"","logprobs":null"# },
+        );
         put_finish(out, piece.finish);
-        put(
+        push_text(
             out,
             match (self.kind, piece.finish) {
-                (Kind::Completions, _) => r#","stop_reason":null,"prompt_token_ids":null,"token_ids":null}]"#,
-                (Kind::Chat, None) => r#","token_ids":null}]"#,
-                (Kind::Chat, Some(_)) => r#","stop_reason":null,"token_ids":null}]"#,
+                (CompletionApi::Completions, _) => {
+                    r#","stop_reason":null,"prompt_token_ids":null,"token_ids":null}]"#
+                }
+                (CompletionApi::Chat, None) => r#","token_ids":null}]"#,
+                (CompletionApi::Chat, Some(_)) => r#","stop_reason":null,"token_ids":null}]"#,
             },
         );
         put_usage(out, piece.usage);
         self.close(out, piece.signed);
     }
 
-    /// The chunk without choices that tells the token counts.
-    pub(super) fn usage(&self, out: &mut Vec<u8>, usage: Usage) {
+    /// Writes the chunk without choices that reports the token counts.
+    pub(super) fn usage(&self, out: &mut Vec<u8>, usage: UsageCounts) {
         self.open(out);
-        put(out, "]");
+        push_text(out, "]");
         put_usage(out, Some(usage));
         self.close(out, true);
     }
 
-    /// `[DONE]`.
+    /// Writes `[DONE]`.
     pub(super) fn done(&self, out: &mut Vec<u8>) {
-        put(out, "data: [DONE]");
-        put(out, self.blank_line);
+        push_text(out, "data: [DONE]");
+        push_text(out, self.blank_line);
     }
 
-    /// An error inside the stream.
-    pub(super) fn error(&self, out: &mut Vec<u8>, refusal: &Refusal) {
-        put(out, "data: ");
-        put(out, &refusal.json());
-        put(out, self.blank_line);
+    /// Writes an error inside the stream.
+    pub(super) fn error(&self, out: &mut Vec<u8>, refusal: &ApiError) {
+        push_text(out, "data: ");
+        push_text(out, &refusal.json());
+        push_text(out, self.blank_line);
     }
 
-    /// An event that breaks off in the middle of its JSON.
+    /// Writes an event that breaks off in the middle of its JSON.
     pub(super) fn malformed(&self, out: &mut Vec<u8>) {
         self.open(out);
-        put(out, r#"{"index":0,"te"#);
-        put(out, self.blank_line);
+        push_text(out, r#"{"index":0,"te"#);
+        push_text(out, self.blank_line);
     }
 
     fn open(&self, out: &mut Vec<u8>) {
-        put(out, "data: {");
-        put(out, &self.head);
+        push_text(out, "data: {");
+        push_text(out, &self.head);
     }
 
     fn close(&self, out: &mut Vec<u8>, signed: bool) {
         if signed {
-            put(out, r#","system_fingerprint":""#);
-            put(out, FINGERPRINT);
-            put(out, "\"");
+            push_text(out, r#","system_fingerprint":""#);
+            push_text(out, FINGERPRINT);
+            push_text(out, "\"");
         }
-        put(out, "}");
-        put(out, self.blank_line);
+        push_text(out, "}");
+        push_text(out, self.blank_line);
     }
 }
 
-/// The body of an answer in one piece.
-pub(super) fn whole(kind: Kind, who: &Identity, answer: &Whole, usage: Option<Usage>) -> Vec<u8> {
+/// Returns the body of an answer in one piece.
+pub(super) fn full_body(
+    kind: CompletionApi,
+    who: &GenerationIdentity,
+    answer: &FullResponse,
+    usage: Option<UsageCounts>,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024 + answer.said.text.len());
-    put(&mut out, "{");
+    push_text(&mut out, "{");
     let object = match kind {
-        Kind::Completions => "text_completion",
-        Kind::Chat => "chat.completion",
+        CompletionApi::Completions => "text_completion",
+        CompletionApi::Chat => "chat.completion",
     };
-    put(&mut out, &head(kind, object, who));
+    push_text(&mut out, &head(kind, object, who));
     match kind {
-        Kind::Completions => put_text(&mut out, answer),
-        Kind::Chat => put_message(&mut out, answer),
+        CompletionApi::Completions => put_text(&mut out, answer),
+        CompletionApi::Chat => put_message(&mut out, answer),
     }
-    put(&mut out, r#","service_tier":null,"system_fingerprint":""#);
-    put(&mut out, FINGERPRINT);
-    put(&mut out, "\"");
+    push_text(&mut out, r#","service_tier":null,"system_fingerprint":""#);
+    push_text(&mut out, FINGERPRINT);
+    push_text(&mut out, "\"");
     if let Some(usage) = usage {
         put_usage(&mut out, Some(usage));
         out.pop();
         if usage.cached.is_none() {
-            put(&mut out, r#","prompt_tokens_details":null"#);
+            push_text(&mut out, r#","prompt_tokens_details":null"#);
         }
-        put(&mut out, r#","completion_tokens_details":null}"#);
+        push_text(&mut out, r#","completion_tokens_details":null}"#);
     }
-    if kind == Kind::Chat {
-        put(&mut out, r#","prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null"#);
+    if kind == CompletionApi::Chat {
+        push_text(&mut out, r#","prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null"#);
     }
-    put(&mut out, r#","kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#);
+    push_text(&mut out, r#","kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#);
     out
 }
 
-fn put_text(out: &mut Vec<u8>, answer: &Whole) {
-    put(out, r#"{"index":0,"text":""#);
-    put(out, answer.said.text);
-    put(out, r#"","logprobs":null"#);
+fn put_text(out: &mut Vec<u8>, answer: &FullResponse) {
+    push_text(out, r#"{"index":0,"text":""#);
+    push_text(out, answer.said.text);
+    push_text(out, r#"","logprobs":null"#);
     put_finish(out, answer.finish);
-    put(
+    push_text(
         out,
         r#","stop_reason":null,"token_ids":null,"prompt_logprobs":null,"prompt_token_ids":null,"routed_experts":null}]"#,
     );
 }
 
-fn put_message(out: &mut Vec<u8>, answer: &Whole) {
-    put(out, r#"{"index":0,"message":{"role":"assistant","content":""#);
-    put(out, answer.said.text);
-    put(out, r#"","refusal":null,"annotations":null,"audio":null,"function_call":null,"reasoning":"#);
+fn put_message(out: &mut Vec<u8>, answer: &FullResponse) {
+    push_text(out, r#"{"index":0,"message":{"role":"assistant","content":""#);
+    push_text(out, answer.said.text);
+    push_text(out, r#"","refusal":null,"annotations":null,"audio":null,"function_call":null,"reasoning":"#);
     let reasoning =
         if answer.reasoning.is_empty() { "null".to_owned() } else { format!("\"{}\"", answer.reasoning) };
-    put(out, &reasoning);
-    put(out, r#"},"logprobs":null"#);
+    push_text(out, &reasoning);
+    push_text(out, r#"},"logprobs":null"#);
     put_finish(out, answer.finish);
-    put(out, r#","stop_reason":null,"token_ids":null,"routed_experts":null}]"#);
+    push_text(out, r#","stop_reason":null,"token_ids":null,"routed_experts":null}]"#);
 }
 
-fn head(kind: Kind, object: &str, who: &Identity) -> String {
+fn head(kind: CompletionApi, object: &str, who: &GenerationIdentity) -> String {
     let prefix = match kind {
-        Kind::Completions => "cmpl-",
-        Kind::Chat => "chatcmpl-",
+        CompletionApi::Completions => "cmpl-",
+        CompletionApi::Chat => "chatcmpl-",
     };
     let id = quoted(&format!("{prefix}{}", who.id));
     let model = quoted(who.model);
     format!(r#""id":{id},"object":"{object}","created":{},"model":{model},"choices":["#, who.created)
 }
 
-/// The text as a JSON string.
+/// Formats the text as a JSON string.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("any text can be written as JSON")
 }
 
-fn put(out: &mut Vec<u8>, text: &str) {
+fn push_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_finish(out: &mut Vec<u8>, finish: Option<Finish>) {
+fn put_finish(out: &mut Vec<u8>, finish: Option<SimFinishReason>) {
     match finish {
-        None => put(out, r#","finish_reason":null"#),
+        None => push_text(out, r#","finish_reason":null"#),
         Some(finish) => {
-            put(out, r#","finish_reason":""#);
-            put(out, finish.name());
-            put(out, "\"");
+            push_text(out, r#","finish_reason":""#);
+            push_text(out, finish.name());
+            push_text(out, "\"");
         }
     }
 }
 
-fn put_usage(out: &mut Vec<u8>, usage: Option<Usage>) {
-    let Some(Usage { prompt, completion, cached }) = usage else { return };
+fn put_usage(out: &mut Vec<u8>, usage: Option<UsageCounts>) {
+    let Some(UsageCounts { prompt, completion, cached }) = usage else { return };
     let total = prompt + completion;
     // Writing to a vector cannot fail.
     let _ = write!(
@@ -242,5 +252,5 @@ fn put_usage(out: &mut Vec<u8>, usage: Option<Usage>) {
     if let Some(cached) = cached {
         let _ = write!(out, r#","prompt_tokens_details":{{"cached_tokens":{cached}}}"#);
     }
-    put(out, "}");
+    push_text(out, "}");
 }

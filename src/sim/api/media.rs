@@ -1,8 +1,8 @@
-//! What images and sounds cost in prompt tokens. Real models differ; the rules here are fixed, so that they can be checked:
+//! Prompt tokens of images and audio. Real models differ; these rules are fixed, so that tests can check them:
 //!
-//! - an image: one token for each 28 × 28 pixels or part of them, as Qwen2-VL counts; [`UNKNOWN_IMAGE`] where the size cannot be
-//!   told (an address that would have to be fetched, or another format than PNG, JPEG and GIF);
-//! - sound: [`AUDIO_TOKENS_PER_SECOND`], as vLLM counts Whisper's frames; [`UNKNOWN_AUDIO`] where it is no WAV file;
+//! - an image: one token for each 28 × 28 pixels or part of them, as Qwen2-VL counts; [`UNKNOWN_IMAGE`] if the size
+//!   is unknown (a URL that would have to be fetched, or a format other than PNG, JPEG and GIF);
+//! - audio: [`AUDIO_TOKENS_PER_SECOND`], as vLLM counts Whisper's frames; [`UNKNOWN_AUDIO`] if it is no WAV file;
 //! - a video: [`VIDEO`].
 
 use std::{
@@ -12,53 +12,53 @@ use std::{
 
 use base64::Engine as _;
 
-use super::refusal::Refusal;
-use crate::sim::tokens::Media;
+use crate::sim::api::api_error::ApiError;
+use crate::sim::tokens::MediaTokens;
 
-/// Pixels of the square that is one token.
+/// The side of the square that is one token, in pixels.
 const PATCH: u32 = 28;
 
-/// The most an image costs.
+/// The most tokens of an image.
 const LARGEST_IMAGE: usize = 16_384;
 
 /// Tokens of an image of unknown size: LLaVA's 24 × 24.
 const UNKNOWN_IMAGE: usize = 576;
 
-/// Tokens of a video, whatever it shows: eight frames of [`UNKNOWN_IMAGE`].
+/// Tokens of a video, whatever its content: eight frames of [`UNKNOWN_IMAGE`].
 const VIDEO: usize = 8 * UNKNOWN_IMAGE;
 
-/// Tokens of a second of sound.
+/// Tokens of a second of audio.
 const AUDIO_TOKENS_PER_SECOND: u64 = 100;
 
-/// How long a sound is taken to be that does not tell: Whisper's window.
+/// The assumed duration of audio of unknown length: Whisper's window.
 const UNKNOWN_AUDIO: Duration = Duration::from_secs(30);
 
-/// What an image costs, by the address at which it lies or the `data:` that it is.
-pub(super) fn image(url: &str) -> Result<Media, Refusal> {
+/// Returns the tokens of an image at a URL or in a `data:` URL.
+pub(super) fn image(url: &str) -> Result<MediaTokens, ApiError> {
     let size = embedded(url, "image")?.as_deref().and_then(image_size);
     let tokens = size.map_or(UNKNOWN_IMAGE, |(width, height)| {
         let patches = u64::from(width.div_ceil(PATCH)) * u64::from(height.div_ceil(PATCH));
         usize::try_from(patches).unwrap_or(usize::MAX).clamp(1, LARGEST_IMAGE)
     });
-    Ok(Media { tokens, content: digest(url.as_bytes()) })
+    Ok(MediaTokens { tokens, content: digest(url.as_bytes()) })
 }
 
-/// What a sound costs, by the address at which it lies or the `data:` that it is.
-pub(super) fn audio(url: &str) -> Result<Media, Refusal> {
+/// Returns the tokens of audio at a URL or in a `data:` URL.
+pub(super) fn audio(url: &str) -> Result<MediaTokens, ApiError> {
     let length = embedded(url, "audio")?.as_deref().and_then(wav_length).unwrap_or(UNKNOWN_AUDIO);
-    Ok(Media { tokens: audio_tokens(length), content: digest(url.as_bytes()) })
+    Ok(MediaTokens { tokens: audio_tokens(length), content: digest(url.as_bytes()) })
 }
 
-/// What a video costs.
-pub(super) fn video(url: &str) -> Result<Media, Refusal> {
+/// Returns the tokens of a video.
+pub(super) fn video(url: &str) -> Result<MediaTokens, ApiError> {
     embedded(url, "video")?;
-    Ok(Media { tokens: VIDEO, content: digest(url.as_bytes()) })
+    Ok(MediaTokens { tokens: VIDEO, content: digest(url.as_bytes()) })
 }
 
-/// What a file of sound costs, and how long it is.
-pub(super) fn audio_file(bytes: &[u8]) -> (Media, Duration) {
+/// Returns the tokens and the duration of an audio file.
+pub(super) fn audio_file(bytes: &[u8]) -> (MediaTokens, Duration) {
     let length = wav_length(bytes).unwrap_or(UNKNOWN_AUDIO);
-    (Media { tokens: audio_tokens(length), content: digest(bytes) }, length)
+    (MediaTokens { tokens: audio_tokens(length), content: digest(bytes) }, length)
 }
 
 fn audio_tokens(length: Duration) -> usize {
@@ -72,16 +72,16 @@ fn digest(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The bytes of a `data:` address; `None` if it is another one, which nobody fetches.
-fn embedded(url: &str, kind: &str) -> Result<Option<Vec<u8>>, Refusal> {
+/// Decodes a `data:` URL; returns `None` for any other URL, which is never fetched.
+fn embedded(url: &str, kind: &str) -> Result<Option<Vec<u8>>, ApiError> {
     let Some(data) = url.strip_prefix("data:") else { return Ok(None) };
     let encoded = data.split_once(";base64,").map(|(_, encoded)| encoded);
     let bytes = encoded.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
     let message = || format!("Failed to load the {kind}: its data URL is not base64 after `;base64,`.");
-    bytes.map(Some).ok_or_else(|| Refusal::bad("messages", message()))
+    bytes.map(Some).ok_or_else(|| ApiError::bad_parameter("messages", message()))
 }
 
-/// Width and height in pixels.
+/// Returns width and height in pixels.
 fn image_size(bytes: &[u8]) -> Option<(u32, u32)> {
     match bytes {
         [0x89, b'P', b'N', b'G', ..] => Some((be32(bytes, 16)?, be32(bytes, 20)?)),
@@ -91,12 +91,12 @@ fn image_size(bytes: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
-/// Walks a JPEG's segments to the one that starts the frame.
+/// Finds the segment of a JPEG that starts the frame.
 fn jpeg_size(bytes: &[u8]) -> Option<(u32, u32)> {
     let mut at = 2;
     loop {
         let (0xFF, marker) = (*bytes.get(at)?, *bytes.get(at + 1)?) else { return None };
-        // C4, C8 and CC are in the range of frames and are none.
+        // C4, C8 and CC are within the range of frame markers, but are none.
         if matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC) {
             return Some((be16(bytes, at + 7)?, be16(bytes, at + 5)?));
         }
@@ -104,7 +104,8 @@ fn jpeg_size(bytes: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
-/// How long a WAV file's sound is. A stream of unknown end says a size of nothing or of everything; then what is there counts.
+/// The duration of a WAV file. A stream of unknown length states size zero or the maximum; then the size of the data
+/// counts.
 fn wav_length(bytes: &[u8]) -> Option<Duration> {
     if bytes.get(..4)? != b"RIFF" || bytes.get(8..12)? != b"WAVE" {
         return None;

@@ -1,101 +1,102 @@
-//! Messages of a conversation, with what they hold besides text.
+//! Messages of a conversation, including their media.
 
 use serde::Deserialize;
 
-use super::{media, refusal::Refusal};
-use crate::sim::tokens::{Segment, Turn};
+use super::media;
+use crate::sim::api::api_error::ApiError;
+use crate::sim::tokens::{ChatTurn, PromptSegment};
 
-/// One message as it comes in, in any of the protocols that have them.
+/// A message of a request, in any of the protocols that have messages.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Message {
+pub(super) struct ChatMessage {
     #[serde(default)]
     role: String,
-    content: Option<Content>,
-    /// Images in base64, as ollama takes them.
+    content: Option<MessageContent>,
+    /// Base64-encoded images, as ollama takes them.
     images: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Content {
+enum MessageContent {
     Text(String),
-    Parts(Vec<Part>),
+    Parts(Vec<ContentPart>),
 }
 
 #[derive(Debug, Deserialize)]
-struct Part {
+struct ContentPart {
     text: Option<String>,
-    image_url: Option<Source>,
-    audio_url: Option<Source>,
-    video_url: Option<Source>,
-    input_audio: Option<Recording>,
+    image_url: Option<MediaUrl>,
+    audio_url: Option<MediaUrl>,
+    video_url: Option<MediaUrl>,
+    input_audio: Option<AudioData>,
 }
 
-/// Where something lies: chats say so in an object, responses in a string.
+/// A media URL: an object in chat completions, a string in responses.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Source {
+enum MediaUrl {
     Bare(String),
     Object { url: String },
 }
 
 #[derive(Debug, Deserialize)]
-struct Recording {
-    /// In base64.
+struct AudioData {
+    /// Base64-encoded data.
     data: String,
 }
 
-impl Message {
-    /// A message of nothing but text.
-    pub(super) fn of_text(role: &str, text: String) -> Self {
-        Self { role: role.to_owned(), content: Some(Content::Text(text)), images: None }
+impl ChatMessage {
+    /// Creates a message that holds only text.
+    pub(super) fn from_text(role: &str, text: String) -> Self {
+        Self { role: role.to_owned(), content: Some(MessageContent::Text(text)), images: None }
     }
 
-    /// The message with images besides its text.
+    /// Adds images to the message.
     pub(super) fn with_images(self, images: Option<Vec<String>>) -> Self {
         Self { images, ..self }
     }
 
-    fn turn(self) -> Result<Turn, Refusal> {
+    fn turn(self) -> Result<ChatTurn, ApiError> {
         let mut said = Vec::new();
         for image in self.images.unwrap_or_default() {
-            said.push(Segment::Media(media::image(&format!("data:image;base64,{image}"))?));
+            said.push(PromptSegment::Media(media::image(&format!("data:image;base64,{image}"))?));
         }
         match self.content {
             None => {}
-            Some(Content::Text(text)) => said.push(Segment::Text(text)),
-            Some(Content::Parts(parts)) => {
+            Some(MessageContent::Text(text)) => said.push(PromptSegment::Text(text)),
+            Some(MessageContent::Parts(parts)) => {
                 for part in parts {
                     part.add_to(&mut said)?;
                 }
             }
         }
-        Ok(Turn { role: self.role, said })
+        Ok(ChatTurn { role: self.role, said })
     }
 }
 
-impl Part {
-    fn add_to(self, said: &mut Vec<Segment>) -> Result<(), Refusal> {
+impl ContentPart {
+    fn add_to(self, said: &mut Vec<PromptSegment>) -> Result<(), ApiError> {
         if let Some(text) = self.text {
-            said.push(Segment::Text(text));
+            said.push(PromptSegment::Text(text));
         }
         if let Some(image) = self.image_url {
-            said.push(Segment::Media(media::image(&image.url())?));
+            said.push(PromptSegment::Media(media::image(&image.url())?));
         }
         if let Some(sound) = self.audio_url {
-            said.push(Segment::Media(media::audio(&sound.url())?));
+            said.push(PromptSegment::Media(media::audio(&sound.url())?));
         }
         if let Some(recording) = self.input_audio {
-            said.push(Segment::Media(media::audio(&format!("data:audio;base64,{}", recording.data))?));
+            said.push(PromptSegment::Media(media::audio(&format!("data:audio;base64,{}", recording.data))?));
         }
         if let Some(video) = self.video_url {
-            said.push(Segment::Media(media::video(&video.url())?));
+            said.push(PromptSegment::Media(media::video(&video.url())?));
         }
         Ok(())
     }
 }
 
-impl Source {
+impl MediaUrl {
     fn url(self) -> String {
         match self {
             Self::Bare(url) | Self::Object { url } => url,
@@ -103,7 +104,7 @@ impl Source {
     }
 }
 
-/// The turns of a conversation; a refusal if one of them holds data that is none.
-pub(super) fn turns(messages: impl IntoIterator<Item = Message>) -> Result<Vec<Turn>, Refusal> {
-    messages.into_iter().map(Message::turn).collect()
+/// Returns the turns of a conversation, or an error if one of them holds invalid data.
+pub(super) fn chat_turns(messages: impl IntoIterator<Item = ChatMessage>) -> Result<Vec<ChatTurn>, ApiError> {
+    messages.into_iter().map(ChatMessage::turn).collect()
 }

@@ -1,4 +1,4 @@
-//! The protocols: in each file how one asks and how it is answered.
+//! The protocols: each file has one protocol's request and response formats.
 
 pub(super) mod audio;
 pub(super) mod llama_cpp;

@@ -1,32 +1,32 @@
-//! Which LoRA adapters have requests in the engine.
+//! The LoRA adapters that have requests in the engine.
 
 use std::collections::BTreeMap;
 
-/// Requests by adapter, waiting and running. A preempted request still counts as running.
+/// Waiting and running requests by adapter. A preempted request still counts as running.
 #[derive(Debug, Default)]
-pub(in crate::sim) struct Adapters {
+pub(in crate::sim) struct AdapterLoad {
     waiting: BTreeMap<String, usize>,
     running: BTreeMap<String, usize>,
 }
 
-impl Adapters {
-    /// A request waits for its first step.
-    pub(in crate::sim) fn wait(&mut self, adapter: &str) {
+impl AdapterLoad {
+    /// Records a request that waits for its first step.
+    pub(in crate::sim) fn record_waiting(&mut self, adapter: &str) {
         *self.waiting.entry(adapter.to_owned()).or_default() += 1;
     }
 
-    /// A request that waited runs.
-    pub(in crate::sim) fn run(&mut self, adapter: &str) {
+    /// Records that a waiting request runs.
+    pub(in crate::sim) fn record_running(&mut self, adapter: &str) {
         take(&mut self.waiting, adapter);
         *self.running.entry(adapter.to_owned()).or_default() += 1;
     }
 
-    /// A request is gone; it ran if its `scheduled` says so.
-    pub(in crate::sim) fn leave(&mut self, adapter: &str, scheduled: bool) {
+    /// Records that a request is gone; `scheduled` is whether it ran.
+    pub(in crate::sim) fn record_left(&mut self, adapter: &str, scheduled: bool) {
         take(if scheduled { &mut self.running } else { &mut self.waiting }, adapter);
     }
 
-    /// The names with running and with waiting requests, joined by commas as in vLLM's labels.
+    /// Returns the names with running and with waiting requests, joined by commas as in vLLM's labels.
     pub(super) fn labels(&self) -> [String; 2] {
         [&self.running, &self.waiting]
             .map(|adapters| adapters.keys().map(String::as_str).collect::<Vec<_>>().join(","))
@@ -48,17 +48,17 @@ mod tests {
 
     #[test]
     fn an_adapter_is_named_as_long_as_it_has_requests() {
-        let mut adapters = Adapters::default();
+        let mut adapters = AdapterLoad::default();
         for adapter in ["b", "a", "a"] {
-            adapters.wait(adapter);
+            adapters.record_waiting(adapter);
         }
-        adapters.run("a");
+        adapters.record_running("a");
         assert_eq!(adapters.labels(), ["a", "a,b"]);
-        adapters.run("a");
-        adapters.leave("b", false);
-        adapters.leave("a", true);
+        adapters.record_running("a");
+        adapters.record_left("b", false);
+        adapters.record_left("a", true);
         assert_eq!(adapters.labels(), ["a", ""]);
-        adapters.leave("a", true);
+        adapters.record_left("a", true);
         assert_eq!(adapters.labels(), ["", ""]);
     }
 }

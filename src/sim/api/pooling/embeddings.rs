@@ -9,46 +9,53 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Parts,
-        ask::{Call, read_object, required, served_model},
-        message::{Message, turns},
-        refusal::Refusal,
+        ApiState,
+        message::{ChatMessage, chat_turns},
     },
-    Input, Inquiry, Pooled, Pooler, Wish, truncation,
+    PoolingEndpoint, PoolingInput, PoolingRequest, PoolingResult, PoolingTask, truncate_limit,
 };
-use crate::sim::tokens::{Markers, Segment};
+use crate::sim::api::{
+    api_error::ApiError,
+    generate_request::{RawRequest, read_object, required, served_model},
+};
+use crate::sim::tokens::{PromptSegment, SpecialMarkers};
 
-pub(super) static EMBEDDINGS: Pooler = Pooler {
+pub(super) static EMBEDDINGS: PoolingEndpoint = PoolingEndpoint {
     paths: &["/v1/embeddings"],
     read,
     write: |inquiry, pooled| write(inquiry, pooled, &VLLM_EMBEDDINGS),
 };
 
-pub(super) static INFINITY: Pooler = Pooler {
+pub(super) static INFINITY: PoolingEndpoint = PoolingEndpoint {
     paths: &["/embeddings"],
     read,
     write: |inquiry, pooled| write(inquiry, pooled, &INFINITY_EMBEDDINGS),
 };
 
-pub(super) static POOLING: Pooler =
-    Pooler { paths: &["/pooling"], read, write: |inquiry, pooled| write(inquiry, pooled, &VLLM_POOLING) };
+pub(super) static POOLING: PoolingEndpoint = PoolingEndpoint {
+    paths: &["/pooling"],
+    read,
+    write: |inquiry, pooled| write(inquiry, pooled, &VLLM_POOLING),
+};
 
-/// What the answers differ in.
-struct Words {
+/// The differences between the endpoints' answers.
+struct EmbeddingStyle {
     id: &'static str,
     object: &'static str,
     field: &'static str,
 }
 
-const VLLM_EMBEDDINGS: Words = Words { id: "embd-", object: "embedding", field: "embedding" };
-const INFINITY_EMBEDDINGS: Words = Words { id: "infinity-", object: "embedding", field: "embedding" };
-const VLLM_POOLING: Words = Words { id: "pool-", object: "pooling", field: "data" };
+const VLLM_EMBEDDINGS: EmbeddingStyle =
+    EmbeddingStyle { id: "embd-", object: "embedding", field: "embedding" };
+const INFINITY_EMBEDDINGS: EmbeddingStyle =
+    EmbeddingStyle { id: "infinity-", object: "embedding", field: "embedding" };
+const VLLM_POOLING: EmbeddingStyle = EmbeddingStyle { id: "pool-", object: "pooling", field: "data" };
 
 #[derive(Deserialize)]
-struct Body {
+struct EmbeddingsBody {
     model: Option<String>,
-    input: Option<InputField>,
-    messages: Option<Vec<Message>>,
+    input: Option<EmbeddingsInput>,
+    messages: Option<Vec<ChatMessage>>,
     dimensions: Option<i64>,
     encoding_format: Option<String>,
     truncate_prompt_tokens: Option<i64>,
@@ -56,51 +63,62 @@ struct Body {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum InputField {
+enum EmbeddingsInput {
     Text(String),
     Tokens(Vec<u32>),
     Texts(Vec<String>),
     TokenLists(Vec<Vec<u32>>),
 }
 
-fn read(call: &Call, parts: &Parts) -> Result<Inquiry, Refusal> {
-    let body: Body = read_object(call)?;
+fn read(call: &RawRequest, parts: &ApiState) -> Result<PoolingRequest, ApiError> {
+    let body: EmbeddingsBody = read_object(call)?;
     let model = served_model(body.model, &parts.spec)?;
     let base64 = match body.encoding_format.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,
         Some(other) => {
             let message = format!("the simulator encodes embeddings as float or base64, not as {other}.");
-            return Err(Refusal::value("encoding_format", other, &message));
+            return Err(ApiError::invalid_value("encoding_format", other, &message));
         }
     };
-    let text = |text| Input::Segments(vec![Segment::Text(text)], Markers::Add);
+    let text = |text| PoolingInput::Segments(vec![PromptSegment::Text(text)], SpecialMarkers::Add);
     let prompts = match (body.input, body.messages) {
         (_, Some(messages)) => {
-            vec![Input::Segments(parts.vocabulary.chat_prompt(&turns(messages)?), Markers::Leave)]
+            vec![PoolingInput::Segments(
+                parts.vocabulary.chat_prompt(&chat_turns(messages)?),
+                SpecialMarkers::Leave,
+            )]
         }
         (input, None) => match required(input, "input")? {
-            InputField::Text(one) => vec![text(one)],
-            InputField::Tokens(tokens) => vec![Input::Tokens(tokens)],
-            InputField::Texts(many) => many.into_iter().map(text).collect(),
-            InputField::TokenLists(lists) => lists.into_iter().map(Input::Tokens).collect(),
+            EmbeddingsInput::Text(one) => vec![text(one)],
+            EmbeddingsInput::Tokens(tokens) => vec![PoolingInput::Tokens(tokens)],
+            EmbeddingsInput::Texts(many) => many.into_iter().map(text).collect(),
+            EmbeddingsInput::TokenLists(lists) => lists.into_iter().map(PoolingInput::Tokens).collect(),
         },
     };
-    let wish = Wish::Embeddings { size: size(body.dimensions, parts.spec.output.embedding_size)?, base64 };
-    Ok(Inquiry { model, prompts, truncate: truncation(body.truncate_prompt_tokens, &parts.spec)?, wish })
-}
-
-/// How many numbers the request wants, of those there are.
-fn size(dimensions: Option<i64>, all: usize) -> Result<usize, Refusal> {
-    let Some(asked) = dimensions else { return Ok(all) };
-    usize::try_from(asked).ok().filter(|size| (1..=all).contains(size)).ok_or_else(|| {
-        let message = format!("dimensions must be between 1 and the embedding's size {all}, got {asked}.");
-        Refusal::value("dimensions", asked, &message)
+    let wish = PoolingTask::Embeddings {
+        size: embedding_size(body.dimensions, parts.spec.output.embedding_size)?,
+        base64,
+    };
+    Ok(PoolingRequest {
+        model,
+        prompts,
+        truncate: truncate_limit(body.truncate_prompt_tokens, &parts.spec)?,
+        wish,
     })
 }
 
-fn write(inquiry: &Inquiry, pooled: &Pooled, words: &Words) -> Value {
-    let Wish::Embeddings { size, base64 } = inquiry.wish else { return Value::Null };
+/// Returns the number of dimensions that the request asks for, out of `all`.
+fn embedding_size(dimensions: Option<i64>, all: usize) -> Result<usize, ApiError> {
+    let Some(asked) = dimensions else { return Ok(all) };
+    usize::try_from(asked).ok().filter(|size| (1..=all).contains(size)).ok_or_else(|| {
+        let message = format!("dimensions must be between 1 and the embedding's size {all}, got {asked}.");
+        ApiError::invalid_value("dimensions", asked, &message)
+    })
+}
+
+fn write(inquiry: &PoolingRequest, pooled: &PoolingResult, words: &EmbeddingStyle) -> Value {
+    let PoolingTask::Embeddings { size, base64 } = inquiry.wish else { return Value::Null };
     let data = pooled.prompts.iter().enumerate().map(|(index, prompt)| {
         let embedding = embedding(prompt, size, pooled.seed);
         let embedding = if base64 { encoded(&embedding).into() } else { json!(embedding) };
@@ -119,7 +137,8 @@ fn write(inquiry: &Inquiry, pooled: &Pooled, words: &Words) -> Value {
     answer
 }
 
-/// A direction that depends on the prompt only. As in a real answer, each number has all digits of a `f32` turned into a `f64`.
+/// An embedding that depends only on the prompt. As in a real answer, each number has all digits of an `f32`
+/// converted to `f64`.
 fn embedding(prompt: &[u32], size: usize, seed: u64) -> Vec<f64> {
     let mut hasher = DefaultHasher::new();
     (seed, prompt).hash(&mut hasher);
@@ -129,7 +148,7 @@ fn embedding(prompt: &[u32], size: usize, seed: u64) -> Vec<f64> {
     numbers.iter().map(|number| f64::from((number / length.max(f64::MIN_POSITIVE)) as f32)).collect()
 }
 
-/// The numbers as little-endian `f32` in base64.
+/// Encodes the numbers as little-endian `f32` in base64.
 fn encoded(embedding: &[f64]) -> String {
     let bytes: Vec<u8> = embedding.iter().flat_map(|number| (*number as f32).to_le_bytes()).collect();
     base64::engine::general_purpose::STANDARD.encode(bytes)

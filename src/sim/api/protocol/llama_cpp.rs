@@ -1,30 +1,36 @@
-//! llama.cpp's own `/completion`. Its last event has the counts and the times, and no `[DONE]` follows.
+//! llama.cpp's own `/completion`. Its last event holds the counts and the timings; no `[DONE]` follows.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{
-    ask::{Ask, Call, Prompt, check_temperature, read_undeclared, required, served_model},
-    endpoint::Endpoint,
-    refusal::{Dialect, Refusal},
-    shape::{Fragment, Identity, Progress, Shape, Sse, Whole, json as bytes},
+use crate::sim::api::{
+    api_error::{ApiError, ErrorFormat},
+    generate_request::{
+        Endpoint, GenerateRequest, PromptInput, RawRequest, check_temperature, read_undeclared, required,
+        served_model,
+    },
+    response_writer::{
+        FullResponse, GenerationIdentity, GenerationProgress, OutputChunk, ResponseWriter, SseWriter,
+        json as bytes,
+    },
 };
-use crate::sim::{plan::Finish, spec::Spec};
+use crate::sim::output_plan::SimFinishReason;
+use crate::sim::spec::SimSpec;
 
 pub(in crate::sim::api) static COMPLETION: Endpoint = Endpoint {
     paths: &["/completion", "/completions"],
-    dialect: Dialect::LlamaCpp,
+    dialect: ErrorFormat::LlamaCpp,
     read,
-    shape: |who, _, spec| Box::new(LlamaCpp::new(who, spec)),
+    shape: |who, _, spec| Box::new(LlamaCppWriter::new(who, spec)),
     otherwise: None,
     reasons: false,
 };
 
 #[derive(Deserialize)]
-struct Body {
-    prompt: Option<PromptField>,
+struct LlamaCppBody {
+    prompt: Option<LlamaCppPrompt>,
     n_predict: Option<i64>,
     temperature: Option<f64>,
     ignore_eos: Option<bool>,
@@ -33,57 +39,67 @@ struct Body {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum PromptField {
+enum LlamaCppPrompt {
     Text(String),
     Tokens(Vec<u32>),
 }
 
-fn read(call: &Call, spec: &Spec) -> Result<Ask, Refusal> {
-    let body: Body = read_undeclared(call)?;
+fn read(call: &RawRequest, spec: &SimSpec) -> Result<GenerateRequest, ApiError> {
+    let body: LlamaCppBody = read_undeclared(call)?;
     let prompt = match required(body.prompt, "prompt")? {
-        PromptField::Text(text) => Prompt::Text(text),
-        PromptField::Tokens(tokens) => Prompt::Tokens(tokens),
+        LlamaCppPrompt::Text(text) => PromptInput::Text(text),
+        LlamaCppPrompt::Tokens(tokens) => PromptInput::Tokens(tokens),
     };
     if prompt.is_empty() {
-        return Err(Refusal::bad("prompt", "the prompt is empty".to_owned()));
+        return Err(ApiError::bad_parameter("prompt", "the prompt is empty".to_owned()));
     }
     check_temperature(body.temperature)?;
-    Ok(Ask {
-        // A number below zero asks for as many as there is room for.
+    Ok(GenerateRequest {
+        // A negative number asks for as many tokens as the context holds.
         max_tokens: body
             .n_predict
             .and_then(|tokens| usize::try_from(tokens).ok())
             .map(|tokens| tokens.max(1)),
         ignore_eos: body.ignore_eos.unwrap_or(false),
         stream: body.stream.unwrap_or(false),
-        ..Ask::new(&COMPLETION, served_model(None, spec)?, prompt)
+        ..GenerateRequest::new(&COMPLETION, served_model(None, spec)?, prompt)
     })
 }
 
-struct LlamaCpp {
-    sse: Sse,
+struct LlamaCppWriter {
+    sse: SseWriter,
     tells: bool,
     model: String,
 }
 
-impl LlamaCpp {
-    fn new(who: &Identity, spec: &Spec) -> Self {
-        Self { sse: Sse(spec.output.line_ending), tells: spec.output.usage, model: who.model.to_owned() }
+impl LlamaCppWriter {
+    fn new(who: &GenerationIdentity, spec: &SimSpec) -> Self {
+        Self {
+            sse: SseWriter(spec.output.line_ending),
+            tells: spec.output.usage,
+            model: who.model.to_owned(),
+        }
     }
 
-    /// The counts that every event has.
-    fn count(&self, event: &mut Value, so_far: &Progress) {
+    /// Adds the counts that every event has.
+    fn count(&self, event: &mut Value, so_far: &GenerationProgress) {
         if self.tells {
             event["tokens_predicted"] = so_far.output.into();
             event["tokens_evaluated"] = so_far.prompt.into();
         }
     }
 
-    /// The object that ends a stream, or is the whole answer.
-    fn end(&self, content: &str, ids: &[u32], finish: Option<Finish>, so_far: &Progress) -> Value {
+    /// Returns the object that ends a stream, or is the complete answer.
+    fn end(
+        &self,
+        content: &str,
+        ids: &[u32],
+        finish: Option<SimFinishReason>,
+        so_far: &GenerationProgress,
+    ) -> Value {
         let stop_type = finish.map_or("none", |finish| match finish {
-            Finish::Stop => "eos",
-            Finish::Length => "limit",
+            SimFinishReason::Stop => "eos",
+            SimFinishReason::Length => "limit",
         });
         let mut end = json!({
             "index": 0, "content": content, "tokens": ids, "id_slot": 0, "stop": finish.is_some(), "model": self.model,
@@ -98,7 +114,7 @@ impl LlamaCpp {
     }
 }
 
-fn timings(so_far: &Progress) -> Value {
+fn timings(so_far: &GenerationProgress) -> Value {
     let computed = so_far.prompt - so_far.cached;
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
     let rate = |tokens: usize, time: Duration| tokens as f64 / time.as_secs_f64().max(1e-9);
@@ -112,12 +128,12 @@ fn timings(so_far: &Progress) -> Value {
     })
 }
 
-impl Shape for LlamaCpp {
+impl ResponseWriter for LlamaCppWriter {
     fn media_type(&self) -> &'static str {
         "text/event-stream"
     }
 
-    fn fragment(&mut self, out: &mut Vec<u8>, fragment: &Fragment, so_far: &Progress) {
+    fn write_output(&mut self, out: &mut Vec<u8>, fragment: &OutputChunk, so_far: &GenerationProgress) {
         let mut event = json!({
             "index": 0, "content": fragment.text, "tokens": fragment.ids(), "stop": false, "id_slot": -1,
         });
@@ -125,14 +141,20 @@ impl Shape for LlamaCpp {
         self.sse.event(out, &event);
     }
 
-    fn close(&mut self, out: &mut Vec<u8>, last: &Fragment, finish: Finish, so_far: &Progress) {
+    fn close(
+        &mut self,
+        out: &mut Vec<u8>,
+        last: &OutputChunk,
+        finish: SimFinishReason,
+        so_far: &GenerationProgress,
+    ) {
         if !last.text.is_empty() {
-            self.fragment(out, last, so_far);
+            self.write_output(out, last, so_far);
         }
         self.sse.event(out, &self.end("", &[], Some(finish), so_far));
     }
 
-    fn error(&mut self, out: &mut Vec<u8>, refusal: &Refusal) {
+    fn error(&mut self, out: &mut Vec<u8>, refusal: &ApiError) {
         self.sse.error(out, refusal);
     }
 
@@ -140,7 +162,7 @@ impl Shape for LlamaCpp {
         self.sse.malformed(out);
     }
 
-    fn whole(&mut self, whole: &Whole, so_far: &Progress) -> Vec<u8> {
+    fn full_body(&mut self, whole: &FullResponse, so_far: &GenerationProgress) -> Vec<u8> {
         bytes(&self.end(whole.said.text, &whole.said.ids(), whole.finish, so_far))
     }
 }

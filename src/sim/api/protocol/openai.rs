@@ -4,42 +4,47 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::{
-    ask::{Ask, Call, Prompt, UsageReports, check_temperature, output_limit, read_object, served_model},
-    chunks::{Chunks, Field, Kind, Piece, Usage, whole},
-    endpoint::Endpoint,
-    message::{Message, turns},
-    refusal::{Dialect, Refusal},
-    shape::{Fragment, Identity, Progress, Shape, Whole},
+    chunks::{ChunkOutput, ChunkWriter, CompletionApi, OutputField, UsageCounts, full_body},
+    message::{ChatMessage, chat_turns},
 };
-use crate::sim::{plan::Finish, spec::Spec};
+use crate::sim::api::{
+    api_error::{ApiError, ErrorFormat},
+    generate_request::{
+        Endpoint, GenerateRequest, PromptInput, RawRequest, UsageReporting, check_temperature, output_limit,
+        read_object, served_model,
+    },
+    response_writer::{FullResponse, GenerationIdentity, GenerationProgress, OutputChunk, ResponseWriter},
+};
+use crate::sim::output_plan::SimFinishReason;
+use crate::sim::spec::SimSpec;
 
-/// Output tokens of a completion that does not say how many it wants, as in OpenAI's API.
+/// Output tokens of a completion without a limit, as in OpenAI's API.
 pub(in crate::sim::api) const DEFAULT_COMPLETION: usize = 16;
 
 pub(in crate::sim::api) static COMPLETIONS: Endpoint = Endpoint {
     paths: &["/v1/completions"],
-    dialect: Dialect::OpenAi,
-    read: |call, spec| read(Kind::Completions, call, spec),
-    shape: |who, ask, spec| Box::new(OpenAi::new(Kind::Completions, who, ask, spec)),
+    dialect: ErrorFormat::OpenAi,
+    read: |call, spec| read(CompletionApi::Completions, call, spec),
+    shape: |who, ask, spec| Box::new(OpenAiWriter::new(CompletionApi::Completions, who, ask, spec)),
     otherwise: Some(DEFAULT_COMPLETION),
     reasons: false,
 };
 
 pub(in crate::sim::api) static CHAT: Endpoint = Endpoint {
     paths: &["/v1/chat/completions"],
-    dialect: Dialect::OpenAi,
-    read: |call, spec| read(Kind::Chat, call, spec),
-    shape: |who, ask, spec| Box::new(OpenAi::new(Kind::Chat, who, ask, spec)),
+    dialect: ErrorFormat::OpenAi,
+    read: |call, spec| read(CompletionApi::Chat, call, spec),
+    shape: |who, ask, spec| Box::new(OpenAiWriter::new(CompletionApi::Chat, who, ask, spec)),
     otherwise: None,
     reasons: true,
 };
 
-/// The fields that matter here; others are accepted and ignored, as the text is made up anyway.
+/// The fields that matter here. Other fields are ignored, since the output is synthetic.
 #[derive(Deserialize)]
-struct Body {
+struct OpenAiBody {
     model: Option<String>,
-    prompt: Option<PromptField>,
-    messages: Option<Vec<Message>>,
+    prompt: Option<OpenAiPrompt>,
+    messages: Option<Vec<ChatMessage>>,
     tools: Option<Vec<Box<RawValue>>>,
     max_tokens: Option<i64>,
     max_completion_tokens: Option<i64>,
@@ -54,7 +59,7 @@ struct Body {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum PromptField {
+enum OpenAiPrompt {
     Text(String),
     Tokens(Vec<u32>),
     Texts(Vec<String>),
@@ -67,9 +72,13 @@ struct StreamOptions {
     continuous_usage_stats: Option<bool>,
 }
 
-/// Reads a request in vLLM's order, with vLLM's words for what is wrong.
-pub(in crate::sim::api) fn read(kind: Kind, call: &Call, spec: &Spec) -> Result<Ask, Refusal> {
-    let body: Body = read_object(call)?;
+/// Checks a request in vLLM's order, with vLLM's error messages.
+pub(in crate::sim::api) fn read(
+    kind: CompletionApi,
+    call: &RawRequest,
+    spec: &SimSpec,
+) -> Result<GenerateRequest, ApiError> {
+    let body: OpenAiBody = read_object(call)?;
     let stream = body.stream.unwrap_or(false);
     let usage = body.usage_reports(stream)?;
     check_temperature(body.temperature)?;
@@ -77,103 +86,105 @@ pub(in crate::sim::api) fn read(kind: Kind, call: &Call, spec: &Spec) -> Result<
     let max_tokens = output_limit("max_tokens", body.max_completion_tokens.or(body.max_tokens), spec)?;
     let model = served_model(body.model, spec)?;
     let (endpoint, prompt) = match kind {
-        Kind::Completions => (&COMPLETIONS, completion_prompt(body.prompt)?),
-        Kind::Chat => (&CHAT, conversation(body.messages, body.tools)?),
+        CompletionApi::Completions => (&COMPLETIONS, completion_prompt(body.prompt)?),
+        CompletionApi::Chat => (&CHAT, conversation(body.messages, body.tools)?),
     };
-    Ok(Ask {
+    Ok(GenerateRequest {
         max_tokens,
         min_tokens: usize::try_from(body.min_tokens.unwrap_or(0)).unwrap_or(0),
         ignore_eos: body.ignore_eos.unwrap_or(false),
         stream,
         usage,
         cache_salt: body.cache_salt,
-        ..Ask::new(endpoint, model, prompt)
+        ..GenerateRequest::new(endpoint, model, prompt)
     })
 }
 
-impl Body {
-    fn usage_reports(&self, stream: bool) -> Result<UsageReports, Refusal> {
-        let Some(options) = &self.stream_options else { return Ok(UsageReports::Never) };
+impl OpenAiBody {
+    fn usage_reports(&self, stream: bool) -> Result<UsageReporting, ApiError> {
+        let Some(options) = &self.stream_options else { return Ok(UsageReporting::Never) };
         if !stream {
             let message = "Stream options can only be defined when `stream=True`. (parameter=stream_options)";
-            return Err(Refusal::bad("stream_options", message.to_owned()));
+            return Err(ApiError::bad_parameter("stream_options", message.to_owned()));
         }
         let asked = options.include_usage.unwrap_or(false);
         let continuous = options.continuous_usage_stats.unwrap_or(false);
         Ok(match (asked, continuous) {
-            (false, _) => UsageReports::Never,
-            (true, false) => UsageReports::AtTheEnd,
-            (true, true) => UsageReports::WithEveryEvent,
+            (false, _) => UsageReporting::Never,
+            (true, false) => UsageReporting::AtTheEnd,
+            (true, true) => UsageReporting::WithEveryEvent,
         })
     }
 
-    fn check_number(&self) -> Result<(), Refusal> {
+    fn check_number(&self) -> Result<(), ApiError> {
         match self.n {
             None | Some(1) => Ok(()),
-            Some(n) => {
-                Err(Refusal::value("n", n, &format!("the simulator gives one answer, n must be 1, got {n}.")))
-            }
+            Some(n) => Err(ApiError::invalid_value(
+                "n",
+                n,
+                &format!("the simulator gives one answer, n must be 1, got {n}."),
+            )),
         }
     }
 }
 
-fn completion_prompt(field: Option<PromptField>) -> Result<Prompt, Refusal> {
+fn completion_prompt(field: Option<OpenAiPrompt>) -> Result<PromptInput, ApiError> {
     let one_only = |count: usize| {
-        Refusal::bad(
+        ApiError::bad_parameter(
             "prompt",
             format!("the simulator takes one prompt per request, got {count}. (parameter=prompt)"),
         )
     };
     let prompt = match field {
-        None => Prompt::Text(String::new()),
-        Some(PromptField::Text(text)) => Prompt::Text(text),
-        Some(PromptField::Tokens(tokens)) => Prompt::Tokens(tokens),
-        Some(PromptField::Texts(texts)) => {
+        None => PromptInput::Text(String::new()),
+        Some(OpenAiPrompt::Text(text)) => PromptInput::Text(text),
+        Some(OpenAiPrompt::Tokens(tokens)) => PromptInput::Tokens(tokens),
+        Some(OpenAiPrompt::Texts(texts)) => {
             let [text] = <[String; 1]>::try_from(texts).map_err(|texts| one_only(texts.len()))?;
-            Prompt::Text(text)
+            PromptInput::Text(text)
         }
-        Some(PromptField::TokenLists(lists)) => {
+        Some(OpenAiPrompt::TokenLists(lists)) => {
             let [tokens] = <[Vec<u32>; 1]>::try_from(lists).map_err(|lists| one_only(lists.len()))?;
-            Prompt::Tokens(tokens)
+            PromptInput::Tokens(tokens)
         }
     };
-    if prompt.is_empty() { Err(no_prompt()) } else { Ok(prompt) }
+    if prompt.is_empty() { Err(missing_prompt()) } else { Ok(prompt) }
 }
 
-/// vLLM's words for a completion without anything to complete.
-pub(in crate::sim::api) fn no_prompt() -> Refusal {
+/// vLLM's message for a completion without a prompt.
+pub(in crate::sim::api) fn missing_prompt() -> ApiError {
     let message = "Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)";
-    Refusal::bad("prompt", message.to_owned())
+    ApiError::bad_parameter("prompt", message.to_owned())
 }
 
-/// The conversation; tools stand in it as a turn of their own, as a chat template would write them.
+/// Returns the conversation. Tools become a separate turn, as a chat template would write them.
 fn conversation(
-    messages: Option<Vec<Message>>,
+    messages: Option<Vec<ChatMessage>>,
     tools: Option<Vec<Box<RawValue>>>,
-) -> Result<Prompt, Refusal> {
+) -> Result<PromptInput, ApiError> {
     match messages {
-        None => Err(Refusal::shape("missing", "body.messages", "Field required", "<dict>")),
+        None => Err(ApiError::invalid_shape("missing", "body.messages", "Field required", "<dict>")),
         Some(messages) if messages.is_empty() => {
             let message =
                 "Cannot apply chat template to an empty conversation. Provide at least one message.";
-            Err(Refusal::bad("", message.to_owned()))
+            Err(ApiError::bad_parameter("", message.to_owned()))
         }
         Some(messages) => {
             let tools = tools.unwrap_or_default();
-            let tools = tools.iter().map(|tool| Message::of_text("tools", tool.get().to_owned()));
-            Ok(Prompt::Conversation(turns(tools.chain(messages))?))
+            let tools = tools.iter().map(|tool| ChatMessage::from_text("tools", tool.get().to_owned()));
+            Ok(PromptInput::Conversation(chat_turns(tools.chain(messages))?))
         }
     }
 }
 
-/// An answer of either kind.
-struct OpenAi {
-    kind: Kind,
-    chunks: Chunks,
-    reports: UsageReports,
-    /// Whether usage tells what the prefix cache had.
+/// Writes an answer of either API.
+struct OpenAiWriter {
+    kind: CompletionApi,
+    chunks: ChunkWriter,
+    reports: UsageReporting,
+    /// Whether usage reports the prompt's cached tokens.
     details: bool,
-    /// Whether an answer in one piece tells its usage.
+    /// Whether an answer in one piece reports usage.
     tells: bool,
     reasoning_field: &'static str,
     id: String,
@@ -181,13 +192,13 @@ struct OpenAi {
     model: String,
 }
 
-impl OpenAi {
-    fn new(kind: Kind, who: &Identity, ask: &Ask, spec: &Spec) -> Self {
+impl OpenAiWriter {
+    fn new(kind: CompletionApi, who: &GenerationIdentity, ask: &GenerateRequest, spec: &SimSpec) -> Self {
         let output = &spec.output;
         Self {
             kind,
-            chunks: Chunks::new(kind, who, output.line_ending),
-            reports: if output.usage { ask.usage } else { UsageReports::Never },
+            chunks: ChunkWriter::new(kind, who, output.line_ending),
+            reports: if output.usage { ask.usage } else { UsageReporting::Never },
             details: output.prompt_tokens_details,
             tells: output.usage,
             reasoning_field: output.reasoning_field.name(),
@@ -197,45 +208,62 @@ impl OpenAi {
         }
     }
 
-    fn count(&self, so_far: &Progress) -> Usage {
+    fn count(&self, so_far: &GenerationProgress) -> UsageCounts {
         let cached = self.details.then_some(so_far.cached);
-        Usage { prompt: so_far.prompt, completion: so_far.output, cached }
+        UsageCounts { prompt: so_far.prompt, completion: so_far.output, cached }
     }
 
-    /// The counts on the way, which have no details.
-    fn running(&self, so_far: &Progress) -> Option<Usage> {
-        (self.reports == UsageReports::WithEveryEvent).then(|| Usage { cached: None, ..self.count(so_far) })
+    /// The usage of an event before the last, which has no details.
+    fn running(&self, so_far: &GenerationProgress) -> Option<UsageCounts> {
+        (self.reports == UsageReporting::WithEveryEvent)
+            .then(|| UsageCounts { cached: None, ..self.count(so_far) })
     }
 
-    fn put(&self, out: &mut Vec<u8>, fragment: &Fragment, finish: Option<Finish>, so_far: &Progress) {
-        let field = if fragment.thought { Field::Reasoning(self.reasoning_field) } else { Field::Text };
-        let signed = finish.is_some() && self.reports == UsageReports::Never;
-        let piece = Piece { field, text: fragment.text, finish, usage: self.running(so_far), signed };
-        self.chunks.piece(out, &piece);
+    fn put(
+        &self,
+        out: &mut Vec<u8>,
+        fragment: &OutputChunk,
+        finish: Option<SimFinishReason>,
+        so_far: &GenerationProgress,
+    ) {
+        let field = if fragment.is_reasoning {
+            OutputField::Reasoning(self.reasoning_field)
+        } else {
+            OutputField::Text
+        };
+        let signed = finish.is_some() && self.reports == UsageReporting::Never;
+        let piece = ChunkOutput { field, text: fragment.text, finish, usage: self.running(so_far), signed };
+        self.chunks.write_output(out, &piece);
     }
 }
 
-impl Shape for OpenAi {
-    fn open(&mut self, out: &mut Vec<u8>, so_far: &Progress) {
-        if self.kind == Kind::Chat {
-            let nothing_yet = Progress { output: 0, ..*so_far };
-            self.chunks.role(out, self.running(&nothing_yet));
+impl ResponseWriter for OpenAiWriter {
+    fn open(&mut self, out: &mut Vec<u8>, so_far: &GenerationProgress) {
+        if self.kind == CompletionApi::Chat {
+            let nothing_yet = GenerationProgress { output: 0, ..*so_far };
+            self.chunks.write_role(out, self.running(&nothing_yet));
         }
     }
 
-    fn fragment(&mut self, out: &mut Vec<u8>, fragment: &Fragment, so_far: &Progress) {
+    fn write_output(&mut self, out: &mut Vec<u8>, fragment: &OutputChunk, so_far: &GenerationProgress) {
         self.put(out, fragment, None, so_far);
     }
 
-    fn close(&mut self, out: &mut Vec<u8>, last: &Fragment, finish: Finish, so_far: &Progress) {
+    fn close(
+        &mut self,
+        out: &mut Vec<u8>,
+        last: &OutputChunk,
+        finish: SimFinishReason,
+        so_far: &GenerationProgress,
+    ) {
         self.put(out, last, Some(finish), so_far);
-        if self.reports != UsageReports::Never {
+        if self.reports != UsageReporting::Never {
             self.chunks.usage(out, self.count(so_far));
         }
         self.chunks.done(out);
     }
 
-    fn error(&mut self, out: &mut Vec<u8>, refusal: &Refusal) {
+    fn error(&mut self, out: &mut Vec<u8>, refusal: &ApiError) {
         self.chunks.error(out, refusal);
         self.chunks.done(out);
     }
@@ -244,8 +272,8 @@ impl Shape for OpenAi {
         self.chunks.malformed(out);
     }
 
-    fn whole(&mut self, answer: &Whole, so_far: &Progress) -> Vec<u8> {
-        let who = Identity { id: &self.id, created: self.created, model: &self.model };
-        whole(self.kind, &who, answer, self.tells.then(|| self.count(so_far)))
+    fn full_body(&mut self, answer: &FullResponse, so_far: &GenerationProgress) -> Vec<u8> {
+        let who = GenerationIdentity { id: &self.id, created: self.created, model: &self.model };
+        full_body(self.kind, &who, answer, self.tells.then(|| self.count(so_far)))
     }
 }

@@ -3,30 +3,34 @@
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::super::{
-    ask::{
-        Ask, Call, Prompt, UsageReports, check_temperature, output_limit, read_object, required, served_model,
+use super::super::message::{ChatMessage, chat_turns};
+use crate::sim::api::{
+    api_error::{ApiError, ErrorFormat},
+    generate_request::{
+        Endpoint, GenerateRequest, PromptInput, RawRequest, UsageReporting, check_temperature, output_limit,
+        read_object, required, served_model,
     },
-    endpoint::Endpoint,
-    message::{Message, turns},
-    refusal::{Dialect, Refusal},
-    shape::{Fragment, Identity, Progress, Shape, Sse, Whole, json as bytes},
+    response_writer::{
+        FullResponse, GenerationIdentity, GenerationProgress, OutputChunk, ResponseWriter, SseWriter,
+        json as bytes,
+    },
 };
-use crate::sim::{plan::Finish, spec::Spec};
+use crate::sim::output_plan::SimFinishReason;
+use crate::sim::spec::SimSpec;
 
 pub(in crate::sim::api) static RESPONSES: Endpoint = Endpoint {
     paths: &["/v1/responses"],
-    dialect: Dialect::OpenAi,
+    dialect: ErrorFormat::OpenAi,
     read,
-    shape: |who, ask, spec| Box::new(Responses::new(who, ask, spec)),
+    shape: |who, ask, spec| Box::new(ResponsesWriter::new(who, ask, spec)),
     otherwise: None,
     reasons: true,
 };
 
 #[derive(Deserialize)]
-struct Body {
+struct ResponsesBody {
     model: Option<String>,
-    input: Option<Input>,
+    input: Option<ResponsesInput>,
     instructions: Option<String>,
     tools: Option<Vec<Box<RawValue>>>,
     max_output_tokens: Option<i64>,
@@ -39,69 +43,71 @@ struct Body {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Input {
+enum ResponsesInput {
     Text(String),
-    Items(Vec<Message>),
+    Items(Vec<ChatMessage>),
 }
 
-fn read(call: &Call, spec: &Spec) -> Result<Ask, Refusal> {
-    let body: Body = read_object(call)?;
+fn read(call: &RawRequest, spec: &SimSpec) -> Result<GenerateRequest, ApiError> {
+    let body: ResponsesBody = read_object(call)?;
     check_temperature(body.temperature)?;
     let max_tokens = output_limit("max_output_tokens", body.max_output_tokens, spec)?;
     let model = served_model(body.model, spec)?;
     let items = match required(body.input, "input")? {
-        Input::Text(text) => vec![Message::of_text("user", text)],
-        Input::Items(items) => items,
+        ResponsesInput::Text(text) => vec![ChatMessage::from_text("user", text)],
+        ResponsesInput::Items(items) => items,
     };
     if items.is_empty() {
-        return Err(Refusal::bad("input", "input must not be empty. (parameter=input)".to_owned()));
+        return Err(ApiError::bad_parameter(
+            "input",
+            "input must not be empty. (parameter=input)".to_owned(),
+        ));
     }
-    let system = body.instructions.map(|text| Message::of_text("system", text));
+    let system = body.instructions.map(|text| ChatMessage::from_text("system", text));
     let tools = body.tools.unwrap_or_default();
-    let tools = tools.iter().map(|tool| Message::of_text("tools", tool.get().to_owned()));
-    let prompt = Prompt::Conversation(turns(system.into_iter().chain(tools).chain(items))?);
-    Ok(Ask {
+    let tools = tools.iter().map(|tool| ChatMessage::from_text("tools", tool.get().to_owned()));
+    let prompt = PromptInput::Conversation(chat_turns(system.into_iter().chain(tools).chain(items))?);
+    Ok(GenerateRequest {
         max_tokens,
         min_tokens: usize::try_from(body.min_tokens.unwrap_or(0)).unwrap_or(0),
         ignore_eos: body.ignore_eos.unwrap_or(false),
         stream: body.stream.unwrap_or(false),
         cache_salt: body.cache_salt,
-        ..Ask::new(&RESPONSES, model, prompt)
+        ..GenerateRequest::new(&RESPONSES, model, prompt)
     })
 }
 
-/// What an item of the output is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum OutputItemKind {
     Reasoning,
     Message,
 }
 
 /// An item that is being written.
-struct Item {
-    kind: Kind,
+struct OutputItem {
+    kind: OutputItemKind,
     text: String,
 }
 
-struct Responses {
-    sse: Sse,
+struct ResponsesWriter {
+    sse: SseWriter,
     tells: bool,
     id: String,
     created: u64,
     model: String,
     max_tokens: Option<usize>,
-    /// Events so far.
+    /// The number of events so far.
     sequence: u64,
-    open: Option<Item>,
-    /// Items that are finished.
+    open: Option<OutputItem>,
+    /// The finished items.
     output: Vec<Value>,
 }
 
-impl Responses {
-    fn new(who: &Identity, ask: &Ask, spec: &Spec) -> Self {
+impl ResponsesWriter {
+    fn new(who: &GenerationIdentity, ask: &GenerateRequest, spec: &SimSpec) -> Self {
         Self {
-            sse: Sse(spec.output.line_ending),
-            tells: spec.output.usage && ask.usage != UsageReports::Never,
+            sse: SseWriter(spec.output.line_ending),
+            tells: spec.output.usage && ask.usage != UsageReporting::Never,
             id: format!("resp_{}", who.id),
             created: who.created,
             model: who.model.to_owned(),
@@ -112,7 +118,7 @@ impl Responses {
         }
     }
 
-    /// An event; the name is also its type, and every event has its number.
+    /// Writes an event. Its name is also its type, and every event has a sequence number.
     fn event(&mut self, out: &mut Vec<u8>, name: &str, mut data: Value) {
         data["type"] = name.into();
         data["sequence_number"] = self.sequence.into();
@@ -120,7 +126,7 @@ impl Responses {
         self.sse.named(out, name, &data);
     }
 
-    /// An event that concerns the open item's only part.
+    /// Writes an event about the open item's only part.
     fn item_event(&mut self, out: &mut Vec<u8>, name: &str, mut data: Value) {
         data["item_id"] = self.item_id().into();
         data["output_index"] = self.output.len().into();
@@ -132,8 +138,8 @@ impl Responses {
         format!("msg_{}_{}", self.id, self.output.len())
     }
 
-    /// Makes an item of this kind the open one.
-    fn turn_to(&mut self, out: &mut Vec<u8>, kind: Kind) {
+    /// Opens an item of this type.
+    fn open_item(&mut self, out: &mut Vec<u8>, kind: OutputItemKind) {
         if self.open.as_ref().is_some_and(|item| item.kind == kind) {
             return;
         }
@@ -142,14 +148,14 @@ impl Responses {
         let index = self.output.len();
         self.event(out, "response.output_item.added", json!({ "output_index": index, "item": item }));
         self.item_event(out, "response.content_part.added", json!({ "part": part(kind, "") }));
-        self.open = Some(Item { kind, text: String::new() });
+        self.open = Some(OutputItem { kind, text: String::new() });
     }
 
     fn finish_item(&mut self, out: &mut Vec<u8>) {
-        let Some(Item { kind, text }) = self.open.take() else { return };
+        let Some(OutputItem { kind, text }) = self.open.take() else { return };
         let done = match kind {
-            Kind::Reasoning => "response.reasoning_text.done",
-            Kind::Message => "response.output_text.done",
+            OutputItemKind::Reasoning => "response.reasoning_text.done",
+            OutputItemKind::Message => "response.output_text.done",
         };
         self.item_event(out, done, json!({ "text": text }));
         self.item_event(out, "response.content_part.done", json!({ "part": part(kind, &text) }));
@@ -158,23 +164,23 @@ impl Responses {
         self.output.push(item);
     }
 
-    /// An item of the output; without text it is one that begins.
-    fn item(&self, kind: Kind, text: Option<&str>) -> Value {
+    /// Returns an item of the output; without text, an item that has just begun.
+    fn item(&self, kind: OutputItemKind, text: Option<&str>) -> Value {
         let content: Vec<_> = text.map(|text| part(kind, text)).into_iter().collect();
         let status = if text.is_some() { "completed" } else { "in_progress" };
         let id = self.item_id();
         match kind {
-            Kind::Reasoning => json!({
+            OutputItemKind::Reasoning => json!({
                 "id": id, "type": "reasoning", "summary": [], "content": content, "encrypted_content": null, "status": status,
             }),
-            Kind::Message => json!({
+            OutputItemKind::Message => json!({
                 "id": id, "type": "message", "role": "assistant", "content": content, "status": status,
             }),
         }
     }
 
-    /// The response as it stands; `reason` says why it is not complete.
-    fn response(&self, status: &str, reason: Option<&str>, so_far: Option<&Progress>) -> Value {
+    /// Returns the current response; `reason` states why it is incomplete.
+    fn response(&self, status: &str, reason: Option<&str>, so_far: Option<&GenerationProgress>) -> Value {
         let usage = so_far.filter(|_| self.tells).map(|so_far| {
             json!({
                 "input_tokens": so_far.prompt, "input_tokens_details": { "cached_tokens": so_far.cached },
@@ -192,52 +198,60 @@ impl Responses {
     }
 }
 
-fn part(kind: Kind, text: &str) -> Value {
+fn part(kind: OutputItemKind, text: &str) -> Value {
     match kind {
-        Kind::Reasoning => json!({ "type": "reasoning_text", "text": text }),
-        Kind::Message => json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": null }),
+        OutputItemKind::Reasoning => json!({ "type": "reasoning_text", "text": text }),
+        OutputItemKind::Message => {
+            json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": null })
+        }
     }
 }
 
-/// How a response is called that ended for this reason, and why it is not complete.
-fn status(finish: Finish) -> (&'static str, Option<&'static str>) {
+/// Returns the status of a response that ended for this reason, and why it is incomplete.
+fn status(finish: SimFinishReason) -> (&'static str, Option<&'static str>) {
     match finish {
-        Finish::Stop => ("completed", None),
-        Finish::Length => ("incomplete", Some("max_output_tokens")),
+        SimFinishReason::Stop => ("completed", None),
+        SimFinishReason::Length => ("incomplete", Some("max_output_tokens")),
     }
 }
 
-impl Shape for Responses {
-    fn greet(&mut self, out: &mut Vec<u8>) {
+impl ResponseWriter for ResponsesWriter {
+    fn write_greeting(&mut self, out: &mut Vec<u8>) {
         let response = self.response("in_progress", None, None);
         self.event(out, "response.created", json!({ "response": response }));
         self.event(out, "response.in_progress", json!({ "response": response }));
     }
 
-    fn fragment(&mut self, out: &mut Vec<u8>, fragment: &Fragment, _so_far: &Progress) {
-        let (kind, name) = match fragment.thought {
-            true => (Kind::Reasoning, "response.reasoning_text.delta"),
-            false => (Kind::Message, "response.output_text.delta"),
+    fn write_output(&mut self, out: &mut Vec<u8>, fragment: &OutputChunk, _so_far: &GenerationProgress) {
+        let (kind, name) = match fragment.is_reasoning {
+            true => (OutputItemKind::Reasoning, "response.reasoning_text.delta"),
+            false => (OutputItemKind::Message, "response.output_text.delta"),
         };
-        self.turn_to(out, kind);
+        self.open_item(out, kind);
         if let Some(item) = &mut self.open {
             item.text.push_str(fragment.text);
         }
         self.item_event(out, name, json!({ "delta": fragment.text }));
     }
 
-    fn close(&mut self, out: &mut Vec<u8>, last: &Fragment, finish: Finish, so_far: &Progress) {
+    fn close(
+        &mut self,
+        out: &mut Vec<u8>,
+        last: &OutputChunk,
+        finish: SimFinishReason,
+        so_far: &GenerationProgress,
+    ) {
         if !last.text.is_empty() {
-            self.fragment(out, last, so_far);
+            self.write_output(out, last, so_far);
         }
         self.finish_item(out);
         let (status, reason) = status(finish);
         let response = self.response(status, reason, Some(so_far));
-        // vLLM calls the event so also where the response says that it is incomplete.
+        // vLLM uses this event name even if the response states that it is incomplete.
         self.event(out, "response.completed", json!({ "response": response }));
     }
 
-    fn error(&mut self, out: &mut Vec<u8>, refusal: &Refusal) {
+    fn error(&mut self, out: &mut Vec<u8>, refusal: &ApiError) {
         let mut response = self.response("failed", None, None);
         response["error"] = json!({ "code": "server_error", "message": refusal.message });
         self.event(out, "response.failed", json!({ "response": response }));
@@ -247,13 +261,13 @@ impl Shape for Responses {
         self.sse.malformed(out);
     }
 
-    fn whole(&mut self, whole: &Whole, so_far: &Progress) -> Vec<u8> {
+    fn full_body(&mut self, whole: &FullResponse, so_far: &GenerationProgress) -> Vec<u8> {
         if !whole.reasoning.is_empty() {
-            let item = self.item(Kind::Reasoning, Some(whole.reasoning));
+            let item = self.item(OutputItemKind::Reasoning, Some(whole.reasoning));
             self.output.push(item);
         }
         if !whole.said.text.is_empty() {
-            let item = self.item(Kind::Message, Some(whole.said.text));
+            let item = self.item(OutputItemKind::Message, Some(whole.said.text));
             self.output.push(item);
         }
         let (status, reason) = whole.finish.map_or(("in_progress", None), status);

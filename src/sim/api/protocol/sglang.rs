@@ -1,105 +1,109 @@
-//! SGLang's own `/generate`. Its streams repeat the whole text in every event.
+//! SGLang's own `/generate`. Each event of its streams repeats the complete text.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        ask::{Ask, Call, Prompt, check_temperature, output_limit, read_object, served_model},
-        endpoint::Endpoint,
-        refusal::{Dialect, Refusal},
-        shape::{Fragment, Identity, Progress, Shape, Sse, Whole, json as bytes},
+use super::tgi;
+use crate::sim::api::{
+    api_error::{ApiError, ErrorFormat},
+    generate_request::{
+        Endpoint, GenerateRequest, PromptInput, RawRequest, check_temperature, output_limit, read_object,
+        served_model,
     },
-    tgi,
+    response_writer::{
+        FullResponse, GenerationIdentity, GenerationProgress, OutputChunk, ResponseWriter, SseWriter,
+        json as bytes,
+    },
 };
-use crate::sim::{plan::Finish, spec::Spec};
+use crate::sim::output_plan::SimFinishReason;
+use crate::sim::spec::SimSpec;
 
 pub(in crate::sim::api) static GENERATE: Endpoint = Endpoint {
     paths: &["/generate"],
-    dialect: Dialect::Sglang,
+    dialect: ErrorFormat::Sglang,
     read,
-    shape: |who, _, spec| Box::new(Sglang::new(who, spec)),
+    shape: |who, _, spec| Box::new(SglangWriter::new(who, spec)),
     otherwise: Some(128),
     reasons: false,
 };
 
 #[derive(Deserialize)]
-struct Body {
-    text: Option<Text>,
-    input_ids: Option<Ids>,
-    sampling_params: Option<Sampling>,
+struct SglangBody {
+    text: Option<SglangText>,
+    input_ids: Option<SglangIds>,
+    sampling_params: Option<SglangSampling>,
     stream: Option<bool>,
     lora_path: Option<String>,
-    /// Only TGI's requests have it, and TGI answers at this path too.
+    /// Only TGI's requests have this field; TGI uses this path too.
     inputs: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Text {
+enum SglangText {
     One(String),
     Many(Vec<String>),
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Ids {
+enum SglangIds {
     One(Vec<u32>),
     Many(Vec<Vec<u32>>),
 }
 
 #[derive(Default, Deserialize)]
-struct Sampling {
+struct SglangSampling {
     max_new_tokens: Option<i64>,
     min_new_tokens: Option<i64>,
     ignore_eos: Option<bool>,
     temperature: Option<f64>,
 }
 
-fn read(call: &Call, spec: &Spec) -> Result<Ask, Refusal> {
-    let body: Body = read_object(call)?;
+fn read(call: &RawRequest, spec: &SimSpec) -> Result<GenerateRequest, ApiError> {
+    let body: SglangBody = read_object(call)?;
     if body.inputs.is_some() {
         return tgi::read(call, spec);
     }
     let one_only = |count: usize| {
-        Refusal::bad("text", format!("the simulator takes one prompt per request, got {count}"))
+        ApiError::bad_parameter("text", format!("the simulator takes one prompt per request, got {count}"))
     };
     let prompt = match (body.text, body.input_ids) {
-        (Some(Text::One(text)), None) => Prompt::Text(text),
-        (None, Some(Ids::One(ids))) => Prompt::Tokens(ids),
-        (Some(Text::Many(texts)), None) => return Err(one_only(texts.len())),
-        (None, Some(Ids::Many(lists))) => return Err(one_only(lists.len())),
+        (Some(SglangText::One(text)), None) => PromptInput::Text(text),
+        (None, Some(SglangIds::One(ids))) => PromptInput::Tokens(ids),
+        (Some(SglangText::Many(texts)), None) => return Err(one_only(texts.len())),
+        (None, Some(SglangIds::Many(lists))) => return Err(one_only(lists.len())),
         (None, None) | (Some(_), Some(_)) => {
             let message = "Either text, input_ids or input_embeds should be provided.";
-            return Err(Refusal::bad("text", message.to_owned()));
+            return Err(ApiError::bad_parameter("text", message.to_owned()));
         }
     };
     if prompt.is_empty() {
-        return Err(Refusal::bad("text", "the prompt is empty".to_owned()));
+        return Err(ApiError::bad_parameter("text", "the prompt is empty".to_owned()));
     }
     let sampling = body.sampling_params.unwrap_or_default();
     check_temperature(sampling.temperature)?;
-    Ok(Ask {
+    Ok(GenerateRequest {
         max_tokens: output_limit("max_new_tokens", sampling.max_new_tokens, spec)?,
         min_tokens: usize::try_from(sampling.min_new_tokens.unwrap_or(0)).unwrap_or(0),
         ignore_eos: sampling.ignore_eos.unwrap_or(false),
         stream: body.stream.unwrap_or(false),
-        ..Ask::new(&GENERATE, served_model(body.lora_path, spec)?, prompt)
+        ..GenerateRequest::new(&GENERATE, served_model(body.lora_path, spec)?, prompt)
     })
 }
 
-struct Sglang {
-    sse: Sse,
+struct SglangWriter {
+    sse: SseWriter,
     tells: bool,
     id: String,
     text: String,
     ids: Vec<u32>,
 }
 
-impl Sglang {
-    fn new(who: &Identity, spec: &Spec) -> Self {
+impl SglangWriter {
+    fn new(who: &GenerationIdentity, spec: &SimSpec) -> Self {
         Self {
-            sse: Sse(spec.output.line_ending),
+            sse: SseWriter(spec.output.line_ending),
             tells: spec.output.usage,
             id: who.id.to_owned(),
             text: String::new(),
@@ -107,16 +111,16 @@ impl Sglang {
         }
     }
 
-    fn take(&mut self, fragment: &Fragment) {
+    fn append_output(&mut self, fragment: &OutputChunk) {
         self.text.push_str(fragment.text);
         self.ids.extend(fragment.ids());
     }
 
-    /// All there is so far, which is what every event and the whole answer say.
-    fn so_far(&self, finish: Option<Finish>, so_far: &Progress) -> Value {
+    /// Returns the complete output so far, which every event and the complete answer hold.
+    fn output_so_far(&self, finish: Option<SimFinishReason>, so_far: &GenerationProgress) -> Value {
         let reason = finish.map(|finish| match finish {
-            Finish::Stop => json!({ "type": "stop", "matched": null }),
-            Finish::Length => json!({ "type": "length", "length": so_far.output }),
+            SimFinishReason::Stop => json!({ "type": "stop", "matched": null }),
+            SimFinishReason::Length => json!({ "type": "length", "length": so_far.output }),
         });
         let mut about = json!({ "id": self.id, "finish_reason": reason, "weight_version": "default" });
         if self.tells {
@@ -131,19 +135,25 @@ impl Sglang {
     }
 }
 
-impl Shape for Sglang {
-    fn fragment(&mut self, out: &mut Vec<u8>, fragment: &Fragment, so_far: &Progress) {
-        self.take(fragment);
-        self.sse.event(out, &self.so_far(None, so_far));
+impl ResponseWriter for SglangWriter {
+    fn write_output(&mut self, out: &mut Vec<u8>, fragment: &OutputChunk, so_far: &GenerationProgress) {
+        self.append_output(fragment);
+        self.sse.event(out, &self.output_so_far(None, so_far));
     }
 
-    fn close(&mut self, out: &mut Vec<u8>, last: &Fragment, finish: Finish, so_far: &Progress) {
-        self.take(last);
-        self.sse.event(out, &self.so_far(Some(finish), so_far));
+    fn close(
+        &mut self,
+        out: &mut Vec<u8>,
+        last: &OutputChunk,
+        finish: SimFinishReason,
+        so_far: &GenerationProgress,
+    ) {
+        self.append_output(last);
+        self.sse.event(out, &self.output_so_far(Some(finish), so_far));
         self.sse.done(out);
     }
 
-    fn error(&mut self, out: &mut Vec<u8>, refusal: &Refusal) {
+    fn error(&mut self, out: &mut Vec<u8>, refusal: &ApiError) {
         self.sse.error(out, refusal);
         self.sse.done(out);
     }
@@ -152,8 +162,8 @@ impl Shape for Sglang {
         self.sse.malformed(out);
     }
 
-    fn whole(&mut self, whole: &Whole, so_far: &Progress) -> Vec<u8> {
-        self.take(&whole.said);
-        bytes(&self.so_far(whole.finish, so_far))
+    fn full_body(&mut self, whole: &FullResponse, so_far: &GenerationProgress) -> Vec<u8> {
+        self.append_output(&whole.said);
+        bytes(&self.output_so_far(whole.finish, so_far))
     }
 }

@@ -3,34 +3,39 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{
-    ask::{Ask, Call, Prompt, check_temperature, output_limit, read_object, required, served_model},
-    endpoint::Endpoint,
-    refusal::{Dialect, Refusal},
-    shape::{Fragment, Progress, Shape, Sse, Whole, json as bytes},
+use crate::sim::api::{
+    api_error::{ApiError, ErrorFormat},
+    generate_request::{
+        Endpoint, GenerateRequest, PromptInput, RawRequest, check_temperature, output_limit, read_object,
+        required, served_model,
+    },
+    response_writer::{
+        FullResponse, GenerationProgress, OutputChunk, ResponseWriter, SseWriter, json as bytes,
+    },
 };
-use crate::sim::{plan::Finish, spec::Spec};
+use crate::sim::output_plan::SimFinishReason;
+use crate::sim::spec::SimSpec;
 
 pub(in crate::sim::api) static GENERATE_STREAM: Endpoint = Endpoint {
     paths: &["/generate_stream"],
-    dialect: Dialect::Tgi,
+    dialect: ErrorFormat::Tgi,
     read,
     shape: |_, _, spec| {
-        let (sse, tells) = (Sse(spec.output.line_ending), spec.output.usage);
-        Box::new(Tgi { sse, tells, text: String::new(), index: 0 })
+        let (sse, tells) = (SseWriter(spec.output.line_ending), spec.output.usage);
+        Box::new(TgiWriter { sse, tells, text: String::new(), index: 0 })
     },
     otherwise: Some(100),
     reasons: false,
 };
 
 #[derive(Deserialize)]
-struct Body {
+struct TgiBody {
     inputs: Option<String>,
-    parameters: Option<Parameters>,
+    parameters: Option<TgiParameters>,
 }
 
 #[derive(Default, Deserialize)]
-struct Parameters {
+struct TgiParameters {
     max_new_tokens: Option<i64>,
     temperature: Option<f64>,
     adapter_id: Option<String>,
@@ -38,42 +43,46 @@ struct Parameters {
     ignore_eos_token: Option<bool>,
 }
 
-/// Reads a request; the path says whether it wants a stream.
-pub(super) fn read(call: &Call, spec: &Spec) -> Result<Ask, Refusal> {
-    let body: Body = read_object(call)?;
+/// Parses a request; the path decides whether the answer is a stream.
+pub(super) fn read(call: &RawRequest, spec: &SimSpec) -> Result<GenerateRequest, ApiError> {
+    let body: TgiBody = read_object(call)?;
     let prompt = required(body.inputs, "inputs")?;
     if prompt.is_empty() {
-        return Err(Refusal::bad("inputs", "`inputs` cannot be empty".to_owned()));
+        return Err(ApiError::bad_parameter("inputs", "`inputs` cannot be empty".to_owned()));
     }
     let parameters = body.parameters.unwrap_or_default();
     check_temperature(parameters.temperature)?;
-    Ok(Ask {
+    Ok(GenerateRequest {
         max_tokens: output_limit("max_new_tokens", parameters.max_new_tokens, spec)?,
         ignore_eos: parameters.ignore_eos_token.unwrap_or(false),
         stream: call.path.ends_with("_stream"),
-        ..Ask::new(&GENERATE_STREAM, served_model(parameters.adapter_id, spec)?, Prompt::Text(prompt))
+        ..GenerateRequest::new(
+            &GENERATE_STREAM,
+            served_model(parameters.adapter_id, spec)?,
+            PromptInput::Text(prompt),
+        )
     })
 }
 
-struct Tgi {
-    sse: Sse,
+struct TgiWriter {
+    sse: SseWriter,
     tells: bool,
     text: String,
-    /// Events so far.
+    /// The number of events so far.
     index: usize,
 }
 
-impl Tgi {
-    /// An event; TGI puts no space after `data:`.
+impl TgiWriter {
+    /// Writes an event; TGI puts no space after `data:`.
     fn event(&self, out: &mut Vec<u8>, event: &Value) {
         self.sse.raw(out, "data:", &bytes(event));
     }
 
-    /// The event of a token; the last also has the whole text and what is to be said of it.
-    fn token(&mut self, last: &Fragment, end: Option<(Finish, &Progress)>) -> Value {
+    /// Returns the event of a token. The last event also has the complete text and the details.
+    fn token(&mut self, last: &OutputChunk, end: Option<(SimFinishReason, &GenerationProgress)>) -> Value {
         self.text.push_str(last.text);
         self.index += 1;
-        let ended = matches!(end, Some((Finish::Stop, _)));
+        let ended = matches!(end, Some((SimFinishReason::Stop, _)));
         let text = if ended { "</s>" } else { last.text };
         let id = last.ids().last().copied().unwrap_or(2);
         json!({
@@ -84,7 +93,7 @@ impl Tgi {
         })
     }
 
-    fn details(&self, finish: Finish, so_far: &Progress) -> Option<Value> {
+    fn details(&self, finish: SimFinishReason, so_far: &GenerationProgress) -> Option<Value> {
         self.tells.then(|| {
             json!({
                 "finish_reason": reason(finish), "generated_tokens": so_far.output, "seed": null,
@@ -94,35 +103,41 @@ impl Tgi {
     }
 }
 
-fn reason(finish: Finish) -> &'static str {
+fn reason(finish: SimFinishReason) -> &'static str {
     match finish {
-        Finish::Stop => "eos_token",
-        Finish::Length => "length",
+        SimFinishReason::Stop => "eos_token",
+        SimFinishReason::Length => "length",
     }
 }
 
-impl Shape for Tgi {
+impl ResponseWriter for TgiWriter {
     fn media_type(&self) -> &'static str {
         "text/event-stream"
     }
 
-    fn fragment(&mut self, out: &mut Vec<u8>, fragment: &Fragment, _so_far: &Progress) {
+    fn write_output(&mut self, out: &mut Vec<u8>, fragment: &OutputChunk, _so_far: &GenerationProgress) {
         let event = self.token(fragment, None);
         self.event(out, &event);
     }
 
-    fn close(&mut self, out: &mut Vec<u8>, last: &Fragment, finish: Finish, so_far: &Progress) {
-        // The end of the sequence is a token of its own.
-        if finish == Finish::Stop && !last.text.is_empty() {
-            self.fragment(out, last, so_far);
-            let nothing = Fragment { text: "", range: last.range.end..last.range.end, ..*last };
+    fn close(
+        &mut self,
+        out: &mut Vec<u8>,
+        last: &OutputChunk,
+        finish: SimFinishReason,
+        so_far: &GenerationProgress,
+    ) {
+        // The end of the sequence is a separate token.
+        if finish == SimFinishReason::Stop && !last.text.is_empty() {
+            self.write_output(out, last, so_far);
+            let nothing = OutputChunk { text: "", range: last.range.end..last.range.end, ..*last };
             return self.close(out, &nothing, finish, so_far);
         }
         let event = self.token(last, Some((finish, so_far)));
         self.event(out, &event);
     }
 
-    fn error(&mut self, out: &mut Vec<u8>, refusal: &Refusal) {
+    fn error(&mut self, out: &mut Vec<u8>, refusal: &ApiError) {
         self.sse.raw(out, "data:", refusal.json().as_bytes());
     }
 
@@ -130,7 +145,7 @@ impl Shape for Tgi {
         self.sse.malformed(out);
     }
 
-    fn whole(&mut self, whole: &Whole, so_far: &Progress) -> Vec<u8> {
+    fn full_body(&mut self, whole: &FullResponse, so_far: &GenerationProgress) -> Vec<u8> {
         let details = whole.finish.and_then(|finish| self.details(finish, so_far));
         bytes(&json!({ "generated_text": whole.said.text, "details": details }))
     }

@@ -1,65 +1,71 @@
-//! Triton's generate extension, as in front of TensorRT-LLM: `/v2/models/{model}/generate_stream` and `/generate`. It counts no tokens,
-//! gives no reason for the end, and a stream ends where its body does.
+//! Triton's generate extension, as in front of TensorRT-LLM: `/v2/models/{model}/generate_stream` and `/generate`. It
+//! reports no token counts and no finish reason, and a stream ends with its body.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{
-    ask::{Ask, Call, Prompt, check_temperature, output_limit, read_object, required},
-    endpoint::Endpoint,
-    refusal::{Dialect, Refusal},
-    shape::{Fragment, Identity, Progress, Shape, Sse, Whole, json as bytes},
+use crate::sim::api::{
+    api_error::{ApiError, ErrorFormat},
+    generate_request::{
+        Endpoint, GenerateRequest, PromptInput, RawRequest, check_temperature, output_limit, read_object,
+        required,
+    },
+    response_writer::{
+        FullResponse, GenerationIdentity, GenerationProgress, OutputChunk, ResponseWriter, SseWriter,
+        json as bytes,
+    },
 };
-use crate::sim::{plan::Finish, spec::Spec};
+use crate::sim::output_plan::SimFinishReason;
+use crate::sim::spec::SimSpec;
 
 pub(in crate::sim::api) static GENERATE: Endpoint = Endpoint {
     paths: &["/v2/models/{model}/generate_stream", "/v2/models/{model}/generate"],
-    dialect: Dialect::Triton,
+    dialect: ErrorFormat::Triton,
     read,
-    shape: |who, _, spec| Box::new(Triton::new(who, spec)),
+    shape: |who, _, spec| Box::new(TritonWriter::new(who, spec)),
     otherwise: Some(16),
     reasons: false,
 };
 
-/// The models of TensorRT-LLM's usual repository: they stand before the one that is served.
-const FRONTS: [&str; 2] = ["ensemble", "tensorrt_llm_bls"];
+/// Models in TensorRT-LLM's usual repository that wrap the served model.
+const ENSEMBLE_MODELS: [&str; 2] = ["ensemble", "tensorrt_llm_bls"];
 
 #[derive(Deserialize)]
-struct Body {
+struct TritonBody {
     text_input: Option<String>,
     max_tokens: Option<i64>,
     min_length: Option<i64>,
     temperature: Option<f64>,
 }
 
-fn read(call: &Call, spec: &Spec) -> Result<Ask, Refusal> {
+fn read(call: &RawRequest, spec: &SimSpec) -> Result<GenerateRequest, ApiError> {
     let model = call.path.split('/').nth(3).unwrap_or_default();
-    if !FRONTS.contains(&model) && !spec.serves(model) {
+    if !ENSEMBLE_MODELS.contains(&model) && !spec.serves(model) {
         let message = format!("Request for unknown model: '{model}' is not found");
-        return Err(Refusal::bad("", message));
+        return Err(ApiError::bad_parameter("", message));
     }
-    let body: Body = read_object(call)?;
+    let body: TritonBody = read_object(call)?;
     let prompt = required(body.text_input, "text_input")?;
     if prompt.is_empty() {
-        return Err(Refusal::bad("text_input", "text_input is empty".to_owned()));
+        return Err(ApiError::bad_parameter("text_input", "text_input is empty".to_owned()));
     }
     check_temperature(body.temperature)?;
-    Ok(Ask {
+    Ok(GenerateRequest {
         max_tokens: output_limit("max_tokens", body.max_tokens, spec)?,
         min_tokens: usize::try_from(body.min_length.unwrap_or(0)).unwrap_or(0),
         stream: call.path.ends_with("_stream"),
-        ..Ask::new(&GENERATE, model.to_owned(), Prompt::Text(prompt))
+        ..GenerateRequest::new(&GENERATE, model.to_owned(), PromptInput::Text(prompt))
     })
 }
 
-struct Triton {
-    sse: Sse,
+struct TritonWriter {
+    sse: SseWriter,
     model: String,
 }
 
-impl Triton {
-    fn new(who: &Identity, spec: &Spec) -> Self {
-        Self { sse: Sse(spec.output.line_ending), model: who.model.to_owned() }
+impl TritonWriter {
+    fn new(who: &GenerationIdentity, spec: &SimSpec) -> Self {
+        Self { sse: SseWriter(spec.output.line_ending), model: who.model.to_owned() }
     }
 
     fn output(&self, text: &str) -> Value {
@@ -71,16 +77,22 @@ impl Triton {
     }
 }
 
-impl Shape for Triton {
-    fn fragment(&mut self, out: &mut Vec<u8>, fragment: &Fragment, _so_far: &Progress) {
+impl ResponseWriter for TritonWriter {
+    fn write_output(&mut self, out: &mut Vec<u8>, fragment: &OutputChunk, _so_far: &GenerationProgress) {
         self.sse.event(out, &self.output(fragment.text));
     }
 
-    fn close(&mut self, out: &mut Vec<u8>, last: &Fragment, _finish: Finish, _so_far: &Progress) {
+    fn close(
+        &mut self,
+        out: &mut Vec<u8>,
+        last: &OutputChunk,
+        _finish: SimFinishReason,
+        _so_far: &GenerationProgress,
+    ) {
         self.sse.event(out, &self.output(last.text));
     }
 
-    fn error(&mut self, out: &mut Vec<u8>, refusal: &Refusal) {
+    fn error(&mut self, out: &mut Vec<u8>, refusal: &ApiError) {
         self.sse.error(out, refusal);
     }
 
@@ -88,7 +100,7 @@ impl Shape for Triton {
         self.sse.malformed(out);
     }
 
-    fn whole(&mut self, whole: &Whole, _so_far: &Progress) -> Vec<u8> {
+    fn full_body(&mut self, whole: &FullResponse, _so_far: &GenerationProgress) -> Vec<u8> {
         bytes(&self.output(whole.said.text))
     }
 }

@@ -1,0 +1,13 @@
+//! Analyses and verdicts: pure functions of results, logs, metrics and settings.
+
+#[cfg(feature = "cli")]
+pub(crate) mod ab;
+pub(crate) mod compare;
+#[cfg(feature = "cli")]
+pub(crate) mod diagnose;
+pub(crate) mod gate;
+#[cfg(feature = "cli")]
+pub(crate) mod plan;
+pub(crate) mod search;
+#[cfg(feature = "cli")]
+pub(crate) mod sweep;

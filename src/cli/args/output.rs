@@ -1,0 +1,82 @@
+//! Flags that decide where the result goes.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::args::values::{self, Pair, Thresholds};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportStyle {
+    /// Header, totals, warnings, latencies with intervals, arrivals, server, steady state
+    #[value(aliases = ["servegauge", "text"])]
+    Full,
+    /// Header and latencies
+    Short,
+    /// The console block of `vllm bench serve`; warnings go to stderr
+    Vllm,
+    /// The result as JSON, as with --json
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Style of the report on stdout
+    #[arg(long, alias = "format", value_enum, value_name = "STYLE", default_value = "full")]
+    pub report: ReportStyle,
+    /// Print the result as JSON, and the report on stderr
+    #[arg(long)]
+    pub json: bool,
+    /// Save the result as JSON
+    #[arg(long)]
+    pub save_result: bool,
+    /// Save every request with the result; implies --save-result
+    #[arg(long)]
+    pub save_detailed: bool,
+    /// Append the result to the file as a line; implies --save-result
+    ///
+    /// Otherwise the result replaces the file.
+    #[arg(long)]
+    pub append_result: bool,
+    /// Folder of the result [default: the current folder]
+    #[arg(long, value_name = "DIR")]
+    pub result_dir: Option<PathBuf>,
+    /// File name of the result; implies --save-result
+    ///
+    /// `-` is the same as --json.
+    #[arg(long, visible_alias = "out", alias = "output", value_name = "FILE")]
+    pub result_filename: Option<PathBuf>,
+    /// Keep the record log in this file
+    ///
+    /// By default, the log is beside a result that is to be saved, and is removed once the result is saved.
+    #[arg(long, value_name = "FILE")]
+    pub record_log: Option<PathBuf>,
+    /// Do not keep this run as `last` in the cache folder (SERVEGAUGE_KEEP=0 never keeps one)
+    #[arg(long)]
+    pub no_keep: bool,
+    /// Name that replaces the backend in the result's file name
+    #[arg(long, value_name = "NAME")]
+    pub label: Option<String>,
+    /// Pairs to store in the result
+    #[arg(long, value_name = "K=V", num_args = 0.., value_parser = values::pair)]
+    pub metadata: Vec<Pair>,
+    /// Plot every request in an HTML file beside the result: <result>.timeline.html
+    ///
+    /// All gaps between tokens stay in memory until the file is written.
+    #[arg(long)]
+    pub plot_timeline: bool,
+    /// Limits of the timeline's color steps for ITL, in milliseconds
+    ///
+    /// A value may have a unit.
+    #[arg(long, value_name = "LIST", default_value = "25,50", value_parser = values::thresholds)]
+    pub timeline_itl_thresholds: Thresholds,
+    /// Plot histograms of prompt and output lengths beside the result
+    ///
+    /// The file is <result>.dataset_stats.svg.
+    #[arg(long)]
+    pub plot_dataset_stats: bool,
+    /// Show no progress
+    #[arg(long)]
+    pub disable_tqdm: bool,
+}

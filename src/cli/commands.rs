@@ -1,0 +1,16 @@
+//! One module per subcommand: parse, call the library, render, choose the exit code.
+
+pub(super) mod ab;
+pub(super) mod compare;
+pub(super) mod dashboard;
+pub(super) mod dataset;
+pub(super) mod diagnose;
+pub(super) mod gate;
+pub(super) mod logs;
+pub(super) mod plan;
+pub(super) mod run;
+pub(super) mod runs;
+pub(super) mod search;
+pub(super) mod sim;
+pub(super) mod sweep;
+pub(super) mod watch;

@@ -1,0 +1,70 @@
+//! `servegauge compare`: better, worse, the same, or cannot tell.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::analysis::compare::Comparison;
+use crate::cli::exit::{CliError, ExitReason};
+use crate::cli::{load_runs, stdout};
+use crate::model::run::Run;
+use crate::report;
+
+mod table;
+
+pub(crate) use table::{TableArgs, TableFormat};
+
+/// Compare saved runs.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// Baseline: a result file or a folder of repeats
+    ///
+    /// Of several runs in one file, the last counts.
+    #[arg(value_name = "BASE")]
+    base: PathBuf,
+    /// Candidate: a result file or a folder of repeats
+    #[arg(value_name = "CAND", required = true)]
+    candidates: Vec<PathBuf>,
+    #[command(flatten)]
+    table: TableArgs,
+    /// Compare despite different configurations or INVALID runs
+    #[arg(long)]
+    anyway: bool,
+}
+
+/// Runs the command.
+pub(crate) fn execute(args: &CompareArgs) -> Result<ExitReason, CliError> {
+    let mut base = load_runs::load_side(&args.base)?;
+    let mut candidates =
+        args.candidates.iter().map(|path| load_runs::load_side(path)).collect::<Result<Vec<_>, _>>()?;
+    let caveats = load_runs::check_comparable(&mut base, &mut candidates, args.anyway)?;
+    let settings = args.table.compare_config();
+    let mut comparison = match &args.table.figures[..] {
+        [] => {
+            let sides: Vec<&[Run]> =
+                [&base].into_iter().chain(&candidates).map(|side| &side.runs[..]).collect();
+            Comparison::from_known_metrics(&base, &candidates, &args.table.default_metrics(&sides), settings)
+        }
+        wanted => Comparison::from_metrics(&base, &candidates, wanted, settings),
+    };
+    if comparison.rows().next().is_none() {
+        let why = caveats.iter().map(|caveat| format!("\n  {caveat}")).collect::<String>();
+        return Err(CliError::usage(format!("the runs have none of these figures in common{why}")));
+    }
+    comparison.caveats = caveats;
+    print(&comparison, args.table.format())?;
+    Ok(ExitReason::Success)
+}
+
+fn print(comparison: &Comparison, format: TableFormat) -> Result<(), CliError> {
+    stdout::print(|out| match format {
+        TableFormat::Text => report::compare::text(comparison, out),
+        TableFormat::Markdown => report::compare::markdown(comparison, out),
+        TableFormat::Csv => report::compare::csv(comparison, out),
+        TableFormat::Json => {
+            let text = serde_json::to_string_pretty(comparison).expect("a comparison has only string keys");
+            writeln!(out, "{text}")
+        }
+    })
+}

@@ -1,0 +1,61 @@
+//! `servegauge gate`: decides whether a candidate passes.
+
+use crate::analysis::gate::GateVerdict;
+use crate::cli::exit::{CliError, ExitReason};
+use crate::cli::interrupt::InterruptSignal;
+
+mod args;
+mod case;
+mod output;
+mod promote;
+mod running;
+
+pub(crate) use args::GateArgs;
+use case::{Case, Heard};
+use output::Output;
+
+/// Runs the command; `typed` is the command line.
+pub(crate) fn execute(
+    args: &GateArgs,
+    typed: Vec<String>,
+    interrupts: &InterruptSignal,
+) -> Result<ExitReason, CliError> {
+    refuse_idle(args)?;
+    let output = Output::of(&args.output)?;
+    let case = Case::of(args)?;
+    if args.output.update_baseline {
+        promote::check(&args.baseline)?;
+    }
+    let heard = match args.run.is_empty() {
+        true => case.files(&args.candidate)?,
+        false => running::measure(&case, args, typed, interrupts)?,
+    };
+    let Some(Heard { ruling, runs }) = heard else {
+        return Ok(ExitReason::Interrupted);
+    };
+    let saved = output.save(&ruling);
+    let promoted = match args.output.update_baseline && !interrupts.is_requested() {
+        true => promote::promote(&args.baseline, runs, &ruling, args.output.force),
+        false => Ok(()),
+    };
+    let printed = output.print(&ruling);
+    saved.and(promoted).and(printed)?;
+    Ok(match ruling.outcome {
+        _ if interrupts.is_requested() => ExitReason::Interrupted,
+        GateVerdict::Pass | GateVerdict::Warn => ExitReason::Success,
+        GateVerdict::Fail => ExitReason::Failed,
+        GateVerdict::Invalid => ExitReason::Invalid,
+    })
+}
+
+/// Rejects flags that only apply to a measured candidate if none is measured. This check is not clap's, which drops
+/// an argument that one flag requires and another excludes.
+fn refuse_idle(args: &GateArgs) -> Result<(), CliError> {
+    let measuring = [("--extend", args.strictness.extend.is_some()), ("--out", args.output.save.is_some())];
+    match measuring.iter().find(|(_, given)| *given && args.run.is_empty()) {
+        Some((flag, _)) => Err(CliError::usage(format!(
+            "{flag} needs `-- run FLAGS` in place of --candidate: saved runs do not grow"
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,119 @@
+//! `servegauge run`: measures one server, from the flags to the report.
+
+use crate::cli::config::SavedRun;
+use crate::cli::exit::{CliError, ExitReason, print_stderr};
+use crate::cli::interrupt::InterruptSignal;
+use crate::cli::stdout::print;
+use crate::cli::to_spec;
+use crate::model::run::RunInputs;
+use crate::report::dataset;
+use crate::runner::{Invocation, PreparedRun, Repeats};
+
+mod command_line;
+mod deliver;
+mod outcome;
+mod recover;
+mod repeats;
+mod session;
+
+pub(crate) use crate::cli::args::values::{Pair, metrics_url, pair, seconds};
+pub(super) use crate::cli::args::{DatasetName, RunArgs};
+pub(super) use crate::cli::to_spec::dataset_of;
+pub(crate) use command_line::{RunCommandLine, run_flags, with_conventions};
+use deliver::Delivery;
+use outcome::exit_status;
+pub(crate) use outcome::failure_reason;
+pub(crate) use session::RunSession;
+
+/// Runs the command. `like` is the saved run to repeat.
+pub(crate) fn execute(
+    args: &RunArgs,
+    mut invocation: Invocation,
+    like: Option<&SavedRun>,
+    interrupts: &InterruptSignal,
+) -> Result<ExitReason, CliError> {
+    if let Some(log) = &args.configuration.recover {
+        return recover::recover(log, args);
+    }
+    let mut spec = to_spec::spec(args).map_err(CliError::usage)?;
+    to_spec::idle(args).iter().for_each(|why| print_stderr(format_args!("warning: {why}")));
+    let delivery = Delivery::of(&args.output)?;
+    let session = RunSession::connect(args, &mut spec, delivery.keep(), interrupts)?;
+    let runner = session.runner();
+    let prepared = runner.prepare(spec.clone())?;
+    if let Some(saved) = like {
+        warn_if_prompts_differ(saved, &prepared.inputs);
+    }
+    if args.workload.dry_run {
+        return dry_run(&prepared);
+    }
+    if !(args.load.reset_prefix_cache || prepared.spec.workload.unique.is_some() || args.target.sim) {
+        session.note_cached_prompts(&prepared, args.measure.repeats.get());
+    }
+    invocation.record_log = delivery.record_log(&args.output, &prepared.spec)?;
+    let count = args.measure.repeats.get();
+    let ended = match count {
+        1 => once(args, &session, prepared, &invocation, &delivery),
+        _ => {
+            let repeats = Repeats::new(&runner, (spec, prepared), invocation, count);
+            repeats::execute(args, repeats, &delivery, interrupts)
+        }
+    };
+    session.close();
+    Ok(if interrupts.is_requested() { ended.map(|_| ExitReason::Interrupted)? } else { ended? })
+}
+
+/// Performs one run, from its first request to its files and its report.
+fn once(
+    args: &RunArgs,
+    session: &RunSession,
+    prepared: PreparedRun,
+    invocation: &Invocation,
+    delivery: &Delivery,
+) -> Result<ExitReason, CliError> {
+    let (mut run, records) = session.runner().measure(prepared, invocation, &mut |_, _| {})?;
+    delivery.deliver(&mut run, records, invocation.record_log.as_ref())?;
+    Ok(exit_status(&run, args.measure.allow_invalid))
+}
+
+/// The lengths of the requests that a dataset would send.
+pub(crate) struct Lengths {
+    /// Prompt and requested output tokens of each request.
+    pub requests: Vec<(u32, u32)>,
+    /// A description of the dataset.
+    pub origin: String,
+}
+
+/// Prepares the dataset that the flags of `run` describe, and sends nothing.
+pub(crate) fn lengths(words: &[String], seed: u64) -> Result<Lengths, CliError> {
+    let wrong = |why| CliError::usage(format!("after `--`: {why}; see `servegauge run --help`"));
+    let mut args = RunCommandLine::parse(words).map_err(wrong)?.args;
+    args.workload.seed = seed;
+    let mut spec = to_spec::spec(&args).map_err(CliError::usage)?;
+    let session = RunSession::offline(&args, &mut spec)?;
+    let workload = session.runner().prepare(spec)?.workload;
+    let requests =
+        workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens)).collect();
+    let provenance = workload.provenance;
+    Ok(Lengths { requests, origin: provenance.path.unwrap_or(provenance.dataset) })
+}
+
+/// Warns if a replay does not send what the saved run sent.
+fn warn_if_prompts_differ(saved: &SavedRun, inputs: &RunInputs) {
+    let (theirs, ours) = (&saved.run.inputs, inputs);
+    if theirs.prompts != ours.prompts {
+        let why = match (theirs.dataset.sha256 != ours.dataset.sha256, theirs.tokenizer != ours.tokenizer) {
+            (true, _) => "the dataset is another",
+            (false, true) => "the tokenizer is another",
+            (false, false) => "other flags were given, or another version saved it",
+        };
+        print_stderr(format_args!("note: these are not the prompts of the saved run: {why}"));
+    }
+}
+
+fn dry_run(prepared: &PreparedRun) -> Result<ExitReason, CliError> {
+    let requests =
+        prepared.workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
+    print(|out| dataset::render_workload(&prepared.spec, &prepared.inputs, requests, out))?;
+    Ok(ExitReason::Success)
+}

@@ -1,0 +1,113 @@
+//! A session with a server, set up by the flags of `run`.
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use crate::cli::advice;
+use crate::cli::args::RunArgs;
+use crate::cli::embedded_sim::EmbeddedSim;
+use crate::cli::exit::{CliError, print_stderr};
+use crate::cli::interrupt::InterruptSignal;
+use crate::cli::observer::observer;
+use crate::cli::to_spec;
+use crate::model::run_spec::Spec;
+use crate::report::client_metrics::{ClientMetrics, TEXT_FORMAT};
+use crate::report::progress::ProgressMode;
+use crate::runner::{
+    Contact, ExportAddresses, MetricsExporter, MetricsPage, PreparedRun, RecordDetail, RunOptions, Runner,
+    Session, cached_prompts,
+};
+
+/// A session, the options of its runs, and what runs alongside them.
+pub(crate) struct RunSession {
+    /// The connection to the server, and the tokenizer.
+    pub session: Session,
+    options: RunOptions,
+    exporter: Option<MetricsExporter>,
+    _simulator: Option<EmbeddedSim>,
+}
+
+impl RunSession {
+    /// Starts the simulator if requested, asks the server for what the flags leave open, and completes the Spec. A
+    /// dry run needs no server.
+    pub(crate) fn connect(
+        args: &RunArgs,
+        spec: &mut Spec,
+        detail: RecordDetail,
+        interrupts: &InterruptSignal,
+    ) -> Result<Self, CliError> {
+        let contact = match (args.workload.dry_run, args.target.sim) {
+            (true, true) => Contact::None,
+            (true, false) => Contact::Optional,
+            (false, _) => Contact::Required,
+        };
+        Self::new(args, spec, contact, detail, interrupts)
+    }
+
+    /// Prepares a session without asking a server.
+    pub(crate) fn offline(args: &RunArgs, spec: &mut Spec) -> Result<Self, CliError> {
+        Self::new(args, spec, Contact::None, RecordDetail::NONE, &InterruptSignal::default())
+    }
+
+    fn new(
+        args: &RunArgs,
+        spec: &mut Spec,
+        contact: Contact,
+        detail: RecordDetail,
+        interrupts: &InterruptSignal,
+    ) -> Result<Self, CliError> {
+        let addresses = ExportAddresses {
+            listen: args.publish.metrics_listen.clone(),
+            push: args.publish.push_metrics.clone(),
+        };
+        let is_exported = addresses != ExportAddresses::default() && contact == Contact::Required;
+        let options = to_spec::run_options(args, detail.observed(is_exported)).map_err(CliError::usage)?;
+        let simulator = (args.target.sim && contact == Contact::Required)
+            .then(EmbeddedSim::with_bundled_tokenizer)
+            .transpose()
+            .map_err(|error| CliError::failed(format!("cannot start the simulator: {error}")))?;
+        if let Some(simulator) = &simulator {
+            spec.target.base_url = simulator.base_url();
+            info!(url = spec.target.base_url, "the simulator listens");
+        }
+        let metrics = is_exported.then(Arc::<ClientMetrics>::default);
+        let medium = ProgressMode::from_stderr(args.output.disable_tqdm);
+        let observer = observer(medium, interrupts, metrics.clone());
+        let stop = interrupts.stop_handle().clone();
+        let session = Session::connect(spec, &to_spec::session_options(args), contact, observer, stop)?;
+        let exporter = match metrics {
+            Some(metrics) => {
+                let write = Arc::new(move || metrics.encode());
+                let page = MetricsPage { content_type: TEXT_FORMAT, write };
+                Some(MetricsExporter::start(&addresses, &page, &session)?)
+            }
+            None => None,
+        };
+        Ok(Self { session, options, exporter, _simulator: simulator })
+    }
+
+    /// Returns a runner for this session.
+    pub(crate) fn runner(&self) -> Runner<'_> {
+        Runner::new(&self.session, &self.options)
+    }
+
+    /// Returns the options of this session's runs.
+    pub(crate) fn options(&self) -> &RunOptions {
+        &self.options
+    }
+
+    /// Notes if the server may have cached the prompts of this run, or of its repeats, already.
+    pub(crate) fn note_cached_prompts(&self, prepared: &PreparedRun, repeats: usize) {
+        for note in cached_prompts(prepared, &self.session, repeats) {
+            print_stderr(advice::on_note(&note));
+        }
+    }
+
+    /// Pushes the client's final metrics if pushing is enabled.
+    pub(crate) fn close(self) {
+        if let Some(exporter) = self.exporter {
+            exporter.stop(&self.session);
+        }
+    }
+}

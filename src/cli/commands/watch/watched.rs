@@ -1,0 +1,63 @@
+//! A watched server.
+
+use std::time::Duration;
+
+use crate::cli::advice::on_scrape_error;
+use crate::report::watch::live_view::{Shown, status_change_text as news_line};
+use crate::runner::ScrapeError;
+use crate::server::monitor::{ServerMonitor, StatusChange};
+use crate::server::signals::MetricsSnapshot;
+
+/// A server and its current state.
+pub(super) struct Watched {
+    /// The URL of the server's metrics page.
+    pub url: String,
+    /// The monitor of its signals.
+    pub vigil: ServerMonitor,
+    /// Why the last sample has no reading.
+    pub silence: Option<ScrapeError>,
+    /// Whether the last sample's failure, or its absence, differs from that of the sample before.
+    is_new_silence: bool,
+}
+
+impl Watched {
+    /// Creates the state of a server that was not sampled yet.
+    pub(super) fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), vigil: ServerMonitor::default(), silence: None, is_new_silence: false }
+    }
+
+    /// Processes a sample, and returns the changes.
+    pub(super) fn look(
+        &mut self,
+        at: Duration,
+        reading: Result<MetricsSnapshot, ScrapeError>,
+    ) -> Vec<StatusChange> {
+        let silence = reading.as_ref().err().cloned();
+        self.is_new_silence = silence != self.silence;
+        self.silence = silence;
+        self.vigil.observe(at, reading.ok())
+    }
+
+    /// Returns the view to draw.
+    pub(super) fn shown(&self) -> Shown<'_> {
+        Shown { url: &self.url, vigil: &self.vigil, missing: self.missing() }
+    }
+
+    /// Returns in two words what is missing if there is no reading.
+    pub(super) fn missing(&self) -> &'static str {
+        if self.page_fault().is_some() { "no metrics" } else { "no answer" }
+    }
+
+    /// Returns why there is no reading although the server answers.
+    pub(super) fn page_fault(&self) -> Option<String> {
+        self.silence.as_ref().filter(|silence| **silence != ScrapeError::NoAnswer).map(on_scrape_error)
+    }
+
+    /// Returns a line for each change. A metrics page that is there but unusable is described once.
+    pub(super) fn lines_of(&self, news: &[StatusChange]) -> Vec<String> {
+        let fault = self.page_fault();
+        let other =
+            news.iter().filter(|news| fault.is_none() || **news != StatusChange::Unreachable).map(news_line);
+        fault.clone().filter(|_| self.is_new_silence).into_iter().chain(other).collect()
+    }
+}

@@ -1,0 +1,161 @@
+//! The help texts: an example for every command, and the flags that the short help of `run` shows.
+
+use clap::{Arg, Command};
+
+/// A command, and lines that show its use. A test parses every line.
+type Examples = (&'static [&'static str], &'static [&'static str]);
+
+const EXAMPLES: [Examples; 16] = [
+    (
+        &[],
+        &[
+            "servegauge run --sim",
+            "servegauge run --base-url http://localhost:8000 --request-rate 20 --duration 60s",
+        ],
+    ),
+    (
+        &["run"],
+        &[
+            "servegauge run --sim",
+            "servegauge run --base-url http://localhost:8000 --request-rate 20 --duration 60s",
+            "servegauge run --base-url http://localhost:8000 --max-concurrency 8 --duration 60s --out c8.json",
+        ],
+    ),
+    (&["runs"], &["servegauge runs", "servegauge runs --json"]),
+    (
+        &["compare"],
+        &["servegauge compare last-1 last", "servegauge compare before.json after.json --format markdown"],
+    ),
+    (
+        &["ab"],
+        &[
+            "servegauge ab --a http://localhost:8000 --b http://localhost:8001 -- run --request-rate 20",
+            "servegauge ab --a 'vllm serve A --port {port}' --b 'vllm serve B --port {port}' -- run",
+        ],
+    ),
+    (
+        &["gate"],
+        &[
+            "servegauge gate --baseline base.json -- run --base-url http://localhost:8000 --request-rate 20",
+            "servegauge gate --baseline base.json --candidate new.json --rule 'ttft.p95 < 500ms'",
+        ],
+    ),
+    (
+        &["search"],
+        &["servegauge search --slo 'ttft.p95<500ms' 'tpot.p95<30ms' -- run --base-url http://localhost:8000"],
+    ),
+    (&["sweep"], &["servegauge sweep flags.toml --dry-run", "servegauge sweep flags.toml --out results"]),
+    (
+        &["plan"],
+        &[
+            "servegauge plan --base-url http://localhost:8000 --result last --wanted-rate 50",
+            "servegauge plan --model-config config.json --gpu H100 --prompt-tokens 512 --output-tokens 256",
+        ],
+    ),
+    (&["watch"], &["servegauge watch http://localhost:8000", "servegauge watch --once --json"]),
+    (&["logs"], &["servegauge logs server.log", "servegauge logs --follow server.log --threshold kv=95"]),
+    (
+        &["diagnose"],
+        &[
+            "servegauge diagnose last --log server.log",
+            "servegauge diagnose --url http://localhost:8000 --for 30s",
+        ],
+    ),
+    (&["dashboard"], &["servegauge dashboard --base-url http://localhost:8000 --out monitoring"]),
+    (&["dataset"], &["servegauge dataset stats ShareGPT_V3.json"]),
+    (
+        &["dataset", "stats"],
+        &[
+            "servegauge dataset stats",
+            "servegauge dataset stats trace.csv --dataset-name azure --tokenizer tokenizer.json",
+        ],
+    ),
+    (
+        &["sim"],
+        &[
+            "servegauge sim --port 8000 --served-model-name '*'",
+            "servegauge sim --speed h100-70b --max-num-seqs 64 --num-gpu-blocks 4096",
+        ],
+    ),
+];
+
+/// Flags in the short help of `run`: those that most runs need.
+const COMMON: [&str; 20] = [
+    "sim",
+    "base_url",
+    "model",
+    "dataset_name",
+    "dataset_path",
+    "num_prompts",
+    "unique_prompts",
+    "input_len",
+    "output_len",
+    "request_rate",
+    "max_concurrency",
+    "duration",
+    "warmup",
+    "goodput",
+    "repeats",
+    "report",
+    "json",
+    "save_detailed",
+    "result_filename",
+    "config",
+];
+
+/// Adds the examples to the help of every command, before what it has already.
+pub(super) fn with_examples(command: Command) -> Command {
+    EXAMPLES.iter().fold(command, |command, (path, lines)| add(command, path, lines))
+}
+
+fn add(command: Command, path: &[&'static str], lines: &[&str]) -> Command {
+    if let Some((name, rest)) = path.split_first() {
+        return command.mut_subcommand(name, |command| add(command, rest, lines));
+    }
+    let title = if lines.len() == 1 { "Example" } else { "Examples" };
+    let examples = format!("{title}:\n  {}", lines.join("\n  "));
+    let before = |help: Option<&clap::builder::StyledStr>| {
+        help.map_or_else(|| examples.clone(), |help| format!("{examples}\n\n{help}"))
+    };
+    let (short, long) = (command.get_after_help().cloned(), command.get_after_long_help().cloned());
+    let long = long.map(|long| before(Some(&long)));
+    let command = command.after_help(before(short.as_ref()));
+    match long {
+        Some(long) => command.after_long_help(long),
+        None => command,
+    }
+}
+
+/// Leaves all but the common flags of `run` out of its short help.
+pub(super) fn with_short_help(run: Command) -> Command {
+    run.mut_args(|arg: Arg| {
+        let is_common = COMMON.contains(&arg.get_id().as_str());
+        arg.hide_short_help(!is_common)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_is_a_command_line_that_is_accepted() {
+        let command = crate::cli::command();
+        for line in EXAMPLES.iter().flat_map(|(_, lines)| *lines) {
+            let words = shlex::split(line).unwrap();
+            assert!(line.len() <= 96, "it wraps in a terminal of 100 columns: {line}");
+            if let Err(error) = command.clone().try_get_matches_from(words) {
+                panic!("{line}\n{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn common_flags_exist() {
+        let command = crate::cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        for id in COMMON {
+            assert!(run.get_arguments().any(|arg| arg.get_id() == id), "{id}");
+        }
+    }
+}

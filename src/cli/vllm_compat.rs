@@ -1,0 +1,121 @@
+//! Flags of vLLM's clients that differ here, each with its reason.
+//!
+//! The list is short on purpose. Every other flag of both clients exists here under its names, with its default and
+//! its meaning, and `tests/it/flags.rs` checks this.
+
+use clap::{Arg, ArgMatches, Command};
+
+/// A flag that differs from vLLM's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlagDifference {
+    /// The flag's name without dashes; several names if they share one reason.
+    pub flags: &'static [&'static str],
+    /// Whether the flag works at all.
+    pub works: bool,
+    /// Why the flag differs, and what to do instead. The flag's `--help` ends with this.
+    pub reason: &'static str,
+}
+
+/// The help heading of the flags that do not work.
+const UNSUPPORTED_HEADING: &str = "Flags of vLLM that do not work here";
+
+/// All differences.
+pub const FLAG_DIFFERENCES: [FlagDifference; 10] = [
+    FlagDifference {
+        flags: &["endpoint"],
+        works: true,
+        reason: "vLLM's Python client takes /v1/completions whatever the backend, and then refuses to talk to chats",
+    },
+    FlagDifference {
+        flags: &["percentile-metrics"],
+        works: true,
+        reason: "vLLM's Python client leaves out e2el, which its Rust client shows",
+    },
+    FlagDifference {
+        flags: &["goodput"],
+        works: true,
+        reason: "vLLM forgives the time that a request waited for its client; --goodput-from sent does so too",
+    },
+    FlagDifference {
+        flags: &["request-id-prefix"],
+        works: true,
+        reason: "vLLM's prefix of its own is refused by servers that want a UUID (llama-cpp-python)",
+    },
+    FlagDifference {
+        flags: &["num-runs", "compare"],
+        works: false,
+        reason: "it repeats the same seed, and so measures the prefix cache, or calls any change better or worse: --repeats takes \
+                 another seed each time and empties the cache, and `servegauge compare` tells a difference from chance",
+    },
+    FlagDifference {
+        flags: &[
+            "sweep-max-concurrency",
+            "sweep-request-rate",
+            "sweep-num-prompts-factor",
+            "sweep-summary-percentiles",
+        ],
+        works: false,
+        reason: "a sweep's points find each other's prompts cached: `servegauge sweep` gives each load prompts of its own, repeats \
+                 them, and saves every run",
+    },
+    FlagDifference {
+        flags: &["random-cache-hit-fraction", "random-cache-ratio"],
+        works: false,
+        reason: "only vLLM's Rust client has it: a --workload of two random classes, weighted by the fraction, of which one has a \
+                 random-prefix-len, is the same mix, and has a row for each in the report",
+    },
+    FlagDifference {
+        flags: &["random-mm-bucket-config"],
+        works: true,
+        reason: "vLLM's Rust client leaves out the bucket of videos, which nothing is drawn from",
+    },
+    FlagDifference {
+        flags: &[
+            "bfcl-categories",
+            "blazedit-min-distance",
+            "blazedit-max-distance",
+            "asr-min-audio-len-sec",
+            "asr-max-audio-len-sec",
+        ],
+        works: false,
+        reason: "vLLM knows a few datasets of the hub by name and filters their rows; --dataset-name hf reads any dataset by its \
+                 columns: give it a file of the rows that you want",
+    },
+    FlagDifference {
+        flags: &["timed-trace-chunk-hash-size"],
+        works: true,
+        reason: "vLLM takes 16 whatever the trace, and sends prompts that are too short and share too little",
+    },
+];
+
+/// Adds the differences to the command's help. A flag that does not work is still parsed, so that the error can give
+/// the reason.
+pub(crate) fn annotate_help(mut command: Command) -> Command {
+    for FlagDifference { flags, works, reason } in FLAG_DIFFERENCES {
+        for flag in flags {
+            command = match works {
+                true => command.mut_arg(flag.replace('-', "_"), |arg| {
+                    let help = arg.get_long_help().or(arg.get_help());
+                    let help = help.map(ToString::to_string).unwrap_or_default();
+                    arg.long_help(format!("{}. Unlike vLLM: {reason}", help.trim_end_matches('.')))
+                }),
+                false => command.arg(absent_flag(flag, reason)),
+            };
+        }
+    }
+    command
+}
+
+fn absent_flag(flag: &'static str, reason: &str) -> Arg {
+    let help = format!("Refused: {reason}");
+    Arg::new(flag).long(flag).num_args(0..).value_name("VALUE").help(help).help_heading(UNSUPPORTED_HEADING)
+}
+
+/// Returns the first given flag that does not work, with the reason.
+pub(crate) fn find_unsupported(matches: &ArgMatches) -> Option<String> {
+    let absent = FLAG_DIFFERENCES.iter().filter(|difference| !difference.works);
+    let mut flags =
+        absent.flat_map(|FlagDifference { flags, reason, .. }| flags.iter().map(move |flag| (flag, reason)));
+    let (flag, reason) = flags.find(|(flag, _)| matches.contains_id(flag))?;
+    Some(format!("--{flag} does not work here: {reason}"))
+}

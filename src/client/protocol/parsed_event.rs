@@ -1,0 +1,117 @@
+//! What an answer contains, in the same shape for every protocol. The parts borrow from the received bytes.
+//!
+//! Parsing an event allocates nothing.
+
+use super::finish::FinishSignal;
+use super::text::Text;
+pub(crate) use super::usage::TokenUsage;
+use crate::client::protocol::small_list::SmallList;
+
+/// Parses an event, a line or a document of one protocol.
+pub(crate) type ParseFn = for<'a> fn(&'a [u8]) -> serde_json::Result<ParsedEvent<'a>>;
+
+/// The parts of an event, a line or a document that the client uses.
+#[derive(Debug, Default)]
+pub struct ParsedEvent<'a> {
+    /// The output that the event carries.
+    pub output: EventOutput<'a>,
+    /// The number of token ids that the event carries, with or without their text.
+    pub token_ids: u32,
+    /// The server's token counts. Depending on the server, they are on the last event, on the one with the finish
+    /// reason, or on all events.
+    pub usage: Option<TokenUsage>,
+    /// How the answer ended, in the server's words.
+    pub ending: Option<FinishSignal<'a>>,
+    /// The error that the event reports, in words.
+    pub error: Option<String>,
+    /// Whether nothing relevant follows this event.
+    pub is_end: bool,
+    /// Whether the event has none of the protocol's usual fields.
+    pub is_foreign: bool,
+}
+
+/// The output that an event carries.
+#[derive(Debug)]
+pub enum EventOutput<'a> {
+    /// New pieces, none of them empty.
+    New(SmallList<OutputDelta<'a>>),
+    /// The whole output so far, from protocols whose events repeat it.
+    SoFar {
+        /// The whole text.
+        text: Option<Text<'a>>,
+        /// The number of its tokens, if the server counts them as it streams.
+        tokens: Option<u32>,
+    },
+    /// The number of results that are not text, such as vectors and scores.
+    Results(usize),
+}
+
+impl Default for EventOutput<'_> {
+    fn default() -> Self {
+        Self::New(SmallList::default())
+    }
+}
+
+/// A piece of output.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputDelta<'a> {
+    /// The generated text.
+    pub text: Text<'a>,
+    /// The part of the answer that the text belongs to.
+    pub part: OutputPart,
+}
+
+/// The parts of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputPart {
+    /// The message to the user.
+    Message,
+    /// Reasoning, or a summary of it.
+    Reasoning,
+    /// The name or the arguments of a tool call.
+    ToolCall,
+    /// Sound, which is not text.
+    Sound,
+}
+
+impl OutputDelta<'_> {
+    /// Whether this part is visible to the user.
+    pub fn is_visible(self) -> bool {
+        self.part == OutputPart::Message
+    }
+}
+
+impl<'a> ParsedEvent<'a> {
+    /// An event that holds only an error.
+    pub fn from_error(words: String) -> Self {
+        Self { error: Some(words), ..Self::default() }
+    }
+
+    /// Whether any piece of the output is visible to the user.
+    pub fn is_output_visible(&self) -> bool {
+        matches!(&self.output, EventOutput::New(pieces) if pieces.iter().any(|piece| piece.is_visible()))
+    }
+
+    /// Whether any piece of the output is reasoning.
+    pub fn has_reasoning(&self) -> bool {
+        matches!(&self.output, EventOutput::New(pieces) if pieces.iter().any(|piece| piece.part == OutputPart::Reasoning))
+    }
+
+    /// The characters between the quotes of the output, if the event carries only one new piece of text.
+    pub fn sole_text(&self) -> Option<&'a str> {
+        let Self {
+            output: EventOutput::New(pieces),
+            token_ids: 0,
+            usage: None,
+            ending: None,
+            error: None,
+            is_end: false,
+            is_foreign: false,
+        } = self
+        else {
+            return None;
+        };
+        let piece = pieces.single().filter(|piece| piece.part != OutputPart::Sound)?;
+        piece.text.json().strip_prefix('"')?.strip_suffix('"')
+    }
+}

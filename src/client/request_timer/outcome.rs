@@ -1,0 +1,137 @@
+//! Determines the outcome of an answer.
+
+use super::{RequestSummary, StreamStats};
+use crate::client::framing::StreamFraming;
+use crate::client::protocol::finish::NO_REASON;
+use crate::client::protocol::parsed_event::{ParsedEvent, TokenUsage};
+use crate::client::protocol::{EndMarker, max_events};
+use crate::client::request_timer::stream_state::StreamState;
+use crate::client::request_timer::text_mode::TextEdit;
+use crate::model::record::{Failure, FailureClass, FinishReason, Milestone, OutputGaps};
+use crate::stats::PendingDurations;
+
+impl StreamState {
+    /// Ends the request and builds its summary. `sent` is the transport's result.
+    pub(super) fn finish_summary(mut self, sent: Result<(), Failure>) -> RequestSummary {
+        self.close_second();
+        self.hot.next_read();
+        if let Some(text) = self.cold.growth.close().filter(|_| !self.captured.is_plain) {
+            self.captured.edit_message(TextEdit::Replace, &text);
+        }
+        let outcome = match (self.ended.take(), sent) {
+            // A failure that the stream reports takes precedence over the connection's result.
+            (Some(Err(failure)), _) => Err(*failure),
+            (None, Err(failure)) => Err(self.with_stray_text(failure)),
+            (ended, _) => self.outcome(ended.is_some()),
+        };
+        let usage = self.usage();
+        let last = self.hot.last.or(self.cold.finished.filter(|_| outcome.is_ok()));
+        let Self {
+            hot: pulse,
+            meters,
+            gaps,
+            captured: kept,
+            first,
+            mut times,
+            mut events,
+            cold: aside,
+            reading,
+            ..
+        } = self;
+        times.set(Milestone::LastToken, last);
+        let meters = &mut *meters.borrow_mut();
+        if let Some(gaps) = gaps {
+            meters.count_gaps(gaps, outcome.is_ok());
+        }
+        if outcome.is_ok() && events.count > 1 {
+            meters.streams += 1;
+            meters.burst_starts += u64::from(pulse.events_in_first_read > 1);
+        }
+        meters.repeating += u64::from(aside.growth.is_whole() && !reading.repeats);
+        events.by_second.shrink_to_fit();
+        events.gaps = kept.gaps.map(OutputGaps::from_iter);
+        RequestSummary {
+            times: *times,
+            events,
+            first_event: first,
+            outcome,
+            usage,
+            visible_text: kept.said,
+            text: kept.text,
+        }
+    }
+
+    /// The outcome of a body that was read to its end. `is_marked` states whether the stream marked that end.
+    fn outcome(&mut self, is_marked: bool) -> Result<FinishReason, Failure> {
+        let is_empty =
+            self.hot.last.is_none() && self.usage().is_none_or(|usage| usage.completion_tokens.is_none());
+        if let Some(failure) = self.over_limit() {
+            return Err(failure);
+        }
+        let may_end = match self.reading.end_marker {
+            EndMarker::Body => true,
+            EndMarker::Mark => is_marked,
+            EndMarker::Reason => {
+                let accepts = self.cold.accepted.iter().any(|reason| reason.eq_ignore_ascii_case(NO_REASON));
+                is_marked && (accepts || self.reading.framing == StreamFraming::Document)
+            }
+        };
+        match self.finish.take() {
+            None if !(may_end || is_marked && is_empty) => Err(self.missing_end_failure(is_marked)),
+            _ if is_empty => Err(self.with_stray_text(Failure::new(FailureClass::EmptyStream, ""))),
+            finish => Ok(finish.unwrap_or(FinishReason::Unsaid)),
+        }
+    }
+
+    /// The failure of an answer with far more output events than its token limit allows, whether it was cut short or
+    /// ended by itself.
+    pub(super) fn over_limit(&self) -> Option<Failure> {
+        let limit = self.cold.limit?;
+        let count = self.events.count;
+        (count > max_events(limit)).then(|| {
+            let detail = format!("{count} output events although at most {limit} tokens were requested");
+            Failure::new(FailureClass::OverLimit, detail)
+        })
+    }
+
+    /// The server's token counts, else the number of tokens whose ids it sent.
+    fn usage(&self) -> Option<TokenUsage> {
+        let ids = Some(self.cold.token_ids).filter(|count| *count > 0);
+        let by_ids = TokenUsage::new(None, ids);
+        self.usage.map(|usage| usage.merged_with(by_ids)).or(by_ids)
+    }
+
+    fn missing_end_failure(&self, is_marked: bool) -> Failure {
+        let count = self.events.count;
+        let detail = match is_marked {
+            true => format!("ended without a finish reason: the answer was cut (output events: {count})"),
+            false => format!("ended with neither finish_reason nor [DONE] (output events: {count})"),
+        };
+        self.with_stray_text(Failure::new(FailureClass::BrokenStream, detail))
+    }
+
+    /// Adds other text from the server to a failure, because it may give the reason. If that text is an error, the
+    /// error becomes the failure.
+    fn with_stray_text(&self, mut failure: Failure) -> Failure {
+        let stray = &self.cold.stray;
+        if let Ok(ParsedEvent { error: Some(error), .. }) = (self.reading.read)(stray.as_bytes()) {
+            return Failure::new(FailureClass::ErrorEvent, error);
+        }
+        if !stray.is_empty() {
+            let pause = if failure.detail.is_empty() { "" } else { "; " };
+            failure.detail.push_str(&format!("{pause}it also sent: {stray}"));
+        }
+        failure
+    }
+}
+
+impl StreamStats {
+    /// Counts the gaps of an ended request if it was answered, and returns their buffer to the spare ones.
+    fn count_gaps(&mut self, mut gaps: PendingDurations, answered: bool) {
+        if answered {
+            self.itl.absorb(&mut gaps);
+        }
+        gaps.clear();
+        self.spare.push(gaps);
+    }
+}

@@ -1,0 +1,348 @@
+//! The state of a stream: takes events and collects the client's parts of a record.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{FirstEvent, StreamStats};
+use crate::client::excerpt::excerpt;
+use crate::client::framing::StreamFraming;
+use crate::client::protocol::ResponseFormat;
+use crate::client::protocol::event_template::EventTemplate;
+use crate::client::protocol::finish::FinishSignal;
+use crate::client::protocol::parsed_event::{EventOutput, OutputPart, ParsedEvent, TokenUsage};
+use crate::client::protocol::text::Text;
+use crate::client::request_timer::captured::CapturedOutput;
+use crate::client::request_timer::text_mode::{TextEdit, TextMode};
+use crate::client::sse::{STRAY_LINE, SseEvent};
+use crate::model::record::{
+    Events, Failure, FailureClass, FinishReason, Milestone, Timestamps, whole_second,
+};
+use crate::stats::PendingDurations;
+
+/// The state of a stream so far.
+///
+/// An event that matches the template touches only the hot state, the template and the captured output. All other state
+/// stays out of the processor's cache.
+#[derive(Debug)]
+pub(super) struct StreamState {
+    pub(super) hot: HotState,
+    /// The template that every event is compared with.
+    pub(super) template: EventTemplate,
+    /// The statistics that the requests of a thread share.
+    pub(super) meters: Rc<RefCell<StreamStats>>,
+    /// The gaps between output events, until it is known whether the request is answered.
+    pub(super) gaps: Option<PendingDurations>,
+    /// Whether the gaps count if the request is answered.
+    pub(super) counts: bool,
+    pub(super) captured: CapturedOutput,
+    pub(super) first: FirstEvent,
+    /// Set when the outcome is known: `Ok` after an end that the protocol marks, such as `[DONE]`.
+    pub(super) ended: Option<Result<(), Box<Failure>>>,
+    pub(super) reading: ResponseFormat,
+    pub(super) times: Box<Timestamps>,
+    /// The output events, without those of the current second.
+    pub(super) events: Events,
+    /// The length of the output so far, in tokens or bytes, for protocols whose events repeat it.
+    pub(super) seen_len: usize,
+    pub(super) usage: Option<TokenUsage>,
+    pub(super) finish: Option<FinishReason>,
+    pub(super) cold: Box<ColdState>,
+}
+
+/// The state that few events touch.
+#[derive(Debug, Default)]
+pub(super) struct ColdState {
+    /// How the text grows.
+    pub(super) growth: TextMode,
+    /// Data that is not an event of the protocol: text of a proxy, or of a server that does not frame it.
+    pub(super) stray: String,
+    /// The number of tokens whose ids arrived.
+    pub(super) token_ids: u32,
+    /// When the server reported the end of the answer.
+    pub(super) finished: Option<Duration>,
+    /// Finish reasons that count as successes even if the table says otherwise.
+    pub(super) accepted: Arc<[String]>,
+    /// The token limit of the request.
+    pub(super) limit: Option<u32>,
+}
+
+/// The state that changes with every output event.
+#[derive(Debug, Default)]
+pub(super) struct HotState {
+    /// The time of the last output.
+    pub(super) last: Option<Duration>,
+    /// The number of output events since the last read of the socket.
+    pub(super) events_in_read: u32,
+    /// The number of output events in the read that brought the first one; 0 until the next read.
+    pub(super) events_in_first_read: u32,
+    /// The second of the last output, and the number of output events in that second.
+    pub(super) second: (u32, u32),
+}
+
+impl HotState {
+    /// Records a new read of the socket.
+    pub(super) fn next_read(&mut self) {
+        if self.events_in_first_read == 0 {
+            self.events_in_first_read = self.events_in_read;
+        }
+        self.events_in_read = 0;
+    }
+}
+
+impl StreamState {
+    pub(super) fn on_event(&mut self, at: Duration, event: SseEvent<'_>) {
+        if self.ended.is_some() {
+            return;
+        }
+        let data = event.data.trim_ascii();
+        match self.template.match_text(data).filter(|_| event.name.is_empty()) {
+            Some(text) => self.on_repeated_event(at, text),
+            None if data.is_empty() && self.reading.framing != StreamFraming::Document => {}
+            None if data == b"[DONE]" => self.ended = Some(Ok(())),
+            None if event.name == STRAY_LINE => self.note_stray(data),
+            None if self.reading.framing != StreamFraming::Document && is_heartbeat(event.name, data) => {
+                self.ignore_event()
+            }
+            None => self.parse_event(at, event.name, data),
+        }
+    }
+
+    /// Handles an event that matches the template except for its text.
+    fn on_repeated_event(&mut self, at: Duration, text: &str) {
+        if self.captured.is_said && !self.captured.is_plain {
+            let edit = self.next_delta(text);
+            if edit != TextEdit::Nothing {
+                self.on_output(at);
+                self.captured.edit_message(edit, text);
+            }
+            return;
+        }
+        self.on_output(at);
+        self.captured.push_repeated_text(text);
+    }
+
+    fn parse_event(&mut self, at: Duration, name: &[u8], data: &[u8]) {
+        match (self.reading.read)(data) {
+            Ok(ParsedEvent { error: Some(error), .. }) => self.fail(FailureClass::ErrorEvent, error),
+            Ok(_) if name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
+            Ok(meaning) => {
+                if meaning.is_foreign {
+                    self.ignore_event();
+                    self.keep_stray(data);
+                }
+                if let Some(text) = meaning.sole_text() {
+                    self.template.learn(data, text);
+                    self.captured.is_said = meaning.is_output_visible();
+                }
+                self.apply(at, meaning);
+            }
+            Err(_) if name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
+            Err(error) => {
+                let what = match self.reading.framing {
+                    StreamFraming::Events => "event is not a chunk",
+                    StreamFraming::Lines => "line is not a chunk",
+                    StreamFraming::Document => "answer is not the document that was asked for",
+                };
+                self.fail(FailureClass::BrokenStream, format!("{what} ({error}): {}", excerpt(data)));
+            }
+        }
+    }
+
+    /// Handles a line that is not part of an event. An error in the line fails the request; any other text is kept only
+    /// for failure messages.
+    fn note_stray(&mut self, line: &[u8]) {
+        match (self.reading.read)(line) {
+            Ok(ParsedEvent { error: Some(error), .. }) => self.fail(FailureClass::ErrorEvent, error),
+            _ => self.keep_stray(line),
+        }
+    }
+
+    fn keep_stray(&mut self, words: &[u8]) {
+        let stray = &mut self.cold.stray;
+        if stray.len() < Failure::BODY_LIMIT {
+            if !stray.is_empty() {
+                stray.push(' ');
+            }
+            stray.push_str(&excerpt(words));
+        }
+    }
+
+    /// Counts a heartbeat, which is not part of the answer.
+    fn ignore_event(&mut self) {
+        self.meters.borrow_mut().ignored += 1;
+    }
+
+    fn apply(&mut self, at: Duration, meaning: ParsedEvent<'_>) {
+        self.first.reasoning_is_streamed |= meaning.has_reasoning();
+        let ParsedEvent { output, token_ids, usage, ending, is_end, .. } = meaning;
+        let is_document = self.reading.framing == StreamFraming::Document;
+        let (has_grown, edit) = self.text_edit(&output);
+        match has_grown {
+            true if is_document => self.hot.last = Some(at),
+            true => {
+                if self.hot.last.is_none() {
+                    self.first.record_first(&output, usage);
+                }
+                self.on_output(at);
+            }
+            false => {}
+        }
+        self.captured.apply(edit, &output);
+        if let Some(usage) = usage {
+            self.usage = Some(usage.merged_with(self.usage));
+        }
+        if self.captured.until_usage && usage.is_some_and(|usage| usage.completion_tokens.is_some()) {
+            self.captured.text = None;
+        }
+        // The filter keeps only the beginning of a number list in a document, so its length is not a count.
+        if token_ids > 0 && !is_document {
+            self.cold.token_ids += token_ids;
+        }
+        if let Some(ending) = ending {
+            self.set_finish(at, &ending);
+        }
+        if is_end || is_document {
+            self.cold.finished.get_or_insert(at);
+            self.ended.get_or_insert(Ok(()));
+        }
+    }
+
+    fn set_finish(&mut self, at: Duration, ending: &FinishSignal<'_>) {
+        self.cold.finished = Some(at);
+        match ending.to_outcome(&self.cold.accepted) {
+            Ok(finish) => self.finish = Some(finish),
+            Err(failure) => self.fail(failure.class, failure.detail),
+        }
+    }
+
+    /// Whether an output extends the answer, and how it changes the text. If the events repeat the whole text, a
+    /// greater length shows new output. A token count is more reliable, because a server may send tokens before their
+    /// text can be shown.
+    fn text_edit(&mut self, output: &EventOutput<'_>) -> (bool, TextEdit) {
+        match *output {
+            EventOutput::New(ref pieces) if pieces.is_empty() => (false, TextEdit::Nothing),
+            EventOutput::New(_)
+                if self.captured.is_plain || self.reading.framing == StreamFraming::Document =>
+            {
+                (true, TextEdit::Add)
+            }
+            EventOutput::New(ref pieces) => {
+                let edit = match pieces.single() {
+                    Some(piece) if piece.is_visible() => self.next_delta(&piece.text.decode()),
+                    _ => {
+                        // Several pieces at once cannot be the repetition of one text.
+                        self.captured.is_plain = pieces.iter().any(|piece| piece.is_visible());
+                        TextEdit::Add
+                    }
+                };
+                (edit != TextEdit::Nothing, edit)
+            }
+            EventOutput::Results(count) => (count > 0, TextEdit::Nothing),
+            EventOutput::SoFar { text: Some(text), .. } if text.is_empty() => (false, TextEdit::Nothing),
+            EventOutput::SoFar { text, tokens } => {
+                let edit = match text {
+                    Some(_) if self.cold.growth.is_whole() => TextEdit::Replace,
+                    Some(text) => self.cold.growth.next_whole(&text.decode()),
+                    None => TextEdit::Nothing,
+                };
+                let tokens = tokens.map(|count| count as usize);
+                let length = tokens.or(text.map(Text::length)).unwrap_or_default();
+                let grown = length.max(self.seen_len);
+                let has_grown = std::mem::replace(&mut self.seen_len, grown) < grown;
+                (has_grown || self.cold.growth.is_deltas(), edit)
+            }
+        }
+    }
+
+    fn next_delta(&mut self, text: &str) -> TextEdit {
+        self.captured.mark_message();
+        let edit = self.cold.growth.next_delta(text);
+        self.captured.is_plain = self.cold.growth.is_deltas();
+        edit
+    }
+
+    fn on_output(&mut self, at: Duration) {
+        self.count_event(at);
+        let Self { hot: pulse, meters, gaps, counts, captured: kept, times, .. } = self;
+        let meters = &mut *meters.borrow_mut();
+        meters.shared += u64::from(pulse.events_in_read > 0);
+        match pulse.last {
+            None => {
+                times.set(Milestone::FirstToken, at);
+                *gaps = counts.then(|| meters.spare.pop().unwrap_or_default());
+            }
+            Some(last) => {
+                let gap = at.saturating_sub(last);
+                meters.gaps += 1;
+                meters.itl_by_second.record(at, gap);
+                if let Some(gaps) = gaps {
+                    gaps.record(gap);
+                }
+                if let Some(all) = &mut kept.gaps {
+                    all.push(gap);
+                }
+            }
+        }
+        pulse.last = Some(at);
+        pulse.events_in_read += 1;
+    }
+
+    fn count_event(&mut self, at: Duration) {
+        let second = whole_second(at);
+        let (last, events) = &mut self.hot.second;
+        if *last != second {
+            self.close_second();
+            self.hot.second = (second, 1);
+        } else {
+            *events += 1;
+        }
+    }
+
+    /// Adds the events of a completed second. An answer without an end is detected here, and not on every event.
+    pub(super) fn close_second(&mut self) {
+        let (second, events) = std::mem::take(&mut self.hot.second);
+        if events > 0 {
+            self.events.add(second, events);
+        }
+        if let Some(Failure { class, detail }) = self.over_limit() {
+            self.fail(class, detail);
+        }
+    }
+
+    pub(super) fn fail(&mut self, class: FailureClass, detail: String) {
+        self.ended.get_or_insert_with(|| Err(Box::new(Failure::new(class, detail))));
+    }
+}
+
+impl FirstEvent {
+    /// Records the first output event and the usage that came with it.
+    fn record_first(&mut self, output: &EventOutput<'_>, usage: Option<TokenUsage>) {
+        self.tokens_so_far = usage.and_then(|usage| usage.completion_tokens);
+        if self.tokens_so_far.is_none() {
+            match *output {
+                EventOutput::New(ref pieces) => {
+                    let texts = pieces.iter().filter(|piece| piece.part != OutputPart::Sound);
+                    self.text.extend(texts.map(|piece| piece.text.decode()));
+                }
+                EventOutput::SoFar { text, .. } => self.text.extend(text.map(Text::decode)),
+                EventOutput::Results(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether data is a heartbeat of a server or a proxy, and not an event of the protocol: a comment that a gateway has
+/// wrapped as data (`: OPENROUTER PROCESSING`), a ping, or an empty value.
+fn is_heartbeat(name: &[u8], data: &[u8]) -> bool {
+    const HEARTBEAT_WORDS: [&[u8]; 6] =
+        [b"ping", b"pong", b"keepalive", b"keep-alive", b"keep_alive", b"heartbeat"];
+    const BLANK: [&[u8]; 5] = [b"{}", b"[]", b"\"\"", b"null", b":"];
+    let is_word = |text: &[u8]| HEARTBEAT_WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if data.first() == Some(&b':') || is_word(name) {
+        return true;
+    }
+    let bare = data.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(data);
+    BLANK.contains(&data) || is_word(bare)
+}

@@ -1,0 +1,217 @@
+//! The TLS settings of connections: the cryptography provider, the trusted authorities, and the client's certificate.
+
+mod error_text;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, verify_server_name};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_platform_verifier::Verifier;
+use thiserror::Error;
+
+pub(crate) use crate::client::tls::error_text::in_words;
+use crate::model::run_spec::Target;
+
+/// TLS settings that cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum TlsError {
+    /// A file does not hold the expected PEM data.
+    #[error("{path}: {cause}; it should be a PEM file with {wanted}")]
+    File {
+        /// The path of the file.
+        path: PathBuf,
+        /// What is wrong with the file.
+        cause: pem::Error,
+        /// The expected contents.
+        wanted: &'static str,
+    },
+    /// The user gave a certificate without its key, or a key without its certificate.
+    #[error(
+        "a client certificate needs its key: give both `target.connection.client_cert` and `target.connection.client_key`"
+    )]
+    HalfIdentity,
+    /// rustls rejects the contents.
+    #[error("{what} cannot be used: {cause}")]
+    Refused {
+        /// The rejected setting.
+        what: &'static str,
+        /// The reason for the rejection.
+        cause: Error,
+    },
+}
+
+/// Makes ring the process's provider of cryptography, unless there already is one. Call it before any other TLS setup.
+pub(crate) fn install_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // This fails only in a race with another thread, which has then installed a provider.
+        let _ = ring::default_provider().install_default();
+    }
+}
+
+/// The TLS configuration for a target, for HTTP/1.1.
+pub(crate) fn client_config(target: &Target) -> Result<ClientConfig, TlsError> {
+    let files = &target.connection;
+    let builder = verifier_config(target.insecure, files.ca_cert.as_deref())?;
+    let mut config = match (&files.client_cert, &files.client_key) {
+        (None, None) => builder.with_no_client_auth(),
+        (Some(cert), Some(key)) => {
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|cause| TlsError::File {
+                path: key.clone(),
+                cause,
+                wanted: "a private key",
+            })?;
+            let refused = |cause| TlsError::Refused { what: "the client certificate with its key", cause };
+            builder.with_client_auth_cert(certificates(cert)?, key).map_err(refused)?
+        }
+        _ => return Err(TlsError::HalfIdentity),
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Verifies servers against the system's authorities and those in a file. If `insecure` is true, accepts every server.
+fn verifier_config(
+    insecure: bool,
+    ca_cert: Option<&Path>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let extra = ca_cert.map(certificates).transpose()?.unwrap_or_default();
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|cause| TlsError::Refused { what: "this build's cryptography", cause })?
+        .dangerous();
+    if insecure {
+        return Ok(builder.with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider))));
+    }
+    let verifier = Verifier::new_with_extra_roots(extra.clone(), provider)
+        .map_err(|cause| TlsError::Refused { what: "the trusted certificates", cause })?;
+    Ok(builder.with_custom_certificate_verifier(Arc::new(GivenCertVerifier { verifier, given: extra })))
+}
+
+/// All certificates of a file, which must hold at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found =
+        found.and_then(|found| if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) });
+    found.map_err(|cause| TlsError::File { path: path.to_owned(), cause, wanted: "certificates" })
+}
+
+/// Trusts the system's authorities and the given certificates as authorities, and also each given certificate for its
+/// own names. A common self-signed certificate (`openssl req -x509`) is marked as an authority's, and webpki does not
+/// accept such a certificate for a server.
+#[derive(Debug)]
+struct GivenCertVerifier {
+    verifier: Verifier,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl GivenCertVerifier {
+    /// Whether this is a given certificate whose rejection concerns only its type or its issuer, and not its validity
+    /// period.
+    fn is_given(&self, certificate: &CertificateDer<'_>, error: &Error) -> bool {
+        let is_of_kind = matches!(
+            error,
+            Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))
+        );
+        is_of_kind && self.given.iter().any(|given| given == certificate)
+    }
+}
+
+impl ServerCertVerifier for GivenCertVerifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.verifier.verify_server_cert(certificate, intermediates, name, ocsp, now);
+        match verified {
+            Err(error) if self.is_given(certificate, &error) => {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// Accepts every certificate, for `--insecure`.
+#[derive(Debug)]
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installing_the_provider_twice_is_harmless() {
+        install_provider();
+        install_provider();
+        assert!(CryptoProvider::get_default().is_some());
+    }
+}

@@ -1,0 +1,140 @@
+//! Describes TLS errors in words that state who must act.
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+
+/// Describes an error, in rustls's own words if these are clear.
+pub(crate) fn in_words(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(wrong) => certificate_text(wrong),
+        Error::AlertReceived(alert) => alert_text(*alert),
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::MessageTooLarge,
+        ) => "the server does not speak TLS on this port: http".to_owned(),
+        Error::NoApplicationProtocol => http2_only_text(),
+        Error::PeerIncompatible(_) => {
+            format!("the server's TLS has no version or setting in common with ours ({error})")
+        }
+        _ => format!("TLS: {error}"),
+    }
+}
+
+fn certificate_text(wrong: &CertificateError) -> String {
+    match wrong {
+        CertificateError::UnknownIssuer => {
+            "the server's certificate is of an authority that is not trusted here".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet; is this machine's clock right?".to_owned()
+        }
+        CertificateError::NotValidForName => "the server's certificate is of another host".to_owned(),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names = match presented.is_empty() {
+                true => "names none (the common name does not count)".to_owned(),
+                false => format!("is of {}", presented.join(", ")),
+            };
+            format!("the server's certificate is not of `{}`: it {names}", expected.to_str())
+        }
+        CertificateError::Revoked => "the server's certificate is revoked".to_owned(),
+        // webpki uses this text for a certificate with CA:TRUE.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "the server's certificate is self-signed (CA:TRUE) and not trusted here".to_owned()
+        }
+        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+            "the server's certificate is of X.509 version 1, which clients do not accept".to_owned()
+        }
+        other => format!("the server's certificate is not accepted: {other}"),
+    }
+}
+
+/// The reason why a server sends an alert.
+fn alert_text(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::NoApplicationProtocol => http2_only_text(),
+        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
+            "the server demands a client certificate".to_owned()
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied => {
+            format!("the server does not accept our client certificate, or demands one ({alert:?})")
+        }
+        AlertDescription::UnrecognisedName => "the server has no certificate for this host name".to_owned(),
+        AlertDescription::ProtocolVersion => {
+            "the server speaks no version of TLS that we do: 1.2 and 1.3".to_owned()
+        }
+        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
+            format!(
+                "the server and we have no TLS cipher in common, or it demands a client certificate ({alert:?})"
+            )
+        }
+        other => format!("the server broke off the TLS handshake ({other:?})"),
+    }
+}
+
+fn http2_only_text() -> String {
+    "the server speaks only HTTP/2 here (it refused HTTP/1.1 in the TLS handshake)".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::OtherError;
+    use rustls::pki_types::{ServerName, UnixTime};
+
+    use super::*;
+
+    /// An error with any text, in place of one of webpki's.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Named(&'static str);
+
+    fn invalid(wrong: CertificateError) -> Error {
+        Error::InvalidCertificate(wrong)
+    }
+
+    fn other(name: &'static str) -> Error {
+        invalid(CertificateError::Other(OtherError(Arc::new(Named(name)))))
+    }
+
+    /// The names are rustls's and webpki's. The alerts that servers send in each case come from OpenSSL's `s_server`,
+    /// nginx (`alpn h2`, `ssl_verify_client`), Go's crypto/tls and Envoy (RFC 8446, section 6.2; RFC 7301, section
+    /// 3.2).
+    #[test]
+    fn errors_say_who_must_act() {
+        let time = UnixTime::since_unix_epoch(std::time::Duration::ZERO);
+        let elsewhere = CertificateError::NotValidForNameContext {
+            expected: ServerName::try_from("gpu.internal").unwrap(),
+            presented: vec!["DnsName(\"other\")".to_owned()],
+        };
+        for (error, expected) in [
+            (invalid(CertificateError::UnknownIssuer), "authority that is not trusted"),
+            (other("CaUsedAsEndEntity"), "self-signed"),
+            (other("UnsupportedCertVersion"), "version 1"),
+            (invalid(CertificateError::ExpiredContext { time, not_after: time }), "expired"),
+            (invalid(CertificateError::NotValidYet), "clock"),
+            (invalid(elsewhere), "not of `gpu.internal`"),
+            (invalid(CertificateError::NotValidForName), "another host"),
+            (Error::AlertReceived(AlertDescription::NoApplicationProtocol), "only HTTP/2"),
+            (Error::NoApplicationProtocol, "only HTTP/2"),
+            (Error::AlertReceived(AlertDescription::CertificateRequired), "demands a client certificate"),
+            (Error::AlertReceived(AlertDescription::UnknownCA), "client certificate"),
+            (Error::AlertReceived(AlertDescription::ProtocolVersion), "1.2 and 1.3"),
+            (Error::AlertReceived(AlertDescription::HandshakeFailure), "cipher"),
+            (Error::AlertReceived(AlertDescription::InternalError), "InternalError"),
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), "does not speak TLS"),
+        ] {
+            let words = in_words(&error);
+            assert!(words.contains(expected), "{words}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Length limits for generated requests. A request beyond the limits is not sent; another one is generated in its
+//! place.
+
+use super::sampler::is_admitted;
+use super::{DatasetError, PrepareContext, PreparedWorkload, requests, sessions};
+use crate::model::dataset::DropCounts;
+use crate::model::request::{Content, Request};
+use crate::model::rng::RunRng;
+use crate::model::run_spec::{Dataset, LengthBounds};
+
+/// Maximum number of times that more requests are generated if too few are within the limits.
+const MAX_ROUNDS: usize = 6;
+
+/// Prepares requests of a dataset that are within the limits. Replacements come after the RNG's measured requests, so
+/// that the limits do not change any measured request.
+pub(super) fn within_bounds(
+    dataset: &Dataset,
+    job: &PrepareContext<'_>,
+    dice: &mut RunRng,
+) -> Result<PreparedWorkload, DatasetError> {
+    let Some(rule) = job.bounds.describe().filter(|_| !filters_lengths(dataset)) else {
+        return requests(dataset, job, dice);
+    };
+    let (mut extra, mut wanted) = (0, None);
+    for round in 1.. {
+        let wider = PrepareContext { num_prompts: job.num_prompts.saturating_add(extra), ..*job };
+        let mut workload = requests(dataset, &wider, dice)?;
+        let dropped = retain_fitting(&mut workload, dataset, job.bounds);
+        workload.provenance.dropped.merge(dropped);
+        let kept = sessions::session_count(&workload.requests);
+        let candidates = kept + workload.provenance.dropped.total();
+        // The Python-compatible RNG may generate slightly fewer requests than requested.
+        let wanted = *wanted.get_or_insert(candidates.min(job.num_prompts));
+        if kept == 0 && candidates > 0 {
+            let (path, dropped) = (workload.provenance.dataset, workload.provenance.dropped);
+            return Err(DatasetError::Unusable { path, candidates, dropped: dropped.into(), rule });
+        }
+        if kept >= wanted || round == MAX_ROUNDS || !can_extend(dataset) {
+            truncate(&mut workload, wanted);
+            return Ok(workload);
+        }
+        // Generates enough requests for the observed share within the limits, plus a reserve.
+        extra += (wanted - kept) * candidates.div_ceil(kept.max(1)) + wanted / 10 + 1;
+    }
+    unreachable!("the last round returns")
+}
+
+/// Whether a dataset applies the limits itself while it selects entries from a file.
+fn filters_lengths(dataset: &Dataset) -> bool {
+    match dataset {
+        Dataset::Sharegpt { .. }
+        | Dataset::SharegptTurns { .. }
+        | Dataset::Custom { .. }
+        | Dataset::CustomImage(_)
+        | Dataset::CustomAudio(_)
+        | Dataset::SpecBench(_)
+        | Dataset::SpeedBench(_)
+        | Dataset::Hf(_)
+        | Dataset::Mix { .. } => true,
+        Dataset::Random(_)
+        | Dataset::Trace(_)
+        | Dataset::PrefixRepetition(_)
+        | Dataset::RandomBatch(_)
+        | Dataset::RandomMm(_)
+        | Dataset::RandomRerank(_)
+        | Dataset::Sonnet(_)
+        | Dataset::RandomTurns(_)
+        | Dataset::Conversations { .. } => false,
+    }
+}
+
+/// Whether the dataset can generate more requests. A trace cannot, because its number of rows is fixed.
+fn can_extend(dataset: &Dataset) -> bool {
+    !matches!(dataset, Dataset::Trace(_) | Dataset::Conversations { all: true, .. })
+}
+
+/// Whether each turn of a session is sent without the turns before it.
+fn has_independent_turns(dataset: &Dataset) -> bool {
+    match dataset {
+        Dataset::Trace(trace) => trace.whole_turns,
+        Dataset::RandomTurns(turns) => turns.has_common_prefixes(),
+        _ => false,
+    }
+}
+
+/// Keeps the sessions in which every turn is within the limits.
+fn retain_fitting(workload: &mut PreparedWorkload, dataset: &Dataset, bounds: LengthBounds) -> DropCounts {
+    let mut dropped = DropCounts::default();
+    let parties = workload.requests.chunk_by(|_, next| sessions::is_later_turn(next));
+    let fitting: Vec<bool> = parties
+        .clone()
+        .map(|party| is_within_bounds(party, has_independent_turns(dataset), bounds, &mut dropped))
+        .collect();
+    if fitting.iter().all(|fits| *fits) {
+        return dropped;
+    }
+    let kept = parties.zip(&fitting).filter(|(_, fits)| **fits).flat_map(|(party, _)| party.to_vec());
+    workload.requests = kept.collect();
+    if let Some(arrivals) = &mut workload.arrivals {
+        let mut fitting = fitting.into_iter();
+        arrivals.retain(|_| fitting.next().unwrap_or(true));
+    }
+    dropped
+}
+
+/// Whether all turns of a session are within the limits. The model's length limit applies to a turn together with the
+/// whole history before it. The first turn beyond a limit determines the reason for dropping the session.
+fn is_within_bounds(
+    party: &[Request],
+    stand_alone: bool,
+    bounds: LengthBounds,
+    dropped: &mut DropCounts,
+) -> bool {
+    let by_turn = LengthBounds { max_model_len: None, ..bounds };
+    let whole = LengthBounds { max_model_len: bounds.max_model_len, ..LengthBounds::default() };
+    let mut said = 0_u32;
+    party.iter().all(|request| {
+        let (prompt, output) = (sequence_tokens(request), request.max_tokens);
+        let before = if stand_alone { 0 } else { said };
+        said = said.saturating_add(prompt).saturating_add(output);
+        is_admitted(by_turn, prompt, output, dropped)
+            && is_admitted(whole, before.saturating_add(prompt), output, dropped)
+    })
+}
+
+/// Number of tokens that the server processes as one sequence. For a request with several texts, this is approximately
+/// the size of one text.
+fn sequence_tokens(request: &Request) -> u32 {
+    let texts = match &request.content {
+        Content::Batch(texts) => texts.len(),
+        Content::Rerank { documents, .. } => documents.len(),
+        _ => 1,
+    };
+    request.prompt_tokens.div_ceil(u32::try_from(texts.max(1)).unwrap_or(u32::MAX))
+}
+
+/// Keeps at most this number of sessions, from the first.
+fn truncate(workload: &mut PreparedWorkload, sessions: usize) {
+    let surplus = sessions::session_count(&workload.requests).saturating_sub(sessions);
+    let (kept, _) = sessions::split_last(&workload.requests, surplus);
+    let kept = kept.len();
+    workload.requests.truncate(kept);
+    if let Some(arrivals) = &mut workload.arrivals {
+        arrivals.truncate(sessions);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! The load generator: sends the requests of a [`LoadPlan`] when they are due, and collects a Record of each.
+//!
+//! The [workers](LoadPlan::workers) are threads. Each has its own current-thread runtime, connections and histograms.
+//! Requests are distributed over the workers by ordinal. The workers share the concurrency limit and the clock, and
+//! nothing that is touched per token. They send completed requests through one channel to the caller's thread, which
+//! counts tokens, calls the observer and keeps the Records.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::client::ClientError;
+use super::tokenizer::Tokenizer;
+use crate::client::clock::RunClock;
+use crate::client::request_timer::{Capture, StreamStats};
+use crate::dataset::salt::PromptSalter;
+use crate::model::arrival::Schedule;
+use crate::model::record::{Failure, Record};
+use crate::model::record_log::PackedRecords;
+use crate::model::request::Request;
+use crate::model::run_spec::{HistoryMode, Sampling, Target};
+use crate::model::validity::TimestampSource;
+use crate::model::wall_time::WallTime;
+
+mod cancel;
+mod descriptor_limits;
+mod first_responses;
+mod history;
+pub(crate) mod pacer;
+mod peak_cpu;
+mod phase;
+mod phase_context;
+pub(crate) mod priority;
+mod record_collector;
+mod session_index;
+mod session_task;
+mod shared;
+mod slots;
+#[cfg(test)]
+mod test_faults;
+mod timer_queue;
+mod worker;
+mod worker_loop;
+mod worker_tasks;
+
+pub(crate) use crate::loadgen::descriptor_limits::prepare_descriptors;
+pub(crate) use crate::loadgen::first_responses::SetupFailure;
+use crate::loadgen::record_collector::RecordCollector;
+use shared::WorkerShared;
+use worker::WorkerPool;
+
+/// How long in-flight requests may continue after an interrupt.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a load consists of: the target, the requests, and when they are sent.
+pub struct LoadPlan<'a> {
+    /// The server that receives the requests.
+    pub target: &'a Target,
+    /// The sampling parameters of every request.
+    pub sampling: &'a Sampling,
+    /// The unmeasured warm-up phase. The measured phase follows without a pause.
+    pub warmup: Option<LoadPhase<'a>>,
+    /// The measured phase.
+    pub measured: LoadPhase<'a>,
+    /// The maximum number of in-flight requests, over both phases and all workers; `None` is no limit.
+    pub cap: Option<usize>,
+    /// The maximum number of active sessions, over both phases and all workers; `None` is no limit.
+    pub max_active: Option<usize>,
+    /// What each turn of a session repeats of the turns before it.
+    pub history: HistoryMode,
+    /// What the Records hold in addition to times and counts.
+    pub capture: Capture,
+    /// The number of connections to open before the first request is sent.
+    pub preconnect: usize,
+    /// The number of worker threads.
+    pub workers: NonZeroUsize,
+    /// Whether to send every request even if the first requests all fail in the way that a wrong set-up causes.
+    pub keep_going: bool,
+    /// Adds a unique prefix to each prompt; `None` leaves the prompts as they are.
+    pub salter: Option<PromptSalter>,
+}
+
+/// Requests and when they are due. If some requests are turns of sessions, the schedule is that of the sessions. A
+/// later turn is due when the previous answer has ended and the user's think time is over.
+#[derive(Debug, Clone)]
+pub struct LoadPhase<'a> {
+    /// The requests, in the order of sending.
+    pub requests: &'a [Request],
+    /// When each request, or each session, is due, measured from the start of the phase.
+    pub schedule: Schedule,
+    /// Whether to start over when all requests are sent. This is only sensible with a `duration`.
+    pub cycle: bool,
+    /// The length of the phase. No request that is due later is sent.
+    pub duration: Option<Duration>,
+}
+
+impl LoadPhase<'_> {
+    /// The number of requests that will be sent; `None` if only the duration limits it.
+    pub fn total(&self) -> Option<usize> {
+        (!self.cycle).then_some(self.requests.len())
+    }
+}
+
+/// What the observer receives.
+pub enum LoadEvent<'a> {
+    /// The measured phase begins, at this t0, which has passed. With a paced warm-up, the first arrival may be up to one
+    /// gap later.
+    Started(WallTime),
+    /// The progress of one worker. Each worker reports five times a second.
+    Progress(WorkerProgress),
+    /// A measured request ended.
+    Done(&'a Record),
+}
+
+/// The progress of one worker in the measured phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerProgress {
+    /// The number of the worker, from 0.
+    pub worker: usize,
+    /// The time since t0.
+    pub elapsed: Duration,
+    /// The number of requests sent until now.
+    pub sent: usize,
+    /// The number of requests that are sent and have not ended.
+    pub in_flight: usize,
+    /// The number of gaps between output events until now.
+    pub gaps: u64,
+}
+
+/// Ends a run early: no more requests are sent. In-flight requests have no time limit ([`StopHandle::stop_sending`]),
+/// `DRAIN_TIMEOUT` ([`StopHandle::request_stop`]), or no time at all ([`StopHandle::abort`]).
+#[derive(Debug, Clone, Default)]
+pub struct StopHandle {
+    closed: CancellationToken,
+    requested: CancellationToken,
+    aborted: CancellationToken,
+}
+
+impl StopHandle {
+    /// Stops sending. The run waits for every in-flight request.
+    pub fn stop_sending(&self) {
+        self.closed.cancel();
+    }
+
+    /// Stops sending, and gives in-flight requests [`DRAIN_TIMEOUT`] to finish.
+    pub fn request_stop(&self) {
+        self.closed.cancel();
+        self.requested.cancel();
+    }
+
+    /// Stops sending, and cancels every in-flight request.
+    pub fn abort(&self) {
+        self.aborted.cancel();
+        self.request_stop();
+    }
+
+    /// Whether any of the three methods was called.
+    pub fn is_requested(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+}
+
+/// The result of a load. Its Records are packed until [`LoadResult::unpack`].
+pub struct LoadResult<Records = Vec<Record>> {
+    /// t0 by the wall clock; every offset counts from it. If the run ended during the warm-up, this is the warm-up's
+    /// start.
+    pub t0: WallTime,
+    /// Every measured request that was due before the end. Unpacked Records are in the order of the schedule.
+    pub records: Records,
+    /// The combined stream statistics of the measured requests, failed ones included.
+    pub stream_stats: StreamStats,
+    /// The source of the arrival times of bytes.
+    pub timestamp_source: TimestampSource,
+    /// The largest step of the wall clock during the run; zero if there was none.
+    pub clock_step: Duration,
+    /// The number of files and sockets that the process may have open; `None` is no limit.
+    pub descriptors: Option<u64>,
+    /// How our prompt lengths compare with the server's.
+    pub agreement: TokenAgreement,
+    /// The counts of unmeasured requests.
+    pub warmup: WarmupCount,
+    /// The share of a core that each worker used over the busiest five seconds of its measured phase. Time that the
+    /// worker spins for a due time is not included.
+    pub worker_cpu: Vec<f64>,
+    /// Whether [`StopHandle`] ended the run early.
+    pub interrupted: bool,
+    /// Errors of the client itself that ended the run early: errors of the system, and panics.
+    pub client_errors: Vec<String>,
+    /// Why the server answered no request, if that ended the run.
+    pub setup_failure: Option<SetupFailure>,
+}
+
+impl LoadResult<PackedRecords> {
+    /// Returns the same result with the Records as values. In a run of millions of requests, free other large memory
+    /// first, above all the requests.
+    pub fn unpack(self) -> LoadResult {
+        LoadResult {
+            t0: self.t0,
+            records: self.records.into_records(),
+            stream_stats: self.stream_stats,
+            timestamp_source: self.timestamp_source,
+            clock_step: self.clock_step,
+            descriptors: self.descriptors,
+            agreement: self.agreement,
+            warmup: self.warmup,
+            worker_cpu: self.worker_cpu,
+            interrupted: self.interrupted,
+            client_errors: self.client_errors,
+            setup_failure: self.setup_failure,
+        }
+    }
+}
+
+/// Compares our counts of prompt tokens with the server's usage, over the requests that both counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TokenAgreement {
+    /// Whether our counts are estimates, because there is no tokenizer.
+    pub is_estimate: bool,
+    /// The number of tokens by our count.
+    pub ours: u64,
+    /// The number of tokens by the server's usage.
+    pub servers: u64,
+    /// The total number of tokens by which the server's counts exceed ours.
+    pub more: u64,
+    /// The total number of tokens by which the server's counts are below ours.
+    pub less: u64,
+}
+
+/// The counts of the unmeasured requests of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WarmupCount {
+    /// The number of requests sent.
+    pub sent: usize,
+    /// The number of requests that failed.
+    pub failed: usize,
+}
+
+/// Why the load was not sent.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The client cannot be set up for the target, whatever the server does.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The client could not open the connections of `preconnect`.
+    #[error("`load.preconnect`: {0}")]
+    Preconnect(Failure),
+    /// The client failed before a measured request had ended.
+    #[error("the client failed before the first request ended: {0}")]
+    Nothing(String),
+    /// The operating system refused a thread, a timer or an event loop.
+    #[error("cannot start sending: {0}")]
+    Machine(#[from] io::Error),
+}
+
+/// Sends the plan's requests and returns when the last has ended.
+///
+/// # Errors
+/// `LoadError`, only if no measured request has ended.
+pub fn run_load(
+    plan: &LoadPlan<'_>,
+    tokenizer: &Tokenizer,
+    stop: &StopHandle,
+    observe: &mut dyn FnMut(LoadEvent<'_>),
+) -> Result<LoadResult, LoadError> {
+    run_load_packed(plan, tokenizer, stop, observe).map(LoadResult::unpack)
+}
+
+/// Like [`run_load`], but packs the Records into a quarter of the memory, so that the caller can free the requests
+/// before it unpacks them.
+///
+/// # Errors
+/// [`LoadError`], only if no measured request has ended.
+pub(crate) fn run_load_packed(
+    plan: &LoadPlan<'_>,
+    tokenizer: &Tokenizer,
+    stop: &StopHandle,
+    observe: &mut dyn FnMut(LoadEvent<'_>),
+) -> Result<LoadResult<PackedRecords>, LoadError> {
+    let descriptors = prepare_descriptors();
+    let (to_collector, from_workers) = mpsc::channel();
+    let shared = WorkerShared::new(plan, stop);
+    let ((records, agreement), begun, ends) = std::thread::scope(|scope| {
+        let crew = WorkerPool::spawn(scope, plan, &shared, &to_collector)?;
+        drop(to_collector);
+        log_plan(plan);
+        let begun = RunClock::start();
+        crew.start(begun);
+        let records = RecordCollector::new(plan, tokenizer).collect(&from_workers, observe);
+        Ok::<_, LoadError>((records, begun, crew.join(&shared)))
+    })?;
+    let wrong_setup = shared.first_answers.setup_failure();
+    let t0 = shared.measured.get().map_or_else(|| begun.wall_time(), |start| start.wall);
+    let client_errors = shared.into_failures();
+    if let (true, Some(error)) = (records.is_empty(), client_errors.first()) {
+        return Err(LoadError::Nothing(error.clone()));
+    }
+    let mut outcome = LoadResult {
+        t0,
+        records,
+        agreement,
+        stream_stats: StreamStats::default(),
+        timestamp_source: TimestampSource::Kernel,
+        clock_step: Duration::ZERO,
+        descriptors,
+        warmup: WarmupCount::default(),
+        worker_cpu: Vec::new(),
+        interrupted: stop.is_requested(),
+        client_errors,
+        setup_failure: wrong_setup,
+    };
+    info!(
+        records = outcome.records.len(),
+        interrupted = outcome.interrupted,
+        "all requests have ended: the load is over"
+    );
+    for end in ends {
+        outcome.stream_stats.merge(&end.stream_stats);
+        if end.timestamp_source == TimestampSource::Reader {
+            outcome.timestamp_source = TimestampSource::Reader;
+        }
+        outcome.clock_step = outcome.clock_step.max(end.clock_step);
+        outcome.warmup.sent += end.warmup.sent;
+        outcome.warmup.failed += end.warmup.failed;
+        outcome.worker_cpu.push(end.cpu);
+    }
+    Ok(outcome)
+}
+
+fn log_plan(plan: &LoadPlan<'_>) {
+    let LoadPlan { measured, cap, preconnect, .. } = plan;
+    let warmup = plan.warmup.as_ref().map_or(0, |phase| phase.requests.len());
+    let (requests, workers) = (measured.total(), plan.workers.get());
+    let duration = measured.duration.map(tracing::field::debug);
+    info!(workers, preconnect, cap, warmup, requests, duration, "sending begins");
+}
+
+#[cfg(test)]
+mod tests;

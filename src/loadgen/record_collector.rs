@@ -1,0 +1,258 @@
+//! Turns completed requests into Records, on the caller's thread.
+
+use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
+
+use tracing::info;
+
+use super::{LoadEvent, LoadPlan, TokenAgreement};
+use crate::client::request_timer::{Capture, CaptureGaps, CaptureText, MAX_CAPTURED_BYTES, RequestSummary};
+use crate::loadgen::session_index::SessionIndex;
+use crate::loadgen::worker_loop::{CompletedRequest, WorkerReport};
+use crate::model::record::{Record, RequestInput, RequestLabels, TokenCount, TokenSource};
+use crate::model::record_log::PackedRecords;
+use crate::model::request::{Content, Request};
+use crate::model::run_spec::HistoryMode;
+use crate::model::wav;
+use crate::tokenizer::Tokenizer;
+
+/// Turns the reports of the workers into Records.
+pub(super) struct RecordCollector<'a> {
+    requests: &'a [Request],
+    tokenizer: &'a Tokenizer,
+    keep: Capture,
+    sessions: Option<SessionIndex>,
+    history: HistoryMode,
+    /// The number of tokens that the next turn of a session repeats, by the session's number.
+    repeated: HashMap<usize, u32>,
+}
+
+impl<'a> RecordCollector<'a> {
+    /// Creates a collector for the requests of a plan.
+    pub(super) fn new(plan: &LoadPlan<'a>, tokenizer: &'a Tokenizer) -> Self {
+        Self {
+            requests: plan.measured.requests,
+            tokenizer,
+            keep: plan.capture,
+            sessions: SessionIndex::from_requests(plan.measured.requests),
+            history: plan.history,
+            repeated: HashMap::new(),
+        }
+    }
+
+    /// Reads reports until all workers have finished. The Records are in the order in which the requests ended.
+    pub(super) fn collect(
+        mut self,
+        reports: &Receiver<WorkerReport>,
+        observe: &mut dyn FnMut(LoadEvent<'_>),
+    ) -> (PackedRecords, TokenAgreement) {
+        let mut records = PackedRecords::default();
+        let mut agreement = TokenAgreement::default();
+        for report in reports {
+            match report {
+                WorkerReport::Started(t0) => {
+                    info!("the measured phase begins");
+                    observe(LoadEvent::Started(t0));
+                }
+                WorkerReport::Progress(beat) => observe(LoadEvent::Progress(beat)),
+                WorkerReport::Completed(landed) => {
+                    for landed in landed {
+                        self.compare_prompt_tokens(&landed, &mut agreement);
+                        let mut record = self.record(landed);
+                        observe(LoadEvent::Done(&record));
+                        record.events.gaps.take_if(|_| self.keep.gaps != CaptureGaps::Always);
+                        record.text.take_if(|_| self.keep.text != CaptureText::Always);
+                        records.push(&record);
+                    }
+                }
+            }
+        }
+        (records, agreement)
+    }
+
+    /// Compares our count of a prompt with the server's, if both counted.
+    fn compare_prompt_tokens(&self, landed: &CompletedRequest, agreement: &mut TokenAgreement) {
+        let request = self.request(landed.ordinal);
+        // The repeated part of a later turn is not counted as a whole: only its parts were counted.
+        let is_whole = request.turn().is_none_or(|turn| turn.index == 0);
+        let servers = landed.summary.usage.and_then(|usage| usage.prompt_tokens).filter(|_| is_whole);
+        if let Some(servers) = servers {
+            let ours = request.prompt_tokens;
+            agreement.is_estimate = self.tokenizer.token_source() == TokenSource::Estimate;
+            agreement.ours += u64::from(ours);
+            agreement.servers += u64::from(servers);
+            agreement.more += u64::from(servers.saturating_sub(ours));
+            agreement.less += u64::from(ours.saturating_sub(servers));
+        }
+    }
+
+    fn request(&self, ordinal: usize) -> &Request {
+        &self.requests[ordinal % self.requests.len()]
+    }
+
+    fn record(&mut self, landed: CompletedRequest) -> Record {
+        let requests = self.requests;
+        let request = &requests[landed.ordinal % requests.len()];
+        let story = landed.summary;
+        let output_tokens = self.output_tokens(&story);
+        let prompt = self.prompt_length(landed.ordinal, request, output_tokens.count);
+        let hidden_tokens = hidden_tokens(&story, output_tokens);
+        let keeps_text = matches!(self.keep.text, CaptureText::UntilEnded | CaptureText::Always);
+        Record {
+            ordinal: landed.ordinal,
+            id: landed.id,
+            prompt_tokens: match story.usage.and_then(|usage| usage.prompt_tokens) {
+                Some(count) => TokenCount { count, source: TokenSource::Usage },
+                None => TokenCount { count: prompt, source: self.tokenizer.token_source() },
+            },
+            cached_tokens: story.usage.and_then(|usage| usage.cached_tokens),
+            output_tokens,
+            hidden_tokens,
+            first_event_tokens: self.first_event_tokens(&story, output_tokens, hidden_tokens),
+            leaves_after: request.patience().into(),
+            times: story.times,
+            events: story.events,
+            outcome: story.outcome.map_err(Box::new),
+            input: request_input(&request.content),
+            facets: self.labels(landed.ordinal, request),
+            text: story.text.filter(|_| keeps_text).map(String::into_boxed_str),
+        }
+    }
+
+    /// The length of a prompt by our count. In a session it includes the repeated turns, as the sum of parts that are
+    /// counted anyway.
+    fn prompt_length(&mut self, ordinal: usize, request: &Request, output: u32) -> u32 {
+        let (Some(sessions), Some(turn)) = (&self.sessions, request.turn()) else {
+            return request.prompt_tokens;
+        };
+        let number = sessions.session_number(ordinal);
+        let prompt = self.repeated.remove(&number).unwrap_or_default().saturating_add(request.prompt_tokens);
+        let answer = match self.history {
+            HistoryMode::Real => Some(output),
+            HistoryMode::Fixed => Some(request.max_tokens),
+            HistoryMode::None => None,
+        };
+        if let Some(answer) = answer.filter(|_| turn.index + 1 < turn.of) {
+            self.repeated.insert(number, prompt.saturating_add(answer));
+        }
+        prompt
+    }
+
+    fn labels(&self, ordinal: usize, request: &Request) -> Option<Box<RequestLabels>> {
+        let own = request.own.as_deref()?;
+        let place = self.sessions.as_ref().map(|sessions| sessions.labels(ordinal, request));
+        let facets = RequestLabels {
+            class: own.class.clone(),
+            adapter: own.model.clone(),
+            ..place.unwrap_or_default()
+        };
+        (facets != RequestLabels::default()).then(|| facets.into())
+    }
+
+    /// The number of tokens in the first output event: from the usage that came with it, else from our tokenizer. A
+    /// server-side tokenizer is not used, because it would cost a request for each answer. If there are as many events
+    /// as tokens, each event has one token.
+    fn first_event_tokens(
+        &self,
+        story: &RequestSummary,
+        output: TokenCount,
+        hidden: u32,
+    ) -> Option<TokenCount> {
+        let streamed = output.count - hidden;
+        if story.outcome.is_err() || story.events.count < 2 {
+            return None;
+        }
+        if let Some(so_far) = story.first_event.tokens_so_far {
+            let count = so_far.checked_sub(hidden)?;
+            return Some(TokenCount { count, source: TokenSource::Usage });
+        }
+        let (false, Tokenizer::Local(_)) = (streamed == story.events.count, self.tokenizer) else {
+            return None;
+        };
+        let count = self.tokenizer.count_plain(&story.first_event.text).ok()?;
+        Some(TokenCount { count, source: TokenSource::Tokenizer })
+    }
+
+    /// The number of output tokens: the server's usage, else a tokenizer's count of the text, else the number of
+    /// events. An answer without streaming has no events.
+    fn output_tokens(&self, story: &RequestSummary) -> TokenCount {
+        if let Some(count) = story.usage.and_then(|usage| usage.completion_tokens) {
+            return TokenCount { count, source: TokenSource::Usage };
+        }
+        // Counting the text of an endless stream would take longer than the stream. No metric uses the count of a
+        // failed answer.
+        let is_whole =
+            story.outcome.is_ok() && story.text.as_ref().is_some_and(|text| text.len() < MAX_CAPTURED_BYTES);
+        let counted =
+            story.text.as_deref().filter(|_| is_whole).and_then(|text| match self.tokenizer.token_source() {
+                TokenSource::Tokenizer => self.tokenizer.count_plain(text).ok(),
+                _ => None,
+            });
+        let guess = |text| Tokenizer::Estimate.count_plain(text).unwrap_or_default();
+        match (counted, story.text.as_deref()) {
+            (Some(count), _) => TokenCount { count, source: TokenSource::Tokenizer },
+            (None, Some(text)) if story.events.count == 0 => {
+                TokenCount { count: guess(text), source: TokenSource::Estimate }
+            }
+            (None, _) => TokenCount { count: story.events.count, source: TokenSource::Events },
+        }
+    }
+}
+
+/// The number of reasoning tokens that the server counted as output and did not stream. If a server's count of
+/// reasoning tokens is not below its count of all output tokens, the reasoning tokens are not included in the latter.
+fn hidden_tokens(story: &RequestSummary, output: TokenCount) -> u32 {
+    let reasoning = story.usage.and_then(|usage| usage.reasoning_tokens);
+    let is_hidden = output.source == TokenSource::Usage && !story.first_event.reasoning_is_streamed;
+    reasoning.filter(|reasoning| is_hidden && *reasoning < output.count).unwrap_or_default()
+}
+
+fn request_input(content: &Content) -> RequestInput {
+    let sequences = match content {
+        Content::Batch(texts) => texts.len(),
+        Content::Rerank { documents, .. } => documents.len(),
+        _ => 1,
+    };
+    let audio = match content {
+        Content::Audio { wav, .. } => wav::length(wav),
+        _ => None,
+    };
+    RequestInput { sequences: u32::try_from(sequences).unwrap_or(u32::MAX), audio: audio.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client::clock::RunClock;
+    use crate::client::request_timer::{Capture, RequestTimer};
+
+    /// An answer of 20 tokens. 12 are reasoning tokens, and the text is in two events after `before`.
+    fn story(before: &str) -> RequestSummary {
+        let keep = Capture { text: CaptureText::Never, gaps: CaptureGaps::Never };
+        let mut watch = RequestTimer::new(RunClock::start(), Duration::ZERO, keep, std::rc::Rc::default());
+        let event = |delta: &str| format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n");
+        let said = event(r#"{"content":"a b"}"#) + &event(r#"{"content":" c"}"#);
+        let details = r#""completion_tokens_details":{"reasoning_tokens":12}"#;
+        let usage = format!("data: {{\"choices\":[],\"usage\":{{\"completion_tokens\":20,{details}}}}}\n\n");
+        let stream = before.to_owned() + &said + &usage + "data: [DONE]\n\n";
+        watch.on_bytes(Duration::from_millis(5), stream.as_bytes());
+        watch.finish(Ok(()))
+    }
+
+    #[test]
+    fn reasoning_is_hidden_where_it_is_counted_and_not_streamed() {
+        let usage = TokenCount { count: 20, source: TokenSource::Usage };
+        assert_eq!(hidden_tokens(&story(""), usage), 12);
+        let streamed = "data: {\"choices\":[{\"delta\":{\"reasoning\":\"hm\"}}]}\n\n";
+        assert_eq!(hidden_tokens(&story(streamed), usage), 0, "it was streamed");
+        let ours = TokenCount { source: TokenSource::Tokenizer, ..usage };
+        assert_eq!(hidden_tokens(&story(""), ours), 0, "we count only what we see");
+        assert_eq!(
+            hidden_tokens(&story(""), TokenCount { count: 12, ..usage }),
+            0,
+            "counted beside the output"
+        );
+    }
+}

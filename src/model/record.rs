@@ -1,0 +1,509 @@
+//! The Record of one request: the plan and the outcome side by side, all offsets from one monotonic t0.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::request_id::RequestId;
+use super::secrets;
+pub use crate::model::record::timestamps::{Milestone, Timestamps};
+pub use events::Events;
+pub(crate) use events::whole_second;
+pub(crate) use gaps::OutputGaps;
+pub(crate) use optional_duration::OptionalDuration;
+
+mod events;
+mod gaps;
+mod optional_duration;
+mod timestamps;
+
+/// The timeline and outcome of one request. Offsets are durations since the run's t0; `None` marks an event that did
+/// not happen.
+///
+/// Derived values ([`Record::ttft`] and the others) are methods, so that an absent value can never be a stored zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// Position in the schedule, from 0.
+    pub ordinal: usize,
+    /// The request's `x-request-id`; `None` where the client sent none.
+    #[serde(default)]
+    pub(crate) id: Option<RequestId>,
+    /// The times of the request's milestones.
+    pub times: Timestamps,
+    /// Prompt tokens: the server's usage if it reports one, else the client's count.
+    pub prompt_tokens: TokenCount,
+    /// The number of prompt tokens that the server found in its prefix cache; `None` if it does not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u32>,
+    /// Output tokens; zero for a request that failed before the first.
+    pub output_tokens: TokenCount,
+    /// Reasoning tokens that the server counted and did not stream, included in `output_tokens`: generated before the
+    /// first output event.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hidden_tokens: u32,
+    /// Streamed tokens in the first output event, and the source of the count; `None` if the count is unknown, so that
+    /// the first event is assumed to carry as many tokens as the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_event_tokens: Option<TokenCount>,
+    /// The output events and their times.
+    pub(crate) events: Events,
+    /// The request's outcome.
+    pub outcome: Result<FinishReason, Box<Failure>>,
+    /// The time after `sent` at which the user was scheduled to leave, whether or not the answer came first; `None` for
+    /// a user who stays.
+    #[serde(default, rename = "leaves_after_s", skip_serializing_if = "OptionalDuration::is_none")]
+    pub leaves_after: OptionalDuration,
+    /// The request's input besides its tokens.
+    #[serde(default)]
+    pub(crate) input: RequestInput,
+    /// The groups that the request belongs to; `None` without groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) facets: Option<Box<RequestLabels>>,
+    /// The generated text, kept only when something needs it. A saved run stores it in vLLM's `generated_texts`.
+    #[serde(skip)]
+    pub text: Option<Box<str>>,
+}
+
+/// A request's input besides its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RequestInput {
+    /// The number of texts that are embedded or ranked; one for generation.
+    pub sequences: u32,
+    /// The length of the request's recording.
+    #[serde(default, rename = "audio_s", skip_serializing_if = "OptionalDuration::is_none")]
+    pub audio: OptionalDuration,
+}
+
+impl Default for RequestInput {
+    fn default() -> Self {
+        Self { sequences: 1, audio: OptionalDuration::NONE }
+    }
+}
+
+/// The groups that a request belongs to: each label gives a report rows of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RequestLabels {
+    /// The class of a mixed workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// The LoRA adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
+    /// The session, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<u32>,
+    /// The turn of the session, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u32>,
+    /// The planned number of turns of the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u32>,
+}
+
+impl Record {
+    /// A request that was answered up to its token limit, with these prompt and output tokens.
+    #[doc(hidden)]
+    pub fn answered(
+        ordinal: usize,
+        id: Option<RequestId>,
+        times: Timestamps,
+        [prompt_tokens, output_tokens]: [TokenCount; 2],
+        events: Events,
+    ) -> Self {
+        Self {
+            ordinal,
+            id,
+            times,
+            prompt_tokens,
+            cached_tokens: None,
+            output_tokens,
+            hidden_tokens: 0,
+            first_event_tokens: None,
+            events,
+            outcome: Ok(FinishReason::Length),
+            leaves_after: OptionalDuration::NONE,
+            input: RequestInput::default(),
+            facets: None,
+            text: None,
+        }
+    }
+
+    /// Returns whether the request was answered.
+    pub fn is_success(&self) -> bool {
+        self.outcome.is_ok()
+    }
+
+    /// Returns whether the request's user left before the end, as scheduled: neither an answer nor a failure.
+    pub fn is_abandoned(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.class == FailureClass::Abandoned)
+    }
+
+    /// Returns whether the request's user was scheduled to leave before the end, even if the answer came first. The
+    /// schedule does not depend on the server, but which of these users are answered in time does: only those with
+    /// quick answers. Latencies therefore exclude these users.
+    pub fn has_early_cancel(&self) -> bool {
+        !self.leaves_after.is_none() || self.is_abandoned()
+    }
+
+    /// Returns whether the request was not answered although its user waited for it.
+    pub fn is_failure(&self) -> bool {
+        !self.is_success() && !self.is_abandoned()
+    }
+
+    /// The reason why the request was not answered.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.outcome.as_ref().err().map(Box::as_ref)
+    }
+
+    /// sent − due: the delay by the client or the concurrency cap.
+    pub fn lag(&self) -> Option<Duration> {
+        elapsed_since(self.times.due(), self.times.sent())
+    }
+
+    /// sent − max(due, released): the client's delay alone, without the cap's share.
+    pub fn own_lag(&self) -> Option<Duration> {
+        elapsed_since(self.times.due().max(self.times.released().unwrap_or_default()), self.times.sent())
+    }
+
+    /// First output event − sent.
+    pub fn ttft(&self) -> Option<Duration> {
+        elapsed_since(self.times.sent()?, self.times.first_token())
+    }
+
+    /// First output event − due: TTFT as experienced by a user who arrived on schedule.
+    pub fn ttft_from_due(&self) -> Option<Duration> {
+        elapsed_since(self.times.due(), self.times.first_token())
+    }
+
+    /// Last output event − sent.
+    pub fn e2e(&self) -> Option<Duration> {
+        elapsed_since(self.times.sent()?, self.times.last_token())
+    }
+
+    /// Last output event − due: E2E as experienced by a user who arrived on schedule.
+    pub fn e2e_from_due(&self) -> Option<Duration> {
+        elapsed_since(self.times.due(), self.times.last_token())
+    }
+
+    /// (last output event − first) / tokens after the first output event; `None` for an answer in fewer than two
+    /// events, whose tokens have no measurable times.
+    pub fn tpot(&self) -> Option<Duration> {
+        let (tokens, _) = self.tokens_after_first_event()?;
+        let span = elapsed_since(self.times.first_token()?, self.times.last_token())?;
+        // A whole number of tokens gives vLLM's value to the nanosecond.
+        Some(if tokens.fract() == 0.0 { span / tokens as u32 } else { span.div_f64(tokens) })
+    }
+
+    /// TPOT as `vllm bench serve` computes it: (last output event − first) / (output tokens − 1), for more than one
+    /// output token. It counts the first event as one token, so an answer in one event has a TPOT of zero.
+    pub fn vllm_tpot(&self) -> Option<Duration> {
+        let gaps = self.output_tokens.count.checked_sub(1).filter(|&gaps| gaps > 0)?;
+        Some(elapsed_since(self.times.first_token()?, self.times.last_token())? / gaps)
+    }
+
+    /// Streamed tokens after the first output event, and the source of the count of the first event's tokens; `None`
+    /// with fewer than two events.
+    ///
+    /// Without a count, each event is assumed to carry the same share, as it is where a count leaves no tokens for the
+    /// other events.
+    pub(crate) fn tokens_after_first_event(&self) -> Option<(f64, TokenSource)> {
+        let (streamed, events) = (self.streamed_tokens(), self.events.count);
+        if events < 2 || streamed < 2 {
+            return None;
+        }
+        let counted = self.first_event_tokens.filter(|first| (1..streamed).contains(&first.count));
+        Some(match counted {
+            Some(first) => (f64::from(streamed - first.count), first.source),
+            None => {
+                let source = match self.output_tokens.source {
+                    TokenSource::Events => TokenSource::Events,
+                    _ => TokenSource::Estimate,
+                };
+                (f64::from(streamed) * f64::from(events - 1) / f64::from(events), source)
+            }
+        })
+    }
+
+    /// Output tokens without the reasoning that was not streamed.
+    fn streamed_tokens(&self) -> u32 {
+        self.output_tokens.count.saturating_sub(self.hidden_tokens)
+    }
+
+    /// Returns whether the answer is known to be one token, after which there is nothing to measure.
+    pub(crate) fn is_one_token(&self) -> bool {
+        let is_counted = matches!(self.output_tokens.source, TokenSource::Usage | TokenSource::Tokenizer);
+        is_counted && self.streamed_tokens() == 1
+    }
+
+    /// Output tokens by whole second since t0. Each event is assumed to carry the same share of the request's tokens;
+    /// the tokens of an answer in one piece count at its arrival.
+    pub(crate) fn tokens_by_second(&self) -> impl Iterator<Item = (u32, f64)> {
+        let tokens = f64::from(self.output_tokens.count);
+        let per_event = tokens / f64::from(self.events.count.max(1));
+        let by_second = self
+            .events
+            .by_second
+            .iter()
+            .map(move |&(second, events)| (second, per_event * f64::from(events)));
+        let at_once = self.times.last_token().filter(|_| self.events.count == 0 && tokens > 0.0);
+        by_second.chain(at_once.map(|at| (whole_second(at), tokens)))
+    }
+
+    /// Streamed tokens per output event; `None` without events.
+    pub fn tokens_per_event(&self) -> Option<f64> {
+        (self.events.count > 0).then(|| f64::from(self.streamed_tokens()) / f64::from(self.events.count))
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+fn elapsed_since(start: Duration, end: Option<Duration>) -> Option<Duration> {
+    Some(end?.saturating_sub(start))
+}
+
+/// A number of tokens and the source of the count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenCount {
+    /// The number of tokens.
+    pub count: u32,
+    /// The source of the count.
+    pub source: TokenSource,
+}
+
+/// The sources of token counts, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TokenSource {
+    /// The server's `usage` field.
+    Usage,
+    /// A tokenizer: the client's, or the server's `/tokenize`.
+    Tokenizer,
+    /// One token per event: wrong wherever an event carries several tokens.
+    Events,
+    /// An estimate from the length of the text, without a tokenizer.
+    Estimate,
+}
+
+impl TokenSource {
+    /// The name of the source in reports.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Usage => "server usage",
+            Self::Tokenizer => "tokenizer",
+            Self::Events => "events",
+            Self::Estimate => "estimate",
+        }
+    }
+}
+
+/// How a successful answer ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// The model stopped by itself.
+    Stop,
+    /// The token limit was reached.
+    Length,
+    /// Any other reason, as the server reports it.
+    Other(Box<str>),
+    /// The stream ended properly without giving a reason.
+    Unsaid,
+}
+
+impl FinishReason {
+    /// The name under which reports count the finish reason.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Other(reason) => reason,
+            Self::Unsaid => "none",
+        }
+    }
+}
+
+/// Why a request was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The failure class, by which failures are counted.
+    pub class: FailureClass,
+    /// The error with its causes, or the first 300 bytes of the body.
+    pub detail: String,
+}
+
+impl Failure {
+    /// The number of bytes of a body that are kept.
+    pub(crate) const BODY_LIMIT: usize = 300;
+
+    /// Creates a failure and removes known secrets from the detail: the text often comes from the server.
+    pub(crate) fn new(class: FailureClass, detail: impl Into<String>) -> Self {
+        Self { class, detail: secrets::scrub_quoted(&detail.into()).into_owned() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.detail.is_empty() { self.class.fmt(f) } else { write!(f, "{}: {}", self.class, self.detail) }
+    }
+}
+
+/// The classes of failure: a closed set, so that reports are comparable. In JSON a class is its [key](Self::key).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[non_exhaustive]
+pub enum FailureClass {
+    /// The connection failed for a reason other than those below: unreachable, name not found, refused by the proxy.
+    Connect,
+    /// The connection was refused: nothing listens on the port, or its accept queue is full.
+    Refused,
+    /// The client's process or machine has no file descriptor left for another connection.
+    Descriptors,
+    /// The client's machine has no local port left for another connection to the server.
+    Ports,
+    /// The TLS handshake failed.
+    Tls,
+    /// The request timed out in this phase.
+    Timeout(TimeoutPhase),
+    /// An HTTP status other than 2xx.
+    Status(u16),
+    /// The stream broke off, could not be parsed, or ended with neither `finish_reason` nor `[DONE]`.
+    BrokenStream,
+    /// The server sent an error inside the stream, or an error as the finish reason.
+    ErrorEvent,
+    /// The server aborted the request, according to its finish reason: abort, cancelled.
+    Aborted,
+    /// The server timed out, according to its finish reason.
+    ServerTimeout,
+    /// The server ran out of resources, according to its finish reason.
+    ServerOverloaded,
+    /// The answer has a finish reason that is not known to be a success.
+    UnknownFinishReason,
+    /// The answer went far beyond the requested number of tokens; the client stopped reading it.
+    OverLimit,
+    /// The stream ended properly without a token.
+    EmptyStream,
+    /// The client cancelled the request because of an interrupt.
+    Cancelled,
+    /// The request's user left as scheduled, which is not a failure of the client or the server.
+    Abandoned,
+}
+
+/// The phase of a request that a timeout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TimeoutPhase {
+    /// Connecting: name resolution, TCP, TLS.
+    Connect,
+    /// Waiting for the response head (sending included).
+    Headers,
+    /// Waiting for the first token.
+    FirstToken,
+    /// Reading the rest of the stream.
+    Stream,
+}
+
+impl FailureClass {
+    /// The key in JSON: `connect`, `timeout_headers`, `status_500`, …
+    pub fn key(self) -> String {
+        match self {
+            Self::Connect => "connect".into(),
+            Self::Refused => "connect_refused".into(),
+            Self::Descriptors => "descriptors".into(),
+            Self::Ports => "ports".into(),
+            Self::Tls => "tls".into(),
+            Self::Timeout(TimeoutPhase::Connect) => "timeout_connect".into(),
+            Self::Timeout(TimeoutPhase::Headers) => "timeout_headers".into(),
+            Self::Timeout(TimeoutPhase::FirstToken) => "timeout_first_token".into(),
+            Self::Timeout(TimeoutPhase::Stream) => "timeout_stream".into(),
+            Self::Status(code) => format!("status_{code}"),
+            Self::BrokenStream => "broken_stream".into(),
+            Self::ErrorEvent => "error_event".into(),
+            Self::Aborted => "aborted".into(),
+            Self::ServerTimeout => "server_timeout".into(),
+            Self::ServerOverloaded => "server_overloaded".into(),
+            Self::UnknownFinishReason => "unknown_finish_reason".into(),
+            Self::OverLimit => "over_limit".into(),
+            Self::EmptyStream => "empty_stream".into(),
+            Self::Cancelled => "cancelled".into(),
+            Self::Abandoned => "abandoned".into(),
+        }
+    }
+}
+
+impl From<FailureClass> for String {
+    fn from(class: FailureClass) -> Self {
+        class.key()
+    }
+}
+
+impl FailureClass {
+    /// All classes except the HTTP statuses.
+    pub(crate) const NAMED_CLASSES: [Self; 19] = [
+        Self::Connect,
+        Self::Refused,
+        Self::Descriptors,
+        Self::Ports,
+        Self::Tls,
+        Self::Timeout(TimeoutPhase::Connect),
+        Self::Timeout(TimeoutPhase::Headers),
+        Self::Timeout(TimeoutPhase::FirstToken),
+        Self::Timeout(TimeoutPhase::Stream),
+        Self::BrokenStream,
+        Self::ErrorEvent,
+        Self::Aborted,
+        Self::ServerTimeout,
+        Self::ServerOverloaded,
+        Self::UnknownFinishReason,
+        Self::OverLimit,
+        Self::EmptyStream,
+        Self::Cancelled,
+        Self::Abandoned,
+    ];
+}
+
+impl TryFrom<String> for FailureClass {
+    type Error = String;
+
+    fn try_from(key: String) -> Result<Self, String> {
+        let status = key.strip_prefix("status_").and_then(|code| code.parse().ok()).map(Self::Status);
+        let known = || Self::NAMED_CLASSES.into_iter().find(|class| class.key() == key);
+        status.or_else(known).ok_or_else(|| format!("`{key}` is no class of failures"))
+    }
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("no connection"),
+            Self::Refused => f.write_str("connection refused"),
+            Self::Descriptors => f.write_str("no descriptor left"),
+            Self::Ports => f.write_str("no local port left"),
+            Self::Tls => f.write_str("TLS handshake failed"),
+            Self::Timeout(TimeoutPhase::Connect) => f.write_str("timeout while connecting"),
+            Self::Timeout(TimeoutPhase::Headers) => f.write_str("timeout waiting for the response head"),
+            Self::Timeout(TimeoutPhase::FirstToken) => f.write_str("timeout waiting for the first token"),
+            Self::Timeout(TimeoutPhase::Stream) => f.write_str("timeout within the stream"),
+            Self::Status(code) => write!(f, "HTTP {code}"),
+            Self::BrokenStream => f.write_str("broken stream"),
+            Self::ErrorEvent => f.write_str("error event in the stream"),
+            Self::Aborted => f.write_str("aborted by the server"),
+            Self::ServerTimeout => f.write_str("timeout in the server"),
+            Self::ServerOverloaded => f.write_str("server out of resources"),
+            Self::UnknownFinishReason => f.write_str("unknown finish reason"),
+            Self::OverLimit => f.write_str("answer beyond its limit"),
+            Self::EmptyStream => f.write_str("stream without a token"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Abandoned => f.write_str("abandoned"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

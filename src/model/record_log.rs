@@ -1,0 +1,303 @@
+//! The record log: every Record of a run, appended to a file as its request ends.
+//!
+//! A run survives the death of its client in this form: about 80 bytes a request, plus its details. The details are the
+//! gaps between tokens and the text, which a long run keeps nowhere else. `docs/record-log.md` describes the format. A
+//! log is a header followed by entries. Each entry is framed by its length and a checksum, so that a reader finds where
+//! a truncated or damaged file stops being valid.
+
+use std::io::{self, BufReader, Read, Write};
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::record::Record;
+use super::run::{ReportSelection, RunInputs, RunLabels};
+use super::wall_time::WallTime;
+use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, StringTable};
+use crate::model::run_spec::Spec;
+use details::LoggedDetails;
+use frame::{read_frame, write_frame};
+pub use packed::PackedRecords;
+pub(crate) use spool::Spool;
+
+pub(crate) mod details;
+mod encoding;
+mod entry;
+mod frame;
+mod packed;
+mod spool;
+
+/// The version of the format. A reader refuses unknown versions.
+pub(crate) const VERSION: u16 = 2;
+
+/// Version 1 has no texts and is otherwise the same.
+const OLDEST: u16 = 1;
+
+/// The first bytes of a log. They reveal a transfer that changed line endings or stripped the eighth bit.
+const MAGIC: [u8; 8] = *b"\x89reclog\n";
+
+mod kind {
+    pub(super) const STARTED: u8 = 0;
+    pub(super) const RECORD: u8 = super::entry::RECORD;
+    pub(super) const MARK: u8 = 2;
+    pub(super) const ENDED: u8 = 3;
+}
+
+/// The parts of a Run besides its Records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RecordLogHeader {
+    /// The program's version.
+    pub version: String,
+    /// The command line, secrets masked.
+    pub command: Vec<String>,
+    /// Every flag in effect, secrets masked.
+    pub settings: Map<String, Value>,
+    /// The requested run, the seed included.
+    pub spec: Spec,
+    /// The user's labels of the run.
+    pub notes: RunLabels,
+    /// The metrics that reports show.
+    pub selection: ReportSelection,
+    /// The inputs of the run.
+    pub inputs: RunInputs,
+    /// The version reported by the server's `/version`.
+    pub server_version: Option<String>,
+}
+
+/// The progress of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProgressMark {
+    /// The offset from t0.
+    pub at: Duration,
+    /// The number of measured requests sent by then.
+    pub sent: u64,
+}
+
+/// An entry of a log, after its header.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum RecordLogEntry {
+    /// The measured load started at this t0.
+    Started(WallTime),
+    /// A measured request ended.
+    Record(Box<Record>),
+    /// The progress of the run.
+    Mark(ProgressMark),
+    /// The run ended, and every Record is in the log.
+    Ended {
+        /// Whether an interrupt ended the run early.
+        interrupted: bool,
+    },
+}
+
+/// Writes a record log.
+pub(crate) struct RecordLogWriter<W> {
+    out: W,
+    encoder: EntryEncoder,
+    frame: Vec<u8>,
+    /// The number of bytes written.
+    length: u64,
+}
+
+impl<W: Write> RecordLogWriter<W> {
+    /// Starts a log and writes its header.
+    pub(crate) fn new(mut to: W, header: &RecordLogHeader) -> io::Result<Self> {
+        to.write_all(&MAGIC)?;
+        to.write_all(&VERSION.to_le_bytes())?;
+        let mut frame = Vec::new();
+        write_frame(&serde_json::to_vec(header)?, &mut frame, &mut to)?;
+        let length = MAGIC.len() + size_of_val(&VERSION) + frame.len();
+        Ok(Self { out: to, encoder: EntryEncoder::default(), frame, length: length as u64 })
+    }
+
+    /// Writes that the measured load started at this t0.
+    pub(crate) fn write_start(&mut self, t0: WallTime) -> io::Result<()> {
+        self.encoder.begin(kind::STARTED);
+        self.encoder.number(t0.unix_ns);
+        self.encoder.number(t0.doubt_ns);
+        self.write_entry()
+    }
+
+    /// Writes the Record of a measured request. Returns the position of its entry in the file.
+    pub(crate) fn write_record(&mut self, record: &Record) -> io::Result<u64> {
+        let place = self.length;
+        self.encoder.begin(kind::RECORD);
+        entry::encode(record, &mut self.encoder);
+        self.write_entry()?;
+        Ok(place)
+    }
+
+    /// Writes the progress of the run.
+    pub(crate) fn write_mark(&mut self, mark: ProgressMark) -> io::Result<()> {
+        self.encoder.begin(kind::MARK);
+        self.encoder.duration(mark.at);
+        self.encoder.number(mark.sent);
+        self.write_entry()
+    }
+
+    /// Writes that the run ended, and that every Record is in the log.
+    pub(crate) fn write_end(&mut self, interrupted: bool) -> io::Result<()> {
+        self.encoder.begin(kind::ENDED);
+        self.encoder.byte(u8::from(interrupted));
+        self.write_entry()?;
+        self.flush()
+    }
+
+    /// Flushes the written bytes to the operating system.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn write_entry(&mut self) -> io::Result<()> {
+        write_frame(self.encoder.bytes(), &mut self.frame, &mut self.out)?;
+        self.length += self.frame.len() as u64;
+        Ok(())
+    }
+
+    /// The underlying writer.
+    pub(crate) fn to_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+}
+
+impl RecordLogWriter<Spool> {
+    /// Finishes the log and returns the details of its Records. `places` has the position of each record's entry by its
+    /// ordinal.
+    pub(crate) fn into_details(self, places: Vec<Option<NonZeroU64>>) -> LoggedDetails {
+        LoggedDetails::new(self.out, self.encoder.strings(), places)
+    }
+}
+
+/// Why a file cannot be read as a record log.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordLogError {
+    /// The file cannot be read.
+    #[error("{0}")]
+    Read(#[from] io::Error),
+    /// The file does not begin like a record log.
+    #[error("it is not a record log")]
+    NotALog,
+    /// The format has an unsupported version.
+    #[error("its format is version {0}, this program reads versions {OLDEST} to {VERSION}")]
+    Version(u16),
+    /// The header is truncated, damaged or incomplete.
+    #[error("its header cannot be read: {0}")]
+    Header(String),
+}
+
+/// Reads a log, entry by entry, up to its end or to the first truncated or damaged entry.
+pub(crate) struct RecordLogReader<R> {
+    from: BufReader<R>,
+    header: RecordLogHeader,
+    strings: StringTable,
+    lost: u64,
+}
+
+impl<R: Read> RecordLogReader<R> {
+    /// Reads the header.
+    pub(crate) fn new(from: R) -> Result<Self, RecordLogError> {
+        let mut from = BufReader::new(from);
+        let mut start = Vec::new();
+        from.by_ref().take(MAGIC.len() as u64 + 2).read_to_end(&mut start)?;
+        let version = match start.strip_prefix(&MAGIC) {
+            Some(&[low, high]) => u16::from_le_bytes([low, high]),
+            _ => return Err(RecordLogError::NotALog),
+        };
+        if !(OLDEST..=VERSION).contains(&version) {
+            return Err(RecordLogError::Version(version));
+        }
+        let cut = || RecordLogError::Header("it is cut or damaged".to_owned());
+        let payload = read_frame(&mut from)?.map_err(|_| cut())?.ok_or_else(cut)?;
+        let header =
+            serde_json::from_slice(&payload).map_err(|error| RecordLogError::Header(error.to_string()))?;
+        Ok(Self { from, header, strings: StringTable::default(), lost: 0 })
+    }
+
+    /// The number of bytes at the end that form no complete entry: after the last entry, the bytes lost to truncation
+    /// or damage.
+    pub(crate) fn lost_byte_count(&self) -> u64 {
+        self.lost
+    }
+
+    /// The next entry; `None` at the end of the valid part.
+    pub(crate) fn next_entry(&mut self) -> io::Result<Option<RecordLogEntry>> {
+        while self.lost == 0 {
+            let payload = match read_frame(&mut self.from)? {
+                Ok(Some(payload)) => payload,
+                Ok(None) => return Ok(None),
+                Err(lost) => {
+                    self.lost = lost;
+                    break;
+                }
+            };
+            match decode(&payload, &mut self.strings) {
+                Some(Some(entry)) => return Ok(Some(entry)),
+                // A later program may add kinds of entries.
+                Some(None) => {}
+                None => self.lost = payload.len() as u64,
+            }
+        }
+        self.lost += io::copy(&mut self.from, &mut io::sink())?;
+        Ok(None)
+    }
+}
+
+/// Returns `Some(None)` for an entry of an unknown kind; `None` for an entry that does not match its kind.
+fn decode(payload: &[u8], strings: &mut StringTable) -> Option<Option<RecordLogEntry>> {
+    let mut from = EntryDecoder::new(payload, strings);
+    Some(Some(match from.byte()? {
+        kind::STARTED => {
+            RecordLogEntry::Started(WallTime { unix_ns: from.number()?, doubt_ns: from.number()? })
+        }
+        kind::RECORD => RecordLogEntry::Record(Box::new(entry::decode(&mut from)?)),
+        kind::MARK => RecordLogEntry::Mark(ProgressMark { at: from.duration()?, sent: from.number()? }),
+        kind::ENDED => RecordLogEntry::Ended { interrupted: from.byte()? != 0 },
+        _ => return Some(None),
+    }))
+}
+
+/// The content of a whole log.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RecordLogContent {
+    /// The parts of the Run besides its Records.
+    pub header: RecordLogHeader,
+    /// The run's t0; `None` if the measured load never started.
+    pub t0: Option<WallTime>,
+    /// Every complete Record, in the order of the schedule.
+    pub records: Vec<Record>,
+    /// The last known progress of the run.
+    pub mark: Option<ProgressMark>,
+    /// Whether an interrupt ended the run early; `None` if the run did not end or a Record is missing.
+    pub ended: Option<bool>,
+    /// The number of bytes at the end that form no complete entry.
+    pub lost_bytes: u64,
+}
+
+impl RecordLogContent {
+    /// Reads the whole log.
+    pub(crate) fn read(from: impl Read) -> Result<Self, RecordLogError> {
+        let mut reader = RecordLogReader::new(from)?;
+        let (mut t0, mut records, mut mark, mut ended) = (None, Vec::new(), None, None);
+        while let Some(entry) = reader.next_entry()? {
+            match entry {
+                RecordLogEntry::Started(at) => t0 = Some(at),
+                RecordLogEntry::Record(record) => records.push(*record),
+                RecordLogEntry::Mark(last) => mark = Some(last),
+                RecordLogEntry::Ended { interrupted } => ended = Some(interrupted),
+            }
+        }
+        records.sort_by_key(|record| record.ordinal);
+        let lost_bytes = reader.lost_byte_count();
+        Ok(Self { header: reader.header, t0, records, mark, ended, lost_bytes })
+    }
+
+    /// The number of sent requests without a Record: in flight at the last mark, or ended after the last flush.
+    pub(crate) fn missing_requests(&self) -> u64 {
+        let sent = self.mark.map_or(0, |mark| mark.sent);
+        sent.saturating_sub(self.records.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests;

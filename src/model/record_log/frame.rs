@@ -1,0 +1,50 @@
+//! The frame of each entry: its length and a checksum.
+
+use std::io::{self, BufRead, Read as _, Write};
+
+use flate2::Crc;
+
+use crate::model::varint;
+
+/// The largest size of an entry: the longest kept gaps and text of a request are far smaller.
+pub(super) const LARGEST: u64 = 1 << 30;
+
+/// Writes a frame: length, payload, CRC-32 of the payload.
+pub(super) fn write_frame(payload: &[u8], frame: &mut Vec<u8>, to: &mut impl Write) -> io::Result<()> {
+    frame.clear();
+    varint::write_varint(frame, payload.len() as u64);
+    frame.extend_from_slice(payload);
+    frame.extend_from_slice(&checksum(payload).to_le_bytes());
+    to.write_all(frame)
+}
+
+pub(super) fn checksum(payload: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(payload);
+    crc.sum()
+}
+
+/// Reads the next payload; `None` at the end, `Err` with the number of bytes read of a truncated or damaged frame.
+pub(super) fn read_frame(from: &mut impl BufRead) -> io::Result<Result<Option<Vec<u8>>, u64>> {
+    let mut prefix = Vec::new();
+    for byte in from.by_ref().take(10).bytes() {
+        prefix.push(byte?);
+        if prefix.last().is_some_and(|byte| *byte < 0x80) {
+            break;
+        }
+    }
+    if prefix.is_empty() {
+        return Ok(Ok(None));
+    }
+    let read = prefix.len() as u64;
+    let Some(length) = varint::read_varint(&mut &prefix[..]).filter(|length| *length <= LARGEST) else {
+        return Ok(Err(read));
+    };
+    let mut payload = Vec::new();
+    from.by_ref().take(length + 4).read_to_end(&mut payload)?;
+    let read = read + payload.len() as u64;
+    let is_whole = payload.len() as u64 == length + 4;
+    let Some(length) = payload.len().checked_sub(4).filter(|_| is_whole) else { return Ok(Err(read)) };
+    let sum = payload.split_off(length);
+    Ok(if sum == checksum(&payload).to_le_bytes() { Ok(Some(payload)) } else { Err(read) })
+}

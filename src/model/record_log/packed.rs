@@ -1,0 +1,88 @@
+//! Records in memory in the encoding of the record log: a quarter of the memory that they take as values.
+
+use super::entry;
+use crate::model::record::Record;
+use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, StringTable};
+
+/// The number of bytes that are allocated and freed at a time.
+const BLOCK: usize = 1 << 20;
+
+/// Records of a run in progress, in the order in which they were added: about 80 bytes each, plus their details.
+#[derive(Debug, Default)]
+pub struct PackedRecords {
+    encoder: EntryEncoder,
+    /// Blocks of encoded entries; no entry spans two blocks.
+    blocks: Vec<Vec<u8>>,
+    count: usize,
+}
+
+impl PackedRecords {
+    /// Adds a Record.
+    pub fn push(&mut self, record: &Record) {
+        self.encoder.clear();
+        entry::encode(record, &mut self.encoder);
+        let bytes = self.encoder.bytes();
+        match self.blocks.last_mut() {
+            Some(block) if block.len() + bytes.len() <= block.capacity() => block.extend_from_slice(bytes),
+            _ => {
+                let mut block = Vec::with_capacity(bytes.len().max(BLOCK));
+                block.extend_from_slice(bytes);
+                self.blocks.push(block);
+            }
+        }
+        self.count += 1;
+    }
+
+    /// The number of Records.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Returns whether there are no Records.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Decodes the Records one after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Record> {
+        let mut strings = StringTable::default();
+        let mut blocks = self.blocks.iter();
+        let mut rest: &[u8] = &[];
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                rest = blocks.next()?;
+            }
+            decode_first(&mut rest, &mut strings)
+        })
+    }
+
+    /// Decodes all Records, in the order of the schedule. Each block is freed once its Records are decoded.
+    pub fn into_records(self) -> Vec<Record> {
+        let mut strings = StringTable::default();
+        let mut records = Vec::with_capacity(self.count);
+        for block in self.blocks {
+            let mut rest = &*block;
+            records.extend(std::iter::from_fn(|| decode_first(&mut rest, &mut strings)));
+        }
+        records.sort_unstable_by_key(|record| record.ordinal);
+        records
+    }
+}
+
+impl<'a> Extend<&'a Record> for PackedRecords {
+    fn extend<I: IntoIterator<Item = &'a Record>>(&mut self, records: I) {
+        records.into_iter().for_each(|record| self.push(record));
+    }
+}
+
+/// Decodes the first Record of a block and cuts it off; `None` at the end. `strings` holds the strings before it.
+fn decode_first(block: &mut &[u8], strings: &mut StringTable) -> Option<Record> {
+    if block.is_empty() {
+        return None;
+    }
+    let mut from = EntryDecoder::new(block, strings);
+    let record = entry::decode(&mut from);
+    let left = from.rest().len();
+    *block = &block[block.len() - left..];
+    record
+}

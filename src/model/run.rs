@@ -1,0 +1,359 @@
+//! A saved run: its specification, its environment and its measurements.
+//!
+//! The file is one JSON object (or several, one a line). vLLM's keys are at the top level, for tools that read them,
+//! and everything that vLLM lacks is under `servegauge`. Only `servegauge` is read back, together with those of vLLM's
+//! arrays that it would otherwise repeat.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::{Timestamp, Zoned};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::dataset::Provenance;
+use super::digest::Digest;
+use super::metrics::{Latency, Metrics};
+use super::probes::ProbeSummary;
+use super::profile::ProfileReport;
+use super::record::{Record, TokenSource};
+use super::record_log::details::LoggedDetails;
+use super::series::RunSeries;
+use super::server::ServerMetrics;
+use super::validity::Verdict;
+use super::wall_time::WallTime;
+use crate::model::run_spec::Spec;
+use crate::model::steady_state::{self, NoSteadyState, SteadyWindow};
+use crate::seconds;
+use crate::stats::{DurationSketch, Percent};
+
+mod baseline_history;
+pub(crate) mod file;
+mod invalid_metrics;
+mod json;
+pub(crate) mod pytorch;
+mod server_start;
+mod vllm;
+
+pub(crate) use crate::model::run::baseline_history::{BaselinePromotion, JudgedRule, ReplacedBaseline};
+pub(crate) use crate::model::run::server_start::ServerStart;
+pub(crate) use vllm::file_name;
+
+/// The version of the `servegauge` object; it changes when a field is removed or changes its meaning.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// One measured run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[must_use = "save it, or read its metrics"]
+pub struct Run {
+    /// The [`SCHEMA`] of the program that wrote it.
+    pub(crate) schema: u32,
+    /// The program's version.
+    pub version: String,
+    /// The run's t0, which every offset is relative to, in the client's time zone.
+    pub(crate) started: Zoned,
+    /// t0 as a number, with its uncertainty. Results of earlier versions have none, and their `started` precedes the
+    /// warm-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) t0: Option<WallTime>,
+    /// The command line, secrets masked.
+    pub command: Vec<String>,
+    /// Every flag of the run, from the command line or elsewhere, secrets masked: the flags that `--like` repeats.
+    /// `None` for a run that the program did not make.
+    #[serde(default)]
+    pub(crate) settings: Option<Map<String, Value>>,
+    /// Whether an interrupt ended the run early: the numbers cover the run until then.
+    pub interrupted: bool,
+    /// The requested run.
+    pub spec: Spec,
+    /// The user's labels of the run.
+    pub(crate) notes: RunLabels,
+    /// The metrics that reports show.
+    pub(crate) selection: ReportSelection,
+    /// The inputs of the run.
+    pub(crate) inputs: RunInputs,
+    /// The environment of the run.
+    pub(crate) environment: RunEnvironment,
+    /// The measurements.
+    pub metrics: Metrics,
+    /// Anomalies of the streams that did not fail a request.
+    #[serde(default, skip_serializing_if = "StreamAnomalies::is_empty")]
+    pub(crate) streams: StreamAnomalies,
+    /// The results of the probes; `None` if none were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) probes: Option<ProbeSummary>,
+    /// The report on the server's profiler; `None` if it was not requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<ProfileReport>,
+    /// The server's own metrics during the run; `None` if it reports none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<ServerMetrics>,
+    /// Problems with the server's metrics pages: the URL and the error, or that the pages have no values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unread_metrics: Vec<String>,
+    /// The metrics of the steady-state window, or the reason why there is none.
+    pub(crate) steady: Result<SteadyState, NoSteadyState>,
+    /// The time series of the run.
+    pub(crate) series: RunSeries,
+    /// The verdict on the run's validity.
+    pub validity: Verdict,
+    /// Histograms in HdrHistogram's V2 format, base64, in nanoseconds.
+    pub(crate) histograms: BTreeMap<Latency, String>,
+    /// How the run became a baseline; `None` if no gate made it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) promotion: Option<BaselinePromotion>,
+    /// Every request, with `--save-detailed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<Vec<Record>>,
+    /// The gaps and texts of the records, if the run's record log has them and the records do not.
+    #[serde(skip)]
+    pub(crate) details: Option<LoggedDetails>,
+    /// Two numbers of each request that vLLM always saves.
+    #[serde(skip)]
+    pub(crate) always: Vec<VllmRequestColumns>,
+}
+
+/// Anomalies of a run's streams that did not fail a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StreamAnomalies {
+    /// Events that were not part of an answer and were ignored: pings, and comments that a gateway sent as data.
+    pub ignored_events: u64,
+    /// Streams that repeated their whole text in every event; the text was counted once.
+    pub repeating_streams: u64,
+}
+
+impl StreamAnomalies {
+    /// Returns whether there are no anomalies.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The numbers that vLLM saves for each request even without details, in seconds; zero for a failed request, as in
+/// vLLM.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct VllmRequestColumns {
+    /// E2E.
+    pub latency: f64,
+    /// sent − due.
+    pub queue_time: f64,
+}
+
+impl VllmRequestColumns {
+    /// Computes the numbers of one request.
+    pub(crate) fn from_record(record: &Record) -> Self {
+        let latency = record.e2e().filter(|_| record.is_success()).unwrap_or_default().as_secs_f64();
+        Self { latency, queue_time: record.lag().unwrap_or_default().as_secs_f64() }
+    }
+}
+
+/// The part of a run without its start-up and its drain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SteadyState {
+    /// The window of the steady state.
+    pub window: SteadyWindow,
+    /// The metrics of the window.
+    pub metrics: Metrics,
+    /// The requests before the window; empty in results from before they were counted.
+    #[serde(default)]
+    pub before: BeforeSteadyState,
+}
+
+/// The requests that were sent before the steady-state window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BeforeSteadyState {
+    /// The number of requests.
+    pub requests: usize,
+    /// Their mean TTFT; `None` where no answer had a first token.
+    #[serde(rename = "mean_ttft_s", with = "seconds::option")]
+    pub ttft: Option<Duration>,
+    /// Their mean E2E; `None` where none was answered.
+    #[serde(rename = "mean_e2el_s", with = "seconds::option")]
+    pub e2e: Option<Duration>,
+}
+
+impl BeforeSteadyState {
+    fn compute(window: &SteadyWindow, records: &[Record]) -> Self {
+        let sent = || records.iter().filter(|record| record.times.sent().is_some_and(|at| at < window.start));
+        let mean = |latency: fn(&Record) -> Option<Duration>| {
+            let times: Vec<Duration> =
+                sent().filter(|record| record.is_success()).filter_map(latency).collect();
+            (!times.is_empty()).then(|| times.iter().sum::<Duration>().div_f64(times.len() as f64))
+        };
+        Self { requests: sent().count(), ttft: mean(Record::ttft), e2e: mean(Record::e2e) }
+    }
+}
+
+impl SteadyState {
+    /// Finds the steady-state window and computes its metrics. Records are in the order of the schedule; `details` has
+    /// their gaps where the Records do not.
+    pub(crate) fn find(
+        spec: &Spec,
+        records: &[Record],
+        details: Option<&LoggedDetails>,
+        percents: &[Percent],
+    ) -> Result<Self, NoSteadyState> {
+        let rules = spec.steadiness.ok_or(NoSteadyState::NotLookedFor)?;
+        let window = steady_state::find_window(&spec.load, rules, records)?;
+        let metrics = match details {
+            None => Metrics::compute_window(&window, records, &spec.slo, percents),
+            Some(details) => {
+                let itl = logged_gaps(&window, records, details);
+                Metrics::within_by_gaps(&window, records, &itl, &spec.slo, percents)
+            }
+        };
+        Ok(Self { window, metrics, before: BeforeSteadyState::compute(&window, records) })
+    }
+}
+
+/// The gaps that count of the requests that were sent in a window. Unreadable gaps are left out here: writing the
+/// result, which uses the same log, then fails.
+fn logged_gaps(window: &SteadyWindow, records: &[Record], details: &LoggedDetails) -> DurationSketch {
+    let is_within = |record: &&Record| {
+        record.times.sent().is_some_and(|at| window.start <= at && at < window.end)
+            && Latency::Itl.applies_to(record)
+    };
+    let (mut itl, mut reader) = (DurationSketch::default(), details.reader());
+    for record in records.iter().filter(is_within) {
+        let gaps = reader.record(record.ordinal).ok().and_then(|record| record.events.gaps);
+        gaps.iter().flatten().for_each(|gap| itl.record(gap));
+    }
+    itl
+}
+
+/// The user's labels of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunLabels {
+    /// `--label`: replaces the backend in the file name.
+    pub label: Option<String>,
+    /// `--metadata K=V`: top-level keys among vLLM's keys.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The metrics that reports of a run show: `--percentile-metrics` and `--metric-percentiles`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReportSelection {
+    /// The latencies that have a section in reports.
+    pub latencies: Vec<Latency>,
+    /// Percentiles, 0 ..= 100.
+    pub percents: Vec<Percent>,
+}
+
+/// The inputs of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunInputs {
+    /// The source of the requests.
+    pub dataset: Provenance,
+    /// The source of the token counts.
+    pub tokenizer: TokenizerOrigin,
+    /// SHA-256 over the prompts as they were sent, in order.
+    #[serde(default)]
+    pub prompts: Option<Digest>,
+}
+
+/// Where token counts come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenizerOrigin {
+    /// A path, a hub ID with its revision, a URL, or `estimate`.
+    pub origin: String,
+    /// SHA-256 of the `tokenizer.json`; `None` if the client did not use one.
+    pub sha256: Option<Digest>,
+    /// The kind of the token counts.
+    pub source: TokenSource,
+}
+
+/// The environment of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunEnvironment {
+    /// The client's host name.
+    pub host: String,
+    /// The client's operating system: `Linux 6.1.0 x86_64`.
+    pub system: String,
+    /// The number of processors that the client may use.
+    pub cpus: usize,
+    /// The version reported by the server's `/version`.
+    pub server_version: Option<String>,
+    /// When a sweep or an A/B test launched the server; `None` if it was started elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_launched: Option<Timestamp>,
+}
+
+/// Why a run could not be saved or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file is not a result of this program.
+    #[error("{path} is not a servegauge result: {why}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the content.
+        why: String,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {path}: {source}", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl Run {
+    /// Replaces the requests that are saved with the Run.
+    #[doc(hidden)]
+    pub fn replace_records(&mut self, records: Vec<Record>) {
+        self.always = records.iter().map(VllmRequestColumns::from_record).collect();
+        self.records = Some(records);
+    }
+
+    /// Writes the file's content.
+    pub fn write(&self, out: impl Write) -> io::Result<()> {
+        Ok(json::write(self, out)?)
+    }
+
+    /// The file's content.
+    pub fn to_json(&self) -> String {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes).expect("a Run has only string keys");
+        String::from_utf8(bytes).expect("JSON is UTF-8")
+    }
+
+    /// vLLM's file name: `{label or backend}-{rate}qps{-concurrencyN}-{model}-{date}.json`.
+    pub fn file_name(&self) -> String {
+        file_name(&self.spec, self.notes.label.as_deref(), &self.started)
+    }
+
+    /// Writes the file completely or not at all. Creates missing folders.
+    pub fn save(&self, path: &Path) -> Result<(), RunError> {
+        file::write_with(path, |out| self.write(out))
+    }
+
+    /// Appends a line to a file of runs; the existing lines survive any failure.
+    pub fn append(&self, path: &Path) -> Result<(), RunError> {
+        file::append(path, |out| self.write(out))
+    }
+
+    /// Reads a file that [`Run::save`] wrote, or the last run of one that [`Run::append`] wrote.
+    pub fn load(path: &Path) -> Result<Self, RunError> {
+        let text = fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
+        json::read(&text).map_err(|why| RunError::Format { path: path.to_owned(), why })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! A result file as JSON, written and read without building a JSON tree in memory.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::ser::{Error as _, SerializeMap as _};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Run, SCHEMA, VllmRequestColumns, vllm};
+use crate::model::record::Record;
+use crate::model::record_log::details::LoggedDetails;
+
+/// Writes a Run as one JSON object in one line.
+pub(super) fn write(run: &Run, out: impl Write) -> serde_json::Result<()> {
+    serde_json::to_writer(out, &RunFile(run))
+}
+
+struct RunFile<'a>(&'a Run);
+
+impl Serialize for RunFile<'_> {
+    /// Writes the keys in alphabetical order; a later group wins, as in [`vllm::keys`].
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let run = self.0;
+        let keys = vllm::keys(run).into_iter().map(|(key, value)| (key, RunJsonValue::Value(value)));
+        let mut parts: BTreeMap<String, RunJsonValue<'_>> = keys.collect();
+        parts.extend(
+            VLLM_COLUMNS.map(|(key, value)| (key.to_owned(), RunJsonValue::Always(&run.always, value))),
+        );
+        if let Some(records) = &run.records {
+            let details = run.details.as_ref();
+            parts.extend(
+                DETAIL_COLUMNS
+                    .map(|(key, detail)| (key.to_owned(), RunJsonValue::Detail(records, detail, details))),
+            );
+        }
+        parts.insert("servegauge".to_owned(), RunJsonValue::Run(run));
+        let mut map = serializer.serialize_map(Some(parts.len()))?;
+        for (key, part) in &parts {
+            map.serialize_entry(key, part)?;
+        }
+        map.end()
+    }
+}
+
+/// Extracts one number of a request.
+type VllmColumnFn = fn(&VllmRequestColumns) -> f64;
+
+/// The numbers that vLLM saves for each request even without details.
+const VLLM_COLUMNS: [(&str, VllmColumnFn); 2] =
+    [("latencies", |always| always.latency), ("queue_times", |always| always.queue_time)];
+
+/// The arrays of `--save-detailed`, in the order of the schedule; a failed request has vLLM's zeros.
+const DETAIL_COLUMNS: [(&str, DetailColumn); 7] = [
+    ("input_lens", DetailColumn::Count(|record| record.prompt_tokens.count)),
+    (
+        "output_lens",
+        DetailColumn::Count(|record| if record.is_success() { record.output_tokens.count } else { 0 }),
+    ),
+    ("ttfts", DetailColumn::Time(Record::ttft)),
+    ("start_times", DetailColumn::Time(|record| record.times.sent())),
+    ("itls", DetailColumn::Gaps),
+    ("generated_texts", DetailColumn::Text),
+    ("errors", DetailColumn::Error),
+];
+
+/// The value of a key in the file.
+enum RunJsonValue<'a> {
+    Value(Value),
+    Always(&'a [VllmRequestColumns], VllmColumnFn),
+    /// A column of the Records, with the log that has their gaps and texts if the Records do not.
+    Detail(&'a [Record], DetailColumn, Option<&'a LoggedDetails>),
+    Run(&'a Run),
+}
+
+/// Extracts one number, text or list of a request.
+#[derive(Clone, Copy)]
+enum DetailColumn {
+    Count(fn(&Record) -> u32),
+    Time(fn(&Record) -> Option<Duration>),
+    Gaps,
+    Text,
+    Error,
+}
+
+impl Serialize for RunJsonValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seconds = |time: Option<Duration>| time.unwrap_or_default().as_secs_f64();
+        match *self {
+            Self::Value(ref value) => value.serialize(serializer),
+            Self::Run(run) => run.serialize(serializer),
+            Self::Always(all, value) => serializer.collect_seq(all.iter().map(value)),
+            Self::Detail(records, detail, details) => match detail {
+                DetailColumn::Count(count) => serializer.collect_seq(records.iter().map(count)),
+                DetailColumn::Time(time) => serializer.collect_seq(records.iter().map(time).map(seconds)),
+                DetailColumn::Gaps => match details {
+                    None => serializer.collect_seq(records.iter().map(GapSeconds)),
+                    Some(details) => serializer.collect_seq(logged(records, details, GapSeconds)),
+                },
+                DetailColumn::Text => match details {
+                    None => serializer.collect_seq(records.iter().map(Text)),
+                    Some(details) => serializer.collect_seq(logged(records, details, Text)),
+                },
+                DetailColumn::Error => {
+                    let error = |record: &Record| record.failure().map(ToString::to_string);
+                    serializer.collect_seq(records.iter().map(|record| error(record).unwrap_or_default()))
+                }
+            },
+        }
+    }
+}
+
+struct GapSeconds<R>(R);
+
+impl<R: Borrow<Record>> Serialize for GapSeconds<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let gaps = self.0.borrow().events.gaps.iter().flatten();
+        serializer.collect_seq(gaps.map(|gap| gap.as_secs_f64()))
+    }
+}
+
+struct Text<R>(R);
+
+impl<R: Borrow<Record>> Serialize for Text<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.borrow().text.as_deref().unwrap_or_default())
+    }
+}
+
+/// Extracts a detail of each Record from the log that has it.
+fn logged<D>(
+    records: &[Record],
+    details: &LoggedDetails,
+    detail: impl Fn(Record) -> D,
+) -> impl Iterator<Item = Logged<D>> {
+    let mut reader = details.reader();
+    records.iter().map(move |record| Logged(reader.record(record.ordinal).map(&detail)))
+}
+
+struct Logged<D>(io::Result<D>);
+
+impl<D: Serialize> Serialize for Logged<D> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// The parts of a file that are read back: the `servegauge` object, and those of vLLM's arrays that it would otherwise
+/// repeat.
+///
+/// Until version 0.1 the program was called servebench, and so was the object.
+#[derive(Deserialize)]
+struct RunFileContent<'a> {
+    #[serde(borrow, alias = "servebench")]
+    servegauge: Option<&'a RawValue>,
+    #[serde(default)]
+    latencies: Vec<Option<f64>>,
+    #[serde(default)]
+    queue_times: Vec<Option<f64>>,
+    #[serde(default)]
+    itls: Vec<Option<Vec<f64>>>,
+    #[serde(default)]
+    generated_texts: Vec<Option<Box<str>>>,
+}
+
+/// Reads the last Run in a text.
+pub(super) fn read(text: &[u8]) -> Result<Run, String> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err("it is empty".to_owned());
+    }
+    let words = |error: serde_json::Error| error.to_string();
+    let last = last_json_value(text).map_err(words)?;
+    if last.starts_with('[') {
+        return Err("it has no key `servegauge`".to_owned());
+    }
+    let saved: RunFileContent<'_> = serde_json::from_str(last).map_err(words)?;
+    let ours = saved.servegauge.ok_or("it has no key `servegauge`")?.get();
+    check_schema(ours)?;
+    let mut run: Run = serde_json::from_str(ours).map_err(words)?;
+    run.always = saved
+        .latencies
+        .into_iter()
+        .zip(saved.queue_times)
+        .filter_map(|(latency, queue_time)| {
+            Some(VllmRequestColumns { latency: latency?, queue_time: queue_time? })
+        })
+        .collect();
+    let mut gaps = saved.itls.into_iter();
+    let mut texts = saved.generated_texts.into_iter();
+    for record in run.records.iter_mut().flatten() {
+        record.text = texts.next().flatten();
+        record.events.gaps = gaps
+            .next()
+            .flatten()
+            .map(|gaps| gaps.into_iter().filter_map(|gap| Duration::try_from_secs_f64(gap).ok()).collect());
+    }
+    Ok(run)
+}
+
+fn check_schema(ours: &str) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct SchemaField {
+        schema: Option<Value>,
+    }
+    let found = serde_json::from_str::<SchemaField>(ours).map_err(|error| error.to_string())?;
+    match found.schema.as_ref().and_then(Value::as_u64) {
+        Some(schema) if schema == u64::from(SCHEMA) => Ok(()),
+        Some(schema) => Err(format!("its schema is {schema}, this program reads {SCHEMA}")),
+        None => Err("its key `servegauge` has no `schema`".to_owned()),
+    }
+}
+
+/// The last JSON value in a text that holds one run per value.
+fn last_json_value(text: &[u8]) -> serde_json::Result<&str> {
+    let mut last = None;
+    for run in serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>() {
+        last = Some(run?);
+    }
+    Ok(last.map_or("", RawValue::get))
+}

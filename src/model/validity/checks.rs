@@ -1,0 +1,484 @@
+//! The checks, one function each, in the order of the table in [`super`].
+
+mod answer_checks;
+
+use std::time::Duration;
+
+use super::{
+    Check, CheckName, CheckOutcome, CheckScope, EstimatedPrompts, Quantity, RunDiagnostics, TimestampSource,
+};
+use crate::model::metrics::{Latency, Metrics};
+use crate::model::record::{FailureClass, Record, TokenSource};
+use crate::model::run_spec::Spec;
+use crate::model::steady_state::{Drift, LatencyTrend};
+use crate::stats::{Percent, percentile};
+
+/// The input of the checks.
+pub(super) struct CheckInput<'a> {
+    pub evidence: &'a RunDiagnostics,
+    pub spec: &'a Spec,
+    pub records: &'a [Record],
+    pub metrics: &'a Metrics,
+    /// The percentiles that the user requested.
+    pub asked: &'a [Percent],
+}
+
+const CHECKS: [fn(&CheckInput<'_>) -> Check; 16] = [
+    schedule_lag,
+    read_delay,
+    merged_reads,
+    bursts,
+    achieved_rate,
+    client_cpu,
+    failures,
+    samples,
+    token_source,
+    token_agreement,
+    stationarity,
+    latency_trend,
+    prefix_cache,
+    repeated_prompts,
+    wall_clock,
+    descriptors,
+];
+
+/// Runs all checks.
+pub(super) fn run_checks(case: &CheckInput<'_>) -> Vec<Check> {
+    let always = CHECKS.iter().map(|check| check(case));
+    always
+        .chain(answer_checks::answer_checks(case))
+        .chain(profiler(case))
+        .chain(client_errors(case))
+        .collect()
+}
+
+impl CheckInput<'_> {
+    fn median(&self, latency: Latency) -> Duration {
+        self.metrics.latencies.get(&latency).map_or(Duration::ZERO, |distribution| distribution.median)
+    }
+
+    fn mean(&self, latency: Latency) -> Duration {
+        self.metrics.latencies.get(&latency).map_or(Duration::ZERO, |distribution| distribution.mean)
+    }
+
+    fn kernel_stamps(&self) -> bool {
+        self.evidence.timestamp_source == Some(TimestampSource::Kernel)
+    }
+}
+
+/// The bounds that a quantity is compared to; an absent bound is never exceeded.
+#[derive(Default)]
+struct CheckBounds {
+    warning: Option<Quantity>,
+    invalid: Option<Quantity>,
+}
+
+impl CheckBounds {
+    fn warning(bound: Quantity) -> Self {
+        Self { warning: Some(bound), invalid: None }
+    }
+
+    fn invalid(bound: Quantity) -> Self {
+        Self { warning: None, invalid: Some(bound) }
+    }
+}
+
+impl Check {
+    /// Grades a quantity for which less is better.
+    fn grade(name: CheckName, figure: Quantity, bounds: CheckBounds, advice: &str) -> Self {
+        let crossed = |bound: Option<Quantity>| bound.filter(|bound| figure > *bound);
+        let (outcome, bound) = match (crossed(bounds.invalid), crossed(bounds.warning)) {
+            (Some(bound), _) => (CheckOutcome::Invalid, Some(bound)),
+            (None, Some(bound)) => (CheckOutcome::Warning, Some(bound)),
+            (None, None) => (CheckOutcome::Passed, bounds.warning.or(bounds.invalid)),
+        };
+        let advice = if outcome == CheckOutcome::Passed { String::new() } else { advice.to_owned() };
+        Self { name, outcome, scope: CheckScope::Run, figure: Some(figure), bound, advice }
+    }
+
+    fn not_judged(name: CheckName, why: &str) -> Self {
+        let outcome = CheckOutcome::NotJudged;
+        Self { name, outcome, scope: CheckScope::Run, figure: None, bound: None, advice: why.to_owned() }
+    }
+
+    /// Restricts the check to these metrics.
+    fn with_scope(self, scope: CheckScope) -> Self {
+        Self { scope, ..self }
+    }
+}
+
+fn schedule_lag(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::ScheduleLag;
+    let load = &case.spec.load;
+    let held = load.closed_loop_size().is_some() && !load.is_closed_loop();
+    if held && case.records.iter().all(|record| record.times.released().is_none()) {
+        return Check::not_judged(name, "nobody noted when the cap let requests go");
+    }
+    let mut lags: Vec<Duration> = case.records.iter().filter_map(Record::own_lag).collect();
+    lags.sort_unstable();
+    let Some(lag) = percentile(&lags, 99.0) else { return Check::not_judged(name, "nothing was sent") };
+    let ttft = case.median(Latency::Ttft);
+    let scheduled = load.is_paced() || load.is_closed_loop();
+    let bounds = CheckBounds {
+        warning: Some(Quantity::Time(Duration::from_millis(10).max(ttft / 20))),
+        invalid: scheduled.then(|| Quantity::Time(Duration::from_millis(50).max(ttft / 4))),
+    };
+    let advice = "the client sent later than the schedule said, so the load was not the one asked for: \
+                  use a machine with less to do, more `load.workers`, or a lower rate";
+    Check::grade(name, Quantity::Time(lag), bounds, advice)
+}
+
+fn read_delay(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::ReadDelay;
+    let delay = case.evidence.read_delay.map(Quantity::Time);
+    let bound = Quantity::Time(Duration::from_millis(1).max(case.median(Latency::Itl) / 20));
+    match (case.evidence.timestamp_source, delay) {
+        (None, _) => Check::not_judged(name, "nobody says who stamped the reads"),
+        (Some(TimestampSource::Kernel), None) => {
+            Check::not_judged(name, "it was not measured; kernel stamps need it not")
+        }
+        (Some(TimestampSource::Kernel), Some(delay)) => Check::grade(name, delay, CheckBounds::default(), ""),
+        (Some(TimestampSource::Reader), Some(delay)) => {
+            let advice = "tokens were stamped late, so TTFT and ITL include the client's own delay: \
+                          kernel timestamps would not; use a machine with less to do or more `load.workers`";
+            Check::grade(name, delay, CheckBounds::invalid(bound), advice)
+        }
+        (Some(TimestampSource::Reader), None) => Check {
+            name,
+            outcome: CheckOutcome::Warning,
+            scope: CheckScope::Run,
+            figure: None,
+            bound: Some(bound),
+            advice:
+                "there were no kernel timestamps: TTFT and ITL include a delay of the client that is not \
+                     known; run on Linux"
+                    .into(),
+        },
+    }
+}
+
+fn merged_reads(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::MergedReads;
+    let Some(share) = case.evidence.merged_reads.map(Quantity::Share) else {
+        return Check::not_judged(name, "there were no output events");
+    };
+    let Some(delay) = case.evidence.read_delay else {
+        return Check::not_judged(
+            name,
+            "the read delay is not known, so whether the server sent them together is not either",
+        );
+    };
+    // The module's documentation gives the reasons. Answers that arrived whole have no gaps left; merging those takes
+    // as long as they did.
+    let gap = Some(case.mean(Latency::Itl)).filter(|gap| !gap.is_zero());
+    let gap = gap.unwrap_or_else(|| case.mean(Latency::E2e));
+    let timely = delay <= Duration::from_micros(100).max(gap / 4);
+    if timely {
+        return Check::grade(name, share, CheckBounds::default(), "");
+    }
+    let bounds = CheckBounds { warning: Some(Quantity::Share(0.01)), invalid: Some(Quantity::Share(0.1)) };
+    let advice = "the client came late and found several events with one time, so ITL has zeros and long gaps that are \
+                  not the server's (unless the server itself sends several events at once): use more `load.workers`, or a \
+                  machine with less to do";
+    Check::grade(name, share, bounds, advice)
+}
+
+/// Bursts closer together than this hide no relevant delay.
+const MAX_HARMLESS_BURST_GAP: Duration = Duration::from_millis(5);
+
+fn bursts(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::Bursts;
+    let Some(share) = case.evidence.burst_starts.map(Quantity::Share) else {
+        return Check::not_judged(name, "no answer came in several events");
+    };
+    let apart = mean_burst_gap(case);
+    let bound = match case.evidence.server_times {
+        Some(times) if case.mean(Latency::Tpot) < times.tpot.mul_f64(0.95) => Some(Quantity::Share(0.1)),
+        Some(times) if case.mean(Latency::Ttft) < times.ttft + apart / 2 => None,
+        _ => Some(Quantity::Share(0.5)),
+    };
+    let bounds = CheckBounds { warning: None, invalid: bound.filter(|_| apart >= MAX_HARMLESS_BURST_GAP) };
+    let advice = "something between client and server buffers the stream, so the first token waits for later ones: TTFT is \
+                  too long, TPOT too short and most gaps are zero; E2E and throughput hold. Turn buffering off: nginx \
+                  `proxy_buffering off` (or the response header `X-Accel-Buffering: no`), HAProxy `option http-no-delay`; \
+                  or measure the server itself";
+    Check::grade(name, share, bounds, advice).with_scope(CheckScope::Stream)
+}
+
+/// The mean time between reads that brought output; for answers that arrived whole, their duration.
+fn mean_burst_gap(case: &CheckInput<'_>) -> Duration {
+    let alone = 1.0 - case.evidence.merged_reads.unwrap_or_default();
+    let apart = Duration::try_from_secs_f64(case.mean(Latency::Itl).as_secs_f64() / alone);
+    apart.ok().filter(|apart| !apart.is_zero()).unwrap_or_else(|| case.mean(Latency::E2e))
+}
+
+fn achieved_rate(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::AchievedRate;
+    let load = &case.spec.load;
+    let rates = case.metrics.offered_rate.zip(case.metrics.achieved_rate);
+    let Some((offered, achieved)) = rates.filter(|_| load.is_paced()) else {
+        return Check::not_judged(name, "no rate was asked for");
+    };
+    let sent = case.records.iter().filter(|record| record.times.sent().is_some()).count();
+    let bound = Quantity::Share((sent.max(1) as f64).sqrt().recip().max(0.01));
+    let gap = Quantity::Share((achieved / offered - 1.0).abs());
+    if load.closed_loop_size().is_some() {
+        let advice = "`load.max_concurrency` held requests back, so the server saw less load than the rate says: \
+                      raise it, or read the from-due latencies";
+        return Check::grade(name, gap, CheckBounds::warning(bound), advice);
+    }
+    let advice = "the client did not keep up with the arrivals: use more `load.workers`, a faster machine, or a lower rate";
+    Check::grade(name, gap, CheckBounds::invalid(bound), advice)
+}
+
+fn client_cpu(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::ClientCpu;
+    let Some(busiest) = case.evidence.worker_cpu.iter().copied().reduce(f64::max) else {
+        return Check::not_judged(name, "it was not measured");
+    };
+    let bounds = CheckBounds {
+        warning: Some(Quantity::Share(0.8)),
+        invalid: (!case.kernel_stamps()).then_some(Quantity::Share(0.95)),
+    };
+    let advice =
+        "the client is close to its own limit: use more `load.workers` or split the load over machines";
+    Check::grade(name, Quantity::Share(busiest), bounds, advice)
+}
+
+fn failures(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::Failures;
+    let cancelled = case.metrics.failures.iter().filter(|failure| failure.class == FailureClass::Cancelled);
+    let cancelled: usize = cancelled.map(|failure| failure.count).sum();
+    let ended = case.metrics.completed + case.metrics.failed - cancelled;
+    if ended == 0 {
+        let advice = "no request finished: there is nothing to report".into();
+        let (outcome, scope) = (CheckOutcome::Invalid, CheckScope::Run);
+        return Check { name, outcome, scope, figure: None, bound: None, advice };
+    }
+    let share = (case.metrics.failed - cancelled) as f64 / ended as f64;
+    let advice = "latencies cover successful requests only: see the failures by class; \
+                  `spec.max_failure_rate` sets the limit";
+    Check::grade(
+        name,
+        Quantity::Share(share),
+        CheckBounds::invalid(Quantity::Share(case.spec.max_failure_rate)),
+        advice,
+    )
+}
+
+fn samples(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::Samples;
+    // ITL has as many samples as tokens; its intervals show what they are worth. Lag is the client's own.
+    let own = |latency: &Latency| Latency::SELECTABLE.contains(latency) && *latency != Latency::Itl;
+    let latencies = case.metrics.latencies.iter().filter(|(latency, _)| own(latency));
+    let percentiles = latencies.flat_map(|(_, distribution)| &distribution.percentiles);
+    let asked = percentiles.filter(|percentile| case.asked.contains(&percentile.p));
+    let asked = asked.filter_map(|percentile| Some((percentile.effective_n, percentile.needs?)));
+    // The percentile that is furthest from the needed sample size.
+    let Some((n, needs)) = asked.max_by(|a, b| (a.1 * b.0.max(1)).cmp(&(b.1 * a.0.max(1)))) else {
+        return Check::not_judged(name, "no percentile was asked for, or nothing was measured");
+    };
+    let (outcome, advice) = match n >= needs {
+        true => (CheckOutcome::Passed, ""),
+        false => (
+            CheckOutcome::Warning,
+            "the highest percentile is close to the maximum, since answers that waited in one queue are alike: send more \
+             requests or ask for a lower percentile",
+        ),
+    };
+    let (figure, bound) = (Some(Quantity::Count(n)), Some(Quantity::Count(needs)));
+    Check { name, outcome, scope: CheckScope::Run, figure, bound, advice: advice.into() }
+}
+
+fn token_source(case: &CheckInput<'_>) -> Check {
+    let guesses = |sources: &[TokenSource], tokens: &crate::model::metrics::TokenTotal| {
+        sources.iter().filter_map(|source| tokens.requests_by_source.get(source)).sum::<usize>()
+    };
+    let output = guesses(&[TokenSource::Events, TokenSource::Estimate], &case.metrics.output_tokens);
+    let input = guesses(&[TokenSource::Estimate], &case.metrics.input_tokens);
+    let advice = "rates in tokens and TPOT are not comparable: give `workload.tokenizer`, or let the server send usage";
+    let figure = Quantity::Count(output.max(input) as u64);
+    Check::grade(CheckName::TokenSource, figure, CheckBounds::warning(Quantity::Count(0)), advice)
+}
+
+fn token_agreement(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::TokenAgreement;
+    if let Some(prompts) = case.evidence.estimated_prompts {
+        return estimate_agreement(prompts);
+    }
+    let Some(share) = case.evidence.token_disagreement else {
+        return Check::not_judged(name, "tokens were not counted twice");
+    };
+    let advice = if case.spec.target.backend.supports_raw_prompts() {
+        "the tokenizer is not the server's: prompt lengths and rates in tokens are off; give the model's own `workload.tokenizer`"
+    } else {
+        "the server counts fewer prompt tokens than the messages alone have, and a template only adds some: it leaves out what \
+         it had cached, cuts prompts, or counts with another tokenizer than `workload.tokenizer` names"
+    };
+    Check::grade(name, Quantity::Share(share), CheckBounds::warning(Quantity::Share(0.02)), advice)
+}
+
+/// The estimate selected the conversations and set the lengths of random prompts and of requested answers.
+fn estimate_agreement(prompts: EstimatedPrompts) -> Check {
+    let (estimated, counted) = (prompts.estimated as f64, prompts.counted as f64);
+    let factor = counted / estimated;
+    let advice = format!(
+        "prompt lengths were estimated, and the server counts {factor:.2} times as many tokens: this is another workload than was \
+         meant, also in the output lengths that a dataset's answers gave; `workload.tokenizer` gives true lengths"
+    );
+    let off = Quantity::Share((counted - estimated).abs() / counted.max(estimated));
+    Check::grade(CheckName::TokenAgreement, off, CheckBounds::warning(Quantity::Share(0.1)), &advice)
+}
+
+fn stationarity(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::Stationarity;
+    let load = &case.spec.load;
+    let drift = match Drift::try_measure(load, case.records) {
+        Ok(drift) => drift,
+        Err(why) => return Check::not_judged(name, &why.to_string()),
+    };
+    let bound = Quantity::Share(drift.bound());
+    let (bounds, scope, advice) = match drift {
+        Drift::PileUp { .. } if Drift::is_cap_limited(load, case.records) => (
+            CheckBounds::invalid(bound),
+            CheckScope::FromDue,
+            "this share of the arrivals piled up in front of the cap: the offered load is above what the server takes with so \
+             many requests at once, and everything that is measured from due depends on how long the run was; lower \
+             `load.request_rate`, raise `load.max_concurrency`, or leave `load.request_rate` out and measure the server under the cap",
+        ),
+        Drift::PileUp { .. } => (
+            CheckBounds::invalid(bound),
+            CheckScope::Run,
+            "this share of the arrivals piled up: the offered load is above the server's capacity, and every latency \
+             depends on how long the run was; lower `load.request_rate`",
+        ),
+        Drift::Slowdown { .. } => (
+            CheckBounds::warning(bound),
+            CheckScope::Run,
+            "TTFT grew by this share while the cap was full: the server was not in a steady state; run longer, or \
+             look at its cache and its clocks",
+        ),
+    };
+    // A rise that may be chance does not count, however large.
+    let share = if drift.is_significant() { drift.share() } else { drift.share().clamp(0.0, drift.bound()) };
+    Check::grade(name, Quantity::Share(share), bounds, advice).with_scope(scope)
+}
+
+fn latency_trend(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::LatencyTrend;
+    let load = &case.spec.load;
+    let Some(trend) = LatencyTrend::measure(load, case.records) else {
+        return Check::not_judged(name, "fewer than 100 answers came under a steady load");
+    };
+    let bound = Quantity::Share(LatencyTrend::MAX_CHANGE);
+    let way = if trend.change > 0.0 { "rose" } else { "fell" };
+    let advice = format!(
+        "{} {way} from the start of the run to its end: its mean is of no one state of the server; look at caches that get \
+         warm, clocks and temperature, warm up for longer, or run longer",
+        trend.latency.symbol()
+    );
+    // A change that may be chance does not count, and a pile-up of work has its own check.
+    let piles_up = Drift::measure(load, case.records).is_some_and(|drift| drift.is_significant());
+    let change = trend.change.abs();
+    let share =
+        if trend.is_significant() && !piles_up { change } else { change.min(LatencyTrend::MAX_CHANGE) };
+    Check::grade(name, Quantity::Share(share), CheckBounds::warning(bound), &advice)
+}
+
+fn prefix_cache(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::PrefixCache;
+    let Some(cache) = case.evidence.prefix_cache.filter(|cache| cache.queries > 0) else {
+        return Check::not_judged(name, "the server tells nothing of a prefix cache");
+    };
+    let share = cache.hits.saturating_sub(cache.explained) as f64 / cache.queries as f64;
+    let bounds = CheckBounds { warning: Some(Quantity::Share(0.05)), invalid: Some(Quantity::Share(0.2)) };
+    let workload = &case.spec.workload;
+    let advice = if workload.unique.is_some() {
+        "every prompt began with words of its own, so these are tokens that the server puts in front of each, or prompts of \
+         other clients: TTFT is that of shorter prompts"
+            .to_owned()
+    } else {
+        let seed =
+            if workload.dataset.is_finite() { "" } else { "; another `spec.seed` writes other prompts" };
+        format!(
+            "the server had these tokens from an earlier run, so TTFT is too good: `workload.unique` begins each prompt with \
+             words that no run before had, `options.reset_prefix_cache` empties the cache first (vLLM does that when started with \
+             VLLM_SERVER_DEV_MODE=1){seed}"
+        )
+    };
+    Check::grade(name, Quantity::Share(share), bounds, &advice)
+}
+
+fn repeated_prompts(case: &CheckInput<'_>) -> Check {
+    let advice = match case.spec.workload.dataset.shared_prefix() {
+        Some(_) => {
+            "these share their first block with an earlier prompt, as they do in vLLM's own sequence, and the server may \
+             answer it from its prefix cache: `workload.rng` native writes prompts that all differ"
+        }
+        None => {
+            "the server may answer them from its prefix cache: use `workload.unique`, a larger dataset, or fewer requests"
+        }
+    };
+    let figure = Quantity::Count(case.evidence.repeated_prompts as u64);
+    Check::grade(CheckName::RepeatedPrompts, figure, CheckBounds::warning(Quantity::Count(0)), advice)
+}
+
+fn wall_clock(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::WallClock;
+    let Some(step) = case.evidence.clock_step else { return Check::not_judged(name, "nobody looked") };
+    let bounds = match case.kernel_stamps() {
+        true => CheckBounds::invalid(Quantity::Time(Duration::from_millis(1))),
+        false => CheckBounds::default(),
+    };
+    let advice = "the wall clock was set during the run, and kernel timestamps are of that clock: run again";
+    Check::grade(name, Quantity::Time(step), bounds, advice)
+}
+
+/// Present only where the profiler was on.
+fn profiler(case: &CheckInput<'_>) -> Option<Check> {
+    let name = CheckName::Profiler;
+    let profiled = case.evidence.profiler_effect?;
+    let bound = Quantity::Time(Duration::from_secs(2));
+    let on = profiled.on.as_secs_f64();
+    let advice = format!(
+        "the profiler was on for {on:.1} s of the run, and the latencies include what it cost; measure without it, and \
+         profile in a run of its own"
+    );
+    let check = Check::grade(name, Quantity::Time(profiled.standstill), CheckBounds::invalid(bound), &advice);
+    Some(match check.outcome {
+        CheckOutcome::Passed => Check { outcome: CheckOutcome::Warning, advice, ..check },
+        _ => check,
+    })
+}
+
+fn descriptors(case: &CheckInput<'_>) -> Check {
+    let name = CheckName::Descriptors;
+    let starved = Quantity::Count(case.evidence.starved as u64);
+    let peak = case.metrics.peak_in_flight as u64;
+    let nearly = case.evidence.descriptor_limit.map(|limit| limit - limit / 10).filter(|bound| peak > *bound);
+    if let (0, Some(bound)) = (case.evidence.starved, nearly) {
+        return Check {
+            name,
+            outcome: CheckOutcome::Warning,
+            scope: CheckScope::Run,
+            figure: Some(Quantity::Count(peak)),
+            bound: Some(Quantity::Count(bound)),
+            advice: "requests in flight nearly used up the descriptors of this process: raise `ulimit -n`"
+                .into(),
+        };
+    }
+    let advice = "this machine had no descriptor or port left for them, so the load stopped at the client's limit: \
+                  raise `ulimit -n`, widen net.ipv4.ip_local_port_range, or use more machines";
+    Check::grade(name, starved, CheckBounds::invalid(Quantity::Count(0)), advice)
+}
+
+/// Present only where errors occurred: no run is expected to have any.
+fn client_errors(case: &CheckInput<'_>) -> Option<Check> {
+    let errors = &case.evidence.client_errors;
+    let first = errors.first()?;
+    let advice = format!(
+        "the client failed and ended the run early; the requests that had ended by then are kept. First error: {first}"
+    );
+    let figure = Quantity::Count(errors.len() as u64);
+    Some(Check::grade(CheckName::ClientErrors, figure, CheckBounds::invalid(Quantity::Count(0)), &advice))
+}

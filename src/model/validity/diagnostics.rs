@@ -1,0 +1,146 @@
+//! Diagnostics of a run that only the load generator has.
+
+use std::time::Duration;
+
+/// Diagnostics of the client, its machine and the server during a run. [`RunDiagnostics::default`] has none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct RunDiagnostics {
+    /// The source of the receive timestamps; `None` if unknown.
+    pub timestamp_source: Option<TimestampSource>,
+    /// The 99th percentile of the client's read time − the timestamp; `None` if it was not measured.
+    pub read_delay: Option<Duration>,
+    /// The share of output events whose read held another output event before them; `None` without events.
+    pub merged_reads: Option<f64>,
+    /// The share of answers with several output events whose first event arrived in one read with the next; `None`
+    /// without such answers.
+    pub burst_starts: Option<f64>,
+    /// The effect of the server's profiler on the run; `None` if it was not on.
+    pub profiler_effect: Option<ProfilerEffect>,
+    /// The server's own times, if it reports them for our requests alone.
+    pub server_times: Option<ServerMeanLatencies>,
+    /// Each worker's CPU time over the run's time: 1 is a core kept busy throughout.
+    pub worker_cpu: Vec<f64>,
+    /// The largest step of the wall clock relative to the monotonic one; `None` if it was not measured.
+    pub clock_step: Option<Duration>,
+    /// Requests that failed because the client's machine had no file descriptor or port left.
+    pub starved: usize,
+    /// The limit of file descriptors of this process.
+    pub descriptor_limit: Option<u64>,
+    /// The increase of the server's prefix-cache counters; `None` if it has none.
+    pub prefix_cache: Option<PrefixCacheCounts>,
+    /// Requests whose prompt was sent before in this run; of generated prompts, those that share their first block with
+    /// an earlier one.
+    pub repeated_prompts: usize,
+    /// Errors in the client itself that ended the run early.
+    pub client_errors: Vec<String>,
+    /// |usage − tokenizer| / usage over all output tokens that both counted; `None` if they did not both count.
+    pub token_disagreement: Option<f64>,
+    /// The actual lengths of estimated prompts; `None` if a tokenizer counted them, or the server did not.
+    pub estimated_prompts: Option<EstimatedPrompts>,
+    /// The answers' lengths compared to the requests; `None` if they were not compared.
+    pub lengths: Option<OutputLengths>,
+    /// Answers that the next turn of their session repeats, and the number of empty ones.
+    pub repeated_answers: EmptyAnswers,
+}
+
+/// Answers by the comparison of their tokens to the request and to the received events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct OutputLengths {
+    /// The number of answers with a token count.
+    pub answers: usize,
+    /// Answers with more tokens than the request's limit.
+    pub longer: LengthComparison,
+    /// The number of answers with a minimum length: `ignore_eos`, `min_tokens`.
+    pub bound: usize,
+    /// Answers with fewer tokens than their minimum.
+    pub shorter: LengthComparison,
+    /// The number of answers whose tokens the server counted.
+    pub by_usage: usize,
+    /// Answers whose usage is above the limit, although they ended at the limit and in no more events than it.
+    pub usage_above: LengthComparison,
+    /// Answers whose usage is below the number of their events with output.
+    pub usage_below: LengthComparison,
+}
+
+/// The sums of two contradictory numbers over a group of answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LengthComparison {
+    /// The number of answers.
+    pub answers: usize,
+    /// The sum of the answers' tokens.
+    pub tokens: u64,
+    /// The sum of the numbers that the tokens are compared to: the requested tokens, or the events.
+    pub other: u64,
+}
+
+impl LengthComparison {
+    /// Adds one answer.
+    pub(crate) fn add(&mut self, tokens: u32, other: u32) {
+        self.answers += 1;
+        self.tokens += u64::from(tokens);
+        self.other += u64::from(other);
+    }
+
+    /// The means per answer.
+    pub(crate) fn means(&self) -> (f64, f64) {
+        let count = self.answers.max(1) as f64;
+        (self.tokens as f64 / count, self.other as f64 / count)
+    }
+}
+
+/// Answers that the next turn of their session repeats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct EmptyAnswers {
+    /// The number of repeated answers.
+    pub all: u64,
+    /// The number of answers without text for the user.
+    pub silent: u64,
+}
+
+/// Prompts whose lengths were estimated because there was no tokenizer, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EstimatedPrompts {
+    /// The sum of the lengths by the estimate that the workload was generated with.
+    pub estimated: u64,
+    /// The sum of the lengths by the server's usage.
+    pub counted: u64,
+}
+
+/// The effect of a profiler on a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProfilerEffect {
+    /// How long the profiler was on, or its profile was written, during the run.
+    pub on: Duration,
+    /// The number of whole seconds without output from the server while it wrote the profile, as a duration.
+    pub standstill: Duration,
+}
+
+/// Mean latencies that the server measured itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ServerMeanLatencies {
+    /// The server's mean TTFT.
+    pub ttft: Duration,
+    /// The server's mean TPOT.
+    pub tpot: Duration,
+}
+
+/// The source of receive timestamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimestampSource {
+    /// The kernel, when the segment arrived.
+    Kernel,
+    /// The client's reader, when its read returned: late by the reader's own delay.
+    Reader,
+}
+
+/// Prefix-cache counters of the server, in prompt tokens, over the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PrefixCacheCounts {
+    /// The number of looked-up tokens.
+    pub queries: u64,
+    /// The number of tokens found.
+    pub hits: u64,
+    /// The number of tokens that the workload's prompts share, which explains as many hits.
+    pub explained: u64,
+}

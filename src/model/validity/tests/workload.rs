@@ -1,0 +1,132 @@
+//! Tests of tokens, lengths, usage and prompts: whether the workload was the intended one.
+
+use super::*;
+use crate::model::record::TokenSource;
+use crate::model::run_spec::{Dataset, RandomLengths};
+
+#[test]
+fn guessed_token_counts_are_a_warning() {
+    let mut case = Case::clean();
+    case.records[5].output_tokens.source = TokenSource::Events;
+    case.assert(CheckName::TokenSource, CheckOutcome::Warning);
+    let mut case = Case::clean();
+    case.records[5].prompt_tokens.source = TokenSource::Estimate;
+    case.assert(CheckName::TokenSource, CheckOutcome::Warning);
+}
+
+#[test]
+fn a_tokenizer_that_counts_otherwise_than_the_server_is_a_warning() {
+    let mut case = Case::clean();
+    case.evidence.token_disagreement = Some(0.03);
+    case.assert(CheckName::TokenAgreement, CheckOutcome::Warning);
+}
+
+#[test]
+fn a_warm_prefix_cache_is_objected_to() {
+    let mut case = Case::clean();
+    for (hits, outcome) in [(12_000, CheckOutcome::Warning), (60_000, CheckOutcome::Invalid)] {
+        case.evidence.prefix_cache = Some(PrefixCacheCounts { queries: 100_000, hits, explained: 2_000 });
+        case.assert(CheckName::PrefixCache, outcome);
+    }
+    case.evidence.prefix_cache = Some(PrefixCacheCounts { queries: 0, hits: 0, explained: 0 });
+    assert_eq!(case.outcome(CheckName::PrefixCache), CheckOutcome::NotJudged);
+}
+
+#[test]
+fn an_estimated_workload_that_the_server_counts_otherwise_is_a_warning_with_the_factor() {
+    let mut case = Case::clean();
+    case.evidence.estimated_prompts = Some(EstimatedPrompts { estimated: 5314, counted: 12446 });
+    case.assert(CheckName::TokenAgreement, CheckOutcome::Warning);
+    assert!(case.only_objection().advice.contains("2.34 times as many tokens"));
+    case.evidence.estimated_prompts = Some(EstimatedPrompts { estimated: 5314, counted: 5600 });
+    assert_eq!(case.outcome(CheckName::TokenAgreement), CheckOutcome::Passed);
+}
+
+/// A group of answers whose lengths differ from the requested ones.
+fn compared(answers: usize, tokens: u64, other: u64) -> LengthComparison {
+    LengthComparison { answers, tokens: tokens * answers as u64, other: other * answers as u64 }
+}
+
+#[test]
+fn answers_of_another_length_than_asked_are_a_warning_that_says_how_many() {
+    let mut case = Case::clean();
+    let lengths = case.evidence.lengths.unwrap();
+    case.evidence.lengths = Some(OutputLengths { longer: compared(3, 40, 8), ..lengths });
+    case.assert(CheckName::OutputLength, CheckOutcome::Warning);
+    let advice = case.only_objection().advice;
+    assert!(
+        advice.starts_with("3 of 1000 answers are longer than asked (40 tokens in the mean, 8 asked)"),
+        "{advice}"
+    );
+    case.evidence.lengths = Some(OutputLengths { shorter: compared(1000, 4, 100), ..lengths });
+    case.assert(CheckName::OutputLength, CheckOutcome::Warning);
+    let advice = case.only_objection().advice;
+    assert!(
+        advice.starts_with("1000 of 1000 answers are shorter than asked (4 tokens in the mean, 100 asked)"),
+        "{advice}"
+    );
+}
+
+#[test]
+fn a_usage_that_contradicts_the_answers_is_objected_to() {
+    let mut case = Case::clean();
+    let lengths = case.evidence.lengths.unwrap();
+    case.evidence.lengths = Some(OutputLengths { usage_below: compared(1000, 1, 8), ..lengths });
+    case.assert(CheckName::Usage, CheckOutcome::Warning);
+    case.evidence.lengths = Some(OutputLengths { usage_above: compared(100, 136, 16), ..lengths });
+    case.assert(CheckName::Usage, CheckOutcome::Warning);
+    case.evidence.lengths = Some(OutputLengths { usage_above: compared(101, 136, 16), ..lengths });
+    case.assert(CheckName::Usage, CheckOutcome::Invalid);
+    let advice = case.only_objection().advice;
+    assert!(advice.starts_with("101 of 1000 answers ended at their limit of 16 tokens"), "{advice}");
+    assert!(advice.contains("usage of 136"), "{advice}");
+}
+
+#[test]
+fn sessions_that_repeat_empty_answers_are_a_warning() {
+    let mut case = Case::clean();
+    assert!(case.verdict().checks.iter().all(|check| check.name != CheckName::SilentTurns));
+    case.evidence.repeated_answers.silent = 125;
+    case.assert(CheckName::SilentTurns, CheckOutcome::Warning);
+    assert!(case.only_objection().finding().contains("25.0 %"));
+}
+
+#[test]
+fn a_chat_whose_prompts_the_server_counts_too_small_is_a_warning() {
+    let mut case = Case::clean();
+    case.spec.target.backend = crate::model::run_spec::Backend::OpenaiChat;
+    case.evidence.token_disagreement = Some(0.5);
+    case.assert(CheckName::TokenAgreement, CheckOutcome::Warning);
+    assert!(case.only_objection().advice.contains("fewer prompt tokens than the messages alone have"));
+}
+
+#[test]
+fn another_seed_is_advised_only_where_it_writes_other_prompts() {
+    let mut case = Case::clean();
+    case.evidence.prefix_cache = Some(PrefixCacheCounts { queries: 1000, hits: 900, explained: 0 });
+    let lengths = RandomLengths {
+        input_len: 8,
+        output_len: 8,
+        prefix_len: 0,
+        input_range_ratio: 0.0,
+        output_range_ratio: 0.0,
+        token_ids: false,
+    };
+    for (dataset, helps) in
+        [(Dataset::Random(lengths), true), (Dataset::Sharegpt { path: None, output_len: None }, false)]
+    {
+        case.spec.workload.dataset = dataset;
+        let advice = case.only_objection().advice;
+        assert_eq!(advice.contains("`spec.seed`"), helps, "{advice}");
+        for flag in ["`workload.unique`", "`options.reset_prefix_cache`", "VLLM_SERVER_DEV_MODE=1"] {
+            assert!(advice.contains(flag), "{advice}");
+        }
+    }
+}
+
+#[test]
+fn prompts_that_were_sent_before_are_a_warning() {
+    let mut case = Case::clean();
+    case.evidence.repeated_prompts = 12;
+    case.assert(CheckName::RepeatedPrompts, CheckOutcome::Warning);
+}

@@ -1,0 +1,238 @@
+//! The live view of a monitored server: a frame that replaces the last one, a line appended to the last one, or JSON.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use console::{StyledObject, style};
+use serde_json::{Value, json};
+
+use super::{advice, duration_text, family, label, limit_text, signal, status_name, value_text};
+use crate::model::server::{ServerSignal, SignalCondition, SignalKind, SignalStatus};
+use crate::server::monitor::{Incident, ServerMonitor, SignalTrack, StatusChange};
+
+/// Samples that a sparkline shows.
+const SPARKLINE_LEN: usize = 24;
+
+/// The signals of a plain line, with their labels there. A signal that the server does not report is left out.
+const HEADLINE_SIGNALS: [(ServerSignal, &str); 9] = [
+    (ServerSignal::Running, "running"),
+    (ServerSignal::Waiting, "waiting"),
+    (ServerSignal::Swapped, "swapped"),
+    (ServerSignal::Preemptions, "preempted"),
+    (ServerSignal::KvUsage, "KV"),
+    (ServerSignal::PrefixHitRate, "hits"),
+    (ServerSignal::GenerationTokens, "generated"),
+    (ServerSignal::Ttft, "TTFT P95"),
+    (ServerSignal::Itl, "ITL"),
+];
+
+struct FrameLine {
+    text: String,
+    /// Whether the frame may omit the line for lack of space, since its signal has no limit.
+    spare: bool,
+}
+
+/// A server to show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown<'s> {
+    /// The URL of the server's metrics.
+    pub url: &'s str,
+    /// The server's monitor.
+    pub vigil: &'s ServerMonitor,
+    /// What is missing while the server is unreachable: an answer, or the metrics in it.
+    pub missing: &'s str,
+}
+
+/// Renders the server's current state at a time of day, in at most `rows` lines. Long lines are not cut.
+pub(crate) fn frame(server: Shown<'_>, time: &str, rows: usize) -> Vec<String> {
+    let vigil = server.vigil;
+    let mut lines = vec![FrameLine { text: headline(server, time), spare: false }];
+    let mut last_family = "";
+    for (signal, row) in vigil.tracks() {
+        let here = family(signal);
+        if here != last_family {
+            lines.push(FrameLine { text: style(here).bold().to_string(), spare: false });
+            last_family = here;
+        }
+        lines.push(FrameLine { text: track_line(signal, row), spare: signal.info().limit.is_none() });
+    }
+    fit(lines, rows)
+}
+
+fn fit(mut lines: Vec<FrameLine>, rows: usize) -> Vec<String> {
+    let count = lines.len();
+    // The last line tells how many are left out.
+    let tells = count > rows && rows > 2;
+    let room = rows - usize::from(tells);
+    while lines.len() > room
+        && let Some(at) = lines.iter().rposition(|line| line.spare)
+    {
+        lines.remove(at);
+    }
+    let mut shown: Vec<String> = lines.into_iter().take(room).map(|line| line.text).collect();
+    if tells {
+        shown.push(format!("  … {} more lines need a larger terminal", count - shown.len()));
+    }
+    shown
+}
+
+fn headline(Shown { url, vigil, missing }: Shown<'_>, time: &str) -> String {
+    let engine = vigil.engine().map(|engine| format!("  {engine}")).unwrap_or_default();
+    let state = match vigil.unreachable_for() {
+        Some(silent) => colored(vigil.status(), format!("{missing} for {}", duration_text(silent))),
+        None => colored(vigil.status(), status_name(vigil.status()).to_owned()),
+    };
+    format!("{url}{engine}  {state}  {time}")
+}
+
+fn track_line(signal: ServerSignal, row: &SignalTrack) -> String {
+    let (shown, state) = match &row.condition {
+        Some(condition) => (value_text(condition), colored(condition.state, advice(condition)).to_string()),
+        None => ("-".to_owned(), String::new()),
+    };
+    let whole = (signal.info().kind == SignalKind::Gauge && signal.info().unit.is_empty()).then_some(1.0);
+    let history = sparkline(&row.history, whole);
+    let line = format!("  {:<28}{shown:>16}  {history:>SPARKLINE_LEN$}  {state}", label(signal, row.aspect));
+    line.trim_end().to_owned()
+}
+
+/// Colors a text by status: green, blue, yellow or red; none with `NO_COLOR` or without a terminal.
+fn colored(state: SignalStatus, text: String) -> StyledObject<String> {
+    match state {
+        SignalStatus::Ok => style(text).green(),
+        SignalStatus::Hint => style(text).cyan(),
+        SignalStatus::Warn => style(text).yellow(),
+        SignalStatus::Alert => style(text).red().bold(),
+    }
+}
+
+/// Draws the last values as bars of eight heights, relative to `whole` or, without it, to the highest value shown.
+fn sparkline(history: &VecDeque<Option<f64>>, whole: Option<f64>) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let shown = || history.iter().skip(history.len().saturating_sub(SPARKLINE_LEN));
+    let highest = shown().flatten().copied().fold(whole.unwrap_or_default(), f64::max);
+    let bar = |figure: &Option<f64>| match figure {
+        None => ' ',
+        Some(_) if highest <= 0.0 => BARS[0],
+        // The nearest of eight steps. A value far above the rest leaves the rest at the lowest step.
+        Some(figure) => BARS[((figure / highest * 7.0).round().max(0.0) as usize).min(7)],
+    };
+    shown().map(bar).collect()
+}
+
+/// Renders the current state in a line: `WARN  running 38 requests, waiting 0 requests, KV 93.4 %`, or what is
+/// missing.
+pub(crate) fn summary_line(vigil: &ServerMonitor, missing: &str) -> String {
+    if let Some(silent) = vigil.unreachable_for() {
+        return format!("{:<5}  {missing} for {}", status_name(vigil.status()), duration_text(silent));
+    }
+    let told = HEADLINE_SIGNALS.iter().filter_map(|(signal, called)| {
+        let condition = vigil.conditions().find(|condition| condition.signal == *signal)?;
+        let figure = value_text(condition);
+        Some(format!("{called} {}", figure.strip_suffix(" requests").unwrap_or(&figure)))
+    });
+    format!("{:<5}  {}", status_name(vigil.status()), told.collect::<Vec<_>>().join(", "))
+}
+
+/// Renders a status change in a line.
+pub(crate) fn status_change_text(news: &StatusChange) -> String {
+    match news {
+        StatusChange::Unreachable => "the server does not answer".to_owned(),
+        StatusChange::Reachable(after) => {
+            format!("the server answers again, after {}", duration_text(*after))
+        }
+        StatusChange::Restarted => {
+            "the server began anew: another process answers, or its counts are lost".to_owned()
+        }
+        StatusChange::SignalChanged { signal, aspect, now, before, lasted } => {
+            let what = label(*signal, *aspect);
+            match now {
+                Some(now) if now.state > *before => {
+                    format!("{:<5}  {what} {}  {}", status_name(now.state), value_text(now), reason(now))
+                }
+                Some(now) => {
+                    let figure = value_text(now);
+                    format!(
+                        "{:<5}  {what} {figure}, after {} of {}",
+                        status_name(now.state),
+                        duration_text(*lasted),
+                        status_name(*before)
+                    )
+                }
+                None => format!(
+                    "{:<5}  {what}: nothing lately, after {} of {}",
+                    "ok",
+                    duration_text(*lasted),
+                    status_name(*before)
+                ),
+            }
+        }
+    }
+}
+
+fn reason(condition: &SignalCondition) -> String {
+    let remedy = condition.signal.info().limit.map(|limit| limit.remedy).unwrap_or_default();
+    format!("{}: {remedy}", limit_text(condition))
+}
+
+/// Writes a summary of all incidents after the server was monitored for `watched`.
+pub(crate) fn summary(
+    url: &str,
+    vigil: &ServerMonitor,
+    watched: Duration,
+    to: &mut impl Write,
+) -> io::Result<()> {
+    let mut spells = vigil.incidents().peekable();
+    let verdict = match (vigil.has_answered(), spells.peek()) {
+        (false, _) => "it never answered with known metrics",
+        (true, None) => "nothing was wrong",
+        (true, Some(_)) => "this was wrong:",
+    };
+    writeln!(to, "{url}: watched for {}, {verdict}", duration_text(watched))?;
+    spells.try_for_each(|(signal, spell)| {
+        let Incident { times, time, worst, .. } = spell;
+        let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
+        writeln!(
+            to,
+            "  {:<5}  {}: {times}, {} in total, peak {}  {}",
+            status_name(worst.state),
+            label(signal, worst.aspect),
+            duration_text(*time),
+            value_text(worst),
+            reason(worst)
+        )
+    })
+}
+
+/// Renders the current state as JSON; `time` is in RFC 3339.
+pub(crate) fn status_json(url: &str, vigil: &ServerMonitor, time: &str) -> Value {
+    json!({
+        "at": time,
+        "url": url,
+        "answers": vigil.unreachable_for().is_none(),
+        "state": vigil.status(),
+        "signals": vigil.conditions().map(signal).collect::<Vec<_>>(),
+    })
+}
+
+/// Renders the summary of all incidents as JSON.
+pub(crate) fn summary_json(url: &str, vigil: &ServerMonitor, watched: Duration) -> Value {
+    let spell = |(signal, spell): (ServerSignal, &Incident)| {
+        json!({
+            "signal": signal,
+            "times": spell.times,
+            "seconds": spell.time.as_secs_f64(),
+            "worst": super::signal(&spell.worst),
+        })
+    };
+    json!({
+        "url": url,
+        "watched_s": watched.as_secs_f64(),
+        "alerted": vigil.has_alerted(),
+        "troubles": vigil.incidents().map(spell).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

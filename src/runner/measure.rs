@@ -1,0 +1,369 @@
+//! Runs the ready check, then the warm-up and the measured load.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::info_span;
+
+use super::error::Error;
+use super::event::{Event, LoadProgress, Note, Phase as RunPhase, Warning};
+use super::options::RecordDetail;
+use super::probes;
+use super::session::Session;
+use super::stop::OnRequest;
+use super::wait_ready::{NotReady, is_permanent, retry_until};
+use crate::client::protocol::Protocol;
+use crate::client::request_timer::{Capture, CaptureText};
+use crate::dataset::salt::PromptSalter;
+use crate::dataset::{PreparedWorkload, sessions};
+use crate::loadgen::{
+    self, DRAIN_TIMEOUT, LoadError, LoadPhase, LoadPlan, LoadResult, StopHandle, WarmupCount, WorkerProgress,
+};
+use crate::model::arrival::{self, Schedule};
+use crate::model::probes::ProbeSummary;
+use crate::model::record::{FailureClass, Record, TokenSource};
+use crate::model::record_log::PackedRecords;
+use crate::model::request::Request;
+use crate::model::rng::RunRng;
+use crate::model::run_spec::{BackendTask, Spec};
+
+/// The number of tokens above which the text of the answers takes megabytes.
+const MANY_TOKENS: usize = 1 << 20;
+
+/// Keeps the warm-up's arrivals independent of the run's.
+const WARMUP_STREAM: u64 = 0x5EED_0FA1;
+
+/// The number of measured requests in flight; `None` before the measured load begins.
+pub(super) type InFlightCount = Option<u64>;
+
+/// Receives the events of the measured load, and may end it early.
+pub(crate) type StopEarly<'a> = &'a mut dyn FnMut(&Event<'_>, &StopHandle);
+
+/// The requests of a run, and when they are due.
+pub(super) struct PlannedLoad<'r> {
+    /// The measured requests.
+    pub requests: &'r [Request],
+    /// The requests of the warm-up.
+    pub warmup: &'r [Request],
+    /// When the measured requests are due.
+    pub schedule: Schedule,
+}
+
+/// The context of the ready check, the warm-up, the measured load and the probes.
+pub(super) struct Measurement<'a> {
+    /// The Spec of the run.
+    pub spec: &'a Spec,
+    /// The server and the tokenizer.
+    pub session: &'a Session,
+    /// What is kept of each request.
+    pub detail: RecordDetail,
+    /// Whether to send every request even if the first requests all fail alike.
+    pub keep_going: bool,
+    /// Adds a unique prefix to each prompt.
+    pub salter: Option<&'a PromptSalter>,
+}
+
+/// The result of the load, and of the probes if the Spec has some.
+type DriveOutcome = (Result<LoadResult<PackedRecords>, LoadError>, Option<Result<ProbeSummary, LoadError>>);
+
+impl Measurement<'_> {
+    /// Sends one small request each second until it is answered. If the time is zero, nothing is sent.
+    pub(super) fn wait_until_ready(&self, timeout: Duration) -> Result<(), Error> {
+        if !timeout.is_zero() {
+            self.session.emit(&Event::Phase(RunPhase::WaitingForServer));
+        }
+        retry_until(timeout, self.session.stop_handle(), || {
+            let record = self.ask_once().map_err(NotReady::Yet)?;
+            let Some(failure) = record.failure() else { return Ok(()) };
+            let url = self.spec.target.display_url();
+            let is_refused = matches!(failure.class, FailureClass::Status(401 | 403));
+            Err(match is_permanent(&failure.detail) || is_refused {
+                true => NotReady::Never(Error::Refused { url, failure: failure.clone() }),
+                false => NotReady::Yet(format!("{url}: {failure}")),
+            })
+        })
+    }
+
+    /// Sends one small request and returns its Record.
+    fn ask_once(&self) -> Result<Record, String> {
+        let _span = info_span!("small_request").entered();
+        let request = Protocol::for_target(&self.spec.target).probe_request();
+        let plan = self.plan(None, one(&request), CaptureText::UntilUsage);
+        let workers = NonZeroUsize::MIN;
+        let plan = LoadPlan { preconnect: 0, workers, keep_going: true, salter: None, ..plan };
+        let stop = StopHandle::default();
+        let stopped = stop.clone();
+        let handle = self.session.handle();
+        let _on_request = self.session.stop_handle().on_request(handle, move || stopped.abort());
+        let outcome = loadgen::run_load(&plan, self.session.tokenizer(), &stop, &mut |_| {});
+        let records = outcome.map_err(|error| error.to_string())?.records;
+        records.into_iter().next().ok_or_else(|| "the request was not sent".to_owned())
+    }
+
+    /// Which answers are kept as text. If the server does not count tokens, they are counted in the text, so answers
+    /// are kept until the server reports a count. If that would take much memory, one request beforehand finds out
+    /// whether the server counts.
+    fn text_to_keep(&self, requests: &[Request]) -> CaptureText {
+        let slots = self.spec.load.closed_loop_size().map_or(requests.len(), usize::from).min(requests.len());
+        let lengths = requests.iter().map(|request| request.max_tokens as usize);
+        let at_once = (slots * lengths.clone().max().unwrap_or_default()).min(lengths.sum());
+        if self.spec.target.backend.task() == BackendTask::Pooling {
+            CaptureText::Never
+        } else if self.detail.text != CaptureText::Never {
+            self.detail.text
+        } else if at_once <= MANY_TOKENS {
+            CaptureText::UntilUsage
+        } else {
+            self.session.emit(&Event::Note(Note::AsksWhetherTokensAreCounted));
+            match self.ask_once() {
+                Ok(record) if record.output_tokens.source == TokenSource::Usage => CaptureText::Never,
+                _ => CaptureText::UntilUsage,
+            }
+        }
+    }
+
+    /// The phase that the load begins with.
+    pub(super) fn first_phase(&self, requests: &[Request], warmup: &[Request]) -> RunPhase {
+        let load = &self.spec.load;
+        match self.warmup(warmup) {
+            Some(warmup) => RunPhase::WarmUp { requests: total(&warmup) },
+            None => RunPhase::Measuring { requests: (!load.cycle).then_some(requests.len() as u64) },
+        }
+    }
+
+    /// When the measured requests are due: from the trace, or drawn from the load's distributions with this RNG.
+    pub(super) fn arrivals(&self, workload: &PreparedWorkload, dice: &mut RunRng) -> Schedule {
+        let measured = self.spec.workload.num_prompts;
+        match &workload.arrivals {
+            Some(arrivals) => Schedule::Open(arrivals[..measured].to_vec()),
+            None => arrival::schedule(&self.spec.load, measured, dice),
+        }
+    }
+
+    /// Runs the warm-up and then, without a pause, the measured load. `in_flight` follows the load from its start.
+    pub(super) fn measure(
+        &self,
+        load: PlannedLoad<'_>,
+        in_flight: watch::Sender<InFlightCount>,
+        observe: StopEarly<'_>,
+    ) -> Result<(LoadResult<PackedRecords>, Option<ProbeSummary>), Error> {
+        let PlannedLoad { requests, warmup, schedule } = load;
+        let Spec { load, .. } = self.spec;
+        let measured = LoadPhase { requests, schedule, cycle: load.cycle, duration: load.duration };
+        let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
+        let stop = StopHandle::default();
+        let on_request = self.on_request(stop.clone());
+        let (outcome, probes) = self.drive(&plan, &stop, in_flight, observe);
+        drop(on_request);
+        let outcome = outcome?;
+        if let Some(setup) = outcome.setup_failure {
+            return Err(Error::WrongSetup { url: self.spec.target.display_url(), setup });
+        }
+        let probes = probes.transpose()?;
+        if outcome.warmup.failed > 0 && !outcome.interrupted {
+            let WarmupCount { sent, failed } = outcome.warmup;
+            self.session.emit(&Event::Warning(Warning::WarmupFailed { failed, sent }));
+        }
+        Ok((outcome, probes))
+    }
+
+    /// Runs the load, and the probes beside it.
+    fn drive(
+        &self,
+        plan: &LoadPlan<'_>,
+        stop: &StopHandle,
+        in_flight: watch::Sender<InFlightCount>,
+        observe: StopEarly<'_>,
+    ) -> DriveOutcome {
+        let mut progress = ProgressOfAll::new(plan);
+        // Work that accompanies the measured load waits for its first event. Probes begin when `hold` is dropped.
+        let (hold, begin) = channel();
+        let mut hold = plan.warmup.is_some().then_some(hold);
+        if hold.is_none() {
+            in_flight.send_replace(Some(0));
+        }
+        let mut emit = |event: &Event<'_>| {
+            self.session.emit(event);
+            observe(event, stop);
+        };
+        let mut load = move || {
+            let outcome = loadgen::run_load_packed(plan, self.session.tokenizer(), stop, &mut |event| {
+                if hold.take().is_some() {
+                    emit(&Event::Phase(RunPhase::Measuring { requests: total(&plan.measured) }));
+                }
+                progress.take(&event, &mut emit);
+                in_flight.send_replace(Some(progress.sum.in_flight as u64));
+            });
+            emit(&Event::Phase(RunPhase::Assembling));
+            outcome
+        };
+        match self.spec.load.probes {
+            None => (load(), None),
+            Some(rate) => {
+                let request = probes::request(&self.spec.target);
+                let plan = self.plan(None, probes::phase(&request, rate), CaptureText::UntilUsage);
+                let tokenizer = self.session.tokenizer();
+                let (outcome, probes) = probes::run_alongside(plan, tokenizer, rate, begin, load);
+                (outcome, Some(probes))
+            }
+        }
+    }
+
+    /// The warm-up: the same load with its own prompts and arrivals.
+    fn warmup<'r>(&self, requests: &'r [Request]) -> Option<LoadPhase<'r>> {
+        let load = &self.spec.load.warmup_load();
+        (!requests.is_empty()).then(|| LoadPhase {
+            requests,
+            schedule: arrival::schedule(
+                load,
+                sessions::session_count(requests),
+                &mut RunRng::native(self.spec.seed ^ WARMUP_STREAM),
+            ),
+            cycle: load.warmup.is_some() && load.is_closed_loop(),
+            duration: load.warmup,
+        })
+    }
+
+    /// The plan of a load on this run's target.
+    pub(super) fn plan<'p>(
+        &'p self,
+        warmup: Option<LoadPhase<'p>>,
+        measured: LoadPhase<'p>,
+        text: CaptureText,
+    ) -> LoadPlan<'p> {
+        LoadPlan {
+            target: &self.spec.target,
+            sampling: &self.spec.sampling,
+            warmup,
+            measured,
+            cap: self.spec.load.max_concurrency.map(usize::from),
+            max_active: self.spec.load.max_active_sessions.map(usize::from),
+            history: self.spec.sessions.history,
+            capture: Capture { text, gaps: self.detail.gaps },
+            preconnect: self.spec.load.preconnect,
+            workers: self.spec.load.workers,
+            keep_going: self.keep_going,
+            salter: self.salter.cloned(),
+        }
+    }
+
+    /// Lets in-flight requests finish when the user asks for the end, even if that came before the first request.
+    fn on_request(&self, stop: StopHandle) -> OnRequest {
+        let observer = Arc::clone(self.session.observer());
+        self.session.stop_handle().on_request(self.session.handle(), move || {
+            observer(&Event::Stopping { grace: DRAIN_TIMEOUT });
+            stop.request_stop();
+        })
+    }
+}
+
+/// The number of requests that a phase sends; `None` if its duration decides.
+fn total(phase: &LoadPhase<'_>) -> Option<u64> {
+    phase.total().map(|total| total as u64)
+}
+
+/// A phase of one request, sent immediately.
+fn one(request: &Request) -> LoadPhase<'_> {
+    let schedule = Schedule::Open(vec![Duration::ZERO]);
+    LoadPhase { requests: std::slice::from_ref(request), schedule, cycle: false, duration: None }
+}
+
+/// Sums the progress of all workers.
+struct ProgressOfAll {
+    total: Option<usize>,
+    duration: Option<Duration>,
+    /// The latest progress of each worker.
+    beats: Vec<Option<WorkerProgress>>,
+    sum: LoadProgress,
+    is_draining: bool,
+}
+
+impl ProgressOfAll {
+    fn new(plan: &LoadPlan<'_>) -> Self {
+        Self {
+            total: plan.measured.total(),
+            duration: plan.measured.duration,
+            beats: vec![None; plan.workers.get()],
+            sum: LoadProgress::default(),
+            is_draining: false,
+        }
+    }
+
+    /// Handles an event of the load generator, and emits the corresponding event of the run.
+    fn take(&mut self, event: &loadgen::LoadEvent<'_>, emit: &mut dyn FnMut(&Event<'_>)) {
+        match event {
+            loadgen::LoadEvent::Started(t0) => emit(&Event::Started(*t0)),
+            loadgen::LoadEvent::Done(record) => emit(&Event::RequestEnded(record)),
+            loadgen::LoadEvent::Progress(beat) => {
+                self.beats[beat.worker] = Some(*beat);
+                let beats = || self.beats.iter().flatten();
+                self.sum = LoadProgress {
+                    elapsed: beat.elapsed,
+                    sent: beats().map(|beat| beat.sent).sum(),
+                    in_flight: beats().map(|beat| beat.in_flight).sum(),
+                    gaps: beats().map(|beat| beat.gaps).sum(),
+                };
+                if !self.is_draining && self.has_sent_all() {
+                    self.is_draining = true;
+                    emit(&Event::Phase(RunPhase::Draining));
+                }
+                emit(&Event::Progress(self.sum));
+            }
+        }
+    }
+
+    /// Whether all requests are sent and some are still in flight.
+    fn has_sent_all(&self) -> bool {
+        let is_over = self.duration.is_some_and(|duration| self.sum.elapsed >= duration);
+        self.sum.in_flight > 0 && (is_over || self.total == Some(self.sum.sent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loadgen::LoadEvent;
+    use crate::model::run_spec::{HistoryMode, Sampling};
+    use crate::testing::scripted_server;
+
+    /// The last report of a worker whose requests have all ended comes before those of the others.
+    #[test]
+    fn each_report_of_any_worker_gives_the_progress_of_all() {
+        let target = scripted_server::target("http", 8000);
+        let sampling = Sampling::default();
+        let phase = LoadPhase { requests: &[], schedule: Schedule::Closed, cycle: true, duration: None };
+        let plan = LoadPlan {
+            target: &target,
+            sampling: &sampling,
+            warmup: None,
+            measured: phase,
+            cap: None,
+            max_active: None,
+            history: HistoryMode::None,
+            capture: Capture { text: CaptureText::Never, gaps: RecordDetail::NONE.gaps },
+            preconnect: 0,
+            workers: NonZeroUsize::new(2).unwrap(),
+            keep_going: false,
+            salter: None,
+        };
+        let mut progress = ProgressOfAll::new(&plan);
+        let mut sums = Vec::new();
+        let mut report = |worker, seconds, sent, in_flight| {
+            let elapsed = Duration::from_secs(seconds);
+            let beat = WorkerProgress { worker, elapsed, sent, in_flight, gaps: 10 * sent as u64 };
+            progress.take(&LoadEvent::Progress(beat), &mut |event| {
+                if let Event::Progress(LoadProgress { elapsed, sent, in_flight, gaps }) = event {
+                    sums.push((elapsed.as_secs(), *sent, *in_flight, *gaps));
+                }
+            });
+        };
+        report(0, 1, 5, 2);
+        report(1, 1, 4, 3);
+        report(0, 2, 6, 0);
+        report(1, 9, 7, 1);
+        assert_eq!(sums, [(1, 5, 2, 50), (1, 9, 5, 90), (2, 10, 3, 100), (9, 13, 1, 130)]);
+    }
+}

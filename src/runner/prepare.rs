@@ -1,0 +1,132 @@
+//! Makes the requests before the clock starts.
+
+use tracing::info;
+use uuid::Uuid;
+
+use super::error::Error;
+use super::event::{Event, Phase, Warning};
+use super::session::Session;
+use crate::client::protocol::Protocol;
+use crate::dataset::salt::PromptSalter;
+use crate::dataset::sessions::{self, UserBehavior};
+use crate::dataset::{self, PreparedWorkload, ProgressFn, hub};
+use crate::model::dataset::Provenance;
+use crate::model::rng::RunRng;
+use crate::model::run_spec::{self, Dataset, PromptFormat, Salt, Spec, UniquePrefix};
+use crate::tokenizer::HfHub;
+
+/// Makes the measured requests, followed by those of the warm-up. The warm-up has its own prompts, so that no measured
+/// prompt is already in the server's prefix cache.
+///
+/// A trace, or a file of sessions, may have fewer requests than the Spec asks for. Then the number in the Spec is
+/// reduced.
+pub(super) fn workload(
+    spec: &mut Spec,
+    dice: &mut RunRng,
+    session: &Session,
+) -> Result<PreparedWorkload, Error> {
+    session.emit(&Event::Phase(Phase::Preparing));
+    let mut wanted = run_spec::WorkloadSpec { spare: spec.load.warmup_prompts(), ..spec.workload.clone() };
+    let progress = |progress| session.emit(&Event::Preparing(progress));
+    let fetched = fetch(&mut wanted, session, &progress);
+    let workload =
+        fetched.and_then(|()| Ok(dataset::prepare(&wanted, dice, session.tokenizer(), &progress)?));
+    session.emit(&Event::Phase(Phase::Prepared));
+    let workload = workload?;
+    for remark in workload.provenance.notes() {
+        session.emit(&Event::Warning(Warning::Dataset(remark)));
+    }
+    let measured = sessions::session_count(sessions::split_last(&workload.requests, wanted.spare).0);
+    if measured == 0 {
+        return Err(Error::NothingToMeasure);
+    }
+    spec.workload.num_prompts = measured;
+    let Provenance { dataset, path, .. } = &workload.provenance;
+    info!(dataset, path, requests = workload.requests.len(), measured, "the requests are prepared");
+    Ok(workload)
+}
+
+/// Downloads the parts of a hub dataset that the run needs.
+fn fetch(
+    wanted: &mut run_spec::WorkloadSpec,
+    session: &Session,
+    progress: &ProgressFn<'_>,
+) -> Result<(), Error> {
+    let rows = wanted
+        .num_prompts
+        .saturating_add(wanted.spare)
+        .saturating_mul(ROWS_A_PROMPT)
+        .saturating_add(SPARE_ROWS);
+    let hub = HfHub::from_env();
+    match &mut wanted.dataset {
+        Dataset::Hf(hf) => {
+            *hf = session.wait_for(hub::fetch(hf, rows, &hub, progress))??;
+        }
+        Dataset::SpeedBench(bench) => {
+            *bench = session.wait_for(hub::fetch_speed_bench(bench, rows, &hub, progress))??;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The number of rows of a hub dataset to download for each prompt, because some rows are out of bounds.
+const ROWS_A_PROMPT: usize = 3;
+/// The number of additional rows to download for a run.
+const SPARE_ROWS: usize = 1000;
+
+/// Disables the chat template if the tokenizer has none: prompts then stay unchanged. The Run stores that.
+pub(super) fn resolve_chat_template(spec: &mut Spec, session: &Session) -> Result<(), Error> {
+    let rendered: Vec<&mut PromptFormat> = spec
+        .workload
+        .prompt_formats_mut()
+        .filter(|form| matches!(form, PromptFormat::Rendered { .. }))
+        .collect();
+    let tokenizer = session.tokenizer();
+    if !rendered.is_empty() && tokenizer.chat_config()?.is_none() {
+        rendered.into_iter().for_each(|form| *form = PromptFormat::Text);
+        let tokenizer = tokenizer.describe().origin;
+        session.emit(&Event::Warning(Warning::NoChatTemplate { tokenizer }));
+    }
+    Ok(())
+}
+
+/// Checks before the first request whether the endpoint accepts what the dataset provides.
+pub(super) fn check(spec: &Spec, workload: &PreparedWorkload) -> Result<(), Error> {
+    let wire = Protocol::for_target(&spec.target);
+    match workload.requests.iter().find_map(|request| wire.unsupported_feature(request)) {
+        None => Ok(()),
+        Some(what) => Err(Error::UnsupportedRequest { backend: spec.target.backend.name(), what }),
+    }
+}
+
+/// Creates the unique prefixes of this run's prompts, if the Spec asks for them. The prefix counts toward the prompt's
+/// length.
+pub(super) fn salter(
+    spec: &mut Spec,
+    workload: &mut PreparedWorkload,
+    session: &Session,
+) -> Result<Option<PromptSalter>, Error> {
+    let Some(unique) = new_salt(spec) else { return Ok(None) };
+    let salter = PromptSalter::new(unique, spec.sessions.history, session.tokenizer())?;
+    salter.count_into(&mut workload.requests)?;
+    Ok(Some(salter))
+}
+
+/// Draws a new salt for a run that has one.
+pub(super) fn new_salt(spec: &mut Spec) -> Option<UniquePrefix> {
+    let unique = spec.workload.unique.as_mut()?;
+    unique.salt = Salt(Uuid::new_v4().as_u64_pair().0);
+    Some(*unique)
+}
+
+/// Sets the users' think times, and which users leave early.
+pub(super) fn apply_user_behavior(spec: &Spec, workload: &mut PreparedWorkload) {
+    let given = spec.sampling.ignore_eos || spec.sampling.extra_body.contains_key("min_tokens");
+    let manners = UserBehavior {
+        think: spec.sessions.think,
+        cancel: spec.cancel,
+        whole_answers: !given && sessions::asks_for_whole_answers(&spec.workload.dataset),
+    };
+    sessions::apply_behavior(workload, &manners, spec.seed);
+}

@@ -1,0 +1,195 @@
+//! Prepares and measures runs on a session.
+
+use tokio::sync::watch;
+use tracing::info;
+
+use super::assemble::RunBuilder;
+use super::diagnostics::{AgainstPlan, PrefixCacheReadings};
+use super::error::Error;
+use super::event::Event;
+use super::measure::{Measurement, PlannedLoad, StopEarly};
+use super::options::{Invocation, RunOptions};
+use super::profiler::{Profiler, RunStart};
+use super::record_log::{self, RecordLog};
+use super::scraper::Scraper;
+use super::session::Session;
+use super::{prepare, redact};
+use crate::dataset::salt::PromptSalter;
+use crate::dataset::{PreparedWorkload, fingerprint, sessions};
+use crate::model::record::Record;
+use crate::model::record_log::RecordLogHeader;
+use crate::model::request::Request;
+use crate::model::rng::RunRng;
+use crate::model::run::{Run, RunInputs};
+use crate::model::run_spec::{Spec, Target};
+use crate::model::secrets;
+use crate::model::server::ServerMetrics;
+
+/// Prepares and measures runs on one session, all with the same options.
+pub(crate) struct Runner<'a> {
+    session: &'a Session,
+    options: &'a RunOptions,
+}
+
+/// A prepared run, before its first request is sent.
+pub(crate) struct PreparedRun {
+    /// The Spec of the run, with everything that the session and the preparation resolved.
+    pub spec: Spec,
+    /// The requests. Those of the warm-up are last.
+    pub workload: PreparedWorkload,
+    /// Where the requests came from.
+    pub inputs: RunInputs,
+    /// The RNG after the preparation. The arrivals are drawn from it next.
+    dice: RunRng,
+    /// Adds a unique prefix to each prompt.
+    salter: Option<PromptSalter>,
+}
+
+impl PreparedRun {
+    /// The measured requests, and the requests of the warm-up.
+    pub(crate) fn requests(&self) -> (&[Request], &[Request]) {
+        sessions::split_last(&self.workload.requests, self.spec.load.warmup_prompts())
+    }
+
+    /// Returns the same requests at the same offsets for another server, or for the same one. Unique prompts get new
+    /// prefixes.
+    pub(crate) fn with_target(&self, target: Target) -> Self {
+        let mut spec = Spec { target, ..self.spec.clone() };
+        let salter = self.salter.as_ref().zip(prepare::new_salt(&mut spec));
+        Self {
+            salter: salter.map(|(salter, unique)| salter.for_run(unique)),
+            spec,
+            workload: self.workload.clone(),
+            inputs: self.inputs.clone(),
+            dice: self.dice.clone(),
+        }
+    }
+}
+
+impl<'a> Runner<'a> {
+    /// Creates a runner on this session.
+    pub(crate) fn new(session: &'a Session, options: &'a RunOptions) -> Self {
+        Self { session, options }
+    }
+
+    /// The session of the runs.
+    pub(crate) fn session(&self) -> &'a Session {
+        self.session
+    }
+
+    /// The options of the runs.
+    pub(crate) fn options(&self) -> &'a RunOptions {
+        self.options
+    }
+
+    /// Prepares the requests of one run.
+    ///
+    /// # Errors
+    /// If the dataset, the tokenizer or the protocol cannot provide them.
+    pub(crate) fn prepare(&self, mut spec: Spec) -> Result<PreparedRun, Error> {
+        let session = self.session;
+        let mut dice = RunRng::new(spec.rng, spec.seed);
+        prepare::resolve_chat_template(&mut spec, session)?;
+        let mut workload = prepare::workload(&mut spec, &mut dice, session)?;
+        prepare::check(&spec, &workload)?;
+        prepare::apply_user_behavior(&spec, &mut workload);
+        let salter = prepare::salter(&mut spec, &mut workload, session)?;
+        let inputs = RunInputs {
+            dataset: workload.provenance.clone(),
+            tokenizer: session.tokenizer().describe(),
+            prompts: Some(fingerprint::request_digest(&workload.requests)),
+        };
+        Ok(PreparedRun { spec, workload, inputs, dice, salter })
+    }
+
+    /// Prepares a run and measures it.
+    ///
+    /// # Errors
+    /// The same as for [`Runner::prepare`] and [`Runner::measure`].
+    pub(crate) fn run(&self, spec: Spec, invocation: &Invocation) -> Result<(Run, Vec<Record>), Error> {
+        self.measure(self.prepare(spec)?, invocation, &mut |_, _| {})
+    }
+
+    /// Sends the requests of a prepared run and assembles the Run. `observe` receives the load's events on this thread,
+    /// after the session's observer, and may end the run early. The Records are returned separately from the Run.
+    ///
+    /// # Errors
+    /// If the server is not ready in time, or if no measured request has ended.
+    pub(crate) fn measure(
+        &self,
+        mut prepared: PreparedRun,
+        invocation: &Invocation,
+        observe: StopEarly<'_>,
+    ) -> Result<(Run, Vec<Record>), Error> {
+        let (options, session) = (self.options, self.session);
+        let record_log = invocation.record_log.as_ref();
+        let detail = if record_log.is_some() { options.detail.logged() } else { options.detail };
+        let measurement = Measurement {
+            spec: &prepared.spec,
+            session,
+            detail,
+            keep_going: options.keep_going,
+            salter: prepared.salter.as_ref(),
+        };
+        info!("waiting for the server to answer a small request");
+        measurement.wait_until_ready(options.ready_timeout)?;
+        if options.reset_prefix_cache {
+            session.reset_prefix_cache()?;
+        }
+        let before = session.runtime().block_on(session.prefix_cache());
+        let schedule = measurement.arrivals(&prepared.workload, &mut prepared.dice);
+        let (requests, warmup) = prepared.requests();
+        let (sender, in_flight) = watch::channel(None);
+        let after_warm_up = !warmup.is_empty();
+        let start = RunStart { in_flight: in_flight.clone(), after_warm_up };
+        let target = &prepared.spec.target;
+        let profiler = Profiler::start(options, target, session, start)?;
+        session.emit(&Event::Phase(measurement.first_phase(requests, warmup)));
+        let (scraper, unread_metrics) =
+            Scraper::start(options, target, session, after_warm_up.then_some(in_flight))?;
+        let command = secrets::mask_args(&invocation.command);
+        let header = self.header(&prepared, &command, invocation);
+        let observer = || session.observer().clone();
+        let mut log = record_log.map(|file| RecordLog::begin(file, &header, detail.in_log, observer()));
+        let load = PlannedLoad { requests, warmup, schedule };
+        let outcome = measurement.measure(load, sender, &mut |event, stop| {
+            log.iter_mut().for_each(|log| log.take(event));
+            observe(event, stop);
+        });
+        let (recorder, after) = session.runtime().block_on(async {
+            let stop = async { Some(scraper?.stop().await) };
+            tokio::join!(stop, session.prefix_cache())
+        });
+        let profile = profiler.map(|profiler| profiler.stop(session));
+        // A run that measured nothing leaves no record log.
+        let (outcome, probes) = outcome.inspect_err(|_| record_log::discard(record_log))?;
+        let details = log.and_then(|log| log.end(outcome.interrupted));
+        let (against_plan, outcome) = AgainstPlan::hold(&prepared.spec, prepared.workload, outcome);
+        let cache = PrefixCacheReadings { before, after };
+        let server = recorder.map(|recorder| ServerMetrics {
+            warmup: outcome.warmup.sent,
+            ..recorder.finish(outcome.t0.timestamp())
+        });
+        let diagnostics = against_plan.gather(cache, (server.as_ref(), profile.as_ref()), &outcome);
+        let builder = RunBuilder { header, diagnostics, probes, profile, server, unread_metrics, details };
+        let (mut run, records) = builder.build(outcome);
+        run.validity.name_settings(options.setting_names);
+        let reason = run.validity.reason();
+        info!(valid = run.validity.valid, reason, completed = run.metrics.completed, "the run is assembled");
+        Ok((run, records))
+    }
+
+    /// The metadata of a run before it is measured, without secrets.
+    fn header(&self, prepared: &PreparedRun, command: &[String], invocation: &Invocation) -> RecordLogHeader {
+        RecordLogHeader {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: command.to_vec(),
+            settings: invocation.settings.clone(),
+            spec: redact::spec(&prepared.spec),
+            notes: redact::notes(self.options.notes.clone()),
+            selection: self.options.selection.clone(),
+            inputs: prepared.inputs.clone(),
+            server_version: self.session.server_version().map(ToOwned::to_owned),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Writes the record log of a run during the run.
+
+use std::fs::{self, File};
+use std::io;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::error::Error;
+use super::event::{Event, LoadProgress, Observer, Warning};
+use crate::model::record_log::details::LoggedDetails;
+use crate::model::record_log::{ProgressMark, RecordLogHeader, RecordLogWriter, Spool};
+
+/// How long an ended request may be in memory only.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// The path of a run's record log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogFile {
+    path: PathBuf,
+    is_asked_for: bool,
+}
+
+impl LogFile {
+    /// A log at the path that the user gave. It is kept after the run.
+    ///
+    /// # Errors
+    /// [`Error::RecordLogExists`].
+    pub(crate) fn asked_for(path: PathBuf) -> Result<Self, Error> {
+        if path.exists() {
+            return Err(Error::RecordLogExists { path });
+        }
+        Ok(Self { path, is_asked_for: true })
+    }
+
+    /// A log beside a result, under a name that no other process uses. It is removed when the result is saved.
+    pub(crate) fn beside(result: &Path) -> Self {
+        let extension = format!("{}.reclog", std::process::id());
+        Self { path: result.with_extension(extension), is_asked_for: false }
+    }
+
+    /// The log of run `number` of several; its file name includes the number.
+    pub(crate) fn of_run(&self, number: usize) -> Self {
+        Self { path: numbered(&self.path, number), ..self.clone() }
+    }
+
+    /// The path of the log; `None` if the file does not exist.
+    pub(crate) fn existing(&self) -> Option<&Path> {
+        self.path.exists().then_some(&*self.path)
+    }
+}
+
+/// Removes the log of a run that is saved, unless the user asked for the log.
+pub(crate) fn discard(log: Option<&LogFile>) {
+    if let Some(log) = log.filter(|log| !log.is_asked_for) {
+        // The file does not exist if it could not be written.
+        let _ = fs::remove_file(&log.path);
+    }
+}
+
+/// The path for run `number` of several: `last.json` becomes `last-r2.json`.
+pub(crate) fn numbered(path: &Path, number: usize) -> PathBuf {
+    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let name = match path.extension() {
+        Some(extension) => format!("{}-r{number}.{}", part(path.file_stem()), extension.to_string_lossy()),
+        None => format!("{}-r{number}", part(path.file_name())),
+    };
+    path.with_file_name(name)
+}
+
+/// Writes a record log. The first error is reported, and the run continues without a log. Details that were to be read
+/// from the log later then stay in memory.
+pub(super) struct RecordLog {
+    path: PathBuf,
+    writer: Option<RecordLogWriter<Spool>>,
+    /// The offset of each Record's entry, by ordinal, if only the log has the details.
+    places: Option<Vec<Option<NonZeroU64>>>,
+    progress: Option<LoadProgress>,
+    observer: Observer,
+    flushed: Instant,
+}
+
+impl RecordLog {
+    /// Creates the log of a run. With `has_details`, the details of the Records are read from it at the end.
+    pub(super) fn begin(
+        file: &LogFile,
+        header: &RecordLogHeader,
+        has_details: bool,
+        observer: Observer,
+    ) -> Self {
+        let opened = File::options().read(true).write(true).create_new(true).open(&file.path);
+        let mut log = Self {
+            path: file.path.clone(),
+            writer: None,
+            places: has_details.then(Vec::new),
+            progress: None,
+            observer,
+            flushed: Instant::now(),
+        };
+        match RecordLogWriter::new(Spool::new(opened), header) {
+            Ok(writer) => log.writer = Some(writer),
+            Err(error) => log.give_up(&error),
+        }
+        log.write(RecordLogWriter::flush);
+        log
+    }
+
+    /// Writes an event of the load.
+    pub(super) fn take(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started(t0) => drop(self.write(|writer| writer.write_start(*t0))),
+            Event::RequestEnded(record) => {
+                let place = self.write(|writer| writer.write_record(record)).and_then(NonZeroU64::new);
+                if let Some(places) = &mut self.places {
+                    places.resize(places.len().max(record.ordinal + 1), None);
+                    places[record.ordinal] = place;
+                }
+            }
+            Event::Progress(progress) => self.progress = Some(*progress),
+            _ => {}
+        }
+        if self.flushed.elapsed() >= FLUSH {
+            self.flush();
+        }
+    }
+
+    /// Records that the run ended normally. Returns the details, if only the log has them.
+    pub(super) fn end(mut self, interrupted: bool) -> Option<LoggedDetails> {
+        self.flush();
+        self.write(|writer| writer.write_end(interrupted));
+        Some(self.writer?.into_details(self.places?))
+    }
+
+    fn flush(&mut self) {
+        let progress = self.progress;
+        self.write(|writer| {
+            if let Some(LoadProgress { elapsed, sent, .. }) = progress {
+                writer.write_mark(ProgressMark { at: elapsed, sent: sent as u64 })?;
+            }
+            writer.flush()
+        });
+        self.flushed = Instant::now();
+    }
+
+    fn write<T>(&mut self, write: impl FnOnce(&mut RecordLogWriter<Spool>) -> io::Result<T>) -> Option<T> {
+        let writer = self.writer.as_mut()?;
+        let written = write(writer);
+        if let Some(error) = writer.to_mut().take_error() {
+            self.give_up(&error);
+        }
+        written.ok()
+    }
+
+    fn give_up(&mut self, error: &io::Error) {
+        let (path, cause) = (self.path.display().to_string(), error.to_string());
+        (self.observer)(&Event::Warning(Warning::RecordLog { path, cause }));
+        // The entries that the result needs stay available.
+        self.writer.take_if(|_| self.places.is_none());
+    }
+}

@@ -1,0 +1,323 @@
+//! What several runs share: the server, its model's name, and the tokenizer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Handle, Runtime};
+use tracing::info;
+
+use super::error::Error;
+use super::event::{Event, NoTokenizer, Note, Observer, Phase, Warning};
+use super::options::{SessionOptions, TokenizerChoice};
+use super::stop::StopHandle;
+use super::wait_ready::{NotReady, is_permanent, retry_until};
+use crate::client::admin::{AdminClient, AdminError};
+use crate::dataset::bundled;
+use crate::model::run_spec::{Spec, Target};
+use crate::model::secrets;
+use crate::server::prefix_cache;
+use crate::tokenizer::{HfHub, SpecialTokens, Tokenizer};
+
+/// How long a dry run waits for a server, which may be absent.
+const DRY_RUN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Whether the session asks the server for what the Spec leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contact {
+    /// The session asks the server, which must answer.
+    Required,
+    /// The session asks the server, which may be absent.
+    Optional,
+    /// The session does not ask the server.
+    None,
+}
+
+/// A server that has reported what the Spec leaves open, and a tokenizer.
+pub(crate) struct Session {
+    tokenizer: Tokenizer,
+    server_version: Option<String>,
+    target: Target,
+    control: Arc<AdminClient>,
+    stop: StopHandle,
+    observer: Observer,
+    /// Whether the server's own metrics are wanted and available.
+    reads_metrics: bool,
+    /// Runs unmeasured work. Requests to the server's `/tokenize` also use it.
+    runtime: Runtime,
+}
+
+impl Session {
+    /// Asks the server, finds the tokenizer, and writes the model's name into the Spec.
+    ///
+    /// # Errors
+    /// If the server does not answer in time or does not report its model, or if the requested tokenizer cannot be
+    /// read.
+    pub(crate) fn connect(
+        spec: &mut Spec,
+        options: &SessionOptions,
+        contact: Contact,
+        observer: Observer,
+        stop: StopHandle,
+    ) -> Result<Self, Error> {
+        if spec.target.insecure && contact == Contact::Required {
+            observer(&Event::Warning(Warning::InsecureTls));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("control")
+            .enable_all()
+            .build()?;
+        let control = Arc::new(AdminClient::new(&spec.target)?);
+        let mut session = Self {
+            tokenizer: Tokenizer::Estimate,
+            server_version: None,
+            target: spec.target.clone(),
+            control: Arc::clone(&control),
+            stop,
+            observer,
+            reads_metrics: false,
+            runtime,
+        };
+        let root = match contact {
+            Contact::None => None,
+            Contact::Optional => session.ask_for_dry_run(&control, &mut spec.target)?,
+            Contact::Required => {
+                session.wait_for_server(&control, options.ready_timeout)?;
+                session.ask_server(&control, &mut spec.target, options.reads_metrics)?
+            }
+        };
+        session.target = spec.target.clone();
+        info!(
+            url = spec.target.display_url(),
+            model = spec.target.model,
+            version = session.server_version,
+            reads_metrics = session.reads_metrics,
+            "the target is known"
+        );
+        session.tokenizer = session.find_tokenizer(&options.tokenizer, contact, root.as_deref())?;
+        info!(tokenizer = session.tokenizer.describe().origin, "the tokenizer is loaded");
+        Ok(session)
+    }
+
+    /// The tokenizer that counts tokens.
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The version that the server's `/version` reports.
+    pub(crate) fn server_version(&self) -> Option<&str> {
+        self.server_version.as_deref()
+    }
+
+    /// The server, with its model's name.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Empties the server's prefix cache for `--reset-prefix-cache`. A failure is an error.
+    pub(super) fn reset_prefix_cache(&self) -> Result<(), Error> {
+        self.wait_for(self.control.reset_prefix_cache())?.map_err(Error::PrefixCache)
+    }
+
+    /// Empties the server's prefix cache, if the server supports that. The inner error says why it failed.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub(crate) fn try_empty_cache(&self) -> Result<Result<(), AdminError>, Error> {
+        self.wait_for(self.control.reset_prefix_cache())
+    }
+
+    /// Whether the server's own metrics are wanted and were available when the session started.
+    pub(super) fn reads_metrics(&self) -> bool {
+        self.reads_metrics
+    }
+
+    /// The URL of the server's own `/metrics` page, if it is wanted and available.
+    pub(crate) fn metrics_page(&self) -> Option<String> {
+        self.wait_for(self.metrics()).ok().flatten()
+    }
+
+    async fn metrics(&self) -> Option<String> {
+        if self.reads_metrics { self.control.metrics_page().await.ok() } else { None }
+    }
+
+    /// The counters of the server's prefix cache, if it has any.
+    pub(super) async fn prefix_cache(&self) -> Option<prefix_cache::PrefixCacheCounters> {
+        let page = self.stop.briefly_if_requested(self.metrics()).await?;
+        prefix_cache::parse_counters(&page?)
+    }
+
+    /// The HTTP client for requests that are not measured.
+    pub(super) fn control(&self) -> &Arc<AdminClient> {
+        &self.control
+    }
+
+    /// Waits for an answer to an unmeasured request.
+    pub(super) fn wait_for<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
+        self.runtime.block_on(self.stop.unless_requested(answer)).ok_or(Error::Interrupted)
+    }
+
+    /// The handle that ends runs early.
+    pub(crate) fn stop_handle(&self) -> &StopHandle {
+        &self.stop
+    }
+
+    /// The runtime of all unmeasured work.
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The handle of that runtime.
+    pub(super) fn handle(&self) -> &Handle {
+        self.runtime.handle()
+    }
+
+    /// The observer that receives events.
+    pub(super) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Emits an event to the observer.
+    pub(super) fn emit(&self, event: &Event<'_>) {
+        (self.observer)(event);
+    }
+
+    /// Waits until something answers, so that a server that starts late can be asked. A later request, like those of
+    /// the run, checks whether the server is ready to be measured.
+    fn wait_for_server(&self, control: &AdminClient, timeout: Duration) -> Result<(), Error> {
+        if !timeout.is_zero() {
+            self.emit(&Event::Phase(Phase::WaitingForServer));
+        }
+        retry_until(timeout, &self.stop, || {
+            let models = self.runtime.block_on(self.stop.unless_requested(control.models()));
+            match models {
+                Some(Err(error @ AdminError::Unreachable { .. })) => {
+                    let cause = error.to_string();
+                    Err(match is_permanent(&cause) {
+                        true => NotReady::Never(Error::WrongProtocol(cause)),
+                        false => NotReady::Yet(cause),
+                    })
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Fills in the model's name if it was not given, and returns what the model was loaded from, if the server reports
+    /// it. All questions are sent at once, so that a server that does not answer costs one timeout.
+    fn ask_server(
+        &mut self,
+        control: &AdminClient,
+        target: &mut Target,
+        wants_metrics: bool,
+    ) -> Result<Option<String>, Error> {
+        let is_named = !target.model.is_empty();
+        let models = async { if is_named { None } else { Some(control.models().await) } };
+        let metrics = async { if wants_metrics { Some(control.metrics_page().await) } else { None } };
+        let answers = async { tokio::join!(models, control.version(), metrics) };
+        let (models, version, metrics) = self.wait_for(answers)?;
+        self.server_version = version;
+        let models = models.transpose().map_err(Error::ModelNotNamed)?;
+        self.reads_metrics = metrics.is_some_and(|page| self.is_worth_reading_again(page.err()));
+        let Some(models) = models else { return Ok(None) };
+        let card = models.into_iter().next().ok_or_else(|| Error::NoModel {
+            url: format!(
+                "{}{}",
+                secrets::mask_url(&target.base_url),
+                secrets::mask_url(&target.models_path())
+            ),
+        })?;
+        target.model = card.id;
+        Ok(card.root)
+    }
+
+    /// Whether a metrics page is read during the run. A page that does not answer in time, or is endless, is not read
+    /// again.
+    fn is_worth_reading_again(&self, error: Option<AdminError>) -> bool {
+        match error {
+            Some(error @ (AdminError::Unreachable { .. } | AdminError::TooLarge { .. })) => {
+                self.emit(&Event::Note(Note::MetricsUnavailable(error)));
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Asks the server for its model. No answer is not an error, because a dry run does not need a server.
+    fn ask_for_dry_run(&self, control: &AdminClient, target: &mut Target) -> Result<Option<String>, Error> {
+        if !target.model.is_empty() {
+            return Ok(None);
+        }
+        let models = async { tokio::time::timeout(DRY_RUN_PATIENCE, control.models()).await };
+        let models = self.wait_for(models)?.ok().and_then(Result::ok);
+        let Some(card) = models.and_then(|models| models.into_iter().next()) else { return Ok(None) };
+        target.model = card.id;
+        Ok(card.root)
+    }
+
+    /// Finds the tokenizer: the requested one, else the model's, else the server's, else an estimate with a warning.
+    fn find_tokenizer(
+        &self,
+        choice: &TokenizerChoice,
+        contact: Contact,
+        root: Option<&str>,
+    ) -> Result<Tokenizer, Error> {
+        let hub = HfHub::from_env();
+        let name = root.unwrap_or(&self.target.model);
+        let no_local = match choice {
+            TokenizerChoice::Named(name) => return Ok(self.wait_for(Tokenizer::resolve(name, &hub))??),
+            TokenizerChoice::Bundled => return Ok(bundled::load_tokenizer()?),
+            TokenizerChoice::Server => NoTokenizer::Skipped,
+            TokenizerChoice::Model if may_be_found(name) => {
+                match self.wait_for(Tokenizer::resolve(name, &hub))? {
+                    Ok(tokenizer) => return Ok(tokenizer),
+                    Err(error) => NoTokenizer::Unreadable(error),
+                }
+            }
+            TokenizerChoice::Model if name.is_empty() => NoTokenizer::NoModelName,
+            TokenizerChoice::Model => NoTokenizer::NotAName(name.to_owned()),
+        };
+        let no_remote = match self.remote(contact) {
+            Ok(tokenizer) => return Ok(tokenizer),
+            Err(why) if contact == Contact::Optional => {
+                format!("{why}; a run asks it again, and may send other requests")
+            }
+            Err(why) => why,
+        };
+        self.emit(&Event::Warning(Warning::EstimatedLengths { no_local, no_remote }));
+        Ok(Tokenizer::Estimate)
+    }
+
+    /// The server's tokenizer, if it answers a first request. A dry run does not wait long for it.
+    fn remote(&self, contact: Contact) -> Result<Tokenizer, String> {
+        let control = Arc::clone(&self.control);
+        match contact {
+            Contact::None => return Err("the server is not asked".to_owned()),
+            Contact::Optional => {
+                let answers =
+                    async { tokio::time::timeout(DRY_RUN_PATIENCE, control.models()).await.is_ok() };
+                if !self.wait_for(answers).map_err(|error| error.to_string())? {
+                    return Err("the server does not answer".to_owned());
+                }
+            }
+            Contact::Required => {}
+        }
+        let target = &self.target;
+        let found = control.token_counter(target.backend, target.model_field());
+        let counter = self.wait_for(found).map_err(|error| error.to_string())??;
+        let origin = secrets::mask_url(&format!("{}{}", target.base_url, counter.path()));
+        let (handle, stop) = (self.runtime.handle().clone(), self.stop.clone());
+        let ask = move |text: &str, specials: SpecialTokens| {
+            let question = control.count_tokens(&counter, text, specials == SpecialTokens::Add);
+            let answer = handle.block_on(stop.unless_requested(question));
+            answer.ok_or("interrupted")?.map_err(|error| error.to_string())
+        };
+        Ok(Tokenizer::remote(origin, Arc::new(ask)))
+    }
+}
+
+/// Whether a model's name may lead to a tokenizer: it is a path or has the form `org/name`.
+fn may_be_found(name: &str) -> bool {
+    Path::new(name).exists() || (name.matches('/').count() == 1 && !name.starts_with(['/', '.', '~']))
+}

@@ -1,0 +1,157 @@
+//! The size of the KV pool, from a start-up log.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead};
+
+use super::{EnginePoolSize, PoolSize};
+
+/// Tokens in a block if the log does not state it: vLLM's default on GPUs.
+const DEFAULT_BLOCK_TOKENS: u64 = 16;
+
+/// Returns the size of the pool at the last start in a log, over all engines of that start, or `None` if the log has
+/// none. The log may be of any size.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn size_in_log(mut log: impl BufRead) -> io::Result<Option<PoolSize>> {
+    let (mut engines, mut line) = (BTreeMap::<String, EnginePoolSize>::new(), Vec::new());
+    while log.read_until(b'\n', &mut line)? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        if text.contains("API server version") {
+            // A new start replaces the sizes of the previous one.
+            engines.clear();
+        }
+        let told = size_in_line(&text);
+        if told != EnginePoolSize::default() {
+            engines.entry(engine(&text)).or_default().absorb(told);
+        }
+        line.clear();
+    }
+    Ok(PoolSize::from_engines(engines.into_values()))
+}
+
+/// The engine of a data-parallel server that wrote a line: `(EngineCore_DP1 pid=86)`, in SGLang's log `[… DP1 TP0]`.
+/// Empty if the line names none.
+fn engine(line: &str) -> String {
+    let word = |from: usize| {
+        line[from..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>()
+    };
+    if let Some(at) = line.find("EngineCore_") {
+        return word(at);
+    }
+    let rank = line.match_indices("DP").map(|(at, _)| word(at));
+    let is_rank = |word: &String| word.len() > 2 && word[2..].bytes().all(|byte| byte.is_ascii_digit());
+    rank.into_iter().find(is_rank).unwrap_or_default()
+}
+
+/// `GPU KV cache size: 110,000 tokens` with `Maximum concurrency for 4,096 tokens per request: 26.86x` in the same line or
+/// the next; the older `# GPU blocks: 6875, # CPU blocks: 512` (later `# cuda blocks`); SGLang's
+/// `max_total_num_tokens=110000`.
+fn size_in_line(line: &str) -> EnginePoolSize {
+    let after = |mark: &str| number(line.split_once(mark)?.1).filter(|&count| count > 0);
+    let blocks = after("# GPU blocks: ").or_else(|| after("# cuda blocks: "));
+    EnginePoolSize {
+        stated: after("GPU KV cache size: ")
+            .or_else(|| after("max_total_num_tokens="))
+            .or_else(|| after("CPU KV cache size: ")),
+        blocks: blocks.and_then(|blocks| blocks.checked_mul(DEFAULT_BLOCK_TOKENS)),
+        concurrency: concurrency(line),
+    }
+}
+
+/// Tokens of a request, and how many such requests fit.
+fn concurrency(line: &str) -> Option<(u64, f64)> {
+    let (tokens, rest) =
+        line.split_once("Maximum concurrency for ")?.1.split_once(" tokens per request: ")?;
+    let requests = rest.split_once('x')?.0.trim().parse().ok()?;
+    Some((number(tokens).filter(|&tokens| tokens > 0)?, requests))
+}
+
+/// Parses the number at the start of a text, with or without commas in it.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let grouped = |c: &char| c.is_ascii_digit() || *c == ',';
+    let digits: String = text.chars().take_while(grouped).filter(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(log: &str) -> PoolSize {
+        size_in_log(log.as_bytes()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_log_tells_in_its_old_and_its_new_way_and_the_last_start_counts() {
+        let new = "INFO 05-01 [kv_cache_utils.py:634] GPU KV cache size: 110,000 tokens\n";
+        let old = "INFO 01-01 executor.py: # GPU blocks: 6875, # CPU blocks: 512\n";
+        let between = "INFO [executor_base.py] # cuda blocks: 2300, # CPU blocks: 512\n";
+        // The CPU backend (real-trial F5), and SGLang's scheduler.
+        let cpu = "INFO [kv_cache_utils.py] CPU KV cache size: 4,194,304 tokens\n";
+        let sglang = "[2025-09-01 10:00:00 TP0] max_total_num_tokens=424000, chunked_prefill_size=8192\n";
+        let cases = [(new, 110_000), (old, 110_000), (between, 36_800), (cpu, 4_194_304), (sglang, 424_000)];
+        for (log, tokens) in cases {
+            assert_eq!(size(log).tokens, tokens);
+            assert_eq!(size(log).notes, Vec::<String>::new());
+        }
+        assert_eq!(size(&format!("{old}noise\n{between}")).tokens, 36_800);
+        assert_eq!(
+            size_in_log(&b"\xff\xfe nothing here\nGPU KV cache size: many tokens\n"[..]).unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn engines_of_one_server_add_up_and_restarts_replace() {
+        let engine = |name: &str, tokens: &str| {
+            format!("({name} pid=7) INFO [kv_cache_utils.py:1087] GPU KV cache size: {tokens} tokens\n")
+        };
+        // Tags of vLLM 0.10 (`EngineCore_0`) and later (`EngineCore_DP0`); of SGLang (`DP0 TP0`), whose ranks repeat it.
+        let two = engine("EngineCore_DP0", "100,000") + &engine("EngineCore_DP1", "90,000");
+        let older = engine("EngineCore_0", "110,000") + &engine("EngineCore_1", "110,000");
+        let again =
+            format!("{two}INFO vLLM API server version 0.11.0\n{}", engine("EngineCore_DP0", "50,000"));
+        let sglang: String = ["DP0 TP0", "DP0 TP1", "DP1 TP2", "DP1 TP3"]
+            .map(|rank| format!("[2025-09-01 10:00:00 {rank}] max_total_num_tokens=424000, x=1\n"))
+            .concat();
+        let replaced = engine("EngineCore", "70,000") + &engine("EngineCore", "60,000");
+        let cases =
+            [(two, 190_000), (older, 220_000), (again, 50_000), (sglang, 848_000), (replaced, 60_000)];
+        for (log, tokens) in cases {
+            assert_eq!(size(&log).tokens, tokens, "{log}");
+        }
+    }
+
+    #[test]
+    fn a_concurrency_that_contradicts_the_size_is_told_with_both_figures() {
+        let log = |tokens: &str, length: &str, times: &str| {
+            format!(
+                "INFO GPU KV cache size: {tokens} tokens\nINFO Maximum concurrency for {length} tokens per request: {times}x\n"
+            )
+        };
+        // B04; 60,000 tokens beside 2.71 requests of 131,072; and published starts of hybrid models, where the log
+        // of the time counted each group of layers (kv-pools.md: Qwen3.5-9B, Kimi-Linear, a Nemotron-H).
+        let cases = [
+            ("290,864", "32,768", "33.04", 290_864, "1082655", "3.7"),
+            ("60,000", "131,072", "2.71", 60_000, "355205", "5.9"),
+            ("165,792", "262,144", "2.52", 165_792, "660603", "4.0"),
+            ("75,840", "120,000", "2.48", 75_840, "297600", "3.9"),
+            ("208,320", "8,192", "98.20", 208_320, "804454", "3.9"),
+        ];
+        for (tokens, length, times, least, other, factor) in cases {
+            let size = size(&log(tokens, length, times));
+            assert_eq!(size.tokens, least);
+            let note = &size.notes[0];
+            assert!(note.contains(other) && note.contains(&format!("they disagree by {factor}")), "{note}");
+        }
+        for (tokens, length, times) in
+            [("460,496", "131,072", "3.51"), ("62,608", "1,024", "61.14"), ("130,960", "98,304", "1.33")]
+        {
+            assert_eq!(size(&log(tokens, length, times)).notes, Vec::<String>::new());
+        }
+        // Since v0.21 in one line.
+        let merged = "INFO GPU KV cache size: 60,000 tokens, Maximum concurrency for 131,072 tokens per request: 2.71x\n";
+        assert_eq!(size(merged).notes.len(), 1);
+    }
+}

@@ -1,0 +1,76 @@
+//! Stops the servers of a program that has ended, however it ended.
+//!
+//! The watchdog is the same program in another process. It waits at a pipe; only its parent has the other end. The
+//! kernel closes that end when the parent dies, even by `kill -9`. Then the watchdog ends the server's process group.
+
+use std::io::{self, Read, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+use super::wait_until;
+
+/// The program's first argument that makes it a watchdog.
+pub(crate) const ARGUMENT: &str = "__watchdog";
+
+/// The time between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The program to start as a watchdog.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Makes this program, called with [`ARGUMENT`], guard each server. Without it, servers outlive a program that is
+/// killed.
+pub(crate) fn set_watchdog_program(program: PathBuf) {
+    // The program calls this once a process.
+    let _ = PROGRAM.set(program);
+}
+
+/// Runs the watchdog; `pipe` is its standard input.
+pub(crate) fn run_watchdog(mut pipe: impl Read) {
+    let mut said = String::new();
+    // Any end of the input means that the parent is gone.
+    let _ = pipe.read_to_string(&mut said);
+    let Some(group) = said.trim().parse().ok().and_then(Pid::from_raw) else { return };
+    for signal in [Signal::TERM, Signal::KILL] {
+        // An error means that the group is already gone, as intended.
+        let _ = kill_process_group(group, signal);
+        if wait_until(GRACE, || test_kill_process_group(group).is_err()) {
+            return;
+        }
+    }
+}
+
+/// The watchdog of one server. It lives as long as this value.
+#[derive(Debug)]
+pub(super) struct Watchdog(Child);
+
+impl Watchdog {
+    /// Starts a watchdog without a group to guard; returns `None` if that fails.
+    pub(super) fn start() -> Option<Self> {
+        let mut command = Command::new(PROGRAM.get()?);
+        command.arg(ARGUMENT).env_clear().current_dir("/").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().ok().map(Self)
+    }
+
+    /// Gives the watchdog a server's group to guard.
+    pub(super) fn guard(&mut self, group: Pid) -> io::Result<()> {
+        match &mut self.0.stdin {
+            Some(pipe) => writeln!(pipe, "{}", group.as_raw_nonzero()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        // The pipe is still open, so the watchdog dies without ending the group.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,13 @@
+//! Shared test support: scripted servers, a queue model, sample runs, recorded answers, and studies of how often
+//! verdicts are wrong.
+
+pub(crate) mod datasets;
+mod loads;
+pub(crate) mod machine;
+pub(crate) mod queue;
+pub(crate) mod sample_run;
+pub(crate) mod scripted_server;
+pub(crate) mod searches;
+pub(crate) mod service_laws;
+mod studies;
+pub(crate) mod transcripts;

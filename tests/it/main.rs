@@ -1,0 +1,34 @@
+//! The integration tests, in one binary because each binary links everything. They run commands as a user does, against
+//! the simulator and scripted servers.
+
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+mod ab;
+mod buffering;
+mod compare;
+mod dashboard;
+mod diagnose;
+mod docs;
+mod documented_commands;
+mod examples;
+mod flags;
+mod gate;
+mod help;
+mod kept_runs;
+mod layers;
+mod logging;
+mod logs;
+mod name;
+mod plan;
+mod public_api;
+mod run;
+mod search;
+mod sessions;
+mod sim;
+#[allow(dead_code, reason = "tests/truth.rs shares it, and uses what is not used here")]
+mod support;
+mod sweep;
+mod traces;
+mod validity;
+mod watch;
+mod workflows;

@@ -1,0 +1,154 @@
+//! What counts as an answer, from the bytes of a server to the report and the JSON.
+
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::post;
+use serde_json::json;
+
+use crate::support::{Ended, Program};
+
+/// A server that gives each request the same stream.
+fn server(stream: String) -> String {
+    let complete = move || {
+        let answer = Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(Body::from(stream.clone()))
+            .unwrap();
+        async { Ok::<_, Infallible>(answer) }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new().route("/v1/chat/completions", post(complete));
+    // It ends with the test's process.
+    std::thread::spawn(move || runtime.block_on(async { axum::serve(listener, app).await }));
+    format!("http://{address}")
+}
+
+fn delta(delta: &str, reason: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{reason}}}]}}\n\n")
+}
+
+fn words(count: usize) -> String {
+    (0..count).map(|at| delta(&format!("{{\"content\":\" w{at}\"}}"), "null")).collect()
+}
+
+fn end(reason: &str, tokens: usize) -> String {
+    let usage = format!("{{\"prompt_tokens\":20,\"completion_tokens\":{tokens}}}");
+    delta("{}", reason) + &format!("data: {{\"choices\":[],\"usage\":{usage}}}\n\ndata: [DONE]\n\n")
+}
+
+fn measure(stream: String, more: &str) -> Ended {
+    let small = "--backend openai-chat --dataset-name random --random-input-len 8 --num-prompts 2 --max-concurrency 1 \
+                 --no-server-metrics --save-detailed";
+    Program::measure(&server(stream), small).words(more).end()
+}
+
+#[test]
+fn an_aborted_answer_is_a_failure_unless_its_reason_is_accepted() {
+    let stream = || words(2) + &end("\"abort\"", 2);
+    let ended = measure(stream(), "--random-output-len 8").with_code(1);
+    assert!(
+        ended.stdout.contains("aborted by the server: 2 (first: finish reason `abort`)"),
+        "{}",
+        ended.stdout
+    );
+    let result = ended.result();
+    assert_eq!((&result["completed"], &result["failed"]), (&json!(0), &json!(2)));
+    assert_eq!(result["servegauge"]["records"][0]["outcome"]["Err"]["class"], "aborted");
+
+    let ended = measure(stream(), "--random-output-len 8 --accept-finish-reason abort").well();
+    assert_eq!(ended.line("Finish reasons"), "abort 2");
+    assert_eq!(ended.result()["servegauge"]["metrics"]["finish_reasons"], json!({ "abort": 2 }));
+}
+
+#[test]
+fn a_stream_that_only_says_done_was_cut() {
+    let ended = measure(words(2) + "data: [DONE]\n\n", "--random-output-len 8").with_code(1);
+    assert!(ended.stdout.contains("ended without a finish reason: the answer was cut"), "{}", ended.stdout);
+}
+
+#[test]
+fn an_unknown_reason_is_a_failure_and_a_content_filter_shows() {
+    let ended = measure(words(2) + &end("\"odd\"", 2), "--random-output-len 8").with_code(1);
+    assert!(
+        ended.stdout.contains("unknown finish reason: 2 (first: finish reason `odd`)"),
+        "{}",
+        ended.stdout
+    );
+    let ended = measure(words(8) + &end("\"content_filter\"", 8), "--random-output-len 8").well();
+    assert_eq!(ended.line("Finish reasons"), "content_filter 2");
+}
+
+#[test]
+fn answers_of_another_length_than_asked_are_objected_to() {
+    let objected = |stream: String, more: &str, words: &str| {
+        let ended = measure(stream, more).well();
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    };
+    objected(
+        words(40) + &end("\"stop\"", 40),
+        "--random-output-len 8",
+        "2 of 2 answers are longer than asked (40 tokens in the mean, 8 asked)",
+    );
+    objected(
+        words(4) + &end("\"stop\"", 4),
+        "--random-output-len 100 --ignore-eos",
+        "2 of 2 answers are shorter than asked (4 tokens in the mean, 100 asked)",
+    );
+    objected(
+        words(16) + &end("\"length\"", 136),
+        "--random-output-len 16",
+        "2 of 2 answers ended at their limit of 16 tokens",
+    );
+    objected(
+        words(8) + &end("\"length\"", 1),
+        "--random-output-len 8",
+        "2 of 2 answers have a usage of 1 tokens",
+    );
+}
+
+#[test]
+fn an_answer_far_beyond_its_limit_is_a_failure() {
+    let ended = measure(words(500) + &end("\"stop\"", 500), "--random-output-len 16").with_code(1);
+    assert!(ended.stdout.contains("answer beyond its limit: 2"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("although at most 16 tokens were requested"), "{}", ended.stdout);
+}
+
+#[test]
+fn what_is_no_part_of_an_answer_is_said_once() {
+    let stream = "data: : OPENROUTER PROCESSING\n\n".repeat(2) + &words(8) + &end("\"length\"", 8);
+    let ended = measure(stream, "--random-output-len 8").well();
+    assert!(ended.line("Ignored events").starts_with("4 (pings or comments"), "{}", ended.stdout);
+    assert_eq!(ended.result()["servegauge"]["streams"]["ignored_events"], 4);
+}
+
+#[test]
+fn tokens_without_text_have_an_end_and_no_first_token() {
+    let ended =
+        measure(delta("{\"content\":\"\"}", "null") + &end("\"length\"", 8), "--random-output-len 8").well();
+    let result = ended.result();
+    assert_eq!((&result["completed"], &result["total_output_tokens"]), (&json!(2), &json!(16)));
+    let latencies = &result["servegauge"]["metrics"]["latencies"];
+    assert!(latencies["e2el"]["mean_s"].is_number() && latencies["ttft"].is_null(), "{latencies}");
+}
+
+/// vLLM #42548: a reasoning model spends its tokens before it says anything.
+#[test]
+fn a_session_that_repeats_empty_answers_says_so() {
+    let reasoning: String =
+        (0..8).map(|at| delta(&format!("{{\"reasoning\":\" t{at}\"}}"), "null")).collect();
+    let more = "--random-output-len 8 --multi-turn --multi-turn-num-turns 2";
+    let ended = measure(reasoning + &end("\"length\"", 8), more).well();
+    assert!(
+        ended.stdout.contains("answers without text that the next turn repeats: 100.0 %"),
+        "{}",
+        ended.stdout
+    );
+    let ended = measure(words(8) + &end("\"length\"", 8), more).well();
+    assert!(!ended.stdout.contains("without text"), "{}", ended.stdout);
+}

@@ -1,0 +1,32 @@
+//! `servegauge run` as a user meets it: the real program against the simulator.
+
+mod addresses;
+mod answers;
+mod backends;
+mod command_line;
+mod configuration;
+mod dataset;
+mod datasets;
+mod ending;
+mod failures;
+mod first_answers;
+mod hostile;
+mod interrupt;
+mod mistakes;
+mod mix;
+mod orders;
+mod output;
+mod pace;
+mod profile;
+mod publish;
+mod record_log;
+mod repeats;
+mod report;
+mod result;
+mod secrets;
+mod server_side;
+mod tokens;
+mod traces;
+mod unique;
+mod warm_up;
+mod workload;
