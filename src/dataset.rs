@@ -21,7 +21,6 @@ mod length_fitter;
 mod lora;
 mod message;
 mod mix;
-#[cfg_attr(not(feature = "parquet"), path = "dataset/parquet_missing.rs")]
 mod parquet;
 mod prefix_repetition;
 mod random;
