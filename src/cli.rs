@@ -100,9 +100,8 @@ enum Command {
 
 /// Returns the definition of the command line for clap.
 pub fn command() -> clap::Command {
-    let with_run =
-        Cli::command().mut_subcommand("run", |run| help::with_short_help(run::with_conventions(run)));
-    help::with_examples(with_run)
+    let command = Cli::command().mut_subcommand("run", run::with_conventions);
+    help::with_examples(help::with_short_helps(command))
 }
 
 /// Runs the program with the process's arguments.

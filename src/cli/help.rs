@@ -1,4 +1,4 @@
-//! The help texts: an example for every command, and the flags that the short help of `run` shows.
+//! The help texts: an example for every command, and the flags that short helps show.
 
 use clap::{Arg, Command};
 
@@ -79,28 +79,75 @@ const EXAMPLES: [Examples; 16] = [
     ),
 ];
 
-/// Flags in the short help of `run`: those that most runs need.
-const COMMON: [&str; 20] = [
-    "sim",
-    "base_url",
-    "model",
-    "dataset_name",
-    "dataset_path",
-    "num_prompts",
-    "unique_prompts",
-    "input_len",
-    "output_len",
-    "request_rate",
-    "max_concurrency",
-    "duration",
-    "warmup",
-    "goodput",
-    "repeats",
-    "report",
-    "json",
-    "save_detailed",
-    "result_filename",
-    "config",
+/// The flags that the short help of a command shows, where it does not show all: those that most uses need.
+const SHORT_HELPS: [(&str, &[&str]); 3] = [
+    (
+        "run",
+        &[
+            "sim",
+            "base_url",
+            "model",
+            "dataset_name",
+            "dataset_path",
+            "num_prompts",
+            "unique_prompts",
+            "input_len",
+            "output_len",
+            "request_rate",
+            "max_concurrency",
+            "duration",
+            "warmup",
+            "goodput",
+            "repeats",
+            "report",
+            "json",
+            "save_detailed",
+            "result_filename",
+            "config",
+        ],
+    ),
+    (
+        "plan",
+        &[
+            "kv_tokens",
+            "base_url",
+            "log",
+            "model_config",
+            "gpu",
+            "gpu_memory",
+            "tp",
+            "prompt_tokens",
+            "output_tokens",
+            "result",
+            "dataset",
+            "tpot",
+            "wanted_rate",
+            "headroom",
+            "check",
+            "json",
+        ],
+    ),
+    (
+        "sim",
+        &[
+            "port",
+            "model",
+            "served_model_name",
+            "seed",
+            "truth_log",
+            "max_model_len",
+            "max_num_seqs",
+            "num_gpu_blocks",
+            "no_prefix_caching",
+            "speed",
+            "step_time",
+            "ttft",
+            "gap",
+            "eos_mean",
+            "fault_rate",
+            "fault",
+        ],
+    ),
 ];
 
 /// Adds the examples to the help of every command, before what it has already.
@@ -126,11 +173,15 @@ fn add(command: Command, path: &[&'static str], lines: &[&str]) -> Command {
     }
 }
 
-/// Leaves all but the common flags of `run` out of its short help.
-pub(super) fn with_short_help(run: Command) -> Command {
-    run.mut_args(|arg: Arg| {
-        let is_common = COMMON.contains(&arg.get_id().as_str());
-        arg.hide_short_help(!is_common)
+/// Leaves rarely needed flags out of the short helps.
+pub(super) fn with_short_helps(command: Command) -> Command {
+    SHORT_HELPS.iter().fold(command, |command, (name, shown)| {
+        command.mut_subcommand(name, |command| {
+            command.mut_args(|arg: Arg| {
+                let is_shown = shown.contains(&arg.get_id().as_str());
+                arg.hide_short_help(!is_shown)
+            })
+        })
     })
 }
 
@@ -151,11 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn common_flags_exist() {
+    fn flags_of_short_helps_exist() {
         let command = crate::cli::command();
-        let run = command.find_subcommand("run").unwrap();
-        for id in COMMON {
-            assert!(run.get_arguments().any(|arg| arg.get_id() == id), "{id}");
+        for (name, shown) in SHORT_HELPS {
+            let command = command.find_subcommand(name).unwrap();
+            for id in shown {
+                assert!(command.get_arguments().any(|arg| arg.get_id() == id), "{name}: {id}");
+            }
         }
     }
 }

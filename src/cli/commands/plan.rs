@@ -66,7 +66,7 @@ pub(crate) struct PlanArgs {
     /// Compare the plan with this saved run
     #[arg(long, value_name = "FILE", help_heading = "Plan")]
     check: Option<PathBuf>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Plan")]
     json: JsonArgs,
 }
 

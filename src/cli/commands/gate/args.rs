@@ -16,26 +16,26 @@ pub(crate) struct GateArgs {
     /// Baseline: saved runs or folders of repeats
     ///
     /// Several paths are repeats too. Intervals that account for individual requests need --save-detailed.
-    #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "Who")]
+    #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "Baseline and candidate")]
     pub baseline: Vec<PathBuf>,
     /// Candidate: saved runs or folders of repeats; several are repeats too
-    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "run", conflicts_with = "run", help_heading = "Who")]
+    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "run", conflicts_with = "run", help_heading = "Baseline and candidate")]
     pub candidate: Vec<PathBuf>,
     /// After `--`: measure the candidate now with these flags of `run`
     ///
     /// The flags are first checked against the baseline's.
-    #[arg(last = true, value_name = "run RUN'S FLAGS", help_heading = "Who")]
+    #[arg(last = true, value_name = "run RUN'S FLAGS", help_heading = "Baseline and candidate")]
     pub run: Vec<String>,
     /// Both sides are from one start of the server: judge that start only
     ///
     /// Otherwise, rules against the baseline need three starts of a side, or two of each.
-    #[arg(long, requires = "baseline", help_heading = "Who")]
+    #[arg(long, requires = "baseline", help_heading = "Baseline and candidate")]
     pub same_start: bool,
     /// Compare despite a different configuration of the baseline
-    #[arg(long, help_heading = "Who")]
+    #[arg(long, help_heading = "Baseline and candidate")]
     pub anyway: bool,
     /// Judge INVALID runs too; otherwise an INVALID candidate exits with code 3
-    #[arg(long, help_heading = "Who")]
+    #[arg(long, help_heading = "Baseline and candidate")]
     pub allow_invalid: bool,
     #[command(flatten)]
     pub strictness: StrictnessArgs,
