@@ -49,7 +49,7 @@ mod worker_loop;
 mod worker_tasks;
 
 pub(crate) use crate::loadgen::descriptor_limits::prepare_descriptors;
-pub(crate) use crate::loadgen::first_responses::SetupFailure;
+pub(crate) use crate::loadgen::first_responses::{SetupFailure, is_sign_of_setup};
 use crate::loadgen::record_collector::RecordCollector;
 use shared::WorkerShared;
 use worker::WorkerPool;

@@ -6,8 +6,9 @@ mod on_run;
 use serde_json::Value;
 
 use crate::client::admin::AdminError;
-use crate::loadgen::SetupFailure;
+use crate::loadgen::{SetupFailure, is_sign_of_setup};
 use crate::model::record::{Failure, FailureClass};
+use crate::model::run::Run;
 use fields::on_refused_field;
 
 pub(super) use on_run::{on_note, on_scrape_error, on_warning};
@@ -25,6 +26,15 @@ pub(super) fn on_setup_failure(setup: &SetupFailure, url: &str) -> String {
     let advice = on_failure(failure);
     let failure = Failure::new(failure.class, server_message(&failure.detail));
     format!("{of} to {url} failed: {failure}; {advice}; --keep-going sends the rest all the same")
+}
+
+/// Adds advice to the failures of a run that went on although its set-up was wrong.
+pub(super) fn add_to_failures(run: &mut Run) {
+    for group in &mut run.metrics.failures {
+        let failure = Failure::new(group.class, group.example.as_str());
+        let is_named = matches!(group.class, FailureClass::UnknownFinishReason | FailureClass::OverLimit);
+        group.advice = (is_named || is_sign_of_setup(&failure)).then(|| on_failure(&failure));
+    }
 }
 
 /// Advice by a phrase in the failure's message: a protocol that the server does not speak, a certificate, a field.

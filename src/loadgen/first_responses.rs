@@ -146,6 +146,11 @@ impl FirstResponses {
     }
 }
 
+/// Whether a failure shows that the set-up is wrong, if all requests fail like it.
+pub(crate) fn is_sign_of_setup(failure: &Failure) -> bool {
+    matches!(FailureSign::from_failure(failure), FailureSign::Class | FailureSign::Words)
+}
+
 impl FailureSign {
     fn from_failure(failure: &Failure) -> Self {
         match failure.class {

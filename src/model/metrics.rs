@@ -198,6 +198,9 @@ pub struct FailureCount {
     pub count: usize,
     /// The detail of the first failure of the class.
     pub example: String,
+    /// What helps against a failure that the set-up causes; `None` if nothing is known to help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
 }
 
 impl Metrics {

@@ -203,6 +203,7 @@ fn failures(run: &Run, to: &mut impl Write) -> io::Result<()> {
             example if example.is_empty() => writeln!(to)?,
             example => writeln!(to, " (first: {example})")?,
         }
+        failure.advice.iter().try_for_each(|advice| writeln!(to, "  {}", one_line(advice)))?;
     }
     Ok(())
 }

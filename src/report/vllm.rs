@@ -91,8 +91,10 @@ fn failures(failures: &[FailureCount], to: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     writeln!(to, "Failed requests during benchmark run detected (capping to {MAX_FAILURES}):")?;
-    for (i, FailureCount { class, count, example }) in failures.iter().take(MAX_FAILURES).enumerate() {
+    for (i, FailureCount { class, count, example, advice }) in failures.iter().take(MAX_FAILURES).enumerate()
+    {
         writeln!(to, "Error {i}: {class} ({count} requests, the first: {})", one_line(example))?;
+        advice.iter().try_for_each(|advice| writeln!(to, "  {}", one_line(advice)))?;
     }
     Ok(())
 }

@@ -205,7 +205,7 @@ fn times(mean: f64) -> ScrapedHistogram {
 fn failing(class: FailureClass, example: &str) -> Kit {
     Kit::run(|run| {
         run.metrics.failed = 5;
-        run.metrics.failures = vec![FailureCount { class, count: 5, example: example.into() }];
+        run.metrics.failures = vec![FailureCount { class, count: 5, example: example.into(), advice: None }];
     })
 }
 

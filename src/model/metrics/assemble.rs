@@ -141,6 +141,7 @@ fn failures<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<FailureCount> 
                 class: failure.class,
                 count: 0,
                 example: failure.detail.clone(),
+                advice: None,
             })
             .count += 1;
     }

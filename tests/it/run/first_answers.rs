@@ -111,3 +111,25 @@ fn a_command_that_measures_several_runs_ends_with_the_same_line() {
     let error = one_line(Program::new(gate).arg(&url).words(load).end());
     assert!(error.contains("connection refused"), "{error}");
 }
+
+/// transformers serve 5.19 refuses `ignore_eos`: its own words.
+#[test]
+fn who_keeps_going_gets_the_same_advice_once_and_in_the_report() {
+    let words = r#"{"detail":"Unexpected fields in the request: {'ignore_eos'}"}"#;
+    let server = always(StatusCode::UNPROCESSABLE_ENTITY, words);
+    let load = "--dataset-name random --random-input-len 8 --random-output-len 4 --num-prompts 12 --keep-going \
+                --result-filename r.json";
+    for report in ["full", "vllm"] {
+        let run = Program::run_against(&server.base_url(), load).words("--skip-tokenizer-init --report");
+        let ended = run.arg(report).end().with_code(1);
+        assert_eq!(ended.stderr.matches("--no-ignore-eos").count(), 1, "{}", ended.stderr);
+        assert_eq!(ended.stdout.matches("--no-ignore-eos").count(), 1, "{}", ended.stdout);
+        let failures = &ended.result()["servegauge"]["metrics"]["failures"];
+        assert!(failures[0]["advice"].as_str().unwrap().contains("--no-ignore-eos"), "{failures}");
+    }
+    // An overload needs no advice.
+    let server = always(StatusCode::SERVICE_UNAVAILABLE, "busy");
+    let ended =
+        Program::run_against(&server.base_url(), load).words("--skip-tokenizer-init").end().with_code(1);
+    assert!(ended.result()["servegauge"]["metrics"]["failures"][0]["advice"].is_null());
+}

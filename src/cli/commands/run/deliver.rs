@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
+use crate::cli::advice;
 use crate::cli::args::{OutputArgs, ReportStyle};
 use crate::cli::exit::{CliError, print_stderr, print_stderr_lines};
 use crate::cli::kept_runs::KeptRuns;
@@ -156,6 +157,7 @@ impl Delivery {
     }
 
     fn deliver_to(&self, path: &Path, run: &mut Run, records: Vec<Record>) -> Result<(), CliError> {
+        advice::add_to_failures(run);
         let drawn = self.plots.iter().map(|plot| plot.draw(run, &records)).collect::<io::Result<Vec<_>>>();
         run.records = self.detailed.then_some(records);
         let mut saved = Vec::new();

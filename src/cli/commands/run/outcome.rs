@@ -1,6 +1,7 @@
 //! The exit code of a run, and the reason if it produced no result.
 
 use crate::cli::exit::{ExitReason, print_stderr};
+use crate::model::metrics::FailureCount;
 use crate::model::record::Failure;
 use crate::model::run::Run;
 
@@ -11,6 +12,11 @@ pub(super) fn exit_status(run: &Run, allow_invalid: bool) -> ExitReason {
         return ExitReason::Interrupted;
     }
     if metrics.completed > 0 {
+        for FailureCount { class, count, advice, .. } in &metrics.failures {
+            advice.iter().for_each(|advice| {
+                print_stderr(format_args!("note: requests that failed with {class}: {count}; {advice}"));
+            });
+        }
         let believed = run.validity.valid || allow_invalid;
         return if believed { ExitReason::Success } else { ExitReason::Invalid };
     }
@@ -23,11 +29,12 @@ pub(crate) fn failure_reason(run: &Run) -> String {
     let metrics = &run.metrics;
     match metrics.failures.first() {
         Some(failure) => format!(
-            "all {} requests failed, {} of them with: {} (POST {})",
+            "all {} requests failed, {} of them with: {} (POST {}){}",
             metrics.failed,
             failure.count,
             Failure::new(failure.class, failure.example.as_str()),
-            run.spec.target.display_url()
+            run.spec.target.display_url(),
+            failure.advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default()
         ),
         None if metrics.abandoned > 0 => {
             format!("all {} requests were abandoned before their end", metrics.abandoned)
