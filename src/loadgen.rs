@@ -3,7 +3,8 @@
 //! The [workers](LoadPlan::workers) are threads. Each has its own current-thread runtime, connections and histograms.
 //! Requests are distributed over the workers by ordinal. The workers share the concurrency limit and the clock, and
 //! nothing that is touched per token. They send completed requests through one channel to the caller's thread, which
-//! counts tokens, calls the observer and keeps the Records.
+//! counts tokens, calls the observer and keeps the Records. Tokens that only the server can count are counted after the
+//! load.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -31,6 +32,7 @@ mod cancel;
 mod descriptor_limits;
 mod first_responses;
 mod history;
+mod late_counts;
 pub(crate) mod pacer;
 mod peak_cpu;
 mod phase;
@@ -50,7 +52,8 @@ mod worker_tasks;
 
 pub(crate) use crate::loadgen::descriptor_limits::prepare_descriptors;
 pub(crate) use crate::loadgen::first_responses::{SetupFailure, is_sign_of_setup};
-use crate::loadgen::record_collector::RecordCollector;
+pub(crate) use crate::loadgen::late_counts::UncountedAnswers;
+use crate::loadgen::record_collector::{CollectedRecords, RecordCollector};
 use shared::WorkerShared;
 use worker::WorkerPool;
 
@@ -193,6 +196,8 @@ pub struct LoadResult<Records = Vec<Record>> {
     pub client_errors: Vec<String>,
     /// Why the server answered no request, if that ended the run.
     pub setup_failure: Option<SetupFailure>,
+    /// The answers whose tokens the server is to count now that the load has ended.
+    pub(crate) uncounted: UncountedAnswers,
 }
 
 impl LoadResult<PackedRecords> {
@@ -212,6 +217,7 @@ impl LoadResult<PackedRecords> {
             interrupted: self.interrupted,
             client_errors: self.client_errors,
             setup_failure: self.setup_failure,
+            uncounted: self.uncounted,
         }
     }
 }
@@ -267,11 +273,13 @@ pub fn run_load(
     stop: &StopHandle,
     observe: &mut dyn FnMut(LoadEvent<'_>),
 ) -> Result<LoadResult, LoadError> {
-    run_load_packed(plan, tokenizer, stop, observe).map(LoadResult::unpack)
+    let mut outcome = run_load_packed(plan, tokenizer, stop, observe)?;
+    outcome.count_answers(tokenizer, &|| true, &mut |_| {});
+    Ok(outcome.unpack())
 }
 
 /// Like [`run_load`], but packs the Records into a quarter of the memory, so that the caller can free the requests
-/// before it unpacks them.
+/// before it unpacks them, and lets the server [count the answers](LoadResult::count_answers) that only it can count.
 ///
 /// # Errors
 /// [`LoadError`], only if no measured request has ended.
@@ -284,18 +292,19 @@ pub(crate) fn run_load_packed(
     let descriptors = prepare_descriptors();
     let (to_collector, from_workers) = mpsc::channel();
     let shared = WorkerShared::new(plan, stop);
-    let ((records, agreement), begun, ends) = std::thread::scope(|scope| {
+    let (collected, begun, ends) = std::thread::scope(|scope| {
         let crew = WorkerPool::spawn(scope, plan, &shared, &to_collector)?;
         drop(to_collector);
         log_plan(plan);
         let begun = RunClock::start();
         crew.start(begun);
-        let records = RecordCollector::new(plan, tokenizer).collect(&from_workers, observe);
-        Ok::<_, LoadError>((records, begun, crew.join(&shared)))
+        let collected = RecordCollector::new(plan, tokenizer).collect(&from_workers, observe);
+        Ok::<_, LoadError>((collected, begun, crew.join(&shared)))
     })?;
     let wrong_setup = shared.first_answers.setup_failure();
     let t0 = shared.measured.get().map_or_else(|| begun.wall_time(), |start| start.wall);
     let client_errors = shared.into_failures();
+    let CollectedRecords { records, agreement, uncounted } = collected;
     if let (true, Some(error)) = (records.is_empty(), client_errors.first()) {
         return Err(LoadError::Nothing(error.clone()));
     }
@@ -312,6 +321,7 @@ pub(crate) fn run_load_packed(
         interrupted: stop.is_requested(),
         client_errors,
         setup_failure: wrong_setup,
+        uncounted,
     };
     info!(
         records = outcome.records.len(),

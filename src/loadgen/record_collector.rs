@@ -1,11 +1,11 @@
-//! Turns completed requests into Records, on the caller's thread.
+//! Turns completed requests into Records, on the caller's thread. It asks the server nothing: the load is running.
 
 use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
 
 use tracing::info;
 
-use super::{LoadEvent, LoadPlan, TokenAgreement};
+use super::{LoadEvent, LoadPlan, TokenAgreement, UncountedAnswers};
 use crate::client::request_timer::{Capture, CaptureGaps, CaptureText, MAX_CAPTURED_BYTES, RequestSummary};
 use crate::loadgen::session_index::SessionIndex;
 use crate::loadgen::worker_loop::{CompletedRequest, WorkerReport};
@@ -25,6 +25,17 @@ pub(super) struct RecordCollector<'a> {
     history: HistoryMode,
     /// The number of tokens that the next turn of a session repeats, by the session's number.
     repeated: HashMap<usize, u32>,
+    uncounted: UncountedAnswers,
+}
+
+/// What the collector made of the workers' reports.
+pub(super) struct CollectedRecords {
+    /// The Records, in the order in which the requests ended.
+    pub records: PackedRecords,
+    /// How our prompt lengths compare with the server's.
+    pub agreement: TokenAgreement,
+    /// The answers whose tokens the server is to count after the load.
+    pub uncounted: UncountedAnswers,
 }
 
 impl<'a> RecordCollector<'a> {
@@ -37,15 +48,16 @@ impl<'a> RecordCollector<'a> {
             sessions: SessionIndex::from_requests(plan.measured.requests),
             history: plan.history,
             repeated: HashMap::new(),
+            uncounted: UncountedAnswers::new(plan.history),
         }
     }
 
-    /// Reads reports until all workers have finished. The Records are in the order in which the requests ended.
+    /// Reads reports until all workers have finished.
     pub(super) fn collect(
         mut self,
         reports: &Receiver<WorkerReport>,
         observe: &mut dyn FnMut(LoadEvent<'_>),
-    ) -> (PackedRecords, TokenAgreement) {
+    ) -> CollectedRecords {
         let mut records = PackedRecords::default();
         let mut agreement = TokenAgreement::default();
         for report in reports {
@@ -67,7 +79,7 @@ impl<'a> RecordCollector<'a> {
                 }
             }
         }
-        (records, agreement)
+        CollectedRecords { records, agreement, uncounted: self.uncounted }
     }
 
     /// Compares our count of a prompt with the server's, if both counted.
@@ -95,6 +107,7 @@ impl<'a> RecordCollector<'a> {
         let request = &requests[landed.ordinal % requests.len()];
         let story = landed.summary;
         let output_tokens = self.output_tokens(&story);
+        self.keep_uncounted(landed.ordinal, &story);
         let prompt = self.prompt_length(landed.ordinal, request, output_tokens.count);
         let hidden_tokens = hidden_tokens(&story, output_tokens);
         let keeps_text = matches!(self.keep.text, CaptureText::UntilEnded | CaptureText::Always);
@@ -173,21 +186,16 @@ impl<'a> RecordCollector<'a> {
         Some(TokenCount { count, source: TokenSource::Tokenizer })
     }
 
-    /// The number of output tokens: the server's usage, else a tokenizer's count of the text, else the number of
+    /// The number of output tokens: the server's usage, else our tokenizer's count of the text, else the number of
     /// events. An answer without streaming has no events.
     fn output_tokens(&self, story: &RequestSummary) -> TokenCount {
         if let Some(count) = story.usage.and_then(|usage| usage.completion_tokens) {
             return TokenCount { count, source: TokenSource::Usage };
         }
-        // Counting the text of an endless stream would take longer than the stream. No metric uses the count of a
-        // failed answer.
-        let is_whole =
-            story.outcome.is_ok() && story.text.as_ref().is_some_and(|text| text.len() < MAX_CAPTURED_BYTES);
-        let counted =
-            story.text.as_deref().filter(|_| is_whole).and_then(|text| match self.tokenizer.token_source() {
-                TokenSource::Tokenizer => self.tokenizer.count_plain(text).ok(),
-                _ => None,
-            });
+        let counted = countable_text(story).and_then(|text| match self.tokenizer {
+            Tokenizer::Local(_) => self.tokenizer.count_plain(text).ok(),
+            Tokenizer::Server(_) | Tokenizer::Estimate => None,
+        });
         let guess = |text| Tokenizer::Estimate.count_plain(text).unwrap_or_default();
         match (counted, story.text.as_deref()) {
             (Some(count), _) => TokenCount { count, source: TokenSource::Tokenizer },
@@ -197,6 +205,22 @@ impl<'a> RecordCollector<'a> {
             (None, _) => TokenCount { count: story.events.count, source: TokenSource::Events },
         }
     }
+
+    /// Keeps the text of an answer that only the server can count.
+    fn keep_uncounted(&mut self, ordinal: usize, story: &RequestSummary) {
+        let is_counted = story.usage.is_some_and(|usage| usage.completion_tokens.is_some());
+        if let (false, Tokenizer::Server(_), Some(text)) = (is_counted, self.tokenizer, countable_text(story))
+        {
+            self.uncounted.push(ordinal, text.into());
+        }
+    }
+}
+
+/// The text of an answer, if its tokens are worth counting. Counting the text of an endless stream would take longer
+/// than the stream, and no metric uses the count of a failed answer.
+fn countable_text(story: &RequestSummary) -> Option<&str> {
+    let text = story.text.as_deref().filter(|_| story.outcome.is_ok())?;
+    Some(text).filter(|text| text.len() < MAX_CAPTURED_BYTES)
 }
 
 /// The number of reasoning tokens that the server counted as output and did not stream. If a server's count of

@@ -11,10 +11,12 @@ pub use crate::model::record::timestamps::{Milestone, Timestamps};
 pub use events::Events;
 pub(crate) use events::whole_second;
 pub(crate) use gaps::OutputGaps;
+pub(crate) use late_counts::LateCounts;
 pub(crate) use optional_duration::OptionalDuration;
 
 mod events;
 mod gaps;
+mod late_counts;
 mod optional_duration;
 mod timestamps;
 

@@ -5,6 +5,7 @@
 //! log is a header followed by entries. Each entry is framed by its length and a checksum, so that a reader finds where
 //! a truncated or damaged file stops being valid.
 
+use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::record::Record;
+use super::record::{LateCounts, Record};
 use super::run::{ReportSelection, RunInputs, RunLabels};
 use super::wall_time::WallTime;
 use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, StringTable};
@@ -43,6 +44,7 @@ mod kind {
     pub(super) const RECORD: u8 = super::entry::RECORD;
     pub(super) const MARK: u8 = 2;
     pub(super) const ENDED: u8 = 3;
+    pub(super) const COUNTED: u8 = 4;
 }
 
 /// The parts of a Run besides its Records.
@@ -84,6 +86,8 @@ pub(crate) enum RecordLogEntry {
     Record(Box<Record>),
     /// The progress of the run.
     Mark(ProgressMark),
+    /// The server counted the tokens of a request whose Record is in the log.
+    Counted(LateCounts),
     /// The run ended, and every Record is in the log.
     Ended {
         /// Whether an interrupt ended the run early.
@@ -126,6 +130,13 @@ impl<W: Write> RecordLogWriter<W> {
         entry::encode(record, &mut self.encoder);
         self.write_entry()?;
         Ok(place)
+    }
+
+    /// Writes counts that replace those of a Record.
+    pub(crate) fn write_counts(&mut self, counts: &LateCounts) -> io::Result<()> {
+        self.encoder.begin(kind::COUNTED);
+        entry::encode_counts(counts, &mut self.encoder);
+        self.write_entry()
     }
 
     /// Writes the progress of the run.
@@ -252,6 +263,7 @@ fn decode(payload: &[u8], strings: &mut StringTable) -> Option<Option<RecordLogE
         }
         kind::RECORD => RecordLogEntry::Record(Box::new(entry::decode(&mut from)?)),
         kind::MARK => RecordLogEntry::Mark(ProgressMark { at: from.duration()?, sent: from.number()? }),
+        kind::COUNTED => RecordLogEntry::Counted(entry::decode_counts(&mut from)?),
         kind::ENDED => RecordLogEntry::Ended { interrupted: from.byte()? != 0 },
         _ => return Some(None),
     }))
@@ -279,13 +291,18 @@ impl RecordLogContent {
     pub(crate) fn read(from: impl Read) -> Result<Self, RecordLogError> {
         let mut reader = RecordLogReader::new(from)?;
         let (mut t0, mut records, mut mark, mut ended) = (None, Vec::new(), None, None);
+        let mut counts = HashMap::new();
         while let Some(entry) = reader.next_entry()? {
             match entry {
                 RecordLogEntry::Started(at) => t0 = Some(at),
                 RecordLogEntry::Record(record) => records.push(*record),
                 RecordLogEntry::Mark(last) => mark = Some(last),
+                RecordLogEntry::Counted(late) => _ = counts.insert(late.ordinal, late),
                 RecordLogEntry::Ended { interrupted } => ended = Some(interrupted),
             }
+        }
+        for record in &mut records {
+            counts.get(&record.ordinal).into_iter().for_each(|late: &LateCounts| late.apply_to(record));
         }
         records.sort_by_key(|record| record.ordinal);
         let lost_bytes = reader.lost_byte_count();

@@ -204,9 +204,8 @@ impl Measurement<'_> {
             None => (load(), None),
             Some(rate) => {
                 let request = probes::request(&self.spec.target);
-                let plan = self.plan(None, probes::phase(&request, rate), CaptureText::UntilUsage);
-                let tokenizer = self.session.tokenizer();
-                let (outcome, probes) = probes::run_alongside(plan, tokenizer, rate, begin, load);
+                let plan = self.plan(None, probes::phase(&request, rate), CaptureText::Never);
+                let (outcome, probes) = probes::run_alongside(plan, rate, begin, load);
                 (outcome, Some(probes))
             }
         }

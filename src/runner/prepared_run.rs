@@ -162,7 +162,12 @@ impl<'a> Runner<'a> {
         });
         let profile = profiler.map(|profiler| profiler.stop(session));
         // A run that measured nothing leaves no record log.
-        let (outcome, probes) = outcome.inspect_err(|_| record_log::discard(record_log))?;
+        let (mut outcome, probes) = outcome.inspect_err(|_| record_log::discard(record_log))?;
+        log.iter_mut().for_each(RecordLog::flush);
+        // Nothing is measured any more, so the server may be asked for counts.
+        session.count_answers(&mut outcome, &mut |counts| {
+            log.iter_mut().for_each(|log| log.write_counts(counts));
+        });
         let details = log.and_then(|log| log.end(outcome.interrupted));
         let (against_plan, outcome) = AgainstPlan::hold(&prepared.spec, prepared.workload, outcome);
         let cache = PrefixCacheReadings { before, after };

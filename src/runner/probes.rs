@@ -28,10 +28,9 @@ pub(super) fn phase(request: &Request, rate: Rate) -> LoadPhase<'_> {
 /// Runs `work` while the probes of a plan are sent, and returns the results of both. The probes begin when the sender
 /// of `begin` is dropped.
 ///
-/// The probes have their own load generator: connections, thread and clock.
+/// The probes have their own load generator: connections, thread and clock. Their tokens are not counted.
 pub(super) fn run_alongside<T>(
     plan: LoadPlan<'_>,
-    tokenizer: &Tokenizer,
     rate: Rate,
     begin: Receiver<()>,
     work: impl FnOnce() -> T,
@@ -50,7 +49,7 @@ pub(super) fn run_alongside<T>(
         let probing = scope.spawn(move || {
             // The sender never sends a value: it is dropped when the probes may begin.
             let _ = begin.recv();
-            loadgen::run_load(plan, tokenizer, stop, &mut |_| {})
+            loadgen::run_load(plan, &Tokenizer::Estimate, stop, &mut |_| {})
         });
         let done = {
             let _stop_on_drop = StopOnDrop(stop);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::error::Error;
 use super::event::{Event, LoadProgress, Observer, Warning};
+use crate::model::record::LateCounts;
 use crate::model::record_log::details::LoggedDetails;
 use crate::model::record_log::{ProgressMark, RecordLogHeader, RecordLogWriter, Spool};
 
@@ -124,6 +125,11 @@ impl RecordLog {
         }
     }
 
+    /// Writes counts that replace those of a Record.
+    pub(super) fn write_counts(&mut self, counts: &LateCounts) {
+        self.write(|writer| writer.write_counts(counts));
+    }
+
     /// Records that the run ended normally. Returns the details, if only the log has them.
     pub(super) fn end(mut self, interrupted: bool) -> Option<LoggedDetails> {
         self.flush();
@@ -131,7 +137,8 @@ impl RecordLog {
         Some(self.writer?.into_details(self.places?))
     }
 
-    fn flush(&mut self) {
+    /// Flushes what the log has, so that a client that is killed now loses none of it.
+    pub(super) fn flush(&mut self) {
         let progress = self.progress;
         self.write(|writer| {
             if let Some(LoadProgress { elapsed, sent, .. }) = progress {

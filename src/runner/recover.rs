@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::assemble::RunBuilder;
 use super::error::Error;
 use crate::client::request_timer::StreamStats;
-use crate::loadgen::{LoadResult, TokenAgreement, WarmupCount};
+use crate::loadgen::{LoadResult, TokenAgreement, UncountedAnswers, WarmupCount};
 use crate::model::metrics;
 use crate::model::record::Record;
 use crate::model::record_log::{RecordLogContent, RecordLogError};
@@ -48,6 +48,7 @@ pub(crate) fn recover(path: &Path) -> Result<Recovered, Error> {
         interrupted: log.ended != Some(false),
         client_errors: Vec::new(),
         setup_failure: None,
+        uncounted: UncountedAnswers::default(),
     };
     let builder = RunBuilder {
         header: log.header,

@@ -1,8 +1,9 @@
 //! What several runs share: the server, its model's name, and the tokenizer.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, Runtime};
 use tracing::info;
@@ -14,6 +15,9 @@ use super::stop::StopHandle;
 use super::wait_ready::{NotReady, is_permanent, retry_until};
 use crate::client::admin::{AdminClient, AdminError};
 use crate::dataset::bundled;
+use crate::loadgen::{DRAIN_TIMEOUT, LoadResult};
+use crate::model::record::LateCounts;
+use crate::model::record_log::PackedRecords;
 use crate::model::run_spec::{Spec, Target};
 use crate::model::secrets;
 use crate::server::prefix_cache;
@@ -43,6 +47,8 @@ pub(crate) struct Session {
     observer: Observer,
     /// Whether the server's own metrics are wanted and available.
     reads_metrics: bool,
+    /// Whether the server counts the answers of a load that has ended.
+    counts_answers: Arc<AtomicBool>,
     /// Runs unmeasured work. Requests to the server's `/tokenize` also use it.
     runtime: Runtime,
 }
@@ -77,6 +83,7 @@ impl Session {
             stop,
             observer,
             reads_metrics: false,
+            counts_answers: Arc::default(),
             runtime,
         };
         let root = match contact {
@@ -103,6 +110,21 @@ impl Session {
     /// The tokenizer that counts tokens.
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Lets the server count the answers of a load that has ended. If the user has asked for the end, the server has
+    /// the same time for that as for its last answers.
+    pub(super) fn count_answers(
+        &self,
+        outcome: &mut LoadResult<PackedRecords>,
+        see: &mut dyn FnMut(&LateCounts),
+    ) {
+        let asked = OnceLock::new();
+        let goes_on =
+            || !self.stop.is_requested() || asked.get_or_init(Instant::now).elapsed() < DRAIN_TIMEOUT;
+        self.counts_answers.store(true, Ordering::Relaxed);
+        outcome.count_answers(&self.tokenizer, &goes_on, see);
+        self.counts_answers.store(false, Ordering::Relaxed);
     }
 
     /// The version that the server's `/version` reports.
@@ -308,9 +330,13 @@ impl Session {
         let counter = self.wait_for(found).map_err(|error| error.to_string())??;
         let origin = secrets::mask_url(&format!("{}{}", target.base_url, counter.path()));
         let (handle, stop) = (self.runtime.handle().clone(), self.stop.clone());
+        let counts_answers = Arc::clone(&self.counts_answers);
         let ask = move |text: &str, specials: SpecialTokens| {
             let question = control.count_tokens(&counter, text, specials == SpecialTokens::Add);
-            let answer = handle.block_on(stop.unless_requested(question));
+            let answer = match counts_answers.load(Ordering::Relaxed) {
+                true => handle.block_on(stop.briefly_if_requested(question)),
+                false => handle.block_on(stop.unless_requested(question)),
+            };
             answer.ok_or("interrupted")?.map_err(|error| error.to_string())
         };
         Ok(Tokenizer::remote(origin, Arc::new(ask)))

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::record::{
-    Events, Failure, FailureClass, FinishReason, Milestone, OutputGaps, Record, RequestInput, RequestLabels,
-    Timestamps, TokenCount, TokenSource,
+    Events, Failure, FailureClass, FinishReason, LateCounts, Milestone, OutputGaps, Record, RequestInput,
+    RequestLabels, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, nanos};
 use crate::model::request_id::RequestId;
@@ -145,6 +145,23 @@ fn encode_tokens(record: &Record, to: &mut EntryEncoder) {
     record.cached_tokens.into_iter().for_each(|count| to.number(count));
     to.number(record.hidden_tokens);
     first.into_iter().for_each(|first| to.number(first.count));
+}
+
+/// Appends counts that replace those of a Record.
+pub(super) fn encode_counts(counts: &LateCounts, to: &mut EntryEncoder) {
+    let LateCounts { ordinal, prompt_tokens, output_tokens } = counts;
+    to.number(*ordinal as u64);
+    for TokenCount { count, source } in [prompt_tokens, output_tokens] {
+        to.number(*count);
+        to.byte(source_code(*source));
+    }
+}
+
+/// Decodes the output of [`encode_counts`].
+pub(super) fn decode_counts(from: &mut EntryDecoder<'_>) -> Option<LateCounts> {
+    let ordinal = usize::try_from(from.number()?).ok()?;
+    let mut next = || Some(TokenCount { count: from.small_number()?, source: token_source(from.byte()?)? });
+    Some(LateCounts { ordinal, prompt_tokens: next()?, output_tokens: next()? })
 }
 
 fn source_code(source: TokenSource) -> u8 {

@@ -56,16 +56,32 @@ impl PackedRecords {
         })
     }
 
-    /// Decodes all Records, in the order of the schedule. Each block is freed once its Records are decoded.
+    /// Decodes all Records, in the order of the schedule.
     pub fn into_records(self) -> Vec<Record> {
-        let mut strings = StringTable::default();
         let mut records = Vec::with_capacity(self.count);
-        for block in self.blocks {
-            let mut rest = &*block;
-            records.extend(std::iter::from_fn(|| decode_first(&mut rest, &mut strings)));
-        }
+        self.for_each(|record| records.push(record));
         records.sort_unstable_by_key(|record| record.ordinal);
         records
+    }
+
+    /// Changes each Record, in the order in which they were added.
+    #[must_use]
+    pub(crate) fn map(self, mut change: impl FnMut(&mut Record)) -> Self {
+        let mut changed = Self::default();
+        self.for_each(|mut record| {
+            change(&mut record);
+            changed.push(&record);
+        });
+        changed
+    }
+
+    /// Decodes the Records one after the other. Each block is freed once its Records are decoded.
+    fn for_each(self, mut take: impl FnMut(Record)) {
+        let mut strings = StringTable::default();
+        for block in self.blocks {
+            let mut rest = &*block;
+            std::iter::from_fn(|| decode_first(&mut rest, &mut strings)).for_each(&mut take);
+        }
     }
 }
 

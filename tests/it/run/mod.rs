@@ -12,6 +12,7 @@ mod failures;
 mod first_answers;
 mod hostile;
 mod interrupt;
+mod late_counts;
 mod mistakes;
 mod mix;
 mod orders;
