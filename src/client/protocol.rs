@@ -275,6 +275,13 @@ mod tests {
         ] {
             assert_eq!(fields(backend, endpoint, request), expected, "{endpoint}");
         }
+        for (left_out, sent) in [("documents", "texts"), ("texts", "documents")] {
+            let extra_body = [(left_out.to_owned(), Value::Null)].into_iter().collect();
+            let sampling = crate::model::run_spec::Sampling { extra_body, ..Default::default() };
+            let body = body::RequestTemplate::new(&table::TEI_RERANK, "m", &sampling).body(&ranking);
+            let body: Map<String, Value> = serde_json::from_slice(&body).unwrap();
+            assert!(body.contains_key(sent) && !body.contains_key(left_out), "{body:?}");
+        }
     }
 
     #[test]

@@ -73,7 +73,10 @@ pub(crate) fn ranking(content: &Content) -> ContentFields {
     }
 }
 
-/// A query and its documents, which also appear under the name `texts`.
+/// A query and its documents, under both names that servers have at `/rerank`: vLLM takes only `documents`
+/// (`vllm/entrypoints/pooling`, `RerankRequest`), Text Embeddings Inference only `texts` (`router/src/http/types.rs`,
+/// `RerankRequest`). Both have this path, and nothing else in the target tells them apart. A user who knows the server
+/// leaves the other name out with `null` in the extra body.
 pub(crate) fn tei_ranking(content: &Content) -> ContentFields {
     let mut fields = ranking(content)?;
     let documents =
