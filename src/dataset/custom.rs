@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::sampler::{CollectionSummary, RecordCollection, sample};
 use super::source::{DatasetSource, is_rereadable};
-use super::{DatasetError, DatasetFault, DatasetFormat, PrepareContext, PreparedWorkload};
+use super::{DatasetError, DatasetFault, DatasetFormat, FilePosition, PrepareContext, PreparedWorkload};
 use crate::dataset::json_records;
 use crate::dataset::read_options::{FileSummary, ReadOptions};
 use crate::model::request::{Content, Request};
@@ -76,6 +76,7 @@ impl<'a, L> PromptFile<'a, L> {
 
 /// The prompt and output length of one line.
 pub(super) struct PromptItem<S> {
+    place: FilePosition,
     said: S,
     max_tokens: u32,
 }
@@ -106,16 +107,17 @@ impl<L: PromptRecord> RecordCollection for PromptFile<'_, L> {
         sink: &mut dyn FnMut(Self::Item),
     ) -> Result<CollectionSummary, DatasetError> {
         let source = DatasetSource::open(self.path, L::FORMAT, reading)?;
-        let FileSummary { digest, bad } = json_records::read::<L>(source, &mut |record| {
+        let FileSummary { digest, bad } = json_records::read_placed::<L>(source, &mut |place, record| {
             let max_tokens = self.output_len.map_or_else(|| requested_tokens(record.output_tokens()), Ok)?;
-            sink(PromptItem { said: record.into_prompt()?, max_tokens });
+            sink(PromptItem { place, said: record.into_prompt()?, max_tokens });
             Ok(())
         })?;
         Ok(CollectionSummary { digest, textless: 0, bad, whole: true })
     }
 
     fn request(&self, item: Self::Item, job: &PrepareContext<'_>) -> Result<Request, DatasetError> {
-        let (content, tokens) = L::content(item.said, self.inline, job)?;
+        let content = L::content(item.said, self.inline, job);
+        let (content, tokens) = content.map_err(|error| error.with_place(&self.path(), item.place))?;
         Ok(Request::of(content, tokens, item.max_tokens))
     }
 }

@@ -162,6 +162,16 @@ pub enum DatasetError {
         /// The fault, and a remedy.
         cause: String,
     },
+    /// A file that an entry names cannot be sent.
+    #[error("{path}: {place}: {source}")]
+    NamedFile {
+        /// The path of the dataset.
+        path: String,
+        /// The position of the entry in the dataset.
+        place: FilePosition,
+        /// The error of the file.
+        source: Box<DatasetError>,
+    },
     /// The model's chat template cannot be used.
     #[error("chat template of {origin}: {cause}; `workload.form = text` sends prompts as they are")]
     Template {
@@ -189,6 +199,16 @@ pub enum DatasetError {
 impl DatasetError {
     pub(super) fn unreadable(path: &str, source: io::Error) -> Self {
         Self::Unreadable { path: path.to_owned(), source }
+    }
+
+    /// Adds the entry of a dataset that names a file which cannot be sent. Other errors do not concern an entry.
+    pub(super) fn with_place(self, path: &str, place: FilePosition) -> Self {
+        match self {
+            Self::Media { .. } | Self::NotFound { .. } | Self::Directory { .. } | Self::Unreadable { .. } => {
+                Self::NamedFile { path: path.to_owned(), place, source: Box::new(self) }
+            }
+            other => other,
+        }
     }
 
     /// The error for a file that could not be opened.

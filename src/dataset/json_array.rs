@@ -13,8 +13,8 @@ use super::{DatasetError, DatasetFault, FilePosition};
 use crate::dataset::read_options::{BadRowFilter, FileSummary, RowRejection};
 use crate::dataset::row_limit::{ByteAllowance, RowLimitReader};
 
-/// Receives entries as they are read.
-type EntrySink<'a, T> = dyn FnMut(T) -> Result<(), RowRejection> + 'a;
+/// Receives entries as they are read, each with its number, counted from 1.
+type EntrySink<'a, T> = dyn FnMut(usize, T) -> Result<(), RowRejection> + 'a;
 
 /// Reads all entries. An entry that is valid JSON of the wrong shape is skipped, unless the source is read strictly.
 pub(super) fn read<T: DeserializeOwned>(
@@ -127,7 +127,7 @@ impl<T: DeserializeOwned> JsonArrayReader<'_, '_, T> {
             fault: DatasetFault::from_json(&error).for_line(true),
             at: Some((error.line(), error.column())),
         });
-        let misfit = match parsed.map(|entry| (self.sink)(entry)) {
+        let misfit = match parsed.map(|entry| (self.sink)(self.read, entry)) {
             Ok(Ok(())) => {
                 self.screen.note_good();
                 return Ok(());

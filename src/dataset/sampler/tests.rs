@@ -224,6 +224,35 @@ fn custom_images_are_sent_whole_when_that_is_asked_for() {
     ] {
         let error = send(name).unwrap_err();
         assert!(error.contains(expected) && error.lines().count() == 1, "{error}");
+        assert!(error.contains("i.jsonl: line 1: "), "{error}");
+    }
+}
+
+#[test]
+fn a_media_file_that_cannot_be_sent_is_named_with_its_line() {
+    let files = Files::new();
+    let image = files.file("a.png", b"\x89PNG rest").display().to_string();
+    let audio = files.file("a.wav", b"RIFF\x04\0\0\0WAVEdata").display().to_string();
+    let text = files.file("text.txt", "no media").display().to_string();
+    fs::create_dir(files.path("sub")).unwrap();
+    let folder = files.path("sub").display().to_string();
+    let images = |name: &str| json!({"prompt": "see", "image_files": [name]});
+    let recordings = |name: &str| json!({"audio": name});
+    let refused = |name: &str, content: String, is_image: bool| {
+        let media = CustomMedia { inline: true, ..media(files.file(name, content)) };
+        let dataset = if is_image { Dataset::CustomImage(media) } else { Dataset::CustomAudio(media) };
+        files.prepare(&run_spec::WorkloadSpec::new(dataset, 3)).unwrap_err()
+    };
+    for bad in ["/nowhere/a", text.as_str(), folder.as_str()] {
+        // The blank line and the line without a record count too.
+        let three = |good: Value, bad: Value| format!("{good}\n\n5\n{bad}\n{good}\n");
+        let error = refused("i.jsonl", three(images(&image), images(bad)), true);
+        assert!(error.contains(&format!("i.jsonl: line 4: {bad}: ")), "{error}");
+        let error = refused("a.jsonl", three(recordings(&audio), recordings(bad)), false);
+        assert!(error.contains(&format!("a.jsonl: line 4: {bad}: ")), "{error}");
+        let array = json!([images(&image), 5, images(bad), images(&image)]).to_string();
+        let error = refused("i.json", array, true);
+        assert!(error.contains(&format!("i.json: entry 3: {bad}: ")), "{error}");
     }
 }
 

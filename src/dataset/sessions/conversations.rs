@@ -54,7 +54,7 @@ pub(crate) fn prepare(
         job
     };
     let (mut kept, mut candidates, mut few_turns) = (Vec::new(), 0, 0);
-    let FileSummary { digest, bad } = json_array::read(source, &mut |entry: ChatEntry| {
+    let FileSummary { digest, bad } = json_array::read(source, &mut |_, entry: ChatEntry| {
         candidates += 1;
         match turns(entry.messages) {
             Some(turns) if kept.len() < job.num_prompts => kept.push(turns),
