@@ -25,7 +25,7 @@ pub(crate) mod rx_timestamp;
 pub(crate) mod sse;
 pub(crate) mod tls;
 pub(crate) mod transport;
-mod transport_error;
+pub(crate) mod transport_error;
 mod url;
 
 use std::sync::Arc;

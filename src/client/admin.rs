@@ -39,7 +39,7 @@ const MAX_RESPONSE_BYTES: usize = 8 << 20;
 #[derive(Debug, Error)]
 pub enum AdminError {
     /// The server sent no HTTP response.
-    #[error("{url}: {cause}")]
+    #[error("{}", transport_error::with_url(url, cause))]
     Unreachable {
         /// The requested URL.
         url: String,

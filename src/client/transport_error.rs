@@ -20,7 +20,7 @@ pub(super) fn connect_failure(place: &str, error: &io::Error) -> Failure {
         ),
         _ => (FailureClass::Connect, ""),
     };
-    Failure::new(class, format!("{place}: {error}{advice}"))
+    Failure::new(class, format!("{place}: {}{advice}", system_words(error)))
 }
 
 /// The failure of a name that has no address.
@@ -69,26 +69,63 @@ fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stati
     }
 }
 
-/// The causes of a reqwest error, outermost first.
-pub(super) fn causes(error: reqwest::Error) -> String {
-    // The caller reports the URL, and the URL may hold a password.
+/// Why a request of reqwest failed, in words for the user. The caller reports the URL.
+pub(crate) fn causes(error: reqwest::Error) -> String {
+    // The URL may hold a password.
     let error = error.without_url();
     // The outermost error only states that a request failed.
     let Some(first) = error.source() else { return error.to_string() };
-    let words = tls_error(first).map_or_else(|| error_chain(first), tls::in_words);
-    // hyper uses this text for bytes that are not HTTP/1.x; the likeliest reasons are added.
-    match words.contains("invalid HTTP version parsed") {
-        true => format!("{words} (the server speaks only HTTP/2 here, or TLS, or it is not an HTTP server)"),
-        false => words,
+    if let Some(error) = tls_error(first) {
+        return tls::in_words(error);
+    }
+    let words = error_chain(first);
+    match io_error(first).map(system_words) {
+        // hyper uses this text for a failed lookup.
+        Some(cause) if words.contains("dns error") => format!("no address for the host name: {cause}"),
+        Some(cause) if error.is_connect() => format!("{NO_CONNECTION}{cause}"),
+        _ if error.is_timeout() => "it did not answer in time".to_owned(),
+        // hyper uses this text for bytes that are not HTTP/1.x; the likeliest reasons are added.
+        _ if words.contains("invalid HTTP version parsed") => {
+            format!("{words} (the server speaks only HTTP/2 here, or TLS, or it is not an HTTP server)")
+        }
+        _ => words,
     }
 }
 
-/// An error and its causes, outermost first.
+/// The beginning of [`causes`] where no connection could be opened.
+const NO_CONNECTION: &str = "cannot connect: ";
+
+/// A URL and why no request to it succeeded, as one sentence.
+pub(crate) fn with_url(url: &str, cause: &str) -> String {
+    match cause.strip_prefix(NO_CONNECTION) {
+        Some(cause) => format!("cannot connect to {url}: {cause}"),
+        None => format!("{url}: {cause}"),
+    }
+}
+
+/// The system's error among the causes, if there is one.
+fn io_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
+    let chain = std::iter::successors(Some(error), |&link| link.source());
+    chain.filter_map(|link| link.downcast_ref()).last()
+}
+
+/// The words of a system's error, without its number.
+fn system_words(error: &io::Error) -> String {
+    let words = error.to_string();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    let words = words.strip_prefix("failed to lookup address information: ").unwrap_or(words);
+    let mut chars = words.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// An error and its causes, outermost first. hyper's `client error (Connect)` says nothing more than its cause.
 fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
-    for cause in std::iter::successors(Some(error), |&link| link.source()).map(ToString::to_string) {
+    for cause in std::iter::successors(Some(error), |&link| link.source()) {
+        let cause = cause.downcast_ref::<io::Error>().map_or_else(|| cause.to_string(), system_words);
         // Some errors repeat their cause at the end of their own text.
-        if !words.last().is_some_and(|last| last.ends_with(&cause)) {
+        let is_repeated = words.last().is_some_and(|last| last.ends_with(&cause));
+        if !is_repeated && !cause.starts_with("client error (") {
             words.push(cause);
         }
     }
@@ -113,6 +150,30 @@ mod tests {
             let failure = connect_failure("10.0.0.1:80", &errno.into());
             assert_eq!(failure.class, class, "{failure}");
             assert!(failure.detail.starts_with("10.0.0.1:80: "), "{failure}");
+            assert!(!failure.detail.contains("os error"), "{failure}");
         }
+    }
+
+    /// The cause of a GET by reqwest.
+    async fn cause_of(url: &str) -> String {
+        tls::install_provider();
+        let client = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(5)).build();
+        causes(client.unwrap().get(url).send().await.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn an_unmeasured_request_fails_in_plain_words() {
+        let (_socket, port) = crate::testing::scripted_server::refusing_port();
+        let url = format!("http://127.0.0.1:{port}/x");
+        let cause = cause_of(&url).await;
+        assert_eq!(cause, "cannot connect: connection refused");
+        assert_eq!(with_url(&url, &cause), format!("cannot connect to {url}: connection refused"));
+        assert_eq!(with_url("http://a", "it is closed"), "http://a: it is closed");
+        let closing =
+            crate::testing::scripted_server::serve(vec![crate::testing::scripted_server::Script::Bytes(
+                Vec::new(),
+            )]);
+        let cause = cause_of(&closing.target().base_url).await;
+        assert!(cause.contains("closed") && !cause.contains("client error"), "{cause}");
     }
 }

@@ -5,7 +5,6 @@
 //! content of the cache does not affect the selection.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ use uuid::Uuid;
 
 use super::hf::select_files;
 use super::{DatasetError, PrepareProgress, ProgressFn, parquet};
-use crate::client::tls;
+use crate::client::{tls, transport_error};
 use crate::model::run_spec::{HfDataset, SpeedBench};
 use crate::tokenizer::HfHub;
 
@@ -136,7 +135,8 @@ impl HubFetch<'_> {
 
     /// Downloads the files. Returns their folder, and whether the folder holds only files of the subset and split.
     async fn download(&self, rows: usize) -> Result<(PathBuf, bool), DatasetError> {
-        let client = client().map_err(|error| self.failed(self.hub.endpoint.clone(), causes(&error)))?;
+        let client = client()
+            .map_err(|error| self.failed(self.hub.endpoint.clone(), transport_error::causes(error)))?;
         let url = format!("{}/api/datasets/{}/parquet", self.hub.endpoint, self.id);
         match self.json::<ConvertedFiles>(&client, &url).await? {
             Some(listing) if !listing.is_empty() => {
@@ -264,7 +264,7 @@ impl HubFetch<'_> {
 
     async fn chunk(&self, url: &str, response: &mut Response) -> Result<Option<Bytes>, DatasetError> {
         let chunk = response.chunk().await;
-        chunk.map_err(|error| self.failed(url.to_owned(), causes(&error.without_url())))
+        chunk.map_err(|error| self.failed(url.to_owned(), transport_error::causes(error)))
     }
 
     /// Sends a GET request. Only the hub itself receives the token: reqwest drops it when a redirect leads to another
@@ -274,7 +274,7 @@ impl HubFetch<'_> {
         if let Some(token) = self.hub.token.as_ref().filter(|_| url.starts_with(&self.hub.endpoint)) {
             request = request.bearer_auth(token.reveal());
         }
-        request.send().await.map_err(|error| self.failed(url.to_owned(), causes(&error.without_url())))
+        request.send().await.map_err(|error| self.failed(url.to_owned(), transport_error::causes(error)))
     }
 
     fn checked(&self, url: &str, response: Response) -> Result<Response, DatasetError> {
@@ -338,17 +338,6 @@ fn client() -> reqwest::Result<Client> {
 
 fn unwritable(path: &Path, source: io::Error) -> DatasetError {
     DatasetError::Unreadable { path: path.display().to_string(), source }
-}
-
-/// An error followed by its causes, because reqwest's own text does not include them.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

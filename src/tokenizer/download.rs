@@ -1,6 +1,5 @@
 //! Downloads single files from the hub.
 
-use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, LOCATION};
@@ -11,7 +10,7 @@ use serde::Deserialize;
 use super::TokenizerError;
 use super::chat;
 use super::hub::{DownloadedFile, HfHub, HubId};
-use crate::client::tls;
+use crate::client::{tls, transport_error};
 use crate::tokenizer::{other_formats, special_tokens};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,8 +67,8 @@ struct HubDownload<'a> {
 
 impl HubDownload<'_> {
     async fn run(&self) -> Result<DownloadedFile, TokenizerError> {
-        let client = client().map_err(|error| self.network(&error))?;
-        let mut url = Url::parse(self.url).map_err(|error| self.network(&error))?;
+        let client = client().map_err(|error| self.network(error))?;
+        let mut url = Url::parse(self.url).map_err(|error| self.network_text(error.to_string()))?;
         let home = url.origin();
         let mut commit = None;
         // Redirects are followed here, because only the hub reports the commit, not the file server that it redirects
@@ -79,13 +78,13 @@ impl HubDownload<'_> {
             if let Some(token) = self.hub.token.as_ref().filter(|_| url.origin() == home) {
                 request = request.bearer_auth(token.reveal());
             }
-            let response = request.send().await.map_err(|error| self.network(&error.without_url()))?;
+            let response = request.send().await.map_err(|error| self.network(error))?;
             commit = commit.or_else(|| header(response.headers(), "x-repo-commit"));
             if !response.status().is_redirection() {
                 return Ok(DownloadedFile { bytes: self.body(response).await?, commit });
             }
             let target = header(response.headers(), LOCATION.as_str()).unwrap_or_default();
-            url = url.join(&target).map_err(|error| self.network(&error))?;
+            url = url.join(&target).map_err(|error| self.network_text(error.to_string()))?;
         }
         Err(self.network_text(format!("more than {MAX_REDIRECTS} redirects")))
     }
@@ -93,7 +92,7 @@ impl HubDownload<'_> {
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, TokenizerError> {
         self.check(response.status())?;
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(&error.without_url()))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(error))? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > MAX_FILE_BYTES {
                 return Err(
@@ -117,14 +116,8 @@ impl HubDownload<'_> {
         }
     }
 
-    fn network(&self, error: &dyn Error) -> TokenizerError {
-        let mut cause = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            cause = format!("{cause}: {inner}");
-            source = inner.source();
-        }
-        self.network_text(cause)
+    fn network(&self, error: reqwest::Error) -> TokenizerError {
+        self.network_text(transport_error::causes(error))
     }
 
     fn network_text(&self, cause: String) -> TokenizerError {

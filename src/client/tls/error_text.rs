@@ -1,5 +1,7 @@
 //! Describes TLS errors in words that state who must act.
 
+use std::fmt;
+
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 /// Describes an error, in rustls's own words if these are clear.
@@ -14,9 +16,9 @@ pub(crate) fn in_words(error: &Error) -> String {
         ) => "the server does not speak TLS on this port: http".to_owned(),
         Error::NoApplicationProtocol => http2_only_text(),
         Error::PeerIncompatible(_) => {
-            format!("the server's TLS has no version or setting in common with ours ({error})")
+            format!("the server's TLS has no version or setting in common with ours ({})", plain(error))
         }
-        _ => format!("TLS: {error}"),
+        _ => format!("TLS: {}", plain(error)),
     }
 }
 
@@ -35,7 +37,10 @@ fn certificate_text(wrong: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names = match presented.is_empty() {
                 true => "names none (the common name does not count)".to_owned(),
-                false => format!("is of {}", presented.join(", ")),
+                false => format!(
+                    "is of {}",
+                    presented.iter().map(|name| bare_name(name)).collect::<Vec<_>>().join(", ")
+                ),
             };
             format!("the server's certificate is not of `{}`: it {names}", expected.to_str())
         }
@@ -47,8 +52,14 @@ fn certificate_text(wrong: &CertificateError) -> String {
         CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
             "the server's certificate is of X.509 version 1, which clients do not accept".to_owned()
         }
-        other => format!("the server's certificate is not accepted: {other}"),
+        other => format!("the server's certificate is not accepted: {}", plain(other)),
     }
+}
+
+/// The name in rustls's text of one: `DnsName("a.example")` and `IpAddress(10.0.0.1)`.
+fn bare_name(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')'));
+    inner.unwrap_or(presented).trim_matches('"')
 }
 
 /// The reason why a server sends an alert.
@@ -65,7 +76,10 @@ fn alert_text(alert: AlertDescription) -> String {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied => {
-            format!("the server does not accept our client certificate, or demands one ({alert:?})")
+            format!(
+                "the server does not accept our client certificate, or demands one ({})",
+                plain(&Named(alert))
+            )
         }
         AlertDescription::UnrecognisedName => "the server has no certificate for this host name".to_owned(),
         AlertDescription::ProtocolVersion => {
@@ -73,10 +87,48 @@ fn alert_text(alert: AlertDescription) -> String {
         }
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
             format!(
-                "the server and we have no TLS cipher in common, or it demands a client certificate ({alert:?})"
+                "the server and we have no TLS cipher in common, or it demands a client certificate ({})",
+                plain(&Named(alert))
             )
         }
-        other => format!("the server broke off the TLS handshake ({other:?})"),
+        other => format!("the server broke off the TLS handshake ({})", plain(&Named(other))),
+    }
+}
+
+/// An alert by its name.
+struct Named(AlertDescription);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// A text of rustls in plain words: it contains names from the code (`BadRecordMac`), which become `bad record mac`.
+fn plain(text: &impl fmt::Display) -> String {
+    let text = text.to_string();
+    let mut words = String::with_capacity(text.len() + 8);
+    for word in text.split_inclusive(|char: char| !char.is_alphanumeric()) {
+        let humps = word.match_indices(char::is_uppercase).filter(|(at, _)| *at > 0).count();
+        let is_name = humps > 0 && word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase);
+        if is_name { split_humps(word, &mut words) } else { words.push_str(word) }
+    }
+    words
+}
+
+/// Writes a name like `BadRecordMac` as words. Capitals in a row (`UnknownCA`) stay together.
+fn split_humps(name: &str, words: &mut String) {
+    let chars: Vec<char> = name.chars().collect();
+    for (at, &char) in chars.iter().enumerate() {
+        let is_upper = |at: usize| chars.get(at).is_some_and(|char| char.is_uppercase());
+        let after_upper = at > 0 && is_upper(at - 1);
+        if char.is_uppercase() && at > 0 && !after_upper {
+            words.push(' ');
+        }
+        match char.is_uppercase() && !after_upper && !is_upper(at + 1) {
+            true => words.extend(char.to_lowercase()),
+            false => words.push(char),
+        }
     }
 }
 
@@ -88,22 +140,22 @@ fn http2_only_text() -> String {
 mod tests {
     use std::sync::Arc;
 
-    use rustls::OtherError;
     use rustls::pki_types::{ServerName, UnixTime};
+    use rustls::{OtherError, PeerIncompatible};
 
     use super::*;
 
     /// An error with any text, in place of one of webpki's.
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
-    struct Named(&'static str);
+    struct WebpkiError(&'static str);
 
     fn invalid(wrong: CertificateError) -> Error {
         Error::InvalidCertificate(wrong)
     }
 
     fn other(name: &'static str) -> Error {
-        invalid(CertificateError::Other(OtherError(Arc::new(Named(name)))))
+        invalid(CertificateError::Other(OtherError(Arc::new(WebpkiError(name)))))
     }
 
     /// The names are rustls's and webpki's. The alerts that servers send in each case come from OpenSSL's `s_server`,
@@ -122,7 +174,7 @@ mod tests {
             (other("UnsupportedCertVersion"), "version 1"),
             (invalid(CertificateError::ExpiredContext { time, not_after: time }), "expired"),
             (invalid(CertificateError::NotValidYet), "clock"),
-            (invalid(elsewhere), "not of `gpu.internal`"),
+            (invalid(elsewhere), "not of `gpu.internal`: it is of other"),
             (invalid(CertificateError::NotValidForName), "another host"),
             (Error::AlertReceived(AlertDescription::NoApplicationProtocol), "only HTTP/2"),
             (Error::NoApplicationProtocol, "only HTTP/2"),
@@ -130,11 +182,23 @@ mod tests {
             (Error::AlertReceived(AlertDescription::UnknownCA), "client certificate"),
             (Error::AlertReceived(AlertDescription::ProtocolVersion), "1.2 and 1.3"),
             (Error::AlertReceived(AlertDescription::HandshakeFailure), "cipher"),
-            (Error::AlertReceived(AlertDescription::InternalError), "InternalError"),
+            (Error::AlertReceived(AlertDescription::InternalError), "(internal error)"),
+            (Error::AlertReceived(AlertDescription::BadRecordMac), "(bad record mac)"),
+            (Error::AlertReceived(AlertDescription::UnknownCA), "(unknown CA)"),
+            (Error::AlertReceived(AlertDescription::Unknown(200)), "handshake (unknown"),
+            (invalid(CertificateError::BadSignature), "bad signature"),
+            (Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon), "no cipher suites in common"),
+            (Error::General("a Plain text".to_owned()), "a Plain text"),
             (Error::InvalidMessage(InvalidMessage::InvalidContentType), "does not speak TLS"),
         ] {
             let words = in_words(&error);
             assert!(words.contains(expected), "{words}");
+            let humps =
+                |word: &str| word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase);
+            assert!(
+                !words.split(|char: char| !char.is_alphanumeric()).any(|word| humps(word) && word != "Plain"),
+                "{words}"
+            );
         }
     }
 }
