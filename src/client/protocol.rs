@@ -5,6 +5,7 @@
 pub(crate) mod audio;
 pub(crate) mod body;
 pub(crate) mod chunk;
+pub(crate) mod data_text;
 pub(crate) mod error;
 pub(crate) mod event_template;
 pub(crate) mod finish;

@@ -3,6 +3,7 @@
 
 mod captured;
 mod outcome;
+mod output_modes;
 mod stream_state;
 mod text_mode;
 

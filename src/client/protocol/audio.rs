@@ -19,7 +19,7 @@ pub(crate) fn parse(data: &[u8]) -> serde_json::Result<ParsedEvent<'_>> {
     let ending =
         event.choices.iter().filter_map(|choice| FinishSignal::parse(choice.finish_reason, None)).last();
     let mut pieces = OutputDeltas::default();
-    event.choices.iter().for_each(|choice| choice.add_to(&mut pieces));
+    event.choices.iter().for_each(|choice| _ = choice.add_to(&mut pieces));
     pieces.add(event.delta, OutputPart::Message);
     // The event that ends OpenAI's own stream repeats the text.
     pieces.add(event.text.filter(|_| !is_end), OutputPart::Message);

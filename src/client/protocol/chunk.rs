@@ -16,7 +16,10 @@ pub(crate) fn parse(data: &[u8]) -> serde_json::Result<ParsedEvent<'_>> {
     let chunk: CompletionChunk<'_> = object::read(data)?;
     let choices = chunk.choices.as_ref();
     let mut pieces = OutputDeltas::default();
-    choices.into_iter().flat_map(SmallList::iter).for_each(|choice| choice.add_to(&mut pieces));
+    let mut is_message = false;
+    for choice in choices.into_iter().flat_map(SmallList::iter) {
+        is_message |= choice.add_to(&mut pieces) == ChoiceOutput::Message;
+    }
     Ok(ParsedEvent {
         output: pieces.output(),
         token_ids: choices.into_iter().flat_map(SmallList::iter).map(|choice| choice.token_ids.0).sum(),
@@ -25,6 +28,7 @@ pub(crate) fn parse(data: &[u8]) -> serde_json::Result<ParsedEvent<'_>> {
         error: chunk.error(data),
         is_end: false,
         is_foreign: choices.is_none() && chunk.usage().is_none(),
+        is_message,
     })
 }
 
@@ -88,7 +92,7 @@ object! {
     pub(super) struct ChunkChoice<'a> {
         text: Option<Text<'a>> = "text",
         delta: Option<ChoiceDelta<'a>> = "delta",
-        /// In a document, the sum of a stream's deltas.
+        /// In a document, the sum of a stream's deltas. Some streams end with it too (hermes-browser-extension #11).
         message: Option<ChoiceDelta<'a>> = "message",
         pub(super) finish_reason: Option<Text<'a>> = "finish_reason",
         /// OpenRouter: the finish reason of the server behind it.
@@ -102,10 +106,28 @@ object! {
     }
 }
 
+/// What the output of a choice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChoiceOutput {
+    /// There is none.
+    Nothing,
+    /// New text.
+    Delta,
+    /// A whole message, which repeats the deltas before it if there were any.
+    Message,
+}
+
 impl<'a> ChunkChoice<'a> {
-    pub(super) fn add_to(&self, pieces: &mut OutputDeltas<'a>) {
-        pieces.add(self.text, OutputPart::Message);
-        self.delta.iter().chain(&self.message).for_each(|delta| delta.add_to(pieces));
+    /// Adds the output under the first name that has any: under a later one it would be the same again.
+    pub(super) fn add_to(&self, pieces: &mut OutputDeltas<'a>) -> ChoiceOutput {
+        let has_text = pieces.add(self.text, OutputPart::Message);
+        if has_text || self.delta.as_ref().is_some_and(|delta| delta.add_to(pieces)) {
+            return ChoiceOutput::Delta;
+        }
+        match self.message.as_ref().is_some_and(|message| message.add_to(pieces)) {
+            true => ChoiceOutput::Message,
+            false => ChoiceOutput::Nothing,
+        }
     }
 
     fn usage(&self) -> Option<TokenUsage> {
@@ -137,7 +159,8 @@ object! {
 }
 
 impl<'a> ChoiceDelta<'a> {
-    fn add_to(&self, pieces: &mut OutputDeltas<'a>) {
+    /// Adds the output. Returns whether there is any.
+    fn add_to(&self, pieces: &mut OutputDeltas<'a>) -> bool {
         // A server that migrates to another name sends the same text under both names.
         let names = [
             self.reasoning,
@@ -147,6 +170,7 @@ impl<'a> ChoiceDelta<'a> {
             self.reasoning_details,
             self.thinking_blocks,
         ];
+        let before = pieces.len();
         pieces.add_first(names, OutputPart::Reasoning);
         pieces.add(self.content, OutputPart::Message);
         pieces.add(self.refusal, OutputPart::Message);
@@ -156,6 +180,7 @@ impl<'a> ChoiceDelta<'a> {
         }
         let calls = self.tool_calls.iter().flat_map(|call| [&call.function, &call.custom]);
         calls.chain([&self.function_call]).flatten().for_each(|function| function.add_to(pieces));
+        pieces.len() > before
     }
 }
 

@@ -158,8 +158,9 @@ pub(crate) const FINISH_REASONS: [FinishReasonRow; 14] = [
     },
 ];
 
-/// The words that some servers write if there is no reason yet.
-const ABSENT_REASONS: [&str; 5] = ["", "null", "none", "false", "finish_reason_unspecified"];
+/// The words that some servers write if there is no reason yet. 0 is the number of `FINISH_REASON_UNSPECIFIED` in
+/// Google's protocol (googleapis/googleapis, `google/ai/generativelanguage/v1beta/generative_service.proto`).
+const ABSENT_REASONS: [&str; 7] = ["", "null", "none", "false", "0", "0.0", "finish_reason_unspecified"];
 
 /// The name under which the user accepts an answer without a finish reason.
 pub(crate) const NO_REASON: &str = "none";

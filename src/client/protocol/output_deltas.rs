@@ -21,6 +21,8 @@ object! {
     struct TextPart<'a> {
         kind: Option<Text<'a>> = "type",
         text: Option<Text<'a>> = "text",
+        /// The text itself in OpenAI's assistants API, where `text` is an object with it.
+        value: Option<Text<'a>> = "value",
         thinking: Option<Text<'a>> = "thinking",
         reasoning: Option<Text<'a>> = "reasoning",
         content: Option<Text<'a>> = "content",
@@ -50,6 +52,11 @@ impl<'a> OutputDeltas<'a> {
     pub(crate) fn add_raw(&mut self, text: Option<Text<'a>>, part: OutputPart) -> bool {
         let piece = text.filter(|text| !text.is_empty()).map(|text| OutputDelta { text, part });
         piece.map(|piece| self.0.push(piece)).is_some()
+    }
+
+    /// The number of pieces.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The output of the event.
@@ -85,6 +92,7 @@ impl<'a> OutputDeltas<'a> {
             (inner.thinking, OutputPart::Reasoning),
             (inner.reasoning, OutputPart::Reasoning),
             (inner.text, part),
+            (inner.value, part),
             (inner.content, part),
             (inner.summary, part),
             (inner.refusal, part),

@@ -28,6 +28,8 @@ pub struct ParsedEvent<'a> {
     pub is_end: bool,
     /// Whether the event has none of the protocol's usual fields.
     pub is_foreign: bool,
+    /// Whether the output is a whole message, which repeats the deltas before it if there were any.
+    pub is_message: bool,
 }
 
 /// The output that an event carries.
@@ -87,18 +89,14 @@ impl<'a> ParsedEvent<'a> {
         Self { error: Some(words), ..Self::default() }
     }
 
-    /// Whether any piece of the output is visible to the user.
-    pub fn is_output_visible(&self) -> bool {
-        matches!(&self.output, EventOutput::New(pieces) if pieces.iter().any(|piece| piece.is_visible()))
-    }
-
     /// Whether any piece of the output is reasoning.
     pub fn has_reasoning(&self) -> bool {
         matches!(&self.output, EventOutput::New(pieces) if pieces.iter().any(|piece| piece.part == OutputPart::Reasoning))
     }
 
-    /// The characters between the quotes of the output, if the event carries only one new piece of text.
-    pub fn sole_text(&self) -> Option<&'a str> {
+    /// The characters between the quotes of the output and the part that they belong to, if the event carries only one
+    /// new piece of text.
+    pub fn sole_text(&self) -> Option<(&'a str, OutputPart)> {
         let Self {
             output: EventOutput::New(pieces),
             token_ids: 0,
@@ -107,11 +105,13 @@ impl<'a> ParsedEvent<'a> {
             error: None,
             is_end: false,
             is_foreign: false,
+            is_message: false,
         } = self
         else {
             return None;
         };
         let piece = pieces.single().filter(|piece| piece.part != OutputPart::Sound)?;
-        piece.text.json().strip_prefix('"')?.strip_suffix('"')
+        let text = piece.text.json().strip_prefix('"')?.strip_suffix('"')?;
+        Some((text, piece.part))
     }
 }

@@ -21,6 +21,11 @@ impl<T> SmallList<T> {
         self.first.iter().chain(&self.others)
     }
 
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
     /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()

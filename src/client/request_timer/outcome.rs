@@ -5,8 +5,9 @@ use crate::client::framing::StreamFraming;
 use crate::client::protocol::finish::NO_REASON;
 use crate::client::protocol::parsed_event::{ParsedEvent, TokenUsage};
 use crate::client::protocol::{EndMarker, max_events};
+use crate::client::request_timer::output_modes::REPEATABLE_PARTS;
 use crate::client::request_timer::stream_state::StreamState;
-use crate::client::request_timer::text_mode::TextEdit;
+use crate::client::request_timer::text_mode::{TextEdit, TextMode};
 use crate::model::record::{Failure, FailureClass, FinishReason, Milestone, OutputGaps};
 use crate::stats::PendingDurations;
 
@@ -15,8 +16,11 @@ impl StreamState {
     pub(super) fn finish_summary(mut self, sent: Result<(), Failure>) -> RequestSummary {
         self.close_second();
         self.hot.next_read();
-        if let Some(text) = self.cold.growth.close().filter(|_| !self.captured.is_plain) {
-            self.captured.edit_message(TextEdit::Replace, &text);
+        for part in REPEATABLE_PARTS {
+            let whole = self.cold.modes.of(part).and_then(TextMode::close);
+            if let Some(text) = whole.filter(|_| !self.captured.is_plain(part)) {
+                self.captured.edit_part(part, &TextEdit::Replace, &text);
+            }
         }
         let outcome = match (self.ended.take(), sent) {
             // A failure that the stream reports takes precedence over the connection's result.
@@ -47,7 +51,7 @@ impl StreamState {
             meters.streams += 1;
             meters.burst_starts += u64::from(pulse.events_in_first_read > 1);
         }
-        meters.repeating += u64::from(aside.growth.is_whole() && !reading.repeats);
+        meters.repeating += u64::from(aside.modes.any_is_whole() && !reading.repeats);
         events.by_second.shrink_to_fit();
         events.gaps = kept.gaps.map(OutputGaps::from_iter);
         RequestSummary {

@@ -9,12 +9,15 @@ use super::{FirstEvent, StreamStats};
 use crate::client::excerpt::excerpt;
 use crate::client::framing::StreamFraming;
 use crate::client::protocol::ResponseFormat;
+use crate::client::protocol::data_text::DataText;
 use crate::client::protocol::event_template::EventTemplate;
 use crate::client::protocol::finish::FinishSignal;
-use crate::client::protocol::parsed_event::{EventOutput, OutputPart, ParsedEvent, TokenUsage};
+use crate::client::protocol::parsed_event::{EventOutput, OutputDelta, OutputPart, ParsedEvent, TokenUsage};
+use crate::client::protocol::small_list::SmallList;
 use crate::client::protocol::text::Text;
 use crate::client::request_timer::captured::CapturedOutput;
-use crate::client::request_timer::text_mode::{TextEdit, TextMode};
+use crate::client::request_timer::output_modes::{OutputEdits, OutputModes, REPEATABLE_PARTS};
+use crate::client::request_timer::text_mode::TextEdit;
 use crate::client::sse::{STRAY_LINE, SseEvent};
 use crate::model::record::{
     Events, Failure, FailureClass, FinishReason, Milestone, Timestamps, whole_second,
@@ -55,7 +58,9 @@ pub(super) struct StreamState {
 #[derive(Debug, Default)]
 pub(super) struct ColdState {
     /// How the text grows.
-    pub(super) growth: TextMode,
+    pub(super) modes: OutputModes,
+    /// Whether some output came as deltas, so that a whole message repeats it.
+    has_deltas: bool,
     /// Data that is not an event of the protocol: text of a proxy, or of a server that does not frame it.
     pub(super) stray: String,
     /// The number of tokens whose ids arrived.
@@ -102,7 +107,7 @@ impl StreamState {
             None if data.is_empty() && self.reading.framing != StreamFraming::Document => {}
             None if data == b"[DONE]" => self.ended = Some(Ok(())),
             None if event.name == STRAY_LINE => self.note_stray(data),
-            None if self.reading.framing != StreamFraming::Document && is_heartbeat(event.name, data) => {
+            None if self.reading.framing != StreamFraming::Document && is_ping(event.name, data) => {
                 self.ignore_event()
             }
             None => self.parse_event(at, event.name, data),
@@ -111,11 +116,12 @@ impl StreamState {
 
     /// Handles an event that matches the template except for its text.
     fn on_repeated_event(&mut self, at: Duration, text: &str) {
-        if self.captured.is_said && !self.captured.is_plain {
-            let edit = self.next_delta(text);
+        let part = self.captured.template_part;
+        if !self.captured.is_plain(part) {
+            let edit = self.next_delta(part, text);
             if edit != TextEdit::Nothing {
                 self.on_output(at);
-                self.captured.edit_message(edit, text);
+                self.captured.edit_part(part, &edit, text);
             }
             return;
         }
@@ -132,21 +138,33 @@ impl StreamState {
                     self.ignore_event();
                     self.keep_stray(data);
                 }
-                if let Some(text) = meaning.sole_text() {
+                if let Some((text, part)) = meaning.sole_text() {
                     self.template.learn(data, text);
-                    self.captured.is_said = meaning.is_output_visible();
+                    self.captured.template_part = part;
                 }
                 self.apply(at, meaning);
             }
             Err(_) if name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
-            Err(error) => {
-                let what = match self.reading.framing {
-                    StreamFraming::Events => "event is not a chunk",
-                    StreamFraming::Lines => "line is not a chunk",
-                    StreamFraming::Document => "answer is not the document that was asked for",
-                };
-                self.fail(FailureClass::BrokenStream, format!("{what} ({error}): {}", excerpt(data)));
+            Err(error) => self.on_other_data(data, &error),
+        }
+    }
+
+    /// Handles data that is not an event of the protocol.
+    fn on_other_data(&mut self, data: &[u8], error: &serde_json::Error) {
+        let what = match self.reading.framing {
+            StreamFraming::Events => "event is not a chunk",
+            StreamFraming::Lines => "line is not a chunk",
+            StreamFraming::Document => "answer is not the document that was asked for",
+        };
+        match DataText::classify(data) {
+            DataText::Ping if self.reading.framing != StreamFraming::Document => {
+                self.ignore_event();
+                self.keep_stray(data);
             }
+            DataText::Error if self.reading.framing != StreamFraming::Document => {
+                self.fail(FailureClass::ErrorEvent, excerpt(data));
+            }
+            _ => self.fail(FailureClass::BrokenStream, format!("{what} ({error}): {}", excerpt(data))),
         }
     }
 
@@ -174,11 +192,12 @@ impl StreamState {
         self.meters.borrow_mut().ignored += 1;
     }
 
-    fn apply(&mut self, at: Duration, meaning: ParsedEvent<'_>) {
+    fn apply(&mut self, at: Duration, mut meaning: ParsedEvent<'_>) {
+        self.drop_repeated_message(&mut meaning);
         self.first.reasoning_is_streamed |= meaning.has_reasoning();
         let ParsedEvent { output, token_ids, usage, ending, is_end, .. } = meaning;
         let is_document = self.reading.framing == StreamFraming::Document;
-        let (has_grown, edit) = self.text_edit(&output);
+        let (has_grown, edits) = self.output_edits(&output);
         match has_grown {
             true if is_document => self.hot.last = Some(at),
             true => {
@@ -189,7 +208,7 @@ impl StreamState {
             }
             false => {}
         }
-        self.captured.apply(edit, &output);
+        self.captured.apply(&edits, &output);
         if let Some(usage) = usage {
             self.usage = Some(usage.merged_with(self.usage));
         }
@@ -217,49 +236,67 @@ impl StreamState {
         }
     }
 
+    /// Drops the output of a whole message at the end of a stream of deltas, which the deltas already carried.
+    fn drop_repeated_message(&mut self, meaning: &mut ParsedEvent<'_>) {
+        match &meaning.output {
+            _ if self.reading.framing == StreamFraming::Document => {}
+            _ if meaning.is_message && self.cold.has_deltas => meaning.output = EventOutput::default(),
+            EventOutput::New(pieces) => self.cold.has_deltas |= !(meaning.is_message || pieces.is_empty()),
+            EventOutput::SoFar { .. } | EventOutput::Results(_) => {}
+        }
+    }
+
     /// Whether an output extends the answer, and how it changes the text. If the events repeat the whole text, a
     /// greater length shows new output. A token count is more reliable, because a server may send tokens before their
     /// text can be shown.
-    fn text_edit(&mut self, output: &EventOutput<'_>) -> (bool, TextEdit) {
+    fn output_edits(&mut self, output: &EventOutput<'_>) -> (bool, OutputEdits) {
         match *output {
-            EventOutput::New(ref pieces) if pieces.is_empty() => (false, TextEdit::Nothing),
-            EventOutput::New(_)
-                if self.captured.is_plain || self.reading.framing == StreamFraming::Document =>
-            {
-                (true, TextEdit::Add)
+            EventOutput::New(ref pieces) if self.reading.framing == StreamFraming::Document => {
+                (!pieces.is_empty(), OutputEdits::ADD)
             }
-            EventOutput::New(ref pieces) => {
-                let edit = match pieces.single() {
-                    Some(piece) if piece.is_visible() => self.next_delta(&piece.text.decode()),
-                    _ => {
-                        // Several pieces at once cannot be the repetition of one text.
-                        self.captured.is_plain = pieces.iter().any(|piece| piece.is_visible());
-                        TextEdit::Add
-                    }
-                };
-                (edit != TextEdit::Nothing, edit)
+            EventOutput::New(ref pieces) => self.piece_edits(pieces),
+            EventOutput::Results(count) => (count > 0, OutputEdits::ADD),
+            EventOutput::SoFar { text: Some(text), .. } if text.is_empty() => {
+                (false, OutputEdits::of_message(TextEdit::Nothing))
             }
-            EventOutput::Results(count) => (count > 0, TextEdit::Nothing),
-            EventOutput::SoFar { text: Some(text), .. } if text.is_empty() => (false, TextEdit::Nothing),
             EventOutput::SoFar { text, tokens } => {
+                let mode = &mut self.cold.modes.message;
                 let edit = match text {
-                    Some(_) if self.cold.growth.is_whole() => TextEdit::Replace,
-                    Some(text) => self.cold.growth.next_whole(&text.decode()),
+                    Some(_) if mode.is_whole() => TextEdit::Replace,
+                    Some(text) => mode.next_whole(&text.decode()),
                     None => TextEdit::Nothing,
                 };
+                let is_deltas = mode.is_deltas();
                 let tokens = tokens.map(|count| count as usize);
                 let length = tokens.or(text.map(Text::length)).unwrap_or_default();
                 let grown = length.max(self.seen_len);
                 let has_grown = std::mem::replace(&mut self.seen_len, grown) < grown;
-                (has_grown || self.cold.growth.is_deltas(), edit)
+                (has_grown || is_deltas, OutputEdits::of_message(edit))
             }
         }
     }
 
-    fn next_delta(&mut self, text: &str) -> TextEdit {
-        self.captured.mark_message();
-        let edit = self.cold.growth.next_delta(text);
-        self.captured.is_plain = self.cold.growth.is_deltas();
+    /// The same for the pieces of an event: whether any of them is new, and how each part changes.
+    fn piece_edits(&mut self, pieces: &SmallList<OutputDelta<'_>>) -> (bool, OutputEdits) {
+        let mut edits = OutputEdits::ADD;
+        for part in REPEATABLE_PARTS {
+            let mut of_part = pieces.iter().filter(|piece| piece.part == part);
+            match (of_part.next(), of_part.next()) {
+                (None, _) => {}
+                _ if self.captured.is_plain(part) => {}
+                (Some(piece), None) => edits.set(part, self.next_delta(part, &piece.text.decode())),
+                // Several pieces at once cannot be the repetition of one text.
+                (Some(_), Some(_)) => self.captured.set_plain(part, true),
+            }
+        }
+        let has_grown = pieces.iter().any(|piece| *edits.of(piece.part) != TextEdit::Nothing);
+        (has_grown, edits)
+    }
+
+    fn next_delta(&mut self, part: OutputPart, text: &str) -> TextEdit {
+        let Some(mode) = self.cold.modes.of(part) else { return TextEdit::Add };
+        let edit = mode.next_delta(text);
+        self.captured.set_plain(part, mode.is_deltas());
         edit
     }
 
@@ -333,16 +370,7 @@ impl FirstEvent {
     }
 }
 
-/// Whether data is a heartbeat of a server or a proxy, and not an event of the protocol: a comment that a gateway has
-/// wrapped as data (`: OPENROUTER PROCESSING`), a ping, or an empty value.
-fn is_heartbeat(name: &[u8], data: &[u8]) -> bool {
-    const HEARTBEAT_WORDS: [&[u8]; 6] =
-        [b"ping", b"pong", b"keepalive", b"keep-alive", b"keep_alive", b"heartbeat"];
-    const BLANK: [&[u8]; 5] = [b"{}", b"[]", b"\"\"", b"null", b":"];
-    let is_word = |text: &[u8]| HEARTBEAT_WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));
-    if data.first() == Some(&b':') || is_word(name) {
-        return true;
-    }
-    let bare = data.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(data);
-    BLANK.contains(&data) || is_word(bare)
+/// Whether an event is a ping of a server or a proxy by its name or its data.
+fn is_ping(name: &[u8], data: &[u8]) -> bool {
+    DataText::is_ping_name(name) || DataText::is_certain_ping(data)
 }

@@ -80,7 +80,17 @@ fn no_reason_is_written_in_many_ways() {
     {
         assert_eq!(judged(reason, "null", &[]), None, "{reason}");
     }
-    assert_eq!(judged("{\"type\":null}", "null", &[]), None);
+    // Google's enums as numbers: 0 is `FINISH_REASON_UNSPECIFIED`, and no other number is the same everywhere.
+    for reason in ["0", "0.0", "\"0\"", "{\"type\":0}", "{\"type\":null}"] {
+        assert_eq!(judged(reason, "0", &[]), None, "{reason}");
+    }
+    for (reason, words) in
+        [("1", "finish reason `1`"), ("-1", "finish reason `-1`"), ("true", "finish reason `true`")]
+    {
+        let failure = ending(reason, "0").unwrap().to_outcome(&[]).unwrap_err();
+        assert_eq!((failure.class, failure.detail.as_str()), (FailureClass::UnknownFinishReason, words));
+    }
+    assert_eq!(judged("1", "null", &["1"]), Some(Ok("1".to_owned())), "accepted");
 }
 
 /// OpenRouter (hax PR #15, OmniRoute PR #8210): the native reason of the server behind it is more precise.

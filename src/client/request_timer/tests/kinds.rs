@@ -8,6 +8,7 @@ use crate::model::record::FailureClass::{
 use crate::model::run_spec::Backend;
 
 mod endings;
+mod repeats;
 
 /// An event of a chat stream with this delta, and with further fields of its choice.
 fn delta(delta: &str, more: &str) -> String {

@@ -219,9 +219,12 @@ fn what_is_not_of_the_protocol_is_shown() {
         assert!(detail.starts_with("answer is not the document that was asked for"), "{detail}");
         assert!(detail.ends_with("<html>busy</html>"), "{detail}");
     }
-    let (class, detail) = failure(Backend::Ollama, "", "{\"response\":\"a\"}\noops\n");
+    let (class, detail) = failure(Backend::Ollama, "", "{\"response\":\"a\"}\n{\"respon\n");
     assert_eq!(class, FailureClass::BrokenStream);
     assert!(detail.starts_with("line is not a chunk"), "{detail}");
+    let (class, detail) = failure(Backend::Ollama, "", "{\"response\":\"a\"}\noops\n");
+    assert_eq!(class, FailureClass::BrokenStream);
+    assert!(detail.ends_with("it also sent: oops"), "{detail}");
 }
 
 #[test]
