@@ -128,29 +128,6 @@ fn events_are_counted_by_second() {
 }
 
 #[test]
-fn a_class_of_failures_is_its_key_in_json() {
-    let timeouts =
-        [TimeoutPhase::Headers, TimeoutPhase::FirstToken, TimeoutPhase::Stream].map(FailureClass::Timeout);
-    let others = [
-        FailureClass::Connect,
-        FailureClass::Tls,
-        FailureClass::Status(503),
-        FailureClass::BrokenStream,
-        FailureClass::ErrorEvent,
-        FailureClass::EmptyStream,
-        FailureClass::Cancelled,
-    ];
-    for class in timeouts.into_iter().chain(others) {
-        let json = serde_json::to_value(class).unwrap();
-        assert_eq!(json, class.key());
-        assert_eq!(serde_json::from_value::<FailureClass>(json).unwrap(), class);
-    }
-    for key in ["status_", "status_x", "timeout", ""] {
-        assert!(FailureClass::try_from(key.to_owned()).is_err(), "{key}");
-    }
-}
-
-#[test]
 fn a_record_survives_json() {
     let mut failed = record();
     failed.outcome = Err(Failure::new(FailureClass::Timeout(TimeoutPhase::Headers), "30s").into());
@@ -160,14 +137,4 @@ fn a_record_survives_json() {
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
     }
-}
-
-#[test]
-fn every_class_of_failure_is_read_back_from_its_key() {
-    for class in FailureClass::NAMED_CLASSES.into_iter().chain([FailureClass::Status(503)]) {
-        let text = serde_json::to_string(&class).unwrap();
-        assert_eq!(text, format!("\"{}\"", class.key()));
-        assert_eq!(serde_json::from_str::<FailureClass>(&text).unwrap(), class);
-    }
-    assert!(serde_json::from_str::<FailureClass>("\"bad_luck\"").is_err());
 }
