@@ -20,10 +20,11 @@ mod kept_runs;
 mod load_runs;
 mod logging;
 mod observer;
-mod setting_flags;
+pub(crate) mod setting_flags;
 mod stdout;
 mod target;
 mod to_spec;
+mod user_text;
 pub(crate) mod vllm_compat;
 mod withheld;
 

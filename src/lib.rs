@@ -56,7 +56,7 @@
 //! runner      from a Spec to a Run: connect, prepare, warm up, measure, scrape, assemble
 //! analysis    compare, gate, ab, search, sweep, plan, diagnose: pure functions of Runs, samples and log lines
 //! loadgen     worker threads, pacing, caps, sessions, cancellation
-//! dataset     prompts and lengths                  tokenizer   who counts tokens
+//! dataset     prompts and lengths                  tokenizer   counts of tokens
 //! server      what is known of the server under test: metrics, logs, launch, monitor
 //! client      one measured request: transport, HTTP/1, protocols
 //! model       plain values: Spec, Record, Metrics, Run, validity
@@ -124,6 +124,7 @@ pub use cli::main;
 pub mod internals {
     pub use crate::analysis::diagnose::RULES;
     pub use crate::cli::command;
+    pub use crate::cli::setting_flags::with_flags;
     pub use crate::cli::vllm_compat::FLAG_DIFFERENCES;
     pub use crate::client::Client;
     pub use crate::client::clock::RunClock;

@@ -11,3 +11,9 @@ pub(crate) mod searches;
 pub(crate) mod service_laws;
 mod studies;
 pub(crate) mod transcripts;
+
+/// Returns what a user reads of a text: flags replace the names of settings.
+#[cfg(feature = "cli")]
+pub(crate) fn printed(text: &str) -> String {
+    crate::cli::setting_flags::with_flags(text)
+}

@@ -188,7 +188,7 @@ impl AbComparison {
         let nothing = (self.counted_pairs() > 0 && self.comparison.rows().next().is_none())
             .then(|| "none of the figures was measured in every block".to_owned());
         let few = (!self.is_believable()).then(|| {
-            "too few pairs count to believe what is left: see why they do not, or let them count with --allow-invalid".to_owned()
+            "too few pairs count to believe what is left: see why they do not, or let them count with `ab.allow_invalid`".to_owned()
         });
         cut.into_iter().chain(left_out).chain(one_sided).chain(nothing).chain(few).collect()
     }

@@ -67,17 +67,19 @@ pub(crate) enum PlanError {
     },
     /// The requests have no tokens.
     #[error(
-        "{origin}: there are no requests with tokens to plan for; give --prompt-tokens and --output-tokens"
+        "{origin}: there are no requests with tokens to plan for; give `plan.prompt_tokens` and `plan.output_tokens`"
     )]
     NoRequests {
         /// The source of the requests.
         origin: String,
     },
     /// The output takes no time.
-    #[error("rates need the time of a request: give a --tpot or a --ttft above 0")]
+    #[error("rates need the time of a request: give a `plan.tpot` or a `plan.ttft` above 0")]
     NoTime,
     /// A rate is given without a speed.
-    #[error("--wanted-rate needs to know how long a request takes: give --tpot, such as --tpot 30ms")]
+    #[error(
+        "`plan.wanted` needs to know how long a request takes: give `plan.tpot`, such as `plan.tpot` 30ms"
+    )]
     NoPace,
     /// No number of replicas serves this load, in requests per second.
     #[error("the wanted rate needs {0:.0} replicas: is it requests per second?")]

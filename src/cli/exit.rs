@@ -1,11 +1,12 @@
 //! Exit codes, and errors that end the program early.
 
 use std::fmt::Display;
-use std::io::{self, StderrLock, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use super::setting_flags::with_flags;
-use crate::model::plain_text::{self, PlainWriter};
+use super::user_text::{self, UserTextWriter};
+use crate::model::plain_text;
 use crate::server::launch;
 
 /// The exit codes, the same for every command.
@@ -91,9 +92,10 @@ pub(super) fn exit_now() -> ! {
 }
 
 /// Writes several lines on stderr.
-pub(super) fn print_stderr_lines(render: impl FnOnce(&mut PlainWriter<StderrLock<'_>>) -> io::Result<()>) {
+pub(super) fn print_stderr_lines(render: impl FnOnce(&mut UserTextWriter<'_>) -> io::Result<()>) {
+    let text = user_text::render(render);
     // A closed stderr is no reason to stop working, let alone to panic as `eprintln!` does.
-    let _ = render(&mut PlainWriter::new(io::stderr().lock()));
+    let _ = text.and_then(|text| io::stderr().write_all(text.as_bytes()));
 }
 
 /// Removes `(os error 2)`, which the standard library adds to the words for it.
@@ -108,7 +110,7 @@ fn without_os_codes(message: &str) -> String {
 
 /// Prints a message on stderr. Line breaks in quoted text become blanks.
 pub(super) fn print_stderr(message: impl Display) {
-    let text = plain_text::printable_message(&without_os_codes(&with_flags(&message.to_string())));
+    let text = plain_text::printable_message(&without_os_codes(&message.to_string()));
     print_stderr_lines(|out| writeln!(out, "{text}"));
 }
 

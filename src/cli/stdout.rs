@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, StdoutLock, Write};
 use console::Term;
 
 use super::exit::CliError;
+use super::user_text::{self, UserTextWriter};
 use crate::model::plain_text::PlainWriter;
 
 /// Standard output for text that may contain quotations.
@@ -19,28 +20,32 @@ pub(super) enum StdoutReader {
     Gone,
 }
 
-/// Prints on standard output. A closed pipe is no error: the exit code is that of the result.
-pub(super) fn print(render: impl FnOnce(&mut PlainStdout<'_>) -> io::Result<()>) -> Result<(), CliError> {
-    print_streaming(render).map(drop)
+/// Prints a text for the user on standard output. A closed pipe is no error: the exit code is that of the result.
+pub(super) fn print(render: impl FnOnce(&mut UserTextWriter<'_>) -> io::Result<()>) -> Result<(), CliError> {
+    print_text(user_text::render(render))
 }
 
 /// Prints a report, with colors if the terminal supports them. `color` adds them after control characters of quoted
 /// text are escaped. `NO_COLOR` is respected.
 pub(super) fn print_report(
-    render: impl FnOnce(&mut PlainWriter<&mut dyn Write>) -> io::Result<()>,
+    render: impl FnOnce(&mut UserTextWriter<'_>) -> io::Result<()>,
     color: fn(&str) -> String,
 ) -> Result<(), CliError> {
+    let text = user_text::render(render);
+    print_text(match Term::stdout().features().colors_supported() {
+        true => text.map(|text| color(&text)),
+        false => text,
+    })
+}
+
+fn print_text(text: io::Result<String>) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
-    if !Term::stdout().features().colors_supported() {
-        return write_to(&mut PlainWriter::new(&mut stdout as &mut dyn Write), render).map(drop);
-    }
-    let mut text = Vec::new();
-    let rendered = render(&mut PlainWriter::new(&mut text as &mut dyn Write));
-    let written = rendered.and_then(|()| stdout.write_all(color(&String::from_utf8_lossy(&text)).as_bytes()));
+    let written = text.and_then(|text| stdout.write_all(text.as_bytes()));
     reader_after(written.and_then(|()| stdout.flush())).map(drop)
 }
 
-/// Prints for a command that streams output, and that ends when the pipe is closed.
+/// Prints without a buffer and without replacing the names of settings: a Run's JSON, or the output of a command that
+/// streams and ends when the pipe is closed.
 pub(super) fn print_streaming(
     render: impl FnOnce(&mut PlainStdout<'_>) -> io::Result<()>,
 ) -> Result<StdoutReader, CliError> {

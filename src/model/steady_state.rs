@@ -61,13 +61,15 @@ pub(crate) struct SteadyWindow {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NoSteadyState {
     /// The search for a window is disabled.
-    #[error("it was not looked for: --no-steady-state")]
+    #[error("it was not looked for: `spec.steadiness = none`")]
     NotLookedFor,
     /// All requests were due at once.
-    #[error("all requests were due at once; give --request-rate or --max-concurrency")]
+    #[error("all requests were due at once; give `load.request_rate` or `load.max_concurrency`")]
     AllAtOnce,
     /// The rate was meant to change.
-    #[error("the rate of arrivals went through a ramp or stages; give --request-rate for a steady state")]
+    #[error(
+        "the rate of arrivals went through a ramp or stages; give `load.request_rate` for a steady state"
+    )]
     RateChanged,
     /// The cap was never reached.
     #[error("at most {peak} requests or sessions were under way, the plateau begins at {needed}; send more")]

@@ -72,7 +72,7 @@ fn notes(ab: &AbComparison) -> Vec<String> {
         "A and B are means over blocks, and their intervals tell how much blocks differ. Both blocks of a pair have the same \
          requests at the same offsets, and only what differs within pairs counts for the difference (Student's t, and \
          Wilcoxon's signed ranks must not object): what the machine does to both cancels.",
-        "Runs that are needed are blocks: --blocks.",
+        "Runs that are needed are blocks: `ab.pairs`.",
     ];
     let unsure = ab.comparison.rows().any(|row| matches!(row.call, DifferenceVerdict::CannotTell { .. }));
     let own = own.into_iter().take(if unsure { 2 } else { 1 }).map(ToOwned::to_owned);

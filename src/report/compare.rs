@@ -203,7 +203,7 @@ fn spread_methods(comparison: &Comparison) -> Vec<String> {
         ),
         (
             by(SpreadMethod::Stated),
-            "Some runs were saved without their requests: their stated intervals and histograms are used; --save-detailed \
+            "Some runs were saved without their requests: their stated intervals and histograms are used; `options.detail` \
              tells more.",
         ),
     ];

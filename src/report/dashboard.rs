@@ -37,7 +37,7 @@ pub(crate) fn dashboard_files(names: &MetricNames, target: &str) -> [DashboardFi
 
 fn scrape(target: &str) -> String {
     format!(
-        "# Scrapes a vLLM server, and the client while it runs with --metrics-listen :9400. Several replicas: more targets.\n\
+        "# Scrapes a vLLM server, and the client while it runs with `publish.metrics_listen` :9400. Several replicas: more targets.\n\
          global:\n  scrape_interval: 5s\n  evaluation_interval: 5s\n\
          rule_files:\n  - {alerts}\n\
          scrape_configs:\n  - job_name: vllm\n    metrics_path: /metrics\n    static_configs:\n      - targets: [{target}]\n\

@@ -125,7 +125,7 @@ pub(super) fn undecided_text(why: Undecided) -> String {
             plural(baseline, "start"),
             server_starts::MIN_STARTS,
         ),
-        Undecided::NoInterval => "no interval is known: save the runs with --save-detailed".into(),
+        Undecided::NoInterval => "no interval is known: save the runs with `options.detail`".into(),
         Undecided::Absent => "it was not measured".into(),
     }
 }
@@ -186,7 +186,7 @@ pub(super) fn notes(ruling: &GateReport) -> Vec<String> {
     let methods = ruling.findings.iter().flat_map(|finding| [&finding.candidate, &finding.baseline]);
     if methods.flatten().filter_map(|sample| sample.method).min() == Some(SpreadMethod::Stated) {
         notes.push(
-            "a run was saved without its requests: its stated intervals are used; save it with --save-detailed".into(),
+            "a run was saved without its requests: its stated intervals are used; save it with `options.detail`".into(),
         );
     }
     notes.extend(required_samples_note(ruling));
@@ -201,7 +201,7 @@ fn required_samples_note(ruling: &GateReport) -> Option<String> {
     let small: Vec<&RuleFinding> = ruling.findings.iter().filter(|finding| is_small(finding)).collect();
     let baseline =
         ruling.baseline.as_ref().filter(|_| small.iter().any(|finding| finding.rule.rule.needs_baseline()));
-    let first = "to settle a rule without an answer measure the candidate for longer (--extend 10m lets the gate do it)";
+    let first = "to settle a rule without an answer measure the candidate for longer (`gate.extend` 10m lets the gate do it)";
     (!small.is_empty()).then(|| match baseline {
         None => first.to_owned(),
         Some(baseline) => format!(
@@ -240,7 +240,7 @@ fn scope_note(ruling: &GateReport) -> Option<&'static str> {
         ),
         ClaimScope::TheseStarts => Some(
             "one start of a server differs from the next: rules against the baseline need 3 starts of a side, or 2 of each; if \
-             the server was not restarted between the sides, --same-start judges the one start",
+             the server was not restarted between the sides, `gate.same_start` judges the one start",
         ),
     }
 }

@@ -181,7 +181,7 @@ fn alerts(summary: &LogSummary, to: &mut impl Write) -> io::Result<()> {
             let whole: Duration = more.iter().map(|alert| alert.duration).sum();
             writeln!(
                 to,
-                "[{}] and {} more, {} in all (--json has them)",
+                "[{}] and {} more, {} in all (`output.json` has them)",
                 rule.name,
                 more.len(),
                 duration_text(whole)

@@ -130,7 +130,7 @@ fn speed(service: &ServiceCapacity, suggestion: u64, to: &mut impl Write) -> io:
         (ServerSpeed::Measured { in_flight, .. }, Some(ConcurrencyReach::Above)) => writeln!(
             to,
             "CAUTION: TPOT grows with the requests in flight. It was measured with {in_flight:.1}; with {suggestion} it will be \
-             worse, and the rate lower: measure there, or give --result of several concurrencies"
+             worse, and the rate lower: measure there, or give `plan.result` of several concurrencies"
         ),
         (ServerSpeed::Measured { in_flight, .. }, Some(ConcurrencyReach::Below)) => writeln!(
             to,
@@ -220,8 +220,8 @@ mod tests {
         let shape = RequestLengths { prompt: 500, output: 300 };
         let pace = ServiceTime { ttft: Duration::ZERO, tpot: Duration::from_millis(30) };
         plan(&PlanInput {
-            pool: KvPool::from_tokens(110_000, "--kv-tokens"),
-            mix: RequestMix::from_lengths([shape], "--prompt-tokens, --output-tokens").unwrap(),
+            pool: KvPool::from_tokens(110_000, "the log"),
+            mix: RequestMix::from_lengths([shape], "one length").unwrap(),
             headroom: DEFAULT_HEADROOM,
             speed: Some(ServerSpeed::Given { pace }),
             wanted: Rate::per_second(40.0),
@@ -254,7 +254,7 @@ mod tests {
     fn a_suggestion_that_the_demand_bounds_says_what_headroom_alone_would_leave() {
         let shapes = [10, 10, 10, 4000].map(|output| RequestLengths { prompt: 10, output });
         let plan = plan(&PlanInput {
-            pool: KvPool::from_tokens(20_000, "--kv-tokens"),
+            pool: KvPool::from_tokens(20_000, "the log"),
             mix: RequestMix::from_lengths(shapes, "flags").unwrap(),
             headroom: DEFAULT_HEADROOM,
             speed: None,

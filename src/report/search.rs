@@ -111,7 +111,7 @@ impl SearchReport<'_> {
             }
             SearchFinding::NeverSaturated { highest } => writeln!(
                 to,
-                "Never saturated: all levels hold at {}, the highest load ({} requests); raise --max",
+                "Never saturated: all levels hold at {}, the highest load ({} requests); raise `search.max`",
                 self.load(highest),
                 self.requests_at(highest)
             ),
@@ -140,7 +140,7 @@ impl SearchReport<'_> {
             ),
         };
         let unclear = unclear.map(|unclear| format!("; {unclear}")).unwrap_or_default();
-        format!("{shown}{unclear}. Give it more --time or a longer --trial")
+        format!("{shown}{unclear}. Give it more `search.time` or a longer `search.trial`")
     }
 
     /// Lists the loads whose trials were inconclusive, with the share of requests that were cut off in them.

@@ -284,7 +284,7 @@ fn cells(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result<()> {
         let why = match cell.state {
             CellState::Measured(_) | CellState::Open => continue,
             CellState::Invalid(_) => {
-                "INVALID: measured, and left out of the table (--allow-invalid takes it in)"
+                "INVALID: measured, and left out of the table (`sweep.allow_invalid` takes it in)"
             }
             CellState::Failed(why) => why,
         };

@@ -116,32 +116,6 @@ const FLAGS_OF_OTHERS: &[(&str, &[&str])] = &[
     ("server/launch/template.rs", &["--port"]),
 ];
 
-/// Files below the command line in which a flag of ours is still named. This list only ever gets shorter: errors carry
-/// data, and `cli/advice.rs` names the flags.
-const FLAGS_LEFT: &[&str] = &[
-    "model/steady_state.rs",
-    "analysis/ab.rs",
-    "analysis/diagnose/client_rules.rs",
-    "analysis/diagnose/rules.rs",
-    "analysis/plan.rs",
-    "analysis/plan/memory.rs",
-    "analysis/plan/mix.rs",
-    "analysis/plan/model.rs",
-    "analysis/plan/model/config.rs",
-    "analysis/plan/model/matrix.rs",
-    "analysis/plan/model/quantization.rs",
-    "analysis/plan/model/weights.rs",
-    "analysis/search/search_answer.rs",
-    "report/ab.rs",
-    "report/compare.rs",
-    "report/dashboard.rs",
-    "report/gate.rs",
-    "report/log.rs",
-    "report/plan.rs",
-    "report/search.rs",
-    "report/sweep.rs",
-];
-
 /// The table of the settings that texts below the command line name, each with its flag.
 const SETTING_FLAGS: &str = "cli/setting_flags.rs";
 
@@ -162,12 +136,7 @@ fn only_the_command_line_knows_clap_prints_and_exits_and_values_have_no_clock() 
 
 #[test]
 fn only_the_command_line_names_flags() {
-    let tree = Tree::read();
-    assert_none("flags", &flags(&tree, FLAGS_LEFT));
-    let named: Vec<_> = flags(&tree, &[]);
-    let is_over = |file: &&&str| !named.iter().any(|found| found.starts_with(**file));
-    let over: Vec<_> = FLAGS_LEFT.iter().filter(is_over).collect();
-    assert!(over.is_empty(), "no flag of ours is left in these files, so take them off FLAGS_LEFT: {over:?}");
+    assert_none("flags", &flags(&Tree::read()));
 }
 
 #[test]
@@ -261,7 +230,7 @@ fn a_flag_in_a_text_is_found_below_the_command_line() {
         ("sim/spec.rs", "static A: [&str; 1] = [\"--port\"];"),
     ];
     for (path, text) in cases {
-        assert_eq!(flags(&Tree::of(&[(path, text)]), &[]).len(), 1, "`{text}` in {path}");
+        assert_eq!(flags(&Tree::of(&[(path, text)])).len(), 1, "`{text}` in {path}");
     }
 }
 
@@ -306,7 +275,7 @@ fn what_is_allowed_is_not_reported() {
         ("cli/exit.rs", "fn f() { println!(\"--seed\"); std::process::exit(1); }"),
         ("sim.rs", "//! Imports nothing of crate::core, says this comment.\npub(in crate::sim) struct A;"),
     ]);
-    let found = [upward(&tree), circles(&tree), misplaced(&tree), flags(&tree, &[]), public(&tree)].concat();
+    let found = [upward(&tree), circles(&tree), misplaced(&tree), flags(&tree), public(&tree)].concat();
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -398,10 +367,9 @@ fn holds(path: &[String], parts: &str) -> bool {
     }
 }
 
-/// Flags in texts below the command line, but for those of others and for files that are left.
-fn flags(tree: &Tree, left: &[&str]) -> Vec<String> {
-    let is_left = |source: &&Source| left.contains(&source.path.as_str());
-    let sources = tree.sources.iter().filter(|source| is_below(tree, source) && !is_left(source));
+/// Returns the flags in texts below the command line, except those of other programs.
+fn flags(tree: &Tree) -> Vec<String> {
+    let sources = tree.sources.iter().filter(|source| is_below(tree, source));
     let of = |source: &Source| {
         let others = FLAGS_OF_OTHERS.iter().filter(|(path, _)| *path == source.path);
         let others: Vec<&str> = others.flat_map(|(_, flags)| flags.iter().copied()).collect();

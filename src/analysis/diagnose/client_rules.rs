@@ -99,7 +99,7 @@ fn class_meaning(class: FailureClass) -> &'static str {
             "a long queue, or an engine that hangs"
         }
         FailureClass::Timeout(TimeoutPhase::Stream) => {
-            "an answer longer than --timeout, or an engine that stopped"
+            "an answer longer than `target.timeout`, or an engine that stopped"
         }
         FailureClass::Status(429 | 503) => "the server, or what is in front of it, turns load away",
         FailureClass::Status(500..) => "the server failed: its log says why",

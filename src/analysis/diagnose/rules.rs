@@ -53,9 +53,9 @@ const SYMPTOMS_AND_OURS: &str = "docs/operators-guide.md, symptoms; the bounds a
 const LEVERS: &str = "docs/operators-guide.md, levers";
 const OURS: &str = "ours";
 
-const SERVERS_WORDS: &str = "a result of a server with /metrics, --url or --log";
+const SERVERS_WORDS: &str = "a result of a server with /metrics, `diagnose.url` or `diagnose.log`";
 const RESULT: &str = "a result of `servegauge run`";
-const START: &str = "--log with the server's start";
+const START: &str = "`diagnose.log` with the server's start";
 
 /// All rules, in the order of reports.
 pub const RULES: [DiagnosisRule; 25] = [
@@ -65,7 +65,7 @@ pub const RULES: [DiagnosisRule; 25] = [
         when: "the run's verdict objects to lag, reads, CPU, clock or descriptors of the client",
         cause: "the client sent or read late, so that its latencies are partly its own: what else was found may be, too",
         steps: &[
-            step("send with more --workers, or from a machine of its own, or from several"),
+            step("send with more `load.workers`, or from a machine of its own, or from several"),
             step("raise the client's `ulimit -n` if descriptors ran out"),
         ],
         needs: RESULT,
@@ -78,7 +78,7 @@ pub const RULES: [DiagnosisRule; 25] = [
         when: "its counters fell, or its start time changed",
         cause: "the engine died and was started again, or a balancer sent the samples to several servers",
         steps: &[step("look for the reason in the log's last lines before the restart")],
-        needs: "a result of a server with /metrics, or --url",
+        needs: "a result of a server with /metrics, or `diagnose.url`",
         source: OURS,
         judge: client_rules::server_restart,
     },
@@ -88,11 +88,11 @@ pub const RULES: [DiagnosisRule; 25] = [
         when: "any failed for the server's reasons",
         cause: "each class of failures has its own: see the evidence",
         steps: &[
-            step("give --log of the same time: the engine says there what went wrong"),
+            step("give `diagnose.log` of the same time: the engine says there what went wrong"),
             step("for refusals and timeouts under load: less load, or more capacity"),
         ],
         needs: RESULT,
-        source: "ours; the share is --max-failure-rate",
+        source: "ours; the share is `spec.max_failure_rate`",
         judge: client_rules::failures,
     },
     DiagnosisRule {
@@ -109,7 +109,7 @@ pub const RULES: [DiagnosisRule; 25] = [
                 "alone it only moves the limit: lower leaves more for activations and less for the KV pool",
             ),
         ],
-        needs: "--log",
+        needs: "`diagnose.log`",
         source: SYMPTOMS,
         judge: memory_rules::out_of_memory,
     },
@@ -190,7 +190,7 @@ pub const RULES: [DiagnosisRule; 25] = [
             lever_step(Lever::PrefixCaching, "beginnings that prompts share are computed once"),
             lever_step(Lever::TensorParallelSize, "more GPUs compute a prompt sooner"),
         ],
-        needs: "a result, or --url while requests are answered, of a server that counts prefill times (vLLM from v0.6.4)",
+        needs: "a result, or `diagnose.url` while requests are answered, of a server that counts prefill times (vLLM from v0.6.4)",
         source: "ours; 500 ms from docs/operators-guide.md, metrics",
         judge: latency_rules::slow_prefill,
     },
@@ -202,7 +202,7 @@ pub const RULES: [DiagnosisRule; 25] = [
         steps: &[
             step("run from the server's machine, or past the gateway, and compare"),
             step(
-                "--preconnect takes the opening of connections out; a gateway must not buffer event streams",
+                "`load.preconnect` takes the opening of connections out; a gateway must not buffer event streams",
             ),
         ],
         needs: "a result of a server with /metrics",
@@ -218,7 +218,7 @@ pub const RULES: [DiagnosisRule; 25] = [
             lever_step(Lever::MaxNumSeqs, "lower it: fewer at a time, each faster"),
             lever_step(Lever::KvCacheDtype, "half as much to read for each token"),
         ],
-        needs: "a result, or --url while requests are answered",
+        needs: "a result, or `diagnose.url` while requests are answered",
         source: "docs/operators-guide.md, symptoms (30 ms: 70B in bf16); the count is a rule of thumb",
         judge: latency_rules::large_batch,
     },
@@ -232,7 +232,7 @@ pub const RULES: [DiagnosisRule; 25] = [
             lever_step(Lever::TensorParallelSize, "each GPU reads a part, if NVLink joins them"),
             lever_step(Lever::EnforceEager, "must not be set"),
         ],
-        needs: "a result, or --url while requests are answered",
+        needs: "a result, or `diagnose.url` while requests are answered",
         source: "ours; 30 ms from docs/operators-guide.md, metrics",
         judge: latency_rules::slow_steps,
     },
@@ -248,7 +248,7 @@ pub const RULES: [DiagnosisRule; 25] = [
                 "without chunks, raise it; with chunks, lower means shorter stalls and a later first token",
             ),
         ],
-        needs: "a result of streams, with --save-detailed if first tokens come in every second",
+        needs: "a result of streams, with `options.detail` if first tokens come in every second",
         source: SYMPTOMS_AND_OURS,
         judge: spike_rules::itl_spikes,
     },
@@ -280,7 +280,7 @@ pub const RULES: [DiagnosisRule; 25] = [
             step("send all turns of a session to one replica: a balancer can go by X-Session-ID"),
             lever_step(Lever::GpuMemoryUtilization, "a larger pool keeps beginnings for longer"),
         ],
-        needs: "a result with --multi-turn, of a server that tells of its prefix cache",
+        needs: "a result with `dataset.multi_turn`, of a server that tells of its prefix cache",
         source: "docs/operators-guide.md, symptoms and metrics",
         judge: latency_rules::prefix_cache,
     },
@@ -293,7 +293,7 @@ pub const RULES: [DiagnosisRule; 25] = [
             step("check the requests' max_tokens"),
             lever_step(Lever::MaxNumBatchedTokens, "lower leaves more of each step to generation"),
         ],
-        needs: "--log",
+        needs: "`diagnose.log`",
         source: "docs/operators-guide.md, the log line; half, and a minute, are ours",
         judge: latency_rules::throughput,
     },
@@ -335,7 +335,7 @@ pub const RULES: [DiagnosisRule; 25] = [
         when: "lines of level ERROR, tracebacks, answers with 5xx, many with 4xx, or a clock that runs backwards",
         cause: "each has its own: the lines say which",
         steps: &[step("read the lines around the times above; `servegauge logs` counts them")],
-        needs: "--log",
+        needs: "`diagnose.log`",
         source: OURS,
         judge: client_rules::log_errors,
     },
@@ -368,7 +368,7 @@ pub const RULES: [DiagnosisRule; 25] = [
             ),
             step("or send the requests of each adapter to a replica of their own"),
         ],
-        needs: "a result with several adapters, or a server with LoRA behind --url",
+        needs: "a result with several adapters, or a server with LoRA behind `diagnose.url`",
         source: "ours; vLLM's documentation, LoRA Adapters",
         judge: feature_rules::lora_adapters,
     },

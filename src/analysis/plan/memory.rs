@@ -55,7 +55,7 @@ pub(crate) enum MemoryError {
     /// No memory is left for keys and values.
     #[error(
         "{origin}: weights of {weights} GB and {other} GB of activations and the like leave no room for a KV pool in {taken} GB \
-         of each of {tp} GPUs; raise --tp or --gpu-memory, lower --max-num-seqs, or quantize the weights"
+         of each of {tp} GPUs; raise `plan.tp` or `plan.gpu_memory`, lower --max-num-seqs, or quantize the weights"
     )]
     NoRoom {
         /// The source of the model.
@@ -119,7 +119,7 @@ pub(crate) fn gpu_pool(
     notes.extend(model.notes());
     if memory.weights == WeightsSource::Estimated && model.lacks_vision() {
         notes.push(
-            "the weights are those of the language model: add the vision part with --reserved-memory".into(),
+            "the weights are those of the language model: add the vision part with `plan.reserved`".into(),
         );
     }
     let mut lines = vec![gpu_line(&memory.gpu), taken_line(taken, utilization, memory), weights];
@@ -139,7 +139,8 @@ fn gpu_line(gpu: &Gpu) -> MemoryLine {
     let source = match gpu.name {
         Some(name) => format!("{name}, as CUDA reports it"),
         None => {
-            "as --gpu-memory says; CUDA reports the card's own figure, which --gpu knows by name".to_owned()
+            "as `plan.gpu_memory` says; CUDA reports the card's own figure, which `plan.gpu` knows by name"
+                .to_owned()
         }
     };
     MemoryLine { what: "memory of each GPU", bytes: gpu.bytes, source }
@@ -147,7 +148,7 @@ fn gpu_line(gpu: &Gpu) -> MemoryLine {
 
 fn taken_line(taken: f64, utilization: f64, memory: &GpuSetup) -> MemoryLine {
     let source = match memory.utilization {
-        Some(_) => format!("{utilization}, as --gpu-memory-utilization says"),
+        Some(_) => format!("{utilization}, as `plan.utilization` says"),
         None => format!("{utilization}, the default of vLLM {}", memory.version),
     };
     MemoryLine { what: "taken by vLLM", bytes: taken as u64, source }
@@ -157,7 +158,7 @@ fn taken_line(taken: f64, utilization: f64, memory: &GpuSetup) -> MemoryLine {
 fn weights(model: &ModelArchitecture, memory: &GpuSetup) -> Result<MemoryLine, ModelError> {
     let shared = |bytes: u64| bytes as f64 / memory.tp as f64;
     let (bytes, source) = match &memory.weights {
-        WeightsSource::Given(bytes) => (shared(*bytes), "as --weights-bytes says, over the GPUs".to_owned()),
+        WeightsSource::Given(bytes) => (shared(*bytes), "as `plan.weights` says, over the GPUs".to_owned()),
         WeightsSource::Indexed(bytes, path) => {
             // The ratio of the loaded bytes to the bytes in files, for matrices that are on several GPUs or converted
             // there.
@@ -180,7 +181,7 @@ fn weights(model: &ModelArchitecture, memory: &GpuSetup) -> Result<MemoryLine, M
 /// The memory that neither the weights nor the pool use.
 fn other(model: &ModelArchitecture, memory: &GpuSetup) -> Vec<MemoryLine> {
     if let Some(bytes) = memory.reserved {
-        return vec![MemoryLine { what: "reserved", bytes, source: "as --reserved-memory says".into() }];
+        return vec![MemoryLine { what: "reserved", bytes, source: "as `plan.reserved` says".into() }];
     }
     let is_large = memory.gpu.is_large_memory();
     let seqs = memory.max_num_seqs.unwrap_or_else(|| memory.version.max_num_seqs(is_large));
@@ -198,7 +199,7 @@ fn other(model: &ModelArchitecture, memory: &GpuSetup) -> Vec<MemoryLine> {
     lines.push(MemoryLine {
         what: "CUDA context and NCCL",
         bytes: (outside * GIB) as u64,
-        source: format!("{outside} GiB at --tp {}, the middle of published logs", memory.tp),
+        source: format!("{outside} GiB at `plan.tp` {}, the middle of published logs", memory.tp),
     });
     if memory.version.includes_cuda_graphs() && !memory.enforce_eager {
         lines.push(graphs(seqs));

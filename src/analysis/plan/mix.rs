@@ -75,7 +75,7 @@ impl RequestMix {
         };
         Self::from_lengths(
             (metrics.completed > 0).then_some(mean),
-            format!("{origin}, means only: no --save-detailed"),
+            format!("{origin}, means only: no `options.detail`"),
         )
     }
 

@@ -119,8 +119,8 @@ impl ModelArchitecture {
         if attention.divides(tp) {
             return Ok(());
         }
-        let why = format!("is {}, which --tp {tp} does not divide", attention.heads);
-        Err(self.config.wrong("num_attention_heads", &why, "give a --tp that divides the heads"))
+        let why = format!("is {}, which `plan.tp` {tp} does not divide", attention.heads);
+        Err(self.config.wrong("num_attention_heads", &why, "give a `plan.tp` that divides the heads"))
     }
 
     /// Returns the type of keys and values: the requested one, or the model's own if `asked` is `None`. GPUs that read

@@ -8,7 +8,7 @@ use crate::testing::sample_run;
 fn question(tokens: u64, shapes: &[(u32, u32)]) -> PlanInput {
     let shapes = shapes.iter().map(|&(prompt, output)| RequestLengths { prompt, output });
     PlanInput {
-        pool: KvPool::from_tokens(tokens, "--kv-tokens"),
+        pool: KvPool::from_tokens(tokens, "the log"),
         mix: RequestMix::from_lengths(shapes, "flags").unwrap(),
         headroom: DEFAULT_HEADROOM,
         speed: None,

@@ -236,7 +236,7 @@ fn caveats(search: &Search) -> Vec<String> {
     if longest > LONG_ANSWER_SHARE * length {
         caveats.push(format!(
             "answers take up to {longest:.1} s and trials {length:.0} s: the server may not have been as full as it gets; give a \
-             longer --trial"
+             longer `search.trial`"
         ));
     }
     caveats
@@ -253,7 +253,7 @@ fn outlier_caveat(search: &Search) -> Option<String> {
         ),
         false => format!(
             "trial {number}, of {load} {unit}, stands alone against {against} later ones, and {MIN_CONTRADICTIONS_TO_DROP} would set it aside: the \
-             answer allows for it; give more --time"
+             answer allows for it; give more `search.time`"
         ),
     })
 }
@@ -272,7 +272,7 @@ fn cut_off_caveat(search: &Search) -> Option<String> {
     let (label, percent) = (criteria[*criterion].label(), 100.0 * share);
     Some(format!(
         "in {count} of {of} trials more requests were cut off than may miss {label}, at {load} {unit} {percent:.1} % of them: such a trial \
-         cannot show that it holds. Give a longer --trial and more --time, or let a shorter --timeout of run's make failures of answers \
+         cannot show that it holds. Give a longer `search.trial` and more `search.time`, or let a shorter `target.timeout` of run's make failures of answers \
          that never come"
     ))
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::cli::exit::{CliError, ExitReason};
+use crate::cli::setting_flags::with_flags;
 use crate::cli::{stdout, target};
 use crate::client::admin::AdminClient;
 use crate::model::secrets;
@@ -52,7 +53,7 @@ pub(crate) fn execute(args: &DashboardArgs) -> Result<ExitReason, CliError> {
     let mut written = Vec::new();
     for page in dashboard::dashboard_files(&names, &address) {
         let path = args.out.join(page.name);
-        fs::write(&path, page.text).map_err(unwritable)?;
+        fs::write(&path, with_flags(&page.text)).map_err(unwritable)?;
         written.push(path);
     }
     stdout::print(|out| written.iter().try_for_each(|path| writeln!(out, "{}", path.display())))?;

@@ -7,6 +7,7 @@ use super::*;
 use crate::analysis::compare::{CompareConfig, ComparisonSide};
 use crate::model::metric_id::MetricId;
 use crate::model::run::Run;
+use crate::testing;
 use crate::testing::queue::Queue;
 use crate::testing::sample_run;
 
@@ -39,7 +40,7 @@ fn comparison() -> Comparison {
 fn golden(name: &str, render: impl Fn(&Comparison, &mut Vec<u8>) -> io::Result<()>) {
     let mut text = Vec::new();
     render(&comparison(), &mut text).unwrap();
-    let text = String::from_utf8(text).unwrap();
+    let text = testing::printed(&String::from_utf8(text).unwrap());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("GOLDEN").is_some_and(|wish| wish == "write") {
         std::fs::write(&path, &text).unwrap();

@@ -4,7 +4,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::*;
 use crate::analysis::compare::{MetricSample, SampleUnit};
 use crate::analysis::gate::GateRule;
-use crate::testing::sample_run;
+use crate::testing::{self, sample_run};
 
 /// Every answer and every severity, with made-up numbers.
 fn ruling() -> GateReport {
@@ -71,11 +71,12 @@ fn written(render: impl FnOnce(&mut Vec<u8>)) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// With `GOLDEN=write`, writes the file first.
+/// Compares what a user reads of a text with the golden file. With `GOLDEN=write`, writes the file first.
 fn golden(name: &str, text: &str) {
+    let text = testing::printed(text);
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("GOLDEN").is_some_and(|wish| wish == "write") {
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, &text).unwrap();
     }
     assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "it is not {}", path.display());
 }

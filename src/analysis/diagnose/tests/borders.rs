@@ -93,7 +93,7 @@ fn spikes_of_which_nobody_knows_the_cause_are_not_judged() {
     });
     let unjudged = diagnosis.diagnosis().not_judged;
     assert_eq!(unjudged.iter().map(|rule| rule.rule).collect::<Vec<_>>(), ["itl-spikes"]);
-    assert!(unjudged[0].needs.contains("--save-detailed"));
+    assert!(unjudged[0].needs.contains("`options.detail`"));
 }
 
 /// A stream of 300 gaps of 20 ms, in which every tenth gap is 300 ms long, and requests whose first token arrives

@@ -11,7 +11,7 @@ use crate::testing::sample_run;
 /// The example of the operators' guide: 137 requests fit at the same stage, and about 165 at all stages.
 fn guide_example() -> CapacityPlan {
     plan(&PlanInput {
-        pool: KvPool::from_tokens(110_000, "--kv-tokens"),
+        pool: KvPool::from_tokens(110_000, "the log"),
         mix: RequestMix::from_lengths([RequestLengths { prompt: 500, output: 300 }], "flags").unwrap(),
         headroom: DEFAULT_HEADROOM,
         speed: None,

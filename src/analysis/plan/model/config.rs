@@ -32,7 +32,7 @@ pub(crate) enum ModelError {
 }
 
 /// What to do about a field on which the KV cache depends.
-pub(super) const CURE: &str = "correct it, or give --kv-tokens instead";
+pub(super) const CURE: &str = "correct it, or give `plan.kv_tokens` instead";
 
 /// The fields of the language model, and the fields that surround them.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,7 +175,7 @@ impl ModelConfig {
     }
 
     pub(super) fn missing(&self, field: &str) -> ModelError {
-        self.wrong(field, "is missing", "add it, or give --kv-tokens instead")
+        self.wrong(field, "is missing", "add it, or give `plan.kv_tokens` instead")
     }
 
     pub(super) fn wrong(&self, field: &str, why: &str, cure: &str) -> ModelError {

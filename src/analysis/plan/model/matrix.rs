@@ -4,7 +4,7 @@ use super::config::{ModelConfig, ModelError};
 
 /// What to do if a shape is not known.
 pub(super) const CURE: &str =
-    "give --weights-bytes, the size of the weights' files together, or --weights-index, their index";
+    "give `plan.weights`, the size of the weights' files together, or `plan.weights_index`, their index";
 
 /// How GPUs share a matrix.
 #[derive(Debug, Clone, Copy, PartialEq)]

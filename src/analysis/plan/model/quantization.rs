@@ -222,7 +222,7 @@ pub(super) fn kv_type(config: &ModelConfig) -> Result<Option<KvType>, ModelError
     let active = |name: &str| scheme.get(name).filter(|value| !is_none(value));
     let wrong = |name: &str, value: &Value| {
         let why = format!("is {}, which is not known here", value_excerpt(value));
-        Err(config.wrong(&format!("quantization_config.{name}"), &why, "give --kv-dtype"))
+        Err(config.wrong(&format!("quantization_config.{name}"), &why, "give `plan.kv_type`"))
     };
     if let Some(cache) = active("kv_cache_scheme") {
         return match cache.get("num_bits").and_then(Value::as_u64) {

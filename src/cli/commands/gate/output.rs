@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::args::OutputArgs;
 use crate::analysis::gate::GateReport;
 use crate::cli::exit::{CliError, print_stderr, print_stderr_lines};
+use crate::cli::setting_flags::with_flags;
 use crate::cli::stdout::print;
+use crate::cli::user_text;
 use crate::model::plain_text::PlainWriter;
 use crate::model::run::file;
 use crate::report::gate::{self, github, junit, markdown};
@@ -71,7 +73,8 @@ impl Output {
         let junit = self.junit.iter().map(|path| {
             let mut xml = Vec::new();
             junit::render(ruling, &mut xml).map_err(CliError::io)?;
-            file::write(path, &xml).map_err(CliError::io)
+            let xml = with_flags(&String::from_utf8_lossy(&xml));
+            file::write(path, xml.as_bytes()).map_err(CliError::io)
         });
         let json = self.json.iter().map(|json| match json {
             Json::File(path) => file::write(path, json_text(ruling).as_bytes()).map_err(CliError::io),
@@ -100,12 +103,11 @@ impl Output {
 }
 
 fn json_text(ruling: &GateReport) -> String {
-    serde_json::to_string_pretty(ruling).expect("a ruling has only string keys")
+    with_flags(&serde_json::to_string_pretty(ruling).expect("a ruling has only string keys"))
 }
 
 /// Appends to GitHub's summary file, which may hold the output of earlier steps.
 fn summarise(ruling: &GateReport, path: &Path) -> io::Result<()> {
-    let mut text = Vec::new();
-    markdown::render(ruling, &mut PlainWriter::new(&mut text))?;
-    File::options().create(true).append(true).open(path)?.write_all(&text)
+    let text = user_text::render(|out| markdown::render(ruling, out))?;
+    File::options().create(true).append(true).open(path)?.write_all(text.as_bytes())
 }

@@ -10,8 +10,7 @@ use crate::cli::advice;
 use crate::cli::args::{OutputArgs, ReportStyle};
 use crate::cli::exit::{CliError, print_stderr, print_stderr_lines};
 use crate::cli::kept_runs::KeptRuns;
-use crate::cli::setting_flags::with_flags;
-use crate::cli::stdout::{print, print_report};
+use crate::cli::stdout::{print, print_report, print_streaming};
 use crate::model::record::Record;
 use crate::model::run::{Run, RunError, file, file_name, pytorch};
 use crate::model::run_spec::Spec;
@@ -202,33 +201,30 @@ impl Delivery {
     fn print(&self, run: &Run) -> Result<(), CliError> {
         if !self.prints_json {
             return match self.report {
-                ReportStyle::Vllm => print(|out| self.render(run, out)),
+                ReportStyle::Vllm => {
+                    print(|out| self.render(run, out))?;
+                    print_stderr_lines(|out| vllm::render_notes(run, out));
+                    Ok(())
+                }
                 _ => print_report(|out| self.render(run, out), text::colored),
             };
         }
         print_stderr_lines(|out| self.render(run, out));
-        print(|out| {
+        let printed = print_streaming(|out| {
             let mut out = BufWriter::new(out);
             run.write(&mut out)?;
             writeln!(out)?;
             out.flush()
-        })
+        });
+        printed.map(drop)
     }
 
     fn render(&self, run: &Run, to: &mut impl Write) -> io::Result<()> {
-        let mut text = Vec::new();
         match self.report {
-            ReportStyle::Full | ReportStyle::Json => text::render(run, &mut text)?,
-            ReportStyle::Short => text::short(run, &mut text)?,
-            ReportStyle::Vllm => vllm::render(run, &mut text)?,
+            ReportStyle::Full | ReportStyle::Json => text::render(run, to),
+            ReportStyle::Short => text::short(run, to),
+            ReportStyle::Vllm => vllm::render(run, to),
         }
-        // The failures' texts come from the library.
-        to.write_all(with_flags(&String::from_utf8_lossy(&text)).as_bytes())?;
-        if self.report == ReportStyle::Vllm {
-            to.flush()?;
-            print_stderr_lines(|out| vllm::render_notes(run, out));
-        }
-        Ok(())
     }
 
     /// Writes the result's files, and adds their paths to `saved`.

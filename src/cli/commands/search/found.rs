@@ -5,6 +5,7 @@ use std::io::Write as _;
 use super::SearchArgs;
 use crate::analysis::search::{Search, SearchAnswer, SearchEnd};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
+use crate::cli::setting_flags::with_flags;
 use crate::cli::stdout::print;
 use crate::model::run::file;
 use crate::model::secrets;
@@ -25,7 +26,8 @@ impl Found {
     pub(crate) fn deliver(&self, args: &SearchArgs, typed: Vec<String>) -> Result<ExitReason, CliError> {
         let command = secrets::mask_args(&typed);
         let report = self.report(&command);
-        let saved = args.result_file().map(|path| (path, file::write(path, report.json().as_bytes())));
+        let saved =
+            args.result_file().map(|path| (path, file::write(path, with_flags(&report.json()).as_bytes())));
         let printed = print(|out| match args.json.is_wanted() {
             true => writeln!(out, "{}", report.json()),
             false => report.render(out),

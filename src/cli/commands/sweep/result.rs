@@ -10,6 +10,7 @@ use super::plan::{Plan, Source};
 use crate::analysis::sweep::capacity::{LoadCapacities, SetCapacity};
 use crate::analysis::sweep::{SweepPoint, SweepRanking};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
+use crate::cli::setting_flags::with_flags;
 use crate::cli::stdout::print;
 use crate::model::run::Run;
 use crate::model::secrets;
@@ -45,7 +46,7 @@ pub(super) fn deliver(
         interrupted: performance.interrupted,
     };
     let folder = &performance.folder;
-    let text = format!("{:#}\n", sweep::json(&sweep));
+    let text = with_flags(&format!("{:#}\n", sweep::json(&sweep)));
     let json = folder.write("sweep.json", text.as_bytes());
     let csv = sweep::csv(&sweep).map_err(CliError::io).and_then(|csv| folder.write("sweep.csv", &csv));
     let printed = print(|out| match prints_json {

@@ -371,7 +371,7 @@ fn tensor_parallelism_divides_heads_but_never_a_head_or_a_latent() {
     .to_string();
     assert_eq!((per_gpu(&qwen, 4), per_gpu(&qwen, 8)), (48_128.0, 48_128.0));
     let error = model(QWEN_7B).kv_cost(KvType::Half, 3).unwrap_err().to_string();
-    assert!(error.starts_with("config.json: `num_attention_heads` is 28, which --tp 3"), "{error}");
+    assert!(error.starts_with("config.json: `num_attention_heads` is 28, which `plan.tp` 3"), "{error}");
     // The GPUs divide the states too, but never a group of the state space.
     let state = |config: &Value, tp| of(config).kv_cost(KvType::Half, tp).unwrap().state;
     let qwen = qwen_35(&json!({ "full_attention_interval": 4 }));

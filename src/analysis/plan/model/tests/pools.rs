@@ -34,7 +34,7 @@ fn weights_that_do_not_fit_are_said_with_the_cure() {
     let error = memory::gpu_pool(&model(LLAMA_70B), &memory(Gpu::from_memory(80_000_000_000)), "config.json")
         .unwrap_err();
     assert!(matches!(error, MemoryError::NoRoom { weights: 141, taken: 72, .. }), "{error}");
-    assert!(error.to_string().contains("raise --tp"), "{error}");
+    assert!(error.to_string().contains("raise `plan.tp`"), "{error}");
 }
 
 /// B01 as reported: 52 GB hold 584 requests of 1,200 tokens, not 2,115.

@@ -85,7 +85,7 @@ fn fields_that_may_change_what_is_kept_are_refused_by_name() {
     for (fields, field) in cases {
         let error = error(&changed(LLAMA_8B, &fields));
         let named = format!("config.json: `{field}` ");
-        assert!(error.starts_with(&named) && error.contains("--kv-tokens"), "{fields}\n{error}");
+        assert!(error.starts_with(&named) && error.contains("`plan.kv_tokens`"), "{fields}\n{error}");
     }
     let unknown = changed(
         LLAMA_8B,
@@ -114,6 +114,6 @@ fn weights_that_cannot_be_worked_out_are_asked_for() {
     ];
     for (fields, expected) in cases {
         let error = model(&changed(LLAMA_8B, &fields)).weight_bytes().unwrap_err().to_string();
-        assert!(error.contains(expected) && error.contains("--weights-bytes"), "{error}");
+        assert!(error.contains(expected) && error.contains("`plan.weights`"), "{error}");
     }
 }

@@ -208,6 +208,6 @@ fn an_index_tells_the_exact_size() {
         r#"{"metadata": {"total_size": []}}"#,
     ] {
         let error = read(text).unwrap_err().to_string();
-        assert!(error.starts_with("index.json: `metadata") && error.contains("--weights-bytes"), "{error}");
+        assert!(error.starts_with("index.json: `metadata") && error.contains("`plan.weights`"), "{error}");
     }
 }
