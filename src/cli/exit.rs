@@ -4,9 +4,12 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use console::Term;
+
 use super::setting_flags::with_flags;
 use super::user_text::{self, UserTextWriter};
 use crate::model::plain_text;
+use crate::report::text::colored;
 use crate::server::launch;
 
 /// The exit codes, the same for every command.
@@ -91,9 +94,12 @@ pub(super) fn exit_now() -> ! {
     std::process::exit(ExitReason::Interrupted as i32)
 }
 
-/// Writes several lines on stderr.
+/// Writes several lines on stderr, with colors for problems if the terminal supports them. `NO_COLOR` is respected.
 pub(super) fn print_stderr_lines(render: impl FnOnce(&mut UserTextWriter<'_>) -> io::Result<()>) {
-    let text = user_text::render(render);
+    let text = user_text::render(render).map(|text| match Term::stderr().features().colors_supported() {
+        true => colored(&text),
+        false => text,
+    });
     // A closed stderr is no reason to stop working, let alone to panic as `eprintln!` does.
     let _ = text.and_then(|text| io::stderr().write_all(text.as_bytes()));
 }

@@ -1,15 +1,17 @@
-//! Colors of a finished report, for a terminal: only problems have a color.
+//! Colors of finished reports and messages, for a terminal: only problems have a color.
 
 use console::Style;
 
 /// The beginnings of lines that report a problem, and the severity of each.
-const MARKS: [(&str, Severity); 6] = [
+const MARKS: [(&str, Severity); 8] = [
     ("INVALID", Severity::Bad),
     ("Failed requests: ", Severity::Bad),
     ("Probe requests failed: ", Severity::Bad),
     ("RESTARTED: ", Severity::Bad),
     ("Trouble: ", Severity::Bad),
+    ("error: ", Severity::Bad),
     ("Warning: ", Severity::Doubtful),
+    ("warning: ", Severity::Doubtful),
 ];
 
 #[derive(Clone, Copy)]
@@ -18,7 +20,8 @@ enum Severity {
     Bad,
 }
 
-/// Returns the report with failures in red and warnings in yellow. Its text must be safe for a terminal already.
+/// Returns a report, or a message, with failures in red and warnings in yellow. Its text must be safe for a terminal
+/// already.
 pub(crate) fn colored(report: &str) -> String {
     report.split_inclusive('\n').map(line).collect()
 }
@@ -44,10 +47,11 @@ mod tests {
     fn only_what_is_bad_is_colored() {
         let good = "VALID: 18 of 18 checks passed\nSuccessful requests: 4\nProbe requests failed: 0\n";
         assert_eq!(colored(good), good);
-        let bad = "INVALID TTFT: bursts\nMean TTFT: 5 ms\nWarning: late\n  do this\nFailed requests: 2 of 4";
+        let bad = "INVALID TTFT: bursts\nMean TTFT: 5 ms\nWarning: late\n  do this\nFailed requests: 2 of 4\n\
+            error: no file\nwarning: slow\nnote: kept";
         let text = colored(bad);
         let marked: Vec<bool> = text.lines().map(|line| line.contains('\u{1b}')).collect();
-        assert_eq!(marked, [true, false, true, false, true]);
+        assert_eq!(marked, [true, false, true, false, true, true, true, false]);
         assert_eq!(console::strip_ansi_codes(&text), bad);
     }
 }

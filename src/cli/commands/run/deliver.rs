@@ -145,7 +145,7 @@ impl Delivery {
     /// Prints how much several runs differ.
     pub(super) fn sum_up(&self, runs: &[Run]) -> Result<(), CliError> {
         if !self.prints_json {
-            return print(|out| repeats::render(runs, out));
+            return print_report(|out| repeats::render(runs, out), text::colored);
         }
         print_stderr_lines(|out| repeats::render(runs, out));
         Ok(())
