@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::metric_id::MetricUnit;
-use crate::stats::DurationInterval;
+use crate::stats::{DurationInterval, RateInterval};
 
 /// The text for a metric without samples, which is never a zero.
 pub(crate) const NOT_AVAILABLE: &str = "n/a";
@@ -17,6 +17,17 @@ pub(crate) fn bare_milliseconds(value: Duration) -> String {
 /// Formats a 95 % interval in milliseconds: `[115, 125]`.
 pub(crate) fn interval_text(interval: DurationInterval) -> String {
     format!("[{}, {}]", bare_milliseconds(interval.low), bare_milliseconds(interval.high))
+}
+
+/// Formats an interval whose ends may be infinite: `[1.2, 3.4]`, `[at least 1.2]`, `[at most 3.4]`, or
+/// `[cannot be bounded]`. `end` formats a finite end.
+pub(crate) fn bounds_text(RateInterval { low, high }: RateInterval, end: impl Fn(f64) -> String) -> String {
+    match (low.is_finite(), high.is_finite()) {
+        (true, true) => format!("[{}, {}]", end(low), end(high)),
+        (true, false) => format!("[at least {}]", end(low)),
+        (false, true) => format!("[at most {}]", end(high)),
+        (false, false) => "[cannot be bounded]".to_owned(),
+    }
 }
 
 /// Formats milliseconds: whole from 10 ms up, three significant digits below, where a whole number would be too
@@ -97,6 +108,18 @@ mod tests {
         ];
         for (us, expected) in cases {
             assert_eq!(milliseconds(Some(Duration::from_micros(us))), expected);
+        }
+    }
+
+    /// "∞" in a table means nothing to most readers.
+    #[test]
+    fn an_interval_without_bounds_is_written_in_words() {
+        let written = |low, high| bounds_text(RateInterval { low, high }, |end| format!("{end:.1}"));
+        assert_eq!(written(1.0, 2.0), "[1.0, 2.0]");
+        assert_eq!(written(1.0, f64::INFINITY), "[at least 1.0]");
+        assert_eq!(written(f64::NEG_INFINITY, 2.0), "[at most 2.0]");
+        for (low, high) in [(f64::NEG_INFINITY, f64::INFINITY), (f64::NAN, f64::NAN)] {
+            assert_eq!(written(low, high), "[cannot be bounded]");
         }
     }
 

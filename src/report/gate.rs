@@ -12,7 +12,7 @@ use crate::analysis::gate::{
 use crate::model::metric_id::{MetricId, MetricUnit};
 use crate::model::plain_text::one_line;
 use crate::report::compare::row_cells::round_up;
-use crate::report::format::NOT_AVAILABLE;
+use crate::report::format::{NOT_AVAILABLE, bounds_text};
 use crate::stats::RateInterval;
 
 pub(crate) mod github;
@@ -136,23 +136,13 @@ fn needed(needs: RequiredSample) -> String {
 
 /// Formats a metric's value with its interval and unit.
 fn with_interval(figure: MetricId, value: f64, interval: Option<RateInterval>) -> String {
-    let interval = interval.map_or("[n/a]".to_owned(), |RateInterval { low, high }| {
-        format!("[{}, {}]", end(figure, low), end(figure, high))
-    });
+    let interval = interval.map_or("[n/a]".to_owned(), |ends| bounds_text(ends, |end| bare(figure, end)));
     format!("{} {interval} {}", bare(figure, value), unit(figure)).trim_end().to_owned()
 }
 
 /// Formats a metric's value with its unit.
 pub(super) fn with_unit(figure: MetricId, value: f64) -> String {
     format!("{} {}", bare(figure, value), unit(figure)).trim_end().to_owned()
-}
-
-fn end(figure: MetricId, value: f64) -> String {
-    match value {
-        f64::INFINITY => "∞".to_owned(),
-        f64::NEG_INFINITY => "-∞".to_owned(),
-        value => bare(figure, value),
-    }
 }
 
 /// Formats four significant digits: limits are often only a few percent away.

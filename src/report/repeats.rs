@@ -9,6 +9,7 @@ use crate::analysis::compare::MetricSample;
 use crate::model::metric_id::{MetricId, Statistic};
 use crate::model::metrics::SCALARS;
 use crate::model::run::Run;
+use crate::report::format::bounds_text;
 
 /// Writes the table; writes nothing without runs.
 pub(crate) fn render(runs: &[Run], to: &mut impl Write) -> io::Result<()> {
@@ -50,9 +51,9 @@ fn reported_metrics(run: &Run) -> Vec<MetricId> {
 fn row(figure: MetricId, sample: &MetricSample) -> Vec<String> {
     let [least, greatest] = [f64::min as fn(f64, f64) -> f64, f64::max]
         .map(|pick| sample.runs.iter().copied().reduce(pick).unwrap_or(sample.value));
-    let interval = sample.interval.map_or("n/a".to_owned(), |interval| {
-        format!("[{}, {}]", without_unit(figure, interval.low), without_unit(figure, interval.high))
-    });
+    let interval = sample
+        .interval
+        .map_or("n/a".to_owned(), |interval| bounds_text(interval, |end| without_unit(figure, end)));
     // A zero mean has no relative spread.
     let spread = if sample.value == 0.0 { 0.0 } else { 100.0 * (greatest - least) / sample.value };
     vec![

@@ -6,7 +6,7 @@ use crate::analysis::compare::{
     DifferenceVerdict, MetricComparison, MetricSample, RequiredSample, SampleUnit,
 };
 use crate::model::metric_id::{MetricId, MetricUnit};
-use crate::report::format::{NOT_AVAILABLE, bare_milliseconds, plain_number, share_text};
+use crate::report::format::{NOT_AVAILABLE, bare_milliseconds, bounds_text, plain_number, share_text};
 use crate::stats::RateInterval;
 
 /// The headers of the columns.
@@ -26,9 +26,7 @@ pub(crate) fn row_cells(row: &MetricComparison) -> [String; 5] {
 fn sample_text(figure: MetricId, sample: &MetricSample) -> String {
     let value = with_unit(figure, sample.value);
     match sample.interval {
-        Some(RateInterval { low, high }) => {
-            format!("{value} [{}, {}]", without_unit(figure, low), without_unit(figure, high))
-        }
+        Some(interval) => format!("{value} {}", bounds_text(interval, |end| without_unit(figure, end))),
         None => value,
     }
 }
@@ -42,10 +40,10 @@ pub(crate) fn with_unit(figure: MetricId, value: f64) -> String {
     }
 }
 
-/// Formats a metric's value without its unit; an infinite value is `∞`.
+/// Formats a metric's value without its unit.
 pub(crate) fn without_unit(figure: MetricId, value: f64) -> String {
     if !value.is_finite() {
-        return if value > 0.0 { "∞".into() } else { "-∞".into() };
+        return NOT_AVAILABLE.to_owned();
     }
     match figure.unit() {
         MetricUnit::Milliseconds => {
@@ -71,7 +69,13 @@ pub(crate) fn difference_text(row: &MetricComparison) -> String {
     let value = signed(row.difference.absolute * scale);
     match row.verdict_interval {
         Some(RateInterval { low, high }) => {
-            format!("{value} {unit} [{}, {}]", signed((low * scale).max(least)), signed(high * scale))
+            let low = match low * scale {
+                low if low > least => low,
+                // That a value falls by at most 100 % is known without a measurement.
+                _ if high.is_infinite() => f64::NEG_INFINITY,
+                _ => least,
+            };
+            format!("{value} {unit} {}", bounds_text(RateInterval { low, high: high * scale }, signed))
         }
         None => format!("{value} {unit}"),
     }
@@ -79,8 +83,6 @@ pub(crate) fn difference_text(row: &MetricComparison) -> String {
 
 fn signed(value: f64) -> String {
     match value {
-        f64::INFINITY => "+∞".into(),
-        f64::NEG_INFINITY => "-∞".into(),
         // Zero has no sign.
         value if value.abs() < 0.05 => "0.0".into(),
         value => format!("{value:+.1}"),
@@ -122,8 +124,8 @@ mod tests {
 
     #[test]
     fn signs_and_needs_are_short() {
-        let written = [-0.04, 0.04, -1.25, 18.0, f64::INFINITY].map(signed);
-        assert_eq!(written, ["0.0", "0.0", "-1.2", "+18.0", "+∞"]);
+        let written = [-0.04, 0.04, -1.25, 18.0].map(signed);
+        assert_eq!(written, ["0.0", "0.0", "-1.2", "+18.0"]);
         assert_eq!([0, 7, 84, 301, 48_211].map(round_up), [0, 7, 84, 310, 49_000]);
         let written = |count, of| required_sample(RequiredSample { count, of });
         assert_eq!(written(301, SampleUnit::Requests), "needs 310 requests");
