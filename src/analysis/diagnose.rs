@@ -30,6 +30,7 @@ pub(crate) use crate::analysis::diagnose::vllm_release::VllmRelease;
 use crate::model::server::Severity;
 pub(crate) use evidence::DiagnosisEvidence;
 use evidence::ServerSetting;
+use levers::Lever;
 pub(crate) use levers::{Availability, LEVERS, LeverInfo, VersionRange};
 pub use rules::RULES;
 pub(crate) use rules::{DiagnosisRule, RemedyStep};
@@ -152,7 +153,9 @@ impl DiagnosisFinding {
             what: step.what,
             lever: step.lever.map(|lever| LeverStatus::from_evidence(lever.info(), evidence)),
         };
-        let mut changes: Vec<_> = rule.steps.iter().map(change).collect();
+        let is_possible =
+            |step: &&RemedyStep| !(step.lever == Some(Lever::EnforceEager) && evidence.is_on_cpu());
+        let mut changes: Vec<_> = rule.steps.iter().filter(is_possible).map(change).collect();
         changes.sort_by_key(|change| change.lever.as_ref().is_some_and(LeverStatus::is_without_effect));
         Self {
             rule: rule.name,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use servegauge::internals::RULES;
+use servegauge::internals::{RULES, with_flags};
 use servegauge::sim::{SimSpec, StepTime};
 
 use crate::support::{Ended, Pages, Program, Simulator, quick, steps};
@@ -14,7 +14,7 @@ const OVERLOAD: &str = include_str!("../fixtures/logs/overload-v1.log");
 const SWAPPING: &str = include_str!("../fixtures/logs/swapping-v0.log");
 const REAL: &str = include_str!("../fixtures/logs/real-startup-and-idle.log");
 
-/// What `diagnose` makes of a run against a simulator.
+/// The diagnosis of a run against a simulator.
 struct Case(Value);
 
 impl Case {
@@ -142,9 +142,15 @@ fn the_report_of_an_old_servers_log() {
     }
 }
 
+/// The log of a real server on a CPU, which has no CUDA graphs. With another device the same log has `--enforce-eager`
+/// left on.
 #[test]
-fn a_real_servers_log_has_enforce_eager_left_on() {
+fn a_real_servers_log_has_enforce_eager_left_on_only_if_it_has_a_gpu() {
     let ended = Program::new("diagnose --log real.log").file("real.log", REAL).end().well();
+    assert!(!ended.stdout.contains("CUDA graphs"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("enforce-eager"), "it was checked:\n{}", ended.stdout);
+    let on_gpu = REAL.replace("device_config=cpu", "device_config=cuda");
+    let ended = Program::new("diagnose --log real.log").file("real.log", on_gpu).end().well();
     assert!(ended.stdout.contains("vLLM: v0.32.0"), "{}", ended.stdout);
     for part in [
         "1. WARN  The server's log has errors  [log-errors]",
@@ -239,6 +245,7 @@ fn the_documented_table_of_rules_is_the_programs() {
         let levers = levers.collect::<Vec<_>>().join(", ");
         let change = if levers.is_empty() { rule.steps[0].what } else { &levers };
         let row = format!("| `{}` | {} | {change} | {} |", rule.name, rule.when, rule.source);
+        let row = with_flags(&row);
         assert!(PAGE.contains(&row), "the page lacks this row:\n{row}");
     }
     let rows = PAGE.split("| rule | when | what to change | source |").nth(1).unwrap();

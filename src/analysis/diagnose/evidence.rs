@@ -75,9 +75,22 @@ impl<'e> DiagnosisEvidence<'e> {
 
     /// Returns vLLM's version from the live server, else from the log, else from the run.
     pub fn version(&self) -> Option<VllmRelease> {
+        self.version_texts().find_map(|text| text.parse().ok())
+    }
+
+    /// The versions that the live server, the log and the run report, in this order.
+    fn version_texts(&self) -> impl Iterator<Item = &'e str> + use<'e> {
         let log = self.log.and_then(|log| log.start_up.version.as_deref());
         let run = self.run.and_then(|run| run.environment.server_version.as_deref());
-        [self.live_version, log, run].into_iter().flatten().find_map(|text| text.parse().ok())
+        [self.live_version, log, run].into_iter().flatten()
+    }
+
+    /// Whether the server computes on a CPU: its version ends with `+cpu`, as in vLLM's builds for CPUs, or its log
+    /// names the CPU as its device.
+    pub(super) fn is_on_cpu(&self) -> bool {
+        let is_cpu_build = |version: &str| version.split(['+', '.']).any(|part| part == "cpu");
+        let device = self.log.and_then(|log| log.start_up.settings.get("device_config"));
+        self.version_texts().any(is_cpu_build) || device.is_some_and(|device| device == "cpu")
     }
 
     /// The value of a setting, by vLLM's name for it.

@@ -10,12 +10,12 @@ use crate::model::server::{ReplicaMetrics, ServerSignal, Severity};
 /// The default of `--swap-space`: versions before v0.8.5 log defaults too.
 const DEFAULT_SWAP_SPACE: f64 = 4.0;
 
-/// CUDA graphs and compilation are off.
+/// CUDA graphs and compilation are off. A CPU has no CUDA graphs.
 pub(super) fn enforce_eager(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
     let mut case = RuleEvaluation::default();
     let setting = evidence.setting("enforce_eager");
     match (setting.is_enabled(), &setting) {
-        (Some(true), ServerSetting::Is(origin, value)) => {
+        (Some(true), ServerSetting::Is(origin, value)) if !evidence.is_on_cpu() => {
             case.add_finding(Severity::Warn, ObservedFact::new(*origin, format!("enforce_eager is {value}")));
         }
         (Some(_), _) => case.mark_checked(),

@@ -75,7 +75,7 @@ fn merge(into: &mut BTreeMap<String, String>, from: BTreeMap<String, String>) {
 }
 
 /// Engine settings that matter for speed and memory, under their names in the engine's configuration.
-const RELEVANT_SETTINGS: [&str; 22] = [
+const RELEVANT_SETTINGS: [&str; 23] = [
     "model",
     "dtype",
     "quantization",
@@ -92,6 +92,7 @@ const RELEVANT_SETTINGS: [&str; 22] = [
     "swap_space",
     "cpu_offload_gb",
     "enforce_eager",
+    "device_config",
     "enable_prefix_caching",
     "enable_chunked_prefill",
     "num_scheduler_steps",

@@ -206,6 +206,22 @@ fn the_engine_is_told_by_what_only_one_of_them_says_and_by_the_version() {
     assert_eq!(engine("0.9.0", both), None, "V1's counters");
 }
 
+/// A CPU has no CUDA graphs, so `--enforce-eager` costs nothing there.
+#[test]
+fn a_server_on_a_cpu_is_not_advised_to_use_cuda_graphs() {
+    let eager = START.replace("'max_num_seqs'", "'enforce_eager': True, 'max_num_seqs'");
+    let by_version = eager.replace("v0.10.0", "v0.10.0+cpu");
+    let by_device = eager.replace("tensor_parallel_size=1", "tensor_parallel_size=1, device_config=cpu");
+    for start in [by_version, by_device] {
+        let mut kit = Kit::log(format!("{start}{}", lines(20, 2, 60, "")));
+        assert!(kit.diagnosis().fine.contains(&"enforce-eager"), "{start}");
+        measured(kit.run.as_mut().unwrap(), Latency::Tpot, vec![ms(60); 100]);
+        let slow = kit.finding("slow-steps");
+        let names = slow.changes.iter().filter_map(|change| Some(change.lever.as_ref()?.name));
+        assert!(names.into_iter().all(|name| name != "--enforce-eager"), "{start}");
+    }
+}
+
 #[test]
 fn a_log_that_begins_after_the_start_tells_nothing_of_settings() {
     let diagnosis = Kit { run: None, ..Kit::log(lines(20, 2, 60, "")) }.diagnosis();
