@@ -61,6 +61,7 @@ pub(super) const FLAGS: &SettingNames = &[
     ("speed_bench.max_input_len", "--speed-bench-max-input-len"),
     ("speed_bench.subset", "--speed-bench-dataset-subset"),
     ("sweep.allow_invalid", "--allow-invalid"),
+    ("sweep.repeats", "--repeats"),
     ("target.backend", "--backend"),
     ("target.connection.client_cert", "--client-cert"),
     ("target.connection.client_key", "--client-key"),

@@ -11,14 +11,14 @@ use crate::analysis::compare::ClaimScope;
 use crate::analysis::search::SearchAnswer;
 use crate::analysis::sweep::capacity::LoadCapacities;
 use crate::analysis::sweep::{
-    DifferenceVerdict, LeaderComparison, MetricEstimate, PointEfficiency, PointMetrics, SloCompliance,
-    SloWinner, SweepRanking,
+    Contender, DifferenceVerdict, LeaderComparison, MetricEstimate, PointEfficiency, PointMetrics,
+    SloCompliance, SloWinner, SweepRanking,
 };
 use crate::model::metric_id::MetricId;
 use crate::model::plain_text;
 use crate::model::rule::MetricRule;
 use crate::model::run::Run;
-use crate::report::format::{NOT_AVAILABLE, unit_symbol};
+use crate::report::format::{NOT_AVAILABLE, bounds_text, unit_symbol};
 
 mod capacities;
 
@@ -133,6 +133,9 @@ pub(crate) fn render(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result
             false => table(&format!("Set {}", standings[0].set), "Load", standings, &leads, to)?,
         }
         leads.iter().try_for_each(|lead| ahead(lead, to))?;
+        if leads.iter().any(|lead| is_undecided(lead)) {
+            writeln!(to, "{MORE_REPEATS}")?;
+        }
         if leads.iter().any(|lead| lead.scope.is_some_and(|scope| scope != ClaimScope::Servers)) {
             writeln!(to, "{OF_THESE_STARTS}")?;
         }
@@ -146,6 +149,17 @@ pub(crate) fn render(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result
         ranking.best.iter().try_for_each(|best| service(best, to))?;
     }
     cells(sweep, to)
+}
+
+/// The advice for leads that the repeats do not decide.
+const MORE_REPEATS: &str = "Where it cannot tell, measure more repeats: raise `sweep.repeats` and run the sweep again; the cells that are \
+     measured are kept.";
+
+/// Whether more repeats may decide which set leads. Sets that are the same stay the same.
+fn is_undecided(lead: &LeaderComparison) -> bool {
+    let is_same = |rival: &Contender| rival.call == DifferenceVerdict::Same;
+    let only_same = lead.tied_contenders().next().is_some() && lead.tied_contenders().all(is_same);
+    !lead.rivals.is_empty() && !lead.is_clear_winner() && !only_same
 }
 
 /// A note for leads of sets whose servers were started too few times.
@@ -200,9 +214,9 @@ pub(crate) fn cell_line(found: CellOutput<'_>) -> String {
 }
 
 fn spread_text(MetricEstimate { figure, sample }: &MetricEstimate) -> String {
-    let interval = sample.interval.map_or("[n/a]".to_owned(), |interval| {
-        format!("[{}, {}]", without_unit(*figure, interval.low), without_unit(*figure, interval.high))
-    });
+    let interval = sample
+        .interval
+        .map_or("[n/a]".to_owned(), |interval| bounds_text(interval, |end| without_unit(*figure, end)));
     format!("{} {interval}", without_unit(*figure, sample.value))
 }
 

@@ -53,6 +53,22 @@ fn the_report_names_winners_doubts_and_what_is_missing() {
     assert!(text.contains("200 [197, 203] *"), "{text}");
 }
 
+/// Throughput has a winner, the mean TTFT is the same, and of the P95 of TTFT no interval is known.
+#[test]
+fn a_sweep_that_cannot_tell_advises_more_repeats() {
+    let text = with_sweep(|sweep| {
+        let undecided = |name: &str| {
+            let figure = name.parse().unwrap();
+            is_undecided(sweep.ranking.leads.iter().find(|lead| lead.figure == figure).unwrap())
+        };
+        assert_eq!(["output_throughput", "ttft.mean", "ttft.p95"].map(undecided), [false, false, true]);
+        let mut text = Vec::new();
+        render(sweep, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    });
+    assert_eq!(text.matches("measure more repeats: raise `sweep.repeats`").count(), 1, "{text}");
+}
+
 #[test]
 fn loads_of_one_set_are_rows_of_one_table() {
     let at =
