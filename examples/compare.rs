@@ -6,7 +6,8 @@ use std::path::Path;
 
 use servegauge::{GateReport, GateRule, MetricRule, Run, compare, gate};
 
-/// What became better, worse, stayed the same, or cannot be told; then the rules of the gate.
+/// Prints which metrics are better, worse or the same in `after`, or cannot be told apart from those in `before`. Then
+/// checks the rules of a gate.
 pub fn compare_files(before: &Path, after: &Path) -> Result<GateReport, Box<dyn Error>> {
     let (before, after) = (Run::load(before)?, Run::load(after)?);
     for row in compare(&before, &after)?.rows() {

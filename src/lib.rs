@@ -37,8 +37,8 @@
 //! # }
 //! ```
 //!
-//! [`Benchmark::run_with`] reports progress and warnings as [`Event`]s; [`compare`] says of two Runs what became better, worse,
-//! stayed the same, or cannot be told; [`gate`] applies rules; [`search`] finds the highest load that meets them. The
+//! [`Benchmark::run_with`] reports progress and warnings as [`Event`]s; [`compare`] says which metrics of two
+//! Runs are better, worse, the same, or cannot be told apart; [`gate`] applies rules; [`search`] finds the highest load that meets them. The
 //! folder `examples` has a short program for each.
 //!
 //! # Features
@@ -64,7 +64,8 @@
 //! sim         a simulated vLLM that imports nothing of the rest
 //! ```
 //!
-//! A module imports only modules below it; `tests/it/layers.rs` holds the table.
+//! A module imports only modules of lower layers. The test in `tests/it/layers.rs` lists which module may import which,
+//! and fails on any other import.
 
 // Much of the crate serves the command line and `internals`, and a build without them leaves that unused. The default build
 // reports what nothing uses.

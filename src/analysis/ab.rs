@@ -125,7 +125,7 @@ impl AbComparison {
         figures: &[MetricId],
         settings: CompareConfig,
     ) -> Self {
-        let told: Vec<PairStatus> = pairs
+        let statuses: Vec<PairStatus> = pairs
             .iter()
             .map(|pair| PairStatus {
                 first: pair.first,
@@ -136,7 +136,8 @@ impl AbComparison {
         let mut sides = Arm::BOTH.map(|arm| ComparisonSide { name: arm.to_string(), runs: Vec::new() });
         // A metric that is INVALID in one block has no row.
         let mut marred = Vec::new();
-        for (mut pair, _) in pairs.into_iter().zip(&told).filter(|(_, told)| told.left_out.is_none()) {
+        for (mut pair, _) in pairs.into_iter().zip(&statuses).filter(|(_, status)| status.left_out.is_none())
+        {
             if !design.allow_invalid {
                 let why = pair.runs.iter_mut().filter_map(Run::remove_invalid_metrics);
                 marred.extend(why.map(|why| format!("{why}; left out")));
@@ -148,7 +149,7 @@ impl AbComparison {
         if !design.fresh_starts {
             comparison.candidates.iter_mut().for_each(|b| b.scope = ClaimScope::TheseStarts);
         }
-        let mut ab = Self { design, pairs: told, comparison };
+        let mut ab = Self { design, pairs: statuses, comparison };
         ab.comparison.caveats = ab.caveats();
         ab.comparison.caveats.extend(marred.into_iter().next());
         ab

@@ -110,9 +110,9 @@ pub(super) fn spec_differences(base: &ComparisonSide, candidates: &[ComparisonSi
         // Repeats have equal specs, or all differ in the same way: each difference is reported once.
         for unlike in side.runs.iter().flat_map(|run| SpecDifference::between(first, run)) {
             let SpecDifference { field, base, candidate } = unlike;
-            let told = format!("{field} is {base} in the baseline, {candidate} in {}", side.name);
-            if !found.contains(&told) {
-                found.push(told);
+            let caveat = format!("{field} is {base} in the baseline, {candidate} in {}", side.name);
+            if !found.contains(&caveat) {
+                found.push(caveat);
             }
         }
     }

@@ -203,14 +203,14 @@ pub(crate) fn cell_line(found: CellOutput<'_>) -> String {
     };
     let names = ["output_throughput", "request_throughput", "ttft.mean", "ttft.p95", "tpot.mean"];
     let figures = names.into_iter().filter_map(|name| name.parse::<MetricId>().ok());
-    let told = figures
+    let shown = figures
         .filter_map(|figure| Some(format!("{} {}", figure.label(), with_unit(figure, figure.value(run)?))));
     let verdict = match (run.validity.valid, run.validity.invalid_metrics()) {
         (true, _) => String::new(),
         (false, None) => " (INVALID)".to_owned(),
         (false, Some(metrics)) => format!(" (INVALID {metrics})"),
     };
-    told.collect::<Vec<_>>().join(", ") + &verdict
+    shown.collect::<Vec<_>>().join(", ") + &verdict
 }
 
 fn spread_text(MetricEstimate { figure, sample }: &MetricEstimate) -> String {
@@ -273,9 +273,9 @@ fn service(best: &SloWinner, to: &mut impl Write) -> io::Result<()> {
     let place = |kept: &SloCompliance| format!("{} under {}", kept.set, kept.load);
     let almost = || {
         let some = best.kept.iter().filter(|kept| kept.runs > 0 && !kept.is_always_met());
-        let told: Vec<_> =
+        let listed: Vec<_> =
             some.map(|kept| format!("{} in {} of {} runs", place(kept), kept.runs, kept.of)).collect();
-        if told.is_empty() { String::new() } else { format!(" (not always: {})", told.join(", ")) }
+        if listed.is_empty() { String::new() } else { format!(" (not always: {})", listed.join(", ")) }
     };
     let Some(kept) = best.best.and_then(|at| best.kept.get(at)) else {
         return writeln!(to, "{rules}: kept by none{}", almost());

@@ -147,11 +147,11 @@ impl ProfilerTask {
     /// The number of requests that the server is processing. If the server does not report it, the number of in-flight
     /// requests.
     async fn running(&self) -> u64 {
-        let told = match &self.pages {
+        let running = match &self.pages {
             Some(pages) => scraper::running(pages).await,
             None => None,
         };
-        told.unwrap_or_else(|| self.in_flight.borrow().unwrap_or_default())
+        running.unwrap_or_else(|| self.in_flight.borrow().unwrap_or_default())
     }
 
     async fn start(&self) -> ProfilerCall {

@@ -74,9 +74,10 @@ impl EnginePoolSize {
             self.concurrent_tokens().zip(self.concurrency).map(|(tokens, (length, requests))| {
                 (tokens, format!("{requests} requests of {length} tokens, which are {tokens}"))
             });
-        let told = || [&stated, &blocks, &concurrent].into_iter().flatten().filter(|(tokens, _)| *tokens > 0);
-        let (least, some) = told().min_by_key(|(tokens, _)| *tokens)?;
-        let (most, others) = told().max_by_key(|(tokens, _)| *tokens)?;
+        let sizes =
+            || [&stated, &blocks, &concurrent].into_iter().flatten().filter(|(tokens, _)| *tokens > 0);
+        let (least, some) = sizes().min_by_key(|(tokens, _)| *tokens)?;
+        let (most, others) = sizes().max_by_key(|(tokens, _)| *tokens)?;
         let factor = *most as f64 / *least as f64;
         (factor > 1.0 + ROUNDING_TOLERANCE).then(|| {
             format!(

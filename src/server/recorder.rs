@@ -103,11 +103,11 @@ impl MetricsRecorder {
 
     /// Adds a sample's gauges, summed over all replicas, to the run's totals.
     fn add_levels(&mut self, sample: usize) {
-        let mut told: BTreeMap<ServerSignal, Vec<f64>> = BTreeMap::new();
+        let mut levels_by_signal: BTreeMap<ServerSignal, Vec<f64>> = BTreeMap::new();
         for (signal, level) in self.courses.iter().flat_map(|course| course.levels(sample)) {
-            told.entry(signal).or_default().push(level);
+            levels_by_signal.entry(signal).or_default().push(level);
         }
-        for (signal, levels) in told {
+        for (signal, levels) in levels_by_signal {
             if let Some(level) = signal.info().merge.aggregate(levels.into_iter()) {
                 self.levels.entry(signal).or_default().add(self.taken, level);
             }

@@ -83,7 +83,7 @@ impl MetricsSnapshot {
         let counters = [ServerSignal::PrefixQueries, ServerSignal::PrefixHits];
         let [queries, hits] = counters.map(|signal| self.number(signal));
         counters.iter().for_each(|signal| drop(self.values.remove(signal)));
-        let told: Vec<(ServerSignal, f64)> = match block {
+        let numbers: Vec<(ServerSignal, f64)> = match block {
             Some::<f64>(size) => {
                 let counted = counters.into_iter().zip([queries, hits]);
                 counted.filter_map(|(signal, blocks)| Some((signal, blocks? * size))).collect()
@@ -95,7 +95,7 @@ impl MetricsSnapshot {
                     .collect()
             }
         };
-        self.values.extend(told.into_iter().map(|(signal, number)| (signal, SignalValue::Number(number))));
+        self.values.extend(numbers.into_iter().map(|(signal, number)| (signal, SignalValue::Number(number))));
     }
 
     /// Whether the server restarted or lost its counters after an earlier snapshot: another process answers, or a

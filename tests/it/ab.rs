@@ -41,12 +41,16 @@ fn equal_servers_get_the_same_requests_and_are_neither_better_nor_worse() {
     assert_ne!(calls(&json(&against_slower))[0], "same", "{}", against_slower.stdout);
     let saved = format!("{words} --save saved");
     let ended = ab(&a.base_url(), &b.base_url(), &saved).end().well();
-    let told = json(&ended);
+    let comparison = json(&ended);
     // None of 80 failed on either side, which does not bound a failure rate to a percentage point.
-    assert_eq!(calls(&told), ["same", "cannot_tell"], "{}", ended.stdout);
-    assert_eq!(told["candidates"][0]["scope"], "these_starts");
-    assert_eq!((told["pairs"].as_array().unwrap().len(), &told["caveats"]), (4, &Value::Array(Vec::new())));
-    let firsts: Vec<&Value> = told["pairs"].as_array().unwrap().iter().map(|pair| &pair["first"]).collect();
+    assert_eq!(calls(&comparison), ["same", "cannot_tell"], "{}", ended.stdout);
+    assert_eq!(comparison["candidates"][0]["scope"], "these_starts");
+    assert_eq!(
+        (comparison["pairs"].as_array().unwrap().len(), &comparison["caveats"]),
+        (4, &Value::Array(Vec::new()))
+    );
+    let firsts: Vec<&Value> =
+        comparison["pairs"].as_array().unwrap().iter().map(|pair| &pair["first"]).collect();
     assert!(firsts[0] != firsts[1] && firsts[2] != firsts[3], "{firsts:?}");
 
     let run = |name: &str| serde_json::from_str::<Value>(&ended.read(name)).unwrap()["servegauge"].take();
@@ -72,8 +76,8 @@ fn a_server_slower_by_30_percent_is_worse_and_the_text_says_how_it_knows() {
     let ended = ab(&a.base_url(), &b.base_url(), words).end().well();
     let row = ended.stdout.lines().find(|line| line.starts_with("TPOT P50")).unwrap();
     assert!(row.ends_with(" worse"), "{}", ended.stdout);
-    for told in [&format!("A: {}", a.base_url()), "6 that count, of 6", "Wilcoxon", "B − A, in pairs"] {
-        assert!(ended.stdout.contains(told), "{told}\n{}", ended.stdout);
+    for expected in [&format!("A: {}", a.base_url()), "6 that count, of 6", "Wilcoxon", "B − A, in pairs"] {
+        assert!(ended.stdout.contains(expected), "{expected}\n{}", ended.stdout);
     }
 }
 
@@ -111,8 +115,10 @@ fn a_server_that_does_not_start_fails_with_its_last_words() {
     let a = Simulator::start(steady(5));
     let words = "--blocks 2 --block 200ms --save saved";
     let ended = ab(&a.base_url(), "sh -c 'echo no memory; exit 3'", words).end().with_code(1);
-    for told in ["error: B: the server ended before it was healthy", "exit status: 3", "no memory", "b.log"] {
-        assert!(ended.stderr.contains(told), "{told}\n{}", ended.stderr);
+    for expected in
+        ["error: B: the server ended before it was healthy", "exit status: 3", "no memory", "b.log"]
+    {
+        assert!(ended.stderr.contains(expected), "{expected}\n{}", ended.stderr);
     }
 }
 
@@ -133,8 +139,10 @@ fn too_many_invalid_blocks_exit_with_3_and_say_why() {
     let program =
         Program::new("ab --blocks 2 --block 500ms --a").arg(a.base_url()).arg("--b").arg(b.base_url());
     let ended = program.words(&run).end().with_code(3);
-    for told in ["CAVEAT: pair 1 is left out: ", "B is INVALID: ", "failed requests", "0 that count, of 2"] {
-        assert!(ended.stdout.contains(told), "{told}\n{}", ended.stdout);
+    for expected in
+        ["CAVEAT: pair 1 is left out: ", "B is INVALID: ", "failed requests", "0 that count, of 2"]
+    {
+        assert!(ended.stdout.contains(expected), "{expected}\n{}", ended.stdout);
     }
 }
 

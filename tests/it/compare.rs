@@ -44,10 +44,10 @@ fn a_server_of_twice_the_step_is_worse_and_the_text_says_how_it_knows() {
     for figure in ["TPOT mean", "ITL mean", "E2E mean"] {
         assert!(line(figure).ends_with(" worse"), "{}", ended.stdout);
     }
-    for told in
+    for expected in
         ["Verdicts: ", "Holm", "block bootstrap", "about the starts of the servers that were measured"]
     {
-        assert!(ended.stdout.contains(told), "{told}\n{}", ended.stdout);
+        assert!(ended.stdout.contains(expected), "{expected}\n{}", ended.stdout);
     }
     let ended =
         compare("compare --format json --figures tpot.mean fast.json fast.json slow.json").end().well();

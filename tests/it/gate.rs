@@ -234,8 +234,8 @@ fn files_for_machines_say_the_same() {
     assert_eq!(json["findings"][0]["answer"], "fail");
     let summary = ended.read("summary.md");
     assert!(summary.starts_with("before\n### ❌ GATE FAILED"), "{summary}");
-    let told = ended.stdout.lines().find(|line| line.starts_with("::error title=")).unwrap();
-    assert!(told.contains("::TPOT mean "), "{told}");
+    let annotation = ended.stdout.lines().find(|line| line.starts_with("::error title=")).unwrap();
+    assert!(annotation.contains("::TPOT mean "), "{annotation}");
     let plain = gate(fast_run(), slow_run(), &[TPOT]).words("--github").end().with_code(1);
     assert!(!plain.stdout.contains("::error") && plain.stderr.contains("GITHUB_ACTIONS"), "{}", plain.stderr);
 }

@@ -235,7 +235,7 @@ fn searched(seed: usize) -> (f64, f64) {
 /// Stated before the first run: of 40 searches at least 34 cover the boundary (95 % less three standard errors of
 /// 3.4 %: 84.7 %). A search that fails covers nothing. `scripts/nightly.sh simulator` runs this, five searches at a time.
 #[test]
-#[ignore = "it takes a quarter of an hour, and a machine with nothing else to do"]
+#[ignore = "it takes 15 minutes on a machine that runs nothing else"]
 fn searches_of_a_simulator_in_real_time_cover_its_boundary() {
     const SEARCHES: usize = 40;
     const AT_ONCE: usize = 5;

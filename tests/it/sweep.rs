@@ -309,8 +309,8 @@ fn servers_get_no_keys_unless_they_are_named() {
         for name in keys.into_iter().filter(|name| *name != "HF_TOKEN") {
             assert!(!seen.contains(&format!("{name}=")), "{seen}");
         }
-        let told =
+        let note =
             "servers are started without AWS_SECRET_ACCESS_KEY, OPENAI_API_KEY, SOME_SECRET; --pass-env NAME";
-        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+        assert!(ended.stderr.contains(note), "{}", ended.stderr);
     }
 }

@@ -53,10 +53,10 @@ fn every_second_pair_turns_the_order_round_and_the_first_is_drawn() {
 #[test]
 fn a_pair_with_an_invalid_block_is_left_out_and_told() {
     let pairs = vec![pair(100.0, 121.0), spoiled(pair(100.0, 1.0)), pair(101.0, 120.0), pair(99.0, 119.0)];
-    let told = ab(design(4), pairs.clone());
-    assert_eq!((told.counted_pairs(), ttft(&told)), (3, DifferenceVerdict::Worse));
-    assert!(told.is_believable());
-    let [pair, one_sided] = &told.comparison.caveats[..] else { panic!("{:?}", told.comparison.caveats) };
+    let result = ab(design(4), pairs.clone());
+    assert_eq!((result.counted_pairs(), ttft(&result)), (3, DifferenceVerdict::Worse));
+    assert!(result.is_believable());
+    let [pair, one_sided] = &result.comparison.caveats[..] else { panic!("{:?}", result.comparison.caveats) };
     assert_eq!(pair, "pair 2 is left out: B is INVALID: the client was late");
     assert!(one_sided.contains("B is INVALID in 1 and A in 0; it may flatter B"), "{one_sided}");
 
@@ -74,30 +74,30 @@ fn pairs_that_both_servers_spoil_alike_are_not_called_one_sided() {
         pair
     };
     let same = || pair(100.0, 100.0);
-    let told = ab(design(4), vec![same(), spoiled(same()), by_a(same()), same()]);
-    assert_eq!(told.comparison.caveats.len(), 2, "{:?}", told.comparison.caveats);
-    assert!(told.comparison.caveats.iter().all(|caveat| caveat.contains("is left out")));
+    let result = ab(design(4), vec![same(), spoiled(same()), by_a(same()), same()]);
+    assert_eq!(result.comparison.caveats.len(), 2, "{:?}", result.comparison.caveats);
+    assert!(result.comparison.caveats.iter().all(|caveat| caveat.contains("is left out")));
 }
 
 #[test]
 fn too_many_invalid_blocks_are_not_to_be_believed() {
     let mut pairs = vec![pair(100.0, 100.0), pair(101.0, 101.0)];
     pairs.extend((0..3).map(|_| spoiled(pair(100.0, 100.0))));
-    let told = ab(design(5), pairs);
-    assert!(!told.is_believable());
+    let result = ab(design(5), pairs);
+    assert!(!result.is_believable());
     assert!(
-        told.comparison.caveats.last().unwrap().contains("too few pairs"),
+        result.comparison.caveats.last().unwrap().contains("too few pairs"),
         "{:?}",
-        told.comparison.caveats
+        result.comparison.caveats
     );
     assert!(!ab(design(1), vec![pair(1.0, 1.0)]).is_believable(), "one pair is no comparison");
 }
 
 #[test]
 fn an_interrupted_comparison_says_how_far_it_came_and_serialises() {
-    let told = ab(design(8), vec![pair(100.0, 100.5), pair(100.0, 99.6), pair(100.2, 100.0)]);
-    assert_eq!(told.comparison.caveats, ["only 3 of 8 pairs are complete"]);
-    let json = serde_json::to_value(&told).unwrap();
+    let result = ab(design(8), vec![pair(100.0, 100.5), pair(100.0, 99.6), pair(100.2, 100.0)]);
+    assert_eq!(result.comparison.caveats, ["only 3 of 8 pairs are complete"]);
+    let json = serde_json::to_value(&result).unwrap();
     assert_eq!((&json["planned_pairs"], &json["block_s"]), (&8.into(), &15.0.into()));
     assert_eq!((&json["pairs"][0]["first"], &json["base"]["name"]), (&"A".into(), &"A".into()));
     assert_eq!(json["candidates"][0]["rows"][0]["figure"], "ttft.mean");

@@ -187,10 +187,10 @@ fn cache_config_label(side: &ServerMetrics, name: &str) -> Option<String> {
 /// The history of a server's level; `None` if the server does not report it.
 pub(super) fn level_history(side: &ServerMetrics, signal: ServerSignal, bound: f64) -> Option<LevelHistory> {
     let gauged = side.gauge_summary(signal)?;
-    let told = || side.gauge_series(signal).into_iter().zip(&side.at_s);
-    let known = told().filter(|(level, _)| level.is_some()).count();
+    let levels = || side.gauge_series(signal).into_iter().zip(&side.at_s);
+    let known = levels().filter(|(level, _)| level.is_some()).count();
     let (mut above, mut longest, mut start) = (0_usize, None::<(f64, f64)>, None::<f64>);
-    for (level, &at) in told() {
+    for (level, &at) in levels() {
         let is_above = level.is_some_and(|level| level > bound);
         above += usize::from(is_above);
         start = if is_above { start.or(Some(at)) } else { None };

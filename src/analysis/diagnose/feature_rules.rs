@@ -95,22 +95,25 @@ pub(super) fn lora_adapters(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
     let sent = evidence.run.and_then(|run| run.metrics.rows.get(&GroupBy::Adapter)).map_or(0, Vec::len);
     for (origin, side) in evidence.server_metrics() {
         case.mark_checked();
-        let told = AdapterUsage::from_server(side);
-        let used = told.names.len().max(if origin == EvidenceSource::Result { sent } else { 0 });
-        let fit = told.fit.unwrap_or(usize::MAX);
+        let usage = AdapterUsage::from_server(side);
+        let used = usage.names.len().max(if origin == EvidenceSource::Result { sent } else { 0 });
+        let fit = usage.fit.unwrap_or(usize::MAX);
         let queue = side
             .histogram_total(ServerSignal::QueueTime)
             .and_then(|times| times.mean_time())
             .filter(|time| *time > MIN_QUEUE_TIME);
         let few_run =
             side.gauge_summary(ServerSignal::Running).is_some_and(|running| running.mean < LARGE_BATCH);
-        if used < 2 || used <= fit && told.fit.is_some() || !few_run || !(told.waited || queue.is_some()) {
+        if used < 2 || used <= fit && usage.fit.is_some() || !few_run || !(usage.waited || queue.is_some()) {
             continue;
         }
         // If the number of adapters that fit is unknown, requests may wait for other reasons.
-        let level = if told.fit.is_some() { Severity::Warn } else { Severity::Hint };
+        let level = if usage.fit.is_some() { Severity::Warn } else { Severity::Hint };
         let fact = ObservedFact::new(origin, "adapters in use").with_quantity(Quantity::Count(used as u64));
-        case.add_finding(level, told.fit.map_or(fact.clone(), |fit| fact.above(Quantity::Count(fit as u64))));
+        case.add_finding(
+            level,
+            usage.fit.map_or(fact.clone(), |fit| fact.above(Quantity::Count(fit as u64))),
+        );
         if let Some(queue) = queue {
             case.add_note(
                 ObservedFact::new(origin, "mean time in the queue").with_quantity(Quantity::Time(queue)),

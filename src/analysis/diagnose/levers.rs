@@ -271,9 +271,9 @@ mod tests {
 
     #[test]
     fn a_range_is_told_with_what_is_sure() {
-        let told = |lever: Lever| lever.info().range.to_string();
-        assert_eq!(told(ChunkedPrefill), "since v0.4.0, still in v0.32.0");
-        assert_eq!(told(SwapSpace), "since v0.1.7 or before, removed in v0.18.0");
-        assert_eq!(told(NcclDebug), "with any version");
+        let range = |lever: Lever| lever.info().range.to_string();
+        assert_eq!(range(ChunkedPrefill), "since v0.4.0, still in v0.32.0");
+        assert_eq!(range(SwapSpace), "since v0.1.7 or before, removed in v0.18.0");
+        assert_eq!(range(NcclDebug), "with any version");
     }
 }

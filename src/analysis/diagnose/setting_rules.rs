@@ -112,8 +112,8 @@ fn engine(evidence: &DiagnosisEvidence<'_>) -> Option<VllmEngine> {
         if side.counter_total(ServerSignal::PrefixQueries).is_some() {
             return Some(VllmEngine::V1);
         }
-        let told = |signal| side.gauge_summary(signal).is_some();
-        match (told(ServerSignal::Swapped), told(ServerSignal::Running)) {
+        let has_gauge = |signal| side.gauge_summary(signal).is_some();
+        match (has_gauge(ServerSignal::Swapped), has_gauge(ServerSignal::Running)) {
             (true, _) => Some(VllmEngine::V0(origin)),
             (false, true) => Some(VllmEngine::V1),
             (false, false) => None,

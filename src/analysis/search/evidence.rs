@@ -130,18 +130,23 @@ impl CriterionEvidence {
     /// The variance is the larger of two: that at the limit, as in the score test (Wilson 1927), and that at the share
     /// with two successes and two failures added (Agresti and Coull 1998). The first is right where no request was
     /// beyond the limit, the second where many were.
-    fn from_share(told: &[LimitObservation], allowed: f64, value: Option<f64>, spread: f64) -> Option<Self> {
+    fn from_share(
+        outcomes: &[LimitObservation],
+        allowed: f64,
+        value: Option<f64>,
+        spread: f64,
+    ) -> Option<Self> {
         let taking = |censored: bool| -> Vec<bool> {
-            let is_beyond = |told: &LimitObservation| match told {
+            let is_beyond = |outcome: &LimitObservation| match outcome {
                 LimitObservation::Within => false,
                 LimitObservation::Beyond => true,
                 LimitObservation::Censored => censored,
             };
-            told.iter().map(is_beyond).collect()
+            outcomes.iter().map(is_beyond).collect()
         };
         let best = Proportion::from_events(&taking(false))?;
         let (n, beyond) = (best.n, best.count);
-        let censored = told.iter().filter(|told| **told == LimitObservation::Censored).count();
+        let censored = outcomes.iter().filter(|outcome| **outcome == LimitObservation::Censored).count();
         let of = |slack, worst_slack, error| Self {
             slack,
             worst_slack,
@@ -166,10 +171,10 @@ impl CriterionEvidence {
     }
 
     /// Makes the evidence of the guard against failures, which counts only where failures exceed `allowed`.
-    fn from_failures(told: &[LimitObservation], allowed: f64) -> Option<Self> {
-        let share = |beyond: usize| beyond as f64 / told.len().max(1) as f64;
-        let failed = told.iter().filter(|told| **told == LimitObservation::Beyond).count();
-        let found = Self::from_share(told, allowed, Some(share(failed)), 1.0)?;
+    fn from_failures(outcomes: &[LimitObservation], allowed: f64) -> Option<Self> {
+        let share = |beyond: usize| beyond as f64 / outcomes.len().max(1) as f64;
+        let failed = outcomes.iter().filter(|outcome| **outcome == LimitObservation::Beyond).count();
+        let found = Self::from_share(outcomes, allowed, Some(share(failed)), 1.0)?;
         let (slack, worst_slack) = match found.outcome() {
             CriterionOutcome::Missed => (1.0, 1.0),
             _ if found.slack > 0.0 => (0.0, 0.0),
@@ -301,21 +306,26 @@ impl Criterion {
         match self.figure()? {
             MetricId::Latency(Latency::Itl, _) => self.reported_evidence(sample, stated?, ease * limit),
             MetricId::Latency(latency, Statistic::Percentile(p)) => {
-                let (told, value, spread) = observations::percentile(sample, latency, p, ease * limit);
-                CriterionEvidence::from_share(&told, 1.0 - p / 100.0, value, spread)
+                let (outcomes, value, spread) = observations::percentile(sample, latency, p, ease * limit);
+                CriterionEvidence::from_share(&outcomes, 1.0 - p / 100.0, value, spread)
             }
             MetricId::Latency(latency, Statistic::Mean) => mean_evidence(sample, latency, ease * limit),
             figure if is_scalar(figure, "failure_rate") => {
-                let told = observations::failures(sample);
+                let outcomes = observations::failures(sample);
                 match self {
-                    Self::FewFailures(share) => CriterionEvidence::from_failures(&told, *share),
-                    _ => CriterionEvidence::from_share(&told, limit, observations::share_beyond(&told), 1.0),
+                    Self::FewFailures(share) => CriterionEvidence::from_failures(&outcomes, *share),
+                    _ => CriterionEvidence::from_share(
+                        &outcomes,
+                        limit,
+                        observations::share_beyond(&outcomes),
+                        1.0,
+                    ),
                 }
             }
             _ => {
-                let told = observations::slo_misses(sample);
-                let good = observations::share_beyond(&told).map(|bad| 1.0 - bad);
-                CriterionEvidence::from_share(&told, 1.0 - limit, good, 1.0)
+                let outcomes = observations::slo_misses(sample);
+                let good = observations::share_beyond(&outcomes).map(|bad| 1.0 - bad);
+                CriterionEvidence::from_share(&outcomes, 1.0 - limit, good, 1.0)
             }
         }
     }
@@ -328,10 +338,10 @@ impl Criterion {
         stated: ReportedValue,
         limit: f64,
     ) -> Option<CriterionEvidence> {
-        let told = observations::failures(sample);
-        let censored = told.iter().filter(|told| **told == LimitObservation::Censored).count();
-        let found = CriterionEvidence::from_ratio(stated.value, stated.interval, limit, told.len());
-        let is_open = censored as f64 > self.allowed()? * told.len() as f64;
+        let outcomes = observations::failures(sample);
+        let censored = outcomes.iter().filter(|outcome| **outcome == LimitObservation::Censored).count();
+        let found = CriterionEvidence::from_ratio(stated.value, stated.interval, limit, outcomes.len());
+        let is_open = censored as f64 > self.allowed()? * outcomes.len() as f64;
         let worst_slack = if is_open { found.slack + MAX_CENSORED_TIME.ln() } else { found.slack };
         Some(CriterionEvidence { censored, worst_slack, ..found })
     }

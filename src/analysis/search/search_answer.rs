@@ -26,7 +26,7 @@ const LONG_ANSWER_SHARE: f64 = 0.5;
 /// The result of a search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[must_use = "it is what the search was for"]
+#[must_use = "without it the load that the server sustains stays unknown"]
 pub struct SearchAnswer {
     /// The unit of the load.
     pub over: LoadAxis,

@@ -181,8 +181,8 @@ mod tests {
         for (error, flag) in cases {
             let text = error.to_string();
             assert!(!text.contains("--"), "{text}");
-            let told = CliError::from(error);
-            assert!(told.message().contains(flag), "{}", told.message());
+            let printed = CliError::from(error);
+            assert!(printed.message().contains(flag), "{}", printed.message());
         }
     }
 }

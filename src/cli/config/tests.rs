@@ -173,8 +173,8 @@ fn a_variable_that_a_flag_does_not_take_is_named() {
     let variable = ("SERVEGAUGE_MAX_CONCURRENCY".to_owned(), "0".to_owned());
     let error = environment::read([variable].into_iter(), &flags()).unwrap_err();
     let number = ("SERVEGAUGE_GOODPUT".to_owned(), "[500]".to_owned());
-    let told = environment::read([number].into_iter(), &flags()).unwrap_err();
-    assert!(told.contains("ttft:500"), "{told}");
+    let message = environment::read([number].into_iter(), &flags()).unwrap_err();
+    assert!(message.contains("ttft:500"), "{message}");
     assert!(
         error.starts_with("environment variable SERVEGAUGE_MAX_CONCURRENCY: invalid value '0'"),
         "{error}"

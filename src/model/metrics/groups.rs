@@ -175,8 +175,9 @@ fn vllm_tpot(records: &[&Record]) -> Option<LatencySummary> {
 
 /// Computed over the requests whose cached tokens the server reported.
 fn cached_share(records: &[&Record]) -> Option<f64> {
-    let told = records.iter().filter_map(|record| Some((record.cached_tokens?, record.prompt_tokens.count)));
-    let (cached, all) = told
+    let reported =
+        records.iter().filter_map(|record| Some((record.cached_tokens?, record.prompt_tokens.count)));
+    let (cached, all) = reported
         .fold((0_u64, 0_u64), |(cached, all), (more, of)| (cached + u64::from(more), all + u64::from(of)));
     (all > 0).then(|| cached as f64 / all as f64)
 }

@@ -91,7 +91,8 @@ impl<'a> Extend<&'a Record> for PackedRecords {
     }
 }
 
-/// Decodes the first Record of a block and cuts it off; `None` at the end. `strings` holds the strings before it.
+/// Decodes the first Record of a block and advances the block past it; returns `None` when the block is empty. `strings`
+/// holds the strings of the Records before.
 fn decode_first(block: &mut &[u8], strings: &mut StringTable) -> Option<Record> {
     if block.is_empty() {
         return None;

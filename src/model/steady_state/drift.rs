@@ -342,14 +342,17 @@ mod tests {
     }
 
     #[test]
-    fn too_few_requests_and_all_at_once_cannot_be_told() {
-        let told = |load: &Load, records: &[Record]| Drift::try_measure(load, records).unwrap_err();
+    fn too_few_requests_and_all_at_once_are_unknown() {
+        let unknown_reason = |load: &Load, records: &[Record]| Drift::try_measure(load, records).unwrap_err();
         let few = DriftUnknown::TooFew { answered: 39, needed: 40 };
-        assert_eq!(told(&open_load(10.0), &Queue::default().open(39, 10.0)), few);
-        let of_a_loop = told(&closed_load(10), &Queue::default().closed(90, 10));
+        assert_eq!(unknown_reason(&open_load(10.0), &Queue::default().open(39, 10.0)), few);
+        let of_a_loop = unknown_reason(&closed_load(10), &Queue::default().closed(90, 10));
         assert!(matches!(of_a_loop, DriftUnknown::TooFew { needed: 100, .. }), "{of_a_loop}");
         let burst = Queue::default().open(200, 10.0);
-        assert_eq!(told(&open_load(f64::INFINITY), &burst), DriftUnknown::NoSteadyLoad);
-        assert_eq!(told(&closed_load(1000), &Queue::default().closed(200, 10)), DriftUnknown::CapNotReached);
+        assert_eq!(unknown_reason(&open_load(f64::INFINITY), &burst), DriftUnknown::NoSteadyLoad);
+        assert_eq!(
+            unknown_reason(&closed_load(1000), &Queue::default().closed(200, 10)),
+            DriftUnknown::CapNotReached
+        );
     }
 }

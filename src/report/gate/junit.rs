@@ -58,25 +58,25 @@ fn validity_case(ruling: &GateReport) -> TestCase {
 }
 
 fn rule_case(ruling: &GateReport, finding: &RuleFinding) -> TestCase {
-    let told = measured_text(finding);
+    let measured = measured_text(finding);
     let settled = finding.answer.is_settled();
     let status = match ruling.rule_status(finding) {
         RuleStatus::Failure => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message(told.as_str()).set_type(answer_word(finding.answer).to_lowercase());
-            status.set_description(format!("{} [{}]\n{told}", finding.rule.rule, severity_word(finding)));
+            status.set_message(measured.as_str()).set_type(answer_word(finding.answer).to_lowercase());
+            status.set_description(format!("{} [{}]\n{measured}", finding.rule.rule, severity_word(finding)));
             status
         }
         RuleStatus::Fine | RuleStatus::Warning if !settled => {
             let mut status = TestCaseStatus::skipped();
-            status.set_message(told.as_str());
+            status.set_message(measured.as_str());
             status
         }
         RuleStatus::Fine | RuleStatus::Warning => TestCaseStatus::success(),
     };
     let mut case = test_case(status, &finding.rule.rule.to_string());
     let warning = ruling.rule_status(finding) == RuleStatus::Warning;
-    case.set_system_out(if warning { format!("WARNING: {told}") } else { told });
+    case.set_system_out(if warning { format!("WARNING: {measured}") } else { measured });
     case
 }
 

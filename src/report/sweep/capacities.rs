@@ -48,13 +48,13 @@ pub(super) fn search_line(answer: &SearchAnswer) -> String {
 
 /// Formats `12 [11.4, 12.6]`, or only the known bound.
 fn boundary_text(answer: &SearchAnswer) -> String {
-    let told = |Boundary { estimate, low, high }: Boundary| {
+    let interval_text = |Boundary { estimate, low, high }: Boundary| {
         let end = |end: Option<f64>| end.map_or(NOT_AVAILABLE.to_owned(), number);
         format!("{} [{}, {}]", number(estimate), end(low), end(high))
     };
     match answer.finding {
-        SearchFinding::Boundary(boundary) => told(boundary),
-        SearchFinding::Cliff { boundary, .. } => format!("{} (a cliff)", told(boundary)),
+        SearchFinding::Boundary(boundary) => interval_text(boundary),
+        SearchFinding::Cliff { boundary, .. } => format!("{} (a cliff)", interval_text(boundary)),
         SearchFinding::NeverGood { least } => format!("never good, not even at {}", number(least.load)),
         SearchFinding::NeverSaturated { highest } => {
             format!("never saturated, not even at {}", number(highest))

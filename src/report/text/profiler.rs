@@ -47,10 +47,10 @@ mod tests {
 
     #[test]
     fn the_servers_answers_are_told_with_their_times() {
-        let told = text(order(-5, Ok("HTTP 200")), order(12_340, Ok("HTTP 200: 3 traces")));
+        let shown = text(order(-5, Ok("HTTP 200")), order(12_340, Ok("HTTP 200: 3 traces")));
         let expected = "Started: at 0.00 s, in 0.02 s, with HTTP 200\n\
                         Stopped: at 12.34 s, in 0.02 s, with HTTP 200: 3 traces";
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
     }
 
     #[test]
@@ -59,10 +59,10 @@ mod tests {
             text(None, None),
             "Trouble: the server was not profiled: it never had 200 requests running"
         );
-        let told = text(order(0, Ok("HTTP 200")), order(9, Err("HTTP 500")));
+        let shown = text(order(0, Ok("HTTP 200")), order(9, Err("HTTP 500")));
         assert!(
-            told.ends_with("\nTrouble: the server's profiler was started and did not stop: HTTP 500"),
-            "{told}"
+            shown.ends_with("\nTrouble: the server's profiler was started and did not stop: HTTP 500"),
+            "{shown}"
         );
     }
 

@@ -127,12 +127,12 @@ pub(crate) fn summary_line(vigil: &ServerMonitor, missing: &str) -> String {
     if let Some(silent) = vigil.unreachable_for() {
         return format!("{:<5}  {missing} for {}", status_name(vigil.status()), duration_text(silent));
     }
-    let told = HEADLINE_SIGNALS.iter().filter_map(|(signal, called)| {
+    let levels = HEADLINE_SIGNALS.iter().filter_map(|(signal, called)| {
         let condition = vigil.conditions().find(|condition| condition.signal == *signal)?;
         let figure = value_text(condition);
         Some(format!("{called} {}", figure.strip_suffix(" requests").unwrap_or(&figure)))
     });
-    format!("{:<5}  {}", status_name(vigil.status()), told.collect::<Vec<_>>().join(", "))
+    format!("{:<5}  {}", status_name(vigil.status()), levels.collect::<Vec<_>>().join(", "))
 }
 
 /// Renders a status change in a line.

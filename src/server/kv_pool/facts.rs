@@ -64,8 +64,8 @@ impl ServerFacts {
                 // A new start replaces the facts of the previous one.
                 (facts, start) = (Self::default(), StartupInfo::default());
             }
-            if let LogEvent::StartUp(told) = parse_line(line.trim_ascii_end()).entry {
-                start.absorb(*told);
+            if let LogEvent::StartUp(info) = parse_line(line.trim_ascii_end()).entry {
+                start.absorb(*info);
             }
             facts.take_memory(&text);
             line.clear();

@@ -21,9 +21,9 @@ pub(crate) fn size_in_log(mut log: impl BufRead) -> io::Result<Option<PoolSize>>
             // A new start replaces the sizes of the previous one.
             engines.clear();
         }
-        let told = size_in_line(&text);
-        if told != EnginePoolSize::default() {
-            engines.entry(engine(&text)).or_default().absorb(told);
+        let size = size_in_line(&text);
+        if size != EnginePoolSize::default() {
+            engines.entry(engine(&text)).or_default().absorb(size);
         }
         line.clear();
     }

@@ -100,7 +100,7 @@ impl EngineLevels {
                 .for_each(|throughput| self.generation_throughput.add(throughput, now));
         }
         self.preemptions = self.preemptions.saturating_add(stats.preemptions);
-        let told = [
+        let levels = [
             (&mut self.running, Some(stats.running as f64)),
             (&mut self.waiting, stats.waiting.map(|count| count as f64)),
             (&mut self.swapped, stats.swapped.map(|count| count as f64)),
@@ -110,7 +110,7 @@ impl EngineLevels {
             (&mut self.external_prefix_cache_hit_rate, stats.external_hit_rate),
             (&mut self.mm_cache_hit_rate, stats.mm_hit_rate),
         ];
-        for (range, value) in told {
+        for (range, value) in levels {
             if let Some(value) = value {
                 range.add(value, now);
             }

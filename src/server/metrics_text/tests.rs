@@ -87,9 +87,9 @@ fn a_name_in_quotes_stands_in_the_braces() {
     let page = MetricsText::parse(
         "{\"vllm.num_requests_running\", engine=\"0\"} 3\n{ \"a b\" } 4 1700000000123\n{\"\"} 1\n{x=\"1\"} 2\n",
     );
-    let told: Vec<_> =
+    let samples: Vec<_> =
         page.samples().map(|sample| (sample.name, sample.label("engine"), sample.value)).collect();
-    assert_eq!(told, [("vllm.num_requests_running", Some("0"), 3.0), ("a b", None, 4.0)]);
+    assert_eq!(samples, [("vllm.num_requests_running", Some("0"), 3.0), ("a b", None, 4.0)]);
     assert_eq!(page.broken, 2);
 }
 

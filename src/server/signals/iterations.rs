@@ -55,14 +55,14 @@ pub(super) fn parse_iterations(text: &str) -> Option<MetricsSnapshot> {
         let known = ranks.values().filter_map(of).filter(|value| value.is_finite() && *value >= 0.0);
         Some((signal, SignalValue::Number(signal.info().merge.aggregate(known)?)))
     };
-    let told = [
+    let numbers = [
         all(|rank| Some(rank.num_active_requests), ServerSignal::Running),
         all(|rank| rank.num_queued_requests, ServerSignal::Waiting),
         all(|rank| rank.kv_cache_stats.as_ref()?.usage(), ServerSignal::KvUsage),
         all(|rank| rank.kv_cache_stats.as_ref()?.cache_hit_rate, ServerSignal::PrefixHitRate),
     ];
     Some(MetricsSnapshot {
-        values: told.into_iter().flatten().collect(),
+        values: numbers.into_iter().flatten().collect(),
         ..MetricsSnapshot::empty(EngineFamily::TensorrtLlm)
     })
 }

@@ -6,7 +6,7 @@ use crate::support::Program;
 fn the_statistics_of_the_bundled_conversations() {
     let ended = Program::new("dataset stats").end().well();
     assert_eq!(ended.stdout, include_str!("../../golden/dataset-stats.txt"));
-    // A slow machine is told how far the reading is.
+    // On a slow machine, stderr has progress lines as well.
     let is_progress = |line: &str| line.starts_with("reading: ");
     assert!(ended.stderr.lines().all(is_progress), "{}", ended.stderr);
 }

@@ -45,8 +45,8 @@ fn the_measured_prompts_are_the_same_with_and_without_warm_ups() {
 fn a_warm_up_that_fails_is_told() {
     let simulator = Simulator::start(fault(FaultKind::Error500));
     let ended = simulator.run(SMALL).words("--num-prompts 5 --num-warmups 2").end().with_code(1);
-    let told = |line: &str| line.contains("warm-up request") && line.contains("failed");
-    assert!(ended.stderr.lines().any(told), "{}", ended.stderr);
+    let is_warning = |line: &str| line.contains("warm-up request") && line.contains("failed");
+    assert!(ended.stderr.lines().any(is_warning), "{}", ended.stderr);
 }
 
 #[test]

@@ -20,10 +20,10 @@ async fn gauge(sim: &Sim) -> String {
 async fn adapters_are_served_models_with_a_parent() {
     let sim = Sim::start(two_adapters()).await;
     let models: Value = serde_json::from_str(&sim.get("/v1/models").await.text().await.unwrap()).unwrap();
-    let told: Vec<_> =
+    let listed: Vec<_> =
         models["data"].as_array().unwrap().iter().map(|model| (&model["id"], &model["parent"])).collect();
     let name = Value::from("tiny");
-    assert_eq!(told, [(&name, &Value::Null), (&"one".into(), &name), (&"two".into(), &name)]);
+    assert_eq!(listed, [(&name, &Value::Null), (&"one".into(), &name), (&"two".into(), &name)]);
     let mut request = completion(2);
     request["model"] = "two".into();
     assert!(sim.events("/v1/completions", &request).await[0].contains("\"model\":\"two\""));

@@ -106,7 +106,7 @@ async fn the_truth_log_tells_path_model_session_limit_and_the_prompts_blocks() {
 
 #[tokio::test]
 async fn a_streams_usage_says_what_the_prefix_cache_had_if_that_is_switched_on() {
-    for (details, told) in [(true, json!({ "cached_tokens": 96 })), (false, Value::Null)] {
+    for (details, expected) in [(true, json!({ "cached_tokens": 96 })), (false, Value::Null)] {
         let output = OutputSpec { prompt_tokens_details: details, ..OutputSpec::default() };
         let sim = Sim::start(SimSpec { output, ..tiny() }).await;
         let mut request = completion(2);
@@ -116,7 +116,7 @@ async fn a_streams_usage_says_what_the_prefix_cache_had_if_that_is_switched_on()
             let events = sim.events("/v1/completions", &request).await;
             last = serde_json::from_str(&events[events.len() - 2]).unwrap();
         }
-        assert_eq!(last["usage"]["prompt_tokens_details"], told);
+        assert_eq!(last["usage"]["prompt_tokens_details"], expected);
         sim.stop().await;
     }
 }
@@ -124,12 +124,12 @@ async fn a_streams_usage_says_what_the_prefix_cache_had_if_that_is_switched_on()
 #[tokio::test]
 async fn the_prompts_blocks_are_told_only_if_asked_for_and_only_the_first_ones() {
     let dir = tempfile::tempdir().unwrap();
-    for (asked, told) in [(0, None), (3, Some(3))] {
+    for (asked, expected) in [(0, None), (3, Some(3))] {
         let path = dir.path().join(format!("truth-{asked}.jsonl"));
         let sim = Sim::start(SimSpec { truth_log: Some(path.clone()), truth_prompts: asked, ..tiny() }).await;
         sim.answer("/v1/completions", &json!({ "prompt": "abcd".repeat(100) })).await;
         sim.stop().await;
-        assert_eq!(stories(&path)[0]["prompt_blocks"].as_array().map(Vec::len), told);
+        assert_eq!(stories(&path)[0]["prompt_blocks"].as_array().map(Vec::len), expected);
     }
 }
 
@@ -186,8 +186,8 @@ async fn a_client_that_leaves_before_an_answer_in_one_piece_is_told_as_cancelled
         sim.wait_for("vllm:num_requests_waiting", "", 0.0).await;
     }
     sim.stop().await;
-    let told: Vec<_> = stories(&path).iter().map(|story| story["cancelled"].clone()).collect();
-    assert_eq!(told, [true, true]);
+    let cancelled: Vec<_> = stories(&path).iter().map(|story| story["cancelled"].clone()).collect();
+    assert_eq!(cancelled, [true, true]);
 }
 
 #[tokio::test]

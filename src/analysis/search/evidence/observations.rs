@@ -48,7 +48,7 @@ pub(super) fn percentile(
     limit_ms: f64,
 ) -> (Vec<LimitObservation>, Option<f64>, f64) {
     let limit = Duration::try_from_secs_f64(limit_ms / 1e3).unwrap_or(Duration::MAX);
-    let (mut told, mut values) = (Vec::new(), Vec::new());
+    let (mut outcomes, mut values) = (Vec::new(), Vec::new());
     for known in sample.records.iter().filter_map(|record| observed_latency(record, latency)) {
         let (value, reading) = match known {
             ObservedLatency::Value(value) => {
@@ -58,21 +58,21 @@ pub(super) fn percentile(
                 (waited, LimitObservation::Beyond)
             }
             ObservedLatency::Longer(_) => {
-                told.push(LimitObservation::Censored);
+                outcomes.push(LimitObservation::Censored);
                 continue;
             }
             ObservedLatency::Failed(_) => continue,
         };
-        told.push(reading);
+        outcomes.push(reading);
         values.push(value);
     }
-    told.extend(in_flight_observations(sample));
+    outcomes.extend(in_flight_observations(sample));
     let mut sorted = values.clone();
     sorted.sort_unstable();
-    let Some(value) = stats::percentile(&sorted, p) else { return (told, None, 1.0) };
+    let Some(value) = stats::percentile(&sorted, p) else { return (outcomes, None, 1.0) };
     let above: Vec<bool> = values.iter().map(|&found| found > value).collect();
     let spread = Proportion::from_events(&above).map_or(1.0, |share| share.inflation);
-    (told, Some(ms(value)), spread)
+    (outcomes, Some(ms(value)), spread)
 }
 
 /// Returns whether each request failed. A request that its user abandoned counts as neither.
@@ -94,11 +94,11 @@ pub(super) fn slo_misses(sample: TrialSample<'_>) -> Vec<LimitObservation> {
 }
 
 /// The share of requests beyond the limit, among those with a known outcome.
-pub(super) fn share_beyond(told: &[LimitObservation]) -> Option<f64> {
-    let beyond: Vec<bool> = told
+pub(super) fn share_beyond(outcomes: &[LimitObservation]) -> Option<f64> {
+    let beyond: Vec<bool> = outcomes
         .iter()
-        .filter(|told| **told != LimitObservation::Censored)
-        .map(|told| *told == LimitObservation::Beyond)
+        .filter(|outcome| **outcome != LimitObservation::Censored)
+        .map(|outcome| *outcome == LimitObservation::Beyond)
         .collect();
     Some(Proportion::from_events(&beyond)?.value())
 }
@@ -174,8 +174,8 @@ fn observe_requests(
         true => LimitObservation::Censored,
         false => ended(record),
     };
-    let told = sample.records.iter().filter(|record| asked(record)).map(tell);
-    told.chain(in_flight_observations(sample)).collect()
+    let outcomes = sample.records.iter().filter(|record| asked(record)).map(tell);
+    outcomes.chain(in_flight_observations(sample)).collect()
 }
 
 fn in_flight_observations(sample: TrialSample<'_>) -> impl Iterator<Item = LimitObservation> {

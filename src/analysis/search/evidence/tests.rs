@@ -41,9 +41,9 @@ fn many_requests_beyond_the_limit_miss_it() {
     assert!((found.slack - (67.0 / 200.0 - 0.05)).abs() < 1e-9, "{found:?}");
 }
 
-/// 400 requests, every tenth of which fails, at a limit of 1 %: two successes and two failures more make 42 of 404. At
-/// a limit of 20 % the limit's own variance is the larger one. One success and one failure (41 of 402), or the share
-/// alone, would be too sure.
+/// Of 400 requests 40 fail. Where the limit is 1 %, the variance is that of Agresti and Coull: with two failures and two
+/// successes added, the share is 42 of 404. Where the limit is 20 %, the variance at the limit is larger. One failure and
+/// one success (41 of 402), or the plain share (40 of 400), would give too small an error.
 #[test]
 fn the_error_of_a_share_is_agresti_and_coulls_or_that_at_the_limit() {
     let with_failures = |n: usize, every: usize| {

@@ -4,9 +4,9 @@
 use super::*;
 
 /// The values of a periodic line: running, waiting, prompt and generation throughput, KV cache usage.
-type Told = (u64, Option<u64>, Option<f64>, Option<f64>, Option<f64>);
+type LoggedStats = (u64, Option<u64>, Option<f64>, Option<f64>, Option<f64>);
 
-fn told(line: &str) -> Told {
+fn logged_stats(line: &str) -> LoggedStats {
     let stats = stats(line);
     (stats.running, stats.waiting, stats.prompt, stats.generation, stats.kv)
 }
@@ -37,7 +37,7 @@ fn the_line_of_vllms_rust_frontend_in_all_its_dresses() {
     ];
     for line in &dresses {
         let found = stats(line);
-        assert_eq!(told(line), expected, "{line}");
+        assert_eq!(logged_stats(line), expected, "{line}");
         assert!(near(found.hit_rate, 0.081) && found.engine == EngineId::Only, "{line}");
         assert!(line.starts_with("Avg") || parse_line(line.as_bytes()).stamp.is_some(), "{line}");
     }
@@ -61,7 +61,7 @@ fn the_line_of_vllms_rust_frontend_in_all_its_dresses() {
 
 #[test]
 fn sglangs_batch_lines_of_every_version() {
-    let cases: [(&str, Told); 12] = [
+    let cases: [(&str, LoggedStats); 12] = [
         // SGLang's docs, Hyperparameter Tuning (v0.2 to v0.3).
         (
             "Decode batch. #running-req: 233, #token: 370959, token usage: 0.82, gen throughput (token/s): 4594.01, #queue-req: 317",
@@ -119,7 +119,7 @@ fn sglangs_batch_lines_of_every_version() {
         ),
     ];
     for (line, expected) in cases {
-        assert_eq!(told(line), expected, "{line}");
+        assert_eq!(logged_stats(line), expected, "{line}");
         let dated = line.contains("[20");
         assert_eq!(parse_line(line.as_bytes()).stamp.is_some(), dated, "{line}");
     }
@@ -169,7 +169,7 @@ fn ranks_of_sglang_are_engines_where_they_have_requests_of_their_own() {
 #[test]
 fn tensorrt_llms_lines_of_each_version() {
     let states = "states = {'num_ctx_requests': 0, 'num_ctx_tokens': 100, 'num_generation_tokens': 256}";
-    let cases: [(String, Told); 5] = [
+    let cases: [(String, LoggedStats); 5] = [
         // NVIDIA/TensorRT-LLM, py_executor.py in 2025: the batch follows a colon.
         (
             format!("[07/22/2025-05:45:38] [TRT-LLM] [I] iter = 12, global_rank = 0, rank = 0, currank_total_requests = 0/1, host_step_time = 50.0ms, prev_device_step_time = N/A, timestamp = 2025-07-22 05:45:38, num_scheduled_requests: 5, {states}"),
@@ -196,7 +196,7 @@ fn tensorrt_llms_lines_of_each_version() {
         ),
     ];
     for (line, expected) in &cases {
-        assert_eq!(told(line), *expected, "{line}");
+        assert_eq!(logged_stats(line), *expected, "{line}");
         assert_eq!(parse_line(line.as_bytes()).stamp.is_some(), line.starts_with('['), "{line}");
         let cut = &line[..line.len() - 1];
         assert_eq!(entry_of(cut), LogEvent::Damaged, "{cut}");

@@ -199,7 +199,7 @@ fn old_names_of_tensorrt_llm_have_their_times_and_parts() {
 
 #[test]
 fn tensorrt_llms_json_tells_of_its_last_iteration() {
-    let told = |text: &str| {
+    let iteration = |text: &str| {
         let reading = MetricsSnapshot::parse(text);
         let number = |signal| reading.number(signal);
         (
@@ -239,6 +239,6 @@ fn tensorrt_llms_json_tells_of_its_last_iteration() {
         (r#"[{"id":"model"}]"#, (None, None, None, None)),
     ];
     for (text, expected) in cases {
-        assert_eq!(told(text), expected, "{text}");
+        assert_eq!(iteration(text), expected, "{text}");
     }
 }
