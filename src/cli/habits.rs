@@ -46,7 +46,7 @@ pub(super) fn name_bare_address(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-/// What to write instead of what clap does not accept of the typed words; `None` if that is not known either.
+/// Returns what to write instead of the word that clap rejects; `None` if that is unknown.
 pub(super) fn right_words(error: &clap::Error, typed: &[String], program: &Command) -> Option<String> {
     let word = |kind| match error.get(kind) {
         Some(ContextValue::String(word)) => Some(word.as_str()),

@@ -37,7 +37,7 @@ pub(super) fn observer(
     })
 }
 
-/// Returns the line that an event is worth.
+/// Returns the line to print for an event; `None` for an event without one.
 fn line(event: &Event<'_>) -> Option<String> {
     match event {
         Event::Stopping { grace } => {

@@ -18,7 +18,7 @@ pub(crate) struct ListedRun {
     pub name: String,
     /// The file.
     pub path: PathBuf,
-    /// What the run was.
+    /// The summary of the run; `None` if the file cannot be read.
     #[serde(flatten)]
     pub summary: Option<RunSummary>,
     /// Why the file cannot be read.
@@ -26,7 +26,7 @@ pub(crate) struct ListedRun {
     pub error: Option<String>,
 }
 
-/// What a run was, in a line.
+/// The summary of a run, for one line.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunSummary {
     started: Zoned,

@@ -221,8 +221,8 @@ fn is_free(port: u16) -> bool {
     [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].into_iter().all(|host| bound_socket(host, port).is_ok())
 }
 
-/// Binds a socket that does not listen. Until it is closed, Linux gives its port to nobody who asks for any port, but a
-/// server that asks for this one gets it.
+/// Binds a socket that does not listen. Until it is closed, Linux does not assign its port to a process that asks for
+/// any port, but a server that asks for this port gets it.
 ///
 /// A listener would be in that server's way for longer than this process has it: a child process that another thread
 /// starts meanwhile has a copy of it until it executes its program.

@@ -1,4 +1,4 @@
-//! A small run of two requests, one of which failed.
+//! A small run of two requests: one was answered, and one failed.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

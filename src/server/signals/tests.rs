@@ -151,6 +151,6 @@ fn prefix_cache_counters_are_tokens_also_where_the_server_counts_blocks() {
     };
     assert_eq!(counted(prefix_page("tokens", settings)), [Some(50.0), Some(20.0), None]);
     assert_eq!(counted(prefix_page("blocks", settings)), [Some(800.0), Some(320.0), None]);
-    // A value that is no token count is not taken for one; the hit rate is right all the same.
+    // A value that is not a token count is ignored; the hit rate stays right.
     assert_eq!(counted(prefix_page("blocks", "")), [None, None, Some(0.4)]);
 }

@@ -26,7 +26,7 @@ pub(crate) enum ModelError {
         field: String,
         /// The reason.
         why: String,
-        /// What to do.
+        /// How to correct the problem.
         cure: String,
     },
 }
