@@ -115,7 +115,7 @@ const PROTOCOLS: [Protocol; 4] = [
 /// The texts of events, in turns: those with an escape are parsed each, plain ones are recognized by the event before.
 const TEXTS: [[&str; 2]; 3] = [[r#" \"so\""#, r#" \"so\""#], [" so", " it goes"], [" so", r#" \"so\""#]];
 
-/// Serves one stream of so many events, each by a write of its own.
+/// Serves one stream of `events` events, each in its own write.
 fn serve(events: usize, (_, [before, after], end): Protocol, texts: [&'static str; 2]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -163,7 +163,7 @@ fn always() -> u16 {
     port
 }
 
-/// How often following a stream of so many events allocates.
+/// Counts the allocations while the client follows a stream of `events` events.
 fn allocations(events: usize, protocol: Protocol, texts: [&'static str; 2]) -> usize {
     let target = target(protocol.0, serve(events, protocol, texts));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

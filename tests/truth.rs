@@ -33,7 +33,7 @@ use serde_json::Value;
 use servegauge::sim::SimSpec;
 use support::{Simulator, Story, quick, steps};
 
-/// One measurement at a time.
+/// Held during a measurement, so that one runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
@@ -102,7 +102,7 @@ fn measure(streams: usize, step: Duration, prompts: usize) -> Result<(), String>
     truth.agrees_with_means(&result, step)
 }
 
-/// What truly happened, by request id.
+/// The simulator's own log of each request, by request id.
 struct Truth(BTreeMap<String, Story>);
 
 impl Truth {

@@ -7,7 +7,7 @@ use servegauge::sim::{FaultInjection, FaultKind, FixedTiming, SimSpec};
 
 use crate::support::{Ended, Port, Program, Simulator, quick, steps};
 
-/// Every stream's tokens at exactly these distances, whoever else is served.
+/// A simulator whose streams have exactly this gap between tokens, however many streams it serves.
 fn steady(gap: u64) -> SimSpec {
     let gap = Duration::from_millis(gap);
     let rhythm = FixedTiming { ttft: gap, gap, lockstep: false, events_per_write: 1 };
@@ -71,7 +71,7 @@ fn a_server_slower_by_30_percent_is_worse_and_the_text_says_how_it_knows() {
     // In steps: a simulator that is held up writes no tokens faster afterwards.
     let in_steps = |ms| SimSpec { timing: steps(Duration::from_millis(ms)), ..quick() };
     let [a, b] = [in_steps(20), in_steps(26)].map(Simulator::start);
-    // Blocks so long that the median of one outlasts a moment in which the machine does something else.
+    // The blocks are long enough that a short pause of the machine does not change the median of a block.
     let words = "--blocks 6 --block 1500ms --figures tpot.p50";
     let ended = ab(&a.base_url(), &b.base_url(), words).end().well();
     let row = ended.stdout.lines().find(|line| line.starts_with("TPOT P50")).unwrap();

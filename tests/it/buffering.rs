@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::support::{Program, Simulator, quick, steps};
 
-/// What nginx holds back unless it is told not to.
+/// The bytes that nginx holds back by default.
 const BUFFER: usize = 4096;
 
 /// Longer than the server is silent between two events.

@@ -110,7 +110,7 @@ fn an_invalid_run_is_refused_with_3_unless_anyway() {
 }
 
 #[test]
-fn mistakes_are_told_with_code_2() {
+fn mistakes_exit_with_code_2() {
     let good = saved(1, "");
     let cases = [
         ("compare good.json gone.json", "cannot read gone.json"),

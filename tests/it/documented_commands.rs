@@ -19,7 +19,7 @@ const FEW: usize = 6;
 /// One documented command.
 struct Documented<'a> {
     line: &'a str,
-    /// What it waits for, if it cannot run yet.
+    /// The missing feature that the command needs, if it cannot run yet.
     waits_for: Option<&'a str>,
     /// Its words after the program's name, as a shell would cut them.
     words: Vec<String>,
@@ -141,7 +141,7 @@ fn every_documented_command_line_runs_unchanged() {
     assert!(wrong.is_empty(), "{} command lines:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// What is wrong with which of the commands.
+/// Runs the commands, and returns a message for each one that fails.
 fn wrong(commands: &[Documented<'_>], simulator: &Simulator) -> Vec<String> {
     let mut wrong = Vec::new();
     for Documented { line, waits_for, words } in commands {

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use clap::{Arg, ArgAction};
 use servegauge::internals::{FLAG_DIFFERENCES, command};
 
-/// The lists, and who is spoken for.
+/// The lists of vLLM's flags, and the client that each is of.
 const LISTS: [(&str, &str); 2] =
     [("Python", include_str!("../flags/python-0.33.txt")), ("Rust", include_str!("../flags/rust-0.33.txt"))];
 
@@ -38,7 +38,7 @@ fn find<'a>(run: &'a clap::Command, name: &str) -> Option<&'a Arg> {
         .find(|arg| arg.get_long() == Some(name) || arg.get_all_aliases().unwrap_or_default().contains(&name))
 }
 
-/// What `--help` gives as the default: clap's own, or the first of what is written in brackets.
+/// The default that `--help` states: clap's, or the first value in brackets.
 fn default(arg: &Arg) -> String {
     let values: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
@@ -59,7 +59,7 @@ fn same(ours: &str, theirs: &str) -> bool {
         items.sort();
         items
     };
-    // What is worked out from something else, or from the server, has no default of its own.
+    // A value that the program derives from another flag or from the server counts as no default.
     let none = |text: &str| text == "none" || text.starts_with("the ") || text == "here";
     match (ours.parse::<f64>(), theirs.parse::<f64>()) {
         (Ok(ours), Ok(theirs)) => ours == theirs,
@@ -99,7 +99,7 @@ fn every_flag_of_both_clients_is_here_with_its_aliases_and_its_default() {
 #[test]
 fn every_flag_may_be_written_with_underscores() {
     let run = run();
-    // The words by which a flag that nobody knows is refused: without them the test below would see nothing.
+    // The words of clap's error for an unknown flag, which the loop below looks for.
     let unknown = program(&["--dump-config", "--no_such_flag=@"]);
     assert!(String::from_utf8(unknown.stderr).unwrap().contains("unexpected argument"));
     let names = LISTS
@@ -108,7 +108,7 @@ fn every_flag_may_be_written_with_underscores() {
         .flat_map(|theirs| std::iter::once(theirs.name).chain(theirs.aliases));
     for name in names.filter(|name| name[2..].contains('-') && find(&run, name).is_some()) {
         let word = format!("--{}=@", name[2..].replace('-', "_"));
-        // Nothing is sent: whatever the flag makes of the value, it must be known.
+        // The program sends nothing. It may reject the value, but it must know the flag.
         let output = program(&["--dump-config", &word]);
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(!error.contains("unexpected argument"), "{word}: {error}");
@@ -167,7 +167,7 @@ fn program(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_servegauge")).arg("run").args(words).env_clear().output().unwrap()
 }
 
-/// What the program says of a wrong command line.
+/// Returns the error message for a wrong command line.
 fn mistake(words: &[&str]) -> String {
     let output = program(words);
     assert_eq!(output.status.code(), Some(2), "{words:?}");

@@ -14,7 +14,7 @@ const LOAD: &str = "--model some-model --dataset-name random --rng native --rand
 
 const TPOT: &str = "tpot.mean <= baseline * 1.05 or <= baseline + 0.5ms";
 
-/// A rule that a few requests cannot settle: nobody is that much better than himself.
+/// A rule that a few requests cannot decide: its margin is a millionth.
 const OPEN: &str = "ttft.p99 <= baseline * 1.000001";
 
 fn slow() -> SimSpec {
@@ -68,7 +68,7 @@ fn gate(baseline: &Value, candidate: &Value, rules: &[&str]) -> Program {
     gate_of_starts(baseline, candidate, rules).words("--same-start")
 }
 
-/// The same of runs that do not tell their starts.
+/// The gate with these rules on two saved runs that do not record the start of their server.
 fn gate_of_starts(baseline: &Value, candidate: &Value, rules: &[&str]) -> Program {
     let program = Program::new("gate --baseline base.json --candidate cand.json")
         .file("base.json", baseline.to_string())

@@ -62,7 +62,7 @@ const ROOMS: &[Room] = &[
 /// The room that is compiled for tests only: every room's tests may name it, and it may name them all.
 const TESTING: &str = "testing";
 
-/// What else tests name of rooms that theirs may not: the bundled tokenizer.
+/// Rooms that tests may name although their own room may not: tests of `tokenizer` use the bundled one, of `dataset`.
 const TESTS_MAY_NAME: &[(&str, &str)] = &[("tokenizer", "dataset")];
 
 /// The public modules: the simulator, and what benches and tests use. Everything else is named by the crate's root.
@@ -71,10 +71,10 @@ const PUBLIC: &[&str] = &["internals", "sim"];
 /// The macros that only the command line calls: those that print.
 const PRINTING: &[&str] = &["println", "print", "eprintln", "eprint", "dbg"];
 
-/// What only the command line names.
+/// Items that only the command line may name.
 const ONLY_CLI: &[&str] = &["clap", "process::exit"];
 
-/// What values and arithmetic do not name: sockets and clocks.
+/// Items that the rooms `model` and `stats` may not name, because values and arithmetic need no sockets and clocks.
 const NOT_VALUES: &[&str] =
     &["tokio", "reqwest", "std::net", "Instant::now", "SystemTime::now", "Zoned::now"];
 
@@ -381,7 +381,7 @@ fn flags(tree: &Tree) -> Vec<String> {
     sources.filter_map(of).collect()
 }
 
-/// What looks like a flag: two dashes and a name, or two dashes at the beginning that something is to follow.
+/// Finds texts that look like flags: two dashes and a name, or two dashes at the beginning of a format string.
 fn flags_in(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = text;

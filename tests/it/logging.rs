@@ -5,7 +5,7 @@ use crate::support::{Ended, Program, Simulator, quick};
 const SMALL: &str =
     "--dataset-name random --random-input-len 8 --random-output-len 6 --num-prompts 4 --disable-tqdm";
 
-/// What a run says when it goes from one phase to the next, in this order.
+/// The log messages of a run at the start of each phase, in order.
 const PHASES: [&str; 7] = [
     "the target is known",
     "the tokenizer is loaded",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::Program;
 
-/// Where the old name may stand: the reader of old results, the fixture it is tested with, and the history.
+/// The files in which the old name may stand: the reader of old results, the fixture it is tested with, and the history.
 const MAY_NAME_IT: [&str; 3] =
     ["src/model/run/json.rs", "tests/fixtures/results/before-the-new-name.json", "CHANGELOG.md"];
 

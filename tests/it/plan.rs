@@ -27,7 +27,7 @@ fn preemptions(simulator: &Simulator) -> f64 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// Whether a new server with a small pool preempts under this load with so many requests at once.
+/// Whether a new server with a small KV pool preempts under this load at this concurrency.
 fn preempts(load: &str, concurrency: u64) -> bool {
     let simulator = small();
     simulator.run(load).words(&format!("--max-concurrency {concurrency}")).end().well();

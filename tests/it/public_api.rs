@@ -30,7 +30,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// What a file makes public besides modules.
+/// The names of the public items of a file, without modules.
 fn names(file: &File) -> Vec<String> {
     let mut names = Vec::new();
     for item in &file.items {

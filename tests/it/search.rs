@@ -52,7 +52,7 @@ impl Drop for Held {
     }
 }
 
-/// A server that refuses all beyond so many in flight; the others take 30 ms.
+/// A server that refuses a request while `most` others are in flight. It answers each of the others after 30 ms.
 fn cliff(most: usize) -> String {
     let in_flight = Arc::new(AtomicUsize::new(0));
     let complete = move || {
@@ -61,7 +61,7 @@ fn cliff(most: usize) -> String {
         async move {
             let _held = held;
             if before >= most {
-                // Who is refused comes back at once: not too fast for a test.
+                // The client replaces a refused request at once. The pause limits how many it sends.
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 return Ok::<_, Infallible>(refused());
             }
@@ -169,7 +169,7 @@ fn mistakes_are_one_line_with_the_cure() {
     }
 }
 
-/// The simulator with so many slots, whose requests take a step for each output token.
+/// The slots of the simulated server. A request takes one step for each output token.
 const SLOTS: usize = 8;
 const STEP: Duration = Duration::from_millis(10);
 const TOKENS: u32 = 20;

@@ -39,7 +39,7 @@ fn time(record: &Value, name: &str) -> f64 {
     record["times"][name].as_f64().unwrap()
 }
 
-/// What the server saw of each session, by its id.
+/// The requests that the server received, grouped by session id.
 fn seen(truth: Vec<Story>) -> BTreeMap<String, Vec<Story>> {
     let mut sessions = BTreeMap::<String, Vec<Story>>::new();
     for story in truth {

@@ -43,7 +43,7 @@ fn csv(name: &str, [time, input, output]: [usize; 3], seconds: impl Fn(&str) -> 
     text.lines().skip(1).map(row).collect()
 }
 
-/// What a replay left: the records of the result, and the simulator's story of each.
+/// The outcome of a replay: the records of the result, and the simulator's own log of each request.
 struct Replay {
     records: Vec<Value>,
     stories: Vec<Story>,

@@ -126,7 +126,7 @@ impl Page {
         links
     }
 
-    /// The code spans of each row of its tables, sorted: what a translation leaves as it is.
+    /// The code spans of each row of its tables, sorted. A translation must not change them.
     pub(super) fn table_rows(&self) -> Vec<Vec<&str>> {
         let rows = self.text.lines().filter(|line| line.starts_with('|'));
         let mut rows: Vec<Vec<&str>> = rows.map(|row| row.split('`').skip(1).step_by(2).collect()).collect();

@@ -1,6 +1,6 @@
 //! A command of the documentation, made small: fewer requests, sooner, against the test's server.
 
-/// What a few requests need: on a busy machine they are no sound measurement.
+/// Flags for runs of a few requests, which on a busy machine may be INVALID.
 const LENIENT: [&str; 3] = ["--sharegpt-output-len", "16", "--allow-invalid"];
 
 /// Datasets that are sent at their own times.

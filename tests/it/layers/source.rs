@@ -13,7 +13,7 @@ pub(super) struct Source {
     /// Its module: `loadgen` is `["drive", "engine"]`, the crate's root is empty.
     pub module: Vec<String>,
     pub names: Vec<Name>,
-    /// What `pub use` makes known: its path here, and the path of what it is. Both from the crate's root.
+    /// The items that `pub use` re-exports: the path of the new name and the path of the item, both from the crate's root.
     pub exports: Vec<(Vec<String>, Vec<String>)>,
     /// Modules with files of their own.
     pub modules: Vec<Module>,
@@ -27,7 +27,7 @@ pub(super) struct Source {
 
 /// A path that a file names.
 pub(super) struct Name {
-    /// From the crate's root, or as it is written.
+    /// The path from the crate's root for items of this crate, else the path as written.
     pub path: Vec<String>,
     pub is_ours: bool,
     pub is_in_test: bool,
@@ -158,10 +158,10 @@ impl Reader {
         }
     }
 
-    /// What a macro or an attribute is given: nobody knows what it means, but paths, macros and texts look the same in it.
+    /// Reads the tokens of a macro or an attribute. Their meaning is unknown, but paths, macros and texts look as elsewhere.
     fn tokens(&mut self, mut cursor: Cursor<'_>) {
         let mut path: Vec<String> = Vec::new();
-        // 1 and 2: so many colons behind the last part of the path.
+        // The number of colons after the last part of the path: 0, 1 or 2.
         let mut colons = 0;
         while !cursor.eof() {
             if let Some((ident, next)) = cursor.ident() {

@@ -14,10 +14,10 @@ const SMALL: &str = "--backend openai-chat --num-prompts 1 --random-input-len 4 
 
 const ANSWER: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n";
 
-/// What was asked, in its order.
+/// The paths that were requested, in order.
 type Asked = Arc<Mutex<Vec<String>>>;
 
-/// A server that answers under every path, and writes down which.
+/// A server that answers under every path, and records the paths.
 fn server() -> (Server, Asked) {
     let asked = Asked::default();
     let router = Router::new().fallback(answer).with_state(Arc::clone(&asked));

@@ -135,20 +135,20 @@ fn before_there_is_a_result_a_signal_ends_the_program_at_once() {
     }
 }
 
-/// What a server was asked.
+/// The requests that a server received.
 #[derive(Default)]
 struct Asked {
     completions: AtomicUsize,
-    /// Questions for the metrics after [`ANSWERS`] completions: they are never answered.
+    /// Requests for the metrics after [`ANSWERS`] completions, which get no answer.
     metrics_after: AtomicUsize,
-    /// Questions that are never answered: the profiler's start.
+    /// Requests to start the profiler, which get no answer.
     unanswered: AtomicUsize,
 }
 
 /// How many completions are answered before the metrics fall silent.
 const ANSWERS: usize = 3;
 
-/// A server whose `/metrics` answers until so many completions were, and then never again.
+/// A server whose `/metrics` stops answering after [`ANSWERS`] completions.
 fn falling_silent() -> (String, Arc<Asked>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -141,7 +141,7 @@ fn usage_error(words: &str) -> String {
     ended.stderr
 }
 
-/// No clock and no allocator overflows: a number beyond all reason is told in one line, and nothing is sent.
+/// A number that would overflow a clock or an allocation is a usage error of one line, and nothing is sent.
 #[test]
 fn numbers_beyond_all_reason_are_usage_errors() {
     let times = [

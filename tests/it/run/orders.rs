@@ -1,4 +1,4 @@
-//! What the server is told beside the measured requests: its cache, the requests' names.
+//! Requests to the server besides the measured load: emptying its cache, and the names of the requests.
 
 use crate::support::{Simulator, Witness, quick};
 

@@ -1,4 +1,4 @@
-//! What vLLM's users have around its client: its console block, files of several runs, plots, PyTorch's format.
+//! Outputs that vLLM's users process further: its console block, files of several runs, plots, PyTorch's format.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::{Ended, Program, Simulator, quick};
 const SMALL: &str =
     "--dataset-name random --random-input-len 8 --random-output-len 6 --ignore-eos --num-prompts 8";
 
-/// What `vllm bench serve` printed; see the README beside it.
+/// The output of `vllm bench serve`; see the README beside it.
 const VLLM_CHAT: &str = include_str!("../../fixtures/vllm/py-chat.txt");
 const VLLM_OVERLOAD: &str = include_str!("../../fixtures/vllm/py-overload.txt");
 

@@ -1,4 +1,4 @@
-//! The server's profiler: when it runs, and what is told of it.
+//! The server's profiler: when it runs, and what the report says about it.
 
 use std::time::Duration;
 

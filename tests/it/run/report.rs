@@ -1,6 +1,6 @@
 //! The report's exact layout. What depends on the clock is masked as `#`; the rest is compared letter by letter.
 //!
-//! `GOLDEN=write cargo test --test run report` writes the files anew.
+//! `GOLDEN=write cargo test --test it run::report` rewrites the files.
 
 use std::path::Path;
 use std::time::Duration;
@@ -150,7 +150,7 @@ fn skeleton(report: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What depends on the clock as `#`: numbers with a unit, the requests that meet in flight, the values of the table.
+/// Replaces values that depend on the clock by `#`: numbers with a unit, requests in flight, the values of the table.
 fn mask(line: &str) -> String {
     const ROWS: [&str; 6] = ["TTFT ", "TPOT ", "E2E ", "ITL ", "lag ", "   "];
     if line.starts_with("VALID: ") || line.starts_with("INVALID: ") {

@@ -7,11 +7,11 @@ use crate::support::{Ended, Simulator, Witness, quick};
 const SMALL: &str =
     "--dataset-name random --random-input-len 8 --random-output-len 6 --ignore-eos --num-prompts 4";
 
-/// What vLLM writes with `--save-result --save-detailed`, shortened; see the README beside it.
+/// The file that vLLM writes with `--save-result --save-detailed`, shortened; see the README beside it.
 const VLLM_RANDOM: &str = include_str!("../../fixtures/vllm/py-random.json");
 const VLLM_CHAT: &str = include_str!("../../fixtures/vllm/py-chat.json");
 
-/// A key whose value vLLM makes up: there is no audio here, so what it says of audio is nothing.
+/// A key to which vLLM gives a value although the requests have no audio: ours is null.
 const NEVER_MEASURED: [&str; 1] = ["rtfx"];
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::support::scripted::answer;
 use crate::support::{Ended, Port, Program, Scripted, Simulator, quick};
 
-/// What every planted secret begins with.
+/// The prefix of every planted secret.
 const MARK: &str = "planted";
 
 /// A run of four small requests.
@@ -101,7 +101,7 @@ fn what_is_stored_is_enough_to_run_again_with_the_secrets_given_anew() {
     );
     let ended = with(again(), &secret_flags(&simulator)).end().well();
     has_no_leak(&ended);
-    // What was saved is of the same question, masked or not.
+    // Masked and unmasked runs are comparable: masking does not change the saved settings that are compared.
     let gate = Program::new("gate --baseline r.json --same-start --rule")
         .arg("e2el.mean < 60s")
         .file("r.json", &saved);

@@ -1,4 +1,4 @@
-//! What the server says of itself while it is measured.
+//! The server's own metrics during a run.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What counts as a token, and who counts.
+//! Which tokens count, and the source of each count.
 
 use serde_json::{Value, json};
 use servegauge::sim::{LineEnding, OutputSpec, ReasoningField, SimSpec};
@@ -25,7 +25,7 @@ fn reasoning_is_output_under_either_of_its_names() {
         let output = OutputSpec { reasoning: 4, reasoning_field, ..quick().output };
         let (result, truth) = measure(SimSpec { output, ..quick() }, "--backend openai-chat");
         agree(&result, &truth);
-        // Every event is seen, the first of which is reasoning.
+        // The client counts every event, including the first ones, which are reasoning.
         let seen =
             result["servegauge"]["records"].as_array().unwrap().iter().map(|it| &it["events"]["count"]);
         let written: usize = truth.iter().map(|story| story.tokens_ns.len()).sum();
@@ -42,7 +42,7 @@ fn a_server_without_usage_is_counted_by_the_tokenizer() {
         assert_eq!(result["total_output_tokens"], total(&truth, |story| story.output_tokens));
         assert_eq!(sources(&result, "input_tokens"), &json!({"tokenizer": 8}));
         if words.is_empty() {
-            // A chat's template is the server's affair: without its usage nobody here knows of it.
+            // Only the server knows its chat template, so the totals of chat differ without usage.
             assert_eq!(result["total_input_tokens"], total(&truth, |story| story.prompt_tokens));
         }
     }
@@ -207,7 +207,7 @@ fn total(truth: &[Story], tokens: fn(&Story) -> u64) -> u64 {
     truth.iter().map(tokens).sum()
 }
 
-/// Who counted how many requests.
+/// The number of requests by the source of their token count.
 fn sources<'a>(result: &'a Value, tokens: &str) -> &'a Value {
     &result["servegauge"]["metrics"][tokens]["requests_by_source"]
 }

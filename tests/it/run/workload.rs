@@ -47,7 +47,7 @@ fn requests_are_sent_to_lora_adapters_instead_of_the_model() {
     let words = "--lora-modules red nobody blue --lora-assignment round-robin --num-prompts 6 --save-result \
                  --random-input-len 8 --random-output-len 2";
     let result = simulator.run(words).end().well().result();
-    // The simulator does not know `nobody`, nor the model.
+    // Neither the adapter `nobody` nor the model exists on the simulator.
     assert_eq!((&result["completed"], &result["failed"]), (&json!(4), &json!(2)));
 }
 

@@ -1,4 +1,4 @@
-//! What the engine does, seen through the metrics page and the log.
+//! The engine's behavior, as its metrics page and its log show it.
 
 use std::{
     sync::{Arc, Mutex},

@@ -8,7 +8,7 @@ use super::harness::*;
 /// Five tokens where a token is four bytes.
 const PROMPT: &str = "The quick brown fox";
 
-/// A protocol: how to ask for so many tokens, and what its events mean.
+/// A protocol: how to ask for a number of tokens, and how to read its events.
 struct Protocol {
     path: &'static str,
     ask: fn(usize) -> Value,

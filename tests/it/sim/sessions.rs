@@ -1,4 +1,4 @@
-//! Conversations of several turns, clients that leave, and what the truth log tells of both.
+//! Conversations of several turns, clients that leave, and what the truth log records of both.
 
 use std::{path::Path, time::Duration};
 
