@@ -100,7 +100,12 @@ struct Named(AlertDescription);
 
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        let name = format!("{:?}", self.0);
+        // rustls's text of an alert that it has no name for.
+        match name.strip_prefix("AlertDescription(") {
+            Some(code) => write!(f, "alert {}", code.trim_end_matches(')')),
+            None => f.write_str(&name),
+        }
     }
 }
 
@@ -185,7 +190,7 @@ mod tests {
             (Error::AlertReceived(AlertDescription::InternalError), "(internal error)"),
             (Error::AlertReceived(AlertDescription::BadRecordMac), "(bad record mac)"),
             (Error::AlertReceived(AlertDescription::UnknownCA), "(unknown CA)"),
-            (Error::AlertReceived(AlertDescription::Unknown(200)), "handshake (unknown"),
+            (Error::AlertReceived(AlertDescription::Unknown(200)), "handshake (alert 0xc8)"),
             (invalid(CertificateError::BadSignature), "bad signature"),
             (Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon), "no cipher suites in common"),
             (Error::General("a Plain text".to_owned()), "a Plain text"),
