@@ -27,6 +27,7 @@ mod layers;
 mod matrix;
 mod mistral;
 mod parameters;
+mod per_layer;
 mod quantization;
 mod recurrent;
 mod state;

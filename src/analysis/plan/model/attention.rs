@@ -154,7 +154,7 @@ pub(super) fn head_size(config: &ModelConfig, heads: u64) -> Result<u64, ModelEr
     if let Some(size) = config.optional(names)? {
         return Ok(size);
     }
-    let hidden = config.required_count(&["hidden_size", "n_embd", "d_model"])?;
+    let hidden = config.required_count(&["hidden_size", "n_embd", "n_embed", "d_model"])?;
     if config.model_type() == "zamba2" {
         return Ok(2 * hidden / heads);
     }

@@ -122,8 +122,13 @@ impl ModelConfig {
         self.counted(name, value).map(Some)
     }
 
-    /// Parses `value` as a count of at least 1; errors name `name`.
+    /// Parses `value` as a count of at least 1; errors name `name`. A list that repeats one count for each layer
+    /// (Hunyuan A13B) states that count.
     pub(super) fn counted(&self, name: &str, value: &Value) -> Result<u64, ModelError> {
+        let value = match value.as_array().map(Vec::as_slice) {
+            Some([first, rest @ ..]) if rest.iter().all(|other| other == first) => first,
+            _ => value,
+        };
         let whole = |number: f64| (number.fract() == 0.0 && number >= 0.0).then_some(number as u64);
         match value.as_u64().or_else(|| value.as_f64().and_then(whole)) {
             Some(count) if (1..MAX_FIELD_VALUE).contains(&count) => Ok(count),

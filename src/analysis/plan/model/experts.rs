@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::config::{ModelConfig, ModelError, value_excerpt};
 use super::layer::{FeedForward, Layer};
-use super::matrix::{CURE, Matrices, Sharing, needed};
+use super::matrix::{CURE, Matrices, Sharing, hidden, needed};
 
 /// The field names for the number of experts in a layer.
 pub(super) const EXPERT_COUNT_FIELDS: [&str; 4] =
@@ -24,7 +24,7 @@ pub(super) const ACTIVE_EXPERT_FIELDS: [&str; 6] = [
 const UNGATED: [&str; 5] = ["relu2", "relu", "relu_squared", "xielu", "gelu_new"];
 
 /// Families without a gate whose activation does not show it.
-const UNGATED_FAMILIES: [&str; 4] = ["starcoder2", "phi", "nemotron", "apertus"];
+const UNGATED_FAMILIES: [&str; 5] = ["starcoder2", "phi", "nemotron", "apertus", "bloom"];
 
 /// The number of matrices in a feed-forward layer: up, down and, in most models, a gate.
 fn matrices_of_each(config: &ModelConfig) -> u64 {
@@ -71,9 +71,9 @@ pub(super) fn matrices(
     add_experts(config, hidden, experts.unwrap_or_default(), &at, all)
 }
 
-/// Gemma 4: each layer has a dense part beside its experts.
+/// Gemma 4 and Grok 2: each layer has a dense part beside its experts.
 fn is_beside_dense(config: &ModelConfig) -> bool {
-    config.flag("enable_moe_block") == Some(true)
+    ["enable_moe_block", "residual_moe"].iter().any(|name| config.flag(name) == Some(true))
 }
 
 /// Adds a layer's experts, its shared experts, and the router.
@@ -140,6 +140,12 @@ pub(super) fn dense_width(config: &ModelConfig, layer: &Layer, place: usize) -> 
         let width = needed(config, &["block_ff_dim", "intermediate_size"])? * 2 / 3;
         let multiple = config.optional(&["block_multiple_of"])?.unwrap_or(256);
         return Ok(width.next_multiple_of(multiple));
+    }
+    match family {
+        // Qwen 1 counts the gate and the value together.
+        "qwen" => return Ok(needed(config, &["intermediate_size"])? / 2),
+        "bloom" => return Ok(config.optional(&["n_inner"])?.unwrap_or(4 * hidden(config)?)),
+        _ => {}
     }
     if let Some(list) = config.get("intermediate_size").filter(|value| value.is_array()) {
         let width = list.get(place).unwrap_or(&Value::Null);

@@ -1,11 +1,13 @@
 //! Refuses, by name, fields that may change what a model keeps and that are not understood.
 //!
-//! A field is suspect if its name concerns attention, windows, states or the cache. This module lists the suspect
-//! fields that the planner reads, and those that are known not to change what is kept. Any other suspect field is
-//! refused.
+//! A field is suspect if its name concerns attention, windows, states or the cache, or if it has a value for each layer,
+//! whatever its name. This module lists the suspect fields that the planner reads, and those that are known not to
+//! change what is kept. Any other suspect field is refused.
+
+use serde_json::Value;
 
 use super::config::{CURE, ModelConfig, ModelError, is_none, value_excerpt};
-use super::layers;
+use super::{layers, per_layer};
 
 /// Parts of names that concern what is kept of a sequence.
 const SUSPECT_PARTS: &[&str] = &[
@@ -21,7 +23,11 @@ const SUSPECT_PARTS: &[&str] = &[
     "conv",
     "cross_",
     "delta",
+    "dsa",
     "encoder",
+    "full_layer",
+    "global_layer",
+    "gqa",
     "head",
     "hybrid",
     "index_",
@@ -32,6 +38,7 @@ const SUSPECT_PARTS: &[&str] = &[
     "layer_type",
     "layers_type",
     "linear_",
+    "local_layer",
     "lru",
     "mamba",
     "pattern",
@@ -153,13 +160,17 @@ const HARMLESS_FIELDS: &[&str] = &[
     "attention_value_scale",
     "attn_dropout",
     "attn_dropout_prob",
+    "attn_factor",
     "attn_implementation",
     "attn_logit_softcapping",
     "attn_output_gate",
+    "attn_output_multiplier",
     "attn_pdrop",
     "attn_scale",
+    "attn_temperature_len",
     "attn_temperature_tuning",
     "cache_implementation",
+    "chunk_input",
     "chunk_size",
     "clip_qkv",
     "compression_ratio",
@@ -168,6 +179,7 @@ const HARMLESS_FIELDS: &[&str] = &[
     "conv_l_cache",
     "conv_use_xavier_init",
     "decoder_sparse_step",
+    "flash_attn",
     "full_attn_alpha_factor",
     "full_attn_beta_factor",
     "hidden_mamba_act",
@@ -193,6 +205,7 @@ const HARMLESS_FIELDS: &[&str] = &[
     "mamba_proj_bias",
     "mamba_rms_norm",
     "mamba_use_mlp",
+    "max_attn_value",
     "mla_scale_kv_lora",
     "mlp_layer_types",
     "mtp_hybrid_override_pattern",
@@ -217,7 +230,9 @@ const HARMLESS_FIELDS: &[&str] = &[
     "use_conv_bias",
     "use_flash_attention",
     "use_flash_attn",
+    "use_gqa_gate",
     "use_head_wise_attn_gate",
+    "use_logn_attn",
     "use_mamba_kernels",
     "use_qkv_bias",
     "use_shared_attention_adapter",
@@ -232,6 +247,16 @@ const OF_FAMILIES: [(&str, &str); 6] = [
     ("plamo2", "mamba_step"),
     ("zamba2", "num_query_groups"),
     ("zamba2", "use_shared_attention_lora"),
+];
+
+/// Fields that number each n-th layer with full attention: 1 gives it to every layer (Phi-4-mini, Grok 2, Phi-3-small,
+/// Ring-linear), which is what the planner takes without them.
+const FULL_EVERY_N: [&str; 5] = [
+    "dense_attention_every_n_layers",
+    "full_attn_mod",
+    "global_attn_every_n",
+    "gqa_interval",
+    "layer_group_size",
 ];
 
 /// Prefixes of harmless names, and of names that belong to other parts than the language model.
@@ -251,18 +276,42 @@ pub(super) fn check(config: &ModelConfig) -> Result<(), ModelError> {
     // Fields whose content a list of layers repeats.
     let listed = |name: &str| name == "layer_group_size" && config.first_active("layer_types").is_some();
     let of_family = |name: &str| OF_FAMILIES.contains(&(config.model_type(), name));
-    match config.active_fields().find(|name| is_suspect(name) && !listed(name) && !of_family(name)) {
-        Some(name) => Err(refused(config, name, &config.get(name).map(value_excerpt).unwrap_or_default())),
-        None => Ok(()),
+    let everywhere =
+        |name: &str| FULL_EVERY_N.contains(&name) && config.get(name).and_then(Value::as_u64) == Some(1);
+    let is_clear = |name: &str| listed(name) || of_family(name) || everywhere(name);
+    if let Some(name) = config.active_fields().find(|name| is_suspect(name) && !is_clear(name)) {
+        return Err(refused(config, name, &config.get(name).map(value_excerpt).unwrap_or_default()));
     }
+    let count = layers::count(config)?;
+    let unread = config.active_fields().filter(|name| !is_known(name) && !of_family(name));
+    for name in unread {
+        let Some(value) = config.get(name) else { continue };
+        if let Some(at) = per_layer::find(name, value, count, count + predicting_layers(config)) {
+            return Err(config.wrong(
+                &at,
+                "seems to say something of each layer: it may change what is kept of a token, and is not understood",
+                CURE,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The number of layers for speculative decoding, which some lists include.
+fn predicting_layers(config: &ModelConfig) -> usize {
+    let names = ["num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_layers"];
+    config.optional(&names).ok().flatten().unwrap_or_default() as usize
+}
+
+fn is_known(name: &str) -> bool {
+    KNOWN_FIELDS.contains(&name)
+        || HARMLESS_FIELDS.contains(&name)
+        || HARMLESS_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        || layers::sources().any(|source| source == name)
 }
 
 fn is_suspect(name: &str) -> bool {
-    let known = KNOWN_FIELDS.contains(&name)
-        || HARMLESS_FIELDS.contains(&name)
-        || HARMLESS_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
-        || layers::sources().any(|source| source == name);
-    !known && SUSPECT_PARTS.iter().any(|part| name.contains(part))
+    !is_known(name) && SUSPECT_PARTS.iter().any(|part| name.contains(part))
 }
 
 fn refused(config: &ModelConfig, name: &str, value: &str) -> ModelError {

@@ -57,7 +57,12 @@ pub(super) fn read(config: &ModelConfig) -> Result<Vec<Layer>, ModelError> {
     Ok(layers)
 }
 
-fn count(config: &ModelConfig) -> Result<usize, ModelError> {
+/// The number of layers.
+///
+/// # Errors
+///
+/// If the file does not state it.
+pub(super) fn count(config: &ModelConfig) -> Result<usize, ModelError> {
     let names = ["num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers"];
     let listed = |name: &str| config.first_active(name)?.as_array().map(|list| list.len() as u64);
     let count = match config.count(&names)? {

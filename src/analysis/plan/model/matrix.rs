@@ -53,7 +53,7 @@ impl Matrices {
 
 /// The size of the hidden state.
 pub(super) fn hidden(config: &ModelConfig) -> Result<u64, ModelError> {
-    needed(config, &["hidden_size", "n_embd", "d_model"])
+    needed(config, &["hidden_size", "n_embd", "n_embed", "d_model"])
 }
 
 /// The first of these fields that the file has. An error if it has none, because the shape is then unknown.

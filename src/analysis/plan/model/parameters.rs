@@ -8,9 +8,8 @@ use super::matrix::{CURE, Matrices, Matrix, Sharing, hidden, needed};
 use super::{LayerCache, experts, recurrent};
 
 /// Families whose files do not state their shape in the fields that are read here.
-const UNSUPPORTED_FAMILIES: [&str; 16] = [
+const UNSUPPORTED_FAMILIES: [&str; 14] = [
     "arctic",
-    "bloom",
     "dbrx",
     "falcon",
     "gpt2",
@@ -22,7 +21,6 @@ const UNSUPPORTED_FAMILIES: [&str; 16] = [
     "opt",
     "phi3small",
     "plamo2",
-    "qwen",
     "recurrent_gemma",
     "zamba2",
 ];
@@ -60,7 +58,7 @@ pub(super) fn vocabulary(config: &ModelConfig) -> Result<Option<u64>, ModelError
 }
 
 /// Families that use one table for input and output unless their file states otherwise.
-const TIED_FAMILIES: [&str; 6] = ["gemma", "cohere", "starcoder2", "lfm2", "mamba", "falcon_mamba"];
+const TIED_FAMILIES: [&str; 7] = ["bloom", "gemma", "cohere", "starcoder2", "lfm2", "mamba", "falcon_mamba"];
 
 fn add_embeddings(config: &ModelConfig, hidden: u64, all: &mut Matrices) -> Result<(), ModelError> {
     let vocabulary = vocabulary(config)?.ok_or_else(|| config.wrong("vocab_size", "is missing", CURE))?;

@@ -225,10 +225,13 @@ pub(super) fn kv_type(config: &ModelConfig) -> Result<Option<KvType>, ModelError
         Err(config.wrong(&format!("quantization_config.{name}"), &why, "give `plan.kv_type`"))
     };
     if let Some(cache) = active("kv_cache_scheme") {
-        return match cache.get("num_bits").and_then(Value::as_u64) {
-            Some(8) => Ok(Some(KvType::Byte)),
-            Some(4) => Ok(Some(KvType::Nvfp4)),
-            Some(16) => Ok(None),
+        let bits = cache.get("num_bits").and_then(Value::as_u64);
+        let group = cache.get("group_size").filter(|size| !is_none(size)).map(Value::as_u64);
+        return match (bits, cache.get("type").and_then(Value::as_str)) {
+            (Some(8), None | Some("float" | "int")) => Ok(Some(KvType::Byte)),
+            // Of the types with 4 bits, only the size of NVFP4's scales is known: 8 bits for 16 values.
+            (Some(4), Some("float")) if matches!(group, None | Some(Some(16))) => Ok(Some(KvType::Nvfp4)),
+            (Some(16), _) => Ok(None),
             _ => wrong("kv_cache_scheme", cache),
         };
     }

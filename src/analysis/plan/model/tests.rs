@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod caches;
+mod families;
 mod pools;
 mod refused;
 mod sizes;
