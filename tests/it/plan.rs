@@ -289,6 +289,40 @@ fn a_log_a_config_and_a_page_are_compared_and_the_server_is_right() {
     assert!(both.stderr.contains("--kv-tokens"), "{}", both.stderr);
 }
 
+/// A page of vLLM before v0.9.0 has no blocks, and one of another engine has no pool.
+#[test]
+fn a_page_without_the_pool_costs_nothing_beside_a_log_or_a_model() {
+    let log = "INFO GPU KV cache size: 290,864 tokens\n";
+    for page in [
+        "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"None\"} 1\n",
+        "vllm:num_requests_running 0\n",
+        "",
+    ] {
+        let pages = Pages::start(vec![page.into()]);
+        let plan = |words: &str| {
+            let program = Program::new("plan --json --prompt-tokens 500 --output-tokens 300 --base-url");
+            let program = program.arg(pages.url()).words(words);
+            program.file("the.log", log).file("config.json", LLAMA_8B).end()
+        };
+        let error = plan("").with_code(1).stderr;
+        assert!(
+            error.contains("does not tell the size of the KV pool") && error.contains("--log"),
+            "{error}"
+        );
+        let pool = |words: &str| -> Value {
+            serde_json::from_str::<Value>(&plan(words).well().stdout).unwrap()["pool"].clone()
+        };
+        let from_log = pool("--log the.log");
+        assert_eq!(from_log["capacity"], 290_864);
+        let from_model = pool("--model-config config.json --gpu H100");
+        assert!(from_model["capacity"].as_f64().unwrap() > 4e10, "{from_model}");
+        for pool in [from_log, from_model] {
+            let note = pool["notes"].to_string();
+            assert!(note.contains("/metrics does not tell the size of the KV pool"), "{note}");
+        }
+    }
+}
+
 /// B04: a log of a hybrid model.
 #[test]
 fn a_log_that_contradicts_itself_is_said_with_both_figures() {

@@ -48,8 +48,8 @@ pub(super) fn resolve_pool(args: &PoolArgs) -> Result<KvPool, CliError> {
     }
     let mut notes = Vec::new();
     let page = match args.base_url.as_deref().map(pool_from_server) {
-        // The start-up log is enough without the page.
-        Some(Err(why)) if args.log.is_some() => {
+        // The start-up log, or the model, is enough without the page.
+        Some(Err(why)) if args.log.is_some() || args.model_config.is_some() => {
             notes.push(why.message().to_owned());
             None
         }
