@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 /// File names of other tokenizer formats with their descriptions, in order of precedence.
-const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 10] = [
     ("tekken.json", TEKKEN),
     ("tiktoken.model", TIKTOKEN),
     ("tokenizer.tiktoken", TIKTOKEN),
@@ -15,6 +15,7 @@ const NAMES: [(&str, &str); 9] = [
     ("spiece.model", SENTENCEPIECE),
     ("vocab.json", VOCABULARY),
     ("vocab.txt", VOCABULARY),
+    ("merges.txt", MERGES),
     ("params.json", PARAMS),
 ];
 
@@ -23,6 +24,7 @@ const TIKTOKEN: &str = "tiktoken's ranks";
 const SENTENCEPIECE: &str = "SentencePiece's model, an older format";
 const GGUF: &str = "a GGUF file: llama.cpp's weights with the tokenizer in them";
 const VOCABULARY: &str = "a vocabulary, an older format";
+const MERGES: &str = "the merges of a vocabulary, an older format";
 const PARAMS: &str = "a model's parameters in Mistral's or Meta's format, no tokenizer";
 
 /// Number of bytes that are read from the beginning of a file.
@@ -32,8 +34,8 @@ const MAX_SCANNED_BYTES: usize = 4096;
 pub(super) fn find_in_names<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Option<String> {
     let named = NAMES.iter().find(|(name, _)| names.clone().any(|other| other == *name));
     named.map(|(name, what)| format!("{name} ({what})")).or_else(|| {
-        let mut gguf = names.filter(|name| has_extension(name, "gguf"));
-        gguf.next().map(|name| format!("{name} ({GGUF})"))
+        let mut others = names.filter_map(|name| Some((name, describe_name(name)?)));
+        others.next().map(|(name, what)| format!("{name} ({what})"))
     })
 }
 
@@ -50,7 +52,20 @@ pub(super) fn find_in_folder(folder: &Path) -> Option<String> {
 pub(super) fn identify_file(path: &Path, bytes: &[u8]) -> Option<&'static str> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let named = || NAMES.iter().find(|(other, _)| *other == name).map(|(_, what)| *what);
-    identify_content(bytes).or_else(named).or_else(|| has_extension(&name, "gguf").then_some(GGUF))
+    identify_content(bytes).or_else(named).or_else(|| describe_name(&name))
+}
+
+/// Describes a file whose name has a part that differs: a version (`tokenizer.model.v3`, `tekken_240911.json` of
+/// mistral-common) or a model's name.
+fn describe_name(name: &str) -> Option<&'static str> {
+    let is_model = name.starts_with("tokenizer.model.") || name.starts_with("tokenizer.mm.model");
+    match () {
+        () if is_model => Some(SENTENCEPIECE),
+        () if name.starts_with("tekken") && has_extension(name, "json") => Some(TEKKEN),
+        () if has_extension(name, "tiktoken") => Some(TIKTOKEN),
+        () if has_extension(name, "gguf") => Some(GGUF),
+        () => None,
+    }
 }
 
 fn has_extension(name: &str, extension: &str) -> bool {
@@ -63,6 +78,9 @@ fn identify_content(bytes: &[u8]) -> Option<&'static str> {
     }
     if bytes.get(8) == Some(&b'{') && bytes.get(..8).is_some_and(|length| length[4..] == [0; 4]) {
         return Some("a safetensors file: weights, no tokenizer");
+    }
+    if bytes.starts_with(b"#version: ") {
+        return Some(MERGES);
     }
     if is_tiktoken(bytes) {
         return Some(TIKTOKEN);
@@ -124,6 +142,12 @@ mod tests {
             ("model.gguf", b"", Some(GGUF)),
             ("tokenizer.model", b"\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02\xff", Some(SENTENCEPIECE)),
             ("vocab.json", vocabulary.as_bytes(), Some(VOCABULARY)),
+            ("merges.txt", b"#version: 0.2\n\xc4\xa0 t\n", Some(MERGES)),
+            ("merges.txt", b"a b\nc d\n", Some(MERGES)),
+            ("bpe.txt", b"#version: 0.2\na b\n", Some(MERGES)),
+            ("tokenizer.model.v3", b"", Some(SENTENCEPIECE)),
+            ("tokenizer.mm.model.v7m1", b"", Some(SENTENCEPIECE)),
+            ("tekken_240911.json", b"{}", Some(TEKKEN)),
             ("params.json", br#"{"dim": 4096, "n_layers": 32, "n_heads": 32}"#, Some(PARAMS)),
             ("config.json", br#"{"model_type": "llama"}"#, Some("a model's config.json, no tokenizer")),
             ("tokenizer.json", br#"{"version":"1.0","model":{"type":"BPE"}}"#, None),
@@ -145,6 +169,10 @@ mod tests {
         );
         assert!(found(&["a.gguf", "b.gguf"]).unwrap().starts_with("a.gguf (a GGUF file"));
         assert!(found(&["tiktoken.model", "tokenizer_config.json"]).unwrap().contains("tiktoken's ranks"));
+        assert!(found(&["params.json", "tokenizer.model.v3"]).unwrap().contains("params"));
+        assert!(found(&["LICENSE", "tokenizer.model.v3"]).unwrap().starts_with("tokenizer.model.v3 (Sent"));
+        assert!(found(&["merges.txt"]).unwrap().contains("merges of a vocabulary"));
+        assert!(found(&["merges.txt", "vocab.json"]).unwrap().starts_with("vocab.json (a vocabulary"));
         assert_eq!(found(&["README.md"]), None);
     }
 }

@@ -125,7 +125,8 @@ async fn what_is_no_tokenizer_is_refused_with_what_helps() {
     let folder = TempDir::new().unwrap();
     let hub = hub(folder.path());
     let at = |name: &str| folder.path().join(name).display().to_string();
-    for other in ["vocab.json", "tekken.json", "tiktoken.model", "x.gguf"] {
+    for other in ["vocab.json", "merges.txt", "tekken.json", "tokenizer.model.v3", "tiktoken.model", "x.gguf"]
+    {
         fs::create_dir(at(other)).unwrap();
         fs::write(folder.path().join(other).join(other), "{}").unwrap();
         let text = refusal(&at(other), &hub).await;
