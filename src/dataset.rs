@@ -14,6 +14,7 @@ pub(crate) mod fingerprint;
 mod hf;
 pub(crate) mod hub;
 mod json_array;
+mod json_entry;
 mod json_records;
 mod jsonl;
 mod length_bounds;
@@ -40,6 +41,7 @@ mod single_token_words;
 mod sonnet;
 mod source;
 mod spec_bench;
+mod text_limit;
 mod trace;
 
 use std::sync::Arc;
@@ -47,6 +49,7 @@ use std::time::Duration;
 
 use crate::dataset::chat_template::ChatTemplate;
 use crate::dataset::read_options::ReadOptions;
+use crate::dataset::text_limit::TextLimit;
 use crate::model::dataset::Provenance;
 use crate::model::request::Request;
 use crate::model::rng::RunRng;
@@ -216,7 +219,11 @@ impl<'a> PrepareContext<'a> {
     }
 
     fn read_options(&self) -> ReadOptions<'a> {
-        ReadOptions { progress: self.progress, strict: self.strict }
+        ReadOptions {
+            progress: self.progress,
+            strict: self.strict,
+            text_limit: TextLimit::from_bounds(&self.bounds),
+        }
     }
 
     /// The number of requests that are not measured.

@@ -73,6 +73,7 @@ pub(super) const FLAGS: &SettingNames = &[
     ("trace.lengths", "--trace-lengths"),
     ("trace.window", "--trace-window"),
     ("workload.form = text", "--skip-chat-template"),
+    ("workload.max_model_len", "--max-model-len"),
     ("workload.rng", "--rng"),
     ("workload.tokenizer", "--tokenizer"),
     ("workload.unique", "--unique-prompts"),

@@ -73,9 +73,13 @@ pub(super) fn read(
     source: DatasetSource<'_>,
     sink: &mut ConversationSink<'_>,
 ) -> Result<FileSummary, DatasetError> {
+    let limit = source.text_limit;
     json_records::read(source, &mut |entry: ConversationEntry<FirstTurns>| {
         let ConversationEntry { turns: FirstTurns { turns, count }, media } = entry;
-        sink(Conversation { media, ..Conversation::from_turns(turns, count)? })
+        let conversation = Conversation::from_turns(turns, count)?;
+        limit.check(&conversation.prompt)?;
+        limit.check(&conversation.answer)?;
+        sink(Conversation { media, ..conversation })
     })
 }
 

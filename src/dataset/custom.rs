@@ -48,6 +48,9 @@ pub(super) trait PromptRecord: DeserializeOwned {
     /// The output length of the line, if it has one.
     fn output_tokens(&self) -> Option<&Value>;
 
+    /// The length of the prompt's text, in bytes.
+    fn text_bytes(said: &Self::PromptContent) -> usize;
+
     /// Extracts the prompt.
     fn into_prompt(self) -> Result<Self::PromptContent, DatasetFault>;
 
@@ -109,7 +112,9 @@ impl<L: PromptRecord> RecordCollection for PromptFile<'_, L> {
         let source = DatasetSource::open(self.path, L::FORMAT, reading)?;
         let FileSummary { digest, bad } = json_records::read_placed::<L>(source, &mut |place, record| {
             let max_tokens = self.output_len.map_or_else(|| requested_tokens(record.output_tokens()), Ok)?;
-            sink(PromptItem { place, said: record.into_prompt()?, max_tokens });
+            let said = record.into_prompt()?;
+            reading.text_limit.check_length(L::text_bytes(&said))?;
+            sink(PromptItem { place, said, max_tokens });
             Ok(())
         })?;
         Ok(CollectionSummary { digest, textless: 0, bad, whole: true })
@@ -139,6 +144,10 @@ impl PromptRecord for CustomRecord {
 
     fn output_tokens(&self) -> Option<&Value> {
         self.output_tokens.as_ref()
+    }
+
+    fn text_bytes(said: &Arc<str>) -> usize {
+        said.len()
     }
 
     fn into_prompt(self) -> Result<Arc<str>, DatasetFault> {

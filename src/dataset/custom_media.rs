@@ -113,6 +113,14 @@ impl PromptRecord for ImageRecord {
         self.output_tokens.as_ref()
     }
 
+    fn text_bytes(said: &Vec<MessagePart>) -> usize {
+        let texts = said.iter().map(|part| match part {
+            MessagePart::Text(text) => text.len(),
+            MessagePart::Image { .. } => 0,
+        });
+        texts.sum()
+    }
+
     fn into_prompt(self) -> Result<Vec<MessagePart>, DatasetFault> {
         self.parts()
     }
@@ -190,6 +198,10 @@ impl PromptRecord for AudioRecord {
 
     fn output_tokens(&self) -> Option<&Value> {
         self.output_tokens.as_ref()
+    }
+
+    fn text_bytes(said: &Self) -> usize {
+        said.prompt.len()
     }
 
     fn into_prompt(self) -> Result<Self, DatasetFault> {

@@ -29,7 +29,7 @@ pub(crate) fn stats(
     tokenizer: &Tokenizer,
     progress: &ProgressFn<'_>,
 ) -> Result<DatasetStats, DatasetError> {
-    let reading = ReadOptions { progress, strict };
+    let reading = ReadOptions { strict, ..ReadOptions::plain(progress) };
     match dataset {
         Dataset::Sharegpt { path, .. } => sharegpt(path.as_deref(), tokenizer, reading),
         Dataset::Trace(of) => {

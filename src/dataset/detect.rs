@@ -39,8 +39,7 @@ pub(crate) fn detect_dataset(path: &Path) -> Option<&'static str> {
     if !path.is_file() {
         return None;
     }
-    let source =
-        DatasetSource::open(path, SHAREGPT, ReadOptions { progress: &|_| {}, strict: false }).ok()?;
+    let source = DatasetSource::open(path, SHAREGPT, ReadOptions::plain(&|_| {})).ok()?;
     let mut head = Vec::new();
     source.text.take(MAX_SCANNED_BYTES).read_to_end(&mut head).ok()?;
     detect_by_head(&head)

@@ -286,6 +286,11 @@ pub enum DatasetFault {
     /// A line is longer than the limit, which is given in MiB.
     #[error("the line is longer than {0} MiB; is this a file of one record a line?")]
     LongLine(usize),
+    /// A text is longer than the limit, which is given in KiB.
+    #[error(
+        "a text of more than {0} KiB, which is not tokenized; a larger `workload.max_model_len` allows it"
+    )]
+    LongText(usize),
 }
 
 impl DatasetFault {
@@ -303,7 +308,7 @@ impl DatasetFault {
     /// Whether only this row is wrong, so that other rows of the file may be valid.
     pub(super) fn is_row_fault(&self) -> bool {
         match self {
-            Self::Syntax(_) | Self::Encoding | Self::Shape(_) => true,
+            Self::Syntax(_) | Self::Encoding | Self::Shape(_) | Self::LongText(_) => true,
             Self::Truncated(_) | Self::NotArray(_) | Self::OtherKind(_) | Self::LongLine(_) => false,
         }
     }
@@ -320,7 +325,11 @@ impl DatasetFault {
     fn format_hint(&self, format: &'static DatasetFormat) -> String {
         match self {
             Self::Syntax(_) | Self::NotArray(_) | Self::Shape(_) => format!("; {format}"),
-            Self::Truncated(_) | Self::Encoding | Self::OtherKind(_) | Self::LongLine(_) => String::new(),
+            Self::Truncated(_)
+            | Self::Encoding
+            | Self::OtherKind(_)
+            | Self::LongLine(_)
+            | Self::LongText(_) => String::new(),
         }
     }
 }

@@ -11,9 +11,12 @@ use serde_json::{Map, Value};
 use super::columns::{Exchange, PromptColumns};
 use super::sampler::{CollectionSummary, RecordCollection, sample};
 use super::source::{DatasetSource, is_rereadable};
-use super::{DatasetError, DatasetFault, DatasetFormat, PrepareContext, PreparedWorkload, parquet};
+use super::{
+    DatasetError, DatasetFault, DatasetFormat, FilePosition, PrepareContext, PreparedWorkload, parquet,
+};
 use crate::dataset::json_records;
-use crate::dataset::read_options::{FileSummary, ReadOptions};
+use crate::dataset::read_options::{BadRowFilter, FileSummary, ReadOptions};
+use crate::dataset::text_limit::TextLimit;
 use crate::model::dataset::BadRows;
 use crate::model::digest::{Digest, DigestHasher};
 use crate::model::request::Request;
@@ -220,11 +223,10 @@ impl HfTable<'_> {
         if !is_parquet(file) {
             let source = DatasetSource::open(file, FORMAT, reading)?;
             return json_records::read::<Map<String, Value>>(source, &mut |row| {
-                sink(
-                    self.columns
-                        .prompt_answer(row)
-                        .map_err(|missing| DatasetFault::Shape(missing.to_string()))?,
-                );
+                let exchange = self.columns.prompt_answer(row);
+                let exchange = exchange.map_err(|missing| DatasetFault::Shape(missing.to_string()))?;
+                check_texts(reading.text_limit, exchange.as_ref())?;
+                sink(exchange);
                 Ok(())
             });
         }
@@ -233,12 +235,27 @@ impl HfTable<'_> {
             let refused = |missing| DatasetError::Columns { path: path.clone(), missing };
             self.columns.select(names).map_err(refused)
         };
+        let mut screen = BadRowFilter::new(path.clone(), FORMAT, reading.strict);
+        let mut row_number = 0;
         parquet::read(file, &wanted, &mut |row| {
-            sink(self.columns.prompt_answer(row).unwrap_or_default());
+            row_number += 1;
+            let exchange = self.columns.prompt_answer(row).unwrap_or_default();
+            let place = FilePosition { entry: Some(row_number), line: 0, column: 0 };
+            match check_texts(reading.text_limit, exchange.as_ref()) {
+                Ok(()) => sink(exchange),
+                Err(fault) => screen.reject(place, fault)?,
+            }
             Ok(())
         })?;
-        Ok(FileSummary { digest: parquet::digest(file, reading.progress)?, bad: BadRows::default() })
+        Ok(FileSummary { digest: parquet::digest(file, reading.progress)?, bad: screen.bad })
     }
+}
+
+/// Checks the lengths of a row's texts.
+fn check_texts(limit: TextLimit, exchange: Option<&Exchange>) -> Result<(), DatasetFault> {
+    let Some(Exchange { prompt, answer }) = exchange else { return Ok(()) };
+    limit.check(prompt)?;
+    limit.check(answer.as_deref().unwrap_or_default())
 }
 
 /// Whether the file's first bytes are those of Parquet, whatever its name is. A file that cannot be opened gives false;

@@ -1,22 +1,22 @@
 //! Reads files that are one JSON array. Only one entry is in memory at a time.
+//!
+//! The entries are cut at their brackets before they are parsed, so an entry that is not JSON (Python writes `NaN`)
+//! costs only that entry.
 
-use std::cell::Cell;
-use std::fmt;
-use std::io::{self, BufReader, Read};
-use std::rc::Rc;
+use std::io::BufRead;
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::source::DatasetSource;
 use super::{DatasetError, DatasetFault, FilePosition};
+use crate::dataset::json_entry::{Cut, EntryReader};
 use crate::dataset::read_options::{BadRowFilter, FileSummary, RowRejection};
-use crate::dataset::row_limit::{ByteAllowance, RowLimitReader};
+use crate::dataset::row_limit::check_values;
 
-/// Receives entries as they are read, each with its number, counted from 1.
-type EntrySink<'a, T> = dyn FnMut(usize, T) -> Result<(), RowRejection> + 'a;
+/// Receives entries as they are read, each with its number and its first line.
+type EntrySink<'a, T> = dyn FnMut(FilePosition, T) -> Result<(), RowRejection> + 'a;
 
-/// Reads all entries. An entry that is valid JSON of the wrong shape is skipped, unless the source is read strictly.
+/// Reads all entries. An entry that is malformed is skipped, unless the source is read strictly.
 pub(super) fn read<T: DeserializeOwned>(
     source: DatasetSource<'_>,
     sink: &mut EntrySink<'_, T>,
@@ -24,151 +24,214 @@ pub(super) fn read<T: DeserializeOwned>(
     let screen = BadRowFilter::new(source.name.clone(), source.format, source.strict);
     let name = source.name.clone();
     let (text, seal) = source.into_text();
-    let (guarded, allowance) = RowLimitReader::new(text);
-    let at = SharedPosition::default();
-    let mut entries = JsonArrayReader { read: 0, inside: false, refused: None, allowance, screen, at, sink };
-    let text = BufReader::new(guarded);
-    let result = match entries.screen.is_strict() {
-        true => {
-            let at = entries.at.clone();
-            read_from(PositionReader { text, at }, &mut entries)
-        }
-        false => read_from(text, &mut entries),
-    };
-    match (result, entries.refused.take()) {
-        (Ok(()), _) => Ok(FileSummary { digest: seal.digest(), bad: entries.screen.bad }),
-        (Err(_), Some(refused)) => Err(refused),
-        (Err(error), None) if error.is_io() => {
-            Err(DatasetError::Unreadable { path: name, source: io::Error::from(error) })
-        }
-        (Err(error), None) => {
-            let entry = entries.inside.then_some(entries.read + 1);
-            let place = FilePosition { entry, line: error.line(), column: error.column() };
-            let fault = match DatasetFault::from_json(&error) {
-                DatasetFault::Shape(text) if !entries.inside => DatasetFault::NotArray(text),
-                fault => fault,
-            };
-            Err(entries.screen.malformed(place, fault))
-        }
-    }
+    let mut array = JsonArrayReader { name, text: EntryReader::new(text), read: 0, screen, sink };
+    array.read()?;
+    Ok(FileSummary { digest: seal.digest(), bad: array.screen.bad })
 }
 
-fn read_from<T: DeserializeOwned>(
-    text: impl Read,
-    entries: &mut JsonArrayReader<'_, '_, T>,
-) -> Result<(), serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_reader(text);
-    entries.deserialize(&mut json).and_then(|()| json.end())
-}
-
-/// The line and column up to which a text has been read.
-type SharedPosition = Rc<Cell<(usize, usize)>>;
-
-/// A reader that tracks its position. serde_json exposes a position only for its own errors. This reader delivers
-/// single bytes, which is slow.
-struct PositionReader<R> {
-    text: R,
-    at: SharedPosition,
-}
-
-impl<R: Read> Read for PositionReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.text.read(buffer)?;
-        for byte in &buffer[..count] {
-            let (line, column) = self.at.get();
-            self.at.set(if *byte == b'\n' { (line + 1, 0) } else { (line, column + 1) });
-        }
-        Ok(count)
-    }
-}
-
-/// Reads the top-level array and tracks the progress.
-struct JsonArrayReader<'a, 'b, T> {
-    /// Number of entries that have been read completely.
+struct JsonArrayReader<'a, 'b, R, T> {
+    name: String,
+    text: EntryReader<R>,
+    /// The number of entries that have been read completely.
     read: usize,
-    /// Whether the next entry has begun.
-    inside: bool,
-    /// The error that ended the reading, if it is not serde's.
-    refused: Option<DatasetError>,
-    allowance: ByteAllowance,
     screen: BadRowFilter,
-    /// The current position, if it is tracked.
-    at: SharedPosition,
     sink: &'a mut EntrySink<'b, T>,
 }
 
-/// A fault in an entry.
-struct EntryError {
-    fault: DatasetFault,
-    /// The line and column within the entry, if they are known.
-    at: Option<(usize, usize)>,
-}
-
-impl EntryError {
-    /// The position of the fault in the file. `end` is the position where the entry ends; its lines count from 0.
-    fn position_in(&self, raw: &RawValue, end: (usize, usize)) -> FilePosition {
-        let breaks = raw.get().bytes().filter(|byte| *byte == b'\n').count();
-        let first = (end.0 + 1).saturating_sub(breaks);
-        let (line, column) = match self.at {
-            Some((1, column)) if breaks == 0 => (first, end.1.saturating_sub(raw.get().len()) + column),
-            Some((1, _)) | None => (first, 0),
-            Some((line, column)) => (first + line - 1, column),
-        };
-        FilePosition { entry: None, line, column }
+impl<R: BufRead, T: DeserializeOwned> JsonArrayReader<'_, '_, R, T> {
+    fn read(&mut self) -> Result<(), DatasetError> {
+        match self.next()? {
+            Some(b'[') => self.text.consume_byte(),
+            Some(other) => return Err(self.malformed(false, not_array(other))),
+            None => return Err(self.cut_off(false)),
+        }
+        while let Some(entry) = self.next_entry()? {
+            self.handle_entry(&entry)?;
+        }
+        match self.next()? {
+            Some(_) => Err(self.malformed(false, DatasetFault::Syntax("trailing characters".into()))),
+            None => Ok(()),
+        }
     }
-}
 
-impl<T: DeserializeOwned> JsonArrayReader<'_, '_, T> {
+    /// Cuts the next entry out of the text. Returns `None` at the end of the array.
+    fn next_entry(&mut self) -> Result<Option<Vec<u8>>, DatasetError> {
+        let mut next = self.next()?;
+        if next == Some(b']') && self.read == 0 {
+            self.text.consume_byte();
+            return Ok(None);
+        }
+        if self.read > 0 {
+            match next {
+                Some(b',') => self.text.consume_byte(),
+                Some(b']') => {
+                    self.text.consume_byte();
+                    return Ok(None);
+                }
+                Some(_) => {
+                    return Err(self.malformed(true, DatasetFault::Syntax("expected `,` or `]`".into())));
+                }
+                None => return Err(self.cut_off(false)),
+            }
+            next = self.next()?;
+        }
+        match next {
+            Some(b',' | b']' | b'}') => {
+                return Err(self.malformed(true, DatasetFault::Syntax("expected value".into())));
+            }
+            Some(_) => {}
+            None => return Err(self.cut_off(true)),
+        }
+        match self.text.cut().map_err(|error| DatasetError::unreadable(&self.name, error))? {
+            Cut::Entry(entry) => Ok(Some(entry)),
+            Cut::Fault(fault) => Err(self.malformed(true, fault)),
+            Cut::TextEnd(part) => {
+                let parsed = serde_json::from_slice::<IgnoredAny>(&part);
+                let fault = parsed.err().map(|error| DatasetFault::from_json(&error));
+                let fault = fault.filter(|fault| matches!(fault, DatasetFault::Truncated(_)));
+                Err(self.malformed(true, fault.unwrap_or_else(cut_off)))
+            }
+        }
+    }
+
     /// Processes one entry. Returns an error if the reading must end.
-    fn handle_entry(&mut self, raw: &RawValue) -> Result<(), DatasetError> {
+    fn handle_entry(&mut self, entry: &[u8]) -> Result<(), DatasetError> {
         self.read += 1;
-        self.allowance.renew();
-        let parsed = serde_json::from_str::<T>(raw.get()).map_err(|error| EntryError {
-            fault: DatasetFault::from_json(&error).for_line(true),
-            at: Some((error.line(), error.column())),
-        });
-        let misfit = match parsed.map(|entry| (self.sink)(self.read, entry)) {
+        let (line, _) = self.text.position_in_entry(None);
+        let place = FilePosition { entry: Some(self.read), line, column: 0 };
+        let parsed = parse::<T>(entry);
+        let (at, fault) = match parsed.map(|entry| (self.sink)(place, entry)) {
             Ok(Ok(())) => {
                 self.screen.note_good();
                 return Ok(());
             }
             Ok(Err(RowRejection::Workload(error))) => return Err(error),
-            Ok(Err(RowRejection::Row(fault))) => EntryError { fault, at: None },
-            Err(misfit) => misfit,
+            Ok(Err(RowRejection::Row(fault))) => (None, fault),
+            Err((at, fault)) => (Some(at), fault),
         };
-        // If the position is not tracked, only the number of the entry is known.
-        let place = match self.screen.is_strict() {
-            true => misfit.position_in(raw, self.at.get()),
-            false => FilePosition { entry: None, line: 0, column: 0 },
-        };
-        self.screen.reject(FilePosition { entry: Some(self.read), ..place }, misfit.fault)
+        let (line, column) = self.text.position_in_entry(at);
+        self.screen.reject(FilePosition { entry: Some(self.read), line, column }, fault)
+    }
+
+    /// The next byte that is not white space, which stays in the text.
+    fn next(&mut self) -> Result<Option<u8>, DatasetError> {
+        self.text.peek().map_err(|error| DatasetError::unreadable(&self.name, error))
+    }
+
+    /// The error that ends the reading at the byte that follows. `inside` tells whether it is where an entry should be.
+    fn malformed(&self, inside: bool, fault: DatasetFault) -> DatasetError {
+        let (line, column) = self.text.next_position();
+        let place = FilePosition { entry: inside.then_some(self.read + 1), line, column };
+        self.screen.malformed(place, fault)
+    }
+
+    fn cut_off(&self, inside: bool) -> DatasetError {
+        self.malformed(inside, cut_off())
     }
 }
 
-impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for &mut JsonArrayReader<'_, '_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_seq(self)
-    }
+fn cut_off() -> DatasetFault {
+    DatasetFault::Truncated("EOF while parsing a list".into())
 }
 
-impl<'de, T: DeserializeOwned> Visitor<'de> for &mut JsonArrayReader<'_, '_, T> {
-    type Value = ();
+/// Parses an entry. A fault has its line and column within the entry.
+fn parse<T: DeserializeOwned>(entry: &[u8]) -> Result<T, ((usize, usize), DatasetFault)> {
+    check_values(entry).map_err(|fault| ((1, 0), fault))?;
+    let text = str::from_utf8(entry).map_err(|error| {
+        let valid = &entry[..error.valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = valid.iter().rev().take_while(|byte| **byte != b'\n').count();
+        ((line, column), DatasetFault::Encoding)
+    })?;
+    serde_json::from_str(text)
+        .map_err(|error| ((error.line(), error.column()), DatasetFault::from_json(&error).for_line(true)))
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of conversations")
+/// The fault of a text that begins with another byte than that of an array.
+fn not_array(first: u8) -> DatasetFault {
+    let found = match first {
+        b'{' => "an object",
+        b'"' => "a string",
+        b'-' | b'0'..=b'9' => "a number",
+        b't' | b'f' => "true or false",
+        b'n' => "null",
+        _ => return DatasetFault::Syntax("expected value".into()),
+    };
+    DatasetFault::NotArray(format!("expected an array of conversations, found {found}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::dataset::error::DatasetFormat;
+    use crate::dataset::read_options::ReadOptions;
+
+    const FORMAT: &DatasetFormat =
+        &DatasetFormat { name: "test file", shape: "an array", named_by: "`dataset.path`" };
+
+    /// The entries that are read, the bad ones in words, and the error that ended the reading.
+    fn all(text: &str, strict: bool) -> Result<(Vec<Value>, String), String> {
+        let reading = ReadOptions { strict, ..ReadOptions::plain(&|_| {}) };
+        let source = DatasetSource::from_reader("x.json".into(), text.as_bytes(), None, FORMAT, reading);
+        let mut entries = Vec::new();
+        let read = read(source.map_err(|error| error.to_string())?, &mut |_, entry: Value| {
+            entries.push(entry);
+            Ok(())
+        });
+        read.map(|summary| (entries, summary.bad.to_string())).map_err(|error| error.to_string())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-        self.inside = true;
-        while let Some(raw) = array.next_element::<Box<RawValue>>()? {
-            if let Err(refused) = self.handle_entry(&raw) {
-                self.refused = Some(refused);
-                return Err(A::Error::custom("refused"));
-            }
+    /// Python's `json.dumps` writes `NaN` and `Infinity`, and its `json.load` reads them; JSON has neither.
+    #[test]
+    fn an_entry_that_is_no_json_costs_the_entry_and_is_named_with_its_line() {
+        for bad in [
+            r#"{"score": NaN}"#,
+            r#"{"score": -Infinity, "x": [1]}"#,
+            "NaN",
+            r#"{"a": 1,}"#,
+            r#"{'a': "]"}"#,
+            r#"{"a": [1 2]}"#,
+            r#"{"a": "\x"}"#,
+            "\"a\tb\"",
+        ] {
+            let text = format!("[1,\n  {bad},\n {{\"good\": \"],[\\\"\"}}]\n");
+            let (entries, told) = all(&text, false).unwrap();
+            assert_eq!(entries, [json!(1), json!({ "good": "],[\"" })], "{bad}");
+            assert!(told.contains("entry 2, line 2 column "), "{bad}: {told}");
+            let error = all(&text, true).unwrap_err();
+            assert!(
+                error.contains("entry 2, line 2 column ") && error.contains("not JSON"),
+                "{bad}: {error}"
+            );
         }
-        self.inside = false;
-        Ok(())
+    }
+
+    #[test]
+    fn a_fault_in_an_entry_of_several_lines_is_named_with_its_own_line() {
+        let (_, told) = all("[\n{\n \"a\": 1,\n \"b\": NaN\n},\n 2]", false).unwrap();
+        assert!(told.contains("entry 1, line 4 column 7"), "{told}");
+        let (_, told) = all("[1, 2, {\"a\": NaN}]", false).unwrap();
+        assert!(told.contains("entry 3, line 1 column 14"), "{told}");
+    }
+
+    #[test]
+    fn a_text_that_is_no_array_is_refused_whole() {
+        for (text, expected) in [
+            ("[1, 2", "entry 2, line 1 column 5: the file ends in the middle"),
+            ("[1, {\"a\": [", "entry 2, line 1 column 11: the file ends in the middle"),
+            ("[1,,2]", "entry 2, line 1 column 4: not JSON: expected value"),
+            ("[1,]", "entry 2, line 1 column 4: not JSON: expected value"),
+            ("[1 2]", "entry 2, line 1 column 4: not JSON: expected `,` or `]`"),
+            ("[{\"a\": [1}]", "entry 1, line 1 column 10: not JSON: `}` closes no `{`"),
+            ("[1] 2", "line 1 column 5: not JSON: trailing characters"),
+            ("{}", "line 1 column 1: expected an array of conversations, found an object"),
+            ("x", "line 1 column 1: not JSON: expected value"),
+        ] {
+            let error = all(text, false).unwrap_err();
+            assert!(error.starts_with(&format!("x.json: {expected}")), "{text}: {error}");
+        }
+        assert_eq!(all("[ ]", true), Ok((Vec::new(), String::new())));
     }
 }

@@ -17,16 +17,14 @@ pub(super) fn read<T: DeserializeOwned>(
     read_placed(source, &mut |_, record| sink(record))
 }
 
-/// Reads all records, each with its line or its number.
+/// Reads all records, each with its line, and its number in an array.
 pub(super) fn read_placed<T: DeserializeOwned>(
     mut source: DatasetSource<'_>,
     sink: &mut dyn FnMut(FilePosition, T) -> Result<(), RowRejection>,
 ) -> Result<FileSummary, DatasetError> {
     let head = source.text.fill_buf().map_err(|error| DatasetError::unreadable(&source.name, error))?;
     match head.trim_ascii_start().first() {
-        Some(b'[') => json_array::read(source, &mut |number, record| {
-            sink(FilePosition { entry: Some(number), line: 0, column: 0 }, record)
-        }),
+        Some(b'[') => json_array::read(source, sink),
         _ => jsonl::read(source, &mut |line| {
             sink(FilePosition { entry: None, line: line.number, column: 0 }, line.record)
         }),

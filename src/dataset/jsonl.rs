@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 use super::source::DatasetSource;
 use super::{DatasetError, DatasetFault, FilePosition};
 use crate::dataset::read_options::{BadRowFilter, FileSummary, RowRejection};
+use crate::dataset::row_limit::check_values;
 
 /// Maximum length of a line, in bytes. It keeps a file without line ends from exhausting the memory.
-pub(super) const MAX_LINE_BYTES: usize = 64 << 20;
+pub(super) const MAX_LINE_BYTES: usize = 32 << 20;
 
 /// A record of a file, and its line number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub(super) fn read<T: DeserializeOwned>(
 }
 
 fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, (usize, DatasetFault)> {
+    check_values(line).map_err(|fault| (0, fault))?;
     let text = str::from_utf8(line).map_err(|error| (error.valid_up_to(), DatasetFault::Encoding))?;
     serde_json::from_str(text).map_err(|error| (error.column(), DatasetFault::from_json(&error)))
 }
@@ -73,11 +75,10 @@ mod tests {
         named_by: "`dataset.path`",
     };
 
-    const STRICT: ReadOptions<'static> = ReadOptions { progress: &|_| {}, strict: true };
-
     fn all(bytes: &[u8]) -> Result<Vec<JsonlRecord<Value>>, String> {
         let mut lines = Vec::new();
-        let source = DatasetSource::from_reader("x.jsonl".into(), bytes, None, FORMAT, STRICT)
+        let strict = ReadOptions { strict: true, ..ReadOptions::plain(&|_| {}) };
+        let source = DatasetSource::from_reader("x.jsonl".into(), bytes, None, FORMAT, strict)
             .map_err(|error| error.to_string())?;
         read(source, &mut |line| {
             lines.push(line);
@@ -113,9 +114,9 @@ mod tests {
     #[test]
     fn a_line_without_end_is_refused_before_it_fills_the_memory() {
         let endless = std::io::repeat(b'x').take(MAX_LINE_BYTES as u64 * 2);
-        let lenient = ReadOptions { strict: false, ..STRICT };
+        let lenient = ReadOptions::plain(&|_| {});
         let source = DatasetSource::from_reader("x.jsonl".into(), endless, None, FORMAT, lenient).unwrap();
         let error = read::<Value>(source, &mut |_| Ok(())).unwrap_err().to_string();
-        assert!(error.contains("line 1") && error.contains("64 MiB"), "{error}");
+        assert!(error.contains("line 1") && error.contains("32 MiB"), "{error}");
     }
 }

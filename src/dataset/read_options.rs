@@ -1,5 +1,6 @@
 //! Options for reading files: who receives the progress, and what happens to malformed rows.
 
+use super::text_limit::TextLimit;
 use super::{DatasetError, DatasetFault, DatasetFormat, FilePosition, ProgressFn};
 use crate::model::dataset::{BadRows, DropCounts};
 use crate::model::digest::Digest;
@@ -9,6 +10,15 @@ pub(super) struct ReadOptions<'a> {
     pub progress: &'a ProgressFn<'a>,
     /// If true, the first bad row ends the reading.
     pub strict: bool,
+    /// The longest text that is tokenized.
+    pub text_limit: TextLimit,
+}
+
+impl<'a> ReadOptions<'a> {
+    /// Bad rows are skipped, and texts have the default limit.
+    pub(super) fn plain(progress: &'a ProgressFn<'a>) -> Self {
+        Self { progress, strict: false, text_limit: TextLimit::default() }
+    }
 }
 
 /// The result of reading a file, besides its rows.
@@ -66,11 +76,6 @@ impl BadRowFilter {
     /// Creates the filter for a file. `name` is the file's name in errors.
     pub(super) fn new(name: String, format: &'static DatasetFormat, strict: bool) -> Self {
         Self { name, format, strict, has_good: false, skipped: 0, bad: BadRows::default() }
-    }
-
-    /// Whether a bad row ends the reading.
-    pub(super) fn is_strict(&self) -> bool {
-        self.strict
     }
 
     /// Handles the rejection of a row.

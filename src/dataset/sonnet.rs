@@ -92,7 +92,7 @@ pub(super) fn text(
 
 fn read(path: &Path, job: &PrepareContext<'_>) -> Result<(String, String, Digest), DatasetError> {
     let source = DatasetSource::open(path, FORMAT, job.read_options())?;
-    let name = source.name.clone();
+    let (name, limit) = (source.name.clone(), source.text_limit);
     let (text, seal) = source.into_text();
     let mut bytes = Vec::new();
     text.take(MAX_TEXT_BYTES + 1)
@@ -105,7 +105,13 @@ fn read(path: &Path, job: &PrepareContext<'_>) -> Result<(String, String, Digest
         )));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => Ok((name, text, seal.digest())),
+        Ok(text) => {
+            match text.lines().map(|line| limit.check(line)).enumerate().find(|(_, checked)| checked.is_err())
+            {
+                Some((line, Err(fault))) => Err(unmakeable(format!("{name}: line {}: {fault}", line + 1))),
+                _ => Ok((name, text, seal.digest())),
+            }
+        }
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;

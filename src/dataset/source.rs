@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::{DatasetError, DatasetFormat, PrepareProgress, ProgressFn};
 use crate::dataset::read_options::ReadOptions;
+use crate::dataset::text_limit::TextLimit;
 use crate::model::decompression::GzipReader;
 use crate::model::digest::{Digest, DigestHasher};
 
@@ -22,6 +23,8 @@ pub(super) struct DatasetSource<'a> {
     pub format: &'static DatasetFormat,
     /// If true, the first bad row ends the reading.
     pub strict: bool,
+    /// The longest text that is tokenized.
+    pub text_limit: TextLimit,
     /// The decompressed text.
     pub text: BufReader<Box<dyn Read + 'a>>,
     hasher: Rc<RefCell<DigestHasher>>,
@@ -53,14 +56,14 @@ impl<'a> DatasetSource<'a> {
         format: &'static DatasetFormat,
         reading: ReadOptions<'a>,
     ) -> Result<Self, DatasetError> {
-        let ReadOptions { progress, strict } = reading;
+        let ReadOptions { progress, strict, text_limit } = reading;
         let hasher = Rc::new(RefCell::new(DigestHasher::default()));
         let tap = DigestReader { inner: bytes, bytes: 0, total, hasher: hasher.clone(), progress };
         let text = decompress(tap).map_err(|source| DatasetError::unreadable(&name, source))?;
         match text {
             Some(text) => {
                 let text = BufReader::with_capacity(BUFFER, text);
-                Ok(Self { name, format, strict, text, hasher })
+                Ok(Self { name, format, strict, text_limit, text, hasher })
             }
             None => Err(DatasetError::Empty { path: name, format }),
         }

@@ -192,6 +192,7 @@ impl<R: QuestionRecord> RecordCollection for QuestionFiles<'_, R> {
                 return Ok(());
             }
             found = true;
+            reading.text_limit.check(&text)?;
             match text.is_empty() || text.starts_with(MASKED_TEXT) {
                 true => textless += 1,
                 false => sink(text.into()),

@@ -1,4 +1,5 @@
 mod bad_rows;
+mod limits;
 mod recorded;
 
 use std::fs;
@@ -86,7 +87,7 @@ fn sharegpt(path: Option<PathBuf>) -> Dataset {
 
 fn read(bytes: impl Read) -> Result<Vec<Conversation>, DatasetError> {
     let mut all = Vec::new();
-    let reading = ReadOptions { progress: &|_| {}, strict: true };
+    let reading = ReadOptions { strict: true, ..ReadOptions::plain(&|_| {}) };
     let source =
         DatasetSource::from_reader("data.json".into(), bytes, None, conversations::SHAREGPT, reading)?;
     super::conversations::read(source, &mut |conversation| {
@@ -309,7 +310,7 @@ const MALFORMED: &[(&str, &[u8], &str)] = &[
     (
         "an entry that is a number",
         b"[\n{\"conversations\": []},\n5]",
-        "entry 2, line 3 column 2: expected an entry",
+        "entry 2, line 3 column 1: expected an entry",
     ),
     (
         "an entry that is an array",

@@ -136,7 +136,7 @@ fn a_file_that_is_not_there_or_a_folder_is_told() {
 #[test]
 fn a_line_that_does_not_end_is_told() {
     let folder = TempDir::new().unwrap();
-    let path = file(&folder, &vec![b'x'; (64 << 20) + 1]);
+    let path = file(&folder, &vec![b'x'; (32 << 20) + 1]);
     let text = made(&wanted(path, None, 1), RngKind::Python).unwrap_err().to_string();
-    assert!(text.contains("line 1 ") && text.contains("longer than 64 MiB"), "{text}");
+    assert!(text.contains("line 1 ") && text.contains("longer than 32 MiB"), "{text}");
 }

@@ -252,7 +252,7 @@ fn a_media_file_that_cannot_be_sent_is_named_with_its_line() {
         assert!(error.contains(&format!("a.jsonl: line 4: {bad}: ")), "{error}");
         let array = json!([images(&image), 5, images(bad), images(&image)]).to_string();
         let error = refused("i.json", array, true);
-        assert!(error.contains(&format!("i.json: entry 3: {bad}: ")), "{error}");
+        assert!(error.contains(&format!("i.json: entry 3, line 1: {bad}: ")), "{error}");
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn prepare(
     job: &PrepareContext<'_>,
 ) -> Result<PreparedWorkload, DatasetError> {
     let mut source = DatasetSource::open(path, CONVERSATIONS, job.read_options())?;
-    let name = source.name.clone();
+    let (name, limit) = (source.name.clone(), source.text_limit);
     let start = source.text.fill_buf().map_err(|error| DatasetError::unreadable(&name, error))?;
     let is_object = start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if is_object {
@@ -55,6 +55,8 @@ pub(crate) fn prepare(
     };
     let (mut kept, mut candidates, mut few_turns) = (Vec::new(), 0, 0);
     let FileSummary { digest, bad } = json_array::read(source, &mut |_, entry: ChatEntry| {
+        let mut texts = entry.messages.iter().filter_map(|message| message.get("content")?.as_str());
+        texts.try_for_each(|text| limit.check(text))?;
         candidates += 1;
         match turns(entry.messages) {
             Some(turns) if kept.len() < job.num_prompts => kept.push(turns),

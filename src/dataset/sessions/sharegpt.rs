@@ -17,6 +17,7 @@ use crate::dataset::rng_stream::RngStream;
 use crate::dataset::sampler::is_admitted;
 use crate::dataset::sharegpt::{BLOCK, BOUNDS, PairLengths};
 use crate::dataset::source::is_rereadable;
+use crate::dataset::text_limit::TextLimit;
 use crate::dataset::{
     DatasetError, DatasetFault, PrepareContext, PrepareProgress, PreparedWorkload, conversations,
     json_records,
@@ -93,7 +94,7 @@ fn read(
     job: &PrepareContext<'_>,
 ) -> Result<SharegptSample, DatasetError> {
     let source = conversations::open(path, job.read_options())?;
-    let name = source.name.clone();
+    let (name, limit) = (source.name.clone(), source.text_limit);
     let mut order = RngStream::Shuffle.rng(job.seed);
     let mut lengths = RngStream::Turns.rng(job.seed);
     let mut kept = BTreeMap::<_, Vec<QuestionAnswer>>::new();
@@ -104,7 +105,7 @@ fn read(
             // Every conversation draws a number, so that the order does not depend on which ones are usable.
             let place = (order.next_u64(), candidates);
             let most = turns.map_or(usize::MAX, |turns| turn_count(turns, &mut lengths));
-            let (mut pairs, fault) = pairs(entry.turns);
+            let (mut pairs, fault) = pairs(entry.turns, limit);
             if pairs.len() < turns.map_or(2, |turns| turns.min.max(2) as usize) {
                 // A conversation with a faulty turn is counted only as a bad row, not also among those with too few
                 // turns.
@@ -132,17 +133,21 @@ fn read(
 
 /// The pairs of a message and its answer, from the first user message until the roles stop alternating. The fault is
 /// set if a turn that is not valid ended the pairs.
-fn pairs(turns: Vec<Value>) -> (Vec<QuestionAnswer>, Option<DatasetFault>) {
+fn pairs(turns: Vec<Value>, limit: TextLimit) -> (Vec<QuestionAnswer>, Option<DatasetFault>) {
     let is = |turn: &Value, names: &[&str]| speaker(turn).is_some_and(|name| names.contains(&name));
     // Before the first user message, a value that is not an object is a fault. All other turns are a preamble and are
     // skipped.
     let mut turns = turns.into_iter().skip_while(|turn| turn.is_object() && !is(turn, &USER_ROLES));
+    let text = |turn: Value| {
+        let text = turn_text(turn)?;
+        limit.check(&text)?;
+        Ok(text)
+    };
     let mut pairs = Vec::new();
     while let Some(question) = turns.next() {
         let (is_question, answer) = (is(&question, &USER_ROLES), turns.next());
         let is_answer = answer.as_ref().is_some_and(|answer| is(answer, &ASSISTANT_ROLES));
-        let texts =
-            turn_text(question).and_then(|question| Ok((question, answer.map(turn_text).transpose()?)));
+        let texts = text(question).and_then(|question| Ok((question, answer.map(text).transpose()?)));
         match texts {
             Err(fault) => return (pairs, Some(fault)),
             Ok((question, Some(answer)))
@@ -230,7 +235,7 @@ mod tests {
 
     fn said(turns: &[(&str, &str)]) -> Vec<(String, String)> {
         let message = |(from, value): &(&str, &str)| json!({ "from": from, "value": value });
-        pairs(turns.iter().map(message).collect()).0
+        pairs(turns.iter().map(message).collect(), TextLimit::default()).0
     }
 
     #[test]

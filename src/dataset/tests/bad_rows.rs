@@ -19,23 +19,23 @@ struct Case {
     place: &'static str,
 }
 
-fn sharegpt_file(path: PathBuf) -> Dataset {
+pub(super) fn sharegpt_file(path: PathBuf) -> Dataset {
     sharegpt(Some(path))
 }
 
-fn turns(path: PathBuf) -> Dataset {
+pub(super) fn turns(path: PathBuf) -> Dataset {
     Dataset::SharegptTurns { path: Some(path), output_len: None, turns: None }
 }
 
-fn custom(path: PathBuf) -> Dataset {
+pub(super) fn custom(path: PathBuf) -> Dataset {
     Dataset::Custom { path, output_len: Some(5) }
 }
 
-fn spec_bench(path: PathBuf) -> Dataset {
+pub(super) fn spec_bench(path: PathBuf) -> Dataset {
     Dataset::SpecBench(SpecBench { path, output_len: 7, category: None })
 }
 
-fn hf(path: PathBuf) -> Dataset {
+pub(super) fn hf(path: PathBuf) -> Dataset {
     Dataset::Hf(HfDataset {
         path,
         subset: None,
@@ -46,7 +46,7 @@ fn hf(path: PathBuf) -> Dataset {
     })
 }
 
-fn conversations_file(path: PathBuf) -> Dataset {
+pub(super) fn conversations_file(path: PathBuf) -> Dataset {
     Dataset::Conversations { path, all: false }
 }
 
@@ -58,7 +58,7 @@ fn azure(path: PathBuf) -> Dataset {
     trace(TraceKind::Azure, path)
 }
 
-fn burstgpt(path: PathBuf) -> Dataset {
+pub(super) fn burstgpt(path: PathBuf) -> Dataset {
     trace(TraceKind::Burstgpt, path)
 }
 
@@ -126,6 +126,7 @@ fn of_conversations() -> Vec<Case> {
         ),
         case(sharegpt_file, between("null"), "found null", "entry 2, line 3"),
         case(sharegpt_file, between("5"), "found a number", "entry 2, line 3"),
+        case(sharegpt_file, between(r#"{"id": -Infinity}"#), "not JSON", "entry 2, line 3"),
         case(
             sharegpt_file,
             format!("{{\"conversations\": {GOOD_TURNS}}}\noops\n{{\"conversations\": {GOOD_TURNS}}}\n"),
@@ -182,6 +183,13 @@ fn of_records() -> Vec<Case> {
             "found a number",
             "entry 2, line 2",
         ),
+        // Python's json.dumps writes NaN and Infinity.
+        case(
+            custom,
+            "[{\"prompt\": \"a\"},\n{\"prompt\": \"x\", \"score\": NaN},\n{\"prompt\": \"b\"}]".into(),
+            "not JSON",
+            "entry 2, line 2 column",
+        ),
         case(spec_bench, questions(r#"{"turns": null}"#), "found null", "line 2 column"),
         case(spec_bench, questions(r#"{"turns": []}"#), "`turns` is empty", "line 2"),
         case(
@@ -225,7 +233,7 @@ fn of_traces() -> Vec<Case> {
     ]
 }
 
-fn made(dataset: Dataset, strict: bool) -> Result<PreparedWorkload, DatasetError> {
+pub(super) fn made(dataset: Dataset, strict: bool) -> Result<PreparedWorkload, DatasetError> {
     let draw = run_spec::DatasetSampling { shuffle: false, oversample: false };
     let wanted = run_spec::WorkloadSpec { strict, draw, ..run_spec::WorkloadSpec::new(dataset, 10) };
     prepare(&wanted, &mut RunRng::native(0), &bundled::tokenizer(), &|_| {})

@@ -4,11 +4,16 @@ use std::io;
 
 use csv::{ByteRecord, ErrorKind};
 
-use crate::dataset::jsonl::MAX_LINE_BYTES;
 use crate::dataset::read_options::{BadRowFilter, FileSummary, RowRejection};
 use crate::dataset::row_limit::{RowLimitReader, RowTooLong};
 use crate::dataset::source::DatasetSource;
 use crate::dataset::{DatasetError, DatasetFault, FilePosition};
+
+/// Maximum length of a row, in bytes. A row of the largest traces has some 60,000 hashes.
+const MAX_ROW_BYTES: usize = 1 << 20;
+
+/// Maximum number of columns. Each costs memory beside its text.
+const MAX_COLUMNS: usize = 1000;
 
 /// The names of the columns, in order.
 pub(super) struct ColumnNames(Vec<String>);
@@ -44,7 +49,7 @@ pub(super) fn read(
     let path = source.name.clone();
     let mut screen = BadRowFilter::new(path.clone(), source.format, source.strict);
     let (text, seal) = source.into_text();
-    let (guarded, allowance) = RowLimitReader::new(text);
+    let (guarded, allowance) = RowLimitReader::new(text, MAX_ROW_BYTES);
     let mut csv = csv::ReaderBuilder::new();
     let mut csv = csv.has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(guarded);
     let mut record = ByteRecord::new();
@@ -66,6 +71,14 @@ pub(super) fn read(
         }
         let line = record.position().map_or(line, |position| position.line() as usize);
         let place = FilePosition { entry: None, line, column: 0 };
+        if record.len() > MAX_COLUMNS {
+            let fault = DatasetFault::Shape(format!("{} fields, of at most {MAX_COLUMNS}", record.len()));
+            match width {
+                None => return Err(screen.malformed(place, fault)),
+                Some(_) => screen.reject(place, fault)?,
+            }
+            continue;
+        }
         let fields = match fields(&record) {
             Ok(fields) => fields,
             Err(fault) if width.is_none() => return Err(screen.malformed(place, fault)),
@@ -101,7 +114,7 @@ fn failed(screen: &BadRowFilter, path: &str, line: usize, error: &csv::Error) ->
     let place = FilePosition { entry: None, line, column: 0 };
     match error.kind() {
         ErrorKind::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<RowTooLong>()) => {
-            screen.malformed(place, DatasetFault::LongLine(MAX_LINE_BYTES >> 20))
+            screen.malformed(place, DatasetFault::LongLine(MAX_ROW_BYTES >> 20))
         }
         ErrorKind::Io(error) => {
             DatasetError::unreadable(path, io::Error::new(error.kind(), error.to_string()))

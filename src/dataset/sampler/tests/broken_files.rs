@@ -114,9 +114,9 @@ fn malformed_files_get_one_line_that_names_file_place_and_cure() {
             let error = refused(format!("{good}\n{line}\n").as_bytes());
             assert!(error.contains("line 2") && error.contains(expected), "{name}: {error}");
         }
-        let endless = [good.as_bytes(), b"\n{\"x\": \"", &vec![b'x'; 65 << 20][..]].concat();
+        let endless = [good.as_bytes(), b"\n{\"x\": \"", &vec![b'x'; 33 << 20][..]].concat();
         let error = refused(&endless);
-        assert!(error.contains("line 2") && error.contains("longer than 64 MiB"), "{name}: {error}");
+        assert!(error.contains("line 2") && error.contains("longer than 32 MiB"), "{name}: {error}");
         let missing =
             files.prepare(&run_spec::WorkloadSpec::new(dataset(files.path("no.jsonl")), 1)).expect_err(name);
         assert!(missing.contains("no.jsonl: no such file; check `dataset.path`"), "{name}: {missing}");
