@@ -2,6 +2,8 @@
 
 mod tokenize;
 
+pub(crate) use tokenize::TokenCounter;
+
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -32,8 +34,15 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time limit of a `/metrics` request: a run that waits for this page measures nothing.
 pub(crate) const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest response body that the client reads. Metrics pages are smaller than a megabyte.
+/// The largest metrics page that the client reads. Pages are smaller than a megabyte for each engine.
 const MAX_RESPONSE_BYTES: usize = 8 << 20;
+
+/// The largest answer to any other question.
+const MAX_SHORT_RESPONSE_BYTES: usize = 1 << 20;
+
+/// An answer that is larger gets a buffer for the largest one at once. A buffer that grows is copied, and the freed
+/// copies stay with the allocator.
+const SMALL_RESPONSE_BYTES: usize = 64 << 10;
 
 /// An admin request that failed. Each variant names the URL, so that the user can see a wrong address.
 #[derive(Debug, Error)]
@@ -57,10 +66,12 @@ pub enum AdminError {
         body: String,
     },
     /// The response is too large or does not end.
-    #[error("{url}: the answer is larger than {} MiB, so it is not read", MAX_RESPONSE_BYTES >> 20)]
+    #[error("{url}: the answer is larger than {}, so it is not read", binary_size(*limit))]
     TooLarge {
         /// The requested URL.
         url: String,
+        /// The most bytes that are read.
+        limit: usize,
     },
     /// The response does not have the shape that the API defines.
     #[error("{url}: HTTP {status}, but not the expected answer ({cause}): {body}")]
@@ -95,6 +106,11 @@ struct ModelsResponse {
 #[derive(Deserialize)]
 struct VersionResponse {
     version: String,
+}
+
+/// A size in the largest unit that is not above it.
+fn binary_size(bytes: usize) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
 }
 
 fn is_json(page: &str) -> bool {
@@ -140,12 +156,15 @@ impl AdminClient {
 
     /// The models that the server offers.
     pub(crate) async fn models(&self) -> Result<Vec<ModelCard>, AdminError> {
-        self.fetch_json::<ModelsResponse>(Method::GET, &self.models, None).await.map(|models| models.data)
+        let models =
+            self.fetch_json::<ModelsResponse>(Method::GET, &self.models, None, MAX_SHORT_RESPONSE_BYTES);
+        models.await.map(|models| models.data)
     }
 
     /// Whether the server is ready for requests: `/health` reports it, or `/v1/models` where `/health` does not exist.
     pub(crate) async fn is_healthy(&self) -> bool {
-        match self.fetch(self.request(Method::GET, "/health", TIMEOUT), "/health").await {
+        let request = self.request(Method::GET, "/health", TIMEOUT);
+        match self.fetch(request, "/health", MAX_SHORT_RESPONSE_BYTES).await {
             Ok(_) => true,
             Err(AdminError::Refused { status: 404 | 405, .. }) => self.models().await.is_ok(),
             Err(_) => false,
@@ -154,10 +173,9 @@ impl AdminClient {
 
     /// The server's version; `None` if the server does not report one.
     pub(crate) async fn version(&self) -> Option<String> {
-        self.fetch_json::<VersionResponse>(Method::GET, "/version", None)
-            .await
-            .ok()
-            .map(|answer| answer.version)
+        let version =
+            self.fetch_json::<VersionResponse>(Method::GET, "/version", None, MAX_SHORT_RESPONSE_BYTES);
+        version.await.ok().map(|answer| answer.version)
     }
 
     /// The text of the server's `/metrics` page.
@@ -196,15 +214,18 @@ impl AdminClient {
     }
 
     async fn fetch_text(&self, path: &str) -> Result<String, AdminError> {
-        let (_, body) = self.fetch(self.request(Method::GET, path, METRICS_TIMEOUT), path).await?;
-        Ok(String::from_utf8_lossy(&body).into_owned())
+        let request = self.request(Method::GET, path, METRICS_TIMEOUT);
+        let (_, body) = self.fetch(request, path, MAX_RESPONSE_BYTES).await?;
+        // A page is not copied: it may be large.
+        Ok(String::from_utf8(body)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
     /// Sends a command, which the path identifies, and returns the response: `HTTP 200`, and a text if the server sends
     /// one.
     pub(crate) async fn post(&self, path: &str, patience: Duration) -> Result<String, AdminError> {
         let request = self.http.request(Method::POST, self.url(path)).timeout(patience);
-        let (status, body) = self.fetch(request, path).await?;
+        let (status, body) = self.fetch(request, path, MAX_SHORT_RESPONSE_BYTES).await?;
         let text = excerpt(&body);
         Ok(if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") })
     }
@@ -228,7 +249,8 @@ impl AdminClient {
         text: String,
     ) -> Result<(), AdminError> {
         let request = self.request(Method::PUT, path, TIMEOUT);
-        self.fetch(request.header(CONTENT_TYPE, content_type).body(text), path).await.map(drop)
+        let request = request.header(CONTENT_TYPE, content_type).body(text);
+        self.fetch(request, path, MAX_SHORT_RESPONSE_BYTES).await.map(drop)
     }
 
     fn request(&self, method: Method, path: &str, patience: Duration) -> RequestBuilder {
@@ -240,6 +262,7 @@ impl AdminClient {
         method: Method,
         path: &str,
         question: Option<Value>,
+        limit: usize,
     ) -> Result<T, AdminError>
     where
         T: DeserializeOwned,
@@ -252,8 +275,8 @@ impl AdminClient {
         }
         // A request with a body asks for the token count of a text. There is one for each prompt, too many to log.
         let (status, body) = match has_question {
-            true => self.send(request, path).await?,
-            false => self.fetch(request, path).await?,
+            true => self.send(request, path, limit).await?,
+            false => self.fetch(request, path, limit).await?,
         };
         serde_json::from_slice(&body).map_err(|error| AdminError::NotUnderstood {
             url: secrets::mask_url(&self.url(path)),
@@ -263,10 +286,15 @@ impl AdminClient {
         })
     }
 
-    /// Returns the status and the body of a successful response.
-    async fn fetch(&self, request: RequestBuilder, path: &str) -> Result<(u16, Vec<u8>), AdminError> {
+    /// Returns the status and the body of a successful response, of at most `limit` bytes.
+    async fn fetch(
+        &self,
+        request: RequestBuilder,
+        path: &str,
+        limit: usize,
+    ) -> Result<(u16, Vec<u8>), AdminError> {
         let asked = Instant::now();
-        let answer = self.send(request, path).await;
+        let answer = self.send(request, path, limit).await;
         let (took, url) = (asked.elapsed(), || secrets::mask_url(&self.url(path)));
         match &answer {
             Ok((status, body)) => debug!(url = url(), status, bytes = body.len(), ?took, "answered"),
@@ -275,7 +303,12 @@ impl AdminClient {
         answer
     }
 
-    async fn send(&self, request: RequestBuilder, path: &str) -> Result<(u16, Vec<u8>), AdminError> {
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        path: &str,
+        limit: usize,
+    ) -> Result<(u16, Vec<u8>), AdminError> {
         let url = secrets::mask_url(&self.url(path));
         let unreachable =
             |error| AdminError::Unreachable { url: url.clone(), cause: transport_error::causes(error) };
@@ -285,12 +318,17 @@ impl AdminClient {
         let (is_success, status) = (status.is_success(), status.as_u16());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            let length = body.len() + chunk.len();
+            if is_success && length > limit {
+                return Err(AdminError::TooLarge { url, limit });
+            }
+            if length > SMALL_RESPONSE_BYTES && length > body.capacity() {
+                body.reserve_exact(limit.max(length) - body.len());
+            }
             body.extend_from_slice(&chunk);
-            match is_success {
-                true if body.len() > MAX_RESPONSE_BYTES => return Err(AdminError::TooLarge { url }),
-                // No message shows more than this.
-                false if body.len() > MAX_SCANNED_BYTES => break,
-                _ => {}
+            // No message shows more than this.
+            if !is_success && length > MAX_SCANNED_BYTES {
+                break;
             }
         }
         match content_encoding(&headers) {

@@ -13,7 +13,7 @@ use super::event::{Event, NoTokenizer, Note, Observer, Phase, Warning};
 use super::options::{SessionOptions, TokenizerChoice};
 use super::stop::StopHandle;
 use super::wait_ready::{NotReady, is_permanent, retry_until};
-use crate::client::admin::{AdminClient, AdminError};
+use crate::client::admin::{AdminClient, AdminError, TokenCounter};
 use crate::dataset::bundled;
 use crate::loadgen::{DRAIN_TIMEOUT, LoadResult};
 use crate::model::record::LateCounts;
@@ -37,6 +37,15 @@ pub(crate) enum Contact {
     None,
 }
 
+/// What a server answered before the run.
+#[derive(Default)]
+struct ServerAnswers {
+    /// What the model was loaded from.
+    root: Option<String>,
+    /// How the server counts tokens, if it was asked.
+    counter: Option<Result<TokenCounter, String>>,
+}
+
 /// A server that has reported what the Spec leaves open, and a tokenizer.
 pub(crate) struct Session {
     tokenizer: Tokenizer,
@@ -49,6 +58,8 @@ pub(crate) struct Session {
     reads_metrics: bool,
     /// Whether the server counts the answers of a load that has ended.
     counts_answers: Arc<AtomicBool>,
+    /// Whether a dry run found that the server does not answer.
+    is_silent: bool,
     /// Runs unmeasured work. Requests to the server's `/tokenize` also use it.
     runtime: Runtime,
 }
@@ -84,14 +95,23 @@ impl Session {
             observer,
             reads_metrics: false,
             counts_answers: Arc::default(),
+            is_silent: false,
             runtime,
         };
-        let root = match contact {
-            Contact::None => None,
-            Contact::Optional => session.ask_for_dry_run(&control, &mut spec.target)?,
+        let mut local = None;
+        let answers = match contact {
+            Contact::None => ServerAnswers::default(),
+            Contact::Optional => {
+                let root = session.ask_for_dry_run(&control, &mut spec.target)?;
+                ServerAnswers { root, counter: None }
+            }
             Contact::Required => {
                 session.wait_for_server(&control, options.ready_timeout)?;
-                session.ask_server(&control, &mut spec.target, options.reads_metrics)?
+                if !spec.target.model.is_empty() {
+                    local = Some(session.find_local_tokenizer(&options.tokenizer, None)?);
+                }
+                let counts = matches!(local, Some(Err(_)));
+                session.ask_server(&control, &mut spec.target, options.reads_metrics, counts)?
             }
         };
         session.target = spec.target.clone();
@@ -102,7 +122,14 @@ impl Session {
             reads_metrics = session.reads_metrics,
             "the target is known"
         );
-        session.tokenizer = session.find_tokenizer(&options.tokenizer, contact, root.as_deref())?;
+        let local = match local {
+            Some(local) => local,
+            None => session.find_local_tokenizer(&options.tokenizer, answers.root.as_deref())?,
+        };
+        session.tokenizer = match local {
+            Ok(tokenizer) => tokenizer,
+            Err(no_local) => session.remote_or_estimate(contact, answers.counter, no_local),
+        };
         info!(tokenizer = session.tokenizer.describe().origin, "the tokenizer is loaded");
         Ok(session)
     }
@@ -226,23 +253,27 @@ impl Session {
         })
     }
 
-    /// Fills in the model's name if it was not given, and returns what the model was loaded from, if the server reports
-    /// it. All questions are sent at once, so that a server that does not answer costs one timeout.
+    /// Fills in the model's name if it was not given. All questions are sent at once, so that a server that does not
+    /// answer costs one timeout. `counts` tells whether the server is to count tokens.
     fn ask_server(
         &mut self,
         control: &AdminClient,
         target: &mut Target,
         wants_metrics: bool,
-    ) -> Result<Option<String>, Error> {
+        counts: bool,
+    ) -> Result<ServerAnswers, Error> {
         let is_named = !target.model.is_empty();
         let models = async { if is_named { None } else { Some(control.models().await) } };
         let metrics = async { if wants_metrics { Some(control.metrics_page().await) } else { None } };
-        let answers = async { tokio::join!(models, control.version(), metrics) };
-        let (models, version, metrics) = self.wait_for(answers)?;
+        let model = target.model_field().to_owned();
+        let counter =
+            async { if counts { Some(control.token_counter(target.backend, &model).await) } else { None } };
+        let answers = async { tokio::join!(models, control.version(), metrics, counter) };
+        let (models, version, metrics, counter) = self.wait_for(answers)?;
         self.server_version = version;
         let models = models.transpose().map_err(Error::ModelNotNamed)?;
         self.reads_metrics = metrics.is_some_and(|page| self.is_worth_reading_again(page.err()));
-        let Some(models) = models else { return Ok(None) };
+        let Some(models) = models else { return Ok(ServerAnswers { root: None, counter }) };
         let card = models.into_iter().next().ok_or_else(|| Error::NoModel {
             url: format!(
                 "{}{}",
@@ -251,7 +282,7 @@ impl Session {
             ),
         })?;
         target.model = card.id;
-        Ok(card.root)
+        Ok(ServerAnswers { root: card.root, counter })
     }
 
     /// Whether a metrics page is read during the run. A page that does not answer in time, or is endless, is not read
@@ -267,54 +298,76 @@ impl Session {
     }
 
     /// Asks the server for its model. No answer is not an error, because a dry run does not need a server.
-    fn ask_for_dry_run(&self, control: &AdminClient, target: &mut Target) -> Result<Option<String>, Error> {
+    fn ask_for_dry_run(
+        &mut self,
+        control: &AdminClient,
+        target: &mut Target,
+    ) -> Result<Option<String>, Error> {
         if !target.model.is_empty() {
             return Ok(None);
         }
         let models = async { tokio::time::timeout(DRY_RUN_PATIENCE, control.models()).await };
-        let models = self.wait_for(models)?.ok().and_then(Result::ok);
+        let models = self.wait_for(models)?.ok();
+        self.is_silent =
+            models.as_ref().is_none_or(|models| matches!(models, Err(AdminError::Unreachable { .. })));
+        let models = models.and_then(Result::ok);
         let Some(card) = models.and_then(|models| models.into_iter().next()) else { return Ok(None) };
         target.model = card.id;
         Ok(card.root)
     }
 
-    /// Finds the tokenizer: the requested one, else the model's, else the server's, else an estimate with a warning.
-    fn find_tokenizer(
+    /// Finds the requested tokenizer, else the model's. The inner error tells why the server has to count.
+    fn find_local_tokenizer(
         &self,
         choice: &TokenizerChoice,
-        contact: Contact,
         root: Option<&str>,
-    ) -> Result<Tokenizer, Error> {
+    ) -> Result<Result<Tokenizer, NoTokenizer>, Error> {
         let hub = HfHub::from_env();
         let name = root.unwrap_or(&self.target.model);
         let no_local = match choice {
-            TokenizerChoice::Named(name) => return Ok(self.wait_for(Tokenizer::resolve(name, &hub))??),
-            TokenizerChoice::Bundled => return Ok(bundled::load_tokenizer()?),
+            TokenizerChoice::Named(name) => return Ok(Ok(self.wait_for(Tokenizer::resolve(name, &hub))??)),
+            TokenizerChoice::Bundled => return Ok(Ok(bundled::load_tokenizer()?)),
             TokenizerChoice::Server => NoTokenizer::Skipped,
             TokenizerChoice::Model if may_be_found(name) => {
                 match self.wait_for(Tokenizer::resolve(name, &hub))? {
-                    Ok(tokenizer) => return Ok(tokenizer),
+                    Ok(tokenizer) => return Ok(Ok(tokenizer)),
                     Err(error) => NoTokenizer::Unreadable(error),
                 }
             }
             TokenizerChoice::Model if name.is_empty() => NoTokenizer::NoModelName,
             TokenizerChoice::Model => NoTokenizer::NotAName(name.to_owned()),
         };
-        let no_remote = match self.remote(contact) {
-            Ok(tokenizer) => return Ok(tokenizer),
+        Ok(Err(no_local))
+    }
+
+    /// Finds the server's tokenizer, else an estimate with a warning. `counter` is the server's answer, if it was
+    /// already asked.
+    fn remote_or_estimate(
+        &self,
+        contact: Contact,
+        counter: Option<Result<TokenCounter, String>>,
+        no_local: NoTokenizer,
+    ) -> Tokenizer {
+        let no_remote = match self.remote(contact, counter) {
+            Ok(tokenizer) => return tokenizer,
             Err(why) if contact == Contact::Optional => {
                 format!("{why}; a run asks it again, and may send other requests")
             }
             Err(why) => why,
         };
         self.emit(&Event::Warning(Warning::EstimatedLengths { no_local, no_remote }));
-        Ok(Tokenizer::Estimate)
+        Tokenizer::Estimate
     }
 
     /// The server's tokenizer, if it answers a first request. A dry run does not wait long for it.
-    fn remote(&self, contact: Contact) -> Result<Tokenizer, String> {
+    fn remote(
+        &self,
+        contact: Contact,
+        counter: Option<Result<TokenCounter, String>>,
+    ) -> Result<Tokenizer, String> {
         let control = Arc::clone(&self.control);
         match contact {
+            Contact::Optional if self.is_silent => return Err("the server does not answer".to_owned()),
             Contact::None => return Err("the server is not asked".to_owned()),
             Contact::Optional => {
                 let answers =
@@ -326,8 +379,13 @@ impl Session {
             Contact::Required => {}
         }
         let target = &self.target;
-        let found = control.token_counter(target.backend, target.model_field());
-        let counter = self.wait_for(found).map_err(|error| error.to_string())??;
+        let counter = match counter {
+            Some(counter) => counter?,
+            None => {
+                let found = control.token_counter(target.backend, target.model_field());
+                self.wait_for(found).map_err(|error| error.to_string())??
+            }
+        };
         let origin = secrets::mask_url(&format!("{}{}", target.base_url, counter.path()));
         let (handle, stop) = (self.runtime.handle().clone(), self.stop.clone());
         let counts_answers = Arc::clone(&self.counts_answers);

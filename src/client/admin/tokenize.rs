@@ -3,12 +3,18 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{AdminClient, AdminError};
+use super::{AdminClient, AdminError, MAX_RESPONSE_BYTES};
 use crate::model::run_spec::Backend;
 
 /// Builds the request's fields from the model's served name, the text, and whether the count includes the special
 /// tokens that the tokenizer adds.
 type TokenizeBodyFn = fn(&str, &str, bool) -> Value;
+
+/// The size of an answer about any text that is read, in bytes.
+const LEAST_ANSWER_BYTES: usize = 64 << 10;
+
+/// What an answer may have for each byte of its text: TGI describes each token in some 60 bytes.
+const ANSWER_BYTES_PER_BYTE: usize = 64;
 
 /// The text of the first request, which finds out whether the server has a tokenizer.
 const PROBE: &str = "Is there a tokenizer?";
@@ -137,7 +143,8 @@ impl AdminClient {
     async fn count(&self, counter: &TokenCounter, text: &str, specials: bool) -> Result<u32, AdminError> {
         let TokenCounter { dialect, model, .. } = counter;
         let question = (dialect.question)(model, text, specials);
-        let answer: Value = self.fetch_json(Method::POST, dialect.path, Some(question)).await?;
+        let limit = MAX_RESPONSE_BYTES.min(LEAST_ANSWER_BYTES + text.len() * ANSWER_BYTES_PER_BYTE);
+        let answer: Value = self.fetch_json(Method::POST, dialect.path, Some(question), limit).await?;
         // A server that does not know the text's field counts zero tokens.
         parse_count(&answer).filter(|count| *count > 0 || text.is_empty()).ok_or_else(|| {
             let body = answer.to_string();

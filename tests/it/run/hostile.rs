@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use serde_json::Value;
 
@@ -87,6 +87,41 @@ fn questions_without_an_answer_cost_one_wait_of_the_timeout() {
     assert!(ended.stderr.contains("the server's metrics are not read"), "{}", ended.stderr);
     assert_eq!((server.asked("/metrics"), server.asked("/version")), (1, 1));
     assert_eq!(ended.line("Successful requests"), "4");
+}
+
+/// A server that answers the other questions only once it is asked for its tokenizer.
+#[test]
+fn the_tokenizer_is_asked_for_together_with_the_version_and_the_metrics() {
+    let is_asked = AtomicBool::new(false);
+    let server = Scripted::start(move |head, socket| match path(head) {
+        "/v1/completions" => two_tokens(socket),
+        "/tokenize" => {
+            is_asked.store(true, SeqCst);
+            answer(socket, "200 OK", r#"{"count": 8}"#);
+        }
+        _ => {
+            until("the tokenizer is asked for", || is_asked.load(SeqCst));
+            answer(socket, "404 Not Found", "{}");
+        }
+    });
+    let words = RUN.replace("--skip-tokenizer-init", "");
+    let ended = Program::new("run --base-url").arg(server.base_url()).words(&words).end().well();
+    assert!(!ended.stderr.contains("metrics are not read"), "{}", ended.stderr);
+    assert_eq!(ended.line("Successful requests"), "4");
+}
+
+#[test]
+fn other_pages_without_end_are_not_read_to_their_end_either() {
+    let server = Scripted::start(|head, socket| match path(head) {
+        "/v1/completions" => two_tokens(socket),
+        _ => endless(socket),
+    });
+    let words = RUN.replace("--skip-tokenizer-init", "");
+    let ended = Program::new("run --base-url").arg(server.base_url()).words(&words).end().well();
+    assert!(ended.stderr.contains("/tokenize: the answer is larger than 65 KiB"), "{}", ended.stderr);
+    let unnamed = words.replace("--model m", "");
+    let ended = Program::new("run --base-url").arg(server.base_url()).words(&unnamed).end().with_code(1);
+    assert!(ended.stderr.contains("/v1/models: the answer is larger than 1 MiB"), "{}", ended.stderr);
 }
 
 #[test]
