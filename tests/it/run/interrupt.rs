@@ -4,11 +4,12 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use servegauge::sim::{FaultInjection, FaultKind, SimSpec};
 
-use crate::support::{Ended, Port, Program, Simulator, Witness, fault, quick, until};
+use crate::support::{Ended, Port, Program, Scripted, Simulator, Witness, fault, quick, until};
 
 const COMPLETIONS: &str = "/v1/completions";
 
@@ -132,6 +133,35 @@ fn before_there_is_a_result_a_signal_ends_the_program_at_once() {
         let ended = running.end().with_code(130);
         assert!(ended.stderr.ends_with("interrupted before there was a result\n"), "{}", ended.stderr);
         assert!(ended.saved_nothing());
+    }
+}
+
+/// A hub that accepts the download and sends nothing, or a byte now and then.
+#[test]
+fn a_signal_during_a_download_from_the_hub_ends_the_program_at_once() {
+    let simulator = Simulator::start(quick());
+    let random = "--dataset-name random --random-input-len 8 --random-output-len 2 --tokenizer org/name";
+    let hf = "--dataset-name hf --dataset-path org/name";
+    for (words, sends) in [(random, false), (random, true), (hf, false), (hf, true)] {
+        let hub = Scripted::start(move |_, socket| {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+            let _ = socket.write_all(if sends { head } else { b"" });
+            while sends && socket.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let _ = socket.peek(&mut [0]);
+        });
+        let program = match words == hf {
+            true => Program::measure(&simulator.base_url(), words),
+            false => Program::run_against(&simulator.base_url(), words),
+        };
+        let program = program.words("--num-prompts 3 --save-result").env("HF_ENDPOINT", hub.base_url());
+        let running = program.env("HF_HUB_OFFLINE", "0").start();
+        until("the hub is asked", || hub.requests() > 0);
+        running.interrupt();
+        let ended = running.end().with_code(130);
+        assert!(ended.stderr.ends_with("interrupted before there was a result\n"), "{}", ended.stderr);
+        assert!(ended.files("").iter().all(|name| !name.ends_with(".json")), "{:?}", ended.files(""));
     }
 }
 

@@ -39,6 +39,11 @@ impl Scripted {
         &self.url
     }
 
+    /// The number of all requests.
+    pub(crate) fn requests(&self) -> usize {
+        self.heard.lock().unwrap().len()
+    }
+
     /// The number of requests to a path.
     pub(crate) fn asked(&self, path: &str) -> usize {
         let lines = self.heard.lock().unwrap();
