@@ -85,10 +85,10 @@ fn replicas_are_told_apart() {
 #[test]
 fn without_a_terminal_there_is_a_line_a_look_and_the_sum_at_the_end() {
     let simulator = Simulator::start(quick());
-    let ended = Program::new("watch --interval 50ms --for 1s").arg(simulator.base_url()).end().well();
+    let ended = Program::new("watch --interval 50ms --for 3s").arg(simulator.base_url()).end().well();
     let looks = ended.stdout.lines().filter(|line| line.contains("  ok     running 0, waiting 0, ")).count();
     assert!(looks > 1, "{}", ended.stdout);
-    assert!(ended.stdout.ends_with("watched for 1s, nothing was wrong\n"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("watched for 3s, nothing was wrong\n"), "{}", ended.stdout);
     assert!(!ended.stdout.contains('\u{1b}'), "there is no terminal to paint");
 }
 

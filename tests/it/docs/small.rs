@@ -6,7 +6,7 @@ const LENIENT: [&str; 3] = ["--sharegpt-output-len", "16", "--allow-invalid"];
 /// Datasets that are sent at their own times.
 const TRACES: [&str; 4] = ["timed_trace", "azure", "burstgpt", "trace"];
 
-/// Arguments of the program that say the same in a second or two.
+/// Arguments of the program that say the same in a few seconds.
 pub(super) fn command(arguments: &[String], base_url: &str) -> Vec<String> {
     let here = |word: &String| {
         ["8000", "8001"]
@@ -33,7 +33,7 @@ pub(super) fn command(arguments: &[String], base_url: &str) -> Vec<String> {
         }
         // Its servers are nowhere: what it would do must be right.
         "sweep" if !own.iter().any(|word| word == "--dry-run") => own.push("--dry-run".to_owned()),
-        "watch" | "diagnose" => replace(&mut own, "--for", "1s"),
+        "watch" | "diagnose" => replace(&mut own, "--for", "3s"),
         _ => {}
     }
     let Some(run_flags) = run_flags else { return own };
