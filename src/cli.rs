@@ -111,9 +111,7 @@ pub fn main() -> ExitCode {
         watchdog::run_watchdog(std::io::stdin());
         return ExitCode::SUCCESS;
     }
-    if let Ok(program) = std::env::current_exe() {
-        watchdog::set_watchdog_program(program);
-    }
+    watchdog::enable_watchdogs();
     file::set_wait_hook(|folder| {
         exit::print_stderr(format_args!("waiting for another program that has locked {}", folder.display()));
     });

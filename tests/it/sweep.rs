@@ -7,6 +7,9 @@ use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_servegauge");
 
+/// The name of a copy of the program in its own folder.
+const COPY: &str = "copy-of-servegauge";
+
 /// A word that no other test's servers have on their command lines.
 fn mark(test: &str) -> String {
     format!("sweep-{test}-{}", std::process::id())
@@ -282,6 +285,19 @@ fn a_sweep_that_is_killed_leaves_no_server_and_no_half_file() {
         let ended = running.end();
         assert_eq!(ended.code, None);
     }
+}
+
+#[test]
+fn servers_end_with_a_killed_program_whose_file_is_gone() {
+    let mark = mark("replaced");
+    // As an upgrade or a build does while the program runs.
+    let sets = [("a", format!("rm {COPY}")), ("b", simulator(&mark, ""))];
+    let toml = file(&sets, &[("long", "--num-prompts 600 --request-rate 20")], "repeats = 1");
+    let mut running = sweep("s.toml --out out", &toml).as_a_copy(COPY).start();
+    running.wait_for("b under long");
+    until("the server runs", || !left_over(&mark).is_empty());
+    running.kill();
+    until("nothing of it is left", || left_over(&mark).is_empty());
 }
 
 #[test]

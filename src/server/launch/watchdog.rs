@@ -25,9 +25,15 @@ static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
 /// Makes this program, called with [`ARGUMENT`], guard each server. Without it, servers outlive a program that is
 /// killed.
-pub(crate) fn set_watchdog_program(program: PathBuf) {
+pub(crate) fn enable_watchdogs() {
     // The program calls this once a process.
-    let _ = PROGRAM.set(program);
+    let _ = this_program().map(|program| PROGRAM.set(program));
+}
+
+/// The path of this program, which on Linux holds even if an upgrade or a build has replaced the file.
+fn this_program() -> io::Result<PathBuf> {
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() { Ok(link) } else { std::env::current_exe() }
 }
 
 /// Runs the watchdog; `pipe` is its standard input.

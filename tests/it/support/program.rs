@@ -35,19 +35,25 @@ pub(crate) struct Program {
     folder: TempDir,
 }
 
+/// A program to run in a folder, with an empty environment and pipes for its output.
+fn prepare(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("HF_HUB_OFFLINE", "1")
+        .env("HF_HOME", folder.join("no-cache"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
 impl Program {
     /// Creates a command line from the words after the program's name, split at blanks.
     pub(crate) fn new(words: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_servegauge"));
-        command
-            .current_dir(folder.path())
-            .env_clear()
-            .env("HF_HUB_OFFLINE", "1")
-            .env("HF_HOME", folder.path().join("no-cache"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let command = prepare(Path::new(env!("CARGO_BIN_EXE_servegauge")), folder.path());
         Self { command, folder }.words(words)
     }
 
@@ -75,6 +81,16 @@ impl Program {
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Runs a copy of the program that lies in its folder.
+    pub(crate) fn as_a_copy(mut self, name: &str) -> Self {
+        let path = self.folder.path().join(name);
+        fs::copy(self.command.get_program(), &path).unwrap();
+        let mut command = prepare(&path, self.folder.path());
+        command.args(self.command.get_args());
+        self.command = command;
         self
     }
 
