@@ -99,7 +99,7 @@ fn a_value_for_each_layer_under_an_unknown_name_is_refused() {
     for (fields, field) in cases {
         let error = error(&changed(LLAMA_8B, &fields));
         let named = format!("config.json: `{field}` ");
-        assert!(error.starts_with(&named) && error.contains("--kv-tokens"), "{fields}\n{error}");
+        assert!(error.starts_with(&named) && error.contains("`plan.kv_tokens`"), "{fields}\n{error}");
     }
 }
 
@@ -143,6 +143,6 @@ fn the_type_of_keys_and_values_is_taken_by_type_and_bits() {
     ] {
         let error = kv(scheme.clone()).unwrap_err();
         let named = "`quantization_config.kv_cache_scheme` is";
-        assert!(error.contains(named) && error.contains("--kv-dtype"), "{scheme}: {error}");
+        assert!(error.contains(named) && error.contains("`plan.kv_type`"), "{scheme}: {error}");
     }
 }
