@@ -90,7 +90,7 @@ pub(super) fn on_failure(failure: &Failure) -> String {
             "docs/answers.md lists the known ones; --accept-finish-reason NAME counts another one as a success"
         }
         FailureClass::OverLimit => {
-            "the server ignores the limit as it is sent; some want another name: --extra-body '{\"max_tokens\": N}'"
+            "the server ignores the token limit under the name that is sent; some servers use another name: --extra-body '{\"max_tokens\": N}'"
         }
         FailureClass::ErrorEvent
         | FailureClass::Aborted

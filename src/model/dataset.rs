@@ -78,9 +78,9 @@ impl Provenance {
         if self.inexact > 0 {
             let by = match self.inexact_by {
                 0 => String::new(),
-                by => format!(" (by {by:+} tokens at most)"),
+                by => format!(" (by at most {by:+} tokens)"),
             };
-            remarks.push(format!("{} prompts have another length than asked{by}", self.inexact));
+            remarks.push(format!("{} prompts are longer or shorter than requested{by}", self.inexact));
         }
         if self.system_prompts > 0 {
             let count = self.system_prompts;

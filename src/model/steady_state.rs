@@ -61,7 +61,7 @@ pub(crate) struct SteadyWindow {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NoSteadyState {
     /// The search for a window is disabled.
-    #[error("it was not looked for: `spec.steadiness = none`")]
+    #[error("not detected, because `spec.steadiness = none` is set")]
     NotLookedFor,
     /// All requests were due at once.
     #[error("all requests were due at once; give `load.request_rate` or `load.max_concurrency`")]
@@ -72,7 +72,9 @@ pub(crate) enum NoSteadyState {
     )]
     RateChanged,
     /// The cap was never reached.
-    #[error("at most {peak} requests or sessions were under way, the plateau begins at {needed}; send more")]
+    #[error(
+        "at most {peak} requests or sessions were active at once, but the plateau begins at {needed}; send more"
+    )]
     CapNotReached {
         /// The largest number of requests in flight.
         peak: u32,
@@ -81,7 +83,8 @@ pub(crate) enum NoSteadyState {
     },
     /// The remaining window is too short.
     #[error(
-        "the run is too short: between start and end are {requests} requests in {} s, 50 in {} s are needed",
+        "the run is too short: without its start and end it has {requests} requests in {} s; at least 50 requests in {} s \
+         are needed",
         length.as_secs(),
         needed.as_secs()
     )]
@@ -97,8 +100,8 @@ pub(crate) enum NoSteadyState {
     },
     /// The run drifted throughout, or its start-up never ended.
     #[error(
-        "the run never settled: it drifted all the time (see the validity section), or its start is unlike the rest for \
-         half of it or ten times as long as a request takes; run longer"
+        "the run reached no steady state: it drifted throughout (see the warnings), or its start-up takes half of the run or \
+         ten times the duration of a request; run longer"
     )]
     NeverSettled,
 }

@@ -1,7 +1,7 @@
 //! Whether a run is valid: a pure function of the request, the outcome, and the load generator's diagnostics.
 //!
 //! A run is INVALID when its numbers describe something other than the server under the requested load. A warning means
-//! that the numbers hold, but show less than a reader may think.
+//! that the numbers are correct, but support weaker conclusions than they suggest.
 //!
 //! | check | quantity | warning | INVALID | reason |
 //! |---|---|---|---|---|
@@ -13,7 +13,7 @@
 //! | client CPU | busiest worker's share of a core | 80 % | 95 %, without kernel timestamps | a busy client reads late: harmless with kernel timestamps |
 //! | failures | failed / all, except cancelled | | `--max-failure-rate` | the latencies are those of the survivors |
 //! | samples | independent answers that the sample is worth, for the requested percentiles | fewer than the percentile needs | | the value is an extreme; the intervals show this too |
-//! | token source | requests counted by events or estimate | any | | times hold, rates in tokens are not comparable |
+//! | token source | requests counted by events or estimate | any | | times are valid, rates in tokens are not comparable |
 //! | token agreement | usage against tokenizer; against estimated lengths | 2 %; 10 % | | rates in tokens are not comparable; the workload is heavier or lighter than intended |
 //! | output length | answers longer than requested, or shorter though `ignore_eos` or `min_tokens` was sent | any | | the workload was not the requested one |
 //! | usage | answers whose usage is above their limit though they ended at it, or below their events | any | above in 10 %: rates in tokens are wrong | the server's counts contradict the events that it sent |
@@ -191,9 +191,9 @@ pub enum CheckOutcome {
     Passed,
     /// The check lacks data, or does not apply to this load.
     NotJudged,
-    /// The numbers hold, but show less than a reader may think.
+    /// The numbers are correct, but support weaker conclusions than they suggest.
     Warning,
-    /// The numbers describe something else.
+    /// The numbers describe something other than the server under the requested load.
     Invalid,
 }
 
@@ -281,21 +281,21 @@ impl CheckName {
             Self::ReadDelay => "P99 read delay",
             Self::MergedReads => "output events read together with an earlier one",
             Self::Bursts => "answers that begin with several events at once",
-            Self::AchievedRate => "achieved rate off the offered rate by",
+            Self::AchievedRate => "deviation of the achieved rate from the offered rate",
             Self::ClientCpu => "CPU of the busiest worker",
             Self::Failures => "failed requests",
             Self::Samples => "independent samples for the percentiles",
-            Self::TokenSource => "requests with guessed token counts",
-            Self::TokenAgreement => "usage and tokenizer disagree by",
-            Self::OutputLength => "answers of another length than asked",
-            Self::Usage => "answers whose usage cannot be right",
+            Self::TokenSource => "requests with estimated token counts",
+            Self::TokenAgreement => "difference between usage and tokenizer",
+            Self::OutputLength => "answers longer or shorter than requested",
+            Self::Usage => "answers whose usage contradicts their limit or events",
             Self::SilentTurns => "answers without text that the next turn repeats",
             Self::Stationarity => "drift over the run",
             Self::LatencyTrend => "change of TTFT or TPOT over the run",
             Self::PrefixCache => "prompt tokens from a warm prefix cache",
             Self::RepeatedPrompts => "prompts that were sent before",
             Self::WallClock => "step of the wall clock",
-            Self::Profiler => "standstill of the server while it wrote a profile",
+            Self::Profiler => "time without output while the server wrote a profile",
             Self::Descriptors => "requests at the client's descriptor or port limit",
             Self::ClientErrors => "errors of the client itself",
         }

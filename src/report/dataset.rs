@@ -64,7 +64,7 @@ pub(crate) fn render_workload(
     }
     if provenance.inexact > 0 {
         let (count, by) = (provenance.inexact, provenance.inexact_by);
-        writeln!(to, "Prompts of another length than asked: {count} (by {by:+} tokens at most)")?;
+        writeln!(to, "Prompts longer or shorter than requested: {count} (by at most {by:+} tokens)")?;
     }
     if provenance.system_prompts > 0 {
         writeln!(to, "Conversations with a system turn as prompt: {}", provenance.system_prompts)?;

@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 use crate::model::metrics::Latency;
 use crate::model::run_spec::{Slo, SloFrom};
 
-/// The metrics that a check covers. If the check fails, these are invalid and the others hold.
+/// The metrics that a check covers. If the check fails, these are invalid and the others stay valid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CheckScope {
     /// All metrics of the run.
     #[default]
     Run,
-    /// Times within a stream: TTFT, TPOT and ITL. E2E and throughput hold.
+    /// Times within a stream: TTFT, TPOT and ITL. E2E and throughput stay valid.
     Stream,
-    /// Latencies from due, and a goodput that is measured from due. Latencies from sent and throughput hold.
+    /// Latencies from due, and a goodput that is measured from due. Latencies from sent and throughput stay valid.
     FromDue,
 }
 

@@ -112,7 +112,10 @@ fn schedule_lag(case: &CheckInput<'_>) -> Check {
     let load = &case.spec.load;
     let held = load.closed_loop_size().is_some() && !load.is_closed_loop();
     if held && case.records.iter().all(|record| record.times.released().is_none()) {
-        return Check::not_judged(name, "nobody noted when the cap let requests go");
+        return Check::not_judged(
+            name,
+            "the records lack the times at which `load.max_concurrency` released the requests",
+        );
     }
     let mut lags: Vec<Duration> = case.records.iter().filter_map(Record::own_lag).collect();
     lags.sort_unstable();
@@ -123,8 +126,8 @@ fn schedule_lag(case: &CheckInput<'_>) -> Check {
         warning: Some(Quantity::Time(Duration::from_millis(10).max(ttft / 20))),
         invalid: scheduled.then(|| Quantity::Time(Duration::from_millis(50).max(ttft / 4))),
     };
-    let advice = "the client sent later than the schedule said, so the load was not the one asked for: \
-                  use a machine with less to do, more `load.workers`, or a lower rate";
+    let advice = "the client sent later than scheduled, so the load was not the requested one: \
+                  use a less busy machine, more `load.workers`, or a lower rate";
     Check::grade(name, Quantity::Time(lag), bounds, advice)
 }
 
@@ -133,14 +136,14 @@ fn read_delay(case: &CheckInput<'_>) -> Check {
     let delay = case.evidence.read_delay.map(Quantity::Time);
     let bound = Quantity::Time(Duration::from_millis(1).max(case.median(Latency::Itl) / 20));
     match (case.evidence.timestamp_source, delay) {
-        (None, _) => Check::not_judged(name, "nobody says who stamped the reads"),
+        (None, _) => Check::not_judged(name, "the source of the receive timestamps is unknown"),
         (Some(TimestampSource::Kernel), None) => {
-            Check::not_judged(name, "it was not measured; kernel stamps need it not")
+            Check::not_judged(name, "the read delay was not measured; it does not affect kernel timestamps")
         }
         (Some(TimestampSource::Kernel), Some(delay)) => Check::grade(name, delay, CheckBounds::default(), ""),
         (Some(TimestampSource::Reader), Some(delay)) => {
-            let advice = "tokens were stamped late, so TTFT and ITL include the client's own delay: \
-                          kernel timestamps would not; use a machine with less to do or more `load.workers`";
+            let advice = "the client read the tokens late, and without kernel timestamps TTFT and ITL include that \
+                          delay: use a less busy machine or more `load.workers`";
             Check::grade(name, delay, CheckBounds::invalid(bound), advice)
         }
         (Some(TimestampSource::Reader), None) => Check {
@@ -150,8 +153,8 @@ fn read_delay(case: &CheckInput<'_>) -> Check {
             figure: None,
             bound: Some(bound),
             advice:
-                "there were no kernel timestamps: TTFT and ITL include a delay of the client that is not \
-                     known; run on Linux"
+                "there were no kernel timestamps, so TTFT and ITL include an unknown delay of the client: \
+                 run on Linux"
                     .into(),
         },
     }
@@ -165,7 +168,7 @@ fn merged_reads(case: &CheckInput<'_>) -> Check {
     let Some(delay) = case.evidence.read_delay else {
         return Check::not_judged(
             name,
-            "the read delay is not known, so whether the server sent them together is not either",
+            "the read delay is unknown, so it cannot be decided whether the client or the server merged the events",
         );
     };
     // The module's documentation gives the reasons. Answers that arrived whole have no gaps left; merging those takes
@@ -177,9 +180,9 @@ fn merged_reads(case: &CheckInput<'_>) -> Check {
         return Check::grade(name, share, CheckBounds::default(), "");
     }
     let bounds = CheckBounds { warning: Some(Quantity::Share(0.01)), invalid: Some(Quantity::Share(0.1)) };
-    let advice = "the client came late and found several events with one time, so ITL has zeros and long gaps that are \
-                  not the server's (unless the server itself sends several events at once): use more `load.workers`, or a \
-                  machine with less to do";
+    let advice = "the client read late, so several events share one timestamp, and ITL contains zeros and long gaps \
+                  that the server did not cause (unless the server itself sends several events at once): use more \
+                  `load.workers` or a less busy machine";
     Check::grade(name, share, bounds, advice)
 }
 
@@ -189,7 +192,7 @@ const MAX_HARMLESS_BURST_GAP: Duration = Duration::from_millis(5);
 fn bursts(case: &CheckInput<'_>) -> Check {
     let name = CheckName::Bursts;
     let Some(share) = case.evidence.burst_starts.map(Quantity::Share) else {
-        return Check::not_judged(name, "no answer came in several events");
+        return Check::not_judged(name, "no answer had more than one output event");
     };
     let apart = mean_burst_gap(case);
     let bound = match case.evidence.server_times {
@@ -199,7 +202,7 @@ fn bursts(case: &CheckInput<'_>) -> Check {
     };
     let bounds = CheckBounds { warning: None, invalid: bound.filter(|_| apart >= MAX_HARMLESS_BURST_GAP) };
     let advice = "something between client and server buffers the stream, so the first token waits for later ones: TTFT is \
-                  too long, TPOT too short and most gaps are zero; E2E and throughput hold. Turn buffering off: nginx \
+                  too long, TPOT too short and most gaps are zero; E2E and throughput are valid. Turn buffering off: nginx \
                   `proxy_buffering off` (or the response header `X-Accel-Buffering: no`), HAProxy `option http-no-delay`; \
                   or measure the server itself";
     Check::grade(name, share, bounds, advice).with_scope(CheckScope::Stream)
@@ -217,14 +220,14 @@ fn achieved_rate(case: &CheckInput<'_>) -> Check {
     let load = &case.spec.load;
     let rates = case.metrics.offered_rate.zip(case.metrics.achieved_rate);
     let Some((offered, achieved)) = rates.filter(|_| load.is_paced()) else {
-        return Check::not_judged(name, "no rate was asked for");
+        return Check::not_judged(name, "no rate was requested");
     };
     let sent = case.records.iter().filter(|record| record.times.sent().is_some()).count();
     let bound = Quantity::Share((sent.max(1) as f64).sqrt().recip().max(0.01));
     let gap = Quantity::Share((achieved / offered - 1.0).abs());
     if load.closed_loop_size().is_some() {
-        let advice = "`load.max_concurrency` held requests back, so the server saw less load than the rate says: \
-                      raise it, or read the from-due latencies";
+        let advice = "`load.max_concurrency` held requests back, so the server received less than the requested rate: \
+                      raise it, or use the latencies from due";
         return Check::grade(name, gap, CheckBounds::warning(bound), advice);
     }
     let advice = "the client did not keep up with the arrivals: use more `load.workers`, a faster machine, or a lower rate";
@@ -234,14 +237,14 @@ fn achieved_rate(case: &CheckInput<'_>) -> Check {
 fn client_cpu(case: &CheckInput<'_>) -> Check {
     let name = CheckName::ClientCpu;
     let Some(busiest) = case.evidence.worker_cpu.iter().copied().reduce(f64::max) else {
-        return Check::not_judged(name, "it was not measured");
+        return Check::not_judged(name, "the CPU time of the workers was not measured");
     };
     let bounds = CheckBounds {
         warning: Some(Quantity::Share(0.8)),
         invalid: (!case.kernel_stamps()).then_some(Quantity::Share(0.95)),
     };
     let advice =
-        "the client is close to its own limit: use more `load.workers` or split the load over machines";
+        "the client is close to its own limit: use more `load.workers` or split the load across machines";
     Check::grade(name, Quantity::Share(busiest), bounds, advice)
 }
 
@@ -276,14 +279,14 @@ fn samples(case: &CheckInput<'_>) -> Check {
     let asked = asked.filter_map(|percentile| Some((percentile.effective_n, percentile.needs?)));
     // The percentile that is furthest from the needed sample size.
     let Some((n, needs)) = asked.max_by(|a, b| (a.1 * b.0.max(1)).cmp(&(b.1 * a.0.max(1)))) else {
-        return Check::not_judged(name, "no percentile was asked for, or nothing was measured");
+        return Check::not_judged(name, "no percentile was requested, or no latency was measured");
     };
     let (outcome, advice) = match n >= needs {
         true => (CheckOutcome::Passed, ""),
         false => (
             CheckOutcome::Warning,
-            "the highest percentile is close to the maximum, since answers that waited in one queue are alike: send more \
-             requests or ask for a lower percentile",
+            "the highest percentile is close to the maximum, since the latencies of answers that waited in one queue are \
+             correlated: send more requests or request a lower percentile",
         ),
     };
     let (figure, bound) = (Some(Quantity::Count(n)), Some(Quantity::Count(needs)));
@@ -296,7 +299,7 @@ fn token_source(case: &CheckInput<'_>) -> Check {
     };
     let output = guesses(&[TokenSource::Events, TokenSource::Estimate], &case.metrics.output_tokens);
     let input = guesses(&[TokenSource::Estimate], &case.metrics.input_tokens);
-    let advice = "rates in tokens and TPOT are not comparable: give `workload.tokenizer`, or let the server send usage";
+    let advice = "rates in tokens and TPOT are not comparable: give `workload.tokenizer`, or make the server send usage";
     let figure = Quantity::Count(output.max(input) as u64);
     Check::grade(CheckName::TokenSource, figure, CheckBounds::warning(Quantity::Count(0)), advice)
 }
@@ -307,13 +310,14 @@ fn token_agreement(case: &CheckInput<'_>) -> Check {
         return estimate_agreement(prompts);
     }
     let Some(share) = case.evidence.token_disagreement else {
-        return Check::not_judged(name, "tokens were not counted twice");
+        return Check::not_judged(name, "the tokens were not counted by both the server and a tokenizer");
     };
     let advice = if case.spec.target.backend.supports_raw_prompts() {
-        "the tokenizer is not the server's: prompt lengths and rates in tokens are off; give the model's own `workload.tokenizer`"
+        "the tokenizer is not the server's, so prompt lengths and rates in tokens are wrong: give the model's own \
+         `workload.tokenizer`"
     } else {
-        "the server counts fewer prompt tokens than the messages alone have, and a template only adds some: it leaves out what \
-         it had cached, cuts prompts, or counts with another tokenizer than `workload.tokenizer` names"
+        "the server counts fewer prompt tokens than the messages alone have, and a template only adds some: it leaves out \
+         cached tokens, truncates prompts, or uses a tokenizer other than `workload.tokenizer`"
     };
     Check::grade(name, Quantity::Share(share), CheckBounds::warning(Quantity::Share(0.02)), advice)
 }
@@ -323,8 +327,8 @@ fn estimate_agreement(prompts: EstimatedPrompts) -> Check {
     let (estimated, counted) = (prompts.estimated as f64, prompts.counted as f64);
     let factor = counted / estimated;
     let advice = format!(
-        "prompt lengths were estimated, and the server counts {factor:.2} times as many tokens: this is another workload than was \
-         meant, also in the output lengths that a dataset's answers gave; `workload.tokenizer` gives true lengths"
+        "prompt lengths were estimated, and the server counts {factor:.2} times as many tokens, so the workload is not the \
+         intended one, nor are output lengths that come from a dataset's answers: give `workload.tokenizer`"
     );
     let off = Quantity::Share((counted - estimated).abs() / counted.max(estimated));
     Check::grade(CheckName::TokenAgreement, off, CheckBounds::warning(Quantity::Share(0.1)), &advice)
@@ -342,21 +346,21 @@ fn stationarity(case: &CheckInput<'_>) -> Check {
         Drift::PileUp { .. } if Drift::is_cap_limited(load, case.records) => (
             CheckBounds::invalid(bound),
             CheckScope::FromDue,
-            "this share of the arrivals piled up in front of the cap: the offered load is above what the server takes with so \
-             many requests at once, and everything that is measured from due depends on how long the run was; lower \
-             `load.request_rate`, raise `load.max_concurrency`, or leave `load.request_rate` out and measure the server under the cap",
+            "this share of the arrivals piled up in front of the cap: the offered load is above the server's capacity at that \
+             concurrency, and everything that is measured from due depends on the length of the run; lower \
+             `load.request_rate`, raise `load.max_concurrency`, or omit `load.request_rate` to measure the server under the cap",
         ),
         Drift::PileUp { .. } => (
             CheckBounds::invalid(bound),
             CheckScope::Run,
             "this share of the arrivals piled up: the offered load is above the server's capacity, and every latency \
-             depends on how long the run was; lower `load.request_rate`",
+             depends on the length of the run; lower `load.request_rate`",
         ),
         Drift::Slowdown { .. } => (
             CheckBounds::warning(bound),
             CheckScope::Run,
             "TTFT grew by this share while the cap was full: the server was not in a steady state; run longer, or \
-             look at its cache and its clocks",
+             check its caches and GPU clocks",
         ),
     };
     // A rise that may be chance does not count, however large.
@@ -368,13 +372,13 @@ fn latency_trend(case: &CheckInput<'_>) -> Check {
     let name = CheckName::LatencyTrend;
     let load = &case.spec.load;
     let Some(trend) = LatencyTrend::measure(load, case.records) else {
-        return Check::not_judged(name, "fewer than 100 answers came under a steady load");
+        return Check::not_judged(name, "fewer than 100 requests were answered under a steady load");
     };
     let bound = Quantity::Share(LatencyTrend::MAX_CHANGE);
     let way = if trend.change > 0.0 { "rose" } else { "fell" };
     let advice = format!(
-        "{} {way} from the start of the run to its end: its mean is of no one state of the server; look at caches that get \
-         warm, clocks and temperature, warm up for longer, or run longer",
+        "{} {way} from the start of the run to its end, so its mean describes no single state of the server: warm up or run \
+         longer, and check the caches, GPU clocks and temperature",
         trend.latency.symbol()
     );
     // A change that may be chance does not count, and a pile-up of work has its own check.
@@ -388,22 +392,22 @@ fn latency_trend(case: &CheckInput<'_>) -> Check {
 fn prefix_cache(case: &CheckInput<'_>) -> Check {
     let name = CheckName::PrefixCache;
     let Some(cache) = case.evidence.prefix_cache.filter(|cache| cache.queries > 0) else {
-        return Check::not_judged(name, "the server tells nothing of a prefix cache");
+        return Check::not_judged(name, "the server reports no prefix-cache counters");
     };
     let share = cache.hits.saturating_sub(cache.explained) as f64 / cache.queries as f64;
     let bounds = CheckBounds { warning: Some(Quantity::Share(0.05)), invalid: Some(Quantity::Share(0.2)) };
     let workload = &case.spec.workload;
     let advice = if workload.unique.is_some() {
-        "every prompt began with words of its own, so these are tokens that the server puts in front of each, or prompts of \
-         other clients: TTFT is that of shorter prompts"
+        "every prompt began with unique words, so these are tokens that the server puts in front of each prompt, or prompts \
+         of other clients: TTFT is that of shorter prompts"
             .to_owned()
     } else {
         let seed =
-            if workload.dataset.is_finite() { "" } else { "; another `spec.seed` writes other prompts" };
+            if workload.dataset.is_finite() { "" } else { "; another `spec.seed` generates other prompts" };
         format!(
-            "the server had these tokens from an earlier run, so TTFT is too good: `workload.unique` begins each prompt with \
-             words that no run before had, `options.reset_prefix_cache` empties the cache first (vLLM does that when started with \
-             VLLM_SERVER_DEV_MODE=1){seed}"
+            "the server had cached these tokens before the run, so TTFT is too short: `workload.unique` begins each prompt with \
+             words that no earlier run used, `options.reset_prefix_cache` empties the cache first (vLLM allows that when started \
+             with VLLM_SERVER_DEV_MODE=1){seed}"
         )
     };
     Check::grade(name, Quantity::Share(share), bounds, &advice)
@@ -413,10 +417,10 @@ fn repeated_prompts(case: &CheckInput<'_>) -> Check {
     let advice = match case.spec.workload.dataset.shared_prefix() {
         Some(_) => {
             "these share their first block with an earlier prompt, as they do in vLLM's own sequence, and the server may \
-             answer it from its prefix cache: `workload.rng` native writes prompts that all differ"
+             take it from its prefix cache: `workload.rng` native generates prompts that all differ"
         }
         None => {
-            "the server may answer them from its prefix cache: use `workload.unique`, a larger dataset, or fewer requests"
+            "the server may take them from its prefix cache: use `workload.unique`, a larger dataset, or fewer requests"
         }
     };
     let figure = Quantity::Count(case.evidence.repeated_prompts as u64);
@@ -425,12 +429,14 @@ fn repeated_prompts(case: &CheckInput<'_>) -> Check {
 
 fn wall_clock(case: &CheckInput<'_>) -> Check {
     let name = CheckName::WallClock;
-    let Some(step) = case.evidence.clock_step else { return Check::not_judged(name, "nobody looked") };
+    let Some(step) = case.evidence.clock_step else {
+        return Check::not_judged(name, "the wall clock was not monitored");
+    };
     let bounds = match case.kernel_stamps() {
         true => CheckBounds::invalid(Quantity::Time(Duration::from_millis(1))),
         false => CheckBounds::default(),
     };
-    let advice = "the wall clock was set during the run, and kernel timestamps are of that clock: run again";
+    let advice = "the wall clock was set during the run, and kernel timestamps use that clock: run again";
     Check::grade(name, Quantity::Time(step), bounds, advice)
 }
 
@@ -441,8 +447,8 @@ fn profiler(case: &CheckInput<'_>) -> Option<Check> {
     let bound = Quantity::Time(Duration::from_secs(2));
     let on = profiled.on.as_secs_f64();
     let advice = format!(
-        "the profiler was on for {on:.1} s of the run, and the latencies include what it cost; measure without it, and \
-         profile in a run of its own"
+        "the profiler was on for {on:.1} s of the run, and the latencies include its overhead: measure without it, and \
+         profile in a separate run"
     );
     let check = Check::grade(name, Quantity::Time(profiled.standstill), CheckBounds::invalid(bound), &advice);
     Some(match check.outcome {
@@ -463,8 +469,9 @@ fn descriptors(case: &CheckInput<'_>) -> Check {
             scope: CheckScope::Run,
             figure: Some(Quantity::Count(peak)),
             bound: Some(Quantity::Count(bound)),
-            advice: "requests in flight nearly used up the descriptors of this process: raise `ulimit -n`"
-                .into(),
+            advice:
+                "the requests in flight nearly used up the descriptors of this process: raise `ulimit -n`"
+                    .into(),
         };
     }
     let advice = "this machine had no descriptor or port left for them, so the load stopped at the client's limit: \
@@ -477,7 +484,7 @@ fn client_errors(case: &CheckInput<'_>) -> Option<Check> {
     let errors = &case.evidence.client_errors;
     let first = errors.first()?;
     let advice = format!(
-        "the client failed and ended the run early; the requests that had ended by then are kept. First error: {first}"
+        "the client failed and ended the run early; only the requests that had ended by then are recorded. First error: {first}"
     );
     let figure = Quantity::Count(errors.len() as u64);
     Some(Check::grade(CheckName::ClientErrors, figure, CheckBounds::invalid(Quantity::Count(0)), &advice))

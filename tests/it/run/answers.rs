@@ -93,12 +93,12 @@ fn answers_of_another_length_than_asked_are_objected_to() {
     objected(
         words(40) + &end("\"stop\"", 40),
         "--random-output-len 8",
-        "2 of 2 answers are longer than asked (40 tokens in the mean, 8 asked)",
+        "2 of 2 answers are longer than requested (40 tokens on average, 8 requested)",
     );
     objected(
         words(4) + &end("\"stop\"", 4),
         "--random-output-len 100 --ignore-eos",
-        "2 of 2 answers are shorter than asked (4 tokens in the mean, 100 asked)",
+        "2 of 2 answers are shorter than requested (4 tokens on average, 100 requested)",
     );
     objected(
         words(16) + &end("\"length\"", 136),
@@ -108,7 +108,7 @@ fn answers_of_another_length_than_asked_are_objected_to() {
     objected(
         words(8) + &end("\"length\"", 1),
         "--random-output-len 8",
-        "2 of 2 answers have a usage of 1 tokens",
+        "2 of 2 answers report a usage of 1 tokens",
     );
 }
 

@@ -15,20 +15,20 @@ pub(super) fn answer_checks(case: &CheckInput<'_>) -> impl Iterator<Item = Check
 fn output_length(case: &CheckInput<'_>) -> Check {
     let name = CheckName::OutputLength;
     let Some(lengths) = case.evidence.lengths.filter(|lengths| lengths.answers > 0) else {
-        return Check::not_judged(name, "no answer's tokens were counted by the server or a tokenizer");
+        return Check::not_judged(name, "neither the server nor a tokenizer counted the tokens of an answer");
     };
     let OutputLengths { answers, longer, bound, shorter, .. } = lengths;
     let sentences = [
         describe_count(longer, answers, |tokens, asked| {
             format!(
-                "are longer than asked ({tokens:.0} tokens in the mean, {asked:.0} asked): the server does not heed the limit as it is \
-                 sent; some want another name for it: `sampling.extra_body` '{{\"max_tokens\": N}}'"
+                "are longer than requested ({tokens:.0} tokens on average, {asked:.0} requested): the server ignores the token limit \
+                 under the name that is sent; some servers use another name: `sampling.extra_body` '{{\"max_tokens\": N}}'"
             )
         }),
         describe_count(shorter, bound, |tokens, asked| {
             format!(
-                "are shorter than asked ({tokens:.0} tokens in the mean, {asked:.0} asked) although ignore_eos or min_tokens was sent: \
-                 the server does not heed it, or its context ends there; runs with such answers do not compare"
+                "are shorter than requested ({tokens:.0} tokens on average, {asked:.0} requested) although ignore_eos or min_tokens \
+                 was sent: the server ignores it, or its context ends there; runs with such answers are not comparable"
             )
         }),
     ];
@@ -40,21 +40,21 @@ fn output_length(case: &CheckInput<'_>) -> Check {
 fn usage(case: &CheckInput<'_>) -> Check {
     let name = CheckName::Usage;
     let Some(lengths) = case.evidence.lengths.filter(|lengths| lengths.by_usage > 0) else {
-        return Check::not_judged(name, "the server tells no usage");
+        return Check::not_judged(name, "the server reports no usage");
     };
     let OutputLengths { by_usage, usage_above: above, usage_below: below, .. } = lengths;
     let sentences = [
         describe_count(above, by_usage, |tokens, asked| {
             format!(
-                "ended at their limit of {asked:.0} tokens, in no more events than that, and have a usage of {tokens:.0}: the \
+                "ended at their limit of {asked:.0} tokens, with no more events than that, but report a usage of {tokens:.0}: the \
                  server, or a gateway, adds up running totals; throughput in tokens is too high and TPOT too low by that factor, \
-                 E2E and request throughput hold"
+                 E2E and request throughput are valid"
             )
         }),
         describe_count(below, by_usage, |tokens, events| {
             format!(
-                "have a usage of {tokens:.0} tokens in the mean and {events:.0} events with output: the usage is wrong, or a gateway \
-                 cuts tokens into pieces"
+                "report a usage of {tokens:.0} tokens on average but have {events:.0} events with output: the usage is wrong, or a \
+                 gateway splits tokens"
             )
         }),
     ];
@@ -70,7 +70,7 @@ fn usage(case: &CheckInput<'_>) -> Check {
 /// Present only where turns repeat answers and some of these are empty.
 fn empty_turns(case: &CheckInput<'_>) -> Option<Check> {
     let answers = case.evidence.repeated_answers;
-    let advice = "the next turn repeats an empty answer, so this is not the conversation that was meant: the model reasons until \
+    let advice = "the next turn repeats an empty answer, so this is not the intended conversation: the model reasons until \
                   its limit, or calls a tool; allow more tokens, or turn the reasoning off: \
                   `sampling.extra_body` '{\"chat_template_kwargs\": {\"enable_thinking\": false}}'";
     (answers.silent > 0).then(|| {

@@ -55,14 +55,14 @@ fn answers_of_another_length_than_asked_are_a_warning_that_says_how_many() {
     case.assert(CheckName::OutputLength, CheckOutcome::Warning);
     let advice = case.only_objection().advice;
     assert!(
-        advice.starts_with("3 of 1000 answers are longer than asked (40 tokens in the mean, 8 asked)"),
+        advice.starts_with("3 of 1000 answers are longer than requested (40 tokens on average, 8 requested)"),
         "{advice}"
     );
     case.evidence.lengths = Some(OutputLengths { shorter: compared(1000, 4, 100), ..lengths });
     case.assert(CheckName::OutputLength, CheckOutcome::Warning);
     let advice = case.only_objection().advice;
     assert!(
-        advice.starts_with("1000 of 1000 answers are shorter than asked (4 tokens in the mean, 100 asked)"),
+        advice.starts_with("1000 of 1000 answers are shorter than requested (4 tokens on average, 100 requested)"),
         "{advice}"
     );
 }
