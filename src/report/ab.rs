@@ -58,7 +58,7 @@ fn heading(ab: &AbComparison) -> [String; 3] {
         format!("A: {a} ({} requests)", ab.comparison.base.requests),
         format!("B: {b} ({of_b} requests)"),
         format!(
-            "Pairs of blocks: {} that count, of {}; blocks of {}, in the order {}",
+            "Pairs of blocks: {} of {} count; blocks of {}, in the order {}",
             ab.counted_pairs(),
             ab.design.pairs,
             humantime::format_duration(ab.design.block),
@@ -69,10 +69,10 @@ fn heading(ab: &AbComparison) -> [String; 3] {
 
 fn notes(ab: &AbComparison) -> Vec<String> {
     let own = [
-        "A and B are means over blocks, and their intervals tell how much blocks differ. Both blocks of a pair have the same \
-         requests at the same offsets, and only what differs within pairs counts for the difference (Student's t, and \
-         Wilcoxon's signed ranks must not object): what the machine does to both cancels.",
-        "Runs that are needed are blocks: `ab.pairs`.",
+        "A and B are means over blocks, and their intervals show how much blocks vary. Both blocks of a pair have the same \
+         requests at the same offsets, and only differences within pairs count (paired t test, unless the Wilcoxon \
+         signed-rank test contradicts it): effects of the machine on both blocks cancel.",
+        "Where the table says \"needs N runs\", set `ab.pairs` to N.",
     ];
     let unsure = ab.comparison.rows().any(|row| matches!(row.call, DifferenceVerdict::CannotTell { .. }));
     let own = own.into_iter().take(if unsure { 2 } else { 1 }).map(ToOwned::to_owned);
@@ -123,7 +123,7 @@ mod tests {
         for line in [
             "CAVEAT: only 3 of 4 pairs are complete\n",
             "A: http://a (6 requests)\nB: serve m (6 requests)\n",
-            "Pairs of blocks: 3 that count, of 4; blocks of 15s, in the order BA AB AB\n",
+            "Pairs of blocks: 3 of 4 count; blocks of 15s, in the order BA AB AB\n",
             "Verdicts: 0 worse, 1 better, 0 the same, 1 cannot tell\n",
             "Wilcoxon",
         ] {
@@ -131,7 +131,7 @@ mod tests {
         }
         let row = text.lines().find(|line| line.starts_with("TTFT mean")).unwrap();
         assert!(row.contains("-33.7 %") && row.ends_with(" better"), "{row}");
-        assert!(text.contains("Runs that are needed"), "three failures of six tell little: {text}");
+        assert!(text.contains("set `ab.pairs` to N"), "three failures of six tell little: {text}");
     }
 
     #[test]

@@ -70,9 +70,9 @@ impl Default for ClientMetrics {
         Self {
             ended: IntCounter::new("ended", "-").expect("a constant name"),
             sent: counter(SENT, "Requests that were sent."),
-            completed: counter(COMPLETED, "Requests that got their answer."),
+            completed: counter(COMPLETED, "Requests that were answered."),
             failed: register(&registry, failed),
-            abandoned: counter(ABANDONED, "Requests whose user left, as some were to."),
+            abandoned: counter(ABANDONED, "Requests that were abandoned as scheduled."),
             in_flight: register(
                 &registry,
                 IntGauge::new(IN_FLIGHT, "Requests that were sent and have not ended."),

@@ -89,7 +89,7 @@ fn side_name(party: &SideInfo) -> String {
     let runs = if party.runs == 1 { String::new() } else { format!("{} runs, ", party.runs) };
     let starts = party.starts.filter(|_| party.runs > 1).map(|starts| {
         let plural = if starts == 1 { "" } else { "s" };
-        format!("{starts} start{plural} of the server, ")
+        format!("{starts} server start{plural}, ")
     });
     format!(
         "{} ({runs}{}{} requests)",
@@ -116,18 +116,16 @@ pub(super) fn verdict_counts(candidate: &CandidateComparison) -> String {
 pub(super) fn scope_text(comparison: &Comparison, candidate: &CandidateComparison) -> &'static str {
     match candidate.scope {
         ClaimScope::Servers if knows_starts(comparison) => {
-            "These verdicts are about the servers: the spread from start to start is in the intervals."
+            "These verdicts apply to the servers: the intervals include the variation between starts."
         }
         ClaimScope::Servers => {
-            "These verdicts are about the servers if every run is from a start of its own, which the runs do not tell: runs that \
-             share a start differ less than starts do."
+            "These verdicts apply to the servers if every run used a separate server start. The runs do not record this; runs \
+             that share a start vary less than starts do."
         }
-        ClaimScope::OneStart => {
-            "These verdicts are about the one start of the server that both sides are from."
-        }
+        ClaimScope::OneStart => "These verdicts apply only to the one server start that both sides share.",
         ClaimScope::TheseStarts => {
-            "These verdicts are about the starts of the servers that were measured: the next start may differ from these, by how \
-             much is in no interval. For verdicts about the servers measure 3 starts of one side, or 2 of each."
+            "These verdicts apply only to the measured server starts: the intervals do not include the variation between starts. \
+             For verdicts about the servers, measure at least 3 starts of one side, or 2 of each."
         }
     }
 }
@@ -148,24 +146,25 @@ pub(super) fn verdict_meanings(comparison: &Comparison) -> Vec<String> {
     let percent = |share: f64| 100.0 * share;
     let mut notes = vec![
         format!(
-            "Better, worse: the interval of the difference leaves out zero. It is adjusted for the {} rows of the table \
+            "Better, worse: the interval of the difference excludes zero. It is adjusted for the {} rows of the table \
              (Holm){}.",
             comparison.family,
             false_alarm_text(comparison)
         ),
         format!(
             "The same: the {} % interval of the difference lies within {} % of the baseline (or {} ms, if that is more; for \
-             shares within {} % of the whole). The intervals of the two sides are at 95 %.",
+             shares, within {} percentage point{}). The intervals of the two sides are 95 % intervals.",
             percent(1.0 - settings.alpha),
             percent(settings.margin),
             settings.floor.as_secs_f64() * 1e3,
-            percent(settings.points)
+            percent(settings.points),
+            if percent(settings.points) == 1.0 { "" } else { "s" }
         ),
     ];
     if comparison.rows().any(|row| matches!(row.call, DifferenceVerdict::CannotTell { .. })) {
         notes.push(
-            "Cannot tell: neither. The number of requests or runs a side would settle it if the difference is as large as it \
-             looks now."
+            "Cannot tell: neither. The sample that a row needs is per side, and assumes that the true difference equals the \
+             measured one."
                 .into(),
         );
     }
@@ -178,10 +177,10 @@ fn false_alarm_text(comparison: &Comparison) -> String {
     let equal = match scopes.iter().all(|scope| *scope == ClaimScope::Servers) {
         true if knows_starts(comparison) => "servers",
         true => return String::new(),
-        false => "starts",
+        false => "server starts",
     };
     let percent = 100.0 * comparison.settings.alpha;
-    format!(": of tables of equal {equal} at most {percent} % call any row better or worse")
+    format!(": if the {equal} are equal, at most {percent} % of such tables call any row better or worse")
 }
 
 fn spread_methods(comparison: &Comparison) -> Vec<String> {
@@ -190,12 +189,13 @@ fn spread_methods(comparison: &Comparison) -> Vec<String> {
     let notes = [
         (
             by(SpreadMethod::Starts),
-            "Differences between starts of the servers: each start counts once, by the mean of its runs (Welch's t, or a \
-             prediction interval for a single start, and Mann and Whitney's ranks must not object).",
+            "Differences between server starts: each start counts once, by the mean of its runs (Welch's t test, or a \
+             prediction interval for a single start, unless the Mann–Whitney test contradicts it).",
         ),
         (
             by(SpreadMethod::Repeats),
-            "Differences between repeats: from one run to the next (Welch's t, and Mann and Whitney's ranks must not object).",
+            "Differences between repeats: by the variation between runs (Welch's t test, unless the Mann–Whitney test \
+             contradicts it).",
         ),
         (
             single && by(SpreadMethod::Records),
@@ -203,8 +203,8 @@ fn spread_methods(comparison: &Comparison) -> Vec<String> {
         ),
         (
             by(SpreadMethod::Stated),
-            "Some runs were saved without their requests: their stated intervals and histograms are used; `options.detail` \
-             tells more.",
+            "Some runs were saved without their requests, so their saved intervals and histograms are used; save runs with \
+             `options.detail` for more accurate intervals.",
         ),
     ];
     notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note.to_owned()).collect()
@@ -219,7 +219,7 @@ impl SampleUnit {
         match self {
             Self::Requests => "requests",
             Self::Runs => "runs",
-            Self::Starts => "starts of the server",
+            Self::Starts => "server starts",
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl 
     writeln!(to, "Tokens by: {tokenizer} ({})", stats.counted_by.label())?;
     let [prompt, answer] = match is_of_turns {
         true => ["prompt (first turn)", "answer (second turn)"],
-        false => ["prompt", "asked output"],
+        false => ["prompt", "requested output"],
     };
     lengths(&[(prompt, stats.prompt), (answer, stats.answer)], to)?;
     writeln!(to, "Usable: {} ({})", stats.usable, percent(stats.usable, stats.conversations))?;
@@ -74,7 +74,7 @@ pub(crate) fn render_workload(
     lengths(
         &[
             ("prompt", prompts),
-            ("asked output", LengthSummary::from_lengths(requests.map(|(_, output)| output))),
+            ("requested output", LengthSummary::from_lengths(requests.map(|(_, output)| output))),
         ],
         to,
     )?;

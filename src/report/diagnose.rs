@@ -18,13 +18,13 @@ pub(crate) fn render(diagnosis: &Diagnosis, looked_at: &[String], to: &mut impl 
     writeln!(to, "Looked at: {}", looked_at.join(", "))?;
     match (diagnosis.engine.as_deref(), diagnosis.version) {
         (Some(engine), _) if engine != VLLM => {
-            writeln!(to, "Server: {} (what to change is in vLLM's words)", one_line(engine))?
+            writeln!(to, "Server: {} (settings are named as in vLLM)", one_line(engine))?
         }
         (_, Some(version)) => writeln!(to, "vLLM: {}", version)?,
         _ => {}
     }
     for unread in &diagnosis.unread_metrics {
-        writeln!(to, "Metrics that were not understood: {unread}")?;
+        writeln!(to, "Metrics that could not be parsed: {unread}")?;
     }
     if diagnosis.findings.is_empty() {
         writeln!(to, "\nNothing found.")?;
@@ -126,7 +126,7 @@ pub(crate) fn lever_table() -> String {
         format!("  {}: {}\n{note}      [{}]\n", lever.name, lever.range, lever.source)
     };
     format!(
-        "What may be changed, and in which versions of vLLM it exists:\n{}",
+        "Settings that can be changed, and the versions of vLLM that have them:\n{}",
         LEVERS.iter().map(row).collect::<String>()
     )
 }

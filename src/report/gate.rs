@@ -42,7 +42,7 @@ pub(crate) fn render(ruling: &GateReport, to: &mut impl Write) -> io::Result<()>
 
 fn side_name(party: &SideInfo) -> String {
     let runs = plural(party.runs, "run");
-    let starts = party.starts.map(|starts| format!(" on {} of the server", plural(starts, "start")));
+    let starts = party.starts.map(|starts| format!(" on {}", plural(starts, "server start")));
     let requests = plural(party.requests as usize, "request");
     format!("{} ({runs}{}, {requests})", one_line(&party.name), starts.unwrap_or_default())
 }
@@ -118,11 +118,11 @@ pub(super) fn limit_text(finding: &RuleFinding) -> Option<String> {
 pub(super) fn undecided_text(why: Undecided) -> String {
     match why {
         Undecided::TooFew { needs: Some(needs) } => needed(needs),
-        Undecided::TooFew { needs: None } => "the sample is too small, by how much cannot be said".into(),
+        Undecided::TooFew { needs: None } => "the sample is too small; the required size is unknown".into(),
         Undecided::TooFewStarts { baseline, candidate } => format!(
-            "{} of the server in the baseline and {candidate} in the candidate do not tell a difference between servers from \
-             one between starts: measure the baseline on {} starts or more",
-            plural(baseline, "start"),
+            "{} in the baseline and {candidate} in the candidate cannot distinguish a difference between servers from one \
+             between starts: measure the baseline on at least {} server starts",
+            plural(baseline, "server start"),
             server_starts::MIN_STARTS,
         ),
         Undecided::NoInterval => "no interval is known: save the runs with `options.detail`".into(),
@@ -176,7 +176,7 @@ pub(super) fn notes(ruling: &GateReport) -> Vec<String> {
     let methods = ruling.findings.iter().flat_map(|finding| [&finding.candidate, &finding.baseline]);
     if methods.flatten().filter_map(|sample| sample.method).min() == Some(SpreadMethod::Stated) {
         notes.push(
-            "a run was saved without its requests: its stated intervals are used; save it with `options.detail`".into(),
+            "a run was saved without its requests, so its saved intervals are used; save it with `options.detail`".into(),
         );
     }
     notes.extend(required_samples_note(ruling));
@@ -191,7 +191,7 @@ fn required_samples_note(ruling: &GateReport) -> Option<String> {
     let small: Vec<&RuleFinding> = ruling.findings.iter().filter(|finding| is_small(finding)).collect();
     let baseline =
         ruling.baseline.as_ref().filter(|_| small.iter().any(|finding| finding.rule.rule.needs_baseline()));
-    let first = "to settle a rule without an answer measure the candidate for longer (`gate.extend` 10m lets the gate do it)";
+    let first = "to decide an undecided rule, measure the candidate for longer (`gate.extend` 10m lets the gate do it)";
     (!small.is_empty()).then(|| match baseline {
         None => first.to_owned(),
         Some(baseline) => format!(
@@ -204,15 +204,18 @@ fn required_samples_note(ruling: &GateReport) -> Option<String> {
 /// States the probability of a false failure, where it is known.
 fn false_failure_note(ruling: &GateReport) -> String {
     let over = format!(
-        "over {} and {}; each interval is the one that its answer rests on",
+        "over {} and {}; each interval is from the analysis that decided its rule",
         plural(ruling.findings.len(), "rule"),
-        plural(ruling.looks[1], "planned look"),
+        match ruling.looks[1] {
+            1 => "1 planned analysis".to_owned(),
+            count => format!("{count} planned analyses"),
+        },
     );
     match ruling.scope == Some(ClaimScope::Servers) && !knows_starts(ruling) {
-        true => format!("false-alarm rate: not known, {over}"),
+        true => format!("false-alarm rate: unknown {over}"),
         false => {
             let percent = 100.0 * ruling.alpha;
-            format!("false-alarm rate: at most {percent} %, {over}")
+            format!("false-alarm rate: at most {percent} % {over}")
         }
     }
 }
@@ -222,15 +225,15 @@ fn scope_note(ruling: &GateReport) -> Option<&'static str> {
     match ruling.scope? {
         ClaimScope::Servers if knows_starts(ruling) => None,
         ClaimScope::Servers => Some(
-            "the runs do not tell which start of the server they are from: each is taken for a start of its own, and if some \
-             share one, candidates fail too often",
+            "the runs do not record their server starts: each run counts as a separate start, and if some share one, \
+             candidates fail too often",
         ),
         ClaimScope::OneStart => Some(
-            "both sides are from one start of the server: the rules against the baseline are judged for that start only",
+            "baseline and candidate share one server start: answers to rules against the baseline apply to that start only",
         ),
         ClaimScope::TheseStarts => Some(
-            "one start of a server differs from the next: rules against the baseline need 3 starts of a side, or 2 of each; if \
-             the server was not restarted between the sides, `gate.same_start` judges the one start",
+            "server starts differ from each other: rules against the baseline need at least 3 starts of one side, or 2 of each; \
+             if the server was not restarted between the sides, `gate.same_start` limits the answers to that start",
         ),
     }
 }
@@ -245,7 +248,7 @@ fn plural(count: usize, what: &str) -> String {
 }
 
 pub(super) fn conclusion_line(ruling: &GateReport) -> String {
-    let [kept, broken, unsettled] = ruling.answer_counts();
+    let [met, violated, undecided] = ruling.answer_counts();
     let named: Vec<String> = ruling
         .findings
         .iter()
@@ -253,13 +256,13 @@ pub(super) fn conclusion_line(ruling: &GateReport) -> String {
         .map(|finding| finding.rule.rule.figure.to_string())
         .collect();
     let names = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
-    let counts = format!("{kept} kept, {broken} broken, {unsettled} without an answer{names}");
+    let counts = format!("{met} met, {violated} violated, {undecided} undecided{names}");
     match ruling.outcome {
         GateVerdict::Pass => format!("GATE PASSED: {counts}"),
         GateVerdict::Warn => format!("GATE PASSED with warnings: {counts}"),
         GateVerdict::Fail => format!("GATE FAILED: {counts}"),
         GateVerdict::Invalid => {
-            format!("GATE INVALID: {}", ruling.invalid.as_deref().unwrap_or("the run is not to be believed"))
+            format!("GATE INVALID: {}", ruling.invalid.as_deref().unwrap_or("the run is INVALID"))
         }
     }
 }

@@ -17,7 +17,7 @@ pub const DEFINITIONS: [(&str, &str); 12] = [
         "TPOT",
         "(last output event − first) / output tokens after the first output event; none below two output events. With one token in the first event this is vLLM's; vLLM's JSON keys keep vLLM's (last − first) / (output tokens − 1)",
     ),
-    ("E2E", "last output event (of an answer that is no stream, its last byte) − sent"),
+    ("E2E", "last output event (without a stream, the last byte of the answer) − sent"),
     (
         "from due",
         "the same measured from due: what a user who arrived on schedule felt (no coordinated omission)",

@@ -19,7 +19,7 @@ pub(crate) fn render(summary: &LogSummary, name: &str, to: &mut impl Write) -> i
         (Some(start), Some(end)) => {
             writeln!(to, "Span: {start} to {end} ({})", duration_text(end.since(start)))?
         }
-        _ => writeln!(to, "Span: {NOT_AVAILABLE} (no time stamps: nothing can be said to have lasted)")?,
+        _ => writeln!(to, "Span: {NOT_AVAILABLE} (no timestamps, so durations are unknown)")?,
     }
     let lines = summary.lines;
     write!(to, "Lines: {}, {} of statistics", lines.all, lines.statistics)?;
@@ -28,7 +28,7 @@ pub(crate) fn render(summary: &LogSummary, name: &str, to: &mut impl Write) -> i
             write!(to, ", {count} {what}")?;
         }
     }
-    writeln!(to, ", {} not known", lines.unknown)?;
+    writeln!(to, ", {} unknown", lines.unknown)?;
     if !summary.statuses.is_empty() {
         let statuses: Vec<_> =
             summary.statuses.iter().map(|(status, count)| format!("{count} × {status}")).collect();
@@ -63,7 +63,7 @@ fn start_up(summary: &LogSummary, to: &mut impl Write) -> io::Result<()> {
     }
     section("Start-up", to)?;
     if summary.starts > 1 {
-        writeln!(to, "Engine starts: {} (what follows is of the last)", summary.starts)?;
+        writeln!(to, "Engine starts: {} (the rest describes the last)", summary.starts)?;
     }
     if let Some(version) = &facts.version {
         writeln!(to, "Version: {version}")?;
@@ -189,7 +189,7 @@ fn alerts(summary: &LogSummary, to: &mut impl Write) -> io::Result<()> {
         }
     }
     if summary.alerts_left_out > 0 {
-        writeln!(to, "and {} more alerts, for which there was no room", summary.alerts_left_out)?;
+        writeln!(to, "and {} more alerts, left out for lack of space", summary.alerts_left_out)?;
     }
     Ok(())
 }

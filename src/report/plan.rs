@@ -64,13 +64,13 @@ fn sized(pool: &KvPool, to: &mut impl Write) -> io::Result<()> {
     match pool.tokens() {
         Some(tokens) => write!(
             to,
-            "Size: {tokens} tokens ({gigabytes:.1} GB of each GPU, {:.0} bytes a token",
+            "Size: {tokens} tokens ({gigabytes:.1} GB of each GPU, {:.0} bytes per token",
             cost.per_token()
         )?,
-        None => write!(to, "Size: {gigabytes:.1} GB of each GPU (no bytes a token")?,
+        None => write!(to, "Size: {gigabytes:.1} GB of each GPU (no bytes per token")?,
     }
     if cost.state > 0.0 {
-        write!(to, " and {:.0} a sequence", cost.state)?;
+        write!(to, " and {:.0} per sequence", cost.state)?;
     }
     writeln!(to, ")")
 }
@@ -130,16 +130,16 @@ fn speed(service: &ServiceCapacity, suggestion: u64, to: &mut impl Write) -> io:
         (ServerSpeed::Measured { in_flight, .. }, Some(ConcurrencyReach::Above)) => writeln!(
             to,
             "CAUTION: TPOT grows with the requests in flight. It was measured with {in_flight:.1}; with {suggestion} it will be \
-             worse, and the rate lower: measure there, or give `plan.result` of several concurrencies"
+             longer, and the rate lower: measure there, or give `plan.result` of several concurrencies"
         ),
         (ServerSpeed::Measured { in_flight, .. }, Some(ConcurrencyReach::Below)) => writeln!(
             to,
-            "Note: TPOT was measured with {in_flight:.1} in flight; with {suggestion} it will be better, and the rate higher"
+            "Note: TPOT was measured with {in_flight:.1} in flight; with {suggestion} it will be shorter, and the rate higher"
         ),
         (ServerSpeed::Fitted(fit), Some(ConcurrencyReach::Above)) => writeln!(
             to,
-            "CAUTION: {suggestion} in flight are beyond what was measured, {:.1}: the line is carried on, and a server that \
-             fills up may be slower than that; measure there",
+            "CAUTION: {suggestion} in flight is extrapolated: the highest measured concurrency is {:.1}, and a server near \
+             saturation may be slower than the fit; measure there",
             fit.highest
         ),
         _ => Ok(()),

@@ -20,7 +20,7 @@ pub(crate) fn render(runs: &[Run], to: &mut impl Write) -> io::Result<()> {
         1 => writeln!(to, "1 run, seed {}", seeds[0])?,
         count => writeln!(to, "{count} runs, seeds {}", seeds.join(", "))?,
     }
-    let head = ["Figure", "Mean of runs", "95 % interval", "Least", "Greatest", "Spread", "Runs"];
+    let head = ["Metric", "Mean of runs", "95 % interval", "Min", "Max", "Spread", "Runs"];
     let rows = reported_metrics(first)
         .into_iter()
         .filter_map(|figure| Some(row(figure, &MetricSample::from_runs(runs, figure)?)));
@@ -29,7 +29,7 @@ pub(crate) fn render(runs: &[Run], to: &mut impl Write) -> io::Result<()> {
     if runs.len() == 1 {
         writeln!(
             to,
-            "One run does not tell how much runs differ: its intervals are of what happened within it."
+            "One run does not show how much runs vary: its intervals cover the variation within the run only."
         )?;
     }
     let invalid = runs.iter().filter(|run| !run.validity.valid).count();
@@ -97,6 +97,6 @@ mod tests {
 
     #[test]
     fn one_run_is_told_to_say_nothing_of_others() {
-        assert!(rendered(&[100.0]).contains("One run does not tell"));
+        assert!(rendered(&[100.0]).contains("One run does not show"));
     }
 }

@@ -66,12 +66,12 @@ impl SearchReport<'_> {
         section("Answer", to)?;
         self.finding(to)?;
         if let (Some(binding), true) = (&self.answer.binding, self.answer.boundary().is_some()) {
-            writeln!(to, "Missed first: {}", binding.label())?;
+            writeln!(to, "First violated: {}", binding.label())?;
         }
         if let Some(suggestion) = self.answer.suggestion {
             let all = self.answer.boundary().map(|boundary| boundary.estimate * (1.0 - self.answer.headroom));
             let why = match all.is_some_and(|all| suggestion < 0.99 * all.floor()) {
-                true => "no more surely holds".to_owned(),
+                true => "the highest load shown to meet all levels".to_owned(),
                 false => format!("{} headroom", share_text(self.answer.headroom)),
             };
             writeln!(to, "Suggestion: {} ({why})", self.load(suggestion))?;
@@ -104,14 +104,14 @@ impl SearchReport<'_> {
             SearchFinding::Cliff { boundary, held, missed } => {
                 self.boundary(boundary, to)?;
                 let [held, missed] = [held, missed].map(|limit| self.limit(limit));
-                writeln!(to, "It falls off a cliff there: {held}, {missed}")
+                writeln!(to, "Performance collapses just above the boundary: {held}, but {missed}")
             }
             SearchFinding::NeverGood { least } => {
-                writeln!(to, "Never good: not even at {}, the least load", self.limit(least))
+                writeln!(to, "Never met: violated even at {}, the lowest load", self.limit(least))
             }
             SearchFinding::NeverSaturated { highest } => writeln!(
                 to,
-                "Never saturated: all levels hold at {}, the highest load ({} requests); raise `search.max`",
+                "Never saturated: all levels are met at {}, the highest load ({} requests); raise `search.max`",
                 self.load(highest),
                 self.requests_at(highest)
             ),
@@ -125,22 +125,23 @@ impl SearchReport<'_> {
         let (shown, unclear) = match (boundary.low, boundary.high) {
             (Some(low), _) => {
                 let shown = format!(
-                    "No limit found: all levels hold at {}, and no load was shown to be too much",
+                    "No limit found: all levels are met at {}, and no load was shown to violate one",
                     self.load(low)
                 );
                 (shown, self.inconclusive(|load| load > low))
             }
             (None, Some(high)) => {
-                let shown = format!("No load was shown to hold: {} is too much", self.load(high));
+                let shown =
+                    format!("No load was shown to meet all levels: {} violates them", self.load(high));
                 (shown, self.inconclusive(|load| load < high))
             }
             (None, None) => (
-                "Not known: no load was shown to hold or to be too much".to_owned(),
+                "Not known: no load was shown to meet or to violate the levels".to_owned(),
                 self.inconclusive(|_| true),
             ),
         };
         let unclear = unclear.map(|unclear| format!("; {unclear}")).unwrap_or_default();
-        format!("{shown}{unclear}. Give it more `search.time` or a longer `search.trial`")
+        format!("{shown}{unclear}. Give more `search.time` or a longer `search.trial`")
     }
 
     /// Lists the loads whose trials were inconclusive, with the share of requests that were cut off in them.
@@ -238,7 +239,7 @@ pub(crate) fn progress_line(
         (Some(low), Some(high)) => format!("boundary in [{}, {}]", number(low), number(high)),
         (Some(low), None) => format!("boundary above {}", number(low)),
         (None, Some(high)) => format!("boundary below {}", number(high)),
-        (None, None) => "boundary anywhere".to_owned(),
+        (None, None) => "boundary unknown".to_owned(),
     };
     let early = match trial.ending {
         TrialEnd::Whole | TrialEnd::CutShort => String::new(),
@@ -265,9 +266,9 @@ fn criteria_text(question: &SearchConfig, trial: &Trial) -> String {
         found.map(|(criterion, _)| name(criterion)).collect::<Vec<_>>().join(", ")
     };
     match trial.outcome() {
-        CriterionOutcome::Met => "held".to_owned(),
-        CriterionOutcome::Missed => format!("missed: {}", with(CriterionOutcome::Missed)),
-        CriterionOutcome::Unclear => format!("unclear: {}", with(CriterionOutcome::Unclear)),
+        CriterionOutcome::Met => "met".to_owned(),
+        CriterionOutcome::Missed => format!("violated: {}", with(CriterionOutcome::Missed)),
+        CriterionOutcome::Unclear => format!("inconclusive: {}", with(CriterionOutcome::Unclear)),
     }
 }
 
@@ -285,15 +286,16 @@ fn value(figure: MetricId, value: Option<f64>) -> String {
 
 fn kv_pool_text(agreement: KvPoolCheck) -> String {
     let KvPoolCheck { pool, limit, in_flight } = agreement;
-    let verdict = if in_flight > limit { "the pool is what limits" } else { "the pool is not what limits" };
+    let verdict = if in_flight > limit { "the pool is the limit" } else { "the pool is not the limit" };
     format!(
-        "{pool} tokens hold {limit} such requests whole (plan), and up to {in_flight} were in flight while all levels held: {verdict}"
+        "{pool} tokens fit {limit} such requests at full length (plan), and up to {in_flight} were in flight while all levels \
+         were met: {verdict}"
     )
 }
 
 fn end_text(end: SearchEnd) -> &'static str {
     match end {
-        SearchEnd::Precise => "as precise as was asked for",
+        SearchEnd::Precise => "the requested precision is reached",
         SearchEnd::OutOfTime => "time is up",
         SearchEnd::NeverGood | SearchEnd::NeverSaturated => "nothing is left to try",
         SearchEnd::Interrupted => "interrupted",

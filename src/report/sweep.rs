@@ -152,8 +152,8 @@ pub(crate) fn render(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result
 }
 
 /// The advice for leads that the repeats do not decide.
-const MORE_REPEATS: &str = "Where it cannot tell, measure more repeats: raise `sweep.repeats` and run the sweep again; the cells that are \
-     measured are kept.";
+const MORE_REPEATS: &str = "Where the verdict is \"cannot tell\", measure more repeats: raise `sweep.repeats` and run the sweep again; \
+     measured cells are kept.";
 
 /// Whether more repeats may decide which set leads. Sets that are the same stay the same.
 fn is_undecided(lead: &LeaderComparison) -> bool {
@@ -163,8 +163,8 @@ fn is_undecided(lead: &LeaderComparison) -> bool {
 }
 
 /// A note for leads of sets whose servers were started too few times.
-const OF_THESE_STARTS: &str = "These leads are of the starts of the servers that were measured: the next start of each may differ from \
-     these, by how much is in no interval. Sets with a command are started anew for each repeat, unless their order is grouped.";
+const OF_THESE_STARTS: &str = "These leads apply only to the measured server starts: the intervals do not include the variation between \
+     starts. Sets with a command are restarted for each repeat, unless the order is grouped.";
 
 /// Writes a line for each set, or each load: the mean of its runs and its 95 % interval. A star marks a winner.
 fn table(
@@ -238,7 +238,7 @@ fn ahead(lead: &LeaderComparison, to: &mut impl Write) -> io::Result<()> {
         // Each comparison alone is decided; the worst after correction for multiple comparisons is not.
         true => {
             let p = lead.adjusted_p.map_or(NOT_AVAILABLE.to_owned(), |p| format!("{p:.2}"));
-            format!("may be so by chance (p {p} with all figures looked at)")
+            format!("may be a chance finding (p = {p}, adjusted for all metrics)")
         }
     };
     writeln!(to, "{label}: no winner; {} is ahead, and {doubt}", lead.set)
@@ -275,10 +275,10 @@ fn service(best: &SloWinner, to: &mut impl Write) -> io::Result<()> {
         let some = best.kept.iter().filter(|kept| kept.runs > 0 && !kept.is_always_met());
         let listed: Vec<_> =
             some.map(|kept| format!("{} in {} of {} runs", place(kept), kept.runs, kept.of)).collect();
-        if listed.is_empty() { String::new() } else { format!(" (not always: {})", listed.join(", ")) }
+        if listed.is_empty() { String::new() } else { format!(" (not in every run: {})", listed.join(", ")) }
     };
     let Some(kept) = best.best.and_then(|at| best.kept.get(at)) else {
-        return writeln!(to, "{rules}: kept by none{}", almost());
+        return writeln!(to, "{rules}: met by no set{}", almost());
     };
     let throughput = kept.per_gpu.map_or(NOT_AVAILABLE.to_owned(), |rate| with_unit(best.throughput, rate));
     let rivals = match best.as_good.as_slice() {
@@ -298,7 +298,7 @@ fn cells(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result<()> {
         let why = match cell.state {
             CellState::Measured(_) | CellState::Open => continue,
             CellState::Invalid(_) => {
-                "INVALID: measured, and left out of the table (`sweep.allow_invalid` takes it in)"
+                "INVALID: measured, and left out of the table (`sweep.allow_invalid` includes it)"
             }
             CellState::Failed(why) => why,
         };
@@ -314,7 +314,7 @@ fn cells(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result<()> {
         }
     }
     if sweep.interrupted {
-        writeln!(to, "Interrupted: the same command goes on with what is open")?;
+        writeln!(to, "Interrupted: the same command continues with the remaining cells")?;
     }
     Ok(())
 }

@@ -194,11 +194,7 @@ fn a_live_server_is_looked_at_for_a_while() {
 fn another_engines_server_is_named() {
     let pages = Pages::start(vec!["sglang:num_running_reqs 60\nsglang:num_queue_reqs 170\n".into()]);
     let ended = Program::new("diagnose --for 50ms --url").arg(pages.url()).end().well();
-    assert!(
-        ended.stdout.contains("\nServer: SGLang (what to change is in vLLM's words)\n"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("\nServer: SGLang (settings are named as in vLLM)\n"), "{}", ended.stdout);
     assert!(ended.stdout.contains("[queue]"), "{}", ended.stdout);
 }
 

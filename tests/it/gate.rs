@@ -21,7 +21,7 @@ fn slow() -> SimSpec {
     SimSpec { timing: steps(Duration::from_millis(30)), ..quick() }
 }
 
-/// A saved run that does not tell which start of the server it is from. Whether it is VALID depends on how busy the machine is,
+/// A saved run that does not record its server start. Whether it is VALID depends on how busy the machine is,
 /// so that is written into it.
 fn measured(simulator: &Simulator) -> Value {
     let words = format!("run --allow-invalid {LOAD} --save-detailed --base-url {}", simulator.base_url());
@@ -37,7 +37,7 @@ fn measured(simulator: &Simulator) -> Value {
     run
 }
 
-/// The same as if it was measured on this start of the server, whose mean TPOT is a few per mille more or less.
+/// The same as if it was measured on this server start, whose mean TPOT is a few per mille more or less.
 fn on_start(run: &Value, start: i64) -> Value {
     let mut run = run.clone();
     run["servegauge"]["server"]["replicas"][0]["started"] = json!(1.7e9 + start as f64);
@@ -63,7 +63,7 @@ fn invalid(run: &Value) -> Value {
     run
 }
 
-/// The gate with these rules on two saved runs of one start of the server.
+/// The gate with these rules on two saved runs of one server start.
 fn gate(baseline: &Value, candidate: &Value, rules: &[&str]) -> Program {
     gate_of_starts(baseline, candidate, rules).words("--same-start")
 }
@@ -92,9 +92,9 @@ fn last_line(ended: &Ended) -> &str {
 #[test]
 fn a_kept_rule_is_0_and_a_broken_one_1() {
     let ended = gate(fast_run(), fast_run(), &["tpot.mean < 1s"]).end().with_code(0);
-    assert_eq!(last_line(&ended), "GATE PASSED: 1 kept, 0 broken, 0 without an answer");
+    assert_eq!(last_line(&ended), "GATE PASSED: 1 met, 0 violated, 0 undecided");
     let ended = gate(fast_run(), slow_run(), &[TPOT, "tpot.mean < 1s"]).end().with_code(1);
-    assert_eq!(last_line(&ended), "GATE FAILED: 1 kept, 1 broken, 0 without an answer");
+    assert_eq!(last_line(&ended), "GATE FAILED: 1 met, 1 violated, 0 undecided");
     assert!(ended.stdout.contains(&format!("FAIL         {TPOT}")), "{}", ended.stdout);
 }
 
@@ -109,7 +109,7 @@ fn without_rules_the_usual_ones_are_asked() {
 fn a_broken_rule_that_only_warns_is_0() {
     let ended =
         gate(fast_run(), slow_run(), &["tpot.mean < 1s"]).arg("--warn-rule").arg(TPOT).end().with_code(0);
-    assert_eq!(last_line(&ended), "GATE PASSED with warnings: 1 kept, 1 broken, 0 without an answer");
+    assert_eq!(last_line(&ended), "GATE PASSED with warnings: 1 met, 1 violated, 0 undecided");
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn single_starts_do_not_tell_of_servers_and_say_what_would() {
     let ended = of("--same-start").end().with_code(2);
     assert!(ended.stderr.contains("from 2 starts"), "{}", ended.stderr);
     let same = gate_of_starts(&base, &on_start(slow_run(), 1), &[TPOT]).end().with_code(1);
-    assert!(same.stdout.contains("for that start only"), "{}", same.stdout);
+    assert!(same.stdout.contains("apply to that start only"), "{}", same.stdout);
 }
 
 #[test]

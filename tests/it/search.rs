@@ -125,7 +125,7 @@ fn every_trial_is_a_run_with_a_seed_of_its_own() {
     let flags = "--over rate --start 20 --max 40 --slo e2el.p50<20s --trial 1s --time 20s --save-trials trials \
                  --result-filename search.json";
     let ended = search(flags, &fast.base_url()).end().well();
-    assert!(ended.stdout.contains("Never saturated: all levels hold at 40 req/s"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("Never saturated: all levels are met at 40 req/s"), "{}", ended.stdout);
     assert!(ended.stderr.contains("trial 2: 40 req/s: held"), "{}", ended.stderr);
     let mut names = ended.files("trials");
     names.sort();
@@ -146,7 +146,7 @@ fn an_interrupt_ends_with_what_is_known() {
     running.wait_for("trial 1: 20 req/s: held");
     running.signal(rustix::process::Signal::TERM);
     let ended = running.end().with_code(130);
-    assert!(ended.stdout.contains("No limit found: all levels hold at 20 req/s"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("No limit found: all levels are met at 20 req/s"), "{}", ended.stdout);
     assert!(ended.stdout.contains("Ended: interrupted"), "{}", ended.stdout);
 }
 

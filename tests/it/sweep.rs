@@ -109,7 +109,7 @@ fn what_is_finished_is_not_measured_again_after_an_interrupt() {
     running.signal(rustix::process::Signal::TERM);
     let first = running.end().with_code(130);
     assert_eq!(left_over(&mark), [""; 0], "processes are left");
-    assert!(first.stdout.contains("Interrupted: the same command goes on"), "{}", first.stdout);
+    assert!(first.stdout.contains("Interrupted: the same command continues"), "{}", first.stdout);
     let found = json(&first, "out/sweep.json");
     assert_eq!(found["cells"][0]["state"], "measured", "{}", first.stderr);
     assert_eq!(found["cells"][1]["state"], "open", "an interrupted run is no finished cell");
@@ -140,8 +140,8 @@ fn a_load_may_be_a_search_and_the_set_that_bears_more_wins() {
     let toml = file(&sets, &[], "repeats = 1") + &searching("--max 2 --slo 'e2el.p95<200ms'");
     let ended = sweep("s.toml --out out", &toml).end().well();
     assert!(ended.stdout.contains("Boundary: quick wins"), "{}\n{}", ended.stdout, ended.stderr);
-    assert!(ended.stdout.contains("never good, not even at 1"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("never saturated, not even at 2 *"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("never met, violated even at 1"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("never saturated, met even at 2 *"), "{}", ended.stdout);
     let found = json(&ended, "out/sweep.json");
     assert_eq!(found["capacities"][0]["ahead"], "quick");
     assert_eq!(found["capacities"][0]["sets"][0]["answers"][0]["finding"]["kind"], "never_good");

@@ -159,7 +159,7 @@ fn a_restart_is_told() {
     let page = |start: u32| format!("process_start_time_seconds {start}\nvllm:num_requests_running 1\n");
     let pages = Pages::start(vec![page(100), page(200)]);
     let ended = Program::new("watch --interval 50ms --for 2s").arg(pages.url()).end().well();
-    assert_eq!(ended.stdout.matches("the server began anew").count(), 1, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches("the server restarted").count(), 1, "{}", ended.stdout);
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub(crate) fn required_sample(needs: RequiredSample) -> String {
     match (needs.is_practical(), needs.of) {
         (true, of) => format!("needs {} {}", round_up(needs.count), of.unit_word()),
         (false, SampleUnit::Requests) => format!("needs more than {most} requests: repeat the runs instead"),
-        (false, SampleUnit::Starts) => format!("needs more than {most} starts of the server"),
+        (false, SampleUnit::Starts) => format!("needs more than {most} server starts"),
         (false, SampleUnit::Runs) => format!("needs more than {most} runs"),
     }
 }

@@ -12,10 +12,10 @@ const MAX_NAMED_ROWS: usize = 3;
 /// that evidence is.
 pub(crate) fn summary(candidate: &CandidateComparison) -> String {
     let name = one_line(&candidate.party.name);
-    let on = match candidate.scope {
+    let scope = match candidate.scope {
         ClaimScope::Servers => "",
-        ClaimScope::OneStart => " on this start of the server",
-        ClaimScope::TheseStarts => " on these starts of the servers",
+        ClaimScope::OneStart => " (for this server start only)",
+        ClaimScope::TheseStarts => " (for these server starts only)",
     };
     let with =
         |call: DifferenceVerdict| candidate.rows.iter().filter(|row| row.call == call).collect::<Vec<_>>();
@@ -24,21 +24,20 @@ pub(crate) fn summary(candidate: &CandidateComparison) -> String {
         with(DifferenceVerdict::Better),
         with(DifferenceVerdict::Same).len(),
     );
-    match (worse.is_empty(), better.is_empty()) {
-        (false, true) => format!("{name} is {}{on}: {}", speed_word(&worse, "slower", "worse"), list(worse)),
-        (true, false) => {
-            format!("{name} is {}{on}: {}", speed_word(&better, "faster", "better"), list(better))
-        }
-        (false, false) => format!("{name} is{on} worse in {}; better in {}", list(worse), list(better)),
+    let found = match (worse.is_empty(), better.is_empty()) {
+        (false, true) => format!("{name} is {}: {}", speed_word(&worse, "slower", "worse"), list(worse)),
+        (true, false) => format!("{name} is {}: {}", speed_word(&better, "faster", "better"), list(better)),
+        (false, false) => format!("{name} is worse in {}; better in {}", list(worse), list(better)),
         (true, true) if same == candidate.rows.len() => {
-            format!("{name} is the same as the baseline{on}, within the margin, in all {same} rows")
+            format!("{name} is the same as the baseline, within the margin, in all {same} rows")
         }
         (true, true) => format!(
-            "No difference found between {name} and the baseline{on}: {same} of {} rows are the same, for {} the samples are too small",
+            "No difference found between {name} and the baseline: {same} of {} rows are the same, for {} the samples are too small",
             candidate.rows.len(),
             candidate.rows.len() - same
         ),
-    }
+    };
+    found + scope
 }
 
 /// Picks the word: "fast" and "slow" fit times and rates only.

@@ -74,10 +74,10 @@ fn the_answer_comes_first_with_interval_level_and_suggestion() {
     let text = text(&search, &answer);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[1].starts_with("Boundary: 8.") && lines[1].ends_with("req/s [8, 8.8]"), "{text}");
-    assert_eq!(lines[2], "Missed first: ttft.p95 < 500ms");
+    assert_eq!(lines[2], "First violated: ttft.p95 < 500ms");
     assert!(lines[3].starts_with("Suggestion: 6") && lines[3].ends_with("(30.0 % headroom)"), "{text}");
-    assert!(text.contains("KV pool: 1000 tokens hold 20 such requests whole (plan)"), "{text}");
-    assert!(text.contains("missed: ttft.p95"), "{text}");
+    assert!(text.contains("KV pool: 1000 tokens fit 20 such requests at full length (plan)"), "{text}");
+    assert!(text.contains("violated: ttft.p95"), "{text}");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn an_abrupt_end_is_called_a_cliff_with_the_figure_on_both_sides() {
     let text = text(&search, &search.answer());
     assert!(
         text.contains(
-            "falls off a cliff there: 8 in flight (ttft.p95 57 ms), 9 in flight (ttft.p95 4000 ms)"
+            "collapses just above the boundary: 8 in flight (ttft.p95 57 ms), but 9 in flight (ttft.p95 4000 ms)"
         ),
         "{text}"
     );
@@ -96,12 +96,14 @@ fn an_abrupt_end_is_called_a_cliff_with_the_figure_on_both_sides() {
 fn servers_without_a_boundary_get_their_own_words() {
     let mut never = search(LoadAxis::Concurrency, &[(1.0, 0.9, 4000.0), (1.0, 0.9, 4000.0)]);
     never.next_step();
-    assert!(text(&never, &never.answer()).contains("Never good: not even at 1 in flight (ttft.p95 4000 ms)"));
+    assert!(
+        text(&never, &never.answer()).contains("Never met: violated even at 1 in flight (ttft.p95 4000 ms)")
+    );
     let mut always = search(LoadAxis::Rate, &[(32.0, -0.05, 50.0), (64.0, -0.05, 50.0)]);
     always.next_step();
-    assert!(text(&always, &always.answer()).contains("Never saturated: all levels hold at 64 req/s"));
+    assert!(text(&always, &always.answer()).contains("Never saturated: all levels are met at 64 req/s"));
     let open = search(LoadAxis::Rate, &[(2.0, -0.05, 50.0)]);
-    assert!(text(&open, &open.answer()).contains("No limit found: all levels hold at 2 req/s"));
+    assert!(text(&open, &open.answer()).contains("No limit found: all levels are met at 2 req/s"));
     let nothing = Search::new(question(LoadAxis::Rate));
     assert!(text(&nothing, &nothing.answer()).contains("there was no trial"));
 }
@@ -115,7 +117,7 @@ fn the_progress_tells_what_is_known() {
         search.boundary_draws().boundary(),
         Duration::from_secs(80),
     );
-    assert_eq!(line, "trial 2: 8 req/s: missed: ttft.p95; boundary in [4, 8]; 1m 20s of 10m");
+    assert_eq!(line, "trial 2: 8 req/s: violated: ttft.p95; boundary in [4, 8]; 1m 20s of 10m");
 }
 
 #[test]

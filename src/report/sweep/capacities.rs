@@ -18,7 +18,7 @@ pub(super) const COLUMNS: [&str; 5] = ["over", "finding", "boundary", "boundary_
 pub(super) fn render(searched: &LoadCapacities, to: &mut impl Write) -> io::Result<()> {
     section(&format!("Load {}", searched.load), to)?;
     let unit = searched.over.unit();
-    let head = ["Set", "Searches", &format!("Boundary ({unit})"), "Missed first"].map(ToOwned::to_owned);
+    let head = ["Set", "Searches", &format!("Boundary ({unit})"), "First violated"].map(ToOwned::to_owned);
     let row = |set: &SetCapacity| {
         let wins = if searched.is_clear_winner() && set.set == searched.ahead { " *" } else { "" };
         let found: Vec<String> = set.answers.iter().map(boundary_text).collect();
@@ -55,13 +55,13 @@ fn boundary_text(answer: &SearchAnswer) -> String {
     match answer.finding {
         SearchFinding::Boundary(boundary) => interval_text(boundary),
         SearchFinding::Cliff { boundary, .. } => format!("{} (a cliff)", interval_text(boundary)),
-        SearchFinding::NeverGood { least } => format!("never good, not even at {}", number(least.load)),
+        SearchFinding::NeverGood { least } => format!("never met, violated even at {}", number(least.load)),
         SearchFinding::NeverSaturated { highest } => {
-            format!("never saturated, not even at {}", number(highest))
+            format!("never saturated, met even at {}", number(highest))
         }
-        SearchFinding::Open(Boundary { low: Some(low), .. }) => format!("not known, {} holds", number(low)),
+        SearchFinding::Open(Boundary { low: Some(low), .. }) => format!("not known, met at {}", number(low)),
         SearchFinding::Open(Boundary { high: Some(high), .. }) => {
-            format!("not known, {} is too much", number(high))
+            format!("not known, violated at {}", number(high))
         }
         SearchFinding::Open(_) | SearchFinding::Nothing => "not known".to_owned(),
     }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_has_no_boundary_is_told_as_a_bound_and_never_as_a_number() {
         let bad = answer(SearchFinding::NeverGood { least: LoadLimit { load: 1.0, value: None } });
-        assert_eq!(search_line(&bad), "boundary (req/s): never good, not even at 1");
+        assert_eq!(search_line(&bad), "boundary (req/s): never met, violated even at 1");
         assert_eq!(search_columns(Some(&bad)), ["req/s", "never_good", "", "", "1"]);
         assert_eq!(search_columns(None), [""; 5]);
     }

@@ -44,9 +44,9 @@ fn the_report_names_winners_doubts_and_what_is_missing() {
         "TTFT mean: the same, within the margin",
         "output_throughput >= 150: fast under rate20 serves most, 200 tok/s per GPU",
         "Measured: 1 of 4",
-        "slow under rate20, repeat 1: INVALID: measured, and left out of the table (`sweep.allow_invalid` takes it in)",
+        "slow under rate20, repeat 1: INVALID: measured, and left out of the table (`sweep.allow_invalid` includes it)",
         "broken under rate20, repeat 1: it crashed",
-        "Interrupted: the same command goes on with what is open",
+        "Interrupted: the same command continues with the remaining cells",
     ] {
         assert!(text.lines().any(|of_text| of_text == line), "{line}\n{text}");
     }

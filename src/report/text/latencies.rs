@@ -168,7 +168,9 @@ impl Reason {
         let symbols: Vec<&str> = self.sizes.iter().map(|(latency, _)| latency.symbol()).collect();
         let what = format!("{} of {}", self.statistics.join(", "), symbols.join(", "));
         let needs: Option<Vec<String>> = self.needs.iter().map(|needs| Some((*needs)?.to_string())).collect();
-        let Some(needs) = needs else { return format!("{what}: no sample bounds an extreme") };
+        let Some(needs) = needs else {
+            return format!("{what}: a minimum or maximum has no interval, whatever the sample size");
+        };
         let mut numbers: Vec<u64> = Vec::new();
         let mut word = "request";
         for (_, size) in &self.sizes {
@@ -292,7 +294,7 @@ mod tests {
         let reasons: Vec<_> = text.lines().skip(4).collect();
         let expected = [
             "No interval: mean, P50, P90, P95, P99 of TTFT, E2E: 4 requests, 10, 11, 64, 130, 662 are needed",
-            "No interval: P100 of TTFT, E2E: no sample bounds an extreme",
+            "No interval: P100 of TTFT, E2E: a minimum or maximum has no interval, whatever the sample size",
         ];
         assert_eq!(reasons, expected, "{text}");
     }

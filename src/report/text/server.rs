@@ -16,7 +16,7 @@ pub(super) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     section("Server", to)?;
     run.unread_metrics
         .iter()
-        .try_for_each(|unread| writeln!(to, "Metrics that were not understood: {unread}"))?;
+        .try_for_each(|unread| writeln!(to, "Metrics that could not be parsed: {unread}"))?;
     let Some(server) = &run.server else { return Ok(()) };
     sampled(server, to)?;
     levels(server, to)?;
@@ -34,10 +34,10 @@ fn sampled(server: &ServerMetrics, to: &mut impl Write) -> io::Result<()> {
     let (taken, points) = (server.taken.max(server.point_count()), server.point_count());
     write!(to, "Sampled: {taken} times, every {interval}")?;
     if server.longest_gap > 2 * server.interval {
-        write!(to, " but once not for {}", seconds(server.longest_gap))?;
+        write!(to, ", longest gap {}", seconds(server.longest_gap))?;
     }
     if taken > points {
-        write!(to, ", kept as {points} points")?;
+        write!(to, ", saved as {points} points")?;
     }
     let mut engines: Vec<_> =
         server.replicas.iter().filter_map(|replica| replica.engine.as_deref()).collect();
@@ -143,7 +143,7 @@ fn unmeasured_requests(server: &ServerMetrics, run: &Run, to: &mut impl Write) -
             let more = finished - measured as f64;
             writeln!(
                 to,
-                "Our warm-up, probes and abandoned requests are in these means, too: {more} of {finished} that ended there"
+                "These means include our warm-up, probes and abandoned requests: {more} of the {finished} requests that ended there"
             )
         }
         _ => Ok(()),
@@ -177,7 +177,7 @@ fn restarts(server: &ServerMetrics, to: &mut impl Write) -> io::Result<()> {
     if at.is_empty() {
         return Ok(());
     }
-    writeln!(to, "RESTARTED: the server began to count anew, noticed at {}", at.join(", "))
+    writeln!(to, "RESTARTED: the server's counters were reset, noticed at {}", at.join(", "))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let Some(totals) = &run.metrics.sessions else { return Ok(()) };
     let SessionTotals { started, completed, failed, abandoned, cut, .. } = totals;
     section("Sessions", to)?;
-    writeln!(to, "Sessions: {started}, of which {completed} were answered to the end")?;
+    writeln!(to, "Sessions: {started} started, {completed} completed")?;
     let others = [("a failed turn", failed), ("an abandoned turn", abandoned), ("the end of the run", cut)];
     for (what, count) in others.into_iter().filter(|(_, count)| **count > 0) {
         writeln!(to, "Ended by {what}: {count} ({})", percent(*count, *started))?;
@@ -27,7 +27,7 @@ pub(super) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "Mean duration of a session: {}", seconds(duration))?;
     }
     let repeats = match run.spec.sessions.history {
-        HistoryMode::Real => "what was really answered",
+        HistoryMode::Real => "the server's answers",
         HistoryMode::Fixed => "the dataset's answers",
         HistoryMode::None => "nothing",
     };
@@ -46,7 +46,7 @@ pub(super) fn abandoned(metrics: &Metrics, to: &mut impl Write) -> io::Result<()
         let left_out = abandoned + answered;
         writeln!(
             to,
-            "Latencies are of users who stay: {left_out} who were to leave are left out, {answered} of them answered before"
+            "Latencies exclude the {left_out} requests that were scheduled to be abandoned; {answered} of them were answered first"
         )?;
     }
     Ok(())

@@ -143,7 +143,7 @@ pub(crate) fn status_change_text(news: &StatusChange) -> String {
             format!("the server answers again, after {}", duration_text(*after))
         }
         StatusChange::Restarted => {
-            "the server began anew: another process answers, or its counts are lost".to_owned()
+            "the server restarted: another process answers, or its counters were reset".to_owned()
         }
         StatusChange::SignalChanged { signal, aspect, now, before, lasted } => {
             let what = label(*signal, *aspect);

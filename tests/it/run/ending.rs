@@ -82,7 +82,7 @@ fn a_dry_run_sends_nothing_and_prints_what_it_would() {
     assert!(requests.starts_with("11, ") && requests.contains("warm-up"), "{requests}");
     assert_eq!(ended.line("Request rate"), "4.00 req/s");
     assert_eq!(ended.line("Most in flight"), "3");
-    for (row, each, total) in [("prompt", "20", "220"), ("asked output", "7", "77")] {
+    for (row, each, total) in [("prompt", "20", "220"), ("requested output", "7", "77")] {
         let line = ended.stdout.lines().find_map(|line| line.trim().strip_prefix(row)).unwrap();
         let figures: Vec<_> = line.split_whitespace().collect();
         assert_eq!(figures, [each, each, each, each, each, each, each, total], "{row}");

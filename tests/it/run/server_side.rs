@@ -180,7 +180,7 @@ fn who_wants_no_metrics_gets_none() {
     assert!(!ended.stdout.contains("─── Server"), "{}", ended.stdout);
 }
 
-/// B22: a page that is there and not understood was taken for none, and `diagnose` then asked for a server with metrics.
+/// B22: a page that could not be parsed was taken for none, and `diagnose` then asked for a server with metrics.
 #[test]
 fn a_page_that_is_not_understood_is_told_by_run_report_result_and_diagnose() {
     let simulator = Simulator::start(quick());
@@ -190,7 +190,7 @@ fn a_page_that_is_not_understood_is_told_by_run_report_result_and_diagnose() {
     let ended = simulator.run(SMALL).words(words).arg(pages.url()).end().well();
     let looks = "no metrics of an engine: it has vllm_router:current_qps: these look like a router's: vLLM's";
     assert!(ended.stderr.contains(&format!("warning: {}: {looks}", pages.url())), "{}", ended.stderr);
-    assert!(ended.stdout.contains(&format!("\nMetrics that were not understood: {}: {looks}", pages.url())));
+    assert!(ended.stdout.contains(&format!("\nMetrics that could not be parsed: {}: {looks}", pages.url())));
     let run = ended.read("run.json");
     let json: Value = serde_json::from_str(&run).unwrap();
     assert!(json["servegauge"]["unread_metrics"][0].as_str().unwrap().contains(looks), "{run}");

@@ -36,7 +36,7 @@ fn one_flag_sets_the_length_for_every_dataset() {
     for dataset in ["random", "prefix_repetition", "custom --dataset-path data.jsonl"] {
         let words = format!("--num-prompts 10 --output-len 7 --input-len 30 --dataset-name {dataset}");
         let stdout = dry_run(&words).end().well().stdout;
-        let outputs = stdout.lines().find(|line| line.trim_start().starts_with("asked output")).unwrap();
+        let outputs = stdout.lines().find(|line| line.trim_start().starts_with("requested output")).unwrap();
         assert_eq!(outputs.split_whitespace().nth(2), Some("7"), "{dataset}: {stdout}");
     }
 }

@@ -62,7 +62,9 @@ fn answers_of_another_length_than_asked_are_a_warning_that_says_how_many() {
     case.assert(CheckName::OutputLength, CheckOutcome::Warning);
     let advice = case.only_objection().advice;
     assert!(
-        advice.starts_with("1000 of 1000 answers are shorter than requested (4 tokens on average, 100 requested)"),
+        advice.starts_with(
+            "1000 of 1000 answers are shorter than requested (4 tokens on average, 100 requested)"
+        ),
         "{advice}"
     );
 }

@@ -18,7 +18,7 @@ Mean TPOT by the server: 45 ms
 Mean E2E by the server: 190 ms
 Other clients were active: the server finished 12 requests, 2 of them from this run
 Mean time at the server: queue 5.00 ms, prefill 90 ms, decode 95 ms
-RESTARTED: the server began to count anew, noticed at 2.00 s
+RESTARTED: the server's counters were reset, noticed at 2.00 s
 ";
 
 fn column(values: [f64; 2]) -> Vec<Option<f64>> {
@@ -100,8 +100,7 @@ fn our_own_requests_beside_the_measured_ones_are_not_others() {
         edit(&mut run);
         text(&run)
     };
-    let own =
-        "\nOur warm-up, probes and abandoned requests are in these means, too: 10 of 12 that ended there\n";
+    let own = "\nThese means include our warm-up, probes and abandoned requests: 10 of the 12 requests that ended there\n";
     for text in [
         with(|run| run.server.as_mut().unwrap().warmup = 10),
         with(|run| run.metrics.abandoned = 10),
@@ -134,7 +133,7 @@ fn texts_of_a_batch_are_requests_of_ours_and_have_no_token_times() {
 fn a_hole_in_the_samples_is_said() {
     let mut run = run(vec![ReplicaMetrics::default()]);
     run.server.as_mut().unwrap().longest_gap = Duration::from_millis(6_738);
-    assert!(text(&run).contains("\nSampled: 3 times, every 1s but once not for 6.74 s\n"), "{}", text(&run));
+    assert!(text(&run).contains("\nSampled: 3 times, every 1s, longest gap 6.74 s\n"), "{}", text(&run));
 }
 
 #[test]
