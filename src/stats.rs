@@ -119,9 +119,9 @@ impl Distribution {
     /// Summarizes values in the order of time; `None` without values.
     ///
     /// The mean's interval is a studentized moving-block bootstrap. A percentile's interval lies between two order
-    /// statistics. Their ranks follow the binomial law for the number of independent values that the sample is worth: n
-    /// divided by the variance inflation of the share of values at or below the percentile. The inflation comes from
-    /// the autocorrelation of the series.
+    /// statistics. Their ranks follow the binomial distribution for the number of independent values that the sample is
+    /// worth: n divided by the variance inflation of the share of values at or below the percentile. The inflation
+    /// comes from the autocorrelation of the series.
     pub(crate) fn from_values(values: Vec<Duration>, percents: &[Percent]) -> Option<Self> {
         let mut sorted = values.clone();
         sorted.sort_unstable();

@@ -100,7 +100,7 @@ pub(crate) struct PairStatus {
     pub first: Arm,
     /// Why the pair does not count; `None` if it counts.
     pub left_out: Option<String>,
-    /// The arms whose block is INVALID.
+    /// The arms whose run in this pair is INVALID.
     pub invalid: Vec<Arm>,
 }
 
@@ -174,7 +174,7 @@ impl AbComparison {
         (most > least).then(|| {
             format!(
                 "the table is one-sided: pairs are left out because {more} is INVALID in {most} and {fewer} in {least}; it may \
-                 flatter {more}, so that only a verdict against {more} is safe"
+                 favor {more}, so only a verdict against {more} is reliable"
             )
         })
     }
@@ -187,9 +187,9 @@ impl AbComparison {
         });
         let one_sided = self.one_sided_caveat();
         let nothing = (self.counted_pairs() > 0 && self.comparison.rows().next().is_none())
-            .then(|| "none of the figures was measured in every block".to_owned());
+            .then(|| "no metric was measured in every block".to_owned());
         let few = (!self.is_believable()).then(|| {
-            "too few pairs count to believe what is left: see why they do not, or let them count with `ab.allow_invalid`".to_owned()
+            "too few valid pairs for a verdict: see above why pairs are left out, or include them with `ab.allow_invalid`".to_owned()
         });
         cut.into_iter().chain(left_out).chain(one_sided).chain(nothing).chain(few).collect()
     }

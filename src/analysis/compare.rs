@@ -95,7 +95,7 @@ pub(crate) struct ComparisonSide {
 /// Candidates against a baseline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-#[must_use = "without its verdicts nobody learns whether the candidates are better or worse"]
+#[must_use = "its verdicts say whether the candidates are better or worse"]
 pub struct Comparison {
     /// The settings of the comparison.
     pub(crate) settings: CompareConfig,

@@ -1,10 +1,10 @@
 //! When requests are due: offsets from t0, computed from a seed before the clock starts.
 //!
 //! The arrival processes are vLLM's (`vllm/benchmarks/serve.py`, `get_request`): gaps are Gamma(shape = burstiness,
-//! scale = 1 / (rate · burstiness)), which is the exponential law at burstiness 1 and has a coefficient of variation of
-//! 1/√burstiness. The first request is due after the first gap.
+//! scale = 1 / (rate · burstiness)), which is the exponential distribution at burstiness 1 and has a coefficient of
+//! variation of 1/√burstiness. The first request is due after the first gap.
 //!
-//! A rate that changes over time keeps the law: arrivals of rate 1 are mapped through its integral (see
+//! A rate that changes over time keeps the distribution: arrivals of rate 1 are mapped through its integral (see
 //! [`RateProfile`]).
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) use ramp::rate_changes;
 mod ramp;
 mod rate_profile;
 
-/// The law of the gaps between arrivals.
+/// The distribution of the gaps between arrivals.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum ArrivalProcess {
     /// All requests are due at t0.

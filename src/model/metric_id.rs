@@ -49,7 +49,10 @@ pub(crate) enum MetricUnit {
 
 /// The error for a name that no metric has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is no figure of a run; write one as ttft.p95, tpot.mean, p99_itl_ms or {}", known())]
+#[error(
+    "`{name}` is not a metric of a run; write one such as ttft.p95, tpot.mean, p99_itl_ms or {}",
+    known()
+)]
 pub struct UnknownMetric {
     name: String,
 }

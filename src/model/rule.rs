@@ -57,14 +57,14 @@ pub(crate) enum RuleLimit {
 #[non_exhaustive]
 pub enum RuleError {
     /// The text contains no comparison.
-    #[error("`{0}` compares nothing: write a rule as `ttft.p95 < 500ms` or `tpot.mean <= baseline * 1.05`")]
+    #[error("`{0}` has no comparison: write a rule as `ttft.p95 < 500ms` or `tpot.mean <= baseline * 1.05`")]
     NoComparison(String),
     /// The metric is unknown.
     #[error(transparent)]
     Figure(#[from] UnknownMetric),
     /// The bound cannot be parsed.
     #[error(
-        "`{text}` is no bound for {figure}: write {example}, `baseline * 1.05`, or `baseline + 5ms`", example = example(*figure)
+        "`{text}` is not a limit for {figure}: write {example}, `baseline * 1.05`, or `baseline + 5ms`", example = example(*figure)
     )]
     Limit {
         /// The text of the bound.
@@ -73,7 +73,7 @@ pub enum RuleError {
         figure: MetricDisplayName,
     },
     /// The bound is on the wrong side: better values lie beyond it.
-    #[error("`{0}` holds the figure back from getting better: turn the comparison round")]
+    #[error("`{0}` is violated when the metric improves: reverse the comparison")]
     WrongWay(String),
 }
 

@@ -20,8 +20,8 @@ pub(super) struct Autocorrelation {
     pub long_run: f64,
     /// The length of the blocks that are treated as independent of each other, in values.
     pub block: usize,
-    /// The factor (Student's t) by which intervals must be wider than the normal law's, since the long-run variance is
-    /// only an estimate from ten blocks.
+    /// The factor (Student's t) by which intervals must be wider than the normal distribution's, since the long-run
+    /// variance is only an estimate from ten blocks.
     pub doubt: f64,
 }
 
@@ -93,8 +93,8 @@ fn flat_top(lag: usize, window: usize) -> f64 {
     (2.0 * (1.0 - lag as f64 / window as f64)).clamp(0.0, 1.0)
 }
 
-/// The ratio of Student's 97.5 % quantile for `n` values to the normal law's, by the first terms of its expansion in
-/// 1/(n − 1) (Abramowitz and Stegun 26.7.5).
+/// The ratio of Student's 97.5 % quantile for `n` values to the normal distribution's, by the first terms of its
+/// expansion in 1/(n − 1) (Abramowitz and Stegun 26.7.5).
 fn student(n: f64) -> f64 {
     const Z: f64 = 1.959_964;
     let freedom = (n - 1.0).max(1.0);

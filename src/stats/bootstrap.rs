@@ -86,8 +86,8 @@ impl RatioSeries {
     /// Returns the quantile function of the ratio's confidence distribution: for a probability, the value that the true
     /// ratio lies below. `None` with fewer than ten terms.
     ///
-    /// Ten blocks do not show the far tails of their own law. There the function uses Student's law for that number of
-    /// blocks, passed as the score of each probability, where it is wider.
+    /// Ten blocks do not show the far tails of their own distribution. There the function uses Student's t distribution
+    /// for that number of blocks, passed as the score of each probability, where it is wider.
     pub(super) fn quantile(&self) -> Option<impl Fn(f64, f64) -> f64 + use<>> {
         let (value, error, scores) = self.studentized()?;
         Some(move |chance: f64, student: f64| {

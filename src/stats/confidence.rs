@@ -9,18 +9,17 @@
 //! | measurement | method |
 //! |---|---|
 //! | mean, rate | studentized moving-block bootstrap, as their intervals, its tails no lighter than Student's |
-//! | percentile | order statistics, ranks by the binomial law for the number of independent values that the sample is
-//! worth |
-//! | share | two beta laws, one for each side (Clopper and Pearson 1934), counts reduced to what the sample is worth |
+//! | percentile | order statistics, ranks by the binomial distribution for the effective sample size |
+//! | share | two beta distributions, one for each side (Clopper and Pearson 1934), counts reduced to the effective sample size |
 //! | mean of several runs, or of several starts of a server | Student's t |
-//! | a stated interval | Student's t, with one half for each side |
+//! | a saved interval | Student's t, with one half for each side |
 //!
 //! The dependence between neighbors in time is estimated from about ten blocks of a run. Intervals at 95 % allow for
-//! that; a table of thirty rows asks at 99.8 %, where a normal law would be far too confident. Every distribution that
-//! rests on blocks therefore has the tails of Student's law with nine degrees of freedom.
+//! that; a table of thirty rows asks at 99.8 %, where a normal distribution would be far too confident. Every
+//! distribution that rests on blocks therefore has the tails of Student's t distribution with nine degrees of freedom.
 //!
-//! Counts are discrete: no single law has all one-sided intervals of a share. A share has two, one for the lower and
-//! one for the upper ends, so that neither end ever claims more than its level.
+//! Counts are discrete: no single distribution has all one-sided intervals of a share. A share has two, one for the
+//! lower and one for the upper ends, so that neither end ever claims more than its level.
 
 use std::borrow::Borrow;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -35,13 +34,13 @@ use super::{Percent, percentile};
 use crate::stats::autocorrelation::BLOCKS;
 use crate::stats::order_statistics;
 
-/// The normal law's 97.5 % quantile.
+/// The normal distribution's 97.5 % quantile.
 const Z: f64 = 1.959_964;
 
-/// The number of points that represent a law known as a formula.
+/// The number of points that represent a distribution with a known formula.
 const POINT_COUNT: usize = 400;
 
-/// The log odds at which a law known as a formula is truncated.
+/// The log odds at which a distribution with a known formula is truncated.
 const MAX_LOG_ODDS: f64 = 12.0;
 
 /// The probability beyond the truncation, on each side: 1 / (1 + exp 12), one in 160,000.
@@ -50,9 +49,9 @@ pub(super) const TAIL_PROBABILITY: f64 = 6.144e-6;
 /// The confidence distribution of a true value. An end is infinite where nothing bounds the value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ConfidenceDistribution {
-    /// The law of the lower ends of intervals, ascending.
+    /// The distribution of the lower ends of intervals, ascending.
     low: Arc<[ConfidenceAtom]>,
-    /// The law of the upper ends of intervals; it differs from `low` only for counts.
+    /// The distribution of the upper ends of intervals; it differs from `low` only for counts.
     high: Arc<[ConfidenceAtom]>,
 }
 
@@ -63,16 +62,16 @@ pub(super) struct ConfidenceAtom {
     pub weight: f64,
 }
 
-/// A quantile level of a law: the probability that the true value is lower.
+/// A quantile level of a distribution: the probability that the true value is lower.
 struct QuantilePoint {
     chance: f64,
     weight: f64,
     /// Student's quantile, for the number of blocks that a run is cut into.
     student: f64,
-    /// The probability at which to query a law that is estimated from blocks: farther out beyond 95 %.
+    /// The probability at which to query a distribution that is estimated from blocks: farther out beyond 95 %.
     wary: f64,
-    /// The adjusted probabilities at the two ends of this point's probability range: a law queried there never claims
-    /// too much.
+    /// The adjusted probabilities at the two ends of this point's probability range: a distribution queried there never
+    /// claims too much.
     ends: [f64; 2],
 }
 
@@ -98,7 +97,7 @@ static QUANTILE_POINTS: LazyLock<Vec<QuantilePoint>> = LazyLock::new(|| {
     (0..POINT_COUNT).map(place).collect()
 });
 
-/// The 97.5 % quantile of Student's law for the number of blocks.
+/// The 0.975 quantile of Student's t distribution with [`BLOCKS`] − 1 degrees of freedom.
 static STUDENT_95: LazyLock<f64> = LazyLock::new(|| block_student().inverse_cdf(0.975));
 
 /// Student's quantiles for whole degrees of freedom, which repeats have, at all quantile points.
@@ -113,7 +112,7 @@ fn student_scores(freedom: f64) -> Arc<[f64]> {
     }
 }
 
-/// The points are symmetric about the median, as the law is.
+/// The points are symmetric about the median, as the distribution is.
 fn invert_student(freedom: f64) -> Arc<[f64]> {
     let lower =
         QUANTILE_POINTS[..POINT_COUNT / 2].iter().map(|place| student_quantile(place.chance, freedom));
@@ -205,11 +204,11 @@ impl ConfidenceDistribution {
         let (low, high) = (Beta::new(count, n - count + 1.0), Beta::new(count + 1.0, n - count));
         let low = low.map_or_else(
             |_| Self::exact(0.0),
-            |law| Self::from_quantiles(|place| law.inverse_cdf(place.ends[0])),
+            |beta| Self::from_quantiles(|place| beta.inverse_cdf(place.ends[0])),
         );
         let high = high.map_or_else(
             |_| Self::exact(1.0),
-            |law| Self::from_quantiles(|place| law.inverse_cdf(place.ends[1])),
+            |beta| Self::from_quantiles(|place| beta.inverse_cdf(place.ends[1])),
         );
         Self { low: low.low, high: high.high }
     }
@@ -228,7 +227,7 @@ impl ConfidenceDistribution {
     }
 
     /// Combines two distributions of the same value: the result rules out nothing that either of them allows. Both must
-    /// be known as laws or be exact.
+    /// have a known formula or be exact.
     pub(crate) fn envelope(&self, other: &Self) -> Self {
         let pick = |a: &[ConfidenceAtom], b: &[ConfidenceAtom], pick: fn(f64, f64) -> f64| {
             a.iter().zip(b).map(|(a, b)| ConfidenceAtom { value: pick(a.value, b.value), ..*a }).collect()
@@ -239,7 +238,7 @@ impl ConfidenceDistribution {
         }
     }
 
-    /// The points of a law; a certain value has only one point, which is repeated.
+    /// The points of a distribution; a certain value has only one point, which is repeated.
     fn expand_points(&self, points: &Arc<[ConfidenceAtom]>) -> Arc<[ConfidenceAtom]> {
         match points[..] {
             [ConfidenceAtom { value, .. }] => {
@@ -249,12 +248,12 @@ impl ConfidenceDistribution {
         }
     }
 
-    /// Student's law around an estimate with its standard error and degrees of freedom; infinite degrees of freedom
-    /// give the normal law.
+    /// Student's t distribution around an estimate with its standard error and degrees of freedom; infinite degrees of
+    /// freedom give the normal distribution.
     pub(crate) fn from_student(estimate: f64, error: f64, freedom: f64) -> Self {
         if freedom.is_infinite() && error > 0.0 {
-            let law = Normal::standard();
-            return Self::from_quantiles(|place| estimate + error * law.inverse_cdf(place.chance));
+            let normal = Normal::standard();
+            return Self::from_quantiles(|place| estimate + error * normal.inverse_cdf(place.chance));
         }
         match StudentsT::new(estimate, error, freedom) {
             Ok(_) => Self::from_values(student_scores(freedom).iter().map(|score| estimate + error * score)),
@@ -272,12 +271,12 @@ impl ConfidenceDistribution {
         })
     }
 
-    /// Builds the distribution from the quantiles of a law.
+    /// Builds the distribution from a quantile function.
     fn from_quantiles(quantile: impl Fn(&QuantilePoint) -> f64) -> Self {
         Self::from_values(QUANTILE_POINTS.iter().map(quantile))
     }
 
-    /// Builds the distribution from the values of a law at all quantile points.
+    /// Builds the distribution from its values at all quantile points.
     fn from_values(values: impl Iterator<Item = f64>) -> Self {
         let points = values.zip(QUANTILE_POINTS.iter());
         let mut points: Vec<ConfidenceAtom> =
@@ -332,11 +331,12 @@ pub(crate) struct RepeatStats {
 
 /// Student's quantile at a probability, 0 to 1, for these degrees of freedom; infinite if there are none.
 pub(crate) fn student_quantile(place: f64, freedom: f64) -> f64 {
-    // With this many degrees of freedom the normal law is closer than the numerical inversion, which takes minutes.
+    // With this many degrees of freedom the normal distribution is closer than the numerical inversion, which takes
+    // minutes.
     if freedom > 1e5 {
         return Normal::standard().inverse_cdf(place);
     }
-    StudentsT::new(0.0, 1.0, freedom).map_or(f64::INFINITY, |law| law.inverse_cdf(place))
+    StudentsT::new(0.0, 1.0, freedom).map_or(f64::INFINITY, |student| student.inverse_cdf(place))
 }
 
 impl RepeatStats {

@@ -10,7 +10,7 @@ const STEPS: usize = 32;
 ///
 /// For means of normal values with unknown variances this is Fisher's solution of the Behrens–Fisher problem. Its
 /// intervals contain the truth at least as often as they claim wherever that was computed (Robinson, *Properties of
-/// Student's t and of the Behrens–Fisher solution*, 1976). No proof exists for other laws (skewed, bounded,
+/// Student's t and of the Behrens–Fisher solution*, 1976). No proof exists for other distributions (skewed, bounded,
 /// percentiles): the studies of comparisons and gates measure the coverage.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DifferenceDistribution {

@@ -1,12 +1,12 @@
-//! The Mann–Whitney test: whether one sample tends to be above another, for any laws.
+//! The Mann–Whitney test: whether one sample tends to be above another, for any distributions.
 
 use statrs::distribution::{ContinuousCDF as _, Normal};
 
-/// The largest total sample size with an exact p-value; larger samples use the normal law.
+/// The largest total sample size with an exact p-value; larger samples use the normal distribution.
 const EXACT_UP_TO: usize = 100;
 
 /// The two-sided p-value of the rank sum, exact under ties too: it counts every way of distributing the ranks over the
-/// two samples (the permutation law of the midranks). 1 where a sample is empty.
+/// two samples (the permutation distribution of the midranks). 1 where a sample is empty.
 pub(crate) fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     let ranks = doubled_midranks(a, b);
     let (n, all) = (a.len(), ranks.len());

@@ -1,8 +1,9 @@
-//! Distribution-free intervals of percentiles: the binomial law gives the order statistics that enclose a percentile.
+//! Distribution-free intervals of percentiles: the binomial distribution gives the order statistics that enclose a
+//! percentile.
 //!
-//! The number of values at or below the true percentile p is Binomial(n, p) whatever the values' law, so two ranks
-//! enclose the percentile with a confidence that depends on n and p alone (David and Nagaraja, *Order Statistics*,
-//! section 7.1).
+//! The number of values at or below the true percentile p is Binomial(n, p) whatever the values' distribution, so two
+//! ranks enclose the percentile with a confidence that depends on n and p alone (David and Nagaraja, *Order
+//! Statistics*, section 7.1).
 
 use super::Percent;
 
@@ -74,8 +75,8 @@ pub(crate) fn min_sample_size(p: Percent) -> Option<u64> {
     Some(high)
 }
 
-/// The non-negligible part of a binomial law's mass around its mode: about 18 standard deviations, so that a million
-/// trials cost some thousand steps.
+/// The non-negligible part of a binomial distribution's mass around its mode: about 18 standard deviations, so that a
+/// million trials cost some thousand steps.
 struct BinomialMass {
     /// The count that `weights[0]` belongs to.
     first: u64,

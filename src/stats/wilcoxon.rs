@@ -1,8 +1,8 @@
-//! The Wilcoxon signed-rank test: whether differences within pairs tend to one side, for any law.
+//! The Wilcoxon signed-rank test: whether differences within pairs tend to one side, for any distribution.
 
 use statrs::distribution::{ContinuousCDF as _, Normal};
 
-/// The largest number of pairs with an exact p-value; more pairs use the normal law.
+/// The largest number of pairs with an exact p-value; more pairs use the normal distribution.
 const EXACT_UP_TO: usize = 100;
 
 /// The two-sided p-value of the signed ranks, exact under ties too: it counts every assignment of signs to the ranks. A

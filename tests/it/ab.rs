@@ -160,9 +160,9 @@ fn an_interrupt_leaves_the_pairs_that_are_complete() {
 fn mistakes_are_one_line_with_the_cure() {
     let cases = [
         ("ab --a localhost:1 --b http://b", "such as http://localhost:1"),
-        ("ab --a http://a --b http://b --blocks 1", "--blocks must be 2 or more"),
-        ("ab --a http://a --b http://b -- --duration 5", "--duration is not for a block: --block says"),
-        ("ab --a http://a --b http://b -- --sim", "--a and --b say where the servers are"),
+        ("ab --a http://a --b http://b --blocks 1", "--blocks must be at least 2"),
+        ("ab --a http://a --b http://b -- --duration 5", "--duration is not for a block: --block sets"),
+        ("ab --a http://a --b http://b -- --sim", "--a and --b name the servers"),
         ("ab --a http://a --b http://b -- --save-detailed", "give --out DIR"),
         ("ab --a http://a --b http://b -- --like last.json", "write them out"),
         ("ab --a http://a --b http://b -- --request-rate 0", "after `--`: "),

@@ -7,8 +7,8 @@ use servegauge::sim::SimSpec;
 
 use crate::support::{Program, Simulator, quick, steps};
 
-/// A run of forty requests to a server with such steps, saved. Whether the machine was too busy for it is left out: these
-/// tests are about something else.
+/// A run of forty requests to a server with such steps, saved. Whether the machine was too busy for it is left out:
+/// these tests are about something else.
 fn saved(step: u64, words: &str) -> String {
     let simulator = Simulator::start(SimSpec { timing: steps(Duration::from_millis(step)), ..quick() });
     let load = "--dataset-name random --random-input-len 8 --random-output-len 8 --ignore-eos --num-prompts 40 \
@@ -111,9 +111,9 @@ fn mistakes_exit_with_code_2() {
         ("compare good.json broken.json", "broken.json is not a servegauge result"),
         ("compare good.json empty", "empty holds no servegauge result"),
         ("compare good.json", "<CAND>"),
-        ("compare good.json good.json --figures speed", "`speed` is no figure"),
+        ("compare good.json good.json --figures speed", "`speed` is not a metric"),
         ("compare good.json good.json --margin 2", "write it as 30%"),
-        ("compare good.json good.json --figures goodput_ratio", "none of these figures"),
+        ("compare good.json good.json --figures goodput_ratio", "none of these metrics"),
     ];
     for (words, expected) in cases {
         let program =

@@ -154,7 +154,7 @@ fn what_makes_no_sense_is_2_with_a_cure() {
     let both = || gate(fast_run(), slow_run(), &[]);
     let alone = || Program::new("gate --candidate cand.json").file("cand.json", fast_run().to_string());
     for (program, expected) in [
-        (both().arg("--rule").arg("ttft.p95"), "compares nothing"),
+        (both().arg("--rule").arg("ttft.p95"), "has no comparison"),
         (both().arg("--rule").arg("goodput_ratio >= baseline - 1%"), "--goodput"),
         (both().arg("--rule").arg("goodput_ratio >= 99%"), "--goodput"),
         (both().words("--alpha 0"), "5% or 0.05"),
@@ -256,8 +256,7 @@ fn another_load_than_the_baselines_is_refused_before_anything_is_sent() {
     let simulator = Simulator::start(quick());
     let ended = running(&simulator, fast_run(), "", TPOT).words("--request-rate 50").end().with_code(2);
     assert!(ended.stderr.contains("load.request_rate: 100.0 in the baseline, 50.0"), "{}", ended.stderr);
-    for (flag, expected) in [("--dry-run", "--dry-run does not go together"), ("--nonsense", "after `--`: ")]
-    {
+    for (flag, expected) in [("--dry-run", "--dry-run cannot be used"), ("--nonsense", "after `--`: ")] {
         let ended = running(&simulator, fast_run(), "", TPOT).words(flag).end().with_code(2);
         assert!(ended.stderr.contains(expected), "{}", ended.stderr);
     }
@@ -273,7 +272,7 @@ fn a_gate_is_extended_until_the_time_is_up() {
     assert!(runs >= 2, "{runs} blocks\n{}", ended.stderr);
     assert_eq!(ended.files("runs").len() as u64, runs);
     assert!(json["looks"][0].as_u64().unwrap() >= 2 && json["findings"][0]["look"].as_u64().unwrap() >= 2);
-    assert!(ended.stderr.contains("extending: 1 of 1 rules have no answer yet"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("extending: 1 of 1 rules are undecided"), "{}", ended.stderr);
 }
 
 #[test]
@@ -371,7 +370,7 @@ fn a_failing_candidate_becomes_the_baseline_by_force_only() {
     let program = || gate(fast_run(), slow_run(), &[TPOT]).words("--update-baseline");
     let ended = program().end().with_code(1);
     assert_eq!(started(&ended), fast_run()["servegauge"]["started"]);
-    assert!(ended.stderr.contains("left as it is"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the baseline is unchanged"), "{}", ended.stderr);
     let ended = program().words("--force").end().with_code(1);
     assert_eq!(started(&ended), slow_run()["servegauge"]["started"]);
 }

@@ -153,12 +153,12 @@ fn an_interrupt_ends_with_what_is_known() {
 #[test]
 fn mistakes_are_one_line_with_the_cure() {
     let cases = [
-        ("search", "what must hold? Give --slo"),
-        ("search --slo output_throughput>5", "it is no limit of the load"),
+        ("search", "no service level is given"),
+        ("search --slo output_throughput>5", "it cannot bound the load"),
         ("search --slo ttft.p95<baseline", "needs a baseline"),
         ("search --slo ttft.p95<1s --start 9 --max 3", "--start 9 is above --max 3"),
-        ("search --slo ttft.p95<1s -- --sim --request-rate 5", "--request-rate is for the search to decide"),
-        ("search --slo ttft.p95<1s -- --sim --num-prompts 5", "--num-prompts is for the search to decide"),
+        ("search --slo ttft.p95<1s -- --sim --request-rate 5", "--request-rate is set by the search"),
+        ("search --slo ttft.p95<1s -- --sim --num-prompts 5", "--num-prompts is set by the search"),
         ("search --slo-fraction 0.99 -- --sim", "--goodput ttft:500"),
         ("search --slo ttft.p95<1s -- --sim --nonsense", "after `--`: unexpected argument"),
     ];
@@ -174,8 +174,8 @@ const SLOTS: usize = 8;
 const STEP: Duration = Duration::from_millis(10);
 const TOKENS: u32 = 20;
 
-/// P95 TTFT in seconds at a rate, by a model of the simulator: in each step waiting requests take free slots, and every running
-/// one gets a token at the step's end.
+/// P95 TTFT in seconds at a rate, by a model of the simulator: in each step waiting requests take free slots, and every
+/// running one gets a token at the step's end.
 fn modelled_p95(rate: f64) -> f64 {
     let step = STEP.as_secs_f64();
     let mut gaps = Exp::new(rate).unwrap().sample_iter(StdRng::seed_from_u64(7));

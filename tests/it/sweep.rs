@@ -117,7 +117,7 @@ fn what_is_finished_is_not_measured_again_after_an_interrupt() {
     let kept = first.read("out/a-closed-r1.json");
     let toml = toml.replace("--num-prompts 600 --request-rate 20", "--num-prompts 9");
     let again = sweep("s.toml --out out", &toml).file("out/a-closed-r1.json", &kept).end().well();
-    assert!(again.stderr.contains("1 cell to measure (1 of 2 are there already)"), "{}", again.stderr);
+    assert!(again.stderr.contains("1 cell to measure (1 of 2 are measured already)"), "{}", again.stderr);
     assert_eq!(again.read("out/a-closed-r1.json"), kept);
     assert_eq!(states(&json(&again, "out/sweep.json"), "a"), ["measured"; 2]);
 
@@ -153,7 +153,7 @@ fn a_load_may_be_a_search_and_the_set_that_bears_more_wins() {
 
     let kept = cell.to_string();
     let again = sweep("s.toml --out out --dry-run", &toml).file("out/quick-most-r1.json", &kept).end().well();
-    assert!(again.stdout.contains("1 cell to measure (1 of 2 are there already)"), "{}", again.stdout);
+    assert!(again.stdout.contains("1 cell to measure (1 of 2 are measured already)"), "{}", again.stdout);
     let other = toml.replace("--max 2", "--max 4");
     let refused = sweep("s.toml --out out", &other).file("out/quick-most-r1.json", &kept).end().with_code(2);
     assert!(refused.stderr.contains("another --out"), "{}", refused.stderr);
@@ -252,14 +252,14 @@ fn mistakes_are_told_before_anything_starts() {
         ),
         (
             "[[set]]\nname = 'a'\ncommand = 'x'\n[[load]]\nname = 'l'\nsearch = '--max 5'",
-            "what must hold? Give --slo",
+            "no service level is given",
         ),
         (
             "[base]\nflags = '--num-prompts 5'\n[[set]]\nname = 'a'\ncommand = 'x'\n[[load]]\nname = 'l'\nsearch = '--slo ttft.p95<1s'",
-            "--num-prompts is for the search to decide",
+            "--num-prompts is set by the search",
         ),
         ("[[load]]\nname = 'l'\nflags = ''", "at least one set"),
-        ("slo = ['x < 5']", "`x` is no figure"),
+        ("slo = ['x < 5']", "`x` is not a metric"),
     ];
     for (toml, expected) in cases {
         let ended = sweep("s.toml", toml).end().with_code(2);

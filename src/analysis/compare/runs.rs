@@ -10,7 +10,7 @@ use crate::model::run::Run;
 #[non_exhaustive]
 pub enum NotComparable {
     /// The runs used different configurations.
-    #[error("the runs asked for different things: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the runs have different configurations: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Different(Vec<SpecDifference>),
     /// A run is INVALID.
     #[error("the {run} is INVALID: {reason}")]

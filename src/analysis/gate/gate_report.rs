@@ -48,7 +48,7 @@ pub(crate) enum RuleStatus {
 /// The result of a gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-#[must_use = "without its verdict nobody learns whether the candidate passes"]
+#[must_use = "its verdict says whether the candidate passes"]
 pub struct GateReport {
     /// The verdict.
     pub outcome: GateVerdict,

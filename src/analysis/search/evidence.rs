@@ -58,7 +58,7 @@ pub enum CriterionError {
     Baseline(MetricRule),
     /// The metric improves with more load.
     #[error(
-        "`{0}` gets better the more is sent, so it is no limit of the load: limit a latency, failure_rate or goodput_ratio"
+        "`{0}` improves as the load grows, so it cannot bound the load: use a latency, failure_rate or goodput_ratio"
     )]
     Grows(MetricRule),
 }

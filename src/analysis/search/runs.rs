@@ -22,7 +22,7 @@ pub enum SearchError<E> {
     #[error("the run of a trial has no records: keep them")]
     NoRecords,
     /// No answer has the metric of a rule, so that any load would meet it.
-    #[error("no answer has the metric of `{0}`: TPOT and ITL need two output tokens, TTFT a stream")]
+    #[error("no response has the metric of `{0}`: TPOT and ITL need two output tokens, TTFT a stream")]
     NoMetric(String),
 }
 

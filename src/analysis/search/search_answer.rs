@@ -26,7 +26,7 @@ const LONG_ANSWER_SHARE: f64 = 0.5;
 /// The result of a search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[must_use = "without it the load that the server sustains stays unknown"]
+#[must_use = "it contains the load that the server sustains"]
 pub struct SearchAnswer {
     /// The unit of the load.
     pub over: LoadAxis,
@@ -224,9 +224,7 @@ fn caveats(search: &Search) -> Vec<String> {
     let doubtful: Vec<&Trial> = trials.iter().filter(|trial| trial.doubt.is_some()).collect();
     if let Some(doubt) = doubtful.first().and_then(|trial| trial.doubt.as_ref()) {
         let (count, of, number) = (doubtful.len(), trials.len(), doubtful[0].number);
-        caveats.push(format!(
-            "{count} of {of} trials are not to be believed, the first of them {number}: {doubt}"
-        ));
+        caveats.push(format!("{count} of {of} trials are unreliable, first trial {number}: {doubt}"));
     }
     caveats.extend(outlier_caveat(search));
     caveats.extend(cut_off_caveat(search));
@@ -235,8 +233,8 @@ fn caveats(search: &Search) -> Vec<String> {
     let length = search.config().trial.as_secs_f64();
     if longest > LONG_ANSWER_SHARE * length {
         caveats.push(format!(
-            "answers take up to {longest:.1} s and trials {length:.0} s: the server may not have been as full as it gets; give a \
-             longer `search.trial`"
+            "answers take up to {longest:.1} s and trials {length:.0} s, so the server may not have reached its full load within \
+             a trial; give a longer `search.trial`"
         ));
     }
     caveats
@@ -248,12 +246,12 @@ fn outlier_caveat(search: &Search) -> Option<String> {
     let (number, load, unit) = (trial.number, trial.load, search.config().over.unit());
     Some(match against >= MIN_CONTRADICTIONS_TO_DROP {
         true => format!(
-            "trial {number}, of {load} {unit}, is set aside: {against} later ones say otherwise. If that was the server and no disturbance \
-             from outside, the answer does not hold"
+            "trial {number} at {load} {unit} is discarded, because {against} later trials contradict it; if the server caused its \
+             result, and not an outside disturbance, the answer is wrong"
         ),
         false => format!(
-            "trial {number}, of {load} {unit}, stands alone against {against} later ones, and {MIN_CONTRADICTIONS_TO_DROP} would set it aside: the \
-             answer allows for it; give more `search.time`"
+            "trial {number} at {load} {unit} contradicts {against} later trials ({MIN_CONTRADICTIONS_TO_DROP} would discard it): the \
+             interval allows for both; give more `search.time`"
         ),
     })
 }
@@ -271,8 +269,8 @@ fn cut_off_caveat(search: &Search) -> Option<String> {
     let (count, of, load, unit) = (open.len(), search.trials().len(), trial.load, over.unit());
     let (label, percent) = (criteria[*criterion].label(), 100.0 * share);
     Some(format!(
-        "in {count} of {of} trials more requests were cut off than may miss {label}, at {load} {unit} {percent:.1} % of them: such a trial \
-         cannot show that it holds. Give a longer `search.trial` and more `search.time`, or let a shorter `target.timeout` of run's make failures of answers \
-         that never come"
+        "{count} of {of} trials cannot show that {label} is met: too many of their requests had not ended when the trial did \
+         ({percent:.1} % at {load} {unit}). Give a longer `search.trial` and more `search.time`, or a shorter `target.timeout` \
+         of `run`, which turns unanswered requests into failures"
     ))
 }

@@ -32,7 +32,7 @@ fn a_disturbed_trial_is_tried_again_and_set_aside() {
         listed(&search)
     );
     assert!(
-        answer.caveats.iter().any(|caveat| caveat.starts_with("trial 3, of 4 req/s, is set aside")),
+        answer.caveats.iter().any(|caveat| caveat.starts_with("trial 3 at 4 req/s is discarded")),
         "{answer:?}"
     );
 }

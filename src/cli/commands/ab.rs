@@ -27,13 +27,13 @@ use servers::{Break, Servers, may_both_run, source};
 
 /// Flags of `run` that a flag of `ab` replaces, each with its replacement.
 const TAKEN: [(&str, &str); 7] = [
-    ("base-url", "--a and --b say where the servers are"),
-    ("host", "--a and --b say where the servers are"),
-    ("port", "--a and --b say where the servers are"),
-    ("sim", "--a and --b say where the servers are; 'servegauge sim --port {port}' is a command for them"),
-    ("duration", "--block says how long a block is"),
+    ("base-url", "--a and --b name the servers"),
+    ("host", "--a and --b name the servers"),
+    ("port", "--a and --b name the servers"),
+    ("sim", "--a and --b name the servers; 'servegauge sim --port {port}' is a command for them"),
+    ("duration", "--block sets the duration of a block"),
     ("dry-run", "blocks are measured; `servegauge run --dry-run` shows what would be sent"),
-    ("repeats", "--blocks says how often"),
+    ("repeats", "--blocks sets the number of blocks"),
 ];
 
 /// Runs the command.
@@ -65,19 +65,19 @@ fn check(args: &AbArgs) -> Result<RunCommandLine, CliError> {
         return Err(wrong(format!("--{flag} is not for a block: {why}")));
     }
     if let Some(flag) = line.first_result_flag().filter(|flag| *flag != "save-detailed") {
-        let why = "--out DIR keeps every block's run, --format says how the table is written";
+        let why = "--out DIR saves every block's run, --format sets the format of the table";
         return Err(wrong(format!("--{flag} is not for a block: {why}")));
     }
     let configuration = &line.args.configuration;
     if configuration.config.is_some() || configuration.like.is_some() || configuration.dump_config {
-        return Err(wrong("flags are read from nowhere else here: write them out".to_owned()));
+        return Err(wrong("flags from files are not supported here: write them out".to_owned()));
     }
     if line.args.output.save_detailed && args.save.is_none() {
         return Err(wrong("--save-detailed needs a place: give --out DIR before the `--`".to_owned()));
     }
     if args.blocks.get() < 2 {
         return Err(CliError::usage(
-            "--blocks must be 2 or more: one pair does not tell how much pairs differ",
+            "--blocks must be at least 2: one pair does not show how much pairs vary",
         ));
     }
     line.args.load.duration = Some(args.block);
@@ -85,7 +85,8 @@ fn check(args: &AbArgs) -> Result<RunCommandLine, CliError> {
     line.spec().map_err(wrong)?;
     if args.a == args.b && matches!(args.a, Source::Url(_)) {
         print_stderr(
-            "note: A and B are one server: unless it resets its prefix cache, whoever goes second in a pair finds the prompts there",
+            "note: A and B are one server: unless it resets its prefix cache, the second block of a pair hits the prompts of the \
+             first in the cache",
         );
     }
     Ok(line)

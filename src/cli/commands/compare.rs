@@ -50,7 +50,7 @@ pub(crate) fn execute(args: &CompareArgs) -> Result<ExitReason, CliError> {
     };
     if comparison.rows().next().is_none() {
         let why = caveats.iter().map(|caveat| format!("\n  {caveat}")).collect::<String>();
-        return Err(CliError::usage(format!("the runs have none of these figures in common{why}")));
+        return Err(CliError::usage(format!("the runs have none of these metrics in common{why}")));
     }
     comparison.caveats = caveats;
     print(&comparison, args.table.format())?;

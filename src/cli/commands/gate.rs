@@ -54,7 +54,7 @@ fn refuse_idle(args: &GateArgs) -> Result<(), CliError> {
     let measuring = [("--extend", args.strictness.extend.is_some()), ("--out", args.output.save.is_some())];
     match measuring.iter().find(|(_, given)| *given && args.run.is_empty()) {
         Some((flag, _)) => Err(CliError::usage(format!(
-            "{flag} needs `-- run FLAGS` in place of --candidate: saved runs do not grow"
+            "{flag} needs `-- run FLAGS` in place of --candidate: saved runs cannot be extended"
         ))),
         None => Ok(()),
     }

@@ -161,7 +161,7 @@ impl SearchRunner<'_> {
         match trial.unmeasured(self.search.config(), run) {
             None => Ok(()),
             Some(criterion) => Err(CliError::usage(format!(
-                "--slo {}: no answer has such a figure (TPOT and ITL need two output tokens, TTFT a stream)",
+                "--slo {}: no response has this metric (TPOT and ITL need two output tokens, TTFT a stream)",
                 criterion.label()
             ))),
         }

@@ -3,8 +3,8 @@
 //! Arrivals of such a process follow from the time-rescaling theorem (Papangelou 1972; Brown, Barbieri, Ventura, Kass
 //! and Frank, The Time-Rescaling Theorem and Its Application to Neural Spike Train Data Analysis, Neural Computation
 //! 14, 2002): if c₁ < c₂ < … are the arrivals of a Poisson process of rate 1 and Λ(t) is the integral of a rate from 0
-//! to t, then Λ⁻¹(c₁), Λ⁻¹(c₂), … are the arrivals of a Poisson process with that rate. Other laws of unit gaps are
-//! mapped through the integral in the same way, which keeps their burstiness at every rate.
+//! to t, then Λ⁻¹(c₁), Λ⁻¹(c₂), … are the arrivals of a Poisson process with that rate. Other distributions of unit
+//! gaps are mapped through the integral in the same way, which keeps their burstiness at every rate.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ fn gaps(offsets: &[Duration]) -> Vec<f64> {
     offsets.iter().map(|&at| (at - std::mem::replace(&mut before, at)).as_secs_f64()).collect()
 }
 
-/// The Kolmogorov–Smirnov distance between a sample and a law.
+/// The Kolmogorov–Smirnov distance between a sample and a distribution.
 fn ks_distance(mut sample: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
     sample.sort_by(f64::total_cmp);
     let n = sample.len() as f64;
@@ -34,7 +34,7 @@ fn ks_distance(mut sample: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
     sample.iter().enumerate().map(gap).fold(0.0, f64::max)
 }
 
-/// The distance that 1 sample in 1,000 of the true law exceeds.
+/// The distance that 1 sample in 1,000 of the true distribution exceeds.
 fn ks_critical(n: usize) -> f64 {
     1.95 / (n as f64).sqrt()
 }

@@ -52,7 +52,7 @@ impl NumpyRandomState {
         scale * standard
     }
 
-    /// Draws from the exponential law of mean 1, by inversion.
+    /// Draws from the exponential distribution of mean 1, by inversion.
     fn exponential(&mut self) -> f64 {
         -(1.0 - self.double()).ln()
     }

@@ -54,17 +54,17 @@ fn a_fixed_bound_decides_without_a_baseline() {
 #[test]
 fn what_is_no_rule_is_refused_with_a_cure() {
     for (text, expected) in [
-        ("ttft.p95", "compares nothing"),
+        ("ttft.p95", "has no comparison"),
         ("ttft.p95 < fast", "write `500ms`"),
-        ("ttft.p95 < -5", "is no bound"),
+        ("ttft.p95 < -5", "is not a limit"),
         ("failure_rate < 1s", "write `1%`"),
-        ("speed < 1", "no figure"),
-        ("ttft.p95 > 500ms", "turn the comparison round"),
-        ("output_throughput < 5", "turn the comparison round"),
-        ("tpot.mean <= baseline * ", "is no bound"),
-        ("tpot.mean <= baseline / 2", "is no bound"),
-        ("tpot.mean < 5 or 7", "compares nothing"),
-        ("tpot.mean < NaN", "is no bound"),
+        ("speed < 1", "is not a metric"),
+        ("ttft.p95 > 500ms", "reverse the comparison"),
+        ("output_throughput < 5", "reverse the comparison"),
+        ("tpot.mean <= baseline * ", "is not a limit"),
+        ("tpot.mean <= baseline / 2", "is not a limit"),
+        ("tpot.mean < 5 or 7", "has no comparison"),
+        ("tpot.mean < NaN", "is not a limit"),
     ] {
         let error = text.parse::<MetricRule>().unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");

@@ -18,7 +18,8 @@ pub struct Load {
     /// How the rate changes over the run.
     #[serde(default)]
     pub(crate) pace: RateSchedule,
-    /// The shape of the gaps' gamma law: 1 is Poisson, below 1 is burstier, above 1 is more even, infinite is constant.
+    /// The shape of the gaps' gamma distribution: 1 is Poisson, below 1 is burstier, above 1 is more even, infinite is
+    /// constant.
     #[serde(with = "number_or_inf")]
     pub burstiness: f64,
     /// Scale the arrivals so that the last one is due at n / rate, as vLLM does.

@@ -120,7 +120,7 @@ mod tests {
             let mean = times.iter().sum::<f64>() / times.len() as f64;
             assert!((mean - wait.mean().as_secs_f64()).abs() < 0.15, "{wait}: {mean}");
         }
-        // Of an exponential law, a share of 1 − 1/e lies below the mean.
+        // Of an exponential distribution, a share of 1 − 1/e lies below the mean.
         let below = drawn(WaitTime::Exponential { mean: SECOND }).iter().filter(|time| **time < 1.0).count();
         assert!((2400..2650).contains(&below), "{below} of 4000");
     }

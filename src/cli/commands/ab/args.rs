@@ -33,8 +33,8 @@ pub(crate) struct AbArgs {
     pub block: Duration,
     /// Keep both servers running all the time; they must fit on the machine together
     ///
-    /// The verdicts then hold for these two starts only. Otherwise, if both are commands, one server runs at a time
-    /// and is restarted for each of its blocks.
+    /// The verdicts then apply to these two server starts only. Otherwise, if both are commands, one server runs at a
+    /// time and is restarted for each of its blocks.
     #[arg(long)]
     pub keep: bool,
     /// Time limit until a server is healthy (a bare number is seconds)

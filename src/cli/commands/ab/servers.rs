@@ -88,7 +88,7 @@ impl<'a> Servers<'a> {
         if let Some(server) = &mut running.server
             && let Some(status) = server.exit_status()
         {
-            let why = format!("the server of {arm} ended by itself ({status}){}", server.log_tail());
+            let why = format!("the server of {arm} exited unexpectedly ({status}){}", server.log_tail());
             return Err(CliError::failed(why).into());
         }
         empty_cache(running, arm, &mut self.stubborn[arm as usize]);
@@ -164,8 +164,7 @@ fn empty_cache(running: &Running, arm: Arm, stubborn: &mut bool) {
     if let Ok(Err(error)) = running.session.session.try_empty_cache() {
         *stubborn = true;
         print_stderr(format_args!(
-            "note: {arm} does not reset its prefix cache between blocks ({error}): each pair of them has prompts of its own all \
-             the same"
+            "note: {arm} does not reset its prefix cache between blocks ({error}); each pair of blocks still has its own prompts"
         ));
     }
 }

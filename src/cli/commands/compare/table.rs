@@ -35,7 +35,7 @@ pub(crate) struct TableArgs {
     /// Only these rows, such as ttft.p95,tpot.mean
     ///
     /// Fewer rows make smaller differences detectable.
-    #[arg(long, value_name = "FIGURES", value_delimiter = ',')]
+    #[arg(long, value_name = "METRICS", value_delimiter = ',')]
     pub figures: Vec<MetricId>,
     /// All rows: mean and percentiles of every latency, and all rates
     #[arg(long, conflicts_with = "figures")]

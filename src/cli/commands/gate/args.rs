@@ -26,9 +26,9 @@ pub(crate) struct GateArgs {
     /// The flags are first checked against the baseline's.
     #[arg(last = true, value_name = "run RUN'S FLAGS", help_heading = "Baseline and candidate")]
     pub run: Vec<String>,
-    /// Both sides are from one start of the server: judge that start only
+    /// Both sides share one server start: judge that start only
     ///
-    /// Otherwise, rules against the baseline need three starts of a side, or two of each.
+    /// Otherwise, rules against the baseline need three server starts of one side, or two of each.
     #[arg(long, requires = "baseline", help_heading = "Baseline and candidate")]
     pub same_start: bool,
     /// Compare despite a different configuration of the baseline

@@ -104,7 +104,7 @@ impl Case {
         starts.dedup();
         match (self.same_start, starts.len()) {
             (true, 2..) => Err(CliError::usage(format!(
-                "--same-start: the server's own start times say that the runs are from {} starts; leave the flag out",
+                "--same-start: by the start times that the server reports, the runs are from {} server starts; leave the flag out",
                 starts.len()
             ))),
             _ => Ok(()),
@@ -116,8 +116,8 @@ impl Case {
         let count = server_starts::group_by_start(self.base()).len();
         if self.needs_baseline() && !self.same_start && count < server_starts::MIN_STARTS {
             print_stderr(format_args!(
-                "note: the baseline is from {count} start{} of the server: rules against it are decided only if the server has \
-                 not been restarted since; {} starts or more show how much starts differ",
+                "note: the baseline is from {count} server start{}: rules against it are decided only if the server has not been \
+                 restarted since; at least {} starts show how much starts vary",
                 if count == 1 { "" } else { "s" },
                 server_starts::MIN_STARTS
             ));
@@ -192,7 +192,7 @@ impl Case {
         };
         if self.rules.is_empty() {
             return Err(CliError::usage(format!(
-                "{} has none of the figures that a gate asks about by itself; give a --rule",
+                "{} has none of the metrics of the default rules; give a --rule",
                 baseline.name
             )));
         }
@@ -234,7 +234,9 @@ fn defaults(baseline: &[Run], allow_invalid: bool) -> Vec<GateRule> {
     }
     let mut partly = baseline.iter().filter(|run| run.validity.run_invalid_reason().is_none());
     if let Some(metrics) = partly.find_map(|run| run.validity.invalid_metrics()) {
-        print_stderr(format_args!("note: {metrics} are INVALID in the baseline, so no rule asks about them"));
+        print_stderr(format_args!(
+            "note: {metrics} are INVALID in the baseline, so no default rule uses them"
+        ));
     }
     gate::valid_defaults(baseline)
 }
@@ -261,7 +263,7 @@ fn has(rules: &[GateRule], runs: &[Run], who: &str) -> Result<(), CliError> {
     match missing.is_empty() {
         true => Ok(()),
         false => Err(CliError::usage(format!(
-            "{who} has no such figure: {} (goodput needs --goodput, times within a stream need a stream)",
+            "{who} lacks the metric of {} (goodput needs --goodput, times within a stream need a stream)",
             missing.join(", ")
         ))),
     }

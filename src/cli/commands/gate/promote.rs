@@ -42,7 +42,7 @@ pub(super) fn promote(
         GateVerdict::Pass | GateVerdict::Warn => false,
         GateVerdict::Fail if force => true,
         GateVerdict::Fail | GateVerdict::Invalid => {
-            print_stderr("the baseline was left as it is: the candidate did not pass");
+            print_stderr("the baseline is unchanged: the candidate did not pass");
             return Ok(());
         }
     };
@@ -67,7 +67,7 @@ pub(super) fn promote(
     print_stderr(format_args!("{} is the candidate now", place.display()));
     if count > 1 {
         print_stderr(format_args!(
-            "note: of {count} runs it is the first; a folder as --baseline would keep all"
+            "note: it is the first of {count} runs; a folder as --baseline would keep all"
         ));
     }
     Ok(())

@@ -42,9 +42,7 @@ fn run_line(words: &[String]) -> Result<RunCommandLine, CliError> {
     let line = RunCommandLine::parse_with_layers(words)
         .map_err(|why| CliError::usage(format!("after `--`: {why}; see `servegauge run --help`")))?;
     if let Some(flag) = line.first_of(&["dry-run", "repeats"]) {
-        return Err(CliError::usage(format!(
-            "--{flag} does not go together with gate; leave it out after `--`"
-        )));
+        return Err(CliError::usage(format!("--{flag} cannot be used with gate; leave it out after `--`")));
     }
     if let Some(flag) = line.first_result_flag() {
         print_stderr(format_args!(
@@ -170,7 +168,7 @@ impl Clock {
         let open = findings.iter().filter(|finding| !finding.answer.is_settled()).count();
         let left = humantime::format_duration(Duration::from_secs(self.left().as_secs()));
         print_stderr(format_args!(
-            "extending: {open} of {} rules have no answer yet, {left} left",
+            "extending: {open} of {} rules are undecided, {left} left",
             findings.len()
         ));
     }

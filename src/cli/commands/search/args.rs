@@ -119,7 +119,7 @@ impl SearchArgs {
             Criterion::from_rules(rules, over).map_err(|error| CliError::usage(format!("--slo {error}")))?;
         if !criteria.iter().any(|criterion| matches!(criterion, Criterion::Rule(_))) {
             return Err(CliError::usage(
-                "what must hold? Give --slo, such as --slo 'ttft.p95<500ms' --slo 'tpot.p95<30ms'",
+                "no service level is given: use --slo, such as --slo 'ttft.p95<500ms' --slo 'tpot.p95<30ms'",
             ));
         }
         let Self { time, trial, precision, headroom, seed, .. } = *self;

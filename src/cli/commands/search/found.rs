@@ -57,7 +57,7 @@ impl Found {
     pub(crate) fn why_nothing(&self) -> Option<&'static str> {
         let unanswered =
             self.search.trials().iter().all(|trial| trial.service.requests == trial.service.failed);
-        (unanswered && !self.is_interrupted()).then_some("not one request of any trial was answered")
+        (unanswered && !self.is_interrupted()).then_some("no request of any trial was answered")
     }
 
     fn exit(&self) -> ExitReason {

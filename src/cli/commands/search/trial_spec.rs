@@ -58,7 +58,8 @@ impl TrialSpecs {
         refuse(&line, question.over)?;
         if spec.load.pace == RateSchedule::Trace {
             return Err(CliError::usage(
-                "a trace brings its own load: give --request-rate's part to the search, and --no-self-timed to run",
+                "a trace sets its own arrival times, but the search sets the rate: add --no-self-timed after `--` to use only the \
+                 lengths of the trace",
             ));
         }
         if args.asks_for_good() && !spec.slo.is_set() {
@@ -187,7 +188,7 @@ fn refuse(line: &RunCommandLine, over: LoadAxis) -> Result<(), CliError> {
     match DECIDED.into_iter().chain(cap).find(|flag| line.gives(flag)) {
         None => Ok(()),
         Some(flag) => {
-            Err(CliError::usage(format!("after `--`: --{flag} is for the search to decide; leave it out")))
+            Err(CliError::usage(format!("after `--`: --{flag} is set by the search; leave it out")))
         }
     }
 }

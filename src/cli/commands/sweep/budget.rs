@@ -139,7 +139,7 @@ impl std::fmt::Display for Left {
             parts.push(format!("about {}", humantime::format_duration(minutes)));
         }
         if self.unknown > 0 {
-            parts.push(format!("{} as long as the server needs", counted(self.unknown, "cell")));
+            parts.push(format!("{} of unknown duration", counted(self.unknown, "cell")));
         }
         if self.unknown_starts > 0 {
             parts.push(counted(self.unknown_starts, "server start"));
@@ -168,7 +168,7 @@ pub(super) fn summary(plan: &Plan, folder: &Folder) -> String {
     let cells = to_do(plan, folder);
     let kept = match all - cells.len() {
         0 => String::new(),
-        kept => format!(" ({kept} of {all} are there already)"),
+        kept => format!(" ({kept} of {all} are measured already)"),
     };
     let left = Budget::new(plan, folder).left(plan, &cells, None);
     format!(
@@ -208,7 +208,7 @@ pub(super) fn dry_run(plan: &Plan, folder: &Folder, to: &mut impl Write) -> io::
         }
     }
     for (at, cell) in plan.cells().iter().enumerate() {
-        let done = if folder.found(cell).is_some() { "  (there already)" } else { "" };
+        let done = if folder.found(cell).is_some() { "  (measured already)" } else { "" };
         let (set, load) = (shown(&plan.sets[cell.set].name), shown(&plan.loads[cell.load].name));
         writeln!(to, "{:>4}  {set} under {load}, seed {} -> {}{done}", at + 1, cell.seed, cell.file)?;
     }

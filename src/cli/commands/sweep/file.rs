@@ -114,10 +114,14 @@ fn set(table: SetTable) -> Result<Set, String> {
             Source::Command(CommandTemplate::new(&command).map_err(|error| place(error.to_string()))?, env)
         }
         (None, Some(_)) if !env.is_empty() => {
-            return Err(place("env is for a command: the server at a url has its own".into()));
+            return Err(place("env is for a command: the server at a URL has its own".into()));
         }
         (None, Some(url)) => Source::Url(checked(&url).map_err(place)?),
-        _ => return Err(place("give it either a command that starts it, or the url where it runs".into())),
+        _ => {
+            return Err(place(
+                "give it either a command that starts it, or the url of a running server".into(),
+            ));
+        }
     };
     Ok(Set { name, server, gpus })
 }
@@ -151,7 +155,7 @@ fn checked(url: &str) -> Result<String, String> {
         Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {
             Ok(url.trim_end_matches('/').trim_end_matches("/v1").to_owned())
         }
-        _ => Err(format!("`{}` is no url: write it as http://localhost:8000", secrets::mask_url(url))),
+        _ => Err(format!("`{}` is not a URL: write it as http://localhost:8000", secrets::mask_url(url))),
     }
 }
 
@@ -221,7 +225,7 @@ mod tests {
         let cases = [
             ("[[set]]\nname = 'a'", "set `a`: give it either"),
             ("[[set]]\nname = 'a'\ncommand = 'x'\nurl = 'http://h'", "set `a`: give it either"),
-            ("[[set]]\nname = 'a'\nurl = 'localhost'", "`localhost` is no url"),
+            ("[[set]]\nname = 'a'\nurl = 'localhost'", "`localhost` is not a URL"),
             ("[[set]]\nname = ' '\nurl = 'http://h'", "empty name"),
             ("[[load]]\nname = 'l'\nsearch = \"--slo 'x\"", "quote is not closed"),
             ("[[load]]\nname = 'l'\nflags = '--port 80'", "load `l`: --base-url"),

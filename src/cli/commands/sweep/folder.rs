@@ -42,7 +42,7 @@ impl Folder {
             };
             if !same {
                 return Err(CliError::usage(format!(
-                    "{} is of a sweep with another command, other flags or another seed: give another --out, or remove it",
+                    "{} is from a sweep with another command, other flags or another seed: give another --out, or remove it",
                     file.display()
                 )));
             }

@@ -114,7 +114,7 @@ impl<'a> Host<'a> {
             None => true,
             Some(status) => {
                 print_stderr(format_args!(
-                    "warning: the server of `{}` ended by itself ({status}): it is started again",
+                    "warning: the server of `{}` exited unexpectedly ({status}) and is restarted",
                     self.plan.sets[wanted.0].name
                 ));
                 false
@@ -143,8 +143,10 @@ impl<'a> Host<'a> {
         };
         self.stubborn.insert(set);
         let then = match ours {
-            true => "it is started anew for each cell",
-            false => "what one cell leaves there the next may find, though each has prompts of its own",
+            true => "the server is restarted for each cell",
+            false => {
+                "a cell may hit prefixes that an earlier cell cached, although every cell has different prompts"
+            }
         };
         print_stderr(format_args!(
             "note: the server of `{}` does not reset its prefix cache ({why}): {then}",

@@ -60,9 +60,9 @@ pub(super) fn folder(args: &VllmArgs, dry_run: bool) -> Result<PathBuf, String> 
     let now = || jiff::Zoned::now().strftime("%Y%m%d_%H%M%S").to_string();
     let folder = args.output_dir.join(args.experiment_name.clone().unwrap_or_else(now));
     match (args.resume, folder.exists()) {
-        (true, false) => Err(format!("--resume: there is no {}", folder.display())),
+        (true, false) => Err(format!("--resume: {} does not exist", folder.display())),
         (false, true) if !dry_run => Err(format!(
-            "{} is there already: --resume goes on with it, or give another --experiment-name",
+            "{} exists already: --resume continues it, or give another --experiment-name",
             folder.display()
         )),
         _ => Ok(folder),
@@ -102,7 +102,7 @@ fn changes(path: Option<&Path>) -> Result<Vec<Changes>, String> {
 fn records(value: Value) -> Result<Vec<Changes>, String> {
     let object = |value: Value| match value {
         Value::Object(changes) => Ok(changes),
-        other => Err(format!("`{other}` is no object of flags and values")),
+        other => Err(format!("`{other}` is not an object of flags and values")),
     };
     match value {
         Value::Array(records) => records.into_iter().map(object).collect(),
@@ -175,9 +175,9 @@ fn name(changes: &Changes) -> String {
 fn links(list: &str) -> Result<Vec<(String, String)>, String> {
     let pairs = list.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let pair = |pair: &str| {
-        let (serve, bench) = pair
-            .split_once('=')
-            .ok_or_else(|| format!("--link-vars: `{pair}` is no pair: write max_num_seqs=max_concurrency"))?;
+        let (serve, bench) = pair.split_once('=').ok_or_else(|| {
+            format!("--link-vars: `{pair}` is not a pair: write max_num_seqs=max_concurrency")
+        })?;
         Ok((serve.trim().to_owned(), bench.trim().to_owned()))
     };
     pairs.map(pair).collect()
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(names(json!([{"a": 1, "b": "x"}, {"_benchmark_name": "n", "a": 2}])), ["a=1-b=x", "n"]);
         assert_eq!(names(json!({"fast": {"a": 1}, "slow": {"a": 2}})), ["fast", "slow"]);
         assert!(records(json!(3)).unwrap_err().contains("list of objects"));
-        assert!(records(json!([3])).unwrap_err().contains("`3` is no object"));
+        assert!(records(json!([3])).unwrap_err().contains("`3` is not an object"));
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         assert!(linked(&object(json!({"max_num_seqs": 4, "a": 1})), &bench, &links));
         assert!(!linked(&object(json!({"max_num_seqs": 8, "a": 1})), &bench, &links));
         assert!(!linked(&object(json!({"max_num_seqs": 4})), &bench, &links), "one that is missing");
-        assert!(super::links("a").unwrap_err().contains("`a` is no pair"));
+        assert!(super::links("a").unwrap_err().contains("`a` is not a pair"));
     }
 
     #[test]

@@ -112,7 +112,9 @@ impl<'a> Performance<'a> {
         }
         if let (Fresh::Search { .. }, Some(status)) = (&fresh, host.ended()) {
             // A server that has ended fails at every load, so the search has no result.
-            return Ok(Outcome::Failed(format!("its server ended by itself during the search ({status})")));
+            return Ok(Outcome::Failed(format!(
+                "its server exited unexpectedly during the search ({status})"
+            )));
         }
         fresh.launched(ready.launched);
         self.budget.took(cell.load, begun.elapsed());

@@ -31,7 +31,7 @@ fn between(offsets: &[Duration], from: u64, to: u64) -> usize {
     offsets.iter().filter(|at| (SECOND * from as u32..SECOND * to as u32).contains(at)).count()
 }
 
-/// The Kolmogorov–Smirnov distance between gaps and the exponential law of mean 1.
+/// The Kolmogorov–Smirnov distance between gaps and the exponential distribution of mean 1.
 fn distance(mut gaps: Vec<f64>) -> f64 {
     gaps.sort_by(f64::total_cmp);
     let n = gaps.len() as f64;

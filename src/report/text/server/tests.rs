@@ -90,7 +90,7 @@ fn the_section_is_this_to_the_letter() {
 fn a_long_run_says_how_many_points_are_left_of_its_samples() {
     let mut run = run(vec![ReplicaMetrics::default()]);
     run.server.as_mut().unwrap().taken = 48;
-    assert!(text(&run).contains("\nSampled: 48 times, every 1s, kept as 3 points\n"), "{}", text(&run));
+    assert!(text(&run).contains("\nSampled: 48 times, every 1s, saved as 3 points\n"), "{}", text(&run));
 }
 
 #[test]
