@@ -54,7 +54,7 @@ pub(crate) struct PlanInput {
 pub(crate) enum PlanError {
     /// Not even one request fits.
     #[error(
-        "a request keeps {request:.0} {unit} on average and the KV pool has {capacity}: not one fits; plan with shorter \
+        "a request needs {request:.0} {unit} on average and the KV pool has {capacity}, so none fits; plan with shorter \
          requests or a larger pool"
     )]
     TooSmall {
@@ -74,12 +74,10 @@ pub(crate) enum PlanError {
         origin: String,
     },
     /// The output takes no time.
-    #[error("rates need the time of a request: give a `plan.tpot` or a `plan.ttft` above 0")]
+    #[error("rates need the duration of a request: give a `plan.tpot` or a `plan.ttft` above 0")]
     NoTime,
     /// A rate is given without a speed.
-    #[error(
-        "`plan.wanted` needs to know how long a request takes: give `plan.tpot`, such as `plan.tpot` 30ms"
-    )]
+    #[error("`plan.wanted` needs the duration of a request: give `plan.tpot`, such as 30ms")]
     NoPace,
     /// No number of replicas serves this load, in requests per second.
     #[error("the wanted rate needs {0:.0} replicas: is it requests per second?")]

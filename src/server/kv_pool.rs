@@ -19,7 +19,7 @@ pub(crate) fn size_on_page(text: &str) -> Option<PoolSize> {
         let blocks = count("num_gpu_blocks").zip(count("block_size"));
         EnginePoolSize {
             stated: count("kv_cache_size_tokens"),
-            blocks: blocks.and_then(|(blocks, size)| blocks.checked_mul(size)),
+            tokens_from_blocks: blocks.and_then(|(blocks, size)| blocks.checked_mul(size)),
             concurrency: None,
         }
     }))
@@ -30,8 +30,8 @@ pub(crate) fn size_on_page(text: &str) -> Option<PoolSize> {
 pub(crate) struct EnginePoolSize {
     /// The pool's size in tokens, as the engine states it.
     stated: Option<u64>,
-    /// The pool's size in tokens, computed from its blocks.
-    blocks: Option<u64>,
+    /// The pool's size in tokens: the number of blocks × the block size.
+    tokens_from_blocks: Option<u64>,
     /// Tokens of a request, and how many such requests fit.
     concurrency: Option<(u64, f64)>,
 }
@@ -51,7 +51,7 @@ const ROUNDING_TOLERANCE: f64 = 0.02;
 impl EnginePoolSize {
     fn absorb(&mut self, newer: Self) {
         self.stated = newer.stated.or(self.stated);
-        self.blocks = newer.blocks.or(self.blocks);
+        self.tokens_from_blocks = newer.tokens_from_blocks.or(self.tokens_from_blocks);
         self.concurrency = newer.concurrency.or(self.concurrency);
     }
 
@@ -62,14 +62,14 @@ impl EnginePoolSize {
     /// The size to plan with: the stated size, else that of the blocks, which is wrong for layers of several kinds.
     /// If the concurrency yields another size, the smaller one.
     fn tokens(&self) -> Option<u64> {
-        let size = self.stated.or(self.blocks);
+        let size = self.stated.or(self.tokens_from_blocks);
         [size, self.concurrent_tokens()].into_iter().flatten().filter(|tokens| *tokens > 0).min()
     }
 
     /// Describes a contradiction between the statements, if there is one.
     fn contradiction(&self) -> Option<String> {
         let stated = self.stated.map(|tokens| (tokens, format!("a size of {tokens} tokens")));
-        let blocks = self.blocks.map(|tokens| (tokens, format!("blocks for {tokens} tokens")));
+        let blocks = self.tokens_from_blocks.map(|tokens| (tokens, format!("blocks for {tokens} tokens")));
         let concurrent =
             self.concurrent_tokens().zip(self.concurrency).map(|(tokens, (length, requests))| {
                 (tokens, format!("{requests} requests of {length} tokens, which are {tokens}"))
@@ -81,9 +81,9 @@ impl EnginePoolSize {
         let factor = *most as f64 / *least as f64;
         (factor > 1.0 + ROUNDING_TOLERANCE).then(|| {
             format!(
-                "the server says {some}, and {others}: they disagree by {factor:.1}. Where layers are of several kinds, the size \
-                 and the blocks count each kind in its own way, and a concurrency holds for requests of that length only: short \
-                 ones hold pages of states too"
+                "the server reports {some}, and {others}: they differ by a factor of {factor:.1}. With layers of several kinds, the \
+                 size and the blocks count each kind differently, and the concurrency applies to requests of that length only: \
+                 shorter ones need pages of states too"
             )
         })
     }
@@ -160,7 +160,7 @@ mod tests {
             let pool = size_on_page(&page(blocks, size, stated)).unwrap();
             assert_eq!(pool.tokens, stated);
             let note = &pool.notes[0];
-            assert!(note.contains(&format!("they disagree by {factor}")), "{note}");
+            assert!(note.contains(&format!("they differ by a factor of {factor}")), "{note}");
             assert!(
                 note.contains(&(blocks * size).to_string()) && note.contains(&stated.to_string()),
                 "{note}"

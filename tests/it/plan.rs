@@ -262,9 +262,9 @@ fn a_log_a_config_and_a_page_are_compared_and_the_server_is_right() {
     let notes: Vec<&str> = pool["notes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(pool["capacity"], 920_992);
     for expected in [
-        "the weights on each GPU: the.log says 9.12 GB, config.json 16.06 GB (+76 %); the.log is used",
-        "keys and values of a token on each GPU: the.log says 65533 bytes, config.json 131072 bytes (+100 %); the.log is used",
-        "the KV pool: the.log says 920992 tokens, config.json ",
+        "the weights on each GPU: the.log has 9.12 GB, config.json 16.06 GB (+76 %); the.log is used",
+        "keys and values per token on each GPU: the.log has 65533 bytes, config.json 131072 bytes (+100 %); the.log is used",
+        "the KV pool: the.log has 920992 tokens, config.json ",
     ] {
         assert!(notes.iter().any(|note| note.starts_with(expected)), "{expected}\n{notes:#?}");
     }
@@ -272,16 +272,16 @@ fn a_log_a_config_and_a_page_are_compared_and_the_server_is_right() {
     let words = format!("{config} --tp 1 --kv-dtype bf16");
     let pool = plan(&log("7.5", "1,841,984", "tensor_parallel_size=2, kv_cache_dtype=fp8"), &words);
     let notes = pool["notes"].to_string();
-    assert!(notes.contains("tensor parallelism: the.log says 2, the command 1; the.log is used"), "{notes}");
-    assert!(notes.contains("the type of keys and values: the.log says fp8, the command bf16"), "{notes}");
-    assert!(!notes.contains("the weights") && !notes.contains("of a token"), "{notes}");
+    assert!(notes.contains("tensor parallelism: the.log has 2, the command 1; the.log is used"), "{notes}");
+    assert!(notes.contains("the type of keys and values: the.log has fp8, the command bf16"), "{notes}");
+    assert!(!notes.contains("the weights") && !notes.contains("per token on each GPU"), "{notes}");
 
     let page = "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"20000\"} 1\n";
     let pages = Pages::start(vec![page.into()]);
     let pool = plan(&log("14.99", "460,496", "max_seq_len=8192"), &format!("--base-url {}", pages.url()));
     assert_eq!(pool["capacity"], 320_000);
     let note = pool["notes"][0].as_str().unwrap();
-    assert!(note.contains("/metrics says 320000 tokens, the.log 460496 tokens (+44 %); http"), "{note}");
+    assert!(note.contains("/metrics has 320000 tokens, the.log 460496 tokens (+44 %); http"), "{note}");
 
     // A config that is not understood costs nothing where a server says how much there is.
     let pool = plan(&log("14.99", "460,496", "a=b"), "--model-config the.log --gpu A100");
@@ -308,7 +308,7 @@ fn a_page_without_the_pool_costs_nothing_beside_a_log_or_a_model() {
         };
         let error = plan("").with_code(1).stderr;
         assert!(
-            error.contains("does not tell the size of the KV pool") && error.contains("--log"),
+            error.contains("does not report the size of the KV pool") && error.contains("--log"),
             "{error}"
         );
         let pool = |words: &str| -> Value {
@@ -320,7 +320,7 @@ fn a_page_without_the_pool_costs_nothing_beside_a_log_or_a_model() {
         assert!(from_model["capacity"].as_f64().unwrap() > 4e10, "{from_model}");
         for pool in [from_log, from_model] {
             let note = pool["notes"].to_string();
-            assert!(note.contains("/metrics does not tell the size of the KV pool"), "{note}");
+            assert!(note.contains("/metrics does not report the size of the KV pool"), "{note}");
         }
     }
 }
@@ -337,7 +337,7 @@ fn a_log_that_contradicts_itself_is_said_with_both_figures() {
         text.contains("a size of 290864 tokens, and 33.04 requests of 32768 tokens, which are 1082655"),
         "{text}"
     );
-    assert!(text.contains("they disagree by 3.7"), "{text}");
+    assert!(text.contains("they differ by a factor of 3.7"), "{text}");
 }
 
 /// B27: what helps when only the weights cannot be worked out.
@@ -360,7 +360,7 @@ fn mistakes_are_one_line_with_the_cure() {
             "config.json: `num_hidden_layers` is missing; add it",
         ),
         ("--model-config gone.json --gpu-memory 80GB", "cannot read --model-config gone.json"),
-        ("--log config.json", "no line says `GPU KV cache size"),
+        ("--log config.json", "no line has `GPU KV cache size"),
         ("--base-url http://127.0.0.1:1", "http://127.0.0.1:1/metrics does not answer"),
         ("--kv-tokens 100", "not one fits"),
         ("--kv-tokens 110000 --wanted-rate 10", "give --tpot"),

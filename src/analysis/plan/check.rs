@@ -108,7 +108,7 @@ fn findings(plan: &CapacityPlan, rows: &[PlanComparison], peak: u64) -> Vec<Stri
             format!("{peak} in flight do not fit the pool: requests queued, or the server preempted")
         }
         peak if peak > low => {
-            format!("{peak} in flight fit the pool or not, by the stages that requests are at")
+            format!("{peak} in flight may or may not fit the pool, depending on the stages of the requests")
         }
         peak if peak > plan.suggestion => {
             format!("{peak} in flight fit the pool, and use some of the headroom")

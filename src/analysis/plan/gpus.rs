@@ -90,7 +90,7 @@ impl Gpu {
         let card = GPUS.iter().find(|(names, ..)| names.contains(&short));
         let (_, name, gib, make) = card.ok_or_else(|| {
             let known: Vec<&str> = GPUS.iter().map(|(_, name, ..)| *name).collect();
-            format!("not known; the names are: {}", known.join(", "))
+            format!("not a known GPU; the names are: {}", known.join(", "))
         })?;
         Ok(Self { bytes: (gib * GIB) as u64, name: Some(name), make: *make })
     }

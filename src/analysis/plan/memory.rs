@@ -104,22 +104,24 @@ pub(crate) fn gpu_pool(
     }
     let whole = model.kv_cost(kv, 1)?;
     let mut notes = vec![match whole.state {
-        0.0 => format!("keys and values of a token: {} bytes", whole.per_token()),
+        0.0 => format!("keys and values: {} bytes per token", whole.per_token()),
         state => format!(
-            "keys and values of a token: {} bytes; states of a sequence: {state} bytes",
+            "keys and values: {} bytes per token; states: {state} bytes per sequence",
             whole.per_token()
         ),
     }];
     let printed = model.printed_bytes_per_token(kv, memory.tp).filter(|charged| *charged > 0.0);
     if let Some(charged) = printed.filter(|charged| *charged > cost.per_token()) {
         notes.push(format!(
-            "vLLM fills up groups of layers and charges {charged} bytes a token on each GPU: its log will have fewer tokens"
+            "vLLM pads groups of layers and allocates {charged} bytes per token on each GPU, so its log reports fewer tokens \
+             than this plan"
         ));
     }
     notes.extend(model.notes());
     if memory.weights == WeightsSource::Estimated && model.lacks_vision() {
         notes.push(
-            "the weights are those of the language model: add the vision part with `plan.reserved`".into(),
+            "the weights are those of the language model only: add the vision part with `plan.reserved`"
+                .into(),
         );
     }
     let mut lines = vec![gpu_line(&memory.gpu), taken_line(taken, utilization, memory), weights];
@@ -139,7 +141,7 @@ fn gpu_line(gpu: &Gpu) -> MemoryLine {
     let source = match gpu.name {
         Some(name) => format!("{name}, as CUDA reports it"),
         None => {
-            "as `plan.gpu_memory` says; CUDA reports the card's own figure, which `plan.gpu` knows by name"
+            "given by `plan.gpu_memory`; CUDA reports slightly less, which `plan.gpu` knows by the card's name"
                 .to_owned()
         }
     };
@@ -148,7 +150,7 @@ fn gpu_line(gpu: &Gpu) -> MemoryLine {
 
 fn taken_line(taken: f64, utilization: f64, memory: &GpuSetup) -> MemoryLine {
     let source = match memory.utilization {
-        Some(_) => format!("{utilization}, as `plan.utilization` says"),
+        Some(_) => format!("{utilization}, given by `plan.utilization`"),
         None => format!("{utilization}, the default of vLLM {}", memory.version),
     };
     MemoryLine { what: "taken by vLLM", bytes: taken as u64, source }
@@ -158,7 +160,9 @@ fn taken_line(taken: f64, utilization: f64, memory: &GpuSetup) -> MemoryLine {
 fn weights(model: &ModelArchitecture, memory: &GpuSetup) -> Result<MemoryLine, ModelError> {
     let shared = |bytes: u64| bytes as f64 / memory.tp as f64;
     let (bytes, source) = match &memory.weights {
-        WeightsSource::Given(bytes) => (shared(*bytes), "as `plan.weights` says, over the GPUs".to_owned()),
+        WeightsSource::Given(bytes) => {
+            (shared(*bytes), "given by `plan.weights`, divided over the GPUs".to_owned())
+        }
         WeightsSource::Indexed(bytes, path) => {
             // The ratio of the loaded bytes to the bytes in files, for matrices that are on several GPUs or converted
             // there.
@@ -181,7 +185,7 @@ fn weights(model: &ModelArchitecture, memory: &GpuSetup) -> Result<MemoryLine, M
 /// The memory that neither the weights nor the pool use.
 fn other(model: &ModelArchitecture, memory: &GpuSetup) -> Vec<MemoryLine> {
     if let Some(bytes) = memory.reserved {
-        return vec![MemoryLine { what: "reserved", bytes, source: "as `plan.reserved` says".into() }];
+        return vec![MemoryLine { what: "reserved", bytes, source: "given by `plan.reserved`".into() }];
     }
     let is_large = memory.gpu.is_large_memory();
     let seqs = memory.max_num_seqs.unwrap_or_else(|| memory.version.max_num_seqs(is_large));

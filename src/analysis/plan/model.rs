@@ -197,7 +197,7 @@ impl ModelArchitecture {
             ));
         }
         if count(|cache| cache.layer.mixer == Mixer::Cross) > 0 {
-            notes.push("what cross-attention keeps of an image is not counted".into());
+            notes.push("the cross-attention cache of images is not counted".into());
         }
         notes
     }

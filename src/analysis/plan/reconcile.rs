@@ -68,7 +68,7 @@ const QUANTITIES: [Quantity; 6] = [
         tolerance: WEIGHTS,
     },
     Quantity {
-        what: "keys and values of a token on each GPU",
+        what: "keys and values per token on each GPU",
         value: ServerFacts::token_bytes,
         unit: Unit::Bytes,
         tolerance: ROUNDING,
@@ -164,7 +164,7 @@ fn line(
     (other, another): (&Source, &str),
     apart: &str,
 ) -> String {
-    format!("{what}: {} says {value}, {} {another}{apart}; {} is used", first.name, other.name, first.name)
+    format!("{what}: {} has {value}, {} {another}{apart}; {} is used", first.name, other.name, first.name)
 }
 
 impl Unit {
@@ -210,36 +210,36 @@ mod tests {
         let cases: [(Change, &str); 9] = [
             (
                 |facts| facts.weights = Some(9_000_000_000),
-                "the weights on each GPU: the.log says 16.00 GB, config.json 9.00 GB (-44 %)",
+                "the weights on each GPU: the.log has 16.00 GB, config.json 9.00 GB (-44 %)",
             ),
             (
                 |facts| facts.pool_bytes = Some(30_000_000_000),
-                "keys and values of a token on each GPU: the.log says 130435 bytes, config.json 65217 bytes (-50 %)",
+                "keys and values per token on each GPU: the.log has 130435 bytes, config.json 65217 bytes (-50 %)",
             ),
             (
                 |facts| (facts.pool_tokens, facts.pool_bytes) = (Some(300_000), None),
-                "the KV pool: the.log says 460000 tokens, config.json 300000 tokens (-35 %)",
+                "the KV pool: the.log has 460000 tokens, config.json 300000 tokens (-35 %)",
             ),
             (
                 |facts| facts.block_size = Some(32),
-                "the block size: the.log says 16 tokens, config.json 32 tokens",
+                "the block size: the.log has 16 tokens, config.json 32 tokens",
             ),
             (
                 |facts| facts.max_model_len = Some(8192),
-                "the longest request: the.log says 131072 tokens, config.json 8192 tokens",
+                "the longest request: the.log has 131072 tokens, config.json 8192 tokens",
             ),
             (
                 |facts| facts.dtype = Some("float16".into()),
-                "the model's type: the.log says bfloat16, config.json float16",
+                "the model's type: the.log has bfloat16, config.json float16",
             ),
             (
                 |facts| facts.kv_dtype = Some("fp8_e5m2".into()),
-                "the type of keys and values: the.log says fp8, config.json fp8_e5m2",
+                "the type of keys and values: the.log has fp8, config.json fp8_e5m2",
             ),
-            (|facts| facts.tp = Some(2), "tensor parallelism: the.log says 1, config.json 2"),
+            (|facts| facts.tp = Some(2), "tensor parallelism: the.log has 1, config.json 2"),
             (
                 |facts| facts.utilization = Some(0.95),
-                "the share of the memory: the.log says 0.9, config.json 0.95",
+                "the share of the memory: the.log has 0.9, config.json 0.95",
             ),
         ];
         for (change, expected) in cases {
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "the KV pool: http://s/metrics says 400000 tokens, the.log 440000 tokens (+10 %); http://s/metrics is used"
+                "the KV pool: http://s/metrics has 400000 tokens, the.log 440000 tokens (+10 %); http://s/metrics is used"
             ]
         );
     }

@@ -54,7 +54,7 @@ fn size_in_line(line: &str) -> EnginePoolSize {
         stated: after("GPU KV cache size: ")
             .or_else(|| after("max_total_num_tokens="))
             .or_else(|| after("CPU KV cache size: ")),
-        blocks: blocks.and_then(|blocks| blocks.checked_mul(DEFAULT_BLOCK_TOKENS)),
+        tokens_from_blocks: blocks.and_then(|blocks| blocks.checked_mul(DEFAULT_BLOCK_TOKENS)),
         concurrency: concurrency(line),
     }
 }
@@ -107,7 +107,8 @@ mod tests {
         let engine = |name: &str, tokens: &str| {
             format!("({name} pid=7) INFO [kv_cache_utils.py:1087] GPU KV cache size: {tokens} tokens\n")
         };
-        // Tags of vLLM 0.10 (`EngineCore_0`) and later (`EngineCore_DP0`); of SGLang (`DP0 TP0`), whose ranks repeat it.
+        // Tags of vLLM 0.10 (`EngineCore_0`) and later (`EngineCore_DP0`); of SGLang (`DP0 TP0`), whose ranks repeat
+        // it.
         let two = engine("EngineCore_DP0", "100,000") + &engine("EngineCore_DP1", "90,000");
         let older = engine("EngineCore_0", "110,000") + &engine("EngineCore_1", "110,000");
         let again =
@@ -143,7 +144,10 @@ mod tests {
             let size = size(&log(tokens, length, times));
             assert_eq!(size.tokens, least);
             let note = &size.notes[0];
-            assert!(note.contains(other) && note.contains(&format!("they disagree by {factor}")), "{note}");
+            assert!(
+                note.contains(other) && note.contains(&format!("they differ by a factor of {factor}")),
+                "{note}"
+            );
         }
         for (tokens, length, times) in
             [("460,496", "131,072", "3.51"), ("62,608", "1,024", "61.14"), ("130,960", "98,304", "1.33")]

@@ -259,7 +259,7 @@ fn sparse_index(config: &ModelConfig, place: usize) -> Result<SparseIndex, Model
         (Some(size), Some(1), Some(1)) => Ok(SparseIndex::Plain(size)),
         _ => Err(config.wrong(
             "sparse_attention_config",
-            &format!("says of layer {place} what is not known here"),
+            &format!("has an unsupported value for layer {place}"),
             CURE,
         )),
     }
@@ -272,13 +272,13 @@ fn has_indexer(config: &ModelConfig, place: usize) -> Result<bool, ModelError> {
             Some("full") => Ok(true),
             Some("shared") => Ok(false),
             other => {
-                let why = format!("has {other:?} for layer {place}, which is not known here");
+                let why = format!("has {other:?} for layer {place}, which servegauge does not support");
                 Err(config.wrong("indexer_types", &why, CURE))
             }
         };
     }
     if let Some(pattern) = config.first_active("index_topk_pattern") {
-        let why = format!("is {}, which is not read here", value_excerpt(pattern));
+        let why = format!("is {}, which servegauge does not support", value_excerpt(pattern));
         return Err(config.wrong("index_topk_pattern", &why, CURE));
     }
     let Some(every) = config.optional(&["index_topk_freq"])? else { return Ok(true) };

@@ -44,7 +44,7 @@ fn attention(config: &ModelConfig, field: &str, part: &Value) -> Result<Layer, M
     let unknown =
         UNKNOWN.iter().find_map(|name| Some((name, part.get(*name).filter(|value| !is_none(value))?)));
     if let Some((name, value)) = unknown {
-        let why = format!("has `{name}` {}, which is not known here", value_excerpt(value));
+        let why = format!("has `{name}` {}, which servegauge does not support", value_excerpt(value));
         return Err(config.wrong(field, &why, CURE));
     }
     let heads = config.required_count(&["num_attention_heads"])?;

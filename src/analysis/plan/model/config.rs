@@ -53,7 +53,7 @@ impl ModelConfig {
         let not_json = |why: String| ModelError::Json { path: path.to_owned(), why };
         let outer = match serde_json::from_str(text) {
             Ok(Value::Object(outer)) => mistral::translate_names(outer),
-            Ok(_) => return Err(not_json("it is no JSON object".into())),
+            Ok(_) => return Err(not_json("it is not a JSON object".into())),
             Err(error) => return Err(not_json(error.to_string())),
         };
         let nested =

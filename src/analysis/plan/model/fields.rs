@@ -1,8 +1,8 @@
 //! Refuses, by name, fields that may change what a model keeps and that are not understood.
 //!
-//! A field is suspect if its name concerns attention, windows, states or the cache, or if it has a value for each layer,
-//! whatever its name. This module lists the suspect fields that the planner reads, and those that are known not to
-//! change what is kept. Any other suspect field is refused.
+//! A field is suspect if its name concerns attention, windows, states or the cache, or if it has a value for each
+//! layer, whatever its name. This module lists the suspect fields that the planner reads, and those that are known not
+//! to change what is kept. Any other suspect field is refused.
 
 use serde_json::Value;
 
@@ -289,7 +289,7 @@ pub(super) fn check(config: &ModelConfig) -> Result<(), ModelError> {
         if let Some(at) = per_layer::find(name, value, count, count + predicting_layers(config)) {
             return Err(config.wrong(
                 &at,
-                "seems to say something of each layer: it may change what is kept of a token, and is not understood",
+                "seems to describe each layer; it may change the size of the KV cache, and servegauge does not support it",
                 CURE,
             ));
         }
@@ -317,7 +317,7 @@ fn is_suspect(name: &str) -> bool {
 fn refused(config: &ModelConfig, name: &str, value: &str) -> ModelError {
     config.wrong(
         name,
-        &format!("is {value}: it may change what is kept of a token, and is not understood"),
+        &format!("is {value}, which may change the size of the KV cache, and servegauge does not support it"),
         CURE,
     )
 }

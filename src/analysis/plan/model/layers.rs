@@ -40,7 +40,7 @@ pub(super) fn sources() -> impl Iterator<Item = &'static str> {
 ///
 /// # Errors
 ///
-/// For a field that is not understood.
+/// Returned for a field that is not understood.
 pub(super) fn read(config: &ModelConfig) -> Result<Vec<Layer>, ModelError> {
     let count = count(config)?;
     let source =
@@ -142,7 +142,7 @@ fn by_name(config: &ModelConfig, field: &str, value: &Value, count: usize) -> Re
             Some("linear_attention" | "mamba" | "mamba2" | "conv") => Layer::new(Mixer::Recurrent),
             Some("hybrid") => Layer::new(Mixer::Parallel),
             _ => {
-                let why = format!("has {}, which is not known here", value_excerpt(name));
+                let why = format!("has {}, which servegauge does not support", value_excerpt(name));
                 return Err(config.wrong(field, &why, CURE));
             }
         })
@@ -176,7 +176,11 @@ fn by_letter(
             '-' => Layer::only(Mixer::Absent, FeedForward::Dense),
             'E' => Layer::only(Mixer::Absent, FeedForward::Experts),
             other => {
-                return Err(config.wrong(field, &format!("has {other:?}, which is not known here"), CURE));
+                return Err(config.wrong(
+                    field,
+                    &format!("has {other:?}, which servegauge does not support"),
+                    CURE,
+                ));
             }
         })
     };
@@ -193,7 +197,11 @@ fn by_flag(
 ) -> Result<Vec<Layer>, ModelError> {
     let layer = |flag: &Value| match flag.as_u64() {
         Some(flag @ (0 | 1)) => Ok(Layer::new(mixers[flag as usize])),
-        _ => Err(config.wrong(field, &format!("has {}, which is not known here", value_excerpt(flag)), CURE)),
+        _ => Err(config.wrong(
+            field,
+            &format!("has {}, which servegauge does not support", value_excerpt(flag)),
+            CURE,
+        )),
     };
     config.per_layer(field, value, count)?.iter().map(layer).collect()
 }
@@ -317,7 +325,7 @@ fn by_window_pattern(
     let Some(letters) = value.as_str() else { return by_interval_windowed(config, field, value, count) };
     let letters: Vec<char> = letters.chars().collect();
     if let Some(other) = letters.iter().find(|letter| !matches!(letter, 'L' | 'G')) {
-        return Err(config.wrong(field, &format!("has {other:?}, which is not known here"), CURE));
+        return Err(config.wrong(field, &format!("has {other:?}, which servegauge does not support"), CURE));
     }
     Ok(every(count, |place| letters[place % letters.len()] == 'G', Mixer::Windowed(window(config)?)))
 }
@@ -384,7 +392,7 @@ fn by_family(config: &ModelConfig, count: usize) -> Result<Vec<Layer>, ModelErro
             return Ok(every(count, |place| place < full, windowed));
         }
         _ => {
-            let why = format!("is {window}, and nothing says which layers have it");
+            let why = format!("is {window}, and no field says which layers have it");
             return Err(config.wrong("sliding_window", &why, CURE));
         }
     };

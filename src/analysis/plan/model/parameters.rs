@@ -33,7 +33,7 @@ const UNSUPPORTED_FAMILIES: [&str; 14] = [
 pub(super) fn matrices(config: &ModelConfig, layers: &[LayerCache]) -> Result<Vec<Matrix>, ModelError> {
     let family = config.model_type();
     if UNSUPPORTED_FAMILIES.contains(&family) {
-        let why = format!("is {family}, whose weights are not worked out here");
+        let why = format!("is {family}, whose weights servegauge does not compute");
         return Err(config.wrong("model_type", &why, CURE));
     }
     let mut all = Matrices::default();

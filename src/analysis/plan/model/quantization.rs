@@ -65,7 +65,7 @@ impl QuantizationScheme {
         let mut read = Self { base, groups: Vec::new(), ignored: Vec::new(), pads_experts: false };
         let Some(scheme) = config.quantization() else { return Ok(read) };
         let unknown = || {
-            let why = format!("is {}, which is not known here", value_excerpt(scheme));
+            let why = format!("is {}, which servegauge does not support", value_excerpt(scheme));
             config.wrong("quantization_config", &why, matrix::CURE)
         };
         read.ignored = ignored(scheme).ok_or_else(unknown)?;
@@ -221,7 +221,7 @@ pub(super) fn kv_type(config: &ModelConfig) -> Result<Option<KvType>, ModelError
     let scheme = config.quantization().unwrap_or(&Value::Null);
     let active = |name: &str| scheme.get(name).filter(|value| !is_none(value));
     let wrong = |name: &str, value: &Value| {
-        let why = format!("is {}, which is not known here", value_excerpt(value));
+        let why = format!("is {}, which servegauge does not support", value_excerpt(value));
         Err(config.wrong(&format!("quantization_config.{name}"), &why, "give `plan.kv_type`"))
     };
     if let Some(cache) = active("kv_cache_scheme") {
@@ -254,6 +254,10 @@ fn check_dtype(config: &ModelConfig, cure: &str) -> Result<Option<KvType>, Model
     match name.trim_start_matches("torch.") {
         "bfloat16" | "float16" | "half" | "float32" | "float" | "auto" => Ok(None),
         "float8_e4m3fn" | "float8_e5m2" => Ok(Some(KvType::Byte)),
-        other => Err(config.wrong("torch_dtype", &format!("is {other:.40}, which is not known here"), cure)),
+        other => Err(config.wrong(
+            "torch_dtype",
+            &format!("is {other:.40}, which servegauge does not support"),
+            cure,
+        )),
     }
 }

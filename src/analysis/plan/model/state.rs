@@ -87,7 +87,7 @@ pub(super) fn read(config: &ModelConfig) -> Result<RecurrentState, ModelError> {
     if config.optional(&["mamba_d_state"])?.is_some() || matches!(family, "mamba" | "falcon_mamba") {
         return selective(config);
     }
-    Err(config.wrong("layer_types", "has layers with a state whose size no field tells", CURE))
+    Err(config.wrong("layer_types", "has layers with a state, but no field has its size", CURE))
 }
 
 /// Qwen3-Next and Qwen3.5.
@@ -222,6 +222,10 @@ fn recurrent_bytes(config: &ModelConfig, usual: u64) -> Result<u64, ModelError> 
         Some("float32") => Ok(4),
         Some("bfloat16" | "float16") => Ok(2),
         Some("auto") => Ok(usual),
-        _ => Err(config.wrong(name, &format!("is {}, which is not known here", value_excerpt(value)), CURE)),
+        _ => Err(config.wrong(
+            name,
+            &format!("is {}, which servegauge does not support", value_excerpt(value)),
+            CURE,
+        )),
     }
 }

@@ -49,14 +49,14 @@ pub(super) struct GpuArgs {
     /// Memory per GPU beside weights and pool [default: estimated]
     #[arg(long, value_name = "SIZE", value_parser = fraction::bytes)]
     reserved_memory: Option<u64>,
-    /// vLLM's --max-num-seqs, which takes memory [default: vLLM's]
+    /// vLLM's --max-num-seqs; more needs more memory [default: vLLM's]
     ///
-    /// The sampler's warm-up takes memory for each sequence.
+    /// The sampler's warm-up allocates memory for each sequence.
     #[arg(long, value_name = "REQUESTS", value_parser = values::number::<NonZeroU64>)]
     max_num_seqs: Option<NonZeroU64>,
-    /// vLLM's --max-num-batched-tokens, which takes memory [default: vLLM's]
+    /// vLLM's --max-num-batched-tokens; more needs more memory [default: vLLM's]
     ///
-    /// The forward pass takes memory for each token.
+    /// The forward pass allocates memory for each token.
     #[arg(long, value_name = "TOKENS", value_parser = values::number::<NonZeroU64>)]
     max_num_batched_tokens: Option<NonZeroU64>,
     /// vLLM runs without CUDA graphs

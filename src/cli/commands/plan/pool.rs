@@ -24,7 +24,7 @@ pub(super) struct PoolArgs {
     /// Size of the pool in tokens
     #[arg(long, value_name = "TOKENS", conflicts_with_all = ["base_url", "log", "model_config"], value_parser = values::number::<NonZeroU64>)]
     kv_tokens: Option<NonZeroU64>,
-    /// URL of a vLLM server, whose /metrics has blocks × block size
+    /// URL of a running vLLM server; the pool size is read from its /metrics
     #[arg(long, alias = "url", value_name = "URL")]
     base_url: Option<String>,
     /// Start-up log of the server
@@ -100,8 +100,8 @@ fn pool_from_server(url: &str) -> Result<(KvPool, ServerFacts), CliError> {
     })?;
     let size = kv_pool::size_on_page(&text).ok_or_else(|| {
         CliError::failed(format!(
-            "{page} does not tell the size of the KV pool (vllm:cache_config_info with num_gpu_blocks); --log reads it from \
-             the start-up log, --kv-tokens takes it"
+            "{page} does not report the size of the KV pool (vllm:cache_config_info with num_gpu_blocks); --log reads it from \
+             the start-up log, --kv-tokens sets it"
         ))
     })?;
     let facts = ServerFacts::from_page(&text);
@@ -115,7 +115,7 @@ fn pool_from_log(path: &Path) -> Result<(KvPool, ServerFacts), CliError> {
     let size = kv_pool::size_in_log(open()?).map_err(unreadable)?;
     let size = size.ok_or_else(|| {
         CliError::usage(format!(
-            "{}: no line says `GPU KV cache size: … tokens` or `# GPU blocks: …`; give the log from vLLM's start, or --kv-tokens",
+            "{}: no line has `GPU KV cache size: … tokens` or `# GPU blocks: …`; give the log from vLLM's start, or --kv-tokens",
             path.display()
         ))
     })?;

@@ -6,7 +6,7 @@ use super::*;
 fn bad_configs_name_file_field_and_cure() {
     let cases = [
         ("{".to_owned(), "config.json is not a model's config"),
-        ("[]".to_owned(), "config.json is not a model's config: it is no JSON object"),
+        ("[]".to_owned(), "config.json is not a model's config: it is not a JSON object"),
         (
             changed(LLAMA_8B, &json!({ "num_hidden_layers": null })),
             "config.json: `num_hidden_layers` is missing; add it",
