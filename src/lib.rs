@@ -10,7 +10,7 @@
 //! use servegauge::{Benchmark, Dataset, Latency, Load, Run, Target, compare};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # // A server: a simulated one, on a thread of its own.
+//! # // A server: a simulated one, on a separate thread.
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # let listener = runtime.block_on(servegauge::sim::listen("127.0.0.1:0"))?;
 //! # let url = format!("http://{}", listener.local_addr()?);
@@ -37,9 +37,9 @@
 //! # }
 //! ```
 //!
-//! [`Benchmark::run_with`] reports progress and warnings as [`Event`]s; [`compare`] says which metrics of two
-//! Runs are better, worse, the same, or cannot be told apart; [`gate`] applies rules; [`search`] finds the highest load that meets them. The
-//! folder `examples` has a short program for each.
+//! [`Benchmark::run_with`] reports progress and warnings as [`Event`]s; [`compare`] says which metrics of two Runs are
+//! better, worse, the same, or cannot be told apart; [`gate`] applies rules; [`search`] finds the highest load that
+//! meets them. The folder `examples` has a short program for each.
 //!
 //! # Features
 //!
@@ -67,8 +67,8 @@
 //! A module imports only modules of lower layers. The test in `tests/it/layers.rs` lists which module may import which,
 //! and fails on any other import.
 
-// Much of the crate serves the command line and `internals`, and a build without them leaves that unused. The default build
-// reports what nothing uses.
+// Much of the crate serves the command line and `internals`, and a build without them leaves that unused. The default
+// build reports what nothing uses.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unreachable_pub, unused_imports))]
 
 mod analysis;

@@ -70,9 +70,9 @@ pub struct LoadPlan<'a> {
     pub warmup: Option<LoadPhase<'a>>,
     /// The measured phase.
     pub measured: LoadPhase<'a>,
-    /// The maximum number of in-flight requests, over both phases and all workers; `None` is no limit.
+    /// The maximum number of in-flight requests, over both phases and all workers; `None` means no limit.
     pub cap: Option<usize>,
-    /// The maximum number of active sessions, over both phases and all workers; `None` is no limit.
+    /// The maximum number of active sessions, over both phases and all workers; `None` means no limit.
     pub max_active: Option<usize>,
     /// What each turn of a session repeats of the turns before it.
     pub history: HistoryMode,
@@ -111,8 +111,8 @@ impl LoadPhase<'_> {
 
 /// What the observer receives.
 pub enum LoadEvent<'a> {
-    /// The measured phase begins, at this t0, which has passed. With a paced warm-up, the first arrival may be up to one
-    /// gap later.
+    /// The measured phase begins, at this t0, which has passed. With a paced warm-up, the first arrival may be up to
+    /// one gap later.
     Started(WallTime),
     /// The progress of one worker. Each worker reports five times a second.
     Progress(WorkerProgress),
@@ -181,7 +181,7 @@ pub struct LoadResult<Records = Vec<Record>> {
     pub timestamp_source: TimestampSource,
     /// The largest step of the wall clock during the run; zero if there was none.
     pub clock_step: Duration,
-    /// The number of files and sockets that the process may have open; `None` is no limit.
+    /// The number of files and sockets that the process may have open; `None` means no limit.
     pub descriptors: Option<u64>,
     /// How our prompt lengths compare with the server's.
     pub agreement: TokenAgreement,

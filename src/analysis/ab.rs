@@ -78,7 +78,7 @@ pub(crate) struct AbDesign {
     /// How long each block sends requests.
     #[serde(rename = "block_s", with = "seconds")]
     pub block: Duration,
-    /// Whether each block runs on a fresh start of its server.
+    /// Whether each block runs on a fresh server start.
     pub fresh_starts: bool,
     /// Whether INVALID blocks count.
     pub allow_invalid: bool,

@@ -16,7 +16,7 @@
 //! `the same`.
 //!
 //! With one run per side the spread is that of the requests within a run. With several runs, only the spread between
-//! runs counts. Neither includes the spread between starts of a server unless the runs come from several starts.
+//! runs counts. Neither includes the variation between server starts unless the runs come from several starts.
 //! [`ClaimScope`] states whether the verdicts are about the servers, or only about the starts that were measured.
 
 use std::time::Duration;
@@ -116,7 +116,7 @@ pub(crate) struct SideInfo {
     pub name: String,
     /// The number of runs.
     pub runs: usize,
-    /// The number of starts of the server; `None` if a run does not report its start.
+    /// The number of server starts; `None` if a run does not report its start.
     pub starts: Option<usize>,
     /// The number of requests in all runs.
     pub requests: u64,

@@ -16,7 +16,7 @@
 //! rules and of interim analyses:
 //!
 //! - Holm's method (1979) divides it among the rules; the method holds for any dependence among the metrics. The
-//!   warnings are a separate family with an `alpha` of their own.
+//!   warnings are a separate family with their own `alpha`.
 //!
 //! - [`AlphaSpending`] divides it among the interim analyses of a gate that is extended.
 //!
@@ -147,7 +147,7 @@ pub enum Undecided {
         /// be estimated.
         needs: Option<RequiredSample>,
     },
-    /// The sides have too few starts of the server to distinguish a difference between servers from one between starts.
+    /// The sides have too few server starts to distinguish a difference between servers from one between starts.
     TooFewStarts {
         /// The number of starts of the baseline.
         baseline: usize,
@@ -174,7 +174,7 @@ pub(crate) struct GateSides<'a> {
     pub baseline: &'a [Run],
     /// The candidate.
     pub candidate: &'a [Run],
-    /// Whether the caller knows that all runs are on one start of the server, even if the runs do not report it.
+    /// Whether the caller knows that all runs are on one server start, even if the runs do not report it.
     pub same_start: bool,
 }
 

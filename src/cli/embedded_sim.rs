@@ -1,4 +1,4 @@
-//! The embedded simulator: `--sim` starts it on a free port, in a thread of its own.
+//! The embedded simulator: `--sim` starts it on a free port, in a separate thread.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;

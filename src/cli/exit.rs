@@ -100,7 +100,7 @@ pub(super) fn print_stderr_lines(render: impl FnOnce(&mut UserTextWriter<'_>) ->
         true => colored(&text),
         false => text,
     });
-    // A closed stderr is no reason to stop working, let alone to panic as `eprintln!` does.
+    // A closed stderr is not a reason to stop working, let alone to panic as `eprintln!` does.
     let _ = text.and_then(|text| io::stderr().write_all(text.as_bytes()));
 }
 

@@ -30,7 +30,7 @@ const FLAGS: [(&str, &str); 21] = [
     ("--prompt-tokens", "--input-len"),
 ];
 
-/// Commands in which an address may stand by itself. `watch` takes addresses as they are.
+/// Commands that accept an address without its flag. `watch` takes addresses as they are.
 const TAKE_AN_ADDRESS: [&str; 4] = ["run", "plan", "diagnose", "dashboard"];
 
 /// Commands that take flags of `run` after `--`.
@@ -56,7 +56,7 @@ pub(super) fn right_words(error: &clap::Error, typed: &[String], program: &Comma
     match error.kind() {
         ErrorKind::UnknownArgument => unknown_word(word(ContextKind::InvalidArg)?, command, program),
         ErrorKind::MissingRequiredArgument if command == "gate" => Some(
-            "what is the candidate? Give --candidate FILE, or measure it now: servegauge gate --baseline FILE -- run \
+            "no candidate is given: use --candidate FILE, or measure it now: servegauge gate --baseline FILE -- run \
              --base-url URL"
                 .to_owned(),
         ),
@@ -81,11 +81,11 @@ fn unknown_word(word: &str, command: &str, program: &Command) -> Option<String> 
         ));
     }
     if is_address(word) {
-        return Some(format!("`{word}` stands by itself: write --base-url {word}"));
+        return Some(format!("`{word}` lacks its flag: write --base-url {word}"));
     }
     let (_, ours) = FLAGS.iter().find(|(theirs, _)| *theirs == name)?;
     let is_here = program.find_subcommand(command).is_some_and(|command| has_flag(command, ours));
-    is_here.then(|| format!("there is no {name} here: it is called {ours}"))
+    is_here.then(|| format!("servegauge has no {name}: the flag is {ours}"))
 }
 
 /// Whether a command has a flag of this name or alias.
@@ -113,12 +113,12 @@ mod tests {
     #[test]
     fn flags_of_other_tools_are_answered_with_ours() {
         for (theirs, ours) in FLAGS {
-            let expected = format!("there is no {theirs} here: it is called {ours}");
+            let expected = format!("servegauge has no {theirs}: the flag is {ours}");
             assert_eq!(answer(&format!("servegauge run {theirs} 5")), Some(expected));
         }
         assert_eq!(
             answer("servegauge run --qps=5").as_deref(),
-            Some("there is no --qps here: it is called --request-rate")
+            Some("servegauge has no --qps: the flag is --request-rate")
         );
     }
 

@@ -30,7 +30,7 @@ pub(super) struct InterruptSignal {
 }
 
 impl InterruptSignal {
-    /// Listens until the program ends. Our servers have process groups of their own, which the terminal's Ctrl-C does
+    /// Listens until the program ends. Our servers have separate process groups, which the terminal's Ctrl-C does
     /// not reach. So every signal that ends us must end them too.
     pub(super) fn listen() -> Result<Self, CliError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::io)?;

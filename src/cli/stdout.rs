@@ -20,7 +20,7 @@ pub(super) enum StdoutReader {
     Gone,
 }
 
-/// Prints a text for the user on standard output. A closed pipe is no error: the exit code is that of the result.
+/// Prints a text for the user on standard output. A closed pipe is not an error: the exit code is that of the result.
 pub(super) fn print(render: impl FnOnce(&mut UserTextWriter<'_>) -> io::Result<()>) -> Result<(), CliError> {
     print_text(user_text::render(render))
 }

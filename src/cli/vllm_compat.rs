@@ -39,7 +39,7 @@ pub const FLAG_DIFFERENCES: [FlagDifference; 10] = [
     FlagDifference {
         flags: &["request-id-prefix"],
         works: true,
-        reason: "vLLM's prefix of its own is refused by servers that want a UUID (llama-cpp-python)",
+        reason: "vLLM's own prefix is rejected by servers that require a UUID (llama-cpp-python)",
     },
     FlagDifference {
         flags: &["num-runs", "compare"],
@@ -55,14 +55,14 @@ pub const FLAG_DIFFERENCES: [FlagDifference; 10] = [
             "sweep-summary-percentiles",
         ],
         works: false,
-        reason: "a sweep's points find each other's prompts cached: `servegauge sweep` gives each load prompts of its own, repeats \
+        reason: "a sweep's points find each other's prompts cached: `servegauge sweep` gives each load different prompts, repeats \
                  them, and saves every run",
     },
     FlagDifference {
         flags: &["random-cache-hit-fraction", "random-cache-ratio"],
         works: false,
-        reason: "only vLLM's Rust client has it: a --workload of two random classes, weighted by the fraction, of which one has a \
-                 random-prefix-len, is the same mix, and has a row for each in the report",
+        reason: "only vLLM's Rust client has it: a --workload of two random classes, weighted by the fraction, one with a \
+                 random-prefix-len, is the same mix, and has a row for each class in the report",
     },
     FlagDifference {
         flags: &["random-mm-bucket-config"],

@@ -176,7 +176,7 @@ fn status_failure(head: &ResponseHead, body: &[u8]) -> Failure {
     let detail = match (head.status, &head.location) {
         // The client does not follow redirects: that would be another request than the measured one.
         (300..400, Some(place)) => format!("redirects to {}", excerpt(place)),
-        (204 | 205, _) => "the server says that there is no content, and sends none".to_owned(),
+        (204 | 205, _) => "the server reports that there is no content, and sends none".to_owned(),
         (400, _) if text.is_empty() => {
             "no text; some servers answer like this to an x-request-id that is not a UUID, or to a header or a body that they cannot read"
                 .to_owned()

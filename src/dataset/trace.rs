@@ -1,7 +1,7 @@
 //! The `trace` dataset: replays the times and lengths of recorded requests with generated prompts.
 //!
 //! A trace has no texts. Blocks with the same hash get the same words, the prompts of a session continue one text, and
-//! every other prompt is a text of its own. A server's prefix cache therefore finds in the prompts what it would have
+//! every other prompt is a unique text. A server's prefix cache therefore finds in the prompts what it would have
 //! found in the originals. Every prompt has exactly the length that the trace states, special tokens included, even if
 //! the hashes cover less of it.
 //!
@@ -12,7 +12,7 @@
 
 mod blocks;
 mod burstgpt;
-mod prompt_writer;
+mod prompt_generator;
 mod read;
 mod row;
 mod row_selector;
@@ -30,7 +30,7 @@ use self::row::TraceRow;
 use super::{DatasetError, DatasetFault, PrepareContext, PreparedWorkload};
 use crate::dataset::read_options::describe_rule;
 use crate::dataset::rng_stream::RngStream;
-use crate::dataset::trace::prompt_writer::TracePromptWriter;
+use crate::dataset::trace::prompt_generator::TracePromptGenerator;
 use crate::dataset::trace::row_selector::SelectedRows;
 use crate::model::dataset::Provenance;
 use crate::model::rng::RunRng;
@@ -58,7 +58,7 @@ pub(super) fn prepare(
         return Err(DatasetError::NothingToSend { path: name, rows: candidates, why });
     }
     let repeated = if read::is_sampled(trace) { repeat(&mut rows, job) } else { 0 };
-    let writer = TracePromptWriter::new(trace, &rows, job)?;
+    let generator = TracePromptGenerator::new(trace, &rows, job)?;
     let (requests, due) = match trace.has_sessions() {
         true => {
             let sessions = session_turns::group_by_session(rows, job.num_prompts);
@@ -68,11 +68,11 @@ pub(super) fn prepare(
                 })?;
             }
             let due = arrivals(sessions.iter().filter_map(|rows| rows.first()), trace.speed);
-            (writer.write_sessions(&sessions, trace), due)
+            (generator.generate_sessions(&sessions, trace), due)
         }
-        false => (writer.write(&rows), arrivals(rows.iter(), trace.speed)),
+        false => (generator.generate(&rows), arrivals(rows.iter(), trace.speed)),
     };
-    let (inexact, inexact_by) = writer.count_inexact(&requests, trace.whole_turns)?;
+    let (inexact, inexact_by) = generator.count_inexact(&requests, trace.whole_turns)?;
     let provenance = Provenance {
         path: Some(name),
         sha256: Some(digest),

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const DESCRIPTOR_TABLE_SIZE: u64 = 1 << 15;
 
 /// Raises the number of files and sockets that the process may open to the hard limit, sizes the kernel's table for
-/// them, and returns the limit; `None` is no limit.
+/// them, and returns the limit; `None` means no limit.
 ///
 /// The kernel's table starts with 64 entries and doubles when it is full. In a process with several threads, the thread
 /// that needs a larger table then waits until every processor has passed through its scheduler: 10 to 60 ms on a busy

@@ -15,9 +15,10 @@ pub(super) struct ConversationHistory {
 }
 
 enum HistoryContent {
-    /// The messages, for endpoints that take messages.
+    /// The conversation as messages, for endpoints that take messages.
     Messages(Vec<Value>),
-    /// The text, for endpoints that take a text: user and assistant alternate.
+    /// The conversation as one text, for endpoints that take text: the turns of user and assistant, concatenated in
+    /// order.
     Text(String),
 }
 

@@ -1,6 +1,6 @@
 //! Counts the tokens of answers by the server's tokenizer, once the load has ended.
 //!
-//! Each of these counts is a request of its own, which takes a share of the server that is measured. llama-cpp-python's
+//! Each of these counts is a separate request, which takes a share of the server that is measured. llama-cpp-python's
 //! server even ends a running answer when any other request comes (`interrupt_requests` in `llama_cpp/server/app.py`).
 //! So no count is asked while a request of the load may be in flight: the Records have the number of events until then.
 

@@ -16,8 +16,8 @@ pub(super) struct PeakCpuUsage {
 }
 
 impl PeakCpuUsage {
-    /// Adds a reading: the thread's processor time, and the part of it that it spun while it waited, which is no usage.
-    /// None of the three may decrease.
+    /// Adds a reading: the thread's processor time, and the part of it that it spun while it waited, which does not
+    /// count as usage. None of the three may decrease.
     pub(crate) fn record_usage(&mut self, at: Instant, cpu: Duration, spun: Duration) {
         self.readings.push_back((at, cpu.saturating_sub(spun)));
         while self.readings.get(1).is_some_and(|(second, _)| at - *second >= PEAK_WINDOW) {

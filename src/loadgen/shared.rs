@@ -38,9 +38,9 @@ pub(super) struct WorkerShared<'a> {
     pub stop: CancellationToken,
     /// Cancelled when in-flight requests are aborted too.
     pub abort: &'a CancellationToken,
-    /// The slots of the concurrency limit, exact over all workers; `None` is no limit.
+    /// The slots of the concurrency limit, exact over all workers; `None` means no limit.
     pub cap: Option<Arc<SlotPool>>,
-    /// The session slots, exact over all workers; `None` is no limit.
+    /// The session slots, exact over all workers; `None` means no limit.
     pub session_slots: Option<Arc<SlotPool>>,
     /// The run's t0: when the measured phase began.
     pub measured: OnceLock<StartTime>,

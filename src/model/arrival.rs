@@ -84,7 +84,7 @@ impl ArrivalProcess {
         }
     }
 
-    /// An endless sequence of gaps in seconds, from an RNG stream of its own.
+    /// An endless sequence of gaps in seconds, from a separate RNG stream.
     fn native_gaps(self, seed: u64) -> InterarrivalGaps<'static> {
         let rng = StdRng::seed_from_u64(seed ^ ARRIVAL_STREAM);
         match self {

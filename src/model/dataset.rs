@@ -112,7 +112,7 @@ pub struct BadRow {
 }
 
 impl BadRows {
-    /// The number of distinct faults that are kept: each row of a file may have a fault of its own.
+    /// The number of distinct faults that are kept: each row of a file may have its own fault.
     const MAX_FAULT_KINDS: usize = 8;
     /// The key of all other faults.
     const OTHER_FAULTS: &str = "other faults";

@@ -290,7 +290,7 @@ pub(crate) fn gap_sums(records: &[Record]) -> impl Iterator<Item = (Duration, u3
     records.iter().filter_map(measurement_window::gaps)
 }
 
-/// The data of the scalars that are rates, by the scalar's key: (events, seconds) for each second of a run.
+/// The data of each rate metric, by its key: a pair (events, duration in seconds) for each second of the run.
 pub(crate) fn by_second(records: &[Record], slo: &Slo) -> BTreeMap<&'static str, Vec<(f64, f64)>> {
     rates::by_second(MeasurementWindow::whole_run(records), slo)
 }

@@ -85,7 +85,7 @@ impl Default for RequestInput {
     }
 }
 
-/// The groups that a request belongs to: each label gives a report rows of its own.
+/// The groups that a request belongs to: each label gets its own rows in a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RequestLabels {
     /// The class of a mixed workload.
@@ -310,7 +310,7 @@ impl TokenSource {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// The model stopped by itself.
+    /// The model stopped on its own.
     Stop,
     /// The token limit was reached.
     Length,

@@ -33,7 +33,7 @@ pub enum RequestIds {
 }
 
 impl RequestIds {
-    /// The ID of a request, by its position in the schedule; warm-up requests have numbers of their own.
+    /// The ID of a request, by its position in the schedule; warm-up requests are numbered separately.
     pub fn request_id(&self, ordinal: usize, measured: bool) -> Option<RequestId> {
         match self {
             Self::Uuids(nonce) => Some(RequestId::Uuid(numbered(*nonce, ordinal, measured))),

@@ -44,7 +44,7 @@ pub struct ServerMetrics {
     /// Summaries of the gauges over the run, from all samples and all replicas together.
     #[serde(default)]
     pub summary: BTreeMap<ServerSignal, GaugeSummary>,
-    /// The sampled replicas; at least one answered.
+    /// The replicas whose metrics were scraped; at least one of them responded.
     pub replicas: Vec<ReplicaMetrics>,
 }
 

@@ -45,7 +45,7 @@
 //!
 //! Bursts are the effect of a buffer between server and client (nginx and HAProxy buffer by default): events arrive in
 //! bursts, whatever the reader does. A server may also send several events at once, as one with speculative decoding
-//! does with the tokens of a step, but its first token depends on the prompt alone and is sent by itself. With a
+//! does with the tokens of a step, but its first token depends on the prompt alone and is sent on its own. With a
 //! buffer, the first token arrives with the others that fill the first burst, too late by the time they took. Bursts
 //! less than 5 ms apart hide less than that, and the check does not object to them. The server's own TTFT and TPOT help
 //! where it reports them: a TPOT that the client measures as shorter than the server does proves a buffer. If it is not

@@ -226,7 +226,7 @@ fn answers(run: &Run, to: &mut impl Write) -> io::Result<()> {
     if ignored_events > 0 {
         writeln!(
             to,
-            "Ignored events: {ignored_events} (pings or comments sent as data; they are no part of an answer)"
+            "Ignored events: {ignored_events} (pings or comments sent as data; they are not part of an answer)"
         )?;
     }
     if repeating_streams > 0 {

@@ -26,7 +26,7 @@ pub enum ScrapeError {
     NoKey,
     /// The page is too large, or endless.
     TooLarge,
-    /// The page is of no engine that we know: a description of it, and what probably serves it.
+    /// The page is not of a known engine: a description of it, and what probably serves it.
     Unknown(String, PageOrigin),
 }
 

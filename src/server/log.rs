@@ -159,7 +159,7 @@ fn one_of_ranks(read: Option<Option<StatsLine>>) -> Option<LogEvent> {
     read.map(|stats| stats.map_or(LogEvent::Repeated, LogEvent::Stats))
 }
 
-/// The number in `(EngineCore_DP1 pid=9)`, or in v0.10.0's `(EngineCore_1 pid=9)`.
+/// Returns the engine's number: 1 in `(EngineCore_DP1 pid=9)`, and in v0.10.0's `(EngineCore_1 pid=9)`.
 fn engine_core(line: &[u8]) -> Option<u16> {
     const NAME: &[u8] = b"(EngineCore_";
     let head = &line[..line.len().min(128)];

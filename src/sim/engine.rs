@@ -48,7 +48,7 @@ pub(super) enum JobKind {
         /// The request's own limit of output tokens, for the statistics.
         max_tokens: usize,
     },
-    /// Compute the prompt alone. Its one output token marks the end and is no output.
+    /// Compute the prompt alone. Its one output token marks the end and is not output.
     Pool,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Creates the step loop and a handle to it. The loop runs while it is awaited and never ends by itself; when it
+    /// Creates the step loop and a handle to it. The loop runs while it is awaited and never ends on its own; when it
     /// is dropped, all token streams end.
     pub(super) fn new(
         spec: &SimSpec,

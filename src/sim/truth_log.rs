@@ -57,10 +57,12 @@ pub(super) struct RequestTrace {
     pub step_ns: Vec<u64>,
 }
 
-/// The line of an administrative command.
+/// The log's line for an administrative request.
 #[derive(Serialize)]
 struct AdminLogLine<'a> {
-    order: &'a str,
+    /// The request's HTTP path.
+    #[serde(rename = "order")]
+    path: &'a str,
     at_ns: u64,
 }
 
@@ -134,9 +136,9 @@ impl TruthLog {
         u64::try_from(instant.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Appends the line of an administrative command that was just read.
-    pub(super) fn append_order(&self, path: &str) {
-        self.append(&AdminLogLine { order: path, at_ns: self.offset_ns(Instant::now()) });
+    /// Appends the line of an administrative request that was just read.
+    pub(super) fn append_admin_request(&self, path: &str) {
+        self.append(&AdminLogLine { path, at_ns: self.offset_ns(Instant::now()) });
     }
 
     /// Appends a line. [`flush`](Self::flush) reports write errors, since the answer is sent regardless.

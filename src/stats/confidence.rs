@@ -11,7 +11,7 @@
 //! | mean, rate | studentized moving-block bootstrap, as their intervals, its tails no lighter than Student's |
 //! | percentile | order statistics, ranks by the binomial distribution for the effective sample size |
 //! | share | two beta distributions, one for each side (Clopper and Pearson 1934), counts reduced to the effective sample size |
-//! | mean of several runs, or of several starts of a server | Student's t |
+//! | mean of several runs, or of several server starts | Student's t |
 //! | a saved interval | Student's t, with one half for each side |
 //!
 //! The dependence between neighbors in time is estimated from about ten blocks of a run. Intervals at 95 % allow for

@@ -13,7 +13,7 @@ use crate::stats::{ConfidenceDistribution, DurationHistogram, Percent, RateInter
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct MetricSample {
-    /// The value in the metric's unit. With several starts of the server it is the mean of the starts' means;
+    /// The value in the metric's unit. With several server starts it is the mean of the starts' means;
     /// otherwise, with several runs, the mean of the runs.
     pub value: f64,
     /// The 95 % interval, where one can be computed. An unbounded end is infinite, and `null` in JSON.
@@ -22,7 +22,7 @@ pub struct MetricSample {
     pub(crate) method: Option<SpreadMethod>,
     /// The value in each run that has the metric.
     pub runs: Vec<f64>,
-    /// The values grouped by start of the server. A run that does not report its start forms a group of its own.
+    /// The values grouped by server start. A run that does not report its start forms a separate group.
     pub(crate) starts: Vec<Vec<f64>>,
     /// The number of requests in these runs, answered or not.
     pub requests: u64,
@@ -46,7 +46,7 @@ pub(crate) enum SpreadMethod {
     Records,
     /// From the spread between runs.
     Repeats,
-    /// From the spread between starts of the server.
+    /// From the variation between server starts.
     Starts,
 }
 

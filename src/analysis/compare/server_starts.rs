@@ -1,4 +1,4 @@
-//! Which starts of the server the runs of a side come from, and therefore what a difference between two sides is about.
+//! Which server starts the runs of a side come from, and therefore what a difference between two sides applies to.
 //!
 //! Two starts of one server differ in clocks, memory layout, captured graphs and autotuning. Runs on one start share
 //! all of these, so even many runs on one start do not show the spread between starts. The start is the unit of every
@@ -16,11 +16,11 @@ pub(crate) const MIN_STARTS: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ClaimScope {
-    /// The servers: the difference is compared with the spread between starts of a server.
+    /// The servers: the difference is compared with the variation between server starts.
     Servers,
-    /// Only these starts of the servers: no interval includes the spread between starts.
+    /// Only these server starts: no interval includes the variation between starts.
     TheseStarts,
-    /// The single start of a server that both sides share.
+    /// The single server start that both sides share.
     OneStart,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn known_starts(runs: &[Run]) -> Option<usize> {
     runs.iter().all(|run| run.server_start().is_some()).then(|| group_by_start(runs).len())
 }
 
-/// Indices of the runs, grouped by start. A run that does not report its start forms a group of its own.
+/// Indices of the runs, grouped by start. A run that does not report its start forms a separate group.
 pub(crate) fn group_by_start<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Vec<usize>> {
     let mut groups: Vec<(Option<ServerStart>, Vec<usize>)> = Vec::new();
     for (at, run) in runs.into_iter().enumerate() {

@@ -91,7 +91,7 @@ fn is_server_side(class: FailureClass) -> bool {
 fn class_meaning(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Connect | FailureClass::Refused => {
-            "nobody listens there, or its queue of connections is full"
+            "no server listens there, or its queue of connections is full"
         }
         FailureClass::Tls => "certificate or proxy",
         FailureClass::Timeout(TimeoutPhase::Connect) => "the network, or a server that accepts no more",
@@ -112,7 +112,7 @@ fn class_meaning(class: FailureClass) -> &'static str {
         FailureClass::ServerTimeout => "the server's own time limit for a request",
         FailureClass::ServerOverloaded => "the server had no resources left for the request",
         FailureClass::UnknownFinishReason => "a finish reason that is not known to be a success",
-        FailureClass::OverLimit => "the server does not heed the token limit in the request",
+        FailureClass::OverLimit => "the server ignores the token limit in the request",
         FailureClass::EmptyStream => "an answer without a token",
         FailureClass::Descriptors | FailureClass::Ports => "the client's own limit",
         FailureClass::Cancelled | FailureClass::Abandoned => "the client left",
@@ -129,7 +129,7 @@ pub(super) fn server_restart(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
             let when = start.map(|start| TimeRange { start, lasted: Duration::ZERO });
             case.add_finding(
                 Severity::Alert,
-                ObservedFact::new(origin, "the server's counters began anew").with_time(when),
+                ObservedFact::new(origin, "the server's counters were reset").with_time(when),
             );
         }
     }

@@ -198,11 +198,11 @@ pub(crate) const LEVERS: [LeverInfo; 15] = [
     ),
     noted(
         done(lever(Quantization, "--quantization awq", Some("quantization"), since(2, 0)), ""),
-        "needs weights that were quantised with AWQ; found by itself from the model's config since v0.3.0 at the latest",
+        "needs weights that were quantized with AWQ; detected from the model's config since v0.3.0 at the latest",
         "vllm/engine/arg_utils.py in the releases v0.1.7, v0.2.0, v0.3.0 and v0.32.0",
     ),
     lever(TensorParallelSize, "--tensor-parallel-size", Some("tensor_parallel_size"), from_the_first()),
-    noted(lever(NcclDebug, "NCCL_DEBUG=INFO", None, NOT_VLLMS), "tells which transport NCCL chose", NCCL),
+    noted(lever(NcclDebug, "NCCL_DEBUG=INFO", None, NOT_VLLMS), "logs which transport NCCL chose", NCCL),
     noted(
         lever(NcclP2pDisable, "NCCL_P2P_DISABLE", None, NOT_VLLMS),
         "1 forbids direct copies between GPUs: leave it unset where they work",

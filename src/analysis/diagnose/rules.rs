@@ -65,7 +65,7 @@ pub const RULES: [DiagnosisRule; 25] = [
         when: "the run's verdict objects to lag, reads, CPU, clock or descriptors of the client",
         cause: "the client sent or read late, so that its latencies are partly its own: what else was found may be, too",
         steps: &[
-            step("send with more `load.workers`, or from a machine of its own, or from several"),
+            step("send with more `load.workers`, or from a separate machine, or from several"),
             step("raise the client's `ulimit -n` if descriptors ran out"),
         ],
         needs: RESULT,
@@ -74,9 +74,9 @@ pub const RULES: [DiagnosisRule; 25] = [
     },
     DiagnosisRule {
         name: "restart",
-        title: "The server started again meanwhile",
+        title: "The server restarted during the measurement",
         when: "its counters fell, or its start time changed",
-        cause: "the engine died and was started again, or a balancer sent the samples to several servers",
+        cause: "the engine died and was restarted, or a load balancer sent the scrapes to several servers",
         steps: &[step("look for the reason in the log's last lines before the restart")],
         needs: "a result of a server with /metrics, or `diagnose.url`",
         source: OURS,
@@ -101,9 +101,9 @@ pub const RULES: [DiagnosisRule; 25] = [
         when: "the log, or a failed request, says out of memory",
         cause: "weights, KV pool and activations together are larger than the memory",
         steps: &[
-            lever_step(Lever::Quantization, "quantise the model first: its weights are most of the memory"),
+            lever_step(Lever::Quantization, "quantize the model first: its weights are most of the memory"),
             lever_step(Lever::KvCacheDtype, "then halve the KV cache"),
-            lever_step(Lever::MaxModelLen, "lower it to what is really asked for"),
+            lever_step(Lever::MaxModelLen, "lower it to the longest request"),
             lever_step(
                 Lever::GpuMemoryUtilization,
                 "alone it only moves the limit: lower leaves more for activations and less for the KV pool",
@@ -157,7 +157,7 @@ pub const RULES: [DiagnosisRule; 25] = [
         steps: &[
             lever_step(Lever::GpuMemoryUtilization, "raise it if the GPU has memory left"),
             lever_step(Lever::KvCacheDtype, "twice as many tokens fit"),
-            lever_step(Lever::MaxModelLen, "lower it to what is really asked for"),
+            lever_step(Lever::MaxModelLen, "lower it to the longest request"),
             lever_step(Lever::TensorParallelSize, "or spread the model over more GPUs"),
             step("`servegauge plan` says how many requests fit"),
         ],
@@ -261,7 +261,7 @@ pub const RULES: [DiagnosisRule; 25] = [
             step("`nvidia-smi topo -m` must show NV between all of them"),
             lever_step(
                 Lever::TensorParallelSize,
-                "without NVLink, 1: quantise, or use pipeline parallelism or replicas",
+                "without NVLink, 1: quantize, or use pipeline parallelism or replicas",
             ),
             lever_step(Lever::NcclDebug, "its lines must say P2P or NVLS, not SHM or NET"),
             lever_step(Lever::NcclP2pDisable, "must not be 1"),
@@ -280,7 +280,7 @@ pub const RULES: [DiagnosisRule; 25] = [
             step("send all turns of a session to one replica: a balancer can go by X-Session-ID"),
             lever_step(Lever::GpuMemoryUtilization, "a larger pool keeps beginnings for longer"),
         ],
-        needs: "a result with `dataset.multi_turn`, of a server that tells of its prefix cache",
+        needs: "a result with `dataset.multi_turn`, of a server that reports its prefix cache",
         source: "docs/operators-guide.md, symptoms and metrics",
         judge: latency_rules::prefix_cache,
     },
@@ -317,7 +317,7 @@ pub const RULES: [DiagnosisRule; 25] = [
         name: "pile-up",
         title: "Requests come faster than they are answered",
         when: "arrivals pile up by the run's verdict, or the median TTFT doubles from the first third of the run to the last",
-        cause: "the offered load is above what server and gateway take together: every latency depends on how long the run was",
+        cause: "the offered load is above what server and gateway take together: every latency depends on the length of the run",
         steps: &[
             step(
                 "lower the rate until the requests in flight stay level: `servegauge search` finds that rate",
@@ -366,7 +366,7 @@ pub const RULES: [DiagnosisRule; 25] = [
             step(
                 "raise --max-loras to the adapters that are used at a time; it takes memory from the KV pool",
             ),
-            step("or send the requests of each adapter to a replica of their own"),
+            step("or send the requests of each adapter to a separate replica"),
         ],
         needs: "a result with several adapters, or a server with LoRA behind `diagnose.url`",
         source: "ours; vLLM's documentation, LoRA Adapters",

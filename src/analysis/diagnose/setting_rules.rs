@@ -68,7 +68,7 @@ pub(super) fn v0_engine(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
             let level = if has_better { Severity::Warn } else { Severity::Hint };
             case.add_finding(
                 level,
-                ObservedFact::new(origin, "the server tells of swapped requests, as only the V0 engine does"),
+                ObservedFact::new(origin, "the server reports swapped requests, as only the V0 engine does"),
             );
             if let Some(version) = version {
                 case.add_note(ObservedFact::new(origin, format!("the version is {version}")));

@@ -22,7 +22,7 @@ impl VllmRelease {
 
 /// The error for a text that is not a release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no version: write it like 0.8.5")]
+#[error("`{0}` is not a version: write it like 0.8.5")]
 pub struct InvalidRelease(String);
 
 impl FromStr for VllmRelease {

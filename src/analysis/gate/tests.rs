@@ -166,7 +166,7 @@ fn what_is_not_known_is_not_decided() {
     assert_eq!(missing_metrics(&rule, &[with(100.0)]).count(), 0);
 }
 
-/// Makes runs on these starts of the server, 1 % of the mean apart.
+/// Makes runs on these server starts, 1 % of the mean apart.
 fn on_starts(starts: &[u64], mean: f64) -> Vec<Run> {
     let step = |at: usize| if at.is_multiple_of(2) { 0.995 } else { 1.005 };
     starts.iter().enumerate().map(|(at, &start)| sample_run::on_start(with(mean * step(at)), start)).collect()

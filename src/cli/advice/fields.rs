@@ -18,7 +18,7 @@ const REFUSALS: [&str; 14] = [
     "not allowed",
 ];
 
-/// Fields that a request has by default or through a flag of their own, and how to leave each out.
+/// Fields that a request has by default or through their own flag, and how to leave each out.
 const FIELDS: [(&str, &str); 15] = [
     (
         "max_tokens",

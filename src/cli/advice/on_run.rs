@@ -77,7 +77,7 @@ pub(crate) fn on_warning(warning: &Warning) -> String {
 fn on_no_tokenizer(why: &NoTokenizer) -> String {
     match why {
         NoTokenizer::Skipped => "--skip-tokenizer-init".to_owned(),
-        NoTokenizer::NoModelName => "the model's name is not known; --model gives it".to_owned(),
+        NoTokenizer::NoModelName => "the model's name is unknown; --model gives it".to_owned(),
         NoTokenizer::NotAName(name) => format!("`{name}` is neither a path nor a hub id"),
         NoTokenizer::Unreadable(error) => error.to_string(),
     }
@@ -101,7 +101,7 @@ pub(crate) fn on_note(note: &Note) -> String {
         ),
         Note::PromptsInCommon { runs, requests, candidates } => format!(
             "note: {runs} runs of {requests} prompts from a dataset of {candidates} have prompts in common: \
-             --unique-prompts begins each prompt with words of its own"
+             --unique-prompts begins each prompt with unique words"
         ),
         Note::PromptsMayBeCached { looked_up } => format!(
             "note: the server has looked up {looked_up} prompt tokens in its prefix cache since its start; if this draw was among \

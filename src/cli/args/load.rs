@@ -34,7 +34,7 @@ pub(crate) struct LoadArgs {
     /// Requests in flight at that time may finish.
     #[arg(long, value_name = "TIME", value_parser = values::seconds)]
     pub duration: Option<Duration>,
-    /// Requests sent before the run and not measured, with prompts of their own
+    /// Requests sent before the run and not measured, with separate prompts
     ///
     /// The run follows without a pause.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::count_or_zero)]

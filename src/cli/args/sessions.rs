@@ -71,7 +71,7 @@ pub(crate) struct SessionArgs {
     /// What a turn repeats of earlier turns (as messages for chat, else as text)
     #[arg(long, value_enum, default_value = "real")]
     pub history: HistoryName,
-    /// Tokens that each later turn of a random session adds; 0 is --random-input-len
+    /// Tokens that each later turn of a random session adds [0: --random-input-len]
     #[arg(long, value_name = "TOKENS", default_value_t = 0, requires = "multi_turn", value_parser = values::tokens)]
     pub per_turn_input_len: u32,
     /// Share of each prompt that all random sessions have in common

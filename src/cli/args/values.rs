@@ -256,7 +256,7 @@ pub(crate) fn thresholds(text: &str) -> Result<Thresholds, String> {
 pub(crate) fn percents(text: &str) -> Result<Vec<f64>, String> {
     let read = |percent: &str| match percent.parse::<f64>() {
         Ok(p) if (0.0..=100.0).contains(&p) => Ok(p),
-        _ => Err(format!("`{percent}` is no percentile between 0 and 100")),
+        _ => Err(format!("`{percent}` is not a percentile between 0 and 100")),
     };
     list(text).map(read).collect()
 }

@@ -68,7 +68,7 @@ fn host_and_port(url: &str) -> Result<String, CliError> {
             secrets::mask_url(url)
         ))
     };
-    let parsed = reqwest::Url::parse(url).map_err(|_| wrong("that is no URL"))?;
+    let parsed = reqwest::Url::parse(url).map_err(|_| wrong("that is not a URL"))?;
     match (parsed.host_str(), parsed.port_or_known_default()) {
         (Some(host), Some(port)) => Ok(format!("{host}:{port}")),
         _ => Err(wrong("it has no host")),
@@ -81,7 +81,7 @@ fn detect_names(url: &str) -> Result<VersionNames, CliError> {
     let url = secrets::mask_url(url);
     let version = runtime.block_on(control.version()).ok_or_else(|| {
         CliError::failed(format!(
-            "{url}/version does not answer; --for vllm-1 or --for vllm-0.6 says whose names to use"
+            "{url}/version does not answer; --for vllm-1 or --for vllm-0.6 chooses the metric names"
         ))
     })?;
     VersionNames::for_version(&version).ok_or_else(|| {

@@ -84,7 +84,7 @@ fn evidence_names(args: &DiagnoseArgs, log: Option<&LogSummary>, live: Option<&L
     let log = log.map(|log| format!("log {} ({} lines)", logs::log_name(&args.log), log.lines.all));
     let live = args.url.as_ref().zip(live);
     let live =
-        live.map(|(url, live)| format!("server {} ({} looks)", secrets::mask_url(url), live.side.taken));
+        live.map(|(url, live)| format!("server {} ({} samples)", secrets::mask_url(url), live.side.taken));
     [result, log, live].into_iter().flatten().collect()
 }
 

@@ -20,7 +20,7 @@ Endpoints:
             SGLang's /generate, TGI's /generate_stream, llama.cpp's /completion,
             Triton's /v2/models/MODEL/generate_stream, ollama's /api/generate and /api/chat
   Prompts:  /v1/embeddings, /embeddings (infinity), /pooling, /rerank and /v1/rerank
-  Images:   a prompt token for each 28 x 28 pixels; 576 if the size cannot be told
+  Images:   a prompt token for each 28 x 28 pixels; 576 if the size is unknown
             (only data URLs are looked into)
   Sound:    100 prompt tokens a second of WAV, anything else counts as 30 s
   Videos:   4608 prompt tokens";

@@ -36,7 +36,7 @@ pub(super) fn read(
                 let nearest = flags.nearest(&flag).map(|flag| variable_name(&flag));
                 let advice = nearest.map(|name| format!("; is it {name}?")).unwrap_or_default();
                 print_stderr(format_args!(
-                    "warning: environment variable {name} is no flag and is ignored{advice}"
+                    "warning: environment variable {name} is not a flag and is ignored{advice}"
                 ));
             }
         }

@@ -23,10 +23,7 @@ pub(super) fn read(path: &Path, flags: &FlagSet) -> Result<SavedRun, String> {
     let file = kept_runs::locate(path).map_err(|error| format!("--like: {}", error.message()))?;
     let run = Run::load(&file).map_err(|error| format!("--like: {error}"))?;
     let stored = run.settings.as_ref().ok_or_else(|| {
-        format!(
-            "--like: {} does not say with what flags it was run; an older version saved it",
-            path.display()
-        )
+        format!("--like: {} does not contain the flags of its run; an older version saved it", path.display())
     })?;
     let mut settings = Vec::new();
     for (name, value) in stored {

@@ -89,7 +89,7 @@ impl FlagSetting {
         Ok(setting)
     }
 
-    /// Checks that the flag accepts this value by itself. Flags that it requires may come from other sources.
+    /// Checks that the flag accepts this value on its own. Flags that it requires may come from other sources.
     pub(crate) fn check(&self, flags: &FlagSet) -> Result<(), String> {
         match flags.parse(&self.words(flags)) {
             Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => {
@@ -117,7 +117,7 @@ fn parse_value(arg: &Arg, value: &Value) -> Result<FlagValue, String> {
         (FlagArity::Nothing | FlagArity::Perhaps, Value::Bool(true)) => Ok(FlagValue::On),
         (_, Value::Bool(false) | Value::Null) => Ok(FlagValue::Off),
         (FlagArity::Nothing, Value::String(word)) => parse_switch(word),
-        (FlagArity::Nothing, _) => Err("is there or not: write true or false".into()),
+        (FlagArity::Nothing, _) => Err("is a switch: write true or false".into()),
         (FlagArity::Many, Value::Array(items)) => {
             Ok(FlagValue::Values(items.iter().map(value_text).collect()))
         }
@@ -133,7 +133,7 @@ fn parse_switch(word: &str) -> Result<FlagValue, String> {
     match word.to_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(FlagValue::On),
         "false" | "0" | "no" | "off" | "" => Ok(FlagValue::Off),
-        _ => Err(format!("is there or not: write true or false instead of `{word}`")),
+        _ => Err(format!("is a switch: write true or false instead of `{word}`")),
     }
 }
 

@@ -60,7 +60,8 @@ fn max_active_sessions(args: &RunArgs) -> Option<NonZeroUsize> {
     args.sessions.max_active_sessions.or(default)
 }
 
-/// Returns the given number of connections; without a number, the most requests that can be in flight.
+/// Returns the number of connections to open before the run: 0 without `--preconnect`, N with `--preconnect N`. With a
+/// bare `--preconnect` it is the cap on requests in flight, else that on active sessions, else [`PRECONNECT`].
 fn preconnect(args: &RunArgs) -> usize {
     match args.load.preconnect {
         None => 0,

@@ -83,13 +83,13 @@ fn classes(file: &Table, common: &Common<'_>) -> Result<Vec<WorkloadClass>, Stri
     };
     let mut classes: Vec<WorkloadClass> = Vec::new();
     for (number, table) in (1..).zip(tables) {
-        let table = table.as_table().ok_or_else(|| format!("class {number} is no table; {SHAPE}"))?;
+        let table = table.as_table().ok_or_else(|| format!("class {number} is not a table; {SHAPE}"))?;
         let name = match table.get("name") {
             Some(Value::String(name)) if !name.trim().is_empty() => name.clone(),
             _ => return Err(format!("class {number}: `name` must be a text; {SHAPE}")),
         };
         if classes.iter().any(|class| class.name == name) {
-            return Err(format!("class `{name}` is there twice; give each a name of its own"));
+            return Err(format!("class `{name}` exists twice; give each class a unique name"));
         }
         classes.push(class(&name, table, common).map_err(|error| format!("class `{name}`: {error}"))?);
     }
@@ -135,14 +135,14 @@ fn of_a_mix(trace: &Trace, args: &TraceArgs) -> Result<(), String> {
     let name = trace.kind.name();
     if trace.has_sessions() {
         return Err(format!(
-            "the requests of a mix are drawn one by one, which would tear the sessions of {name} apart: leave out \
-             `session`, or run the trace by itself"
+            "the requests of a mix are drawn one by one, which would split the sessions of {name}: leave out `session`, or \
+             replay the trace in a separate run"
         ));
     }
     if args.self_timed || !args.no_self_timed {
         return Err(format!(
-            "{name} has times of its own, and the classes of a mix come when the run's --request-rate says, by their \
-             weights: `no-self-timed = true` takes only its lengths; its times are replayed by a run of its own"
+            "{name} has its own times, but --request-rate and the weights set those of the classes of a mix: \
+             `no-self-timed = true` uses only its lengths; replay its times in a separate run"
         ));
     }
     Ok(())
@@ -273,7 +273,7 @@ mod tests {
             (with("dataset-name = \"azure\""), ["class `chat`", "azure", "--dataset-path"]),
             (
                 with("dataset-name = \"azure\"\ndataset-path = \"a.csv\""),
-                ["class `chat`", "azure has times of its own", "no-self-timed = true"],
+                ["class `chat`", "azure has its own times", "no-self-timed = true"],
             ),
             (
                 with("dataset-name = \"trace\"\ndataset-path = \"a.csv\"\ntrace-columns = \"session=s\""),

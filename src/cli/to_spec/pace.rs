@@ -50,7 +50,7 @@ fn ramp(strategy: RampStrategyName, args: &PaceArgs) -> Result<Ramp, String> {
 fn stages(args: &RunArgs) -> Result<RateSchedule, String> {
     let stages = args.pace.stages.clone();
     if args.load.duration.is_some() {
-        return Err("--stages says how long the run is: leave out --duration".into());
+        return Err("--stages sets the duration of the run: leave out --duration".into());
     }
     if stages.iter().all(|stage| stage.rate == 0.0) {
         return Err("--stages sends nothing: give one of them a rate above 0".into());

@@ -54,7 +54,7 @@ pub(super) fn trace(
     args: &TraceArgs,
     timed: bool,
 ) -> Result<Trace, String> {
-    let kind = kind(name).ok_or("that dataset is no trace")?;
+    let kind = kind(name).ok_or("that dataset is not a trace")?;
     let path = flags.dataset_path.clone();
     let path =
         path.ok_or_else(|| format!("--dataset-name {} needs its file: --dataset-path", kind.name()))?;

@@ -1,12 +1,12 @@
 //! What data means that is not an event of the protocol: a ping, or an error in plain text.
 //!
-//! Proxies and gateways write into a stream what they like. The rule, which `docs/answers.md` states too: a ping is left
-//! out, a text that speaks of an error fails the request, and any other text is left out like a ping. Whether the answer
-//! is whole is decided by its finish reason. What looks like JSON and is not valid is a chunk that was cut.
+//! Proxies and gateways write into a stream what they like. The rule, which `docs/answers.md` states too: a ping is
+//! left out, a text that speaks of an error fails the request, and any other text is left out like a ping. Whether the
+//! answer is whole is decided by its finish reason. What looks like JSON and is not valid is a chunk that was cut.
 
 use serde_json::Value;
 
-/// The meaning of data that is no event of the protocol.
+/// The meaning of data that is not an event of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DataText {
     /// It is not part of the answer.

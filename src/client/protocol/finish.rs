@@ -23,7 +23,7 @@ pub struct FinishSignal<'a> {
 /// The meaning of a finish reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FinishMeaning {
-    /// The model stopped by itself, or at a stop sequence.
+    /// The model stopped on its own, or at a stop sequence.
     Stop,
     /// The answer reached the token limit or the end of the context.
     Length,

@@ -25,7 +25,7 @@ pub(super) struct CapturedOutput {
     pub(super) template_part: OutputPart,
     /// Whether the stream's events are known to carry only new text of the message.
     is_message_plain: bool,
-    /// The same of the reasoning.
+    /// Whether the stream's events are known to carry only new text of the reasoning.
     is_reasoning_plain: bool,
     /// Where the message and the reasoning are in the text.
     message: Range<usize>,
@@ -33,7 +33,7 @@ pub(super) struct CapturedOutput {
 }
 
 impl CapturedOutput {
-    /// Creates an empty state for the requested parts.
+    /// Creates an empty capture that collects only the parts selected by `keep`.
     pub(super) fn new(keep: Capture) -> Self {
         Self {
             gaps: (keep.gaps != CaptureGaps::Never).then(Vec::new),

@@ -68,7 +68,7 @@ impl<'a> IdGenerator<'a> {
         ids
     }
 
-    /// Draws an id that decodes to a text by itself. Byte-level vocabularies also contain fragments of characters,
+    /// Draws an id that decodes to a text on its own. Byte-level vocabularies also contain fragments of characters,
     /// which all decode to the same replacement character.
     fn whole_id(&self, rng: &mut StdRng) -> Option<u32> {
         let is_whole = |id: &u32| self.local.decode(&[*id]).is_ok_and(|text| !text.contains('\u{fffd}'));
@@ -120,8 +120,8 @@ impl<'a> IdGenerator<'a> {
     }
 
     /// Fits a text whose length oscillates around the target, for example because it was cut within a character that
-    /// has several tokens. It removes characters, then adds fillers. If no attempt is exact, it returns the last, shorter
-    /// text.
+    /// has several tokens. It removes characters, then adds fillers. If no attempt is exact, it returns the last,
+    /// shorter text.
     fn fit_oscillating(&self, mut text: String, len: usize) -> Result<CountedText, TokenizeError> {
         for _ in 0..MAX_ATTEMPTS {
             let mut tokens = self.local.encode(&text)?.len();

@@ -10,7 +10,7 @@ use super::read;
 use super::row::TraceRow;
 use crate::dataset::read_options::{FileSummary, describe_rule};
 use crate::dataset::sampler::is_admitted;
-use crate::dataset::trace::prompt_writer::TracePromptWriter;
+use crate::dataset::trace::prompt_generator::TracePromptGenerator;
 use crate::dataset::{DatasetError, PrepareContext, PreparedWorkload};
 use crate::model::dataset::{DropCounts, Provenance};
 use crate::model::request::{Content, Request};
@@ -53,7 +53,7 @@ pub(super) fn prepare(
     }
     let spare: Vec<TraceRow> =
         rows.iter().filter(|row| !row.is_empty()).cycle().take(job.spare_count()).cloned().collect();
-    requests.extend(TracePromptWriter::new(trace, &spare, job)?.write(&spare));
+    requests.extend(TracePromptGenerator::new(trace, &spare, job)?.generate(&spare));
     provenance = Provenance { path: Some(name), sha256: Some(digest), candidates, dropped, ..provenance };
     Ok(PreparedWorkload { requests, arrivals: None, provenance })
 }

@@ -24,7 +24,7 @@ use super::row::TraceRow;
 use crate::model::run_spec::TraceLengths;
 
 /// Groups rows by session. Rows must be sorted by time. Sessions are in the order of their first rows, and at most
-/// `most` are returned. A row without a session forms a session of its own.
+/// `most` are returned. A row without a session forms a separate session.
 pub(super) fn group_by_session(rows: Vec<TraceRow>, most: usize) -> Vec<Vec<TraceRow>> {
     let mut places = HashMap::new();
     let mut sessions: Vec<Vec<TraceRow>> = Vec::new();

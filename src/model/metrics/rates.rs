@@ -28,7 +28,7 @@ fn share_interval(happened: impl Iterator<Item = bool>) -> Option<RateInterval> 
     Some(ConfidenceDistribution::from_share(pairs.into_iter())?.interval(0.05))
 }
 
-/// The data of the scalars that are rates, by the scalar's key: (events, seconds) for each second.
+/// The data of each rate metric, by its key: a pair (events, duration in seconds) for each second.
 pub(super) fn by_second(window: MeasurementWindow<'_>, slo: &Slo) -> BTreeMap<&'static str, Vec<(f64, f64)>> {
     let (seconds, is_pooled) = (SecondBuckets::from_window(window), window.is_pooled());
     let mut requests = seconds.zero_column();

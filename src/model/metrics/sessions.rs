@@ -22,8 +22,8 @@ pub(crate) struct SessionTotals {
     pub abandoned: usize,
     /// Sessions that the end of the run cut short.
     pub cut: usize,
-    /// The largest number of active sessions at any instant, from the sending of the first turn to the end of the last,
-    /// exactly.
+    /// The exact peak number of active sessions. A session is active from the sending of its first turn to the end of
+    /// its last.
     pub peak_active: usize,
     /// The mean number of answered turns per session.
     pub mean_turns: f64,

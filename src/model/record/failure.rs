@@ -149,7 +149,7 @@ impl TryFrom<String> for FailureClass {
     fn try_from(key: String) -> Result<Self, String> {
         let status = key.strip_prefix("status_").and_then(|code| code.parse().ok()).map(Self::Status);
         let known = || Self::NAMED_CLASSES.into_iter().find(|class| class.key() == key);
-        status.or_else(known).ok_or_else(|| format!("`{key}` is no class of failures"))
+        status.or_else(known).ok_or_else(|| format!("`{key}` is not a class of failures"))
     }
 }
 

@@ -35,7 +35,7 @@ impl EntryEncoder {
         self.bytes.push(kind);
     }
 
-    /// Clears the buffer for bytes that are not an entry of their own.
+    /// Clears the buffer for bytes that are not a separate entry.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
     }

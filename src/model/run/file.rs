@@ -177,7 +177,7 @@ fn replace(
                 format!("another program has locked the folder, and did not let go of it within {waited}");
             return Err(io::Error::other(why));
         }
-        // Replacing a file needs no lock. A file system without locks (some network ones) is no reason to lose a
+        // Replacing a file needs no lock. A file system without locks (some network ones) is not a reason to lose a
         // result.
         LockResult::Taken | LockResult::Impossible => {}
     }

@@ -36,7 +36,7 @@ pub(super) fn keys(run: &Run) -> Map<String, Value> {
     keys
 }
 
-/// Pooling has a key of its own in vLLM and lacks the keys that count generated tokens.
+/// Pooling has its own key in vLLM and lacks the keys that count generated tokens.
 fn adjust_for_pooling(keys: &mut Map<String, Value>, metrics: &Metrics) {
     let lacks: &[_] = match metrics.input_sequences {
         Some(sequences) => {

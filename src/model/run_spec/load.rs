@@ -114,7 +114,7 @@ impl Load {
         self.pace != RateSchedule::Steady || self.request_rate.is_finite()
     }
 
-    /// The number of users of a closed loop: sessions, or requests where each is a session of its own.
+    /// The number of users of a closed loop: sessions, or requests where each is a separate session.
     pub(crate) fn closed_loop_size(&self) -> Option<NonZeroUsize> {
         self.max_active_sessions.or(self.max_concurrency)
     }

@@ -29,7 +29,8 @@ pub struct Trace {
     pub window: Option<TraceWindow>,
     /// Send token IDs instead of text.
     pub token_ids: bool,
-    /// Send each turn's whole prompt instead of the part that it adds to the history: for sessions without a history.
+    /// Send the whole prompt of each turn instead of only its new part. Set with `--history none`, where requests
+    /// repeat no earlier turns.
     #[serde(default)]
     pub whole_turns: bool,
     /// The meaning of the lengths in a session's rows; `None` assumes whole prompts, and rows that contradict this are

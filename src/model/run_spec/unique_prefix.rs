@@ -46,7 +46,7 @@ impl TryFrom<String> for Salt {
     type Error = String;
 
     fn try_from(digits: String) -> Result<Self, String> {
-        u64::from_str_radix(&digits, 16).map(Self).map_err(|_| format!("`{digits}` is no salt"))
+        u64::from_str_radix(&digits, 16).map(Self).map_err(|_| format!("`{digits}` is not a salt"))
     }
 }
 

@@ -21,7 +21,7 @@ const PROBES: [&[u8]; 8] = [
     b"/get_model_info",
 ];
 
-/// Parses the text before and after ` HTTP/1.`; returns `None` if the line is no access line.
+/// Parses the text before and after ` HTTP/1.`; returns `None` if the line is not an access line.
 pub(super) fn parse_access(before: &[u8], after: &[u8]) -> Option<AccessLine> {
     let quote = memchr::memrchr(b'"', before)?;
     let (method, path) = {

@@ -115,7 +115,7 @@ pub(crate) const ALERT_RULES: [AlertRule; 10] = [
         bound: 0.0,
         unit: "lines",
         hold: Duration::ZERO,
-        advice: "quantise the model (AWQ) first, then --kv-cache-dtype fp8; a lower --gpu-memory-utilization leaves \
+        advice: "quantize the model (AWQ) first, then --kv-cache-dtype fp8; a lower --gpu-memory-utilization leaves \
                  more room for activations",
         source: "docs/operators-guide.md, symptoms",
     },
@@ -246,11 +246,12 @@ impl FromStr for RuleOverride {
 fn number(text: &str) -> Result<f64, String> {
     let value: Option<f64> =
         text.trim().parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
-    value.ok_or_else(|| format!("`{text}` is no bound: a number from 0 up"))
+    value.ok_or_else(|| format!("`{text}` is not a bound: write a number from 0 up"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| format!("`{text}` is no duration: write it like 30s or 5m"))
+    humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a duration: write it like 30s or 5m"))
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ const MAX_SHOWN_NAMES: usize = 3;
 /// Characters of a text that are quoted.
 const MAX_TEXT_CHARS: usize = 60;
 
-/// Describes in a clause a text that is no page of an engine, and identifies the program behind it.
+/// Describes in a clause a text that is not a page of an engine, and identifies the program behind it.
 pub(crate) fn describe(text: &str) -> (String, PageOrigin) {
     let text = text.trim_start();
     let other = |text: String| (text, PageOrigin::Other);
@@ -94,7 +94,7 @@ fn identify(names: &[&str]) -> (String, PageOrigin) {
     let routes = |name: &&str| ROUTERS.iter().any(|word| name.contains(word));
     match names.iter().any(routes) {
         true => ("these look like a router's".to_owned(), PageOrigin::Router),
-        false => ("nobody's that is known here".to_owned(), PageOrigin::Other),
+        false => ("of an unknown program".to_owned(), PageOrigin::Other),
     }
 }
 

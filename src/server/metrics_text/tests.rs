@@ -144,7 +144,7 @@ fn a_page_of_no_engine_is_told_by_what_it_looks_like() {
             "it has DCGM_FI_DEV_GPU_UTIL: these look like a GPU exporter's",
             PageOrigin::Other,
         ),
-        ("temperature 20\n", "it has temperature: nobody's that is known here", PageOrigin::Other),
+        ("temperature 20\n", "it has temperature: of an unknown program", PageOrigin::Other),
         (
             "python_info 1\nprocess_start_time_seconds 1.7e9\nhttp_requests_total 3\n",
             "it has only what a process counts of itself",

@@ -2,7 +2,7 @@
 //!
 //! - an image: one token for each 28 × 28 pixels or part of them, as Qwen2-VL counts; [`UNKNOWN_IMAGE`] if the size
 //!   is unknown (a URL that would have to be fetched, or a format other than PNG, JPEG and GIF);
-//! - audio: [`AUDIO_TOKENS_PER_SECOND`], as vLLM counts Whisper's frames; [`UNKNOWN_AUDIO`] if it is no WAV file;
+//! - audio: [`AUDIO_TOKENS_PER_SECOND`], as vLLM counts Whisper's frames; [`UNKNOWN_AUDIO`] if it is not a WAV file;
 //! - a video: [`VIDEO`].
 
 use std::{

@@ -112,7 +112,7 @@ pub(super) async fn respond(
     full_response(story.fault, json(&(pooler.write)(&inquiry, &pooled)))
 }
 
-/// Returns the tokens of a prompt.
+/// Returns the token IDs of a prompt, at most `truncate` of them.
 async fn prompt_tokens_of(
     parts: &Arc<ApiState>,
     input: PoolingInput,

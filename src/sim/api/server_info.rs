@@ -139,7 +139,7 @@ pub(super) async fn reset_prefix_cache(State(parts): State<Arc<ApiState>>) -> St
 
 /// Profiles nothing, but the truth log shows when a profile would have run.
 pub(super) async fn profile(State(parts): State<Arc<ApiState>>, uri: Uri) -> StatusCode {
-    parts.truth.append_order(uri.path());
+    parts.truth.append_admin_request(uri.path());
     StatusCode::OK
 }
 

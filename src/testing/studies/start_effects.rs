@@ -1,4 +1,4 @@
-//! Studies how often verdicts are wrong when starts of a server differ from each other as much as runs on one start do.
+//! Studies how often verdicts are wrong when server starts differ from each other as much as runs on one start do.
 //! In every gate and comparison here the servers are equal; only starts and runs are drawn.
 //!
 //! Bounds, stated before the first run: false failures and false verdicts in at most 5 % of cases plus three standard

@@ -63,7 +63,7 @@ fn a_mistake_in_a_file_or_a_variable_is_one_line_that_names_the_place() {
     );
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     let ended = Program::new("run --sim --dump-config").env("SERVEGAUGE_REQEST_RATE", "2").end().well();
-    let expected = "warning: environment variable SERVEGAUGE_REQEST_RATE is no flag and is ignored; \
+    let expected = "warning: environment variable SERVEGAUGE_REQEST_RATE is not a flag and is ignored; \
                     is it SERVEGAUGE_REQUEST_RATE?\n";
     assert_eq!(ended.stderr, expected);
 }

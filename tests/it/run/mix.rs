@@ -124,7 +124,7 @@ fn a_trace_in_a_mix_says_that_its_times_are_not_wanted() {
     assert_eq!(run("no-self-timed = true").well().line("Total input tokens"), "27");
     let stderr = run("").with_code(2).stderr;
     assert!(
-        stderr.contains("mix.toml: class `a`: trace has times of its own")
+        stderr.contains("mix.toml: class `a`: trace has its own times")
             && stderr.contains("no-self-timed = true")
     );
 }

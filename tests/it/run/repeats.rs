@@ -45,7 +45,7 @@ fn repeats_that_share_prompts_of_a_small_dataset_are_told_so_before_they_begin()
     let stderr = |words: &str| simulator.run(words).file("small.jsonl", &rows).end().well().stderr;
     let output = stderr(&format!("{small} 6 --repeats 2"));
     let note = "note: 2 runs of 6 prompts from a dataset of 10 have prompts in common: --unique-prompts begins each \
-                prompt with words of its own\n";
+                prompt with unique words\n";
     let order = ["note: 2 runs", "run 1 of 2"].map(|line| output.find(line));
     assert!(output.contains(note) && order.is_sorted(), "{output}");
     for words in [

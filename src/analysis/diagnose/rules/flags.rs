@@ -43,7 +43,7 @@ pub(super) const SWAP_SPACE: DiagnosisRule = DiagnosisRule {
 pub(super) const V0_ENGINE: DiagnosisRule = DiagnosisRule {
     name: "v0-engine",
     title: "The old V0 engine runs",
-    when: "the server tells of swapped requests, and not of prefix cache queries, before v0.11.1",
+    when: "the server reports swapped requests and no prefix cache queries, before v0.11.1",
     cause: "the version is older than v0.8.0, VLLM_USE_V1=0 is set, or a flag that V1 lacks made it fall back",
     steps: &[
         lever_step(

@@ -1,6 +1,6 @@
 //! Recognizes, by its shape, a field that says something of each layer.
 //!
-//! New models name the kinds of their layers in fields of their own. Such a list may be about attention whatever its
+//! New models name the kinds of their layers in their own fields. Such a list may be about attention whatever its
 //! name, so the planner does not take the layers for full attention as long as it does not know the field.
 
 use serde_json::Value;

@@ -45,7 +45,7 @@ impl Blocks<'_> {
         for (number, first) in first_arms(self.args.blocks.get(), self.seed).into_iter().enumerate() {
             match self.pair(&Place { number, first, seed: self.seed.wrapping_add(number as u64) }) {
                 Ok(pair) => pairs.push(pair),
-                // A block that fails because of the interrupt is no failure.
+                // A block that fails because of the interrupt is not a failure.
                 Err(_) if self.interrupts.is_requested() => return (pairs, Some(Break::Interrupted)),
                 Err(why) => return (pairs, Some(why)),
             }
@@ -118,7 +118,7 @@ pub(super) fn subfolder(arm: Arm) -> PathBuf {
     }
 }
 
-/// Returns the invocation of this block as a run of its own, so that `--like` can repeat it.
+/// Returns the invocation of this block as a separate run, so that `--like` can repeat it.
 fn invocation(args: &AbArgs, running: &Running, seed: u64) -> Invocation {
     let Invocation { mut settings, .. } = running.line.invocation(Vec::new(), seed);
     if let Some(Value::String(url)) = settings.get_mut("base-url") {

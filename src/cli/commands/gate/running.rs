@@ -124,7 +124,7 @@ impl CandidateRunner<'_> {
         block: usize,
     ) -> Result<Option<Run>, CliError> {
         match prepared.map_err(CliError::from).and_then(|prepared| self.block(prepared, block)) {
-            // A block that fails because of the interrupt is no failure.
+            // A block that fails because of the interrupt is not a failure.
             Err(_) if self.interrupts.is_requested() => Ok(None),
             measured => measured.map(|run| Some(run).filter(|run| !run.interrupted)),
         }
@@ -174,7 +174,7 @@ impl Clock {
     }
 }
 
-/// Whether more blocks cannot change the outcome: answers are final, and blocks on one start of the server do not
+/// Whether more blocks cannot change the outcome: answers are final, and blocks on one server start do not
 /// count as further starts.
 fn decided(findings: &[RuleFinding]) -> bool {
     let fails = |finding: &RuleFinding| {

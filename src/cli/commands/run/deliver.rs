@@ -134,7 +134,7 @@ impl Delivery {
         log: Option<&LogFile>,
     ) -> Result<(), CliError> {
         let path = self.path(run);
-        // Lines appended to one file need no file names of their own.
+        // Lines appended to one file need no separate file names.
         let path = match self.saves {
             Some(SaveMode::Append) => path,
             _ => numbered(&path, number),

@@ -20,7 +20,7 @@ pub(super) fn execute(
     for Repeat { number, invocation, measured } in repeats {
         let (mut run, records) = match measured {
             Ok(measured) => measured,
-            // A run that fails because of the interrupt is no failure.
+            // A run that fails because of the interrupt is not a failure.
             Err(_) if interrupts.is_requested() => break,
             Err(error) if whole.is_empty() => return Err(error.into()),
             // The completed runs are still summarized.

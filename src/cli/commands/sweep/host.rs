@@ -35,7 +35,7 @@ pub(super) struct Host<'a> {
 }
 
 struct Current {
-    /// Identifies the start of the server that the cell is measured on: see [`order::start`](super::order::start).
+    /// Identifies the server start that the cell is measured on: see [`order::start`](super::order::start).
     start: (usize, usize),
     /// The launch time, if we started the server.
     launched: Option<Timestamp>,
@@ -97,7 +97,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Returns the exit status if we started the server and it has ended by itself.
+    /// Returns the exit status if we started the server and it has exited.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         self.current.as_mut()?.server.as_mut()?.exit_status()
     }

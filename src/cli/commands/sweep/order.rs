@@ -3,7 +3,7 @@
 use super::plan::{Cell, Order, Plan};
 use crate::model::rng::PythonRandom;
 
-/// Returns the start of its set's server that a cell is measured on. Each round has a start of its own, since runs on
+/// Returns the server start that a cell is measured on. Each round has a separate start, since runs on
 /// one start do not show how much starts differ. Only grouped sets are not restarted.
 pub(super) fn start(plan: &Plan, cell: &Cell) -> (usize, usize) {
     match plan.order {

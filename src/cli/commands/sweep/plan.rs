@@ -48,7 +48,7 @@ pub(super) enum Order {
     Random,
     /// In rounds: sets forward in one round and backward in the next, loads in order
     Interleaved,
-    /// Set by set, each on one start of its server: differences between starts, and a drift of the machine, then
+    /// Set by set, each on one server start: differences between starts, and a drift of the machine, then
     /// count as the set's
     Grouped,
 }
@@ -114,7 +114,7 @@ pub(super) struct Cell {
 /// The distance between the seeds of two loads. It leaves room to add repeats to a finished sweep.
 const SEEDS: u64 = 1000;
 
-/// The distance between the seeds of two repeats of a search: each of its trials needs a seed of its own.
+/// The distance between the seeds of two repeats of a search: each of its trials needs its own seed.
 const SEARCH_SEEDS: u64 = 1_000_000;
 
 impl Plan {

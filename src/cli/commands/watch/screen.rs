@@ -113,7 +113,7 @@ impl TerminalScreen {
             self.lately.pop_front();
         }
         let (rows, columns) = (usize::from(size.0), usize::from(size.1));
-        // The cursor takes a line of its own.
+        // The cursor takes a separate line.
         let room = rows.saturating_sub(1 + self.lately.len()) / servers.len().max(1);
         let frames = servers.iter().flat_map(|server| live_view::frame(server.shown(), time, room));
         let lines: Vec<String> = frames.chain(self.lately.iter().cloned()).collect();

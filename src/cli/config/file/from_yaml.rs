@@ -37,7 +37,7 @@ fn collect(
         _ => {
             return Err(ConfigSyntaxError {
                 line: node_line(node),
-                why: "no flag; write flags as `request-rate: 20`".into(),
+                why: "not a flag; write flags as `request-rate: 20`".into(),
             });
         }
     };

@@ -17,8 +17,8 @@ use crate::tokenizer::TokenizeError;
 /// Number of prompts whose tokens are counted, to check that each word is one token.
 const COUNTED_SAMPLE: usize = 16;
 
-/// Writes the prompts of a trace.
-pub(super) struct TracePromptWriter<'a> {
+/// Generates the prompts of a trace.
+pub(super) struct TracePromptGenerator<'a> {
     job: &'a PrepareContext<'a>,
     lexicon: SingleTokenWords,
     block_tokens: usize,
@@ -27,8 +27,8 @@ pub(super) struct TracePromptWriter<'a> {
     specials: u32,
 }
 
-impl<'a> TracePromptWriter<'a> {
-    /// Creates a writer for these rows of a trace.
+impl<'a> TracePromptGenerator<'a> {
+    /// Creates a generator for these rows of a trace.
     pub(super) fn new(
         trace: &Trace,
         rows: &[TraceRow],
@@ -50,21 +50,21 @@ impl<'a> TracePromptWriter<'a> {
         Ok(Self { job, lexicon, block_tokens, token_ids: trace.token_ids, specials })
     }
 
-    /// Writes a request for each row, in parallel.
-    pub(super) fn write(&self, rows: &[TraceRow]) -> Vec<Request> {
+    /// Generates a request for each row, in parallel.
+    pub(super) fn generate(&self, rows: &[TraceRow]) -> Vec<Request> {
         let done = AtomicUsize::new(0);
-        let write = |row: &TraceRow| {
+        let generate = |row: &TraceRow| {
             let request = self.request(row);
             self.report_done(&done, rows.len());
             request
         };
-        rows.par_iter().map(write).collect()
+        rows.par_iter().map(generate).collect()
     }
 
-    /// Writes the turns of each session, in parallel.
-    pub(super) fn write_sessions(&self, sessions: &[Vec<TraceRow>], trace: &Trace) -> Vec<Request> {
+    /// Generates the turns of each session, in parallel.
+    pub(super) fn generate_sessions(&self, sessions: &[Vec<TraceRow>], trace: &Trace) -> Vec<Request> {
         let done = AtomicUsize::new(0);
-        let write = |rows: &Vec<TraceRow>| {
+        let generate = |rows: &Vec<TraceRow>| {
             let requests = session_requests(self.prepare_turns(rows, trace));
             let thinking = requests.zip(session_turns::think_times(rows, trace.speed));
             let requests: Vec<Request> = thinking
@@ -75,7 +75,7 @@ impl<'a> TracePromptWriter<'a> {
             self.report_done(&done, sessions.len());
             requests
         };
-        sessions.par_iter().flat_map_iter(write).collect()
+        sessions.par_iter().flat_map_iter(generate).collect()
     }
 
     fn report_done(&self, done: &AtomicUsize, of: usize) {
@@ -83,8 +83,8 @@ impl<'a> TracePromptWriter<'a> {
         (self.job.progress)(PrepareProgress::Tokenizing { done, of });
     }
 
-    /// Writes the turns of a session. They are consecutive passages of one text: each prompt takes a passage, and its
-    /// answer takes the next one.
+    /// Generates the turns of a session. They are consecutive passages of one text: each prompt takes a passage, and
+    /// its answer takes the next one.
     fn prepare_turns(&self, rows: &[TraceRow], trace: &Trace) -> Vec<PreparedTurn> {
         if trace.whole_turns {
             let exchange = |row: &TraceRow| {
