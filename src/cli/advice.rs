@@ -25,7 +25,7 @@ pub(super) fn on_setup_failure(setup: &SetupFailure, url: &str) -> String {
     let of = if *count == 1 { "the request".to_owned() } else { format!("all {count} requests so far") };
     let advice = on_failure(failure);
     let failure = Failure::new(failure.class, server_message(&failure.detail));
-    format!("{of} to {url} failed: {failure}; {advice}; --keep-going sends the rest all the same")
+    format!("{of} to {url} failed: {failure}; {advice}; --keep-going sends the rest anyway")
 }
 
 /// Adds advice to the failures of a run that went on although its set-up was wrong.
@@ -40,7 +40,7 @@ pub(super) fn add_to_failures(run: &mut Run) {
 /// Advice by a phrase in the failure's message: a protocol that the server does not speak, a certificate, a field.
 /// The first match wins. Retrying does not help against the failures listed first.
 const ADVICE_BY_MESSAGE: [(&str, &str); 14] = [
-    ("only HTTP/2", "HTTP/1.1 is what is spoken here: give --base-url a port or a proxy that speaks it"),
+    ("only HTTP/2", "servegauge speaks HTTP/1.1: give --base-url a port or a proxy that speaks it"),
     ("does not speak TLS", "write http:// in --base-url"),
     ("speaks TLS here", "write https:// in --base-url"),
     ("that is not trusted here", "--ca-cert FILE trusts its authority, --insecure any certificate"),

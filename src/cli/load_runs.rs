@@ -78,7 +78,7 @@ pub(super) fn check_comparable(
     } else {
         let whole = |side: &ComparisonSide| invalid_reasons(side, Verdict::run_invalid_reason);
         if let Some(first) = [&*base].into_iter().chain(&*candidates).find_map(whole) {
-            return Err(CliError::invalid(format!("{first}; --anyway compares it all the same")));
+            return Err(CliError::invalid(format!("{first}; --anyway compares it regardless")));
         }
         for side in [&mut *base].into_iter().chain(&mut *candidates) {
             caveats.extend(remove_invalid(side));

@@ -38,7 +38,7 @@ impl Proxy {
         let (scheme, host) = (place.scheme_str().unwrap_or("http"), place.host().unwrap_or_default());
         if scheme != "http" || host.is_empty() {
             return Err(setup(format!(
-                "{scheme}://{host} is not one of the kind http://HOST:PORT, the only one known"
+                "{scheme}://{host} is not supported: give http://HOST:PORT"
             )));
         }
         Ok(Some(Self {

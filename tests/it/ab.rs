@@ -76,7 +76,7 @@ fn a_server_slower_by_30_percent_is_worse_and_the_text_says_how_it_knows() {
     let ended = ab(&a.base_url(), &b.base_url(), words).end().well();
     let row = ended.stdout.lines().find(|line| line.starts_with("TPOT P50")).unwrap();
     assert!(row.ends_with(" worse"), "{}", ended.stdout);
-    for expected in [&format!("A: {}", a.base_url()), "6 that count, of 6", "Wilcoxon", "B − A, in pairs"] {
+    for expected in [&format!("A: {}", a.base_url()), "6 of 6 count", "Wilcoxon", "B − A, in pairs"] {
         assert!(ended.stdout.contains(expected), "{expected}\n{}", ended.stdout);
     }
 }
@@ -140,7 +140,7 @@ fn too_many_invalid_blocks_exit_with_3_and_say_why() {
         Program::new("ab --blocks 2 --block 500ms --a").arg(a.base_url()).arg("--b").arg(b.base_url());
     let ended = program.words(&run).end().with_code(3);
     for expected in
-        ["CAVEAT: pair 1 is left out: ", "B is INVALID: ", "failed requests", "0 that count, of 2"]
+        ["CAVEAT: pair 1 is left out: ", "B is INVALID: ", "failed requests", "0 of 2 count"]
     {
         assert!(ended.stdout.contains(expected), "{expected}\n{}", ended.stdout);
     }

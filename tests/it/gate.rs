@@ -210,12 +210,12 @@ fn single_starts_do_not_tell_of_servers_and_say_what_would() {
     let ended = of("").end().with_code(0);
     assert!(ended.stdout.contains(&format!("CANNOT TELL  {TPOT}")), "{}", ended.stdout);
     assert!(ended.stdout.contains("PASS         tpot.mean < 1000ms"), "{}", ended.stdout);
-    for advice in ["3 starts or more", "--same-start"] {
+    for advice in ["at least 3 server starts", "--same-start"] {
         assert!(ended.stdout.contains(advice), "{advice}: {}", ended.stdout);
     }
     of("--on-unsettled fail").end().with_code(1);
     let ended = of("--same-start").end().with_code(2);
-    assert!(ended.stderr.contains("from 2 starts"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("from 2 server starts"), "{}", ended.stderr);
     let same = gate_of_starts(&base, &on_start(slow_run(), 1), &[TPOT]).end().with_code(1);
     assert!(same.stdout.contains("apply to that start only"), "{}", same.stdout);
 }

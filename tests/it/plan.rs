@@ -362,7 +362,7 @@ fn mistakes_are_one_line_with_the_cure() {
         ("--model-config gone.json --gpu-memory 80GB", "cannot read --model-config gone.json"),
         ("--log config.json", "no line has `GPU KV cache size"),
         ("--base-url http://127.0.0.1:1", "http://127.0.0.1:1/metrics does not answer"),
-        ("--kv-tokens 100", "not one fits"),
+        ("--kv-tokens 100", "so none fits"),
         ("--kv-tokens 110000 --wanted-rate 10", "give --tpot"),
         ("--kv-tokens 110000 --ttft 1s", "--ttft alone gives no rate"),
     ];

@@ -86,7 +86,7 @@ fn too_many_invalid_blocks_are_not_to_be_believed() {
     let result = ab(design(5), pairs);
     assert!(!result.is_believable());
     assert!(
-        result.comparison.caveats.last().unwrap().contains("too few pairs"),
+        result.comparison.caveats.last().unwrap().contains("too few valid pairs"),
         "{:?}",
         result.comparison.caveats
     );

@@ -97,7 +97,7 @@ pub(crate) fn on_note(note: &Note) -> String {
             "the server writes its profile, which may take minutes; Ctrl-C leaves it to that".to_owned()
         }
         Note::CacheNotReset(why) => format!(
-            "note: the server does not reset its prefix cache between the runs ({why}): their prompts differ all the same"
+            "note: the server does not reset its prefix cache between the runs ({why}); their prompts differ anyway"
         ),
         Note::PromptsInCommon { runs, requests, candidates } => format!(
             "note: {runs} runs of {requests} prompts from a dataset of {candidates} have prompts in common: \

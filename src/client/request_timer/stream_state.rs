@@ -154,7 +154,7 @@ impl StreamState {
         let what = match self.reading.framing {
             StreamFraming::Events => "event is not a chunk",
             StreamFraming::Lines => "line is not a chunk",
-            StreamFraming::Document => "answer is not the document that was asked for",
+            StreamFraming::Document => "answer is not the requested document",
         };
         match DataText::classify(data) {
             DataText::Ping if self.reading.framing != StreamFraming::Document => {

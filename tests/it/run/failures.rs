@@ -117,7 +117,7 @@ fn failures_and_successes_add_up_to_all_and_some_successes_are_a_success() {
     assert_eq!(result["total_output_tokens"], 6 * (30 - struck), "only of those that succeeded");
     assert_eq!(ended.line("Successful requests"), (30 - struck).to_string());
     assert!(ended.line("Failed requests").starts_with(&format!("{struck} of 30 (")));
-    let said = ended.stderr.lines().filter(|line| !line.contains("prompts have another length"));
+    let said = ended.stderr.lines().filter(|line| !line.contains("prompts are longer or shorter"));
     assert_eq!(said.count(), 1, "only where it was saved: {}", ended.stderr);
 }
 

@@ -220,7 +220,7 @@ fn nothing_known_is_no_evidence() {
 #[test]
 fn rules_that_do_not_limit_the_load_are_refused_with_what_to_do() {
     for (rule, says) in
-        [("output_throughput > 100", "gets better"), ("ttft.p95 < baseline * 1.1", "baseline")]
+        [("output_throughput > 100", "improves as the load grows"), ("ttft.p95 < baseline * 1.1", "baseline")]
     {
         let error = Criterion::from_rule(rule.parse().unwrap()).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");

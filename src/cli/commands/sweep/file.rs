@@ -230,7 +230,7 @@ mod tests {
             ("[[load]]\nname = 'l'\nsearch = \"--slo 'x\"", "quote is not closed"),
             ("[[load]]\nname = 'l'\nflags = '--port 80'", "load `l`: --base-url"),
             ("[[load]]\nname = 'l'\nflags = \"--model 'x\"", "quote is not closed"),
-            ("slo = ['ttft.p95 > 5']", "turn the comparison round"),
+            ("slo = ['ttft.p95 > 5']", "reverse the comparison"),
             ("[[load]]\nname = 'l'\nflags = '--no-such'", "load `l`: unexpected argument"),
             ("[[load]]\nname = 'l'\nflags = '--num-runs 2'", "--num-runs does not work"),
             ("health-timeout = 'soon'", "health-timeout"),

@@ -216,7 +216,7 @@ fn what_is_not_of_the_protocol_is_shown() {
     for backend in Backend::ALL {
         let (class, detail) = failure(backend, ".json", "<html>busy</html>");
         assert_eq!(class, FailureClass::BrokenStream);
-        assert!(detail.starts_with("answer is not the document that was asked for"), "{detail}");
+        assert!(detail.starts_with("answer is not the requested document"), "{detail}");
         assert!(detail.ends_with("<html>busy</html>"), "{detail}");
     }
     let (class, detail) = failure(Backend::Ollama, "", "{\"response\":\"a\"}\n{\"respon\n");
