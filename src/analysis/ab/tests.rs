@@ -58,7 +58,7 @@ fn a_pair_with_an_invalid_block_is_left_out_and_told() {
     assert!(result.is_believable());
     let [pair, one_sided] = &result.comparison.caveats[..] else { panic!("{:?}", result.comparison.caveats) };
     assert_eq!(pair, "pair 2 is left out: B is INVALID: the client was late");
-    assert!(one_sided.contains("B is INVALID in 1 and A in 0; it may flatter B"), "{one_sided}");
+    assert!(one_sided.contains("B is INVALID in 1 and A in 0; it may favor B"), "{one_sided}");
 
     let all = ab(AbDesign { allow_invalid: true, ..design(4) }, pairs);
     assert_eq!((all.counted_pairs(), all.comparison.caveats.len()), (4, 0));

@@ -135,7 +135,7 @@ fn what_is_wrong_in_yaml_is_told_with_its_line_and_a_cure() {
         ("seed: 1\nworkload:\n  seed: 2\n", "bench.yaml line 3: `seed` is set already, in bench.yaml line 1"),
         ("seed: 1\n---\nseed: 2\n", "bench.yaml line 3: a second document"),
         ("seed: !!int x\n", "bench.yaml line 1"),
-        ("load: 5\n", "bench.yaml line 1: no flag"),
+        ("load: 5\n", "bench.yaml line 1: not a flag"),
         ("seed: *x\n", "not YAML ("),
     ];
     for (content, expected) in cases {

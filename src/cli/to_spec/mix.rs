@@ -277,7 +277,7 @@ mod tests {
             ),
             (
                 with("dataset-name = \"trace\"\ndataset-path = \"a.csv\"\ntrace-columns = \"session=s\""),
-                ["class `chat`", "tear the sessions of trace apart", "session"],
+                ["class `chat`", "split the sessions of trace", "session"],
             ),
             (with("[[class]]\nname = \"chat\""), ["class `chat`", "twice", "name"]),
             ("[[class]]\nweight = 1".to_owned(), ["class 1", "`name`", "[[class]]"]),

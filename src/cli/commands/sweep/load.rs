@@ -186,9 +186,9 @@ mod tests {
             (
                 "--max 5",
                 "",
-                "load `knee`: a search with these flags, those of [base] among them: what must hold",
+                "load `knee`: a search with these flags, those of [base] among them: no service level",
             ),
-            ("--slo 'ttft.p95<1s'", "--num-prompts 5", "--num-prompts is for the search to decide"),
+            ("--slo 'ttft.p95<1s'", "--num-prompts 5", "--num-prompts is set by the search"),
             ("--slo 'ttft.p95<1s' --json", "", "it saves each search's JSON as the cell's file"),
             ("--slo 'ttft.p95<1s' --no-such", "", "load `knee`: unexpected argument"),
             ("--slo 'ttft.p95<1s'", "--no-such", "load `knee`: unexpected argument"),
