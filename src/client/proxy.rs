@@ -37,9 +37,7 @@ impl Proxy {
         // it.
         let (scheme, host) = (place.scheme_str().unwrap_or("http"), place.host().unwrap_or_default());
         if scheme != "http" || host.is_empty() {
-            return Err(setup(format!(
-                "{scheme}://{host} is not supported: give http://HOST:PORT"
-            )));
+            return Err(setup(format!("{scheme}://{host} is not supported: give http://HOST:PORT")));
         }
         Ok(Some(Self {
             host: host.trim_matches(['[', ']']).to_owned(),

@@ -139,9 +139,7 @@ fn too_many_invalid_blocks_exit_with_3_and_say_why() {
     let program =
         Program::new("ab --blocks 2 --block 500ms --a").arg(a.base_url()).arg("--b").arg(b.base_url());
     let ended = program.words(&run).end().with_code(3);
-    for expected in
-        ["CAVEAT: pair 1 is left out: ", "B is INVALID: ", "failed requests", "0 of 2 count"]
-    {
+    for expected in ["CAVEAT: pair 1 is left out: ", "B is INVALID: ", "failed requests", "0 of 2 count"] {
         assert!(ended.stdout.contains(expected), "{expected}\n{}", ended.stdout);
     }
 }
