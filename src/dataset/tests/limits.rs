@@ -8,6 +8,9 @@ fn sonnet_file(path: PathBuf) -> Dataset {
     Dataset::Sonnet(SonnetDataset { path: Some(path), input_len: 550, output_len: 150, prefix_len: 200 })
 }
 
+/// A dataset, a usable row, and a row with a text that is too long.
+type LongTextCase = (fn(PathBuf) -> Dataset, String, String);
+
 /// A tokenizer takes up to 170 bytes for each byte of a text: a prompt of 2 MB used to cost 330 MB.
 #[test]
 fn a_text_too_long_for_a_tokenizer_costs_the_row() {
@@ -27,7 +30,7 @@ fn a_text_too_long_for_a_tokenizer_costs_the_row() {
         let message = |role: &str, text: &str| format!(r#"{{"role": "{role}", "content": "{text}"}}"#);
         format!(r#"{{"messages": [{}, {}]}}"#, message("user", four), message("assistant", text))
     };
-    let cases: [(fn(PathBuf) -> Dataset, String, String); 7] = [
+    let cases: [LongTextCase; 7] = [
         (sharegpt_file, conversation(four, said), conversation(&long, said)),
         (sharegpt_file, conversation(four, said), conversation(four, &long)),
         (turns, session(four), session(&long)),
