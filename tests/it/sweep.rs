@@ -293,7 +293,7 @@ fn servers_end_with_a_killed_program_whose_file_is_gone() {
     // As an upgrade or a build does while the program runs.
     let sets = [("a", format!("rm {COPY}")), ("b", simulator(&mark, ""))];
     let toml = file(&sets, &[("long", "--num-prompts 600 --request-rate 20")], "repeats = 1");
-    let mut running = sweep("s.toml --out out", &toml).as_a_copy(COPY).start();
+    let mut running = sweep("s.toml --out out", &toml).copied_as(COPY).start();
     running.wait_for("b under long");
     until("the server runs", || !left_over(&mark).is_empty());
     running.kill();

@@ -85,7 +85,7 @@ impl Program {
     }
 
     /// Runs a copy of the program that lies in its folder.
-    pub(crate) fn as_a_copy(mut self, name: &str) -> Self {
+    pub(crate) fn copied_as(mut self, name: &str) -> Self {
         let path = self.folder.path().join(name);
         fs::copy(self.command.get_program(), &path).unwrap();
         let mut command = prepare(&path, self.folder.path());
