@@ -126,7 +126,7 @@ fn every_trial_is_a_run_with_a_seed_of_its_own() {
                  --result-filename search.json";
     let ended = search(flags, &fast.base_url()).end().well();
     assert!(ended.stdout.contains("Never saturated: all levels are met at 40 req/s"), "{}", ended.stdout);
-    assert!(ended.stderr.contains("trial 2: 40 req/s: held"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("trial 2: 40 req/s: met"), "{}", ended.stderr);
     let mut names = ended.files("trials");
     names.sort();
     assert_eq!(names, ["trial-001-20.json", "trial-002-40.json"]);
@@ -143,7 +143,7 @@ fn an_interrupt_ends_with_what_is_known() {
     let fast = Simulator::start(quick());
     let flags = "--start 20 --slo e2el.p50<20s --trial 3s --time 60s";
     let running = search(flags, &fast.base_url()).start();
-    running.wait_for("trial 1: 20 req/s: held");
+    running.wait_for("trial 1: 20 req/s: met");
     running.signal(rustix::process::Signal::TERM);
     let ended = running.end().with_code(130);
     assert!(ended.stdout.contains("No limit found: all levels are met at 20 req/s"), "{}", ended.stdout);

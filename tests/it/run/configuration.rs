@@ -140,7 +140,11 @@ fn a_result_that_does_not_hold_its_flags_is_not_taken_for_one_with_the_defaults(
     result["servegauge"].as_object_mut().unwrap().remove("settings");
     let again =
         Program::new("run --like first.json").file("first.json", result.to_string()).end().with_code(2);
-    assert!(again.stderr.starts_with("error: --like: first.json does not say"), "{}", again.stderr);
+    assert!(
+        again.stderr.starts_with("error: --like: first.json does not contain the flags"),
+        "{}",
+        again.stderr
+    );
 }
 
 #[test]
