@@ -15,6 +15,7 @@ mod exit;
 mod flag_spelling;
 mod habits;
 mod help;
+mod html_page;
 mod interrupt;
 mod kept_runs;
 mod load_runs;
@@ -36,7 +37,7 @@ use crate::runner::Invocation;
 use crate::server::launch::watchdog;
 use commands::run::RunCommandLine;
 use commands::{
-    ab, compare, dashboard, dataset, diagnose, gate, logs, plan, run, runs, search, sim, sweep, watch,
+    ab, compare, dashboard, dataset, diagnose, gate, logs, plan, report, run, runs, search, sim, sweep, watch,
 };
 use exit::{CliError, ExitReason};
 use interrupt::InterruptSignal;
@@ -65,6 +66,10 @@ enum Command {
     ///
     /// Every `servegauge run` is kept in the cache folder. Commands that read a result take these names.
     Runs(runs::RunsArgs),
+    /// Report saved runs again: text, CSV, Markdown, or a page with charts
+    ///
+    /// The page is one HTML file that needs no network. Several runs are laid side by side.
+    Report(report::ReportArgs),
     /// Compare saved runs: better, worse, the same, or cannot tell.
     Compare(compare::CompareArgs),
     /// Measure two servers in alternating blocks: is one better?
@@ -154,6 +159,7 @@ fn perform(words: Vec<OsString>) -> Result<ExitReason, CliError> {
             run::execute(&line.args, invocation, gathered.like.as_ref(), interrupts)
         }
         Command::Runs(args) => runs::execute(&args),
+        Command::Report(args) => report::execute(&args),
         Command::Compare(args) => compare::execute(&args),
         Command::Ab(args) => ab::execute(&args, interrupts),
         Command::Gate(args) => gate::execute(&args, typed, interrupts),

@@ -12,7 +12,7 @@ use crate::seconds;
 pub(crate) use crate::stats::confidence::{ConfidenceDistribution, Estimate, RepeatStats, student_quantile};
 pub(crate) use crate::stats::difference::DifferenceDistribution;
 pub(crate) use crate::stats::mann_whitney::{mann_whitney, min_p_value};
-pub(crate) use crate::stats::order_statistics::min_sample_size;
+pub(crate) use crate::stats::order_statistics::{enclosing_shares, min_sample_size};
 pub(crate) use crate::stats::proportion::Proportion;
 pub use crate::stats::sketch::DurationSketch;
 pub(crate) use crate::stats::sketch::SampleClusters;
@@ -21,7 +21,7 @@ use bootstrap::RatioSeries;
 #[cfg(test)]
 pub(crate) use by_second::MAX_SPANS;
 pub(crate) use by_second::{BucketCounts, PerSecondHistogram, span_width};
-pub(crate) use histogram::DurationHistogram;
+pub(crate) use histogram::{Bucket, DurationHistogram};
 pub use interval::{DurationInterval, RateInterval};
 pub(crate) use pending::PendingDurations;
 pub(crate) use trend::LinearTrend;

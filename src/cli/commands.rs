@@ -8,6 +8,7 @@ pub(super) mod diagnose;
 pub(super) mod gate;
 pub(super) mod logs;
 pub(super) mod plan;
+pub(super) mod report;
 pub(super) mod run;
 pub(super) mod runs;
 pub(super) mod search;

@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 /// A command, and lines that show its use. A test parses every line.
 type Examples = (&'static [&'static str], &'static [&'static str]);
 
-const EXAMPLES: [Examples; 16] = [
+const EXAMPLES: [Examples; 17] = [
     (
         &[],
         &[
@@ -22,6 +22,10 @@ const EXAMPLES: [Examples; 16] = [
         ],
     ),
     (&["runs"], &["servegauge runs", "servegauge runs --json"]),
+    (
+        &["report"],
+        &["servegauge report last --html report.html", "servegauge report a.json b.json --format csv"],
+    ),
     (
         &["compare"],
         &["servegauge compare last-1 last", "servegauge compare before.json after.json --format markdown"],

@@ -63,6 +63,20 @@ pub(crate) fn spreadsheet_cell(text: &str) -> String {
     if is_formula { format!("'{text}") } else { text.to_owned() }
 }
 
+/// Shows text in a document that no terminal or runner interprets: control characters and characters that reorder text
+/// become `\\u001b` and the like, line breaks become blanks, and known secrets are removed.
+pub(crate) fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for c in secrets::scrub(text).chars() {
+        match c {
+            '\n' | '\t' => visible.push(' '),
+            c if is_control(c) => visible.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => visible.push(c),
+        }
+    }
+    visible
+}
+
 /// Converts text to a part of a file name.
 pub(crate) fn file_name_part(text: &str) -> String {
     let part: String =

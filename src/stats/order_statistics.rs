@@ -30,6 +30,15 @@ pub(super) fn enclosing_ranks(n: u64, p: Percent) -> Option<(u64, u64)> {
     (low >= 1 && high <= n).then_some((low, high))
 }
 
+/// Returns the shares of a sample, 0 to 1, at whose quantiles the 95 % interval of the percentile `p` ends, for a sample
+/// that is worth `n` independent values; `None` where even the extremes do not enclose it.
+pub(crate) fn enclosing_shares(n: u64, p: Percent) -> Option<(f64, f64)> {
+    let (low, high) = enclosing_ranks(n, p)?;
+    // The k-th of n equal parts has its center at (k − 1/2) / n.
+    let share = |rank: u64| (rank as f64 - 0.5) / n as f64;
+    Some((share(low), share(high)))
+}
+
 /// Returns the quantile function of the rank of percentile `p` among `n` independent values: the integer part is the
 /// rank (1 ..= n) of the value below, the fraction the position between it and the next. Below 1 and from `n` on, the
 /// percentile lies outside the sample.

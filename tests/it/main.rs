@@ -21,6 +21,7 @@ mod logs;
 mod name;
 mod plan;
 mod public_api;
+mod report;
 mod run;
 mod search;
 mod sessions;

@@ -52,6 +52,11 @@ pub(crate) struct OutputArgs {
     /// By default, the log is beside a result that is to be saved, and is removed once the result is saved.
     #[arg(long, value_name = "FILE")]
     pub record_log: Option<PathBuf>,
+    /// Write one HTML file with tables and charts, which needs no network
+    ///
+    /// `servegauge report FILE --html OUT` writes the page of a saved run.
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
     /// Do not keep this run as `last` in the cache folder (SERVEGAUGE_KEEP=0 never keeps one)
     #[arg(long)]
     pub no_keep: bool,

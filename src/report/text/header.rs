@@ -8,7 +8,7 @@ use crate::model::run::Run;
 use crate::model::run_spec::{Load, RateSchedule};
 
 /// Writes the first line: target, model, server, dataset, load, seed, start.
-pub(super) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let mut parts =
         vec![one_line(&run.spec.target.display_url()), format!("model {}", one_line(&run.spec.target.model))];
     parts.extend(server(run));

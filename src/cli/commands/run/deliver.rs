@@ -9,6 +9,7 @@ use jiff::Zoned;
 use crate::cli::advice;
 use crate::cli::args::{OutputArgs, ReportStyle};
 use crate::cli::exit::{CliError, print_stderr, print_stderr_lines};
+use crate::cli::html_page;
 use crate::cli::kept_runs::KeptRuns;
 use crate::cli::stdout::{print, print_report, print_streaming};
 use crate::model::record::Record;
@@ -35,6 +36,8 @@ pub(super) struct Delivery {
     /// The result's file name; vLLM's naming scheme if `None`.
     name: Option<PathBuf>,
     plots: Vec<Plot>,
+    /// The file of the page with charts.
+    html: Option<PathBuf>,
     kept: Option<KeptRuns>,
 }
 
@@ -70,6 +73,7 @@ impl Delivery {
             folder: args.result_dir.clone().unwrap_or_default(),
             name,
             plots: timeline.chain(args.plot_dataset_stats.then_some(Plot::Lengths)).collect(),
+            html: args.html.clone(),
             kept: KeptRuns::to_write().filter(|_| !args.no_keep),
         };
         delivery.probe()?;
@@ -121,7 +125,7 @@ impl Delivery {
         log: Option<&LogFile>,
     ) -> Result<(), CliError> {
         let path = self.path(run);
-        settle(log, self.deliver_to(&path, run, records))
+        settle(log, self.deliver_to(&path, self.html.as_deref(), run, records))
     }
 
     /// Writes the files of one of several runs, then prints its report. The file names contain the run's number (from
@@ -139,7 +143,8 @@ impl Delivery {
             Some(SaveMode::Append) => path,
             _ => numbered(&path, number),
         };
-        settle(log, self.deliver_to(&path, run, records))
+        let html = self.html.as_deref().map(|page| numbered(page, number));
+        settle(log, self.deliver_to(&path, html.as_deref(), run, records))
     }
 
     /// Prints how much several runs differ.
@@ -155,12 +160,24 @@ impl Delivery {
         self.folder.join(self.name.clone().unwrap_or_else(|| run.file_name().into()))
     }
 
-    fn deliver_to(&self, path: &Path, run: &mut Run, records: Vec<Record>) -> Result<(), CliError> {
+    fn deliver_to(
+        &self,
+        path: &Path,
+        html: Option<&Path>,
+        run: &mut Run,
+        records: Vec<Record>,
+    ) -> Result<(), CliError> {
         advice::add_to_failures(run);
         let drawn = self.plots.iter().map(|plot| plot.draw(run, &records)).collect::<io::Result<Vec<_>>>();
-        run.records = self.detailed.then_some(records);
+        run.records = Some(records);
+        // The page shows every request, whether the result keeps them or not.
+        let paged = html.map_or(Ok(()), |page| html_page::write(page, &[("", run)]));
+        if !self.detailed {
+            run.records = None;
+        }
         let mut saved = Vec::new();
         let written = self.save(run, path, &mut saved);
+        saved.extend(html.filter(|_| paged.is_ok()).map(Path::to_owned));
         let kept = self.keep_run(run);
         let plotted = drawn.map_err(CliError::io).and_then(|pictures| {
             self.plots.iter().zip(pictures).try_for_each(|(plot, picture)| {
@@ -172,7 +189,7 @@ impl Delivery {
         if let (Some(kept), None, false) = (kept, self.saves, self.prints_json) {
             print_stderr(format_args!("kept as `last`: {}", kept.display()));
         }
-        written.and(plotted).and(printed)
+        written.and(paged).and(plotted).and(printed)
     }
 
     /// Keeps a run as the user's last one. A folder that cannot be written costs a note, not the run.
@@ -193,7 +210,10 @@ impl Delivery {
         if replaces && path.exists() {
             print_stderr(format_args!("note: {} exists; this run will replace it", path.display()));
         }
-        if files { file::check_writable(&path).map_err(unwritable) } else { Ok(()) }
+        if files {
+            file::check_writable(&path).map_err(unwritable)?;
+        }
+        self.html.as_deref().map_or(Ok(()), |page| file::check_writable(page).map_err(CliError::io))
     }
 
     /// Prints the report on stdout. If stdout is taken by the JSON, prints the report on stderr and the JSON on

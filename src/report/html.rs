@@ -1,0 +1,85 @@
+//! A run, or several side by side, as one HTML file: without a network, without a server, readable without JavaScript.
+//!
+//! The page is made of the saved Runs alone, and its bytes depend on nothing else. Every chart has a table of what it
+//! shows. What a Run does not hold is absent, with the reason.
+
+use std::io::{self, Write};
+
+use jiff::Zoned;
+
+use crate::model::run::Run;
+use crate::report::text::header;
+
+mod axis;
+mod chart;
+mod distributions;
+mod failures;
+mod foreign_text;
+mod heat_map;
+mod load_curve;
+mod measured;
+mod over_time;
+mod page;
+mod phases;
+mod prompt_length;
+mod side_by_side;
+mod slo_attainment;
+mod summary;
+mod table;
+#[cfg(test)]
+mod tests;
+mod time_points;
+mod where_time_goes;
+
+use foreign_text::{NAME, foreign_text};
+use page::Page;
+use summary::Summary;
+
+/// Writes the page of one run.
+pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    let mut sections = vec![measured::metrics(run), distributions::section(run), over_time::section(run)];
+    sections.push(where_time_goes::section(run));
+    sections.extend(slo_attainment::section(run));
+    let mut details = heat_map::section(run);
+    prompt_length::add_to(&mut details, run);
+    sections.push(details);
+    sections.extend([failures::section(run), measured::checks(run), measured::measured(run)]);
+    let page = Page {
+        title: foreign_text(&run.spec.target.model, NAME),
+        subtitle: format!(
+            "{} · {}",
+            header::load(&run.spec.load),
+            run.started.strftime("%Y-%m-%d %H:%M:%S %:z")
+        ),
+        summary: Some(Summary::from_run(run)),
+        sections,
+    };
+    page.write(to)
+}
+
+/// Writes the page of several runs, each with its name.
+pub(crate) fn render_several(runs: &[(&str, &Run)], to: &mut impl Write) -> io::Result<()> {
+    let invalid = runs.iter().filter(|(_, run)| !run.validity.valid).count();
+    let invalid = if invalid > 0 { format!(", {invalid} INVALID") } else { String::new() };
+    let page = Page {
+        title: format!("{} runs side by side", runs.len()),
+        subtitle: format!("{}{invalid}", span(runs)),
+        summary: None,
+        sections: vec![
+            side_by_side::metrics(runs),
+            load_curve::section(runs),
+            load_curve::distributions(runs),
+            side_by_side::measured(runs),
+        ],
+    };
+    page.write(to)
+}
+
+/// From when to when the runs were measured.
+fn span(runs: &[(&str, &Run)]) -> String {
+    let started = || runs.iter().map(|(_, run)| &run.started);
+    let text = |time: Option<&Zoned>| time.map(|time| time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string());
+    let (first, last) =
+        (text(started().min()).unwrap_or_default(), text(started().max()).unwrap_or_default());
+    if first == last { first } else { format!("{first} to {last}") }
+}

@@ -1,0 +1,185 @@
+//! `servegauge report` as a user runs it, and its page in a browser.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use servegauge::sim::{FaultInjection, FaultKind, SimSpec};
+
+use crate::support::{Ended, Program, Simulator, quick};
+
+/// A short load.
+const LOAD: &str = "--dataset-name random --random-input-len 8 --random-output-len 16 --ignore-eos --num-prompts 60 \
+                    --max-concurrency 10 --disable-tqdm --goodput ttft:500 tpot:50 --result-filename run.json";
+
+/// The result of a short run with every request.
+fn saved(words: &str) -> String {
+    Simulator::start(quick()).run(LOAD).words("--save-detailed").words(words).end().well().read("run.json")
+}
+
+#[test]
+fn a_saved_run_is_reported_in_every_format() {
+    let run = saved("");
+    let report =
+        |words: &str| Program::new(&format!("report run.json {words}")).file("run.json", &run).end().well();
+    let result: Value = serde_json::from_str(&run).unwrap();
+    let text = report("").stdout;
+    assert!(text.contains("Mean TTFT: ") && text.contains("─── Latencies, ms"), "{text}");
+    assert!(report("--format vllm").stdout.starts_with("============ Serving Benchmark Result"));
+    for words in ["--format json", "--json"] {
+        let again: Value = serde_json::from_str(&report(words).stdout).unwrap();
+        assert_eq!(again, result, "{words}");
+    }
+    let csv = report("--format csv").stdout;
+    let line =
+        csv.lines().find(|line| line.starts_with("run.json,ttft.mean,ms,")).expect("a line of the TTFT");
+    let value: f64 = line.split(',').nth(3).unwrap().parse().unwrap();
+    assert!((value - result["mean_ttft_ms"].as_f64().unwrap()).abs() < 1e-9, "{line}");
+    let markdown = report("--format markdown").stdout;
+    assert!(
+        markdown.contains("\n| Latency | mean | P50 |") && markdown.contains("\n| TTFT | "),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn several_runs_have_their_names_and_stand_side_by_side() {
+    let (one, other) = (saved(""), saved("--seed 1"));
+    let report = |words: &str| {
+        Program::new(&format!("report a.json b.json {words}"))
+            .file("a.json", &one)
+            .file("b.json", &other)
+            .end()
+    };
+    let text = report("").well().stdout;
+    assert!(text.starts_with("## a.json\n") && text.contains("\n\n## b.json\n"), "{text}");
+    assert_eq!(report("--json").well().stdout.lines().count(), 2);
+    let ended = report("--html both.html").well();
+    assert_eq!(ended.stderr, "saved both.html\n");
+    let page = ended.read("both.html");
+    assert!(page.contains("<h1>2 runs side by side</h1>") && page.contains("<td>b.json</td>"), "{page}");
+}
+
+#[test]
+fn a_run_writes_its_page_and_report_writes_the_same_from_the_file() {
+    let run = Simulator::start(quick()).run(LOAD).words("--save-detailed --html out/run.html").end().well();
+    assert!(run.stderr.contains("saved out/run.html"), "{}", run.stderr);
+    let page = run.read("out/run.html");
+    let again =
+        Program::new("report run.json --html again.html").file("run.json", run.read("run.json")).end().well();
+    assert!(page == again.read("again.html"), "the page depends on the saved run alone");
+    let repeated = Simulator::start(quick()).run(LOAD).words("--repeats 2 --html page.html").end().well();
+    assert!(
+        repeated.files("").iter().filter(|file| file.starts_with("page")).count() == 2,
+        "{:?}",
+        repeated.files("")
+    );
+}
+
+#[test]
+fn a_kept_run_has_a_page_without_its_requests() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path().to_str().unwrap();
+    Simulator::start(quick()).run(LOAD).env("HOME", home).end().well();
+    let page = Program::new("report last --html last.html").env("HOME", home).end().well().read("last.html");
+    assert!(page.contains("The file has no record of each request"), "{page}");
+    assert!(page.contains("Time to First Token (TTFT)"), "{page}");
+}
+
+#[test]
+fn mistakes_are_told_with_code_2() {
+    let run = saved("");
+    let cases = [
+        ("report", "<FILE>"),
+        ("report gone.json", "cannot read gone.json"),
+        ("report broken.json", "broken.json is not a servegauge result"),
+        ("report run.json --html a.html --format csv", "cannot be used with"),
+        ("report run.json --html taken/a.html", "cannot write taken/a.html"),
+    ];
+    for (words, expected) in cases {
+        let program = Program::new(words).file("run.json", &run).file("broken.json", "{").file("taken", "");
+        let ended = program.end().with_code(2);
+        assert!(ended.stderr.contains(expected), "{words}\n{}", ended.stderr);
+    }
+}
+
+/// The browser's name, where there is one.
+fn browser() -> Option<&'static str> {
+    let is_there = |name: &&str| {
+        let version =
+            Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    };
+    let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(is_there);
+    if found.is_none() {
+        // The harness captures what tests print, but not what they write here.
+        let _ = writeln!(std::io::stderr().lock(), "SKIPPED: no Chromium opens the page of a report");
+    }
+    found
+}
+
+/// The page's document after its script ran, and what the browser logged.
+fn opened(browser: &str, page: &Path) -> (String, String) {
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--enable-logging=stderr", "--v=0", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}", page.display()))
+        .env("HOME", profile.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).into()
+}
+
+/// Checks that the browser finds no fault, that the script ran, and that the numbers of the result are in the document.
+#[track_caller]
+fn check_in_browser(browser: &str, ended: &Ended, name: &str, result: &Value) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, ended.read(name)).unwrap();
+    let (document, log) = opened(browser, &path);
+    let faults: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+    assert!(document.contains(">Copy CSV</button>"), "the script did not run: {log}");
+    let shown = |metric: &str| {
+        let end = format!("\" data-metric=\"{metric}\">");
+        let (before, _) = document.split_once(&end)?;
+        before.rsplit_once("value=\"")?.1.parse::<f64>().ok()
+    };
+    for (metric, key) in [
+        ("completed", "completed"),
+        ("request_throughput", "request_throughput"),
+        ("ttft.mean", "mean_ttft_ms"),
+        ("ttft.p99", "p99_ttft_ms"),
+        ("tpot.mean", "mean_tpot_ms"),
+        ("e2el.p99", "p99_e2el_ms"),
+    ] {
+        let expected = result[key].as_f64();
+        let expected = expected
+            .filter(|_| result["completed"] != 0 || key == "completed" || key == "request_throughput");
+        assert_eq!(shown(metric), expected, "{metric}");
+    }
+    document
+}
+
+#[test]
+fn a_browser_opens_the_page_without_a_fault_and_shows_the_numbers_of_the_result() {
+    let Some(browser) = browser() else { return };
+    let words =
+        "--html page.html --save-detailed --percentile-metrics ttft,tpot,itl,e2el --model </script><b>\"'&";
+    let ended = Simulator::start(quick()).run(LOAD).words(words).end().well();
+    let result: Value = serde_json::from_str(&ended.read("run.json")).unwrap();
+    let document = check_in_browser(browser, &ended, "page.html", &result);
+    assert!(document.contains("<h1>&lt;/script&gt;&lt;b&gt;\"'&amp;</h1>"), "the name is text");
+
+    let failing =
+        SimSpec { faults: FaultInjection { rate: 1.0, kinds: vec![FaultKind::Error500] }, ..quick() };
+    let ended = Simulator::start(failing).run(LOAD).words("--html page.html").end().with_code(1);
+    let result: Value = serde_json::from_str(&ended.read("run.json")).unwrap();
+    let document = check_in_browser(browser, &ended, "page.html", &result);
+    assert!(document.contains("No request was answered") && document.contains("HTTP 500"), "{document}");
+}
