@@ -3,10 +3,13 @@
 use std::io;
 use std::path::Path;
 
+use crate::analysis::compare::{Comparison, ComparisonSide};
+use crate::analysis::gate::GateReport;
 use crate::cli::exit::CliError;
 use crate::cli::setting_flags::with_flags;
 use crate::model::run::{Run, file};
 use crate::report::html;
+use crate::report::search::SearchReport;
 
 /// The most runs of a page, which stays below a megabyte.
 pub(super) const MAX_RUNS: usize = 100;
@@ -17,6 +20,34 @@ pub(super) fn write(path: &Path, runs: &[(&str, &Run)]) -> Result<(), CliError> 
         [(_, run)] => html::render(run, page),
         _ => html::render_several(runs, page),
     })
+}
+
+/// Writes the page of a comparison of these sides.
+pub(super) fn write_comparison(
+    path: &Path,
+    comparison: &Comparison,
+    sides: &[&ComparisonSide],
+) -> Result<(), CliError> {
+    let named = |side: &ComparisonSide| {
+        let several = side.runs.len() > 1;
+        let name =
+            |number: usize| if several { format!("{} ({number})", side.name) } else { side.name.clone() };
+        (1..=side.runs.len()).map(name).collect::<Vec<_>>()
+    };
+    let names: Vec<String> = sides.iter().flat_map(|side| named(side)).collect();
+    let runs = sides.iter().flat_map(|side| &side.runs);
+    let runs: Vec<(&str, &Run)> = names.iter().map(String::as_str).zip(runs).take(MAX_RUNS).collect();
+    save(path, |page| html::render_comparison(comparison, &runs, page))
+}
+
+/// Writes the page of a gate.
+pub(super) fn write_gate(path: &Path, ruling: &GateReport) -> Result<(), CliError> {
+    save(path, |page| html::render_gate(ruling, page))
+}
+
+/// Writes the page of a search.
+pub(super) fn write_search(path: &Path, report: &SearchReport<'_>) -> Result<(), CliError> {
+    save(path, |page| html::render_search(report, page))
 }
 
 fn save(path: &Path, render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), CliError> {

@@ -7,14 +7,19 @@ use std::io::{self, Write};
 
 use jiff::Zoned;
 
+use crate::analysis::compare::Comparison;
+use crate::analysis::gate::GateReport;
 use crate::model::run::Run;
+use crate::report::search::SearchReport;
 use crate::report::text::header;
 
 mod axis;
 mod chart;
+mod comparison;
 mod distributions;
 mod failures;
 mod foreign_text;
+mod gate_rules;
 mod heat_map;
 mod load_curve;
 mod measured;
@@ -22,6 +27,7 @@ mod over_time;
 mod page;
 mod phases;
 mod prompt_length;
+mod search_trials;
 mod side_by_side;
 mod slo_attainment;
 mod summary;
@@ -71,6 +77,53 @@ pub(crate) fn render_several(runs: &[(&str, &Run)], to: &mut impl Write) -> io::
             load_curve::distributions(runs),
             side_by_side::measured(runs),
         ],
+    };
+    page.write(to)
+}
+
+/// Writes the page of a comparison and of the runs that it compares, each with its name.
+pub(crate) fn render_comparison(
+    comparison: &Comparison,
+    runs: &[(&str, &Run)],
+    to: &mut impl Write,
+) -> io::Result<()> {
+    let names = comparison.candidates.iter().map(|candidate| foreign_text(&candidate.party.name, NAME));
+    let page = Page {
+        title: format!(
+            "{} against {}",
+            names.collect::<Vec<_>>().join(", "),
+            foreign_text(&comparison.base.name, NAME)
+        ),
+        subtitle: span(runs),
+        summary: None,
+        sections: vec![
+            comparison::section(comparison),
+            load_curve::distributions(runs),
+            side_by_side::metrics(runs),
+            side_by_side::measured(runs),
+        ],
+    };
+    page.write(to)
+}
+
+/// Writes the page of a gate.
+pub(crate) fn render_gate(ruling: &GateReport, to: &mut impl Write) -> io::Result<()> {
+    let page = Page {
+        title: format!("Gate: {}", foreign_text(&ruling.candidate.name, NAME)),
+        subtitle: format!("{} rules", ruling.findings.len()),
+        summary: None,
+        sections: vec![gate_rules::section(ruling)],
+    };
+    page.write(to)
+}
+
+/// Writes the page of a search.
+pub(crate) fn render_search(report: &SearchReport<'_>, to: &mut impl Write) -> io::Result<()> {
+    let page = Page {
+        title: "Search for the highest load".to_owned(),
+        subtitle: format!("{} trials", report.search.trials().len()),
+        summary: None,
+        sections: vec![search_trials::answer(report), search_trials::trials(report)],
     };
     page.write(to)
 }

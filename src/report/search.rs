@@ -64,6 +64,12 @@ impl SearchReport<'_> {
     /// Writes the answer and the trials as text.
     pub(crate) fn render(&self, to: &mut impl Write) -> io::Result<()> {
         section("Answer", to)?;
+        self.render_answer(to)?;
+        if self.search.trials().is_empty() { Ok(()) } else { self.curve(to) }
+    }
+
+    /// Writes the answer, without the trials.
+    pub(super) fn render_answer(&self, to: &mut impl Write) -> io::Result<()> {
         self.finding(to)?;
         if let (Some(binding), true) = (&self.answer.binding, self.answer.boundary().is_some()) {
             writeln!(to, "First violated: {}", binding.label())?;
@@ -90,8 +96,7 @@ impl SearchReport<'_> {
             end_text(self.answer.end),
             clock(self.answer.spent)
         )?;
-        self.answer.caveats.iter().try_for_each(|caveat| writeln!(to, "Caveat: {caveat}"))?;
-        if count == 0 { Ok(()) } else { self.curve(to) }
+        self.answer.caveats.iter().try_for_each(|caveat| writeln!(to, "Caveat: {caveat}"))
     }
 
     fn load(&self, load: f64) -> String {
@@ -258,7 +263,7 @@ pub(crate) fn progress_line(
 }
 
 /// Formats the criteria of a trial: all met, or the worst result among them.
-fn criteria_text(question: &SearchConfig, trial: &Trial) -> String {
+pub(super) fn criteria_text(question: &SearchConfig, trial: &Trial) -> String {
     let judged = question.criteria.iter().zip(&trial.evidence);
     let with = |outcome: CriterionOutcome| {
         let found =

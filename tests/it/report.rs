@@ -183,3 +183,30 @@ fn a_browser_opens_the_page_without_a_fault_and_shows_the_numbers_of_the_result(
     let document = check_in_browser(browser, &ended, "page.html", &result);
     assert!(document.contains("No request was answered") && document.contains("HTTP 500"), "{document}");
 }
+
+#[test]
+fn compare_gate_and_search_write_a_page_too() {
+    let (one, other) = (saved(""), saved("--seed 1"));
+    let words = "compare a.json b.json --anyway --html page.html";
+    let ended = Program::new(words).file("a.json", &one).file("b.json", &other).end().well();
+    assert!(ended.stdout.contains("Verdicts: "), "{}", ended.stdout);
+    let page = ended.read("page.html");
+    assert!(
+        page.contains("<h1>b.json against a.json</h1>") && page.contains("data-metric=\"tpot.mean\""),
+        "{page}"
+    );
+
+    let words = "gate --candidate a.json --allow-invalid --rule ttft.mean<1000s --html page.html";
+    let page = Program::new(words).file("a.json", &one).end().well().read("page.html");
+    assert!(page.contains("<td>PASS</td>") && page.contains("ttft.mean"), "{page}");
+
+    let simulator = Simulator::start(quick());
+    let words = format!(
+        "search --slo ttft.p95<1000s --over concurrency --max 4 --trial 300ms --time 2s --html page.html -- --base-url {} \
+         --allow-invalid --model some-model --skip-tokenizer-init --dataset-name random --random-input-len 8 \
+         --random-output-len 4",
+        simulator.base_url()
+    );
+    let page = Program::new(&words).end().read("page.html");
+    assert!(page.contains("<h2>Answer</h2>") && page.contains("TTFT P95 against load"), "{page}");
+}

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::analysis::compare::Comparison;
-use crate::cli::exit::{CliError, ExitReason};
-use crate::cli::{load_runs, stdout};
+use crate::analysis::compare::{Comparison, ComparisonSide};
+use crate::cli::exit::{CliError, ExitReason, print_stderr};
+use crate::cli::{html_page, load_runs, stdout};
 use crate::model::run::Run;
 use crate::report;
 
@@ -28,6 +28,9 @@ pub(crate) struct CompareArgs {
     candidates: Vec<PathBuf>,
     #[command(flatten)]
     table: TableArgs,
+    /// Also write the verdicts, with charts, as one HTML file that needs no network
+    #[arg(long, value_name = "OUT")]
+    html: Option<PathBuf>,
     /// Compare despite different configurations or INVALID runs
     #[arg(long)]
     anyway: bool,
@@ -53,6 +56,11 @@ pub(crate) fn execute(args: &CompareArgs) -> Result<ExitReason, CliError> {
         return Err(CliError::usage(format!("the runs have none of these metrics in common{why}")));
     }
     comparison.caveats = caveats;
+    if let Some(path) = &args.html {
+        let sides: Vec<&ComparisonSide> = [&base].into_iter().chain(&candidates).collect();
+        html_page::write_comparison(path, &comparison, &sides)?;
+        print_stderr(format_args!("saved {}", path.display()));
+    }
     print(&comparison, args.table.format())?;
     Ok(ExitReason::Success)
 }

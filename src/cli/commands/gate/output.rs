@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::args::OutputArgs;
 use crate::analysis::gate::GateReport;
 use crate::cli::exit::{CliError, print_stderr, print_stderr_lines};
+use crate::cli::html_page;
 use crate::cli::setting_flags::with_flags;
 use crate::cli::stdout::print;
 use crate::cli::user_text;
@@ -23,6 +24,7 @@ const ACTIONS: &str = "GITHUB_ACTIONS";
 /// The outputs of a gate. Creating it checks that the files can be written, before anything is measured.
 pub(super) struct Output {
     junit: Option<PathBuf>,
+    html: Option<PathBuf>,
     json: Option<Json>,
     /// Whether to print GitHub annotations.
     annotate: bool,
@@ -40,6 +42,7 @@ impl Output {
         let variable = |name| std::env::var_os(name).filter(|value| args.github && !value.is_empty());
         let output = Self {
             junit: args.junit.clone(),
+            html: args.html.clone(),
             json: args.json().map(|path| match path.as_os_str() == "-" {
                 true => Json::Stdout,
                 false => Json::File(path),
@@ -59,6 +62,7 @@ impl Output {
         output
             .junit
             .iter()
+            .chain(&output.html)
             .chain(json)
             .try_for_each(|path| file::check_writable(path))
             .map_err(CliError::usage)?;
@@ -76,6 +80,7 @@ impl Output {
             let xml = with_flags(&String::from_utf8_lossy(&xml));
             file::write(path, xml.as_bytes()).map_err(CliError::io)
         });
+        let html = self.html.iter().map(|path| html_page::write_gate(path, ruling));
         let json = self.json.iter().map(|json| match json {
             Json::File(path) => file::write(path, json_text(ruling).as_bytes()).map_err(CliError::io),
             Json::Stdout => Ok(()),
@@ -84,7 +89,7 @@ impl Output {
             summarise(ruling, path)
                 .map_err(|error| CliError::io(format_args!("cannot write {}: {error}", path.display())))
         });
-        junit.chain(json).chain(summary).fold(Ok(()), Result::and)
+        junit.chain(html).chain(json).chain(summary).fold(Ok(()), Result::and)
     }
 
     /// Prints the outcome.

@@ -67,6 +67,9 @@ pub(crate) struct SearchArgs {
     /// Save the answer, the trials and the curve as JSON in this file
     #[arg(long = "out", aliases = ["output", "result-filename"], value_name = "FILE")]
     pub result_filename: Option<PathBuf>,
+    /// Write the answer and the trials, with charts, as one HTML file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Folder for every trial's Run, with every request
     #[arg(long, value_name = "DIR")]
     pub save_trials: Option<PathBuf>,

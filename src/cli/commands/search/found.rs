@@ -5,6 +5,7 @@ use std::io::Write as _;
 use super::SearchArgs;
 use crate::analysis::search::{Search, SearchAnswer, SearchEnd};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
+use crate::cli::html_page;
 use crate::cli::setting_flags::with_flags;
 use crate::cli::stdout::print;
 use crate::model::run::file;
@@ -35,6 +36,10 @@ impl Found {
         if let Some((path, outcome)) = saved {
             outcome.map_err(CliError::io)?;
             print_stderr(format_args!("saved {}", path.display()));
+        }
+        if let Some(page) = &args.html {
+            html_page::write_search(page, &report)?;
+            print_stderr(format_args!("saved {}", page.display()));
         }
         printed?;
         if let Some(why) = self.why_nothing() {
@@ -75,5 +80,6 @@ impl Found {
 
 /// Checks that the answer can be saved, before anything is sent.
 pub(super) fn probe(args: &SearchArgs) -> Result<(), CliError> {
-    args.result_file().map_or(Ok(()), |path| file::check_writable(path).map_err(CliError::usage))
+    let mut files = args.result_file().into_iter().chain(args.html.as_deref());
+    files.try_for_each(|path| file::check_writable(path).map_err(CliError::usage))
 }
