@@ -84,7 +84,7 @@ fn four_sets_of_which_one_crashes_and_one_hangs_have_the_right_winner_and_leave_
     );
     assert_eq!(why("hang").matches("not tried").count(), 2, "a set that does not start is tried once");
 
-    for wins in ["Output token throughput: good wins", "TPOT mean: good wins", "TTFT mean: good wins"] {
+    for wins in ["Output token throughput: good wins", "TPOT mean: good wins", "E2E mean: good wins"] {
         assert!(ended.stdout.contains(wins), "{wins}:\n{}", ended.stdout);
     }
     assert!(ended.stdout.contains("tpot.mean < 10ms: good under closed serves most"), "{}", ended.stdout);

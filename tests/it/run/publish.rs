@@ -103,7 +103,7 @@ fn a_gateway_that_is_not_there_is_told_once_and_the_run_goes_on() {
     let words = "--num-prompts 8 --request-rate 4 --push-metrics http://127.0.0.1:1";
     let ended = simulator.run(SMALL).words(words).end().well();
     assert_eq!(
-        ended.stderr.matches("warning: --push-metrics: http://127.0.0.1:1/").count(),
+        ended.stderr.matches("warning: --push-metrics: cannot connect to http://127.0.0.1:1/").count(),
         1,
         "{}",
         ended.stderr

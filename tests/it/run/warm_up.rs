@@ -83,7 +83,8 @@ fn the_ready_check_gives_up_on_a_server_that_never_starts() {
     let port = Port::take();
     let words = "--num-prompts 3 --ready-check-timeout-sec 0.2";
     let ended = Program::measure(&port.base_url(), SMALL).words(words).end().with_code(1);
-    let start = format!("error: the server was not ready within 200ms: {}/v1/models: ", port.base_url());
+    let url = format!("{}/v1/models", port.base_url());
+    let start = format!("error: the server was not ready within 200ms: cannot connect to {url}: ");
     let lines: Vec<_> = ended.stderr.lines().filter(|line| *line != "waiting for the server").collect();
     assert!(lines.len() == 1 && lines[0].starts_with(&start), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");

@@ -271,8 +271,9 @@ fn has_indexer(config: &ModelConfig, place: usize) -> Result<bool, ModelError> {
         return match list.get(place).and_then(Value::as_str) {
             Some("full") => Ok(true),
             Some("shared") => Ok(false),
-            other => {
-                let why = format!("has {other:?} for layer {place}, which servegauge does not support");
+            _ => {
+                let value = list.get(place).unwrap_or(&Value::Null);
+                let why = format!("has {value} for layer {place}, which servegauge does not support");
                 Err(config.wrong("indexer_types", &why, CURE))
             }
         };
