@@ -60,7 +60,7 @@ const OTHER_PARTS: [&str; 9] = [
     "tts_",
 ];
 
-/// Patterns of fewer letters are not told from a short word.
+/// A pattern of fewer letters looks like a short word.
 const SHORTEST_PATTERN: usize = 8;
 
 /// The kinds of layers that a pattern of letters has at most.
