@@ -301,6 +301,18 @@ fn servers_end_with_a_killed_program_whose_file_is_gone() {
 }
 
 #[test]
+fn a_server_ends_with_a_program_that_is_killed_while_it_starts_it() {
+    let mark = mark("killed-at-once");
+    let command = format!("sh -c 'kill -9 $PPID; exec {}'", simulator(&mark, ""));
+    for _ in 0..3 {
+        let toml = file(&[("a", command.clone())], &[("l", "--num-prompts 2")], "repeats = 1");
+        let ended = sweep("s.toml --out out", &toml).end();
+        assert_eq!(ended.code, None, "{}", ended.stderr);
+        until("nothing of it is left", || left_over(&mark).is_empty());
+    }
+}
+
+#[test]
 fn servers_get_no_keys_unless_they_are_named() {
     let mark = mark("keys");
     let command = format!("sh -c 'env >> seen.txt; exec {}'", simulator(&mark, ""));

@@ -23,7 +23,9 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A command and all processes that it starts, except those that leave the group.
 #[derive(Debug)]
 pub(super) struct ProcessGroup {
+    /// The command itself.
     leader: Child,
+    /// The group's number, which is not the command's if there is a watchdog.
     pid: Pid,
     over: bool,
     /// Ends the group if our process is killed.
@@ -43,18 +45,15 @@ impl ProcessGroup {
             command.env_remove(name);
         });
         command.envs(env.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let guarded = Watchdog::with_group();
+        command.process_group(guarded.as_ref().map_or(0, |(_, group)| group.pid().as_raw_pid()));
         // Locked before the start, so that no exit handler can miss a process that has just started.
-        let mut watchdog = Watchdog::start();
         let mut running = running();
         let leader = command.spawn()?;
-        let pid = Pid::from_child(&leader);
+        let pid = guarded.as_ref().map_or(Pid::from_child(&leader), |(_, group)| group.pid());
         running.push(pid);
-        if let Some(watchdog) = &mut watchdog {
-            // A watchdog that cannot be reached is dead; the server then has none.
-            let _ = watchdog.guard(pid);
-        }
-        Ok(Self { leader, pid, over: false, watchdog })
+        Ok(Self { leader, pid, over: false, watchdog: guarded.map(|(watchdog, _)| watchdog) })
     }
 
     /// Returns the command's exit status if it has ended.

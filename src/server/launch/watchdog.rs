@@ -56,16 +56,30 @@ pub(crate) fn run_watchdog(mut pipe: impl Read) {
 pub(super) struct Watchdog(Child);
 
 impl Watchdog {
-    /// Starts a watchdog without a group to guard; returns `None` if that fails.
-    pub(super) fn start() -> Option<Self> {
+    /// Starts a watchdog and the process group that it guards; returns `None` if that fails. The group exists before
+    /// the server that joins it, so there is no moment at which a killed program leaves a server. It lasts until the
+    /// second value is dropped, and then as long as a server is in it.
+    pub(super) fn with_group() -> Option<(Self, Self)> {
+        let (mut watchdog, group) = (Self::start()?, Self::start()?);
+        watchdog.guard(group.pid()).ok()?;
+        Some((watchdog, group))
+    }
+
+    /// Starts a watchdog without a group to guard. It leads a group of its own.
+    fn start() -> Option<Self> {
         let mut command = Command::new(PROGRAM.get()?);
         command.arg(ARGUMENT).env_clear().current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().ok().map(Self)
     }
 
+    /// The number of the process and of the group that it leads.
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
     /// Gives the watchdog a server's group to guard.
-    pub(super) fn guard(&mut self, group: Pid) -> io::Result<()> {
+    fn guard(&mut self, group: Pid) -> io::Result<()> {
         match &mut self.0.stdin {
             Some(pipe) => writeln!(pipe, "{}", group.as_raw_nonzero()),
             None => Ok(()),
