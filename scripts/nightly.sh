@@ -16,8 +16,8 @@ studies=(
   "compare      | --lib     | testing::studies::compare::       | tables of equal servers with a better or worse row: 5 % + 2.33 standard errors"
   "gate         | --lib     | testing::studies::gate::          | equal servers failed: at most 18 of 200, extended or not"
   "start-effects| --lib     | testing::studies::start_effects:: | gates, comparisons, A/Bs and sweeps of equal servers whose starts differ: wrong in 5 % + 3 standard errors"
-  "search       | --lib     | testing::studies::search::        | intervals of 400 searches on each of five laws that hold the boundary: 367 or more; no search reports 'never saturated' for a server that saturates"
-  "simulator    | --test it | search::                          | intervals of 40 searches of a simulator in real time that hold its boundary: 34 or more"
+  "search       | --lib     | testing::studies::search::        | searches, of 400 on each of five service-time models, whose interval contains the true boundary: 367 or more; no search reports 'never saturated' for a server that saturates"
+  "simulator    | --test it | search::                          | searches, of 40 of a simulator in real time, whose interval contains its boundary: 34 or more"
 )
 gateways="what nginx and HAProxy make of a stream has the expected verdicts"
 

@@ -293,13 +293,13 @@ pub(crate) fn run_load_packed(
     let (to_collector, from_workers) = mpsc::channel();
     let shared = WorkerShared::new(plan, stop);
     let (collected, begun, ends) = std::thread::scope(|scope| {
-        let crew = WorkerPool::spawn(scope, plan, &shared, &to_collector)?;
+        let pool = WorkerPool::spawn(scope, plan, &shared, &to_collector)?;
         drop(to_collector);
         log_plan(plan);
         let begun = RunClock::start();
-        crew.start(begun);
+        pool.start(begun);
         let collected = RecordCollector::new(plan, tokenizer).collect(&from_workers, observe);
-        Ok::<_, LoadError>((collected, begun, crew.join(&shared)))
+        Ok::<_, LoadError>((collected, begun, pool.join(&shared)))
     })?;
     let wrong_setup = shared.first_answers.setup_failure();
     let t0 = shared.measured.get().map_or_else(|| begun.wall_time(), |start| start.wall);

@@ -119,13 +119,13 @@ pub async fn serve(
     let logging = log_lines::log_periodically(sink, Arc::clone(&metrics), spec.log_interval);
     let (closing, closed) = watch::channel(false);
     let shared = api::ServerShared { metrics, truth: truth.clone(), closed: closed.clone() };
-    let rhythm = spec.fixed_timing;
+    let timing = spec.fixed_timing;
     let parts = Arc::new(api::ApiState::new(spec, vocabulary, engine, shared));
     let router = api::router(Arc::clone(&parts));
     let server = async {
-        match rhythm {
+        match timing {
             None => serve_router(listener, router, closed).await,
-            Some(rhythm) => api::fixed_timing_server::serve(listener, parts, router, rhythm).await,
+            Some(timing) => api::fixed_timing_server::serve(listener, parts, router, timing).await,
         }
     };
     let mut server = std::pin::pin!(server);

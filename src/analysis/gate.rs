@@ -253,29 +253,29 @@ impl EvaluatedRule {
         let candidate = MetricSample::from_runs(sides.candidate, rule.figure);
         let baseline =
             rule.needs_baseline().then(|| MetricSample::from_runs(sides.baseline, rule.figure)).flatten();
-        let rooms = match (&candidate, &baseline) {
+        let margins = match (&candidate, &baseline) {
             (None, _) => Err(Undecided::Absent),
             (Some(candidate), None) => BoundMargins::compute(rule, candidate, Err(Undecided::Absent)),
             (Some(candidate), Some(baseline)) => {
                 BoundMargins::compute(rule, candidate, sides.undecided_reason().map_or(Ok(baseline), Err))
             }
         };
-        Self { candidate, baseline, margins: rooms }
+        Self { candidate, baseline, margins }
     }
 
     /// `level` is the level of this rule; `share` is the level for the required sample when all rules share `alpha`.
     fn answer(&self, adjusted_p: Option<f64>, level: f64, share: f64) -> RuleAnswer {
-        let rooms = match &self.margins {
-            Ok(rooms) => rooms,
+        let margins = match &self.margins {
+            Ok(margins) => margins,
             Err(why) => return RuleAnswer::CannotTell { why: *why },
         };
-        let broken = adjusted_p.is_some_and(|p| p <= level) && !rooms.is_contradicted_by_ranks(level);
-        match (broken, rooms.p_of_broken() <= level) {
+        let broken = adjusted_p.is_some_and(|p| p <= level) && !margins.is_contradicted_by_ranks(level);
+        match (broken, margins.p_of_broken() <= level) {
             (true, _) => RuleAnswer::Fail,
             (false, true) => RuleAnswer::Pass,
             (false, false) => {
                 let needs = self.candidate.as_ref().and_then(|candidate| {
-                    rooms.required_sample(candidate, self.baseline.as_ref(), [level, share])
+                    margins.required_sample(candidate, self.baseline.as_ref(), [level, share])
                 });
                 RuleAnswer::CannotTell { why: Undecided::TooFew { needs } }
             }
@@ -284,15 +284,15 @@ impl EvaluatedRule {
 
     /// The margin at the level of the Holm step that reaches the rule, unless the rule is met.
     fn margin(&self, answer: RuleAnswer, adjusted_p: Option<f64>, level: f64) -> Option<LimitMargin> {
-        let rooms = self.margins.as_ref().ok()?;
-        let step = match (rooms.p_of_kept(), adjusted_p) {
+        let margins = self.margins.as_ref().ok()?;
+        let step = match (margins.p_of_kept(), adjusted_p) {
             (p, Some(adjusted)) if p > 0.0 && adjusted > 0.0 => level * p / adjusted,
             _ => level,
         };
         match answer {
-            RuleAnswer::Pass => rooms.pass_margin(level),
-            RuleAnswer::Fail => rooms.failure_margin(step),
-            RuleAnswer::CannotTell { .. } => rooms.undecided_margin(step, level),
+            RuleAnswer::Pass => margins.pass_margin(level),
+            RuleAnswer::Fail => margins.failure_margin(step),
+            RuleAnswer::CannotTell { .. } => margins.undecided_margin(step, level),
         }
     }
 }
@@ -301,8 +301,8 @@ impl EvaluatedRule {
 fn adjusted_p_values(rules: &[GateRule], held: &[EvaluatedRule]) -> Vec<Option<f64>> {
     let of = |severity| {
         let p = rules.iter().zip(held).map(|(rule, held)| {
-            let rooms = held.margins.as_ref().ok().filter(|_| rule.severity == severity)?;
-            Some(rooms.p_of_kept())
+            let margins = held.margins.as_ref().ok().filter(|_| rule.severity == severity)?;
+            Some(margins.p_of_kept())
         });
         holm::adjusted_p_values(&p.collect::<Vec<_>>())
     };

@@ -56,9 +56,9 @@ impl FrameDecoder {
         match self {
             Self::Events(decoder) => decoder.push(bytes, on_event).map_err(|_| FrameTooLong("an event")),
             Self::Lines(partial) => push_lines(partial, bytes, on_event),
-            Self::Document(sieve) => {
-                sieve.push(bytes);
-                within_limit(sieve.kept().len(), "a document")
+            Self::Document(filter) => {
+                filter.push(bytes);
+                within_limit(filter.kept().len(), "a document")
             }
         }
     }
@@ -71,7 +71,7 @@ impl FrameDecoder {
         match self {
             Self::Events(decoder) => return decoder.finish(on_event).map_err(|_| FrameTooLong("an event")),
             Self::Lines(partial) => on_event(unnamed_event(partial)),
-            Self::Document(sieve) => on_event(unnamed_event(sieve.kept())),
+            Self::Document(filter) => on_event(unnamed_event(filter.kept())),
         }
         Ok(())
     }
@@ -116,9 +116,9 @@ mod tests {
     fn pieces(framing: StreamFraming, body: &[&[u8]]) -> Vec<String> {
         let mut found = Vec::new();
         let mut note = |event: SseEvent<'_>| found.push(String::from_utf8_lossy(event.data).into_owned());
-        let mut cutter = FrameDecoder::new(framing);
-        body.iter().for_each(|bytes| cutter.push(bytes, &mut note).unwrap());
-        cutter.finish(&mut note).unwrap();
+        let mut decoder = FrameDecoder::new(framing);
+        body.iter().for_each(|bytes| decoder.push(bytes, &mut note).unwrap());
+        decoder.finish(&mut note).unwrap();
         found
     }
 
@@ -146,8 +146,8 @@ mod tests {
     fn what_never_ends_is_given_up() {
         let megabyte = vec![b'x'; 1 << 20];
         for (framing, what) in [(StreamFraming::Lines, "a line"), (StreamFraming::Document, "a document")] {
-            let mut cutter = FrameDecoder::new(framing);
-            let ended = (0..20).try_for_each(|_| cutter.push(&megabyte, &mut |_| {}));
+            let mut decoder = FrameDecoder::new(framing);
+            let ended = (0..20).try_for_each(|_| decoder.push(&megabyte, &mut |_| {}));
             assert_eq!(ended.unwrap_err().to_string(), format!("{what} is longer than 16 MiB"));
         }
     }

@@ -102,9 +102,9 @@ mod tests {
 
     /// The filtered form of a text that arrives in pieces of this size.
     fn sieved(text: &str, piece: usize) -> String {
-        let mut sieve = NumberArrayFilter::default();
-        text.as_bytes().chunks(piece).for_each(|bytes| sieve.push(bytes));
-        String::from_utf8(sieve.kept().to_vec()).unwrap()
+        let mut filter = NumberArrayFilter::default();
+        text.as_bytes().chunks(piece).for_each(|bytes| filter.push(bytes));
+        String::from_utf8(filter.kept().to_vec()).unwrap()
     }
 
     /// The filtered form, computed from the parsed document.
@@ -135,11 +135,11 @@ mod tests {
 
     #[test]
     fn what_is_kept_does_not_follow_the_numbers() {
-        let mut sieve = NumberArrayFilter::default();
-        sieve.push(b"{\"data\":[{\"embedding\":[0.5");
-        (0..1000).for_each(|_| sieve.push(b",-0.001234567,1.5e-8".repeat(50).as_slice()));
-        sieve.push(b"]}],\"usage\":{\"prompt_tokens\":7}}");
-        assert_eq!(sieve.kept(), br#"{"data":[{"embedding":[0.5]}],"usage":{"prompt_tokens":7}}"#);
+        let mut filter = NumberArrayFilter::default();
+        filter.push(b"{\"data\":[{\"embedding\":[0.5");
+        (0..1000).for_each(|_| filter.push(b",-0.001234567,1.5e-8".repeat(50).as_slice()));
+        filter.push(b"]}],\"usage\":{\"prompt_tokens\":7}}");
+        assert_eq!(filter.kept(), br#"{"data":[{"embedding":[0.5]}],"usage":{"prompt_tokens":7}}"#);
     }
 
     #[test]

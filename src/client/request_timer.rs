@@ -177,11 +177,16 @@ pub struct RequestTimer {
 impl RequestTimer {
     /// Creates a timer for a request that is due at the offset `due`. It expects a stream of completions or chat chunks
     /// until [`RequestTimer::set_response_format`] is called.
-    pub fn new(clock: RunClock, due: Duration, keep: Capture, meters: Rc<RefCell<StreamStats>>) -> Self {
-        let tale = StreamState {
+    pub fn new(
+        clock: RunClock,
+        due: Duration,
+        keep: Capture,
+        stream_stats: Rc<RefCell<StreamStats>>,
+    ) -> Self {
+        let state = StreamState {
             hot: HotState::default(),
             template: EventTemplate::default(),
-            meters,
+            stream_stats,
             gaps: None,
             counts: true,
             captured: CapturedOutput::new(keep),
@@ -195,8 +200,8 @@ impl RequestTimer {
             finish: None,
             cold: Box::default(),
         };
-        let cutter = FrameDecoder::new(tale.reading.framing);
-        Self { frame_decoder: cutter, state: tale, clock, latest: Duration::ZERO, connecting: false }
+        let frame_decoder = FrameDecoder::new(state.reading.framing);
+        Self { frame_decoder, state, clock, latest: Duration::ZERO, connecting: false }
     }
 
     /// Sets how the answer is read, and which finish reasons count as successes in addition to the known ones.
@@ -267,10 +272,10 @@ impl RequestTimer {
     /// bytes waited in the socket, if the kernel reports it.
     pub fn on_socket_read(&mut self, delay: Option<Duration>) {
         self.state.hot.next_read();
-        let meters = &mut *self.state.meters.borrow_mut();
+        let stream_stats = &mut *self.state.stream_stats.borrow_mut();
         match delay {
-            Some(delay) => meters.read_delay.record(delay),
-            None => meters.unstamped += 1,
+            Some(delay) => stream_stats.read_delay.record(delay),
+            None => stream_stats.unstamped += 1,
         }
     }
 
@@ -289,12 +294,12 @@ impl RequestTimer {
             return;
         }
         let at = self.monotonic_time(at);
-        let tale = &mut self.state;
-        if tale.hot.last.is_none() && tale.times.get(Milestone::FirstChunk).is_none() {
-            tale.times.set(Milestone::FirstChunk, at);
+        let state = &mut self.state;
+        if state.hot.last.is_none() && state.times.get(Milestone::FirstChunk).is_none() {
+            state.times.set(Milestone::FirstChunk, at);
         }
-        if let Err(error) = self.frame_decoder.push(bytes, &mut |event| tale.on_event(at, event)) {
-            tale.fail(FailureClass::BrokenStream, error.to_string());
+        if let Err(error) = self.frame_decoder.push(bytes, &mut |event| state.on_event(at, event)) {
+            state.fail(FailureClass::BrokenStream, error.to_string());
         }
     }
 
@@ -348,9 +353,9 @@ impl RequestTimer {
     }
 
     fn finish_stream(&mut self) {
-        let Self { frame_decoder: cutter, state: tale, latest, .. } = self;
-        if let Err(error) = cutter.finish(&mut |event| tale.on_event(*latest, event)) {
-            tale.fail(FailureClass::BrokenStream, error.to_string());
+        let Self { frame_decoder, state, latest, .. } = self;
+        if let Err(error) = frame_decoder.finish(&mut |event| state.on_event(*latest, event)) {
+            state.fail(FailureClass::BrokenStream, error.to_string());
         }
     }
 }

@@ -54,14 +54,14 @@ enum UnexpectedKind {
 
 impl ResponseReader {
     /// Takes bytes that arrived at the offset `at`.
-    pub(super) fn push(&mut self, at: Duration, bytes: &[u8], watch: &mut RequestTimer) {
+    pub(super) fn push(&mut self, at: Duration, bytes: &[u8], timer: &mut RequestTimer) {
         let Self { response, kind, broken } = self;
         let taken = response.push(bytes, &mut |part| match part {
             ResponsePart::Head(head) => {
-                watch.on_head(at);
-                *kind = ResponseKind::from_head(head, watch.framing());
+                timer.on_head(at);
+                *kind = ResponseKind::from_head(head, timer.framing());
             }
-            ResponsePart::Data(data) => kind.push_data(at, data, watch),
+            ResponsePart::Data(data) => kind.push_data(at, data, timer),
         });
         *broken = taken.err();
     }
@@ -77,10 +77,10 @@ impl ResponseReader {
     }
 
     /// Whether the outcome is known, so that the request need not wait for the rest.
-    pub(super) fn is_outcome_known(&self, watch: &RequestTimer) -> bool {
+    pub(super) fn is_outcome_known(&self, timer: &RequestTimer) -> bool {
         match self.kind {
             ResponseKind::Unknown => self.is_finished(),
-            ResponseKind::Expected => self.is_finished() || watch.is_outcome_known(),
+            ResponseKind::Expected => self.is_finished() || timer.is_outcome_known(),
             ResponseKind::Unexpected(_) => true,
         }
     }
@@ -134,10 +134,10 @@ impl ResponseKind {
         Self::Unexpected(Box::new(UnexpectedResponse { what, body: Vec::new() }))
     }
 
-    fn push_data(&mut self, at: Duration, data: &[u8], watch: &mut RequestTimer) {
+    fn push_data(&mut self, at: Duration, data: &[u8], timer: &mut RequestTimer) {
         match self {
             Self::Unknown => {}
-            Self::Expected => watch.on_bytes(at, data),
+            Self::Expected => timer.on_bytes(at, data),
             Self::Unexpected(unwanted) => unwanted.push_body(data),
         }
     }

@@ -21,11 +21,11 @@ const DONE: &str =
 /// Sends a request and returns its summary. The time limit only keeps a broken test from hanging.
 async fn send(client: &Client) -> RequestSummary {
     let keep = Capture { text: CaptureText::Always, gaps: CaptureGaps::Never };
-    let mut watch = RequestTimer::new(RunClock::start(), Duration::ZERO, keep, Rc::default());
+    let mut timer = RequestTimer::new(RunClock::start(), Duration::ZERO, keep, Rc::default());
     let body = client.body(&Request::text("Hi", 1, 4));
-    let sending = client.send("bench-7", body, &mut watch, |_| {});
+    let sending = client.send("bench-7", body, &mut timer, |_| {});
     let sent = timeout(Duration::from_secs(60), sending).await.expect("the client waits for nothing");
-    watch.finish(sent)
+    timer.finish(sent)
 }
 
 async fn ask(target: &Target) -> RequestSummary {

@@ -118,22 +118,22 @@ impl Transport {
         &'a self,
         id: RequestIdentity<'a>,
         body: Bytes,
-        watch: &'a mut RequestTimer,
+        timer: &'a mut RequestTimer,
         settled: impl FnOnce(Duration),
     ) -> impl Future<Output = Result<(), Failure>> {
-        let beginning = Box::pin(self.begin_exchange(id, body, watch));
+        let beginning = Box::pin(self.begin_exchange(id, body, timer));
         async move {
-            let (mut exchange, watch) = beginning.await?;
-            let followed = poll_fn(|cx| exchange.poll_receive(cx, watch)).await;
-            let ended = watch.stop_at(followed.is_ok());
+            let (mut exchange, timer) = beginning.await?;
+            let followed = poll_fn(|cx| exchange.poll_receive(cx, timer)).await;
+            let ended = timer.stop_at(followed.is_ok());
             if followed.is_ok() && exchange.response.should_drain() {
-                Box::pin(exchange.drain(watch, || settled(ended))).await;
+                Box::pin(exchange.drain(timer, || settled(ended))).await;
             } else {
                 settled(ended);
             }
             let idle = exchange.idle;
             exchange.finish(followed).map_err(|failure| match idle {
-                Some(idle) => annotate_idle_connection(failure, idle, watch),
+                Some(idle) => annotate_idle_connection(failure, idle, timer),
                 None => failure,
             })
         }
@@ -144,33 +144,33 @@ impl Transport {
         &'a self,
         id: RequestIdentity<'a>,
         body: Bytes,
-        watch: &'a mut RequestTimer,
+        timer: &'a mut RequestTimer,
     ) -> Result<(HttpExchange<'a>, &'a mut RequestTimer), Failure> {
-        watch.mark_sent(watch.now());
+        timer.mark_sent(timer.now());
         let taken = self.pool.borrow_mut().take();
         let (link, idle) = match taken {
             Some(PooledConnection { link, idle }) => (link, idle),
-            None => (self.open_connection(watch).await?, None),
+            None => (self.open_connection(timer).await?, None),
         };
         let head = self.endpoint.head(id, body.len());
         let mut exchange = HttpExchange::new(self, link, idle);
-        exchange.write_progress = poll_fn(|cx| exchange.poll_send(cx, [&head, &body], watch)).await;
-        Ok((exchange, watch))
+        exchange.write_progress = poll_fn(|cx| exchange.poll_send(cx, [&head, &body], timer)).await;
+        Ok((exchange, timer))
     }
 
-    async fn open_connection(&self, watch: &mut RequestTimer) -> Result<HttpConnection, Failure> {
-        watch.mark_step(ConnectStep::Connecting, watch.now());
-        let link = self.connector.open_connection(&mut |step| watch.mark_step(step, watch.now())).await?;
-        watch.mark_step(ConnectStep::Ready, watch.now());
+    async fn open_connection(&self, timer: &mut RequestTimer) -> Result<HttpConnection, Failure> {
+        timer.mark_step(ConnectStep::Connecting, timer.now());
+        let link = self.connector.open_connection(&mut |step| timer.mark_step(step, timer.now())).await?;
+        timer.mark_step(ConnectStep::Ready, timer.now());
         Ok(link)
     }
 
     /// When the bytes of a read arrived.
-    fn read_instant(&self, reading: ReadTime, watch: &mut RequestTimer) -> Instant {
+    fn read_instant(&self, reading: ReadTime, timer: &mut RequestTimer) -> Instant {
         let read = reading.read;
         self.last_read.set(read);
         let stamp = reading.stamp.map(|stamp| self.wall_clock.instant(stamp, read));
-        watch.on_socket_read(stamp.map(|stamp| read.saturating_duration_since(stamp)));
+        timer.on_socket_read(stamp.map(|stamp| read.saturating_duration_since(stamp)));
         match self.timestamp_source {
             TimestampSource::Kernel => stamp.unwrap_or(read),
             TimestampSource::Reader => read,
@@ -221,29 +221,29 @@ impl<'t> HttpExchange<'t> {
         &mut self,
         cx: &mut Context<'_>,
         message: [&[u8]; 2],
-        watch: &mut RequestTimer,
+        timer: &mut RequestTimer,
     ) -> Poll<io::Result<WriteProgress>> {
         if let Poll::Ready(written) = self.link.poll_write(cx, message, &mut self.written) {
-            watch.mark_step(ConnectStep::Written, watch.now());
+            timer.mark_step(ConnectStep::Written, timer.now());
             return Poll::Ready(written.map(|()| WriteProgress::Complete));
         }
-        ready!(self.poll_receive(cx, watch))?;
+        ready!(self.poll_receive(cx, timer))?;
         Poll::Ready(Ok(WriteProgress::Partial))
     }
 
     /// Reads the answer until the outcome is known.
-    fn poll_receive(&mut self, cx: &mut Context<'_>, watch: &mut RequestTimer) -> Poll<io::Result<()>> {
-        while !self.response.is_outcome_known(watch) {
-            ready!(self.poll_read(cx, watch))?;
+    fn poll_receive(&mut self, cx: &mut Context<'_>, timer: &mut RequestTimer) -> Poll<io::Result<()>> {
+        while !self.response.is_outcome_known(timer) {
+            ready!(self.poll_read(cx, timer))?;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Reads the rest of an answer whose outcome is known, if it arrives soon; otherwise the rest is dropped. It calls
     /// `go_on` when the rest has arrived, or when the next request has waited long enough.
-    async fn drain(&mut self, watch: &mut RequestTimer, go_on: impl FnOnce()) {
+    async fn drain(&mut self, timer: &mut RequestTimer, go_on: impl FnOnce()) {
         let mut rest = pin!(async {
-            while self.response.should_drain() && poll_fn(|cx| self.poll_read(cx, watch)).await.is_ok() {}
+            while self.response.should_drain() && poll_fn(|cx| self.poll_read(cx, timer)).await.is_ok() {}
         });
         let came = timeout(MAX_DRAIN_DELAY, &mut rest).await;
         go_on();
@@ -269,27 +269,27 @@ impl<'t> HttpExchange<'t> {
     }
 
     /// Reads once, and passes on the bytes with their arrival time.
-    fn poll_read(&mut self, cx: &mut Context<'_>, watch: &mut RequestTimer) -> Poll<io::Result<()>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, timer: &mut RequestTimer) -> Poll<io::Result<()>> {
         let room = &mut *self.transport.buf.borrow_mut();
         let count = ready!(self.link.poll_read(cx, room))?;
         if count == 0 {
-            watch.on_close();
+            timer.on_close();
             self.response.close();
             return Poll::Ready(Ok(()));
         }
-        let at = self.read_offset(watch);
-        self.response.push(at, &room[..count], watch);
+        let at = self.read_offset(timer);
+        self.response.push(at, &room[..count], timer);
         Poll::Ready(Ok(()))
     }
 
     /// When the bytes of the last read arrived. TLS returns the bytes of one socket read in several pieces.
-    fn read_offset(&mut self, watch: &mut RequestTimer) -> Duration {
+    fn read_offset(&mut self, timer: &mut RequestTimer) -> Duration {
         let reading = self.link.last_read_time();
         match self.last {
             Some((last, at)) if last == reading => at,
             _ => {
-                let instant = self.transport.read_instant(reading, watch);
-                let at = watch.offset(instant);
+                let instant = self.transport.read_instant(reading, timer);
+                let at = timer.offset(instant);
                 self.last = Some((reading, at));
                 at
             }
@@ -299,8 +299,8 @@ impl<'t> HttpExchange<'t> {
 
 /// Adds a note to a failure before the first byte of an answer on a connection that had been idle: the connection may
 /// be the cause.
-fn annotate_idle_connection(mut failure: Failure, idle: Duration, watch: &RequestTimer) -> Failure {
-    if failure.class == FailureClass::BrokenStream && watch.phase() == TimeoutPhase::Headers {
+fn annotate_idle_connection(mut failure: Failure, idle: Duration, timer: &RequestTimer) -> Failure {
+    if failure.class == FailureClass::BrokenStream && timer.phase() == TimeoutPhase::Headers {
         let advice = "`target.connection.keepalive = false` opens one for each request";
         failure.detail += &format!(" (on a connection that had been idle for {idle:.1?}; {advice})");
     }

@@ -131,20 +131,20 @@ fn sharegpt(
 ) -> Result<DatasetStats, DatasetError> {
     let source = conversations::open(path, reading)?;
     let name = source.name.clone();
-    let mut census =
+    let mut counts =
         ConversationCounter { tokenizer, block: Vec::new(), turns: BTreeMap::new(), lengths: Vec::new() };
     let read = conversations::read(source, &mut |conversation| {
-        *census.turns.entry(conversation.turns).or_default() += 1;
+        *counts.turns.entry(conversation.turns).or_default() += 1;
         if conversation.turns >= 2 {
-            census.block.push(SharegptPair::from(conversation));
+            counts.block.push(SharegptPair::from(conversation));
         }
-        if census.block.len() >= BLOCK {
-            census.count().map_err(DatasetError::from)?;
+        if counts.block.len() >= BLOCK {
+            counts.count().map_err(DatasetError::from)?;
         }
         Ok(())
     })?;
-    census.count()?;
-    let stats = census.finish(name, read);
+    counts.count()?;
+    let stats = counts.finish(name, read);
     match stats.dropped.malformed.total() {
         bad if bad > 0 && bad == stats.conversations => Err(DatasetError::Unusable {
             path: stats.path,

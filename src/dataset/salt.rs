@@ -30,7 +30,7 @@ const WARMUP_SALT: u64 = 1 << 63;
 /// Puts a run's salts in front of its prompts.
 #[derive(Debug, Clone)]
 pub struct PromptSalter {
-    lexicon: Arc<SingleTokenWords>,
+    words: Arc<SingleTokenWords>,
     unique: UniquePrefix,
     history: HistoryMode,
     tokens: u32,
@@ -46,10 +46,10 @@ impl PromptSalter {
         history: HistoryMode,
         tokenizer: &Tokenizer,
     ) -> Result<Self, DatasetError> {
-        let lexicon = SingleTokenWords::from_tokenizer(tokenizer)?;
-        let text = lexicon.text(0..SALT_WORDS.min(lexicon.len()));
+        let words = SingleTokenWords::from_tokenizer(tokenizer)?;
+        let text = words.text(0..SALT_WORDS.min(words.len()));
         let tokens = tokenizer.count_plain(&format!("{text}{SALT_SEPARATOR}"))?;
-        Ok(Self { lexicon: lexicon.into(), unique, history, tokens })
+        Ok(Self { words: words.into(), unique, history, tokens })
     }
 
     /// Returns a salter for another run, with the same words.
@@ -69,7 +69,7 @@ impl PromptSalter {
     pub fn count_into(&self, requests: &mut [Request]) -> Result<(), DatasetError> {
         for request in requests.iter_mut().filter(|request| self.is_salted(request)) {
             let tokens = match &request.content {
-                Content::TokenIds(_) if self.lexicon.has_ids() => SALT_WORDS as u32,
+                Content::TokenIds(_) if self.words.has_ids() => SALT_WORDS as u32,
                 Content::TokenIds(_) => {
                     return Err(unsalted(
                         "token ids without a local tokenizer (`workload.tokenizer`), which knows the ids of words",
@@ -111,7 +111,7 @@ impl PromptSalter {
         match content {
             Content::Text(prompt) => Content::Text(text(prompt, 0)),
             Content::TokenIds(ids) => {
-                let salt = self.lexicon.ids(self.draw(key, 0));
+                let salt = self.words.ids(self.draw(key, 0));
                 Content::TokenIds(salt.into_iter().chain(ids.iter().copied()).collect())
             }
             Content::Messages(messages) => Content::Messages(self.salt_chat(messages, key)),
@@ -138,7 +138,7 @@ impl PromptSalter {
     }
 
     fn words(&self, key: u64, index: u64) -> String {
-        let mut words = self.lexicon.text(self.draw(key, index));
+        let mut words = self.words.text(self.draw(key, index));
         words.push_str(SALT_SEPARATOR);
         words
     }
@@ -148,7 +148,7 @@ impl PromptSalter {
         // Odd constants spread small numbers over all bits.
         let place =
             key.wrapping_mul(0xD1B5_4A32_D192_ED03).wrapping_add(index.wrapping_mul(0x8CB9_2BA7_2F3D_8DD7));
-        self.lexicon.draw(StdRng::seed_from_u64(self.unique.salt.0 ^ place)).take(SALT_WORDS)
+        self.words.draw(StdRng::seed_from_u64(self.unique.salt.0 ^ place)).take(SALT_WORDS)
     }
 }
 

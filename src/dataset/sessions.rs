@@ -103,19 +103,19 @@ pub(crate) struct UserBehavior {
 }
 
 /// Applies the user behavior to a workload. The same seed gives the same result.
-pub(crate) fn apply_behavior(workload: &mut PreparedWorkload, manners: &UserBehavior, seed: u64) {
+pub(crate) fn apply_behavior(workload: &mut PreparedWorkload, behavior: &UserBehavior, seed: u64) {
     let mut thinking = RngStream::Think.rng(seed);
     let mut leaving = RngStream::Patience.rng(seed);
     for request in &mut workload.requests {
-        let think = manners.think.map(|think| think.draw(&mut thinking));
-        let patience = manners.cancel.and_then(|cancel| {
+        let think = behavior.think.map(|think| think.draw(&mut thinking));
+        let patience = behavior.cancel.and_then(|cancel| {
             // Both numbers are drawn for every user, so that the choice of users who leave does not depend on the drawn
             // times.
             let (lot, after) = (leaving.random::<f64>(), cancel.after.draw(&mut leaving));
             (lot < cancel.share).then_some(after)
         });
         let later = is_later_turn(request);
-        let whole = manners.whole_answers && request.turn().is_some();
+        let whole = behavior.whole_answers && request.turn().is_some();
         if patience.is_none() && !whole && !(later && think.is_some()) {
             continue;
         }

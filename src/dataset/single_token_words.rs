@@ -161,10 +161,10 @@ mod tests {
     #[test]
     fn any_sequence_of_its_words_has_as_many_tokens_as_words() {
         for tokenizer in [bundled::tokenizer(), Tokenizer::Estimate] {
-            let lexicon = SingleTokenWords::from_tokenizer(&tokenizer).unwrap();
+            let words = SingleTokenWords::from_tokenizer(&tokenizer).unwrap();
             for seed in 0..50 {
                 let count = StdRng::seed_from_u64(seed).random_range(1..2000);
-                let text = lexicon.text(lexicon.draw(StdRng::seed_from_u64(seed)).take(count));
+                let text = words.text(words.draw(StdRng::seed_from_u64(seed)).take(count));
                 assert_eq!(tokenizer.count_plain(&text).unwrap() as usize, count, "{text}");
             }
         }
@@ -174,9 +174,9 @@ mod tests {
     fn its_ids_are_the_tokens_of_its_text() {
         let tokenizer = bundled::tokenizer();
         let Tokenizer::Local(local) = &tokenizer else { unreachable!() };
-        let lexicon = SingleTokenWords::from_tokenizer(&tokenizer).unwrap();
-        let drawn: Vec<usize> = lexicon.draw(StdRng::seed_from_u64(1)).take(500).collect();
-        let encoded = local.encode(&lexicon.text(drawn.iter().copied())).unwrap();
-        assert_eq!(lexicon.ids(drawn.into_iter())[1..], encoded[1..]);
+        let words = SingleTokenWords::from_tokenizer(&tokenizer).unwrap();
+        let drawn: Vec<usize> = words.draw(StdRng::seed_from_u64(1)).take(500).collect();
+        let encoded = local.encode(&words.text(drawn.iter().copied())).unwrap();
+        assert_eq!(words.ids(drawn.into_iter())[1..], encoded[1..]);
     }
 }

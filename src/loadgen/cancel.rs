@@ -65,15 +65,15 @@ impl CancelRegistry {
         &self,
         mut request: Pin<&mut F>,
     ) -> impl Future<Output = Result<F::Output, AbortReason>> {
-        let (leash, mut is_tied) = (self.register(), false);
+        let (registration, mut is_tied) = (self.register(), false);
         poll_fn(move |cx| {
             if let Poll::Ready(output) = request.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
             if !std::mem::replace(&mut is_tied, true) {
-                leash.waker.replace(Some(cx.waker().clone()));
+                registration.waker.replace(Some(cx.waker().clone()));
             }
-            match self.any_cancelled.get().then(|| leash.reason.get()).flatten() {
+            match self.any_cancelled.get().then(|| registration.reason.get()).flatten() {
                 Some(why) => Poll::Ready(Err(why)),
                 None => Poll::Pending,
             }
@@ -81,14 +81,14 @@ impl CancelRegistry {
     }
 
     fn register(&self) -> Rc<CancelHandle> {
-        let leash = Rc::<CancelHandle>::default();
+        let registration = Rc::<CancelHandle>::default();
         let mut held = self.held.borrow_mut();
         if held.len() >= PRUNE_THRESHOLD && held.len() == held.capacity() {
-            held.retain(|(_, leash)| leash.strong_count() > 0);
+            held.retain(|(_, registration)| registration.strong_count() > 0);
         }
-        held.push_back((Instant::now() + self.time, Rc::downgrade(&leash)));
+        held.push_back((Instant::now() + self.time, Rc::downgrade(&registration)));
         self.first.notify_one();
-        leash
+        registration
     }
 
     /// Cancels every in-flight request.
@@ -96,8 +96,8 @@ impl CancelRegistry {
         self.any_cancelled.set(true);
         let held = self.held.take();
         held.iter()
-            .filter_map(|(_, leash)| leash.upgrade())
-            .for_each(|leash| leash.cancel(AbortReason::Cancelled));
+            .filter_map(|(_, registration)| registration.upgrade())
+            .for_each(|registration| registration.cancel(AbortReason::Cancelled));
     }
 
     /// Cancels each request at its timeout, until this future is dropped.
@@ -115,8 +115,8 @@ impl CancelRegistry {
     fn cancel_expired(&self) {
         self.any_cancelled.set(true);
         let first = self.held.borrow_mut().pop_front();
-        if let Some(leash) = first.and_then(|(_, leash)| leash.upgrade()) {
-            leash.cancel(AbortReason::TimedOut);
+        if let Some(registration) = first.and_then(|(_, registration)| registration.upgrade()) {
+            registration.cancel(AbortReason::TimedOut);
         }
     }
 }
@@ -130,25 +130,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_ends_in_time_is_left_alone() {
-        let leashes = CancelRegistry::new(Duration::from_secs(60));
-        assert_eq!(leashes.run_cancellable(pin!(ready(7))).await, Ok(7));
+        let registry = CancelRegistry::new(Duration::from_secs(60));
+        assert_eq!(registry.run_cancellable(pin!(ready(7))).await, Ok(7));
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_request_has_its_own_time() {
-        let leashes = CancelRegistry::new(Duration::from_secs(60));
+        let registry = CancelRegistry::new(Duration::from_secs(60));
         let start = Instant::now();
         let request = async {
-            let ended = leashes.run_cancellable(pin!(pending::<()>())).await;
+            let ended = registry.run_cancellable(pin!(pending::<()>())).await;
             (ended, start.elapsed().as_secs())
         };
         let later = async {
             tokio::time::sleep(Duration::from_secs(30)).await;
-            let ended = leashes.run_cancellable(pin!(pending::<()>())).await;
+            let ended = registry.run_cancellable(pin!(pending::<()>())).await;
             (ended, start.elapsed().as_secs())
         };
         tokio::select! {
-            _ = leashes.enforce_timeouts() => {}
+            _ = registry.enforce_timeouts() => {}
             both = async { tokio::join!(request, later) } => {
                 assert_eq!(both, ((Err(AbortReason::TimedOut), 60), (Err(AbortReason::TimedOut), 90)));
             }
@@ -157,23 +157,23 @@ mod tests {
 
     #[tokio::test]
     async fn giving_up_ends_all_of_them() {
-        let leashes = CancelRegistry::new(Duration::from_secs(60));
+        let registry = CancelRegistry::new(Duration::from_secs(60));
         let (a, b) = (pin!(pending::<()>()), pin!(pending::<()>()));
-        let give_up = async { leashes.cancel_all() };
-        let (a, b, ()) = tokio::join!(leashes.run_cancellable(a), leashes.run_cancellable(b), give_up);
+        let give_up = async { registry.cancel_all() };
+        let (a, b, ()) = tokio::join!(registry.run_cancellable(a), registry.run_cancellable(b), give_up);
         assert_eq!((a, b), (Err(AbortReason::Cancelled), Err(AbortReason::Cancelled)));
     }
 
     #[test]
     fn what_has_ended_is_forgotten() {
-        let leashes = CancelRegistry::new(Duration::from_secs(60));
+        let registry = CancelRegistry::new(Duration::from_secs(60));
         for _ in 0..10_000 {
-            drop(leashes.register());
+            drop(registry.register());
         }
         assert!(
-            leashes.held.borrow().capacity() < 4 * PRUNE_THRESHOLD,
+            registry.held.borrow().capacity() < 4 * PRUNE_THRESHOLD,
             "{}",
-            leashes.held.borrow().capacity()
+            registry.held.borrow().capacity()
         );
     }
 }

@@ -255,14 +255,14 @@ mod tests {
     /// An answer of 20 tokens. 12 are reasoning tokens, and the text is in two events after `before`.
     fn story(before: &str) -> RequestSummary {
         let keep = Capture { text: CaptureText::Never, gaps: CaptureGaps::Never };
-        let mut watch = RequestTimer::new(RunClock::start(), Duration::ZERO, keep, std::rc::Rc::default());
+        let mut timer = RequestTimer::new(RunClock::start(), Duration::ZERO, keep, std::rc::Rc::default());
         let event = |delta: &str| format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n");
         let said = event(r#"{"content":"a b"}"#) + &event(r#"{"content":" c"}"#);
         let details = r#""completion_tokens_details":{"reasoning_tokens":12}"#;
         let usage = format!("data: {{\"choices\":[],\"usage\":{{\"completion_tokens\":20,{details}}}}}\n\n");
         let stream = before.to_owned() + &said + &usage + "data: [DONE]\n\n";
-        watch.on_bytes(Duration::from_millis(5), stream.as_bytes());
-        watch.finish(Ok(()))
+        timer.on_bytes(Duration::from_millis(5), stream.as_bytes());
+        timer.finish(Ok(()))
     }
 
     #[test]

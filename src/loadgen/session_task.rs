@@ -54,78 +54,81 @@ impl WorkerLoop {
     /// Begins every session of the phase that is due before its end.
     pub(super) async fn send_sessions(
         self: &Rc<Self>,
-        leg: &PhaseContext<'_>,
+        context: &PhaseContext<'_>,
         pacer: &mut Pacer,
         shared: &WorkerShared<'_>,
-        flights: &mut JoinSet<()>,
+        tasks: &mut JoinSet<()>,
     ) -> io::Result<()> {
-        let Some(sessions) = &leg.sessions else { return Ok(()) };
-        let end = if leg.phase.cycle { usize::MAX } else { sessions.len() };
-        for number in (self.worker()..end).step_by(leg.workers) {
-            let next = leg.next_permit(number, pacer, &shared.closed, shared.session_slots.as_ref()).await?;
-            let Some(SendPermit { due, slot: seat }) = next else { break };
-            let deal = sessions.session(number);
-            let turns = leg.phase.requests[deal.turns].to_vec();
-            let ids = (deal.ordinal..).take(turns.len());
-            let walk = SessionTask {
+        let Some(sessions) = &context.sessions else { return Ok(()) };
+        let end = if context.phase.cycle { usize::MAX } else { sessions.len() };
+        for number in (self.worker()..end).step_by(context.workers) {
+            let next =
+                context.next_permit(number, pacer, &shared.closed, shared.session_slots.as_ref()).await?;
+            let Some(SendPermit { due, slot: session_slot }) = next else { break };
+            let assigned = sessions.session(number);
+            let turns = context.phase.requests[assigned.turns].to_vec();
+            let ids = (assigned.ordinal..).take(turns.len());
+            let session = SessionTask {
                 turns,
-                ids: ids.map(|ordinal| shared.request_id(ordinal, leg.measured)).collect(),
-                ordinal: deal.ordinal,
+                ids: ids.map(|ordinal| shared.request_id(ordinal, context.measured)).collect(),
+                ordinal: assigned.ordinal,
                 due,
-                clock: (leg.clock)(),
-                measured: leg.measured,
-                end: leg.phase.duration,
+                clock: (context.clock)(),
+                measured: context.measured,
+                end: context.phase.duration,
                 cap: shared.cap.clone(),
                 stop: shared.closed.clone(),
-                until: (!leg.measured && seat.is_some()).then(|| shared.warmup_end.clone()),
-                session_slot: seat,
+                until: (!context.measured && session_slot.is_some()).then(|| shared.warmup_end.clone()),
+                session_slot,
             };
-            spawn_request(flights, shared, Rc::clone(self).run_session(walk));
+            spawn_request(tasks, shared, Rc::clone(self).run_session(session));
         }
         Ok(())
     }
 
     /// Runs one session, turn by turn. The session ends at the first turn that is not answered.
-    async fn run_session(self: Rc<Self>, mut walk: SessionTask) {
-        let session = Uuid::new_v4();
+    async fn run_session(self: Rc<Self>, mut session: SessionTask) {
+        let session_id = Uuid::new_v4();
         let mut dialogue = ConversationHistory::new(self.history(), self.client().uses_messages());
-        let mut due = walk.due;
-        for (index, turn) in walk.turns.iter().enumerate() {
-            let next = walk.turns.get(index + 1).and_then(Request::turn);
+        let mut due = session.due;
+        for (index, turn) in session.turns.iter().enumerate() {
+            let next = session.turns.get(index + 1).and_then(Request::turn);
             // The request is prepared during the think time, so that it delays nothing.
-            let salted = self.salted_request(turn, walk.ordinal, walk.measured);
+            let salted = self.salted_request(turn, session.ordinal, session.measured);
             let body = self.client().body(&dialogue.next_request(&salted));
-            let until = walk.until.as_ref().filter(|_| index > 0);
-            let Some(slot) = self.wait_turn_ready(&walk, due, until).await else {
-                if let (Some(seat), Some(t0)) = (&mut walk.session_slot, until.and_then(WarmupEnd::at)) {
-                    seat.held_until(t0);
+            let until = session.until.as_ref().filter(|_| index > 0);
+            let Some(slot) = self.wait_turn_ready(&session, due, until).await else {
+                if let (Some(session_slot), Some(t0)) =
+                    (&mut session.session_slot, until.and_then(WarmupEnd::at))
+                {
+                    session_slot.held_until(t0);
                 }
                 return;
             };
             // The first turn also waits for the session slot.
-            let seat = walk.session_slot.as_ref().filter(|_| index == 0);
-            let waits = [seat, slot.as_ref()].into_iter().flatten();
-            let flight = InFlightRequest {
-                ordinal: walk.ordinal + index,
-                id: walk.ids[index].clone(),
+            let session_slot = session.session_slot.as_ref().filter(|_| index == 0);
+            let waits = [session_slot, slot.as_ref()].into_iter().flatten();
+            let in_flight = InFlightRequest {
+                ordinal: session.ordinal + index,
+                id: session.ids[index].clone(),
                 due,
-                clock: walk.clock,
-                measured: walk.measured,
+                clock: session.clock,
+                measured: session.measured,
                 body,
-                released: waits.map(|slot| release_time(slot, due, walk.clock)).max(),
+                released: waits.map(|slot| release_time(slot, due, session.clock)).max(),
                 slot,
                 patience: turn.patience(),
                 limit: self.client().max_output_tokens(turn),
-                turn: Some((session, dialogue.needs_answers() && next.is_some())),
+                turn: Some((session_id, dialogue.needs_answers() && next.is_some())),
             };
             let TurnResult { done, answered, output_text: said } =
-                Rc::clone(&self).execute(Box::new(flight)).await;
-            if let (Some(seat), Some(done)) = (&mut walk.session_slot, done) {
-                seat.set_ended(walk.clock.instant(done));
+                Rc::clone(&self).execute(Box::new(in_flight)).await;
+            if let (Some(session_slot), Some(done)) = (&mut session.session_slot, done) {
+                session_slot.set_ended(session.clock.instant(done));
             }
             let (Some(next), Some(done), true) = (next, done, answered) else { return };
             due = done + next.think;
-            if walk.end.is_some_and(|end| due > end) {
+            if session.end.is_some_and(|end| due > end) {
                 return;
             }
             dialogue.record_answer(turn, said.as_deref());
@@ -136,7 +139,7 @@ impl WorkerLoop {
     /// interrupt, and when the warm-up that the session belongs to has ended.
     async fn wait_turn_ready(
         &self,
-        walk: &SessionTask,
+        session: &SessionTask,
         due: Duration,
         until: Option<&WarmupEnd>,
     ) -> Option<Option<Slot>> {
@@ -147,15 +150,15 @@ impl WorkerLoop {
             }
         };
         let ready = async {
-            self.timers().sleep_until(walk.clock.instant(due)).await;
-            match &walk.cap {
+            self.timers().sleep_until(session.clock.instant(due)).await;
+            match &session.cap {
                 Some(cap) => Some(cap.acquire().await),
                 None => None,
             }
         };
         tokio::select! {
             biased;
-            () = walk.stop.cancelled() => None,
+            () = session.stop.cancelled() => None,
             () = warmup_end => None,
             slot = ready => Some(slot),
         }

@@ -50,14 +50,14 @@ impl<'scope> WorkerPool<'scope> {
         reports: &Sender<WorkerReport>,
     ) -> Result<Self, LoadError> {
         let (tell, told) = channel();
-        let hire = |index| {
+        let spawn = |index| {
             let (go, begin) = channel();
             let orders = WorkerConfig { index, ready: tell.clone(), begin, reports: reports.clone() };
             let work = move || run(orders, plan, shared);
             let thread = std::thread::Builder::new().name(format!("traffic-{index}"));
             io::Result::Ok(WorkerThread { start_signal: go, thread: thread.spawn_scoped(scope, work)? })
         };
-        let workers = (0..plan.workers.get()).map(hire).collect::<io::Result<Vec<_>>>()?;
+        let workers = (0..plan.workers.get()).map(spawn).collect::<io::Result<Vec<_>>>()?;
         drop(tell);
         told.into_iter().collect::<Result<(), LoadError>>()?;
         Ok(Self { workers })
@@ -114,7 +114,7 @@ fn run(orders: WorkerConfig, plan: &LoadPlan<'_>, shared: &WorkerShared<'_>) -> 
     });
     let (stamps, clock_step) = (traffic.client().timestamp_source(), traffic.client().clock_step());
     Some(WorkerResult {
-        stream_stats: traffic.meters(),
+        stream_stats: traffic.stream_stats(),
         timestamp_source: stamps,
         clock_step,
         warmup,

@@ -185,7 +185,7 @@ impl WorkerLoop {
     }
 
     /// The combined statistics of the measured requests.
-    pub(super) fn meters(&self) -> StreamStats {
+    pub(super) fn stream_stats(&self) -> StreamStats {
         self.stream_stats.borrow().clone()
     }
 
@@ -207,15 +207,15 @@ impl WorkerLoop {
         shared: &WorkerShared<'_>,
         begun: RunClock,
     ) -> WarmupCount {
-        let mut flights = JoinSet::new();
+        let mut tasks = JoinSet::new();
         let whole_run = async {
-            let sending = AssertUnwindSafe(self.send_all(plan, shared, begun, &mut flights)).catch_unwind();
+            let sending = AssertUnwindSafe(self.send_all(plan, shared, begun, &mut tasks)).catch_unwind();
             match sending.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => shared.fail(error),
                 Err(panic) => shared.fail(format_args!("a worker panicked: {}", panic_message(&*panic))),
             }
-            self.drain(&mut flights, shared).await;
+            self.drain(&mut tasks, shared).await;
         };
         let alarm = async {
             shared.fail(self.timers.run_until_error().await);
@@ -236,15 +236,15 @@ impl WorkerLoop {
         plan: &LoadPlan<'_>,
         shared: &WorkerShared<'_>,
         begun: RunClock,
-        flights: &mut JoinSet<()>,
+        tasks: &mut JoinSet<()>,
     ) -> io::Result<()> {
         let workers = plan.workers.get();
         let mut pacer = Pacer::new(self.deadline())?;
         let mut start: Box<dyn Fn() -> RunClock> = Box::new(move || begun);
         if let Some(phase) = &plan.warmup {
             let sessions = SessionIndex::from_requests(phase.requests);
-            let leg = PhaseContext { phase, sessions, measured: false, workers, clock: &|| begun };
-            self.send_phase(&leg, &mut pacer, shared, flights).await?;
+            let context = PhaseContext { phase, sessions, measured: false, workers, clock: &|| begun };
+            self.send_phase(&context, &mut pacer, shared, tasks).await?;
             match phase.warmup_handoff() {
                 WarmupHandoff::At(offset) => {
                     start = Box::new(move || begun.later(offset));
@@ -257,7 +257,7 @@ impl WorkerLoop {
                 }
                 WarmupHandoff::FreeSlot => start = Box::new(RunClock::start),
                 WarmupHandoff::Drained => {
-                    self.drain(flights, shared).await;
+                    self.drain(tasks, shared).await;
                     shared.wait_for_warmup().await;
                     start = Box::new(RunClock::start);
                 }
@@ -273,9 +273,10 @@ impl WorkerLoop {
         let beating = RunClock::start();
         let _beat = AbortOnDrop(tokio::task::spawn_local(Rc::clone(self).report_periodically(beating)));
         let sessions = SessionIndex::from_requests(plan.measured.requests);
-        let leg = PhaseContext { phase: &plan.measured, sessions, measured: true, workers, clock: &clock };
-        self.send_phase(&leg, &mut pacer, shared, flights).await?;
-        self.drain(flights, shared).await;
+        let context =
+            PhaseContext { phase: &plan.measured, sessions, measured: true, workers, clock: &clock };
+        self.send_phase(&context, &mut pacer, shared, tasks).await?;
+        self.drain(tasks, shared).await;
         self.report_progress(beating);
         Ok(())
     }
@@ -291,29 +292,29 @@ impl WorkerLoop {
     /// Sends every request of the phase that is due before its end.
     async fn send_phase(
         self: &Rc<Self>,
-        leg: &PhaseContext<'_>,
+        context: &PhaseContext<'_>,
         pacer: &mut Pacer,
         shared: &WorkerShared<'_>,
-        flights: &mut JoinSet<()>,
+        tasks: &mut JoinSet<()>,
     ) -> io::Result<()> {
-        let requests = leg.phase.requests;
-        if leg.sessions.is_some() {
-            return self.send_sessions(leg, pacer, shared, flights).await;
+        let requests = context.phase.requests;
+        if context.sessions.is_some() {
+            return self.send_sessions(context, pacer, shared, tasks).await;
         }
-        let end = leg.phase.total().unwrap_or(if requests.is_empty() { 0 } else { usize::MAX });
-        for ordinal in (self.worker..end).step_by(leg.workers) {
+        let end = context.phase.total().unwrap_or(if requests.is_empty() { 0 } else { usize::MAX });
+        for ordinal in (self.worker..end).step_by(context.workers) {
             let request = &requests[ordinal % requests.len()];
-            let body = self.client.body(&self.salted_request(request, ordinal, leg.measured));
-            let id = shared.request_id(ordinal, leg.measured);
+            let body = self.client.body(&self.salted_request(request, ordinal, context.measured));
+            let id = shared.request_id(ordinal, context.measured);
             #[cfg(test)]
             crate::loadgen::test_faults::fail_at(id.as_ref())?;
-            let next = leg.next_permit(ordinal, pacer, &shared.closed, shared.cap.as_ref()).await?;
+            let next = context.next_permit(ordinal, pacer, &shared.closed, shared.cap.as_ref()).await?;
             let Some(SendPermit { due, slot }) = next else { break };
-            let clock = (leg.clock)();
+            let clock = (context.clock)();
             let released = slot.as_ref().map(|slot| release_time(slot, due, clock));
             let (measured, patience, limit) =
-                (leg.measured, request.patience(), self.client.max_output_tokens(request));
-            let flight = InFlightRequest {
+                (context.measured, request.patience(), self.client.max_output_tokens(request));
+            let in_flight = InFlightRequest {
                 ordinal,
                 id,
                 due,
@@ -326,7 +327,7 @@ impl WorkerLoop {
                 limit,
                 turn: None,
             };
-            spawn_request(flights, shared, Rc::clone(self).execute(Box::new(flight)).map(drop));
+            spawn_request(tasks, shared, Rc::clone(self).execute(Box::new(in_flight)).map(drop));
             // The request leaves before the next one is prepared, and answers are read between two requests of a burst.
             tokio::task::yield_now().await;
         }
@@ -334,7 +335,7 @@ impl WorkerLoop {
     }
 
     /// Waits for in-flight requests: after an interrupt only for [`DRAIN_TIMEOUT`], and after an abort not at all.
-    async fn drain(&self, flights: &mut JoinSet<()>, shared: &WorkerShared<'_>) {
+    async fn drain(&self, tasks: &mut JoinSet<()>, shared: &WorkerShared<'_>) {
         let out_of_time = async {
             shared.stop.cancelled().await;
             tokio::select! {
@@ -343,54 +344,54 @@ impl WorkerLoop {
             }
         };
         tokio::select! {
-            () = join_all(flights, shared) => {}
+            () = join_all(tasks, shared) => {}
             () = out_of_time => self.cancels.cancel_all(),
         }
-        join_all(flights, shared).await;
+        join_all(tasks, shared).await;
     }
 
     /// Runs one request from the send to its end, whatever the outcome.
     ///
     /// The request is boxed for the same reason as the parts of
     /// [`Transport::send`](crate::client::transport::Transport::send).
-    pub(super) async fn execute(self: Rc<Self>, mut flight: Box<InFlightRequest>) -> TurnResult {
+    pub(super) async fn execute(self: Rc<Self>, mut in_flight: Box<InFlightRequest>) -> TurnResult {
         #[cfg(test)]
-        crate::loadgen::test_faults::panic_at(flight.id.as_ref());
-        let mut watch = self.request_timer(&flight);
-        if let Some(released) = flight.released {
-            watch.mark_released(released);
+        crate::loadgen::test_faults::panic_at(in_flight.id.as_ref());
+        let mut timer = self.request_timer(&in_flight);
+        if let Some(released) = in_flight.released {
+            timer.mark_released(released);
         }
-        self.count_sent(flight.measured);
-        let session = flight.turn.map(|(session, _)| session);
-        let id = flight.id.as_ref().map(RequestId::to_string);
+        self.count_sent(in_flight.measured);
+        let session = in_flight.turn.map(|(session, _)| session);
+        let id = in_flight.id.as_ref().map(RequestId::to_string);
         let identity = RequestIdentity { request: id.as_deref(), session };
         let settled = |at| {
-            if let Some(mut slot) = flight.slot.take() {
-                slot.set_ended(flight.clock.instant(at));
+            if let Some(mut slot) = in_flight.slot.take() {
+                slot.set_ended(in_flight.clock.instant(at));
             }
         };
-        let sending = self.client.send(identity, flight.body, &mut watch, settled);
+        let sending = self.client.send(identity, in_flight.body, &mut timer, settled);
         let sending = self.with_due_checks(sending);
-        let sent = match flight.patience {
+        let sent = match in_flight.patience {
             None => self.cancels.run_cancellable(pin!(sending)).await,
             // Boxed, so that requests without a patience limit do not carry its size.
             Some(patience) => Box::pin(self.with_patience(patience, sending)).await,
         };
-        let ended = sent.unwrap_or_else(|pulled| Err(self.abort_failure(pulled, &watch)));
-        drop(flight.slot);
-        let mut story = watch.finish(ended);
+        let ended = sent.unwrap_or_else(|pulled| Err(self.abort_failure(pulled, &timer)));
+        drop(in_flight.slot);
+        let mut story = timer.finish(ended);
         self.first_answers.record_outcome(&story.outcome);
         let (done, answered, said) = (story.times.done(), story.outcome.is_ok(), story.visible_text.take());
-        if answered && flight.measured && flight.turn.is_some_and(|(_, listening)| listening) {
-            let mut meters = self.stream_stats.borrow_mut();
-            meters.turns += 1;
-            meters.silent_turns += u64::from(said.as_deref().is_none_or(|said| said.trim().is_empty()));
+        if answered && in_flight.measured && in_flight.turn.is_some_and(|(_, listening)| listening) {
+            let mut stream_stats = self.stream_stats.borrow_mut();
+            stream_stats.turns += 1;
+            stream_stats.silent_turns += u64::from(said.as_deref().is_none_or(|said| said.trim().is_empty()));
         }
-        if flight.measured {
+        if in_flight.measured {
             self.completed.set(self.completed.get() + 1);
             self.unreported.borrow_mut().push(CompletedRequest {
-                ordinal: flight.ordinal,
-                id: flight.id,
+                ordinal: in_flight.ordinal,
+                id: in_flight.id,
                 summary: story,
             });
         } else if !answered {
@@ -427,16 +428,16 @@ impl WorkerLoop {
     }
 
     /// Creates the timer of a request. The gaps of a warm-up request are discarded.
-    fn request_timer(&self, flight: &InFlightRequest) -> RequestTimer {
-        let watch = if flight.measured {
-            RequestTimer::new(flight.clock, flight.due, self.capture, Rc::clone(&self.stream_stats))
+    fn request_timer(&self, in_flight: &InFlightRequest) -> RequestTimer {
+        let timer = if in_flight.measured {
+            RequestTimer::new(in_flight.clock, in_flight.due, self.capture, Rc::clone(&self.stream_stats))
         } else {
             let keep = Capture { text: CaptureText::Never, gaps: CaptureGaps::Never };
-            RequestTimer::new(flight.clock, flight.due, keep, Rc::clone(&self.unmeasured))
+            RequestTimer::new(in_flight.clock, in_flight.due, keep, Rc::clone(&self.unmeasured))
         };
-        let watch = watch.with_token_limit(flight.limit);
-        let watch = if flight.patience.is_some() { watch.with_early_cancel() } else { watch };
-        if flight.turn.is_some_and(|(_, listening)| listening) { watch.with_history_text() } else { watch }
+        let timer = timer.with_token_limit(in_flight.limit);
+        let timer = if in_flight.patience.is_some() { timer.with_early_cancel() } else { timer };
+        if in_flight.turn.is_some_and(|(_, listening)| listening) { timer.with_history_text() } else { timer }
     }
 
     fn count_sent(&self, measured: bool) {
@@ -449,12 +450,12 @@ impl WorkerLoop {
         }
     }
 
-    fn abort_failure(&self, why: AbortReason, watch: &RequestTimer) -> Failure {
+    fn abort_failure(&self, why: AbortReason, timer: &RequestTimer) -> Failure {
         match why {
             AbortReason::TimedOut => {
                 let limit = humantime::format_duration(self.timeout);
                 let detail = format!("no end within {limit}, the limit of `target.timeout`");
-                Failure::new(FailureClass::Timeout(watch.phase()), detail)
+                Failure::new(FailureClass::Timeout(timer.phase()), detail)
             }
             AbortReason::Cancelled => Failure::new(FailureClass::Cancelled, "interrupted while in flight"),
         }

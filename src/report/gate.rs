@@ -239,8 +239,8 @@ fn scope_note(ruling: &GateReport) -> Option<&'static str> {
 }
 
 fn knows_starts(ruling: &GateReport) -> bool {
-    let parties = ruling.baseline.iter().chain([&ruling.candidate]);
-    parties.into_iter().all(|party| party.starts.is_some())
+    let sides = ruling.baseline.iter().chain([&ruling.candidate]);
+    sides.into_iter().all(|party| party.starts.is_some())
 }
 
 fn plural(count: usize, what: &str) -> String {

@@ -34,8 +34,8 @@ impl RunBuilder {
     pub(super) fn build(self, outcome: LoadResult) -> (Run, Vec<Record>) {
         let RecordLogHeader { command, settings, spec, notes, selection, inputs, server_version, .. } =
             self.header;
-        let LoadResult { t0, records, stream_stats: meters, interrupted, .. } = outcome;
-        let StreamStats { itl, itl_by_second, ignored, repeating, .. } = meters;
+        let LoadResult { t0, records, stream_stats, interrupted, .. } = outcome;
+        let StreamStats { itl, itl_by_second, ignored, repeating, .. } = stream_stats;
         let percents = &selection.percents;
         let metrics = Metrics::compute(&records, &itl, &spec.slo, percents);
         let run = Run {

@@ -191,8 +191,8 @@ fn merged_reads(outcome: &LoadResult) -> Option<f64> {
     (events > 0).then(|| outcome.stream_stats.shared as f64 / events as f64)
 }
 
-fn burst_starts(meters: &StreamStats) -> Option<f64> {
-    (meters.streams > 0).then(|| meters.burst_starts as f64 / meters.streams as f64)
+fn burst_starts(stream_stats: &StreamStats) -> Option<f64> {
+    (stream_stats.streams > 0).then(|| stream_stats.burst_starts as f64 / stream_stats.streams as f64)
 }
 
 /// The server's mean latencies, if it counted about the number of requests that we sent. Otherwise other clients'

@@ -123,10 +123,10 @@ pub(super) fn new_salt(spec: &mut Spec) -> Option<UniquePrefix> {
 /// Sets the users' think times, and which users leave early.
 pub(super) fn apply_user_behavior(spec: &Spec, workload: &mut PreparedWorkload) {
     let given = spec.sampling.ignore_eos || spec.sampling.extra_body.contains_key("min_tokens");
-    let manners = UserBehavior {
+    let behavior = UserBehavior {
         think: spec.sessions.think,
         cancel: spec.cancel,
         whole_answers: !given && sessions::asks_for_whole_answers(&spec.workload.dataset),
     };
-    sessions::apply_behavior(workload, &manners, spec.seed);
+    sessions::apply_behavior(workload, &behavior, spec.seed);
 }

@@ -34,11 +34,11 @@ pub(crate) fn recover(path: &Path) -> Result<Recovered, Error> {
     let log = RecordLogContent::read(log)?;
     let (Some(t0), false) = (log.t0, log.records.is_empty()) else { return Err(Error::EmptyRecordLog) };
     let lost = what_is_lost(&log);
-    let meters = meters(&log.records);
+    let stream_stats = stream_stats(&log.records);
     let outcome = LoadResult {
         t0,
         records: log.records,
-        stream_stats: meters,
+        stream_stats,
         timestamp_source: TimestampSource::Kernel,
         clock_step: Duration::ZERO,
         descriptors: None,
@@ -86,15 +86,15 @@ fn what_is_lost(log: &RecordLogContent) -> Option<String> {
 }
 
 /// The statistics of the gaps, if the log has them.
-fn meters(records: &[Record]) -> StreamStats {
-    let mut meters = StreamStats::default();
-    meters.itl = metrics::gaps(records).collect();
+fn stream_stats(records: &[Record]) -> StreamStats {
+    let mut stream_stats = StreamStats::default();
+    stream_stats.itl = metrics::gaps(records).collect();
     for record in records {
         let mut at = record.times.first_token().unwrap_or_default();
         for gap in record.events.gaps.iter().flatten() {
             at += gap;
-            meters.itl_by_second.record(at, gap);
+            stream_stats.itl_by_second.record(at, gap);
         }
     }
-    meters
+    stream_stats
 }

@@ -125,8 +125,8 @@ mod tests {
     #[test]
     fn a_hole_is_several_times_the_usual_interval_and_a_minute_at_least() {
         let broken = |times: &[u64]| {
-            let mut rhythm = SampleInterval::default();
-            times.iter().map(|&time| rhythm.has_hole(at(time))).collect::<Vec<_>>()
+            let mut interval = SampleInterval::default();
+            times.iter().map(|&time| interval.has_hole(at(time))).collect::<Vec<_>>()
         };
         assert_eq!(broken(&[0, 2, 4, 60, 121]), [false, false, false, false, true]);
         assert_eq!(broken(&[0, 30, 200, 381]), [false, false, false, true]);

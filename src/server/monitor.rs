@@ -87,17 +87,17 @@ impl ServerMonitor {
     /// the changes.
     pub(crate) fn observe(&mut self, at: Duration, reading: Option<MetricsSnapshot>) -> Vec<StatusChange> {
         let apart = self.last.replace(at).map_or(Duration::ZERO, |last| at.saturating_sub(last));
-        let mut news = Vec::new();
+        let mut changes = Vec::new();
         let was_silent = self.unreachable_for.take();
         self.unreachable_for = self.silence_timer.observe(reading.is_none(), at);
         match (was_silent, self.unreachable_for) {
-            (None, Some(_)) => news.push(StatusChange::Unreachable),
-            (Some(silent), None) => news.push(StatusChange::Reachable(silent + apart)),
+            (None, Some(_)) => changes.push(StatusChange::Unreachable),
+            (Some(silent), None) => changes.push(StatusChange::Reachable(silent + apart)),
             _ => {}
         }
         self.alerted |= self.unreachable_for.is_some_and(|silent| silent >= DOWN_AFTER);
         match reading {
-            Some(reading) => self.add_snapshot(at, reading, apart, &mut news),
+            Some(reading) => self.add_snapshot(at, reading, apart, &mut changes),
             // The next answer shows whether the conditions still hold, if it comes soon.
             None => {
                 for row in self.tracks.values_mut() {
@@ -105,7 +105,7 @@ impl ServerMonitor {
                 }
             }
         }
-        news
+        changes
     }
 
     fn add_snapshot(
@@ -113,11 +113,11 @@ impl ServerMonitor {
         at: Duration,
         reading: MetricsSnapshot,
         apart: Duration,
-        news: &mut Vec<StatusChange>,
+        changes: &mut Vec<StatusChange>,
     ) {
         let anew = self.snapshots.back().is_some_and(|(_, last)| reading.has_restarted_since(last));
         if anew {
-            news.push(StatusChange::Restarted);
+            changes.push(StatusChange::Restarted);
         }
         if self.sample_interval.has_hole(at) || anew {
             self.snapshots.clear();
@@ -145,7 +145,7 @@ impl ServerMonitor {
                 lasting.reset();
             }
             let was_bad = row.condition.is_some_and(|before| before.state >= SignalStatus::Warn);
-            news.extend(row.update(*signal, condition, apart));
+            changes.extend(row.update(*signal, condition, apart));
             self.alerted |= condition.is_some_and(|now| now.state == SignalStatus::Alert);
             match condition.filter(|now| now.state >= SignalStatus::Warn) {
                 Some(now) => record_incident(&mut self.incidents, now),

@@ -206,10 +206,10 @@ impl StepLoop {
             EngineCommand::Submit { id, job, events } => self.queue(id, job, events),
             EngineCommand::Abort(id) => {
                 self.scheduler.abort(id);
-                if let Some(flight) = self.running_jobs.remove(&id) {
+                if let Some(job) = self.running_jobs.remove(&id) {
                     self.with_metrics(|metrics| {
                         metrics.record_abort();
-                        flight.leave_adapter(metrics);
+                        job.leave_adapter(metrics);
                     });
                 }
             }
@@ -227,7 +227,7 @@ impl StepLoop {
         if let Some(adapter) = &job.adapter {
             self.with_metrics(|metrics| metrics.adapters.record_waiting(adapter));
         }
-        let flight = RunningJob {
+        let running = RunningJob {
             events,
             facts: FinishedRequest::new(job.prompt.len(), max_tokens),
             arrived: job.arrived,
@@ -238,7 +238,7 @@ impl StepLoop {
             work: job.work,
             adapter: job.adapter,
         };
-        self.running_jobs.insert(id, flight);
+        self.running_jobs.insert(id, running);
         self.scheduler.add(id, job.prompt, job.output, salt);
     }
 
@@ -256,21 +256,21 @@ impl StepLoop {
         let now = Instant::now();
         let load = self.scheduler.load();
         for id in &batch.preempted {
-            if let Some(flight) = self.running_jobs.get_mut(id) {
-                flight.facts.preemptions += 1;
+            if let Some(job) = self.running_jobs.get_mut(id) {
+                job.facts.preemptions += 1;
             }
         }
         let mut metrics = self.metrics.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         metrics.load = load;
         metrics.preemptions += batch.preempted.len() as u64;
         for admission in batch.admitted.iter().filter(|admission| !admission.resumed) {
-            let Some(flight) = self.running_jobs.get_mut(&admission.id) else { continue };
-            flight.scheduled = Some(now);
-            flight.facts.cached = admission.cached;
-            if let Some(adapter) = &flight.adapter {
+            let Some(job) = self.running_jobs.get_mut(&admission.id) else { continue };
+            job.scheduled = Some(now);
+            job.facts.cached = admission.cached;
+            if let Some(adapter) = &job.adapter {
                 metrics.adapters.record_running(adapter);
             }
-            metrics.record_admission(flight.facts.prompt_tokens, admission.cached);
+            metrics.record_admission(job.facts.prompt_tokens, admission.cached);
         }
     }
 
@@ -282,32 +282,32 @@ impl StepLoop {
         metrics.load = load;
         metrics.record_step(batch.prefill_tokens + batch.decode_seqs);
         for emission in emissions {
-            let Some(flight) = self.running_jobs.get_mut(&emission.id) else { continue };
-            match flight.first {
-                None => metrics.record_prompt(&flight.facts),
-                Some(_) => metrics.record_next_token(now - flight.latest),
+            let Some(job) = self.running_jobs.get_mut(&emission.id) else { continue };
+            match job.first {
+                None => metrics.record_prompt(&job.facts),
+                Some(_) => metrics.record_next_token(now - job.latest),
             }
-            if flight.work.is_generation() {
-                if flight.first.is_none() {
-                    metrics.record_first_token(now - flight.arrived);
+            if job.work.is_generation() {
+                if job.first.is_none() {
+                    metrics.record_first_token(now - job.arrived);
                 }
-                flight.facts.output_tokens += 1;
+                job.facts.output_tokens += 1;
                 metrics.generation_tokens += 1;
             }
-            flight.first.get_or_insert(now);
-            flight.latest = now;
-            let event = TokenEvent { at: now, cached: flight.facts.cached, last: emission.last };
+            job.first.get_or_insert(now);
+            job.latest = now;
+            let event = TokenEvent { at: now, cached: job.facts.cached, last: emission.last };
             // A dropped stream has sent its abort, so an error needs no handling.
-            let _ = flight.events.send(event);
+            let _ = job.events.send(event);
             if emission.last
-                && let Some(flight) = self.running_jobs.remove(&emission.id)
+                && let Some(job) = self.running_jobs.remove(&emission.id)
             {
-                flight.leave_adapter(&mut metrics);
-                let finish = match flight.work {
+                job.leave_adapter(&mut metrics);
+                let finish = match job.work {
                     JobKind::Generate { finish, .. } => finish,
                     JobKind::Pool => SimFinishReason::Stop,
                 };
-                metrics.record_finished(&flight.into_finished(now), finish);
+                metrics.record_finished(&job.into_finished(now), finish);
             }
         }
     }

@@ -57,12 +57,12 @@ mod tests {
     #[test]
     fn the_fate_of_a_request_depends_on_seed_and_ordinal_only() {
         let faults = FaultInjection { rate: 0.3, kinds: FaultKind::ALL.to_vec() };
-        let fates: Vec<_> = (0..1000).map(|n| faults.fault_for(7, n)).collect();
-        assert_eq!(fates, (0..1000).map(|n| faults.fault_for(7, n)).collect::<Vec<_>>());
-        assert_ne!(fates, (0..1000).map(|n| faults.fault_for(8, n)).collect::<Vec<_>>());
-        let struck = fates.iter().flatten().count();
+        let drawn: Vec<_> = (0..1000).map(|n| faults.fault_for(7, n)).collect();
+        assert_eq!(drawn, (0..1000).map(|n| faults.fault_for(7, n)).collect::<Vec<_>>());
+        assert_ne!(drawn, (0..1000).map(|n| faults.fault_for(8, n)).collect::<Vec<_>>());
+        let struck = drawn.iter().flatten().count();
         assert!((230..370).contains(&struck), "{struck} of 1000 at a rate of 0.3");
-        assert!(FaultKind::ALL.iter().all(|kind| fates.contains(&Some(*kind))));
+        assert!(FaultKind::ALL.iter().all(|kind| drawn.contains(&Some(*kind))));
     }
 
     #[test]

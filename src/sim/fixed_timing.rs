@@ -36,27 +36,27 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn rhythm(lockstep: bool) -> FixedTiming {
+    fn timing(lockstep: bool) -> FixedTiming {
         FixedTiming { ttft: 100 * MS, gap: 20 * MS, lockstep, events_per_write: 1 }
     }
 
     #[test]
     fn a_stream_has_its_own_clock() {
         let epoch = Instant::now();
-        assert_eq!(rhythm(false).first_write(epoch, epoch + 7 * MS), epoch + 107 * MS);
+        assert_eq!(timing(false).first_write(epoch, epoch + 7 * MS), epoch + 107 * MS);
     }
 
     #[test]
     fn in_lockstep_every_stream_waits_for_the_common_beat() {
         let epoch = Instant::now();
-        let first = |read: Duration| rhythm(true).first_write(epoch, epoch + read) - epoch;
+        let first = |read: Duration| timing(true).first_write(epoch, epoch + read) - epoch;
         assert_eq!([0, 1, 7, 20, 21].map(|ms| first(ms * MS)), [100, 120, 120, 120, 140].map(|ms| ms * MS));
     }
 
     #[test]
     fn without_a_gap_there_is_no_beat_to_wait_for() {
         let epoch = Instant::now();
-        let rhythm = FixedTiming { gap: Duration::ZERO, ..rhythm(true) };
-        assert_eq!(rhythm.first_write(epoch, epoch + MS), epoch + 101 * MS);
+        let timing = FixedTiming { gap: Duration::ZERO, ..timing(true) };
+        assert_eq!(timing.first_write(epoch, epoch + MS), epoch + 101 * MS);
     }
 }

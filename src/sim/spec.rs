@@ -222,7 +222,7 @@ impl SimSpec {
             ("num_gpu_blocks", self.num_gpu_blocks),
             ("tokens_per_event", self.output.tokens_per_event),
             ("embedding_size", self.output.embedding_size),
-            ("events_per_write", self.fixed_timing.map_or(1, |rhythm| rhythm.events_per_write)),
+            ("events_per_write", self.fixed_timing.map_or(1, |timing| timing.events_per_write)),
         ] {
             if value == 0 {
                 return Err(SimSpecError::Zero { field });

@@ -69,7 +69,7 @@ struct QuantilePoint {
     /// Student's quantile, for the number of blocks that a run is cut into.
     student: f64,
     /// The probability at which to query a distribution that is estimated from blocks: farther out beyond 95 %.
-    wary: f64,
+    cautious: f64,
     /// The adjusted probabilities at the two ends of this point's probability range: a distribution queried there never
     /// claims too much.
     ends: [f64; 2],
@@ -80,7 +80,7 @@ static QUANTILE_POINTS: LazyLock<Vec<QuantilePoint>> = LazyLock::new(|| {
     let (student, normal) = (block_student(), Normal::standard());
     let chance = |i: f64| 1.0 / (1.0 + (-MAX_LOG_ODDS * (2.0 * i / POINT_COUNT as f64 - 1.0)).exp());
     let whole = chance(POINT_COUNT as f64) - chance(0.0);
-    let wary = |chance: f64| {
+    let cautious = |chance: f64| {
         let wide = normal.cdf(Z * student.inverse_cdf(chance) / *STUDENT_95);
         if chance < 0.5 { wide.min(chance) } else { wide.max(chance) }
     };
@@ -90,8 +90,8 @@ static QUANTILE_POINTS: LazyLock<Vec<QuantilePoint>> = LazyLock::new(|| {
             chance: chance(i + 0.5),
             weight: (chance(i + 1.0) - chance(i)) / whole,
             student: student.inverse_cdf(chance(i + 0.5)),
-            wary: wary(chance(i + 0.5)),
-            ends: [wary(chance(i)), wary(chance(i + 1.0))],
+            cautious: cautious(chance(i + 0.5)),
+            ends: [cautious(chance(i)), cautious(chance(i + 1.0))],
         }
     };
     (0..POINT_COUNT).map(place).collect()
@@ -184,7 +184,7 @@ impl ConfidenceDistribution {
     /// The distribution of a percentile from order statistics. Outside the sample only zero bounds the percentile.
     fn among_ranks(n: u64, p: Percent, at: impl Fn(f64) -> f64) -> Self {
         let position = order_statistics::rank_quantile(n, p);
-        Self::from_quantiles(|place| match position(place.wary) {
+        Self::from_quantiles(|place| match position(place.cautious) {
             rank if rank < 1.0 => 0.0,
             rank if rank >= n as f64 => f64::INFINITY,
             rank => at((rank - 0.5) / n as f64),

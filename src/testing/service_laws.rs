@@ -102,7 +102,7 @@ impl Law {
 
     /// When requests are due and answered, as an endless iterator.
     pub(crate) fn times(&self, rate: f64, seed: u64) -> impl Iterator<Item = Served> {
-        let [mut gaps, mut fates] = [0, 1].map(|stream| StdRng::seed_from_u64(seed ^ (stream << 32)));
+        let [mut gaps, mut ends] = [0, 1].map(|stream| StdRng::seed_from_u64(seed ^ (stream << 32)));
         let gap = Exp::new(rate).unwrap();
         let (mut due, mut busy, Self { slots, fate }) = (0.0, BinaryHeap::<Reverse<u64>>::new(), *self);
         let nanos = |seconds: f64| (seconds * 1e9) as u64;
@@ -112,7 +112,7 @@ impl Law {
                 busy.pop();
             }
             let is_full = busy.len() == slots;
-            match fate(Arrival { rate, is_full }, &mut fates) {
+            match fate(Arrival { rate, is_full }, &mut ends) {
                 Fate::Fails(after) => Served { due, first: None, done: due + after },
                 Fate::Served(Job { prefill, decode }) => {
                     let free = if is_full { busy.pop() } else { None };

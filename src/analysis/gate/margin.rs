@@ -45,15 +45,15 @@ impl BoundMargins {
         candidate: &MetricSample,
         baseline: Result<&MetricSample, Undecided>,
     ) -> Result<Self, Undecided> {
-        let room = |bound: &RuleBound| {
+        let margin = |bound: &RuleBound| {
             let known = limit_test(bound, candidate, baseline)?;
             BoundMargin::new(bound.side, known).ok_or(Undecided::NoInterval)
         };
-        let (rooms, doubts): (Vec<_>, Vec<_>) = rule.bounds.iter().map(room).partition(Result::is_ok);
-        let rooms: Vec<BoundMargin> = rooms.into_iter().flatten().collect();
+        let (margins, doubts): (Vec<_>, Vec<_>) = rule.bounds.iter().map(margin).partition(Result::is_ok);
+        let margins: Vec<BoundMargin> = margins.into_iter().flatten().collect();
         match doubts.into_iter().find_map(Result::err) {
-            Some(why) if rooms.is_empty() => Err(why),
-            doubt => Ok(Self { figure: rule.figure, margins: rooms, open: doubt.is_some() }),
+            Some(why) if margins.is_empty() => Err(why),
+            doubt => Ok(Self { figure: rule.figure, margins, open: doubt.is_some() }),
         }
     }
 
@@ -61,19 +61,19 @@ impl BoundMargins {
     /// the weakest evidence counts (an intersection-union test, Berger 1982).
     pub(super) fn p_of_kept(&self) -> f64 {
         let open = if self.open { 1.0 } else { 0.0 };
-        self.margins.iter().map(|room| room.kept).fold(open, f64::max)
+        self.margins.iter().map(|margin| margin.kept).fold(open, f64::max)
     }
 
     /// The p-value of the hypothesis that the rule is violated. One bound is enough to meet the rule, so each bound is
     /// a further chance of error.
     pub(super) fn p_of_broken(&self) -> f64 {
-        let least = self.margins.iter().map(|room| room.broken).fold(1.0, f64::min);
+        let least = self.margins.iter().map(|margin| margin.broken).fold(1.0, f64::min);
         (least * self.margins.len() as f64).min(1.0)
     }
 
     /// Whether the ranks of repeats contradict the violation of a bound.
     pub(super) fn is_contradicted_by_ranks(&self, level: f64) -> bool {
-        self.margins.iter().any(|room| match &room.known {
+        self.margins.iter().any(|margin| match &margin.known {
             LimitTest::Difference(difference, _) => difference.is_contradicted_by_ranks(level),
             LimitTest::Figure(..) => false,
         })
@@ -106,12 +106,12 @@ impl BoundMargins {
         [pass, fail]: [f64; 2],
     ) -> Option<RequiredSample> {
         let sides = || [Some(candidate), baseline].into_iter().flatten();
-        let kept = self.margins.iter().filter(|room| room.value > 0.0);
+        let kept = self.margins.iter().filter(|margin| margin.value > 0.0);
         let pass = pass / self.margins.len() as f64;
-        let times = kept.map(|room| room.sample_factor(pass)).reduce(f64::min);
+        let times = kept.map(|margin| margin.sample_factor(pass)).reduce(f64::min);
         let times = match times {
             Some(times) => times,
-            None => self.margins.iter().map(|room| room.sample_factor(fail)).fold(0.0, f64::max),
+            None => self.margins.iter().map(|margin| margin.sample_factor(fail)).fold(0.0, f64::max),
         };
         let times = if times.is_finite() { times } else { self.size_factor(sides())? };
         let of = SampleUnit::from_samples(sides());

@@ -64,7 +64,7 @@ fn a_server_with_a_tenth_of_slow_answers_is_never_good() {
 /// have a probability of 9 %).
 #[test]
 fn the_bad_mode_of_a_server_is_not_set_aside() {
-    let moody = |rate: f64, time: Duration, seed: u64| {
+    let unsteady = |rate: f64, time: Duration, seed: u64| {
         let mut records = serve(rate, time, seed);
         if seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 62 == 0 {
             records.iter_mut().for_each(|record| {
@@ -76,7 +76,7 @@ fn the_bad_mode_of_a_server_is_not_set_aside() {
     let mut claims = 0;
     for seed in 0..10 {
         let question = SearchConfig { seed: 1000 * seed, max: 12.0, ..question(&["ttft.p95<300ms"]) };
-        let search = search(question, &moody);
+        let search = search(question, &unsteady);
         let answer = search.answer();
         let said = || format!("seed {seed}: {answer:?}\n{}", listed(&search));
         assert!(!matches!(answer.finding, SearchFinding::NeverSaturated { .. }), "{}", said());

@@ -392,9 +392,9 @@ mod tests {
     #[test]
     fn a_fixed_timing_is_whole_or_not_there() {
         let ms = Duration::from_millis;
-        let rhythm = spec("--ttft 100ms --gap 20ms --events-per-write 64").fixed_timing;
+        let timing = spec("--ttft 100ms --gap 20ms --events-per-write 64").fixed_timing;
         let expected = FixedTiming { ttft: ms(100), gap: ms(20), lockstep: false, events_per_write: 64 };
-        assert_eq!((rhythm, spec("").fixed_timing), (Some(expected), None));
+        assert_eq!((timing, spec("").fixed_timing), (Some(expected), None));
         assert!(Line::try_parse_from(["sim", "--ttft", "1s"]).is_err(), "no gap");
         assert!(Line::try_parse_from(["sim", "--lockstep"]).is_err(), "nothing to step");
     }

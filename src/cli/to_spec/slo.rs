@@ -22,7 +22,7 @@ pub(super) fn slo(args: &RunArgs, dataset: &Dataset) -> Result<Slo, String> {
     Ok(slo)
 }
 
-/// Whether responses are streams, so that first tokens and later ones can be told apart.
+/// Whether responses are streams, which show when the first token and each later one arrived.
 pub(super) fn streams(args: &RunArgs) -> bool {
     args.target.backend.task() == BackendTask::Generation && !args.sampling.no_stream
 }

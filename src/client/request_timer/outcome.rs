@@ -32,7 +32,7 @@ impl StreamState {
         let last = self.hot.last.or(self.cold.finished.filter(|_| outcome.is_ok()));
         let Self {
             hot: pulse,
-            meters,
+            stream_stats,
             gaps,
             captured: kept,
             first,
@@ -43,15 +43,15 @@ impl StreamState {
             ..
         } = self;
         times.set(Milestone::LastToken, last);
-        let meters = &mut *meters.borrow_mut();
+        let stream_stats = &mut *stream_stats.borrow_mut();
         if let Some(gaps) = gaps {
-            meters.count_gaps(gaps, outcome.is_ok());
+            stream_stats.count_gaps(gaps, outcome.is_ok());
         }
         if outcome.is_ok() && events.count > 1 {
-            meters.streams += 1;
-            meters.burst_starts += u64::from(pulse.events_in_first_read > 1);
+            stream_stats.streams += 1;
+            stream_stats.burst_starts += u64::from(pulse.events_in_first_read > 1);
         }
-        meters.repeating += u64::from(aside.modes.any_is_whole() && !reading.repeats);
+        stream_stats.repeating += u64::from(aside.modes.any_is_whole() && !reading.repeats);
         events.by_second.shrink_to_fit();
         events.gaps = kept.gaps.map(OutputGaps::from_iter);
         RequestSummary {

@@ -34,7 +34,7 @@ pub(super) struct StreamState {
     /// The template that every event is compared with.
     pub(super) template: EventTemplate,
     /// The statistics that the requests of a thread share.
-    pub(super) meters: Rc<RefCell<StreamStats>>,
+    pub(super) stream_stats: Rc<RefCell<StreamStats>>,
     /// The gaps between output events, until it is known whether the request is answered.
     pub(super) gaps: Option<PendingDurations>,
     /// Whether the gaps count if the request is answered.
@@ -189,7 +189,7 @@ impl StreamState {
 
     /// Counts a heartbeat, which is not part of the answer.
     fn ignore_event(&mut self) {
-        self.meters.borrow_mut().ignored += 1;
+        self.stream_stats.borrow_mut().ignored += 1;
     }
 
     fn apply(&mut self, at: Duration, mut meaning: ParsedEvent<'_>) {
@@ -302,18 +302,18 @@ impl StreamState {
 
     fn on_output(&mut self, at: Duration) {
         self.count_event(at);
-        let Self { hot: pulse, meters, gaps, counts, captured: kept, times, .. } = self;
-        let meters = &mut *meters.borrow_mut();
-        meters.shared += u64::from(pulse.events_in_read > 0);
+        let Self { hot: pulse, stream_stats, gaps, counts, captured: kept, times, .. } = self;
+        let stream_stats = &mut *stream_stats.borrow_mut();
+        stream_stats.shared += u64::from(pulse.events_in_read > 0);
         match pulse.last {
             None => {
                 times.set(Milestone::FirstToken, at);
-                *gaps = counts.then(|| meters.spare.pop().unwrap_or_default());
+                *gaps = counts.then(|| stream_stats.spare.pop().unwrap_or_default());
             }
             Some(last) => {
                 let gap = at.saturating_sub(last);
-                meters.gaps += 1;
-                meters.itl_by_second.record(at, gap);
+                stream_stats.gaps += 1;
+                stream_stats.itl_by_second.record(at, gap);
                 if let Some(gaps) = gaps {
                     gaps.record(gap);
                 }

@@ -13,12 +13,12 @@ fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
-fn watch(keep: Capture) -> RequestTimer {
+fn timer(keep: Capture) -> RequestTimer {
     RequestTimer::new(RunClock::start(), ms(0), keep, Rc::default())
 }
 
-fn told(watch: RequestTimer, sent: Result<(), Failure>) -> RequestSummary {
-    let mut story = watch.finish(sent);
+fn summary_of(timer: RequestTimer, sent: Result<(), Failure>) -> RequestSummary {
+    let mut story = timer.finish(sent);
     assert!(story.times.done().is_some(), "the only instant that a test cannot choose");
     story.times.set(Milestone::Done, None);
     story
@@ -26,9 +26,9 @@ fn told(watch: RequestTimer, sent: Result<(), Failure>) -> RequestSummary {
 
 /// The summary of a stream whose pieces all arrive at the same instant.
 fn follow<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, keep: Capture) -> RequestSummary {
-    let mut watch = watch(keep);
-    pieces.into_iter().for_each(|piece| watch.on_bytes(ms(7), piece));
-    told(watch, Ok(()))
+    let mut timer = timer(keep);
+    pieces.into_iter().for_each(|piece| timer.on_bytes(ms(7), piece));
+    summary_of(timer, Ok(()))
 }
 
 fn outcome(stream: &str) -> Result<FinishReason, Failure> {
@@ -111,23 +111,23 @@ fn transcripts_cut_at_every_byte_tell_the_same_story() {
 
 #[test]
 fn times_are_those_of_the_reads_that_complete_output() {
-    let meters = Rc::new(RefCell::new(StreamStats::default()));
-    let mut watch = RequestTimer::new(RunClock::start(), ms(10), ALL_KEPT, meters.clone());
-    watch.mark_sent(ms(11));
-    assert_eq!(watch.phase(), TimeoutPhase::Headers);
-    watch.on_head(ms(12));
-    assert_eq!(watch.phase(), TimeoutPhase::FirstToken);
-    watch.on_bytes(ms(13), text_event("").as_bytes());
-    assert_eq!(watch.phase(), TimeoutPhase::FirstToken, "an empty text is no token");
+    let stream_stats = Rc::new(RefCell::new(StreamStats::default()));
+    let mut timer = RequestTimer::new(RunClock::start(), ms(10), ALL_KEPT, stream_stats.clone());
+    timer.mark_sent(ms(11));
+    assert_eq!(timer.phase(), TimeoutPhase::Headers);
+    timer.on_head(ms(12));
+    assert_eq!(timer.phase(), TimeoutPhase::FirstToken);
+    timer.on_bytes(ms(13), text_event("").as_bytes());
+    assert_eq!(timer.phase(), TimeoutPhase::FirstToken, "an empty text is no token");
     let (head, tail) = (&text_event("a")[..20], &text_event("a")[20..]);
-    watch.on_bytes(ms(14), head.as_bytes());
-    watch.on_bytes(ms(20), tail.as_bytes());
-    assert_eq!(watch.phase(), TimeoutPhase::Stream);
-    watch.on_bytes(ms(1050), (text_event("b") + &text_event("c")).as_bytes());
-    watch.on_bytes(ms(1060), FINISH.as_bytes());
-    watch.on_bytes(ms(1070), DONE.as_bytes());
+    timer.on_bytes(ms(14), head.as_bytes());
+    timer.on_bytes(ms(20), tail.as_bytes());
+    assert_eq!(timer.phase(), TimeoutPhase::Stream);
+    timer.on_bytes(ms(1050), (text_event("b") + &text_event("c")).as_bytes());
+    timer.on_bytes(ms(1060), FINISH.as_bytes());
+    timer.on_bytes(ms(1070), DONE.as_bytes());
 
-    let story = told(watch, Ok(()));
+    let story = summary_of(timer, Ok(()));
     let times = story.times;
     assert_eq!(
         (times.due(), times.sent(), times.get(Milestone::Headers)),
@@ -137,18 +137,18 @@ fn times_are_those_of_the_reads_that_complete_output() {
     assert_eq!((times.first_token(), times.last_token()), (Some(ms(20)), Some(ms(1050))));
     assert_eq!((story.events.count, &story.events.by_second[..]), (3, &[(0, 1), (1, 2)][..]));
     assert_eq!(story.events.gaps, Some([ms(1030), ms(0)].into_iter().collect()));
-    assert_eq!(meters.borrow().itl.len(), 2);
+    assert_eq!(stream_stats.borrow().itl.len(), 2);
 }
 
 #[test]
 fn a_story_does_not_go_back() {
-    let mut watch = watch(ALL_KEPT);
-    watch.mark_sent(ms(10));
-    watch.mark_step(ConnectStep::Written, ms(12));
-    watch.on_head(ms(9));
-    watch.on_bytes(ms(20), text_event("a").as_bytes());
-    watch.on_bytes(ms(19), text_event("b").as_bytes());
-    let story = told(watch, Ok(()));
+    let mut timer = timer(ALL_KEPT);
+    timer.mark_sent(ms(10));
+    timer.mark_step(ConnectStep::Written, ms(12));
+    timer.on_head(ms(9));
+    timer.on_bytes(ms(20), text_event("a").as_bytes());
+    timer.on_bytes(ms(19), text_event("b").as_bytes());
+    let story = summary_of(timer, Ok(()));
     let times = story.times;
     assert_eq!(
         (times.get(Milestone::Written), times.get(Milestone::Headers), times.last_token()),
@@ -159,17 +159,17 @@ fn a_story_does_not_go_back() {
 
 #[test]
 fn steps_before_the_answer_have_their_times_and_phase() {
-    let mut watch = watch(ALL_KEPT);
-    watch.mark_sent(ms(1));
-    watch.mark_step(ConnectStep::Connecting, ms(1));
+    let mut timer = timer(ALL_KEPT);
+    timer.mark_sent(ms(1));
+    timer.mark_step(ConnectStep::Connecting, ms(1));
     for (step, at) in [(ConnectStep::Resolved, 2), (ConnectStep::Connected, 3), (ConnectStep::Secured, 4)] {
-        assert_eq!(watch.phase(), TimeoutPhase::Connect);
-        watch.mark_step(step, ms(at));
+        assert_eq!(timer.phase(), TimeoutPhase::Connect);
+        timer.mark_step(step, ms(at));
     }
-    watch.mark_step(ConnectStep::Ready, ms(4));
-    assert_eq!(watch.phase(), TimeoutPhase::Headers);
-    watch.mark_step(ConnectStep::Written, ms(5));
-    let times = told(watch, Ok(())).times;
+    timer.mark_step(ConnectStep::Ready, ms(4));
+    assert_eq!(timer.phase(), TimeoutPhase::Headers);
+    timer.mark_step(ConnectStep::Written, ms(5));
+    let times = summary_of(timer, Ok(())).times;
     let steps = [
         times.sent(),
         times.get(Milestone::Resolved),
@@ -182,42 +182,42 @@ fn steps_before_the_answer_have_their_times_and_phase() {
 
 #[test]
 fn answers_whose_first_event_came_with_others_are_counted() {
-    let meters = Rc::new(RefCell::new(StreamStats::default()));
+    let stream_stats = Rc::new(RefCell::new(StreamStats::default()));
     for reads in [&[1, 3][..], &[0, 2, 1], &[3], &[1]] {
-        let mut watch = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, meters.clone());
+        let mut timer = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, stream_stats.clone());
         for (at, events) in reads.iter().enumerate() {
-            watch.on_socket_read(None);
-            (0..*events).for_each(|_| watch.on_bytes(ms(at as u64), text_event("a").as_bytes()));
+            timer.on_socket_read(None);
+            (0..*events).for_each(|_| timer.on_bytes(ms(at as u64), text_event("a").as_bytes()));
         }
-        watch.on_bytes(ms(9), END.as_bytes());
-        assert!(watch.finish(Ok(())).outcome.is_ok());
+        timer.on_bytes(ms(9), END.as_bytes());
+        assert!(timer.finish(Ok(())).outcome.is_ok());
     }
-    let meters = meters.borrow();
-    assert_eq!((meters.streams, meters.burst_starts), (3, 2));
+    let stream_stats = stream_stats.borrow();
+    assert_eq!((stream_stats.streams, stream_stats.burst_starts), (3, 2));
 }
 
 #[test]
 fn events_that_share_a_read_are_counted() {
-    let meters = Rc::new(RefCell::new(StreamStats::default()));
-    let mut watch = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, meters.clone());
+    let stream_stats = Rc::new(RefCell::new(StreamStats::default()));
+    let mut timer = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, stream_stats.clone());
     for (at, delay, events) in [(1, Some(ms(3)), 1), (2, None, 3), (3, Some(ms(5)), 2)] {
-        watch.on_socket_read(delay);
-        (0..events).for_each(|_| watch.on_bytes(ms(at), text_event("a").as_bytes()));
+        timer.on_socket_read(delay);
+        (0..events).for_each(|_| timer.on_bytes(ms(at), text_event("a").as_bytes()));
     }
-    let meters = meters.borrow();
-    assert_eq!((meters.shared, meters.unstamped, meters.read_delay.len()), (3, 1, 2));
+    let stream_stats = stream_stats.borrow();
+    assert_eq!((stream_stats.shared, stream_stats.unstamped, stream_stats.read_delay.len()), (3, 1, 2));
 }
 
 #[test]
 fn gaps_are_told_by_the_second_of_their_later_event() {
-    let meters = Rc::new(RefCell::new(StreamStats::default()));
-    let mut watch = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, meters.clone());
+    let stream_stats = Rc::new(RefCell::new(StreamStats::default()));
+    let mut timer = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, stream_stats.clone());
     for at in [990, 1_010, 1_020, 3_000] {
-        watch.on_bytes(ms(at), text_event("a").as_bytes());
+        timer.on_bytes(ms(at), text_event("a").as_bytes());
     }
     let mut all = StreamStats::default();
-    all.merge(&meters.borrow());
-    all.merge(&meters.borrow());
+    all.merge(&stream_stats.borrow());
+    all.merge(&stream_stats.borrow());
     let seconds = all.itl_by_second.seconds();
     let medians = seconds.iter().map(|(second, gaps)| (*second, gaps.percentile(50.0).unwrap()));
     // The gaps are 10 ms and 20 ms, both twice, and 1,980 ms twice. Buckets extend 0.4 % to either side.
@@ -231,14 +231,15 @@ fn gaps_are_told_by_the_second_of_their_later_event() {
 
 #[test]
 fn requests_of_a_thread_share_their_meters() {
-    let meters = Rc::new(RefCell::new(StreamStats::default()));
+    let stream_stats = Rc::new(RefCell::new(StreamStats::default()));
     let keep = Capture { text: CaptureText::Never, gaps: CaptureGaps::Never };
-    let mut watches = [0, 1].map(|due| RequestTimer::new(RunClock::start(), ms(due), keep, meters.clone()));
+    let mut timers =
+        [0, 1].map(|due| RequestTimer::new(RunClock::start(), ms(due), keep, stream_stats.clone()));
     for at in 1..=3 {
-        watches.iter_mut().for_each(|watch| watch.on_bytes(ms(at), text_event("a").as_bytes()));
+        timers.iter_mut().for_each(|timer| timer.on_bytes(ms(at), text_event("a").as_bytes()));
     }
-    assert_eq!(meters.borrow().gaps, 4, "no gap between one request's tokens and another's");
-    assert!(watches.map(|watch| told(watch, Ok(()))).iter().all(|story| story.events.gaps.is_none()));
+    assert_eq!(stream_stats.borrow().gaps, 4, "no gap between one request's tokens and another's");
+    assert!(timers.map(|timer| summary_of(timer, Ok(()))).iter().all(|story| story.events.gaps.is_none()));
 }
 
 #[test]
@@ -259,17 +260,17 @@ fn text_is_kept_as_long_as_something_needs_it() {
 /// The number of gaps in the latency statistics and the number of all gaps, for two streams of two gaps each with this
 /// end.
 fn gaps_of(end: &str, leaving: bool) -> (u64, u64) {
-    let meters = Rc::new(RefCell::new(StreamStats::default()));
+    let stream_stats = Rc::new(RefCell::new(StreamStats::default()));
     for _ in 0..2 {
-        let watch = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, meters.clone());
-        let mut watch = if leaving { watch.with_early_cancel() } else { watch };
-        [10, 20, 40].into_iter().for_each(|at| watch.on_bytes(ms(at), text_event("a").as_bytes()));
-        watch.on_bytes(ms(50), end.as_bytes());
-        watch.finish(Ok(()));
+        let timer = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, stream_stats.clone());
+        let mut timer = if leaving { timer.with_early_cancel() } else { timer };
+        [10, 20, 40].into_iter().for_each(|at| timer.on_bytes(ms(at), text_event("a").as_bytes()));
+        timer.on_bytes(ms(50), end.as_bytes());
+        timer.finish(Ok(()));
     }
-    let meters = meters.borrow();
-    assert!(!meters.itl_by_second.is_empty(), "what the server did in a second is seen in any stream");
-    (meters.itl.len(), meters.gaps)
+    let stream_stats = stream_stats.borrow();
+    assert!(!stream_stats.itl_by_second.is_empty(), "what the server did in a second is seen in any stream");
+    (stream_stats.itl.len(), stream_stats.gaps)
 }
 
 #[test]
@@ -379,11 +380,11 @@ fn an_event_that_is_no_chunk_breaks_the_stream_and_is_shown() {
 
 #[test]
 fn an_endless_event_breaks_the_stream() {
-    let mut watch = watch(ALL_KEPT);
+    let mut timer = timer(ALL_KEPT);
     for _ in 0..20 {
-        watch.on_bytes(ms(1), &vec![b'x'; 1 << 20]);
+        timer.on_bytes(ms(1), &vec![b'x'; 1 << 20]);
     }
-    let failure = told(watch, Ok(())).outcome.unwrap_err();
+    let failure = summary_of(timer, Ok(())).outcome.unwrap_err();
     assert_eq!(
         (failure.class, failure.detail.as_str()),
         (FailureClass::BrokenStream, "an event is longer than 16 MiB")
@@ -402,9 +403,9 @@ fn data_after_done_is_ignored() {
 fn a_request_given_up_keeps_what_was_seen() {
     let late = Failure::new(FailureClass::Timeout(TimeoutPhase::Stream), "10s");
     let partial = text_event("a") + &text_event("b")[..10];
-    let mut watch = watch(ALL_KEPT);
-    watch.on_bytes(ms(3), partial.as_bytes());
-    let story = told(watch, Err(late.clone()));
+    let mut timer = timer(ALL_KEPT);
+    timer.on_bytes(ms(3), partial.as_bytes());
+    let story = summary_of(timer, Err(late.clone()));
     assert_eq!(
         (story.outcome, story.events.count),
         (Err(late), 1),
@@ -422,9 +423,9 @@ fn what_the_stream_said_goes_before_what_became_of_the_connection() {
         ("data: {\"error\":\"busy\"}\n\n".to_owned(), Err(FailureClass::ErrorEvent)),
     ];
     for (stream, expected) in cases {
-        let mut watch = watch(ALL_KEPT);
-        watch.on_bytes(ms(1), stream.as_bytes());
-        assert_eq!(told(watch, reset()).outcome.map_err(|failure| failure.class), expected, "{stream}");
+        let mut timer = timer(ALL_KEPT);
+        timer.on_bytes(ms(1), stream.as_bytes());
+        assert_eq!(summary_of(timer, reset()).outcome.map_err(|failure| failure.class), expected, "{stream}");
     }
 }
 
@@ -472,9 +473,9 @@ fn who_listens_remembers_what_is_said_and_no_reasoning() {
         ("content", " \\n4"),
     ];
     let stream: String = parts.iter().map(|(field, text)| delta(field, text)).collect::<String>() + DONE;
-    let mut watch = watch(Capture { text: CaptureText::Never, gaps: CaptureGaps::Never }).with_history_text();
-    watch.on_bytes(ms(7), stream.as_bytes());
-    let story = told(watch, Ok(()));
+    let mut timer = timer(Capture { text: CaptureText::Never, gaps: CaptureGaps::Never }).with_history_text();
+    timer.on_bytes(ms(7), stream.as_bytes());
+    let story = summary_of(timer, Ok(()));
     assert_eq!((story.visible_text.as_deref(), story.text), (Some("It is \n4"), None));
     assert_eq!(follow([stream.as_bytes()], ALL_KEPT).visible_text, None);
 }

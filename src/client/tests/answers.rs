@@ -120,9 +120,9 @@ async fn a_request_without_an_id_has_none() {
     let stage = answering(stream(&[TOKEN, DONE]));
     let client = Client::new(&stage.target(), &Sampling::default(), 8).unwrap();
     let keep = Capture { text: CaptureText::Never, gaps: CaptureGaps::Never };
-    let mut watch = RequestTimer::new(RunClock::start(), Duration::ZERO, keep, Rc::default());
+    let mut timer = RequestTimer::new(RunClock::start(), Duration::ZERO, keep, Rc::default());
     let body = client.body(&Request::text("Hi", 1, 4));
     let identity = RequestIdentity { request: None, session: None };
-    client.send(identity, body, &mut watch, |_| {}).await.unwrap();
+    client.send(identity, body, &mut timer, |_| {}).await.unwrap();
     assert!(!stage.requests()[0].contains("x-request-id"));
 }

@@ -114,8 +114,9 @@ fn plain(text: &impl fmt::Display) -> String {
     let text = text.to_string();
     let mut words = String::with_capacity(text.len() + 8);
     for word in text.split_inclusive(|char: char| !char.is_alphanumeric()) {
-        let humps = word.match_indices(char::is_uppercase).filter(|(at, _)| *at > 0).count();
-        let is_name = humps > 0 && word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase);
+        let capitals = word.match_indices(char::is_uppercase).filter(|(at, _)| *at > 0).count();
+        let is_name =
+            capitals > 0 && word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase);
         if is_name { split_humps(word, &mut words) } else { words.push_str(word) }
     }
     words
@@ -198,10 +199,12 @@ mod tests {
         ] {
             let words = in_words(&error);
             assert!(words.contains(expected), "{words}");
-            let humps =
+            let capitals =
                 |word: &str| word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase);
             assert!(
-                !words.split(|char: char| !char.is_alphanumeric()).any(|word| humps(word) && word != "Plain"),
+                !words
+                    .split(|char: char| !char.is_alphanumeric())
+                    .any(|word| capitals(word) && word != "Plain"),
                 "{words}"
             );
         }

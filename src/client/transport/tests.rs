@@ -29,21 +29,21 @@ const DONE: &str =
 /// The delay of the reader.
 const LATE: Duration = Duration::from_millis(15);
 
-fn watch(clock: RunClock, meters: &Rc<RefCell<StreamStats>>) -> RequestTimer {
+fn timer(clock: RunClock, stream_stats: &Rc<RefCell<StreamStats>>) -> RequestTimer {
     RequestTimer::new(
         clock,
         Duration::ZERO,
         Capture { text: CaptureText::Never, gaps: CaptureGaps::Always },
-        Rc::clone(meters),
+        Rc::clone(stream_stats),
     )
 }
 
 /// Sends a request with a body and returns its summary. The time limit only keeps a broken test from hanging.
 async fn send(transport: &Transport, body: Bytes) -> RequestSummary {
-    let mut watch = watch(RunClock::start(), &Rc::default());
-    let sending = transport.send("bench-7".into(), body, &mut watch, |_| {});
+    let mut timer = timer(RunClock::start(), &Rc::default());
+    let sending = transport.send("bench-7".into(), body, &mut timer, |_| {});
     let sent = timeout(Duration::from_secs(60), sending).await.expect("the client waits for nothing");
-    watch.finish(sent)
+    timer.finish(sent)
 }
 
 async fn ask(transport: &Transport) -> RequestSummary {
@@ -117,19 +117,19 @@ mod stamps {
         if kernel_stamps && transport.timestamp_source() == TimestampSource::Reader {
             return None;
         }
-        let (clock, meters) = (RunClock::start(), Rc::default());
-        let mut watch = watch(clock, &meters);
-        let reads = || meters.borrow().read_delay.len() + meters.borrow().unstamped;
-        let sending = transport.send("bench-7".into(), "{}".into(), &mut watch, |_| {});
+        let (clock, stream_stats) = (RunClock::start(), Rc::default());
+        let mut timer = timer(clock, &stream_stats);
+        let reads = || stream_stats.borrow().read_delay.len() + stream_stats.borrow().unstamped;
+        let sending = transport.send("bench-7".into(), "{}".into(), &mut timer, |_| {});
         let (sent, instants) = tokio::join!(sending, hinder(turns, reads));
-        let story = watch.finish(sent);
+        let story = timer.finish(sent);
         let mut at = story.times.first_token().unwrap();
         let later = story.events.gaps.iter().flatten().map(|gap| {
             at += gap;
             at
         });
         let times: Vec<_> = story.times.first_token().into_iter().chain(later).collect();
-        assert_eq!((times.len(), meters.borrow().shared), (EVENTS, 0));
+        assert_eq!((times.len(), stream_stats.borrow().shared), (EVENTS, 0));
         let instants =
             instants.iter().map(|(written, free)| [clock.offset_of(*written), clock.offset_of(*free)]);
         Some(times.into_iter().zip(instants).map(|(at, [written, free])| [written, at, free]).collect())
@@ -234,21 +234,21 @@ async fn a_server_that_never_shakes_hands_is_waited_for_in_the_connect_phase() {
     let mut target = target("https", listener.local_addr().unwrap().port());
     target.insecure = true;
     let transport = Transport::new(&target, 8).unwrap();
-    let mut watch = watch(RunClock::start(), &Rc::default());
-    let sending = transport.send("bench-7".into(), "{}".into(), &mut watch, |_| {});
+    let mut timer = timer(RunClock::start(), &Rc::default());
+    let sending = transport.send("bench-7".into(), "{}".into(), &mut timer, |_| {});
     assert!(timeout(Duration::from_millis(50), sending).await.is_err());
-    assert_eq!(watch.phase(), TimeoutPhase::Connect);
+    assert_eq!(timer.phase(), TimeoutPhase::Connect);
 }
 
 #[tokio::test]
 async fn a_server_that_forgets_the_end_of_its_chunks_holds_up_nobody() {
     let stage = serve(vec![Script::Open(unfinished_stream(&[TOKEN, DONE]))]);
     let transport = Transport::new(&stage.target(), 8).unwrap();
-    let mut watch = watch(RunClock::start(), &Rc::default());
+    let mut timer = timer(RunClock::start(), &Rc::default());
     let mut settled = None;
-    let sending = transport.send("bench-7".into(), "{}".into(), &mut watch, |at| settled = Some(at));
+    let sending = transport.send("bench-7".into(), "{}".into(), &mut timer, |at| settled = Some(at));
     assert!(timeout(DRAIN_TIMEOUT / 2, sending).await.is_err(), "the connection may yet be used again");
-    let story = watch.finish(Ok(()));
+    let story = timer.finish(Ok(()));
     assert_eq!((settled, story.outcome), (story.times.done(), Ok(FinishReason::Stop)));
     assert_eq!(
         story.times.done(),
@@ -405,11 +405,11 @@ mod secure {
         if kernel_stamps(stamps).is_none() {
             return;
         }
-        let meters = Rc::default();
-        let mut watch = watch(RunClock::start(), &meters);
-        transport.send("bench-7".into(), "{}".into(), &mut watch, |_| {}).await.unwrap();
-        let meters = meters.borrow();
-        assert!(!meters.read_delay.is_empty(), "{} reads without a stamp", meters.unstamped);
+        let stream_stats = Rc::default();
+        let mut timer = timer(RunClock::start(), &stream_stats);
+        transport.send("bench-7".into(), "{}".into(), &mut timer, |_| {}).await.unwrap();
+        let stream_stats = stream_stats.borrow();
+        assert!(!stream_stats.read_delay.is_empty(), "{} reads without a stamp", stream_stats.unstamped);
     }
 
     #[tokio::test]

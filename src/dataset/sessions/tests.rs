@@ -258,14 +258,14 @@ fn the_last_sessions_are_split_off_whole() {
 #[test]
 fn manners_are_the_same_for_the_same_seed() {
     let second = Duration::from_secs(1);
-    let manners = UserBehavior {
+    let behavior = UserBehavior {
         think: Some(WaitTime::Exponential { mean: second }),
         cancel: Some(EarlyCancel { share: 0.25, after: WaitTime::Constant(second) }),
         whole_answers: true,
     };
     let behaved = |seed| {
         let mut workload = make(Dataset::RandomTurns(TURNS), 200).unwrap();
-        apply_behavior(&mut workload, &manners, seed);
+        apply_behavior(&mut workload, &behavior, seed);
         workload.requests
     };
     let requests = behaved(1);

@@ -20,7 +20,7 @@ const COUNTED_SAMPLE: usize = 16;
 /// Generates the prompts of a trace.
 pub(super) struct TracePromptGenerator<'a> {
     job: &'a PrepareContext<'a>,
-    lexicon: SingleTokenWords,
+    words: SingleTokenWords,
     block_tokens: usize,
     token_ids: bool,
     /// Number of special tokens that the tokenizer adds to a text.
@@ -34,10 +34,10 @@ impl<'a> TracePromptGenerator<'a> {
         rows: &[TraceRow],
         job: &'a PrepareContext<'a>,
     ) -> Result<Self, DatasetError> {
-        let lexicon = SingleTokenWords::from_tokenizer(job.tokenizer)?;
+        let words = SingleTokenWords::from_tokenizer(job.tokenizer)?;
         let block_tokens =
             trace.block_tokens.map_or_else(|| blocks::fitting_block_size(rows), u32::from) as usize;
-        if trace.token_ids && !lexicon.has_ids() {
+        if trace.token_ids && !words.has_ids() {
             return Err(DatasetError::Unmakeable {
                 dataset: trace.kind.name(),
                 cause: format!(
@@ -47,7 +47,7 @@ impl<'a> TracePromptGenerator<'a> {
             });
         }
         let specials = if trace.token_ids { 0 } else { job.tokenizer.special_token_count()? };
-        Ok(Self { job, lexicon, block_tokens, token_ids: trace.token_ids, specials })
+        Ok(Self { job, words, block_tokens, token_ids: trace.token_ids, specials })
     }
 
     /// Generates a request for each row, in parallel.
@@ -94,14 +94,14 @@ impl<'a> TracePromptGenerator<'a> {
             return rows.iter().map(exchange).collect();
         }
         let exchange = |(row, passage): (&TraceRow, TurnPassage)| {
-            let piece = |start, count| self.lexicon.text(self.word_indices(row).skip(start).take(count));
+            let piece = |start, count| self.words.text(self.word_indices(row).skip(start).take(count));
             let specials = if passage.start == 0 { self.specials } else { 0 };
             let answer = piece(passage.start + passage.words, row.output as usize);
             PreparedTurn {
                 content: Content::Text(piece(passage.start, passage.words).into()),
                 tokens: passage.words as u32 + specials,
                 output: row.output,
-                answer: [self.lexicon.separator(), &answer].concat().into(),
+                answer: [self.words.separator(), &answer].concat().into(),
             }
         };
         rows.iter()
@@ -144,8 +144,8 @@ impl<'a> TracePromptGenerator<'a> {
         let words = row.input.saturating_sub(self.specials).max(1);
         let drawn = self.word_indices(row).take(words as usize);
         let content = match self.token_ids {
-            true => Content::TokenIds(self.lexicon.ids(drawn).into()),
-            false => Content::Text(self.lexicon.text(drawn).into()),
+            true => Content::TokenIds(self.words.ids(drawn).into()),
+            false => Content::Text(self.words.text(drawn).into()),
         };
         Request::of(content, words + self.specials, row.output)
     }
@@ -154,7 +154,7 @@ impl<'a> TracePromptGenerator<'a> {
     /// text.
     fn word_indices<'r>(&'r self, row: &'r TraceRow) -> impl Iterator<Item = usize> + 'r {
         let draw = |stream: RngStream, index: u64| {
-            self.lexicon.draw(stream.rng_for_index(self.job.seed, index as usize))
+            self.words.draw(stream.rng_for_index(self.job.seed, index as usize))
         };
         let block = move |hash: &u64| draw(RngStream::Block, *hash).take(self.block_tokens);
         let rest = match row.text.filter(|_| row.hashes.is_empty()) {

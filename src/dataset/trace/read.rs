@@ -87,21 +87,21 @@ pub(in crate::dataset) fn rows(
         let limit = if trace.has_sessions() { usize::MAX } else { job.num_prompts };
         // The limits apply to whole sessions, so they are checked once the turns are known.
         let bounds = if trace.has_sessions() { LengthBounds::default() } else { job.bounds };
-        let mut keeper = RowSelector::new(limit, trace.window, begin, lots).with_bounds(bounds);
-        let FileSummary { digest, bad } = read(source, trace, &mut |row| keeper.offer(row))?;
+        let mut selector = RowSelector::new(limit, trace.window, begin, lots).with_bounds(bounds);
+        let FileSummary { digest, bad } = read(source, trace, &mut |row| selector.offer(row))?;
         // The first row was not the earliest, so the window was counted from the wrong time.
-        match keeper.corrected_begin() {
+        match selector.corrected_begin() {
             Some(earliest) if rereadable => begin = Some(earliest),
             Some(_) => {
                 let why =
                     "its rows are not in order of time, and a pipe cannot be read again; give a file, or sort the rows"
                         .into();
-                return Err(DatasetError::NothingToSend { path: name, rows: keeper.seen, why });
+                return Err(DatasetError::NothingToSend { path: name, rows: selector.seen, why });
             }
             None => {
-                let candidates = keeper.seen + bad.total();
-                let dropped = DropCounts { malformed: bad, ..keeper.dropped.clone() };
-                return Ok(SelectedRows { rows: keeper.into_rows(), candidates, dropped, digest, name });
+                let candidates = selector.seen + bad.total();
+                let dropped = DropCounts { malformed: bad, ..selector.dropped.clone() };
+                return Ok(SelectedRows { rows: selector.into_rows(), candidates, dropped, digest, name });
             }
         }
     }

@@ -39,17 +39,17 @@ pub(crate) struct Shown<'s> {
     /// The URL of the server's metrics.
     pub url: &'s str,
     /// The server's monitor.
-    pub vigil: &'s ServerMonitor,
+    pub monitor: &'s ServerMonitor,
     /// What is missing while the server is unreachable: an answer, or the metrics in it.
     pub missing: &'s str,
 }
 
 /// Renders the server's current state at a time of day, in at most `rows` lines. Long lines are not cut.
 pub(crate) fn frame(server: Shown<'_>, time: &str, rows: usize) -> Vec<String> {
-    let vigil = server.vigil;
+    let monitor = server.monitor;
     let mut lines = vec![FrameLine { text: headline(server, time), spare: false }];
     let mut last_family = "";
-    for (signal, row) in vigil.tracks() {
+    for (signal, row) in monitor.tracks() {
         let here = family(signal);
         if here != last_family {
             lines.push(FrameLine { text: style(here).bold().to_string(), spare: false });
@@ -77,11 +77,11 @@ fn fit(mut lines: Vec<FrameLine>, rows: usize) -> Vec<String> {
     shown
 }
 
-fn headline(Shown { url, vigil, missing }: Shown<'_>, time: &str) -> String {
-    let engine = vigil.engine().map(|engine| format!("  {engine}")).unwrap_or_default();
-    let state = match vigil.unreachable_for() {
-        Some(silent) => colored(vigil.status(), format!("{missing} for {}", duration_text(silent))),
-        None => colored(vigil.status(), status_name(vigil.status()).to_owned()),
+fn headline(Shown { url, monitor, missing }: Shown<'_>, time: &str) -> String {
+    let engine = monitor.engine().map(|engine| format!("  {engine}")).unwrap_or_default();
+    let state = match monitor.unreachable_for() {
+        Some(silent) => colored(monitor.status(), format!("{missing} for {}", duration_text(silent))),
+        None => colored(monitor.status(), status_name(monitor.status()).to_owned()),
     };
     format!("{url}{engine}  {state}  {time}")
 }
@@ -123,21 +123,21 @@ fn sparkline(history: &VecDeque<Option<f64>>, whole: Option<f64>) -> String {
 
 /// Renders the current state in a line: `WARN  running 38 requests, waiting 0 requests, KV 93.4 %`, or what is
 /// missing.
-pub(crate) fn summary_line(vigil: &ServerMonitor, missing: &str) -> String {
-    if let Some(silent) = vigil.unreachable_for() {
-        return format!("{:<5}  {missing} for {}", status_name(vigil.status()), duration_text(silent));
+pub(crate) fn summary_line(monitor: &ServerMonitor, missing: &str) -> String {
+    if let Some(silent) = monitor.unreachable_for() {
+        return format!("{:<5}  {missing} for {}", status_name(monitor.status()), duration_text(silent));
     }
     let levels = HEADLINE_SIGNALS.iter().filter_map(|(signal, called)| {
-        let condition = vigil.conditions().find(|condition| condition.signal == *signal)?;
+        let condition = monitor.conditions().find(|condition| condition.signal == *signal)?;
         let figure = value_text(condition);
         Some(format!("{called} {}", figure.strip_suffix(" requests").unwrap_or(&figure)))
     });
-    format!("{:<5}  {}", status_name(vigil.status()), levels.collect::<Vec<_>>().join(", "))
+    format!("{:<5}  {}", status_name(monitor.status()), levels.collect::<Vec<_>>().join(", "))
 }
 
 /// Renders a status change in a line.
-pub(crate) fn status_change_text(news: &StatusChange) -> String {
-    match news {
+pub(crate) fn status_change_text(changes: &StatusChange) -> String {
+    match changes {
         StatusChange::Unreachable => "the server does not answer".to_owned(),
         StatusChange::Reachable(after) => {
             format!("the server answers again, after {}", duration_text(*after))
@@ -179,12 +179,12 @@ fn reason(condition: &SignalCondition) -> String {
 /// Writes a summary of all incidents after the server was monitored for `watched`.
 pub(crate) fn summary(
     url: &str,
-    vigil: &ServerMonitor,
+    monitor: &ServerMonitor,
     watched: Duration,
     to: &mut impl Write,
 ) -> io::Result<()> {
-    let mut spells = vigil.incidents().peekable();
-    let verdict = match (vigil.has_answered(), spells.peek()) {
+    let mut spells = monitor.incidents().peekable();
+    let verdict = match (monitor.has_answered(), spells.peek()) {
         (false, _) => "it never answered with known metrics",
         (true, None) => "nothing was wrong",
         (true, Some(_)) => "this was wrong:",
@@ -206,18 +206,18 @@ pub(crate) fn summary(
 }
 
 /// Renders the current state as JSON; `time` is in RFC 3339.
-pub(crate) fn status_json(url: &str, vigil: &ServerMonitor, time: &str) -> Value {
+pub(crate) fn status_json(url: &str, monitor: &ServerMonitor, time: &str) -> Value {
     json!({
         "at": time,
         "url": url,
-        "answers": vigil.unreachable_for().is_none(),
-        "state": vigil.status(),
-        "signals": vigil.conditions().map(signal).collect::<Vec<_>>(),
+        "answers": monitor.unreachable_for().is_none(),
+        "state": monitor.status(),
+        "signals": monitor.conditions().map(signal).collect::<Vec<_>>(),
     })
 }
 
 /// Renders the summary of all incidents as JSON.
-pub(crate) fn summary_json(url: &str, vigil: &ServerMonitor, watched: Duration) -> Value {
+pub(crate) fn summary_json(url: &str, monitor: &ServerMonitor, watched: Duration) -> Value {
     let spell = |(signal, spell): (ServerSignal, &Incident)| {
         json!({
             "signal": signal,
@@ -229,8 +229,8 @@ pub(crate) fn summary_json(url: &str, vigil: &ServerMonitor, watched: Duration) 
     json!({
         "url": url,
         "watched_s": watched.as_secs_f64(),
-        "alerted": vigil.has_alerted(),
-        "troubles": vigil.incidents().map(spell).collect::<Vec<_>>(),
+        "alerted": monitor.has_alerted(),
+        "troubles": monitor.incidents().map(spell).collect::<Vec<_>>(),
     })
 }
 

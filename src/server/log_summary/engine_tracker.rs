@@ -14,7 +14,7 @@ pub(super) struct EngineTracker {
     slow: ConditionRun,
     preemptions: EventRun,
     pace: ThroughputTracker,
-    rhythm: SampleInterval<LogTime>,
+    interval: SampleInterval<LogTime>,
 }
 
 impl EngineTracker {
@@ -27,7 +27,7 @@ impl EngineTracker {
         alerts: &mut AlertList,
     ) {
         // vLLM logs nothing while it is idle.
-        if now.is_some_and(|now| self.rhythm.has_hole(now)) {
+        if now.is_some_and(|now| self.interval.has_hole(now)) {
             self.end_all(alerts);
         }
         let look = |bad, value| Observation { engine: stats.engine, now, bad, value };

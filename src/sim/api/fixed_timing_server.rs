@@ -48,11 +48,11 @@ pub(in crate::sim) async fn serve(
     listener: TcpListener,
     parts: Arc<ApiState>,
     router: Router,
-    rhythm: FixedTiming,
+    timing: FixedTiming,
 ) -> io::Result<()> {
     note_arrivals(&listener);
-    let (beats, streams) = DueQueue::new(rhythm, PreciseTimer::new()?);
-    let host = ConnectionHandler { parts, router, timing: rhythm, epoch: Instant::now(), streams };
+    let (beats, streams) = DueQueue::new(timing, PreciseTimer::new()?);
+    let host = ConnectionHandler { parts, router, timing, epoch: Instant::now(), streams };
     // Dropped with this future, so that no task outlives the server.
     let mut tasks = JoinSet::new();
     tasks.spawn(beats.run());

@@ -62,10 +62,10 @@ impl Server {
         };
         let mut records = queue.open(n, RATE);
         let mut noise = StandardNormal.sample_iter(StdRng::seed_from_u64(seed ^ 0xD1CE));
-        let mut weather = 0.0;
+        let mut slow_noise = 0.0;
         for record in &mut records {
-            weather = 0.95 * weather + 0.05 * (1.0_f64 - 0.95 * 0.95).sqrt() * next(&mut noise);
-            let gap = GAP.mul_f64(self.gap * (weather + 0.1 * next(&mut noise)).exp());
+            slow_noise = 0.95 * slow_noise + 0.05 * (1.0_f64 - 0.95 * 0.95).sqrt() * next(&mut noise);
+            let gap = GAP.mul_f64(self.gap * (slow_noise + 0.1 * next(&mut noise)).exp());
             self.stretch(record, gap, &mut noise);
         }
         let mut spec = sample_run::spec();
@@ -102,7 +102,7 @@ fn next(noise: &mut impl Iterator<Item = f64>) -> f64 {
 #[derive(Default)]
 struct Tally {
     pairs: usize,
-    cries: usize,
+    false_alarms: usize,
     calls: BTreeMap<String, [usize; 4]>,
 }
 
@@ -124,7 +124,7 @@ impl Tally {
         let tables: Vec<Comparison> = (0..pairs).into_par_iter().map(compare).collect();
         let mut tally = Self { pairs: tables.len(), ..Self::default() };
         for table in &tables {
-            tally.cries += usize::from(table.rows().any(|row| place(row) < 2));
+            tally.false_alarms += usize::from(table.rows().any(|row| place(row) < 2));
             for row in table.rows() {
                 tally.calls.entry(row.figure.to_string()).or_default()[place(row)] += 1;
             }
@@ -138,7 +138,7 @@ impl Tally {
     }
 
     fn family_wise(&self) -> f64 {
-        self.cries as f64 / self.pairs as f64
+        self.false_alarms as f64 / self.pairs as f64
     }
 }
 
@@ -167,7 +167,7 @@ fn at_most_5_percent(pairs: usize) -> f64 {
 #[test]
 fn equal_servers_are_hardly_ever_called_different_and_slow_ones_not_the_same() {
     let equal = Tally::of(STANDARD, 400, 12, whole);
-    assert!(equal.cries <= 2, "{} of 12", equal.cries);
+    assert!(equal.false_alarms <= 2, "{} of 12", equal.false_alarms);
     let slow = Tally::of(Server { gap: 1.1, ..STANDARD }, 1200, 6, whole);
     let [worse, _, same, _] = slow.shares("tpot.mean");
     assert!(worse > 0.9 && same == 0.0, "{worse} {same}");
@@ -177,7 +177,7 @@ fn equal_servers_are_hardly_ever_called_different_and_slow_ones_not_the_same() {
 #[ignore = "minutes of made-up runs"]
 fn at_most_5_percent_of_the_tables_of_equal_servers_cry_wolf() {
     let mut out = std::io::stdout();
-    let mut cries = Vec::new();
+    let mut false_alarms = Vec::new();
     writeln!(out, "requests  records  tables with a better or worse row").unwrap();
     for n in [400, 1200] {
         for (name, slice) in [("yes", whole as fn(Run) -> Run), ("no", without_records)] {
@@ -188,10 +188,10 @@ fn at_most_5_percent_of_the_tables_of_equal_servers_cry_wolf() {
             {
                 writeln!(out, "{:>20} {figure}: {worse} worse, {better} better", "").unwrap();
             }
-            cries.push(tally.family_wise());
+            false_alarms.push(tally.family_wise());
         }
     }
-    assert!(cries.iter().all(|&share| share <= at_most_5_percent(200)), "{cries:?}");
+    assert!(false_alarms.iter().all(|&share| share <= at_most_5_percent(200)), "{false_alarms:?}");
 }
 
 #[test]

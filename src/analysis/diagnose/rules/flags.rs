@@ -8,7 +8,7 @@ pub(super) const ENFORCE_EAGER: DiagnosisRule = DiagnosisRule {
     name: "enforce-eager",
     title: "CUDA graphs and compilation are off",
     when: "the server runs with --enforce-eager",
-    cause: "each step launches its kernels one by one: slow for small batches above all; it is meant for debugging and for want of memory",
+    cause: "each step launches its kernels one by one: above all slow for small batches; the flag is meant for debugging, or for a GPU with too little memory",
     steps: &[lever_step(Lever::EnforceEager, "leave it out")],
     needs: START,
     source: LEVERS,

@@ -116,7 +116,7 @@ fn folder(place: &Path, runs: impl Iterator<Item = Run>, old: &[Old]) -> Result<
         fs::remove_file(&old.path)
             .map_err(|error| CliError::io(format!("cannot remove {}: {error}", old.path.display())))?;
     }
-    print_stderr(format_args!("{} holds the candidate now", place.display()));
+    print_stderr(format_args!("the candidate is now the baseline: {}", place.display()));
     Ok(())
 }
 

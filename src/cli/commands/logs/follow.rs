@@ -29,14 +29,14 @@ pub(super) fn follow(
         return Err(CliError::usage("--follow takes one log: run one command for each"));
     };
     let reader = LogReader::open(path)?;
-    let desk = Arc::new(Mutex::new(LogOutput {
+    let output = Arc::new(Mutex::new(LogOutput {
         observer: Some(observer),
         printed_alerts: 0,
         json: args.json.is_wanted(),
     }));
     interrupts.allow_report();
     let (finished, ended) = mpsc::channel();
-    let (writer, path) = (Arc::clone(&desk), path.clone());
+    let (writer, path) = (Arc::clone(&output), path.clone());
     thread::spawn(move || {
         let outcome = reader.read_lines(&path, &writer);
         // The receiver is gone if a signal came first.
@@ -52,7 +52,7 @@ pub(super) fn follow(
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    let observer = desk.lock().expect("reading does not panic").observer.take();
+    let observer = output.lock().expect("reading does not panic").observer.take();
     Ok(observer.expect("it is taken once").finish())
 }
 
@@ -102,22 +102,22 @@ impl LogReader {
         open_file(path).map(Self::Growing).map_err(CliError::usage)
     }
 
-    fn read_lines(self, path: &Path, desk: &Mutex<LogOutput>) -> Result<(), CliError> {
+    fn read_lines(self, path: &Path, output: &Mutex<LogOutput>) -> Result<(), CliError> {
         let unreadable = |error| CliError::io(LogSourceError::unreadable(path, error));
         match self {
             Self::Pipe(text) => {
                 let mut lines = LogLines::new(text);
-                read_available(&mut lines, path, desk)?;
-                read_last_line(&lines, desk)
+                read_available(&mut lines, path, output)?;
+                read_last_line(&lines, output)
             }
             Self::Growing(file) => {
                 let mut lines = LogLines::new(BufReader::new(file));
-                while read_available(&mut lines, path, desk)? {
+                while read_available(&mut lines, path, output)? {
                     thread::sleep(POLL_INTERVAL);
                     if let Some(next) = rotated_file(path, lines.get_mut().get_ref()).map_err(unreadable)? {
                         // Read what was written between the last check and the rotation.
-                        read_available(&mut lines, path, desk)?;
-                        read_last_line(&lines, desk)?;
+                        read_available(&mut lines, path, output)?;
+                        read_last_line(&lines, output)?;
                         lines = LogLines::new(BufReader::new(next));
                     }
                 }
@@ -131,21 +131,21 @@ impl LogReader {
 fn read_available(
     lines: &mut LogLines<impl BufRead>,
     path: &Path,
-    desk: &Mutex<LogOutput>,
+    output: &Mutex<LogOutput>,
 ) -> Result<bool, CliError> {
     let unreadable = |error| CliError::io(LogSourceError::unreadable(path, error));
     while let Some(line) = lines.next_line().map_err(unreadable)? {
-        if !desk.lock().expect("reading does not panic").handle_line(line)? {
+        if !output.lock().expect("reading does not panic").handle_line(line)? {
             return Ok(false);
         }
     }
-    Ok(desk.lock().expect("reading does not panic").observer.is_some())
+    Ok(output.lock().expect("reading does not panic").observer.is_some())
 }
 
 /// Processes the last line, which has no line end.
-fn read_last_line<R: BufRead>(lines: &LogLines<R>, desk: &Mutex<LogOutput>) -> Result<(), CliError> {
+fn read_last_line<R: BufRead>(lines: &LogLines<R>, output: &Mutex<LogOutput>) -> Result<(), CliError> {
     if let Some(line) = lines.partial_line() {
-        desk.lock().expect("reading does not panic").handle_line(line)?;
+        output.lock().expect("reading does not panic").handle_line(line)?;
     }
     Ok(())
 }

@@ -43,31 +43,31 @@ impl OutputMode {
     pub(super) fn show(
         &mut self,
         servers: &[Watched],
-        news: &[Vec<StatusChange>],
+        changes: &[Vec<StatusChange>],
     ) -> Result<StdoutReader, CliError> {
         let time = Zoned::now().strftime("%H:%M:%S").to_string();
         // A single server needs no name.
         let names =
             |server: &Watched| if servers.len() > 1 { format!("{}  ", server.url) } else { String::new() };
-        let news = servers.iter().zip(news).flat_map(|(server, news)| {
-            server.lines_of(news).into_iter().map(|line| format!("{time}  {}{line}", names(server)))
+        let changes = servers.iter().zip(changes).flat_map(|(server, changes)| {
+            server.lines_of(changes).into_iter().map(|line| format!("{time}  {}{line}", names(server)))
         });
         match self {
             Self::Terminal(screen) => {
-                screen.lately.extend(news);
+                screen.lately.extend(changes);
                 stdout::reader_after(screen.draw(servers, &time))
             }
             Self::Lines => print_streaming(|out| {
-                news.into_iter().try_for_each(|news| writeln!(out, "{news}"))?;
-                let mut lines = servers
-                    .iter()
-                    .map(|server| (names(server), live_view::summary_line(&server.vigil, server.missing())));
+                changes.into_iter().try_for_each(|changes| writeln!(out, "{changes}"))?;
+                let mut lines = servers.iter().map(|server| {
+                    (names(server), live_view::summary_line(&server.monitor, server.missing()))
+                });
                 lines.try_for_each(|(name, line)| writeln!(out, "{time}  {name}{line}"))
             }),
             Self::Json => {
                 let now = Timestamp::now().to_string();
                 let mut looks = servers.iter().map(|server| {
-                    let mut look = live_view::status_json(&server.url, &server.vigil, &now);
+                    let mut look = live_view::status_json(&server.url, &server.monitor, &now);
                     if let Some(fault) = server.page_fault() {
                         look["page_fault"] = fault.into();
                     }
@@ -81,9 +81,9 @@ impl OutputMode {
     /// Prints a summary of the problems after this duration.
     pub(super) fn finish(&mut self, servers: &[Watched], watched: Duration) -> Result<(), CliError> {
         stdout::print(|out| {
-            servers.iter().try_for_each(|Watched { url, vigil, .. }| match self {
-                Self::Json => writeln!(out, "{}", live_view::summary_json(url, vigil, watched)),
-                Self::Terminal(_) | Self::Lines => live_view::summary(url, vigil, watched, out),
+            servers.iter().try_for_each(|Watched { url, monitor, .. }| match self {
+                Self::Json => writeln!(out, "{}", live_view::summary_json(url, monitor, watched)),
+                Self::Terminal(_) | Self::Lines => live_view::summary(url, monitor, watched, out),
             })
         })
     }

@@ -13,7 +13,7 @@ pub(super) struct Watched {
     /// The URL of the server's metrics page.
     pub url: String,
     /// The monitor of its signals.
-    pub vigil: ServerMonitor,
+    pub monitor: ServerMonitor,
     /// Why the last sample has no reading.
     pub silence: Option<ScrapeError>,
     /// Whether the last sample's failure, or its absence, differs from that of the sample before.
@@ -23,7 +23,7 @@ pub(super) struct Watched {
 impl Watched {
     /// Creates the state of a server that was not sampled yet.
     pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), vigil: ServerMonitor::default(), silence: None, is_new_silence: false }
+        Self { url: url.to_owned(), monitor: ServerMonitor::default(), silence: None, is_new_silence: false }
     }
 
     /// Processes a sample, and returns the changes.
@@ -35,12 +35,12 @@ impl Watched {
         let silence = reading.as_ref().err().cloned();
         self.is_new_silence = silence != self.silence;
         self.silence = silence;
-        self.vigil.observe(at, reading.ok())
+        self.monitor.observe(at, reading.ok())
     }
 
     /// Returns the view to draw.
     pub(super) fn shown(&self) -> Shown<'_> {
-        Shown { url: &self.url, vigil: &self.vigil, missing: self.missing() }
+        Shown { url: &self.url, monitor: &self.monitor, missing: self.missing() }
     }
 
     /// Returns in two words what is missing if there is no reading.
@@ -54,10 +54,12 @@ impl Watched {
     }
 
     /// Returns a line for each change. A metrics page that is there but unusable is described once.
-    pub(super) fn lines_of(&self, news: &[StatusChange]) -> Vec<String> {
+    pub(super) fn lines_of(&self, changes: &[StatusChange]) -> Vec<String> {
         let fault = self.page_fault();
-        let other =
-            news.iter().filter(|news| fault.is_none() || **news != StatusChange::Unreachable).map(news_line);
+        let other = changes
+            .iter()
+            .filter(|changes| fault.is_none() || **changes != StatusChange::Unreachable)
+            .map(news_line);
         fault.clone().filter(|_| self.is_new_silence).into_iter().chain(other).collect()
     }
 }

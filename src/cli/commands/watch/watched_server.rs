@@ -42,8 +42,9 @@ pub(super) async fn watch(
         };
         let at = start.elapsed();
         let looks = servers.iter_mut().zip(readings);
-        let news: Vec<Vec<StatusChange>> = looks.map(|(server, reading)| server.look(at, reading)).collect();
-        if medium.show(&servers, &news)? == StdoutReader::Gone {
+        let changes: Vec<Vec<StatusChange>> =
+            looks.map(|(server, reading)| server.look(at, reading)).collect();
+        if medium.show(&servers, &changes)? == StdoutReader::Gone {
             break false;
         }
     };
@@ -52,11 +53,11 @@ pub(super) async fn watch(
 }
 
 fn exit_reason(servers: &[Watched]) -> Result<ExitReason, CliError> {
-    if let Some(server) = servers.iter().find(|server| !server.vigil.has_answered()) {
+    if let Some(server) = servers.iter().find(|server| !server.monitor.has_answered()) {
         let why = server.silence.as_ref().unwrap_or(&ScrapeError::NoAnswer);
         return Err(CliError::failed(format!("{}: {}", server.url, advice::on_scrape_error(why))));
     }
-    let bad = |server: &Watched| server.vigil.has_alerted() || server.vigil.unreachable_for().is_some();
+    let bad = |server: &Watched| server.monitor.has_alerted() || server.monitor.unreachable_for().is_some();
     Ok(if servers.iter().any(bad) { ExitReason::Failed } else { ExitReason::Success })
 }
 

@@ -23,6 +23,12 @@ fn asked(stage: &ScriptedServer) -> Vec<(String, Value)> {
 /// count, the body sent to that path for `TEXT`, and the count with and without special tokens.
 type Case = (Backend, Vec<Option<&'static str>>, &'static str, Value, (u32, u32));
 
+/// Responses of a server that knows none of the first `unknown` paths.
+fn after(unknown: usize, answers: &[&'static str]) -> Vec<Option<&'static str>> {
+    let not_found = std::iter::repeat_n(None, unknown);
+    not_found.chain(answers.iter().copied().map(Some)).collect()
+}
+
 /// The requests and responses that each project documents (checked November 2026): vLLM
 /// `docs/serving/openai_compatible_server` and SGLang `entrypoints/openai/serving_tokenize.py` (count, tokens,
 /// max_model_len); llama.cpp `tools/server/README.md` (tokens, plain or with pieces); TGI `docs/openapi.json`
@@ -97,33 +103,24 @@ fn at_tokenize() -> Vec<Case> {
 
 /// The servers that have a path of their own.
 fn elsewhere() -> Vec<Case> {
-    let none = || None;
     vec![
         (
             Backend::Sglang,
-            vec![none(), none(), none(), Some(r#"{"tokens":[[1,2]],"count":[2],"max_model_len":-1}"#)],
+            after(3, &[r#"{"tokens":[[1,2]],"count":[2],"max_model_len":-1}"#]),
             "/v1/tokenize",
             json!({ "model": "tiny", "prompt": TEXT, "add_special_tokens": false }),
             (2, 2),
         ),
         (
             Backend::Openai,
-            vec![
-                none(),
-                none(),
-                none(),
-                none(),
-                Some(r#"{"count":4}"#),
-                Some(r#"{"count":1}"#),
-                Some(r#"{"count":6}"#),
-            ],
+            after(4, &[r#"{"count":4}"#, r#"{"count":1}"#, r#"{"count":6}"#]),
             "/extras/tokenize/count",
             json!({ "model": "tiny", "input": TEXT }),
             (6, 5),
         ),
         (
             Backend::OpenaiChat,
-            vec![none(), none(), none(), none(), none(), Some(r#"{"input_ids":[1,2,3],"length":3}"#)],
+            after(5, &[r#"{"input_ids":[1,2,3],"length":3}"#]),
             "/v1/encode",
             json!({ "input": TEXT, "do_preprocess": false, "add_bos": false }),
             (3, 3),
@@ -133,48 +130,24 @@ fn elsewhere() -> Vec<Case> {
 
 /// The servers that are made for a single user.
 fn uncommon() -> Vec<Case> {
-    let none = || None;
     vec![
         (
             Backend::Openai,
-            vec![none(), none(), none(), none(), none(), none(), Some(r#"{"tokens":[1,2],"length":2}"#)],
+            after(6, &[r#"{"tokens":[1,2],"length":2}"#]),
             "/v1/token/encode",
             json!({ "text": TEXT, "add_bos_token": false }),
             (2, 2),
         ),
         (
             Backend::Openai,
-            vec![
-                none(),
-                none(),
-                none(),
-                none(),
-                none(),
-                none(),
-                none(),
-                Some(r#"{"length":9}"#),
-                Some(r#"{"length":0}"#),
-                Some(r#"{"length":9}"#),
-            ],
+            after(7, &[r#"{"length":9}"#, r#"{"length":0}"#, r#"{"length":9}"#]),
             "/v1/internal/token-count",
             json!({ "text": TEXT }),
             (9, 9),
         ),
         (
             Backend::Openai,
-            vec![
-                none(),
-                none(),
-                none(),
-                none(),
-                none(),
-                none(),
-                none(),
-                none(),
-                Some(r#"{"value":7,"ids":[1,2]}"#),
-                Some(r#"{"value":1,"ids":[1]}"#),
-                Some(r#"{"value":8}"#),
-            ],
+            after(8, &[r#"{"value":7,"ids":[1,2]}"#, r#"{"value":1,"ids":[1]}"#, r#"{"value":8}"#]),
             "/api/extra/tokencount",
             json!({ "prompt": TEXT, "special": false }),
             (8, 7),

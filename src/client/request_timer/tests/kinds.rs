@@ -42,10 +42,10 @@ fn story(stream: &str) -> RequestSummary {
 
 /// The summary of a stream whose events arrive 10 ms apart; the first arrives at 10 ms.
 fn timed(events: &[String]) -> RequestSummary {
-    let mut watch = watch(ALL_KEPT).with_history_text();
-    watch.mark_sent(ms(0));
-    (1..).zip(events).for_each(|(at, event)| watch.on_bytes(ms(10 * at), event.as_bytes()));
-    told(watch, Ok(()))
+    let mut timer = timer(ALL_KEPT).with_history_text();
+    timer.mark_sent(ms(0));
+    (1..).zip(events).for_each(|(at, event)| timer.on_bytes(ms(10 * at), event.as_bytes()));
+    summary_of(timer, Ok(()))
 }
 
 fn class(stream: &str) -> Option<FailureClass> {
@@ -80,13 +80,13 @@ fn tokens_without_text_are_an_answer_without_a_first_token() {
     let nothing = role + &finish("\"stop\"") + &usage(r#"{"prompt_tokens":70,"completion_tokens":0}"#) + DONE;
     assert_eq!(class(&nothing), Some(EmptyStream));
     let whole = r#"{"choices":[{"message":{"content":""},"finish_reason":"length"}],"usage":{"completion_tokens":8}}"#;
-    let mut watch = watch(ALL_KEPT);
-    watch.set_response_format(
+    let mut timer = timer(ALL_KEPT);
+    timer.set_response_format(
         Protocol::for_backend(Backend::OpenaiChat).response_format(true),
         &Arc::default(),
     );
-    watch.on_bytes(ms(1), whole.as_bytes());
-    let story = told(watch, Ok(()));
+    timer.on_bytes(ms(1), whole.as_bytes());
+    let story = summary_of(timer, Ok(()));
     assert_eq!((story.outcome, story.times.last_token()), (Ok(FinishReason::Length), Some(ms(1))));
 }
 
@@ -330,19 +330,19 @@ fn what_is_no_part_of_an_answer_is_left_out_and_counted() {
         "event: heartbeat\ndata: 1764441234\n\n".to_owned(),
     ];
     for beat in beats {
-        let meters = Rc::new(RefCell::new(StreamStats::default()));
-        let mut watch = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, meters.clone());
+        let stream_stats = Rc::new(RefCell::new(StreamStats::default()));
+        let mut timer = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, stream_stats.clone());
         let stream = beat.repeat(2) + &around(&beat);
-        watch.on_bytes(ms(5), beat.as_bytes());
-        watch.on_bytes(ms(9), stream.as_bytes());
-        let story = told(watch, Ok(()));
+        timer.on_bytes(ms(5), beat.as_bytes());
+        timer.on_bytes(ms(9), stream.as_bytes());
+        let story = summary_of(timer, Ok(()));
         assert_eq!(
             (story.outcome, story.text.as_deref()),
             (Ok(FinishReason::Stop), Some("one two")),
             "{beat}"
         );
         assert_eq!((story.times.first_token(), story.events.count), (Some(ms(9)), 2), "{beat}");
-        assert_eq!(meters.borrow().ignored, 4, "{beat}");
+        assert_eq!(stream_stats.borrow().ignored, 4, "{beat}");
     }
     // A comment in the standard's form and an event without data count as nothing.
     for beat in [": OPENROUTER PROCESSING\n\n", "data:\n\n", "event: ping\n\n"] {
@@ -389,19 +389,19 @@ fn streams_that_repeat_themselves_or_cease_to_have_their_text_once() {
         ),
     ];
     for (backend, stream, text, events, repeating) in cases {
-        let meters = Rc::new(RefCell::new(StreamStats::default()));
-        let mut watch =
-            RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, meters.clone()).with_history_text();
-        watch.set_response_format(Protocol::for_backend(backend).response_format(false), &Arc::default());
-        watch.on_bytes(ms(9), stream.as_bytes());
-        let story = told(watch, Ok(()));
+        let stream_stats = Rc::new(RefCell::new(StreamStats::default()));
+        let mut timer =
+            RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, stream_stats.clone()).with_history_text();
+        timer.set_response_format(Protocol::for_backend(backend).response_format(false), &Arc::default());
+        timer.on_bytes(ms(9), stream.as_bytes());
+        let story = summary_of(timer, Ok(()));
         assert!(story.outcome.is_ok(), "{stream}: {:?}", story.outcome);
         assert_eq!(
             (story.text.as_deref(), story.visible_text.as_deref()),
             (Some(text), Some(text)),
             "{stream}"
         );
-        assert_eq!((story.events.count, meters.borrow().repeating), (events, repeating), "{stream}");
+        assert_eq!((story.events.count, stream_stats.borrow().repeating), (events, repeating), "{stream}");
     }
     let mixed = delta("{\"reasoning\":\"hm\"}", "") + &so_far.map(say).concat() + &finish("\"stop\"");
     let story = timed(&[mixed]);

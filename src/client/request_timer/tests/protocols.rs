@@ -11,13 +11,13 @@ use crate::testing::transcripts::PROTOCOLS;
 /// The summary of an answer whose pieces all arrive at the same instant. A name that ends in `.json` selects a
 /// document.
 fn follow<'b>(backend: Backend, name: &str, pieces: impl IntoIterator<Item = &'b [u8]>) -> RequestSummary {
-    let mut watch = watch(ALL_KEPT);
-    watch.set_response_format(
+    let mut timer = timer(ALL_KEPT);
+    timer.set_response_format(
         Protocol::for_backend(backend).response_format(name.ends_with(".json")),
         &Arc::default(),
     );
-    pieces.into_iter().for_each(|piece| watch.on_bytes(ms(7), piece));
-    told(watch, Ok(()))
+    pieces.into_iter().for_each(|piece| timer.on_bytes(ms(7), piece));
+    summary_of(timer, Ok(()))
 }
 
 fn of(name: &str) -> RequestSummary {
@@ -125,18 +125,18 @@ fn an_answer_without_its_end_is_broken() {
 #[test]
 fn the_end_of_a_document_is_when_its_last_byte_was_there() {
     let (backend, name, answer) = PROTOCOLS.iter().find(|(_, name, _)| *name == "embeddings.json").unwrap();
-    let mut watch = watch(ALL_KEPT);
-    watch.set_response_format(
+    let mut timer = timer(ALL_KEPT);
+    timer.set_response_format(
         Protocol::for_backend(*backend).response_format(name.ends_with(".json")),
         &Arc::default(),
     );
-    watch.mark_sent(ms(1));
-    watch.on_head(ms(2));
-    assert_eq!(watch.phase(), TimeoutPhase::Stream);
+    timer.mark_sent(ms(1));
+    timer.on_head(ms(2));
+    assert_eq!(timer.phase(), TimeoutPhase::Stream);
     for (at, piece) in (10..).zip(answer.chunks(answer.len() / 5 + 1)) {
-        watch.on_bytes(ms(at), piece);
+        timer.on_bytes(ms(at), piece);
     }
-    let times = told(watch, Ok(())).times;
+    let times = summary_of(timer, Ok(())).times;
     assert_eq!(
         (times.get(Milestone::FirstChunk), times.first_token(), times.last_token()),
         (Some(ms(10)), None, Some(ms(14)))

@@ -58,16 +58,16 @@ fn news_say_what_turned_and_how_long_it_was_so() {
 
 #[test]
 fn a_server_that_never_answered_is_said_to_be_one() {
-    let mut vigil = ServerMonitor::default();
-    vigil.observe(Duration::ZERO, None);
-    vigil.observe(Duration::from_secs(4), None);
-    assert_eq!(summary_line(&vigil, "no answer"), "WARN   no answer for 4s");
+    let mut monitor = ServerMonitor::default();
+    monitor.observe(Duration::ZERO, None);
+    monitor.observe(Duration::from_secs(4), None);
+    assert_eq!(summary_line(&monitor, "no answer"), "WARN   no answer for 4s");
     assert_eq!(
-        frame(Shown { url: "http://here", vigil: &vigil, missing: "no answer" }, "14:03:22", 9),
+        frame(Shown { url: "http://here", monitor: &monitor, missing: "no answer" }, "14:03:22", 9),
         ["http://here  no answer for 4s  14:03:22"]
     );
     let mut text = Vec::new();
-    summary("http://here", &vigil, Duration::from_secs(4), &mut text).unwrap();
+    summary("http://here", &monitor, Duration::from_secs(4), &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert_eq!(text, "http://here: watched for 4s, it never answered with known metrics\n");
 }

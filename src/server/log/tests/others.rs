@@ -20,7 +20,7 @@ fn the_line_of_vllms_rust_frontend_in_all_its_dresses() {
     let line = "Avg prompt tput: 583.1 toks/s, Avg generation tput: 883.7 toks/s, Reqs Running: 4, Waiting: 0, GPU KV cache used: 0.1%, \
                 Prefix cache hit rate: 8.1%";
     let expected = (4, Some(0), Some(583.1), Some(883.7), Some(0.001));
-    let dresses = [
+    let variants = [
         // ../shared/reference/real-trial.md, F4: a real log of vLLM 0.32, with and without colors.
         line.to_owned(),
         format!("(RustFrontend pid=3226278) INFO 09-17 15:57:17 [log_stats.rs:273] {line}"),
@@ -35,7 +35,7 @@ fn the_line_of_vllms_rust_frontend_in_all_its_dresses() {
         // Docker Compose.
         format!("vllm-1  | (RustFrontend pid=353) INFO 06-01 21:35:56 [log_stats.rs:302] {line}"),
     ];
-    for line in &dresses {
+    for line in &variants {
         let found = stats(line);
         assert_eq!(logged_stats(line), expected, "{line}");
         assert!(near(found.hit_rate, 0.081) && found.engine == EngineId::Only, "{line}");

@@ -39,10 +39,10 @@ struct DueStream {
 
 impl DueQueue {
     /// Creates the queue and the sender of its streams.
-    pub(super) fn new(rhythm: FixedTiming, alarm: PreciseTimer) -> (Self, UnboundedSender<FixedStream>) {
+    pub(super) fn new(timing: FixedTiming, alarm: PreciseTimer) -> (Self, UnboundedSender<FixedStream>) {
         let (streams, newcomers) = unbounded_channel();
         let (blocked, due, buffer) = (JoinSet::new(), BinaryHeap::new(), Vec::new());
-        (Self { timing: rhythm, alarm, newcomers, blocked, due, entered: 0, buffer }, streams)
+        (Self { timing, alarm, newcomers, blocked, due, entered: 0, buffer }, streams)
     }
 
     /// Runs until all senders are dropped.

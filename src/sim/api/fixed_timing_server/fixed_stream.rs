@@ -159,15 +159,15 @@ impl FixedStream {
     }
 
     /// Writes what is due, and what the socket did not accept before. `buffer` is scratch space.
-    pub(super) fn write(&mut self, rhythm: &FixedTiming, buffer: &mut Vec<u8>) -> StreamStep {
+    pub(super) fn write(&mut self, timing: &FixedTiming, buffer: &mut Vec<u8>) -> StreamStep {
         if !self.unsent.is_empty() {
             buffer.clear();
             buffer.append(&mut self.unsent);
         } else {
             let before = self.script.trace.output_tokens;
-            self.script.compose(rhythm.events_per_write, buffer);
+            self.script.compose(timing.events_per_write, buffer);
             self.script.record_written(before, self.due);
-            self.due += rhythm.gap;
+            self.due += timing.gap;
         }
         let sent = match self.socket.try_write(buffer) {
             Ok(sent) => sent,

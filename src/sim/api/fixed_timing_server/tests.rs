@@ -14,11 +14,11 @@ const AT_ONCE: FixedTiming =
     FixedTiming { ttft: Duration::ZERO, gap: Duration::ZERO, lockstep: false, events_per_write: 1 };
 
 /// Runs `talk` against a server of this timing, and returns the server's truth log.
-fn truth_of(rhythm: FixedTiming, talk: impl FnOnce(SocketAddr)) -> Vec<Value> {
+fn truth_of(timing: FixedTiming, talk: impl FnOnce(SocketAddr)) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("truth.jsonl");
     let spec = SimSpec {
-        fixed_timing: Some(rhythm),
+        fixed_timing: Some(timing),
         truth_log: Some(path.clone()),
         max_model_len: 65_536,
         ..SimSpec::default()
@@ -96,8 +96,8 @@ fn a_stream_has_every_token_its_end_and_a_connection_to_go_on_with() {
 
 #[test]
 fn the_truth_has_arrival_reading_and_writes_in_their_order() {
-    let rhythm = FixedTiming { ttft: Duration::from_millis(3), gap: Duration::from_millis(2), ..AT_ONCE };
-    let truth = truth_of(rhythm, |address| {
+    let timing = FixedTiming { ttft: Duration::from_millis(3), gap: Duration::from_millis(2), ..AT_ONCE };
+    let truth = truth_of(timing, |address| {
         let mut client = connect(address);
         client.write_all(&completion(4)).unwrap();
         read_stream(&mut client);
@@ -158,8 +158,8 @@ fn a_client_that_reads_late_misses_nothing() {
 
 #[test]
 fn a_client_that_leaves_is_in_the_truth_and_holds_up_nobody() {
-    let rhythm = FixedTiming { gap: Duration::from_millis(1), ..AT_ONCE };
-    let truth = truth_of(rhythm, |address| {
+    let timing = FixedTiming { gap: Duration::from_millis(1), ..AT_ONCE };
+    let truth = truth_of(timing, |address| {
         let mut leaver = connect(address);
         leaver.write_all(&completion(60_000)).unwrap();
         leaver.read_exact(&mut [0; 100]).unwrap();

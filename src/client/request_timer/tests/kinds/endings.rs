@@ -39,25 +39,25 @@ fn only_a_known_finish_reason_makes_a_success() {
     let (class, detail) = failure(&(say("a") + &native("\"error\"", "\"network_error\"") + DONE));
     assert_eq!((class, detail.as_str()), (ErrorEvent, "finish reason `error` (native: `network_error`)"));
     let whole = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"abort"}]}"#;
-    let mut watch = watch(ALL_KEPT);
-    watch.set_response_format(
+    let mut timer = timer(ALL_KEPT);
+    timer.set_response_format(
         Protocol::for_backend(Backend::OpenaiChat).response_format(true),
         &Arc::default(),
     );
-    watch.on_bytes(ms(1), whole.as_bytes());
-    assert_eq!(told(watch, Ok(())).outcome.unwrap_err().class, Aborted, "without a stream");
+    timer.on_bytes(ms(1), whole.as_bytes());
+    assert_eq!(summary_of(timer, Ok(())).outcome.unwrap_err().class, Aborted, "without a stream");
 }
 
 #[test]
 fn who_accepts_a_reason_has_a_success() {
     let accepting = |reason: &str, stream: &str| {
-        let mut watch = watch(ALL_KEPT);
-        watch.set_response_format(
+        let mut timer = timer(ALL_KEPT);
+        timer.set_response_format(
             Protocol::for_backend(Backend::OpenaiChat).response_format(false),
             &[reason.to_owned()].into(),
         );
-        watch.on_bytes(ms(1), stream.as_bytes());
-        told(watch, Ok(())).outcome
+        timer.on_bytes(ms(1), stream.as_bytes());
+        summary_of(timer, Ok(())).outcome
     };
     let odd = say("a") + &finish("\"odd\"") + DONE;
     assert_eq!(accepting("odd", &odd), Ok(FinishReason::Other("odd".into())));
@@ -133,15 +133,15 @@ fn an_empty_error_is_none() {
 #[test]
 fn an_answer_without_end_is_not_read_to_it() {
     let answer = |limit: Option<u32>, events: u64, end: &str| {
-        let mut watch = watch(ALL_KEPT).with_token_limit(limit);
+        let mut timer = timer(ALL_KEPT).with_token_limit(limit);
         let mut read = 0;
         for at in 0..events {
             // The stream has a hundred events a second.
-            watch.on_bytes(ms(10 * at), text_event("a").as_bytes());
-            read += u32::from(!watch.is_outcome_known());
+            timer.on_bytes(ms(10 * at), text_event("a").as_bytes());
+            read += u32::from(!timer.is_outcome_known());
         }
-        watch.on_bytes(ms(10 * events), end.as_bytes());
-        (told(watch, Ok(())).outcome, read)
+        timer.on_bytes(ms(10 * events), end.as_bytes());
+        (summary_of(timer, Ok(())).outcome, read)
     };
     let (outcome, read) = answer(Some(16), 100_000, END);
     let failure = outcome.unwrap_err();

@@ -3,16 +3,17 @@
 use super::*;
 
 fn chat(events: &[String]) -> (RequestSummary, u64, u64) {
-    let meters = Rc::new(RefCell::new(StreamStats::default()));
-    let mut watch = RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, meters.clone()).with_history_text();
-    watch.set_response_format(
+    let stream_stats = Rc::new(RefCell::new(StreamStats::default()));
+    let mut timer =
+        RequestTimer::new(RunClock::start(), ms(0), ALL_KEPT, stream_stats.clone()).with_history_text();
+    timer.set_response_format(
         Protocol::for_backend(Backend::OpenaiChat).response_format(false),
         &Arc::default(),
     );
-    (1..).zip(events).for_each(|(at, event)| watch.on_bytes(ms(10 * at), event.as_bytes()));
-    let story = told(watch, Ok(()));
-    let meters = meters.borrow();
-    (story, meters.repeating, meters.ignored)
+    (1..).zip(events).for_each(|(at, event)| timer.on_bytes(ms(10 * at), event.as_bytes()));
+    let story = summary_of(timer, Ok(()));
+    let stream_stats = stream_stats.borrow();
+    (story, stream_stats.repeating, stream_stats.ignored)
 }
 
 /// The text, the visible text and the number of output events of a stream that succeeds.
