@@ -37,7 +37,8 @@ use crate::runner::Invocation;
 use crate::server::launch::watchdog;
 use commands::run::RunCommandLine;
 use commands::{
-    ab, compare, dashboard, dataset, diagnose, gate, logs, plan, report, run, runs, search, sim, sweep, watch,
+    ab, compare, completions, dashboard, dataset, diagnose, gate, logs, man, plan, report, run, runs, search,
+    sim, sweep, watch,
 };
 use exit::{CliError, ExitReason};
 use interrupt::InterruptSignal;
@@ -102,6 +103,10 @@ enum Command {
     Dataset(dataset::DatasetArgs),
     /// Run a simulated vLLM server.
     Sim(Box<sim::SimArgs>),
+    /// Print a shell's completion script: bash, elvish, fish, powershell, zsh.
+    Completions(completions::CompletionsArgs),
+    /// Print a manual page, or write all pages into a folder.
+    Man(man::ManArgs),
 }
 
 /// Returns the definition of the command line for clap.
@@ -171,6 +176,8 @@ fn perform(words: Vec<OsString>) -> Result<ExitReason, CliError> {
         Command::Diagnose(args) => diagnose::execute(&args),
         Command::Dashboard(args) => dashboard::execute(&args),
         Command::Dataset(args) => dataset::execute(&args),
+        Command::Completions(args) => completions::execute(&args, command),
+        Command::Man(args) => man::execute(&args, command),
         Command::Sim(args) => {
             sim::run(&args, interrupts).map(|()| ExitReason::Success).map_err(CliError::usage)
         }

@@ -2,11 +2,13 @@
 
 pub(super) mod ab;
 pub(super) mod compare;
+pub(super) mod completions;
 pub(super) mod dashboard;
 pub(super) mod dataset;
 pub(super) mod diagnose;
 pub(super) mod gate;
 pub(super) mod logs;
+pub(super) mod man;
 pub(super) mod plan;
 pub(super) mod report;
 pub(super) mod run;

@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 /// A command, and lines that show its use. A test parses every line.
 type Examples = (&'static [&'static str], &'static [&'static str]);
 
-const EXAMPLES: [Examples; 17] = [
+const EXAMPLES: [Examples; 19] = [
     (
         &[],
         &[
@@ -81,6 +81,14 @@ const EXAMPLES: [Examples; 17] = [
             "servegauge sim --speed h100-70b --max-num-seqs 64 --num-gpu-blocks 4096",
         ],
     ),
+    (
+        &["completions"],
+        &[
+            "servegauge completions bash > ~/.local/share/bash-completion/completions/servegauge",
+            "servegauge completions zsh > ~/.zfunc/_servegauge",
+        ],
+    ),
+    (&["man"], &["servegauge man | man -l -", "servegauge man run | man -l -", "servegauge man --dir man1"]),
 ];
 
 /// The flags that the short help of a command shows, where it does not show all: those that most uses need.

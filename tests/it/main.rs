@@ -19,6 +19,7 @@ mod layers;
 mod logging;
 mod logs;
 mod name;
+mod packages;
 mod plan;
 mod public_api;
 mod report;
