@@ -10,6 +10,7 @@ const README: &str = include_str!("../../README.md");
 const HONESTY: &str = include_str!("../../docs/honesty.md");
 const NIGHTLY: &str = include_str!("../../scripts/nightly.sh");
 const WORKFLOW: &str = include_str!("../../.github/workflows/ci.yml");
+const RELEASE_WORKFLOW: &str = include_str!("../../.github/workflows/release.yml");
 const NIGHTLY_WORKFLOW: &str = include_str!("../../.github/workflows/nightly.yml");
 
 /// The words between two marks.
@@ -92,7 +93,7 @@ fn the_pages_name_the_minimum_rust_version() {
 
 #[test]
 fn every_action_is_pinned_to_a_major_version() {
-    for workflow in [WORKFLOW, NIGHTLY_WORKFLOW] {
+    for workflow in [WORKFLOW, NIGHTLY_WORKFLOW, RELEASE_WORKFLOW] {
         for action in workflow.lines().filter_map(|line| line.trim().strip_prefix("- uses: ")) {
             let version = action.split_once("@v").map(|(_, version)| version.parse::<u32>());
             assert!(matches!(version, Some(Ok(_))), "{action}");
