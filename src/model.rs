@@ -29,6 +29,8 @@ pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod setting_names;
 pub(crate) mod steady_state;
+pub(crate) mod step_load;
+pub(crate) mod stop_rule;
 pub(crate) mod units;
 pub(crate) mod validity;
 mod varint;

@@ -10,6 +10,7 @@ mod cached_prompts;
 mod diagnostics;
 mod error;
 mod event;
+mod ladder;
 mod lengths;
 mod measure;
 mod metrics_client;
@@ -25,6 +26,7 @@ mod recover;
 pub(crate) mod redact;
 mod repeats;
 mod scraper;
+mod series;
 #[cfg(feature = "cli")]
 mod server_start;
 mod session;
@@ -35,6 +37,7 @@ pub(crate) use cached_prompts::cached_prompts;
 pub use error::Error;
 pub use event::{Event, LoadProgress, Note, Phase, Warning};
 pub(crate) use event::{NoTokenizer, Observer};
+pub(crate) use ladder::{Ladder, LadderPlan, LadderStep, StepPrompts};
 pub(crate) use metrics_client::{EMPTY, MetricsClient, ScrapeError};
 #[cfg(feature = "cli")]
 pub(crate) use metrics_export::{ExportAddresses, MetricsExporter, MetricsPage};
@@ -42,7 +45,7 @@ pub(crate) use options::{
     Invocation, ProfilerOptions, RecordDetail, RunOptions, ServerMetrics, SessionOptions, TokenizerChoice,
 };
 pub(crate) use prepared_run::{PreparedRun, Runner};
-pub(crate) use record_log::{LogFile, discard as discard_log, numbered};
+pub(crate) use record_log::{LogFile, discard as discard_log, numbered, suffixed};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use repeats::{Repeat, Repeats};
 #[cfg(feature = "cli")]

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod json;
+mod ladder;
 mod load;
 mod measure;
 mod output;
@@ -19,6 +20,7 @@ use clap::Args;
 
 pub(super) use configuration::ConfigurationArgs;
 pub(super) use json::{FormatArgs, JsonArgs};
+pub(crate) use ladder::LadderArgs;
 pub(crate) use load::LoadArgs;
 pub(crate) use measure::{GoodputFrom, MeasureArgs};
 pub(crate) use output::{OutputArgs, ReportStyle};
@@ -42,6 +44,8 @@ pub(super) struct RunArgs {
     pub trace: TraceArgs,
     #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub ladder: LadderArgs,
     #[command(flatten)]
     pub pace: PaceArgs,
     #[command(flatten)]

@@ -1,5 +1,5 @@
-//! The sources of flags, in descending precedence: the command line, the environment, a file, a saved run, the
-//! defaults.
+//! The sources of flags, in descending precedence: the command line, the environment, a file, a saved run, a preset,
+//! the defaults.
 //!
 //! Values from the other sources are put on the command line before what the user typed, so that there is one parser,
 //! and one set of errors.
@@ -19,6 +19,7 @@ mod dump;
 mod environment;
 mod file;
 mod flags;
+mod preset;
 mod saved;
 mod setting;
 
@@ -60,7 +61,7 @@ pub(super) fn resolve(
     Ok(ResolvedArgs { words: all, like })
 }
 
-/// Returns the flags that the environment, `--config` and `--like` add to the command line of `run`. What the user
+/// Returns the flags that the environment, `--config`, `--like` and `--preset` add to the command line of `run`. What the user
 /// typed takes precedence, also over flags that it excludes.
 ///
 /// # Errors
@@ -75,6 +76,9 @@ pub(super) fn added(flags: &FlagSet, typed: &ArgMatches) -> Result<ResolvedArgs,
     }
     let like = path("like").map(|path| saved::read(path, flags)).transpose()?;
     layers.extend(like.iter().map(|saved| saved.settings.clone()));
+    let in_layers = layers.iter().flatten().map(|setting| setting.flag.clone());
+    let given: Vec<String> = given_flags(flags, typed).into_iter().chain(in_layers).collect();
+    layers.push(preset::read(typed, flags, &given)?);
     let added = merge_layers(flags, given_flags(flags, typed), layers);
     if let Some(FlagSetting { flag, origin, .. }) = added.iter().find(|setting| setting.is_masked()) {
         return Err(format!(
@@ -83,6 +87,14 @@ pub(super) fn added(flags: &FlagSet, typed: &ArgMatches) -> Result<ResolvedArgs,
     }
     let words = added.iter().flat_map(|setting| setting.words(flags)).map(OsString::from).collect();
     Ok(ResolvedArgs { words, like })
+}
+
+/// Returns the flags that `--preset` adds to those of a measuring command, which has no other sources.
+pub(super) fn preset_words(flags: &FlagSet, typed: &ArgMatches) -> Result<Vec<OsString>, String> {
+    let given = given_flags(flags, typed);
+    let layer = preset::read(typed, flags, &given)?;
+    let added = merge_layers(flags, given, vec![layer]);
+    Ok(added.iter().flat_map(|setting| setting.words(flags)).map(OsString::from).collect())
 }
 
 /// Merges layers in descending precedence. A setting is dropped if an earlier layer sets or excludes its flag.

@@ -47,6 +47,7 @@ fn line(event: &Event<'_>) -> Option<String> {
             ))
         }
         Event::Repeat { number, of, seed } => Some(format!("run {number} of {of}, seed {seed}")),
+        Event::Step { number, of, load } => Some(format!("step {number} of {of}: {load}")),
         Event::Warning(warning) => Some(format!("warning: {}", advice::on_warning(warning))),
         Event::Note(note) => Some(advice::on_note(note)),
         _ => None,

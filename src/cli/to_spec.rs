@@ -2,6 +2,7 @@
 
 mod dataset;
 mod dataset_flags;
+mod ladder;
 mod load;
 mod mix;
 mod pace;
@@ -26,6 +27,7 @@ use crate::runner::{
 };
 
 pub(super) use dataset::dataset_of;
+pub(super) use ladder::ladder;
 
 /// Builds the Spec. The base URL and the model may still be unknown: `--sim` and `/v1/models` provide them.
 pub(super) fn spec(args: &RunArgs) -> Result<Spec, String> {
@@ -56,7 +58,7 @@ pub(super) fn idle(args: &RunArgs) -> Vec<String> {
     let trust = workload
         .trust_remote_code
         .then(|| "--trust-remote-code changes nothing: no code of a model is run".to_owned());
-    mode.into_iter().chain(trust).collect()
+    mode.into_iter().chain(trust).chain(ladder::idle(args)).collect()
 }
 
 fn steadiness(args: &MeasureArgs) -> Result<Option<SteadyStateConfig>, String> {

@@ -20,7 +20,7 @@ pub struct FlagDifference {
 const UNSUPPORTED_HEADING: &str = "Flags of vLLM that do not work here";
 
 /// All differences.
-pub const FLAG_DIFFERENCES: [FlagDifference; 10] = [
+pub const FLAG_DIFFERENCES: [FlagDifference; 9] = [
     FlagDifference {
         flags: &["endpoint"],
         works: true,
@@ -46,17 +46,6 @@ pub const FLAG_DIFFERENCES: [FlagDifference; 10] = [
         works: false,
         reason: "it repeats the same seed, and so measures the prefix cache, or calls any change better or worse: --repeats takes \
                  another seed each time and empties the cache, and `servegauge compare` tells a difference from chance",
-    },
-    FlagDifference {
-        flags: &[
-            "sweep-max-concurrency",
-            "sweep-request-rate",
-            "sweep-num-prompts-factor",
-            "sweep-summary-percentiles",
-        ],
-        works: false,
-        reason: "a sweep's points find each other's prompts cached: `servegauge sweep` gives each load different prompts, repeats \
-                 them, and saves every run",
     },
     FlagDifference {
         flags: &["random-cache-hit-fraction", "random-cache-ratio"],

@@ -145,11 +145,27 @@ impl FromStr for MetricRule {
 
     /// Parses `METRIC OP LIMIT [or OP LIMIT]...`; a bare number is in the metric's unit (milliseconds for latencies).
     fn from_str(text: &str) -> Result<Self, RuleError> {
-        let at = text.find(['<', '>']).ok_or_else(|| RuleError::NoComparison(text.trim().to_owned()))?;
-        let figure: MetricId = text[..at].trim().parse()?;
-        let bounds = text[at..].split(" or ").map(|part| parse_bound(figure, part.trim()));
-        Ok(Self { figure, bounds: bounds.collect::<Result<_, _>>()? })
+        parse_rule(text, |figure, bound| {
+            let better =
+                if figure.direction() == Direction::Lower { BoundSide::Below } else { BoundSide::Above };
+            bound.side == better
+        })
     }
+}
+
+/// Parses a rule. `accepts` tells whether a bound may be on its side of the limit.
+pub(super) fn parse_rule(
+    text: &str,
+    accepts: fn(MetricId, &RuleBound) -> bool,
+) -> Result<MetricRule, RuleError> {
+    let at = text.find(['<', '>']).ok_or_else(|| RuleError::NoComparison(text.trim().to_owned()))?;
+    let figure: MetricId = text[..at].trim().parse()?;
+    let bounds = text[at..].split(" or ").map(|part| {
+        let part = part.trim();
+        let bound = parse_bound(figure, part)?;
+        if accepts(figure, &bound) { Ok(bound) } else { Err(RuleError::WrongWay(format!("{figure} {part}"))) }
+    });
+    Ok(MetricRule { figure, bounds: bounds.collect::<Result<_, _>>()? })
 }
 
 fn parse_bound(figure: MetricId, text: &str) -> Result<RuleBound, RuleError> {
@@ -158,10 +174,6 @@ fn parse_bound(figure: MetricId, text: &str) -> Result<RuleBound, RuleError> {
         Some(b'>') => BoundSide::Above,
         _ => return Err(RuleError::NoComparison(text.to_owned())),
     };
-    let better = if figure.direction() == Direction::Lower { BoundSide::Below } else { BoundSide::Above };
-    if side != better {
-        return Err(RuleError::WrongWay(format!("{figure} {text}")));
-    }
     let rest = &text[1..];
     let (inclusive, rest) = rest.strip_prefix('=').map_or((false, rest), |rest| (true, rest));
     let limit = parse_limit(figure.unit(), rest.trim());

@@ -41,6 +41,15 @@ pub enum Event<'a> {
         /// The seed of the run.
         seed: u64,
     },
+    /// A step of a ladder begins.
+    Step {
+        /// The number of the step, from 1.
+        number: usize,
+        /// The number of steps.
+        of: usize,
+        /// The load of the step: `concurrency 8`.
+        load: &'a str,
+    },
     /// The run has a condition that weakens the result, or that the user did not ask for.
     Warning(Warning),
     /// The run has something useful to report.

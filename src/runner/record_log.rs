@@ -45,6 +45,11 @@ impl LogFile {
         Self { path: numbered(&self.path, number), ..self.clone() }
     }
 
+    /// The log of one of several runs, whose file name ends with this suffix.
+    pub(crate) fn suffixed(&self, suffix: &str) -> Self {
+        Self { path: suffixed(&self.path, suffix), ..self.clone() }
+    }
+
     /// The path of the log; `None` if the file does not exist.
     pub(crate) fn existing(&self) -> Option<&Path> {
         self.path.exists().then_some(&*self.path)
@@ -61,10 +66,15 @@ pub(crate) fn discard(log: Option<&LogFile>) {
 
 /// The path for run `number` of several: `last.json` becomes `last-r2.json`.
 pub(crate) fn numbered(path: &Path, number: usize) -> PathBuf {
+    suffixed(path, &format!("r{number}"))
+}
+
+/// The path for one of several runs: `last.json` becomes `last-concurrency8.json`.
+pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
     let name = match path.extension() {
-        Some(extension) => format!("{}-r{number}.{}", part(path.file_stem()), extension.to_string_lossy()),
-        None => format!("{}-r{number}", part(path.file_name())),
+        Some(extension) => format!("{}-{suffix}.{}", part(path.file_stem()), extension.to_string_lossy()),
+        None => format!("{}-{suffix}", part(path.file_name())),
     };
     path.with_file_name(name)
 }

@@ -3,26 +3,21 @@
 use serde_json::{Map, Value};
 
 use super::error::Error;
-use super::event::{Event, Note};
+use super::event::Event;
 use super::options::Invocation;
 use super::prepared_run::{PreparedRun, Runner};
+use super::series::RunSeries;
 use crate::model::record::Record;
 use crate::model::run::Run;
 use crate::model::run_spec::Spec;
 
 /// Runs that differ only in their seeds.
 pub(crate) struct Repeats<'a> {
-    runner: &'a Runner<'a>,
+    series: RunSeries<'a>,
     /// The Spec of the first run. Each later run has the next seed.
     spec: Spec,
     invocation: Invocation,
     count: usize,
-    /// The number of runs that have started.
-    begun: usize,
-    /// The first run, until it is measured.
-    first: Option<PreparedRun>,
-    /// Whether to empty the server's prefix cache between runs.
-    empties_cache: bool,
 }
 
 /// One run of the repetition.
@@ -43,18 +38,7 @@ impl<'a> Repeats<'a> {
         invocation: Invocation,
         count: usize,
     ) -> Self {
-        let empties_cache = !runner.options().reset_prefix_cache;
-        Self { runner, spec, invocation, count, begun: 0, first: Some(first), empties_cache }
-    }
-
-    /// Empties the prefix cache, so that no run finds the prompts of an earlier run. A run with `--reset-prefix-cache`
-    /// does this itself.
-    fn empty_cache(&self) {
-        if let Ok(Err(error)) = self.runner.session().try_empty_cache()
-            && self.begun == 1
-        {
-            self.runner.session().emit(&Event::Note(Note::CacheNotReset(error.to_string())));
-        }
+        Self { series: RunSeries::new(runner, first), spec, invocation, count }
     }
 
     /// How one of the runs alone would be requested.
@@ -72,27 +56,16 @@ impl Iterator for Repeats<'_> {
 
     /// Measures the next run; `None` after the last one, or when the user has asked for the end.
     fn next(&mut self) -> Option<Repeat> {
-        let session = self.runner.session();
-        if self.begun == self.count {
+        let begun = self.series.begun();
+        if begun == self.count {
             return None;
         }
-        if self.begun > 0 && self.empties_cache {
-            self.empty_cache();
-        }
-        let seed = self.spec.seed.wrapping_add(self.begun as u64);
-        let prepared = match self.first.take() {
-            Some(first) => Ok(first),
-            None => self.runner.prepare(Spec { seed, ..self.spec.clone() }),
-        };
-        if session.stop_handle().is_requested() {
-            return None;
-        }
-        self.begun += 1;
-        let number = self.begun;
-        session.emit(&Event::Repeat { number, of: self.count, seed });
+        let number = begun + 1;
+        let seed = self.spec.seed.wrapping_add(begun as u64);
         let invocation = self.invocation(number, seed);
-        let measured =
-            prepared.and_then(|prepared| self.runner.measure(prepared, &invocation, &mut |_, _| {}));
+        let begins = Event::Repeat { number, of: self.count, seed };
+        let spec = Spec { seed, ..self.spec.clone() };
+        let measured = self.series.measure_next(spec, &begins, &invocation)?;
         Some(Repeat { number, invocation, measured })
     }
 }

@@ -15,6 +15,7 @@ mod flags;
 mod gate;
 mod help;
 mod kept_runs;
+mod ladder;
 mod layers;
 mod logging;
 mod logs;

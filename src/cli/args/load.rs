@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::args::values;
+use crate::cli::args::values::{self, ValueList};
 use crate::model::units::Rate;
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
-    /// Requests per second; `inf` sends without pauses [default: inf]
+    /// Requests per second, or a list for a ladder; `inf` does not pause [default: inf]
     ///
-    /// With `inf`, requests are sent all at once, or as fast as --max-concurrency allows.
-    #[arg(long, value_name = "RATE", value_parser = values::rate)]
-    pub request_rate: Option<Rate>,
+    /// With `inf`, requests are sent all at once, or as fast as --max-concurrency allows. A list such as 1,2,4 makes a
+    /// ladder: each rate is measured in turn, and one table shows them all. vLLM's --sweep-request-rate is the same.
+    #[arg(long, alias = "sweep-request-rate", value_name = "RATE[,RATE…]", value_parser = values::rates)]
+    pub request_rate: Option<ValueList<Rate>>,
     /// Gamma shape of the arrival gaps: 1 is Poisson, below 1 is burstier
     ///
     /// Above 1 is more even, and `inf` is evenly spaced.
@@ -26,19 +27,23 @@ pub(crate) struct LoadArgs {
     /// vLLM scales the arrivals so that they end at exactly num-prompts / request-rate.
     #[arg(long)]
     pub no_normalize_arrivals: bool,
-    /// The most requests in flight
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    pub max_concurrency: Option<NonZeroUsize>,
+    /// The most requests in flight; a list such as 1,2,4,8 makes a ladder
+    ///
+    /// A ladder measures each value in turn, and prints one table of them all. vLLM's --sweep-max-concurrency is the
+    /// same.
+    #[arg(long, alias = "sweep-max-concurrency", value_name = "N[,N…]", value_parser = values::counts)]
+    pub max_concurrency: Option<ValueList<NonZeroUsize>>,
     /// Stop sending after this time (a bare number is seconds)
     ///
     /// Requests in flight at that time may finish.
     #[arg(long, value_name = "TIME", value_parser = values::seconds)]
     pub duration: Option<Duration>,
-    /// Requests sent before the run and not measured, with separate prompts
+    /// Requests sent before the run and not measured, with separate prompts [default: 0]
     ///
-    /// The run follows without a pause.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::count_or_zero)]
-    pub num_warmups: usize,
+    /// The run follows without a pause. A step of a ladder has by default as many as it has requests in flight, or ten
+    /// seconds of its rate.
+    #[arg(long, value_name = "N", value_parser = values::count_or_zero)]
+    pub num_warmups: Option<usize>,
     /// Warm up with the run's load for this time (a bare number is seconds)
     ///
     /// The warm-up is not measured.
@@ -65,4 +70,22 @@ pub(crate) struct LoadArgs {
     /// Examples of such failures: connection refused, HTTP 401, an unknown model.
     #[arg(long)]
     pub keep_going: bool,
+}
+
+impl LoadArgs {
+    /// The rate, or the first one of a ladder.
+    pub(crate) fn first_rate(&self) -> Option<Rate> {
+        self.request_rate.as_ref().map(ValueList::first)
+    }
+
+    /// The cap on requests in flight, or the first one of a ladder.
+    pub(crate) fn first_cap(&self) -> Option<NonZeroUsize> {
+        self.max_concurrency.as_ref().map(ValueList::first)
+    }
+
+    /// The name of the flag whose list makes a ladder.
+    pub(crate) fn ladder_flag(&self) -> Option<&'static str> {
+        let caps = self.max_concurrency.as_ref().filter(|caps| caps.is_list()).map(|_| "--max-concurrency");
+        caps.or(self.request_rate.as_ref().filter(|rates| rates.is_list()).map(|_| "--request-rate"))
+    }
 }

@@ -3,6 +3,7 @@
 mod bounds;
 mod media;
 mod place;
+mod value_list;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -16,10 +17,11 @@ use crate::model::metrics::Latency;
 use crate::model::run_spec::{Backend, RateStep, TraceWindow, WaitTime};
 use crate::report::plot::timeline::MAX_THRESHOLDS;
 pub(crate) use bounds::{
-    batch_size, bounded, count, count_or_zero, factor, milliseconds, number, port, rate, threads, tokens,
+    batch_size, bounded, count, count_or_zero, factor, milliseconds, number, port, threads, tokens,
 };
 pub(crate) use media::{MediaBuckets, MediaLimits, media_buckets, media_limits};
 pub(crate) use place::{gateway, listen_address, metrics_url};
+pub(crate) use value_list::{ValueList, counts, rates};
 
 /// A pair written as `K=V`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,6 +252,15 @@ pub(crate) fn thresholds(text: &str) -> Result<Thresholds, String> {
         true => Err("thresholds are above 0 and ascend".into()),
         false => Ok(Thresholds(thresholds)),
     }
+}
+
+/// A list of percentiles.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Percents(pub Vec<f64>);
+
+/// Reads a list of percentiles as one value.
+pub(crate) fn percent_list(text: &str) -> Result<Percents, String> {
+    percents(text).map(Percents)
 }
 
 /// Reads a list of percentiles.

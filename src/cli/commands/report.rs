@@ -7,18 +7,19 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::html_page::{self, MAX_RUNS};
+use crate::cli::load_ladder::load_ladder;
 use crate::cli::load_runs;
 use crate::cli::stdout::{print, print_report, print_streaming};
 use crate::cli::user_text::UserTextWriter;
 use crate::model::run::Run;
-use crate::report::{run_metrics, text, vllm};
+use crate::report::{ladder, run_metrics, text, vllm};
 
 /// Report saved runs again.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Result files, or names of kept runs; several are laid side by side
+    /// Result files, indexes of ladders, or names of kept runs; several are laid side by side
     ///
-    /// Of several runs in one file, the last counts.
+    /// Of several runs in one file, the last counts. The index of a ladder stands for its steps.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Write one HTML file with tables and charts, which needs no network
@@ -49,21 +50,31 @@ enum ReportFormat {
 
 /// Runs the command.
 pub(crate) fn execute(args: &ReportArgs) -> Result<ExitReason, CliError> {
-    if args.files.len() > MAX_RUNS {
-        let count = args.files.len();
+    let format = if args.json { ReportFormat::Json } else { args.format };
+    let mut runs: Vec<(String, Run)> = Vec::new();
+    for path in &args.files {
+        match load_ladder(path)? {
+            Some(ladder) if args.files.len() == 1 && args.html.is_none() && format == ReportFormat::Text => {
+                print_report(|out| ladder::render(&ladder.report(), out), ladder::colored)?;
+                return Ok(ExitReason::Success);
+            }
+            Some(ladder) => runs.extend(ladder.into_runs()),
+            None => runs.push((path.display().to_string(), load_runs::load_run(path)?)),
+        }
+    }
+    if runs.len() > MAX_RUNS {
         return Err(CliError::usage(format!(
-            "{count} files are more than the {MAX_RUNS} that a report takes"
+            "{} files are more than the {MAX_RUNS} that a report takes",
+            runs.len()
         )));
     }
-    let load = |path: &PathBuf| Ok((path.display().to_string(), load_runs::load_run(path)?));
-    let runs = args.files.iter().map(load).collect::<Result<Vec<(String, Run)>, CliError>>()?;
     let runs: Vec<(&str, &Run)> = runs.iter().map(|(name, run)| (name.as_str(), run)).collect();
     match &args.html {
         Some(path) => {
             html_page::write(path, &runs)?;
             print_stderr(format_args!("saved {}", path.display()));
         }
-        None => print_runs(&runs, if args.json { ReportFormat::Json } else { args.format })?,
+        None => print_runs(&runs, format)?,
     }
     Ok(ExitReason::Success)
 }

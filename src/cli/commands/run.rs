@@ -7,10 +7,11 @@ use crate::cli::stdout::print;
 use crate::cli::to_spec;
 use crate::model::run::RunInputs;
 use crate::report::dataset;
-use crate::runner::{Invocation, PreparedRun, Repeats};
+use crate::runner::{Invocation, LadderPlan, PreparedRun, Repeats};
 
 mod command_line;
 mod deliver;
+mod ladder;
 mod outcome;
 mod recover;
 mod repeats;
@@ -21,6 +22,7 @@ pub(super) use crate::cli::args::{DatasetName, RunArgs};
 pub(super) use crate::cli::to_spec::dataset_of;
 pub(crate) use command_line::{RunCommandLine, run_flags, with_conventions};
 use deliver::Delivery;
+use ladder::LadderCommand;
 use outcome::exit_status;
 pub(crate) use outcome::failure_reason;
 pub(crate) use session::RunSession;
@@ -36,25 +38,32 @@ pub(crate) fn execute(
         return recover::recover(log, args);
     }
     let mut spec = to_spec::spec(args).map_err(CliError::usage)?;
+    let plan = to_spec::ladder(args, &spec).map_err(CliError::usage)?;
     to_spec::idle(args).iter().for_each(|why| print_stderr(format_args!("warning: {why}")));
     let delivery = Delivery::of(&args.output)?;
     let session = RunSession::connect(args, &mut spec, delivery.keep(), interrupts)?;
     let runner = session.runner();
-    let prepared = runner.prepare(spec.clone())?;
+    let first = plan.as_ref().map(|plan| plan.step_spec(&spec, 0, None));
+    let prepared = runner.prepare(first.unwrap_or_else(|| spec.clone()))?;
     if let Some(saved) = like {
         warn_if_prompts_differ(saved, &prepared.inputs);
     }
     if args.workload.dry_run {
-        return dry_run(&prepared);
+        return dry_run(&prepared, plan.as_ref());
     }
+    let runs = plan.as_ref().map_or(args.measure.repeats.get(), |plan| plan.loads.len());
     if !(args.load.reset_prefix_cache || prepared.spec.workload.unique.is_some() || args.target.sim) {
-        session.note_cached_prompts(&prepared, args.measure.repeats.get());
+        session.note_cached_prompts(&prepared, runs);
     }
     invocation.record_log = delivery.record_log(&args.output, &prepared.spec)?;
-    let count = args.measure.repeats.get();
-    let ended = match count {
-        1 => once(args, &session, prepared, &invocation, &delivery),
-        _ => {
+    let ended = match (&plan, runs) {
+        (Some(plan), _) => {
+            let (invocation, delivery) = (&invocation, &delivery);
+            let command = LadderCommand { args, plan, invocation, delivery, interrupts };
+            command.execute(&runner, (spec, prepared))
+        }
+        (None, 1) => once(args, &session, prepared, &invocation, &delivery),
+        (None, count) => {
             let repeats = Repeats::new(&runner, (spec, prepared), invocation, count);
             repeats::execute(args, repeats, &delivery, interrupts)
         }
@@ -111,7 +120,10 @@ fn warn_if_prompts_differ(saved: &SavedRun, inputs: &RunInputs) {
     }
 }
 
-fn dry_run(prepared: &PreparedRun) -> Result<ExitReason, CliError> {
+fn dry_run(prepared: &PreparedRun, ladder: Option<&LadderPlan>) -> Result<ExitReason, CliError> {
+    if let Some(LadderPlan { loads, .. }) = ladder {
+        print_stderr(format_args!("note: this is the first of {} steps: {}", loads.len(), loads[0]));
+    }
     let requests =
         prepared.workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
     print(|out| dataset::render_workload(&prepared.spec, &prepared.inputs, requests, out))?;

@@ -46,6 +46,8 @@ pub(crate) enum SettingOrigin {
     Environment(String),
     /// The path of a saved run.
     Saved(PathBuf),
+    /// The name of a preset.
+    Preset(&'static str),
 }
 
 impl fmt::Display for SettingOrigin {
@@ -54,6 +56,7 @@ impl fmt::Display for SettingOrigin {
             Self::File { path, line } => write!(f, "{} line {line}", path.display()),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Saved(path) => write!(f, "{}", path.display()),
+            Self::Preset(name) => write!(f, "preset {name}"),
         }
     }
 }

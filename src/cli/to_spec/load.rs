@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use super::{pace, positive, sessions};
+use super::{pace, positive, sessions, workload};
 use crate::cli::args::{LoadArgs, RunArgs};
 use crate::model::run_spec::{Load, RateSchedule};
 use crate::model::units::Rate;
@@ -15,7 +15,8 @@ const PRECONNECT: usize = 64;
 
 /// Builds the load.
 pub(super) fn load(args: &RunArgs) -> Result<Load, String> {
-    let LoadArgs { request_rate, burstiness, max_concurrency, duration, num_warmups, .. } = args.load;
+    let LoadArgs { burstiness, duration, num_warmups, .. } = args.load;
+    let (request_rate, max_concurrency) = (args.load.first_rate(), args.load.first_cap());
     let pace = pace::pace(args)?;
     let capped = max_concurrency.is_some() || args.sessions.max_active_sessions.is_some();
     let paced_by_sim = pace == RateSchedule::Steady && args.target.sim && !capped;
@@ -33,7 +34,7 @@ pub(super) fn load(args: &RunArgs) -> Result<Load, String> {
         duration: duration.map(|duration| positive(duration, "--duration")).transpose()?,
         cycle: false,
         probes: args.pace.probes(),
-        num_warmups,
+        num_warmups: num_warmups.unwrap_or_default(),
         warmup: args.load.warmup,
         preconnect: preconnect(args),
         workers: args.load.workers,
@@ -47,7 +48,7 @@ pub(super) fn load(args: &RunArgs) -> Result<Load, String> {
             "--warmup needs a pace: --request-rate or --max-concurrency (or count with --num-warmups)".into(),
         );
     }
-    load.cycle = load.is_closed_loop() && load.duration.is_some() && args.workload.num_prompts.is_none();
+    load.cycle = load.is_closed_loop() && load.duration.is_some() && !workload::is_counted(args);
     Ok(load)
 }
 
@@ -55,8 +56,8 @@ pub(super) fn load(args: &RunArgs) -> Result<Load, String> {
 /// every session's first turn would come before any second turn.
 fn max_active_sessions(args: &RunArgs) -> Option<NonZeroUsize> {
     let sessions = sessions::are_wanted(args);
-    let rate = args.load.request_rate.unwrap_or(Rate::INFINITE);
-    let default = args.load.max_concurrency.filter(|_| sessions && !rate.is_finite());
+    let rate = args.load.first_rate().unwrap_or(Rate::INFINITE);
+    let default = args.load.first_cap().filter(|_| sessions && !rate.is_finite());
     args.sessions.max_active_sessions.or(default)
 }
 
@@ -66,7 +67,7 @@ fn preconnect(args: &RunArgs) -> usize {
     match args.load.preconnect {
         None => 0,
         Some(0) => {
-            args.load.max_concurrency.or(args.sessions.max_active_sessions).map_or(PRECONNECT, usize::from)
+            args.load.first_cap().or(args.sessions.max_active_sessions).map_or(PRECONNECT, usize::from)
         }
         Some(asked) => asked,
     }

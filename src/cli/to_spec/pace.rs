@@ -12,7 +12,7 @@ pub(super) fn pace(args: &RunArgs) -> Result<RateSchedule, String> {
         return Ok(RateSchedule::Trace);
     }
     let Some(flag) = args.pace.flag() else { return Ok(RateSchedule::Steady) };
-    if args.load.request_rate.is_some_and(|rate| rate.is_finite()) {
+    if args.load.first_rate().is_some_and(|rate| rate.is_finite()) {
         return Err(format!("{flag} sets the rate: leave out --request-rate"));
     }
     match args.pace.ramp_up_strategy {

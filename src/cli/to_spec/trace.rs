@@ -35,7 +35,7 @@ pub(super) fn is_timed(args: &RunArgs) -> Result<bool, String> {
             false => Ok(false),
         };
     };
-    let rate = args.load.request_rate.map(|_| "--request-rate").or(args.pace.flag());
+    let rate = args.load.first_rate().map(|_| "--request-rate").or(args.pace.flag());
     match rate {
         _ if args.trace.no_self_timed => Ok(false),
         None => Ok(true),

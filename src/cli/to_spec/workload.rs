@@ -72,9 +72,24 @@ fn lora(args: &WorkloadArgs) -> Option<LoraAdapters> {
     (!modules.is_empty()).then_some(LoraAdapters { modules, assignment })
 }
 
+/// Whether a flag gives the number of prompts.
+pub(super) fn is_counted(args: &RunArgs) -> bool {
+    args.workload.num_prompts.is_some() || by_factor(args).is_some()
+}
+
+/// Returns the number of prompts by `--num-prompts-factor`, which takes precedence over `--num-prompts` as in vLLM, and
+/// has nothing to multiply without a cap.
+fn by_factor(args: &RunArgs) -> Option<usize> {
+    let factor = args.ladder.num_prompts_factor?;
+    args.load.first_cap().map(|cap| cap.get().saturating_mul(factor.get()))
+}
+
 /// Returns the given number of prompts; else the number due within the duration, or all of a trace; else vLLM's
 /// default of a thousand.
 fn num_prompts(args: &RunArgs, load: &Load) -> usize {
+    if let Some(prompts) = by_factor(args) {
+        return prompts;
+    }
     let stretch = load.duration.is_some() || args.trace.trace_window.is_some();
     match (args.workload.num_prompts, load.duration) {
         (Some(Amount::Exactly(asked)), _) => asked.get(),

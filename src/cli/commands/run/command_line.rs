@@ -69,6 +69,18 @@ fn command() -> Command {
     with_conventions(RunParser::command())
 }
 
+/// Refuses the flags of a ladder: the commands that take flags of `run` measure one load, or choose the loads.
+fn refuse_ladder(args: &RunArgs) -> Result<(), String> {
+    let flag = args.load.ladder_flag().or_else(|| args.ladder.until.first().map(|_| "--until"));
+    match flag {
+        Some(flag) => Err(format!(
+            "{flag} makes a ladder, which only `servegauge run` measures: give one load here (`servegauge search` finds the \
+             highest good one, `servegauge sweep` measures several)"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Returns the words after `run`, if that is the first.
 fn without_run(words: &[String]) -> &[String] {
     words.strip_prefix(&["run".to_owned()]).unwrap_or(words)
@@ -79,9 +91,17 @@ impl RunCommandLine {
     /// sentence.
     pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
         let words = without_run(words);
-        let words = flag_spelling::normalize_flags(words.iter().map(OsString::from));
-        let matches = command().try_get_matches_from(words).map_err(config::first_line)?;
+        let words: Vec<OsString> = flag_spelling::normalize_flags(words.iter().map(OsString::from)).collect();
+        let typed = command().try_get_matches_from(&words).map_err(config::first_line)?;
+        let preset = config::preset_words(&run_flags(), &typed)?;
+        let matches = match preset.is_empty() {
+            true => typed,
+            false => {
+                command().try_get_matches_from(preset.into_iter().chain(words)).map_err(config::first_line)?
+            }
+        };
         let parsed = RunParser::from_arg_matches(&matches).map_err(config::first_line)?;
+        refuse_ladder(&parsed.args)?;
         Self::new(Box::new(parsed.args), &matches)
     }
 

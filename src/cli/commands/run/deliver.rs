@@ -17,7 +17,7 @@ use crate::model::run::{Run, RunError, file, file_name, pytorch};
 use crate::model::run_spec::Spec;
 use crate::report::plot::{lengths, timeline};
 use crate::report::{repeats, text, vllm};
-use crate::runner::{LogFile, RecordDetail, discard_log, numbered};
+use crate::runner::{LogFile, RecordDetail, discard_log, numbered, suffixed};
 
 /// vLLM's variable: if it is set, the result is also written in PyTorch's benchmark format.
 const PYTORCH: &str = "SAVE_TO_PYTORCH_BENCHMARK_FORMAT";
@@ -39,6 +39,24 @@ pub(super) struct Delivery {
     /// The file of the page with charts.
     html: Option<PathBuf>,
     kept: Option<KeptRuns>,
+}
+
+/// The files of a run.
+struct WrittenFiles {
+    /// The paths of the files that were written.
+    saved: Vec<PathBuf>,
+    /// The file of the run as the user's last one.
+    kept: Option<PathBuf>,
+    /// Whether all files were written.
+    outcome: Result<(), CliError>,
+}
+
+impl WrittenFiles {
+    /// Names the written files on stderr.
+    fn announce(self) -> Result<(), CliError> {
+        self.saved.iter().for_each(|path| print_stderr(format_args!("saved {}", path.display())));
+        self.outcome
+    }
 }
 
 /// How the result's file is written.
@@ -160,6 +178,53 @@ impl Delivery {
         self.folder.join(self.name.clone().unwrap_or_else(|| run.file_name().into()))
     }
 
+    /// Writes the files of a step of a ladder. Their names end with the suffix, unless they already differ by the load
+    /// or are lines of one file. Returns the path of the result, if it is saved.
+    pub(super) fn deliver_step(
+        &self,
+        suffix: &str,
+        run: &mut Run,
+        records: Vec<Record>,
+        log: Option<&LogFile>,
+    ) -> Result<Option<PathBuf>, CliError> {
+        let path = self.step_path(suffix, run);
+        let written = self.write_files(&path, None, run, records);
+        settle(log, written.announce())?;
+        Ok(self.saves.map(|_| path))
+    }
+
+    /// Returns the path of a step's result.
+    fn step_path(&self, suffix: &str, run: &Run) -> PathBuf {
+        let path = self.path(run);
+        let differs = self.name.is_none() || self.saves == Some(SaveMode::Append);
+        if differs { path } else { suffixed(&path, suffix) }
+    }
+
+    /// Returns the path of the index of a ladder whose first result is at `first`; `None` if it is not to be saved.
+    /// Lines of one file need no index.
+    pub(super) fn index_path(&self, first: &Path) -> Option<PathBuf> {
+        let path = match &self.name {
+            Some(name) => self.folder.join(name),
+            None => first.to_owned(),
+        };
+        (self.saves == Some(SaveMode::Replace)).then(|| path.with_extension("ladder.json"))
+    }
+
+    /// The file of the page with charts.
+    pub(super) fn html(&self) -> Option<&Path> {
+        self.html.as_deref()
+    }
+
+    /// Whether the result goes to stdout as JSON.
+    pub(super) fn prints_json(&self) -> bool {
+        self.prints_json
+    }
+
+    /// Whether each run is kept as the user's last one.
+    pub(super) fn keeps_runs(&self) -> bool {
+        self.kept.is_some()
+    }
+
     fn deliver_to(
         &self,
         path: &Path,
@@ -167,6 +232,24 @@ impl Delivery {
         run: &mut Run,
         records: Vec<Record>,
     ) -> Result<(), CliError> {
+        let mut written = self.write_files(path, html, run, records);
+        let printed = self.print(run);
+        let kept = written.kept.take();
+        let announced = written.announce();
+        if let (Some(kept), None, false) = (kept, self.saves, self.prints_json) {
+            print_stderr(format_args!("kept as `last`: {}", kept.display()));
+        }
+        announced.and(printed)
+    }
+
+    /// Writes the files of a run. Moves the Records into the Run if they are to be saved.
+    fn write_files(
+        &self,
+        path: &Path,
+        html: Option<&Path>,
+        run: &mut Run,
+        records: Vec<Record>,
+    ) -> WrittenFiles {
         advice::add_to_failures(run);
         let drawn = self.plots.iter().map(|plot| plot.draw(run, &records)).collect::<io::Result<Vec<_>>>();
         run.records = Some(records);
@@ -184,12 +267,7 @@ impl Delivery {
                 write(path.with_extension(plot.extension()), &picture, &mut saved)
             })
         });
-        let printed = self.print(run);
-        saved.iter().for_each(|path| print_stderr(format_args!("saved {}", path.display())));
-        if let (Some(kept), None, false) = (kept, self.saves, self.prints_json) {
-            print_stderr(format_args!("kept as `last`: {}", kept.display()));
-        }
-        written.and(paged).and(plotted).and(printed)
+        WrittenFiles { saved, kept, outcome: written.and(paged).and(plotted) }
     }
 
     /// Keeps a run as the user's last one. A folder that cannot be written costs a note, not the run.

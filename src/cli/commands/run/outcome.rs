@@ -42,3 +42,14 @@ pub(crate) fn failure_reason(run: &Run) -> String {
         None => "no request was due within the duration".to_owned(),
     }
 }
+
+/// Returns the worse of two exit codes.
+pub(super) fn worse(a: ExitReason, b: ExitReason) -> ExitReason {
+    let rank = |exit: ExitReason| match exit {
+        ExitReason::Success => 0,
+        ExitReason::Invalid => 1,
+        ExitReason::Failed | ExitReason::Usage => 2,
+        ExitReason::Interrupted => 3,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}

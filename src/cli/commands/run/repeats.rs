@@ -1,7 +1,7 @@
 //! `--repeats`: reports and saves each run, then prints the table of all.
 
 use super::deliver::Delivery;
-use super::outcome::exit_status;
+use super::outcome::{exit_status, worse};
 use crate::cli::args::RunArgs;
 use crate::cli::exit::{CliError, ExitReason};
 use crate::cli::interrupt::InterruptSignal;
@@ -39,14 +39,4 @@ pub(super) fn execute(
     }
     delivery.sum_up(&whole)?;
     Ok(if interrupts.is_requested() { ExitReason::Interrupted } else { worst })
-}
-
-fn worse(a: ExitReason, b: ExitReason) -> ExitReason {
-    let rank = |exit: ExitReason| match exit {
-        ExitReason::Success => 0,
-        ExitReason::Invalid => 1,
-        ExitReason::Failed | ExitReason::Usage => 2,
-        ExitReason::Interrupted => 3,
-    };
-    if rank(b) > rank(a) { b } else { a }
 }

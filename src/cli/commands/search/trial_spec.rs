@@ -13,6 +13,7 @@ use crate::cli::exit::CliError;
 use crate::cli::{args::values, commands::run::RunCommandLine};
 use crate::model::metric_id::{MetricId, Statistic};
 use crate::model::run_spec::{Load, RateSchedule, Spec};
+use crate::model::step_load::CapFollowers;
 use crate::model::units::Rate;
 use crate::runner::Invocation;
 
@@ -107,7 +108,7 @@ impl TrialSpecs {
                 load.requests_within(next.length).unwrap_or(workload.num_prompts)
             }
             LoadAxis::Concurrency => {
-                self.set_concurrency(&mut load, slots(next.load));
+                load = load.with_cap(slots(next.load), self.followers());
                 prompts(next, last)
             }
         };
@@ -115,15 +116,12 @@ impl TrialSpecs {
         Spec { load, workload, seed: next.seed, ..self.base.clone() }
     }
 
-    /// Sets the concurrency cap, and what depends on it unless the user has set that.
-    fn set_concurrency(&self, load: &mut Load, slots: NonZeroUsize) {
+    /// Returns what follows the cap because the user has not set it.
+    fn followers(&self) -> CapFollowers {
         let args = &self.line.args;
-        load.max_concurrency = Some(slots);
-        if args.sessions.max_active_sessions.is_none() && load.max_active_sessions.is_some() {
-            load.max_active_sessions = Some(slots);
-        }
-        if args.load.preconnect == Some(0) {
-            load.preconnect = slots.get();
+        CapFollowers {
+            sessions: args.sessions.max_active_sessions.is_none(),
+            connections: args.load.preconnect == Some(0),
         }
     }
 
@@ -157,9 +155,9 @@ fn base(line: &RunCommandLine, question: &SearchConfig) -> Result<Spec, String> 
     let mut line = line.clone();
     line.args.load.duration = Some(question.trial);
     match question.over {
-        LoadAxis::Rate => line.args.load.request_rate = Some(rate(question.start)),
+        LoadAxis::Rate => line.args.load.request_rate = Some(rate(question.start).into()),
         LoadAxis::Concurrency => {
-            line.args.load.max_concurrency = Some(slots(question.start));
+            line.args.load.max_concurrency = Some(slots(question.start).into());
             line.args.workload.num_prompts = Some(Amount::Exactly(slots(PROMPTS_A_SLOT * question.start)));
         }
     }
