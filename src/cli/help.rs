@@ -18,7 +18,7 @@ const EXAMPLES: [Examples; 19] = [
         &[
             "servegauge run --sim",
             "servegauge run --base-url http://localhost:8000 --request-rate 20 --duration 60s",
-            "servegauge run --base-url http://localhost:8000 --max-concurrency 8 --duration 60s --out c8.json",
+            "servegauge run --base-url http://localhost:8000 --max-concurrency 1,2,4,8,16 --out c.json",
         ],
     ),
     (&["runs"], &["servegauge runs", "servegauge runs --json"]),

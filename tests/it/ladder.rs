@@ -71,11 +71,9 @@ fn rates_make_a_ladder_too_and_vllms_names_are_taken() {
     assert!(ended.stdout.contains("P99   P90"), "{}", ended.stdout);
     let mut files = ended.files("");
     files.sort();
-    let [_, fast, slow] = &files[..] else { panic!("{files:?}") };
-    assert!(
-        slow.contains("-50.0qps-") && fast.contains("-100.0qps-") == fast.ends_with(".json"),
-        "{files:?}"
-    );
+    let [fast, slow, index] = &files[..] else { panic!("{files:?}") };
+    assert!(fast.starts_with("openai-100.0qps-") && slow.starts_with("openai-50.0qps-"), "{files:?}");
+    assert_eq!(index.strip_suffix(".ladder.json"), slow.strip_suffix(".json"), "named after the first step");
 
     let words = "--sweep-max-concurrency 1,2 --sweep-num-prompts-factor 3 --num-prompts 1000 --out c.json";
     let ended = simulator.run(LOAD).words(words).end().well();
@@ -89,7 +87,7 @@ fn rates_make_a_ladder_too_and_vllms_names_are_taken() {
 
 #[test]
 fn an_invalid_step_hides_no_other_and_decides_the_exit_code() {
-    let simulator = Simulator::start(fault(FaultKind::Error));
+    let simulator = Simulator::start(fault(FaultKind::Error500));
     let words = format!(
         "run --model m --base-url {} {LOAD} --skip-tokenizer-init --keep-going",
         simulator.base_url()
@@ -105,7 +103,7 @@ fn an_invalid_step_hides_no_other_and_decides_the_exit_code() {
     );
 
     let spec = servegauge::sim::SimSpec {
-        faults: servegauge::sim::FaultInjection { rate: 0.5, kinds: vec![FaultKind::Error] },
+        faults: servegauge::sim::FaultInjection { rate: 0.5, kinds: vec![FaultKind::Error500] },
         ..quick()
     };
     let simulator = Simulator::start(spec);
@@ -150,15 +148,26 @@ fn what_makes_no_ladder_is_refused_with_what_to_do() {
         ("run --sim --max-concurrency 1,2 --until ttft.p95", "has no comparison"),
         ("run --sim --preset 2k2k", "the presets are ladder, 1k1k, 1k8k, 8k1k"),
         ("search --slo ttft.p95<1s -- run --sim --request-rate 1,2", "only `servegauge run` measures"),
-        ("gate --baseline b.json -- run --sim --max-concurrency 1,2", "only `servegauge run` measures"),
         ("ab --a http://a:1 --b http://b:1 -- run --max-concurrency 1,2", "only `servegauge run` measures"),
     ] {
         let ended = Program::new(words).end().with_code(2);
         assert!(ended.stderr.contains(why), "{words}: {}", ended.stderr);
     }
-    let toml = "[[set]]\nname = \"a\"\nurl = \"http://localhost:1\"\n[[load]]\nname = \"l\"\nflags = \"--max-concurrency 1,2\"\n";
-    let ended = Program::new("sweep s.toml --dry-run").file("s.toml", toml).end().with_code(2);
-    assert!(!ended.stderr.is_empty());
+}
+
+#[test]
+fn a_gate_and_a_sweep_refuse_a_ladder() {
+    let simulator = Simulator::start(quick());
+    let baseline = simulator.run(LOAD).words("--num-prompts 4 --out b.json").end().well().read("b.json");
+    let gate =
+        Program::new("gate --baseline b.json -- run --sim --max-concurrency 1,2").file("b.json", baseline);
+    let toml = "repeats = 1\n[[set]]\nname = \"a\"\nurl = \"http://localhost:1\"\n[[load]]\nname = \"l\"\n\
+                flags = \"--max-concurrency 1,2\"\n";
+    let sweep = Program::new("sweep s.toml --dry-run").file("s.toml", toml);
+    for refused in [gate, sweep] {
+        let ended = refused.end().with_code(2);
+        assert!(ended.stderr.contains("only `servegauge run` measures"), "{}", ended.stderr);
+    }
 }
 
 #[test]

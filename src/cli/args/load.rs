@@ -11,11 +11,11 @@ use crate::model::units::Rate;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
-    /// Requests per second, or a list for a ladder; `inf` does not pause [default: inf]
+    /// Requests per second, or a list: 1,2,4 is a ladder [default: inf]
     ///
-    /// With `inf`, requests are sent all at once, or as fast as --max-concurrency allows. A list such as 1,2,4 makes a
-    /// ladder: each rate is measured in turn, and one table shows them all. vLLM's --sweep-request-rate is the same.
-    #[arg(long, alias = "sweep-request-rate", value_name = "RATE[,RATE…]", value_parser = values::rates)]
+    /// With `inf`, requests are sent all at once, or as fast as --max-concurrency allows. A ladder measures each rate in
+    /// turn, and prints one table of them all. vLLM's --sweep-request-rate is the same.
+    #[arg(long, alias = "sweep-request-rate", value_name = "RATE", value_parser = values::rates)]
     pub request_rate: Option<ValueList<Rate>>,
     /// Gamma shape of the arrival gaps: 1 is Poisson, below 1 is burstier
     ///
@@ -27,11 +27,11 @@ pub(crate) struct LoadArgs {
     /// vLLM scales the arrivals so that they end at exactly num-prompts / request-rate.
     #[arg(long)]
     pub no_normalize_arrivals: bool,
-    /// The most requests in flight; a list such as 1,2,4,8 makes a ladder
+    /// The most requests in flight, or a list: 1,2,4,8 is a ladder
     ///
     /// A ladder measures each value in turn, and prints one table of them all. vLLM's --sweep-max-concurrency is the
     /// same.
-    #[arg(long, alias = "sweep-max-concurrency", value_name = "N[,N…]", value_parser = values::counts)]
+    #[arg(long, alias = "sweep-max-concurrency", value_name = "N", value_parser = values::counts)]
     pub max_concurrency: Option<ValueList<NonZeroUsize>>,
     /// Stop sending after this time (a bare number is seconds)
     ///
