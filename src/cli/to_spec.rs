@@ -27,7 +27,7 @@ use crate::runner::{
 };
 
 pub(super) use dataset::dataset_of;
-pub(super) use ladder::ladder;
+pub(super) use ladder::{cap_followers, ladder};
 
 /// Builds the Spec. The base URL and the model may still be unknown: `--sim` and `/v1/models` provide them.
 pub(super) fn spec(args: &RunArgs) -> Result<Spec, String> {

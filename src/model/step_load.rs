@@ -50,7 +50,7 @@ impl fmt::Display for StepLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Concurrency(cap) => write!(f, "concurrency {cap}"),
-            Self::Rate(rate) => write!(f, "{rate} req/s"),
+            Self::Rate(rate) => write!(f, "rate {rate} req/s"),
         }
     }
 }
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_load_is_named_in_the_words_of_the_field() {
         assert_eq!(StepLoad::Concurrency(slots(8)).to_string(), "concurrency 8");
-        assert_eq!(StepLoad::Rate("2.5".parse().unwrap()).to_string(), "2.5 req/s");
-        assert_eq!(StepLoad::Rate(Rate::INFINITE).to_string(), "inf req/s");
+        assert_eq!(StepLoad::Rate("2.5".parse().unwrap()).to_string(), "rate 2.5 req/s");
+        assert_eq!(StepLoad::Rate(Rate::INFINITE).to_string(), "rate inf req/s");
     }
 }

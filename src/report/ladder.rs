@@ -249,17 +249,19 @@ fn table(ladder: &LadderReport<'_>, load: StepLoad, to: &mut impl Write) -> io::
 /// Writes why steps are missing.
 fn end(ladder: &LadderReport<'_>, to: &mut impl Write) -> io::Result<()> {
     let open = match ladder.open.as_slice() {
-        [] => return Ok(()),
-        [only] => format!("{only} was not measured"),
-        [first, .., last] => format!("{} loads from {first} to {last} were not measured", ladder.open.len()),
+        [] => String::new(),
+        [only] => format!(": {only} was not measured"),
+        [first, .., last] => {
+            format!(": {} loads from {first} to {last} were not measured", ladder.open.len())
+        }
     };
     let last = ladder.steps.last().map(|step| step.load.to_string()).unwrap_or_default();
     match &ladder.end {
         LadderEnd::Complete => Ok(()),
-        LadderEnd::Until { rule } => writeln!(to, "Ended after {last}, because {rule}: {open}"),
-        LadderEnd::Interrupted => writeln!(to, "Interrupted at {last}: {open}"),
+        LadderEnd::Until { rule } => writeln!(to, "Ended after {last}, because {rule}{open}"),
+        LadderEnd::Interrupted => writeln!(to, "Interrupted at {last}{open}"),
         LadderEnd::Failed => {
-            writeln!(to, "Ended after {last}, because two steps in a row had no answers: {open}")
+            writeln!(to, "Ended after {last}, because two steps in a row had no answers{open}")
         }
     }
 }
@@ -282,7 +284,8 @@ pub(crate) fn step_line(load: StepLoad, run: &Run) -> String {
     let values: Vec<String> = ids.into_iter().flatten().filter_map(shown).collect();
     let reason = run.validity.reason().filter(|_| step.verdict() == StepVerdict::Invalid);
     let reason = reason.map(|reason| format!(": {}", one_line(&reason))).unwrap_or_default();
-    format!("{load}: {}; {}{reason}", values.join(", "), step.verdict().word())
+    let achieved = if matches!(load, StepLoad::Rate(_)) { "achieved " } else { "" };
+    format!("{load}: {achieved}{}; {}{reason}", values.join(", "), step.verdict().word())
 }
 
 /// Adds color for a terminal: what is bad in the table, and below it.

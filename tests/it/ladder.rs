@@ -182,7 +182,11 @@ fn an_interrupt_ends_the_ladder_with_the_table_of_what_is_there() {
     let ended = running.end().with_code(130);
     let verdicts: Vec<String> = rows(&ended).into_iter().map(|row| row.last().unwrap().clone()).collect();
     assert_eq!((verdicts.len(), verdicts[1].as_str()), (2, "interrupted"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("Interrupted at 5 req/s: 200 req/s was not measured"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("Interrupted at rate 5 req/s: rate 200 req/s was not measured"),
+        "{}",
+        ended.stdout
+    );
     assert_eq!(ours(&ended, "c-5qps.json")["interrupted"], true);
     assert_eq!(json(&ended, "c.ladder.json")["end"]["reason"], "interrupted");
 }

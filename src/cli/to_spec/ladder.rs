@@ -25,13 +25,18 @@ pub(in crate::cli) fn ladder(args: &RunArgs, spec: &Spec) -> Result<Option<Ladde
     Ok(Some(LadderPlan {
         prompts: prompts(args, spec, caps_differ),
         adds_warmup: args.load.num_warmups.is_none() && args.load.warmup.is_none(),
-        followers: CapFollowers {
-            sessions: args.sessions.max_active_sessions.is_none(),
-            connections: args.load.preconnect == Some(0),
-        },
+        followers: cap_followers(args),
         until: args.ladder.until.clone(),
         loads,
     }))
+}
+
+/// Returns the settings that follow the cap, because no flag sets them.
+pub(in crate::cli) fn cap_followers(args: &RunArgs) -> CapFollowers {
+    CapFollowers {
+        sessions: args.sessions.max_active_sessions.is_none(),
+        connections: args.load.preconnect == Some(0),
+    }
 }
 
 /// Lists the flags of a ladder that were given and have no effect, with the reason.

@@ -65,6 +65,10 @@ fn run(flags: Vec<String>, base_url: &str) -> Vec<String> {
     }
     let has = |wanted: &[&str]| flags.iter().any(|flag| wanted.contains(&flag.as_str()));
     let mut more: Vec<&str> = Vec::new();
+    // A step of a ladder would warm up for seconds.
+    if flags.iter().any(|flag| is_list_of_loads(flag)) && !has(&["--num-warmups", "--warmup"]) {
+        more.extend(["--num-warmups", "2"]);
+    }
     if !has(&["--num-prompts", "--num_prompts", "--duration"]) {
         more.extend(["--num-prompts", "8"]);
     }
@@ -79,10 +83,18 @@ fn run(flags: Vec<String>, base_url: &str) -> Vec<String> {
     shorter(flags.clone()).into_iter().chain(more).collect()
 }
 
+/// Whether a word is a list of numbers, such as the loads of a ladder.
+fn is_list_of_loads(word: &str) -> bool {
+    word.contains(',') && word.split(',').all(|part| part.parse::<f64>().is_ok())
+}
+
 /// With smaller numbers in place of those that cost time.
 fn shorter(mut flags: Vec<String>) -> Vec<String> {
+    let rates_of_a_ladder =
+        position(&flags, "--request-rate").is_some_and(|at| is_list_of_loads(&flags[at + 1]));
     for (flag, value) in [
         ("--num-prompts", "8"),
+        ("--num-prompts-factor", "1"),
         ("--num-warmups", "8"),
         ("--request-rate", "100"),
         ("--duration", "1s"),
@@ -94,6 +106,9 @@ fn shorter(mut flags: Vec<String>) -> Vec<String> {
         ("--metrics-listen", "127.0.0.1:0"),
     ] {
         replace(&mut flags, flag, value);
+    }
+    if rates_of_a_ladder {
+        replace(&mut flags, "--request-rate", "100,200");
     }
     flags
 }

@@ -10,10 +10,10 @@ use crate::analysis::search::{LoadAxis, SearchConfig};
 use crate::cli::args::values::Amount;
 use crate::cli::config;
 use crate::cli::exit::CliError;
+use crate::cli::to_spec;
 use crate::cli::{args::values, commands::run::RunCommandLine};
 use crate::model::metric_id::{MetricId, Statistic};
 use crate::model::run_spec::{Load, RateSchedule, Spec};
-use crate::model::step_load::CapFollowers;
 use crate::model::units::Rate;
 use crate::runner::Invocation;
 
@@ -108,21 +108,12 @@ impl TrialSpecs {
                 load.requests_within(next.length).unwrap_or(workload.num_prompts)
             }
             LoadAxis::Concurrency => {
-                load = load.with_cap(slots(next.load), self.followers());
+                load = load.with_cap(slots(next.load), to_spec::cap_followers(&self.line.args));
                 prompts(next, last)
             }
         };
         workload.num_prompts = workload.dataset.requests_for(prompts);
         Spec { load, workload, seed: next.seed, ..self.base.clone() }
-    }
-
-    /// Returns what follows the cap because the user has not set it.
-    fn followers(&self) -> CapFollowers {
-        let args = &self.line.args;
-        CapFollowers {
-            sessions: args.sessions.max_active_sessions.is_none(),
-            connections: args.load.preconnect == Some(0),
-        }
     }
 
     /// Returns the invocation that a trial's Run stores: the flags of `run` that would measure it alone.
