@@ -89,10 +89,6 @@ impl StepVerdict {
             Self::Failed => "failed",
         }
     }
-
-    fn is_bad(self) -> bool {
-        matches!(self, Self::Invalid | Self::Failed)
-    }
 }
 
 impl StepReport<'_> {
@@ -106,8 +102,29 @@ impl StepReport<'_> {
         }
     }
 
+    /// Why the step is INVALID or failed; `None` if it is neither.
+    fn reason(&self) -> Option<String> {
+        match (self.verdict(), self.outcome) {
+            (_, Err(why)) => Some(why.to_owned()),
+            (StepVerdict::Invalid, Ok(run)) => run.validity.reason(),
+            (StepVerdict::Failed, Ok(run)) => Some(failure(run)),
+            (StepVerdict::Valid | StepVerdict::Interrupted, Ok(_)) => None,
+        }
+    }
+
     fn run(&self) -> Option<&Run> {
         self.outcome.ok()
+    }
+}
+
+/// Says what failed in a run without any answer.
+fn failure(run: &Run) -> String {
+    let requests = run.metrics.request_count();
+    match run.metrics.failures.first() {
+        Some(first) => {
+            format!("none of {requests} requests was answered: {}: {}", first.class, first.example)
+        }
+        None => format!("none of {requests} requests was answered"),
     }
 }
 
@@ -282,7 +299,8 @@ pub(crate) fn step_line(load: StepLoad, run: &Run) -> String {
         Some(if matches!(id, MetricId::Latency(..)) { format!("{} {value}", id.label()) } else { value })
     };
     let values: Vec<String> = ids.into_iter().flatten().filter_map(shown).collect();
-    let reason = run.validity.reason().filter(|_| step.verdict() == StepVerdict::Invalid);
+    // The reason of a failure is the error that follows.
+    let reason = step.reason().filter(|_| step.verdict() == StepVerdict::Invalid);
     let reason = reason.map(|reason| format!(": {}", one_line(&reason))).unwrap_or_default();
     let achieved = if matches!(load, StepLoad::Rate(_)) { "achieved " } else { "" };
     format!("{load}: {achieved}{}; {}{reason}", values.join(", "), step.verdict().word())

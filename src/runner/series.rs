@@ -31,7 +31,7 @@ impl<'a> RunSeries<'a> {
         self.begun
     }
 
-    /// Measures the next run and emits `begins` before it; `None` if the user has asked for the end. The first run has
+    /// Prepares and measures the next run, and emits `begins` before it; `None` if the user has asked for the end. The first run has
     /// the Spec that it was prepared with.
     pub(super) fn measure_next(
         &mut self,
@@ -43,6 +43,8 @@ impl<'a> RunSeries<'a> {
         if self.begun > 0 && self.empties_cache {
             self.empty_cache();
         }
+        // What the preparation warns of is of this run.
+        session.emit(begins);
         let prepared = match self.first.take() {
             Some(first) => Ok(first),
             None => self.runner.prepare(spec),
@@ -51,7 +53,6 @@ impl<'a> RunSeries<'a> {
             return None;
         }
         self.begun += 1;
-        session.emit(begins);
         Some(prepared.and_then(|prepared| self.runner.measure(prepared, invocation, &mut |_, _| {})))
     }
 

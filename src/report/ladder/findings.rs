@@ -67,8 +67,8 @@ pub(super) fn reasons(ladder: &LadderReport<'_>, to: &mut impl Write) -> io::Res
         }
     }
     for step in &ladder.steps {
-        if let Err(why) = step.outcome {
-            writeln!(to, "Failed at {}: {}", step.load, one_line(why))?;
+        if let (StepVerdict::Failed, Some(why)) = (step.verdict(), step.reason()) {
+            writeln!(to, "Failed at {}: {}", step.load, one_line(&why))?;
         }
     }
     Ok(())

@@ -82,16 +82,11 @@ impl IndexedStep {
     fn new(step: &StepReport<'_>, ladder: &LadderReport<'_>) -> Self {
         let run = step.run();
         let value = |value: StepValue| Some((value.key(), value.value(run?)?));
-        let verdict = step.verdict();
-        let reason = match step.outcome {
-            Ok(run) => run.validity.reason().filter(|_| verdict.is_bad()),
-            Err(why) => Some(why.to_owned()),
-        };
         Self {
             load: step.load,
             file: step.file.clone(),
-            verdict,
-            reason,
+            verdict: step.verdict(),
+            reason: step.reason(),
             seed: run.map(|run| run.spec.seed),
             completed: run.map(|run| run.metrics.completed),
             failed: run.map(|run| run.metrics.failed),

@@ -73,6 +73,18 @@ fn every_step_has_a_row_and_an_invalid_one_hides_no_other() {
 }
 
 #[test]
+fn a_step_without_answers_says_what_failed() {
+    let mut run = valid();
+    run.metrics.completed = 0;
+    let text = text(&ladder(&[(1, Ok(&run))], LadderEnd::Complete, &[]));
+    let line = text.lines().last().unwrap();
+    assert!(
+        line.starts_with("Failed at concurrency 1: none of ") && line.contains(" was answered: "),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_table_says_why_steps_are_missing() {
     let run = valid();
     let rule = "ttft.p95>2s".parse().unwrap();
