@@ -19,7 +19,7 @@ pub(crate) use plan::{LadderPlan, MeasuredLoad, StepPrompts};
 /// The number of steps without any answer, one after the other, that end a ladder: the server is gone.
 const MAX_FAILURES: usize = 2;
 
-/// How a step alone would be requested, given its number from 1, its load and its Spec.
+/// How a step alone would be requested, given its load and its Spec.
 pub(crate) type InvocationFn<'a> = dyn Fn(StepLoad, &Spec) -> Invocation + 'a;
 
 /// Runs under one load after the other. Each has prompts of its own.
