@@ -58,15 +58,15 @@ fn finding(number: usize, finding: &DiagnosisFinding, to: &mut impl Write) -> io
     writeln!(to, "   Source: {}", finding.source)
 }
 
-/// `requests waiting, at most: 71, above 10, from 06:02:20 for 4m 10s (log)`
+/// `peak requests waiting: 71, limit 10, from 06:02:20 for 4m 10s (log)`
 fn fact_text(fact: &ObservedFact) -> String {
     let mut text = one_line(&fact.what);
     if let Some(figure) = fact.figure {
         text += &format!(": {figure}");
     }
     match fact.bound {
-        Some(FactBound::Above(bound)) => text += &format!(", above {bound}"),
-        Some(FactBound::Below(bound)) => text += &format!(", below {bound}"),
+        Some(FactBound::Above(bound)) => text += &format!(", limit {bound}"),
+        Some(FactBound::Below(bound)) => text += &format!(", minimum {bound}"),
         None => {}
     }
     if let Some(when) = fact.when {

@@ -91,7 +91,7 @@ fn start_up(summary: &LogSummary, to: &mut impl Write) -> io::Result<()> {
 }
 
 fn load(levels: &EngineLevels, to: &mut impl Write) -> io::Result<()> {
-    writeln!(to, "Lines: {}, {} of them busy", levels.lines, levels.busy_lines)?;
+    writeln!(to, "Statistics lines: {}, {} with work", levels.lines, levels.busy_lines)?;
     let rates = [
         ("Prompt throughput", levels.prompt_throughput),
         ("Generation throughput", levels.generation_throughput),
@@ -189,7 +189,7 @@ fn alerts(summary: &LogSummary, to: &mut impl Write) -> io::Result<()> {
         }
     }
     if summary.alerts_left_out > 0 {
-        writeln!(to, "and {} more alerts, left out for lack of space", summary.alerts_left_out)?;
+        writeln!(to, "and {} more alerts (not recorded)", summary.alerts_left_out)?;
     }
     Ok(())
 }
@@ -207,10 +207,10 @@ pub(crate) fn render_alert(alert: &LogAlert, to: &mut impl Write) -> io::Result<
     }
     let (worst, unit) = (number(alert.worst), rule.unit);
     match alert.rule {
-        LogIssue::Throughput => writeln!(to, "; down to {worst} {unit} of the best pace before")?,
+        LogIssue::Throughput => writeln!(to, "; down to {worst} {unit} of the earlier best")?,
         trouble if trouble.is_event_count() => writeln!(to, "; {unit}: {worst}")?,
         LogIssue::Clock => writeln!(to, "; by {worst} {unit}")?,
-        _ => writeln!(to, "; up to {worst} {unit}, bound {}", number(alert.bound))?,
+        _ => writeln!(to, "; up to {worst} {unit}, limit {}", number(alert.bound))?,
     }
     writeln!(to, "  {}", alert.advice)
 }

@@ -91,21 +91,25 @@ fn is_server_side(class: FailureClass) -> bool {
 fn class_meaning(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Connect | FailureClass::Refused => {
-            "no server listens there, or its queue of connections is full"
+            "no server listens there, or its connection backlog is full"
         }
         FailureClass::Tls => "certificate or proxy",
-        FailureClass::Timeout(TimeoutPhase::Connect) => "the network, or a server that accepts no more",
+        FailureClass::Timeout(TimeoutPhase::Connect) => {
+            "the network, or a server that accepts no more connections"
+        }
         FailureClass::Timeout(TimeoutPhase::Headers | TimeoutPhase::FirstToken) => {
             "a long queue, or an engine that hangs"
         }
         FailureClass::Timeout(TimeoutPhase::Stream) => {
             "an answer longer than `target.timeout`, or an engine that stopped"
         }
-        FailureClass::Status(429 | 503) => "the server, or what is in front of it, turns load away",
-        FailureClass::Status(500..) => "the server failed: its log says why",
-        FailureClass::Status(_) => "the server refuses the request: its model name, length or parameters",
+        FailureClass::Status(429 | 503) => "the server or a proxy in front of it rejects load",
+        FailureClass::Status(500..) => "the server failed; see its log",
+        FailureClass::Status(_) => {
+            "the server rejects the request; check its model name, length and parameters"
+        }
         FailureClass::BrokenStream => "the engine died, or a proxy cut the connection",
-        FailureClass::ErrorEvent => "the server gave up within the answer",
+        FailureClass::ErrorEvent => "the server reported an error during the response",
         FailureClass::Aborted => {
             "the server aborted the request: an engine that was stopped, scaled down or out of memory"
         }
@@ -115,7 +119,7 @@ fn class_meaning(class: FailureClass) -> &'static str {
         FailureClass::OverLimit => "the server ignores the token limit in the request",
         FailureClass::EmptyStream => "an answer without a token",
         FailureClass::Descriptors | FailureClass::Ports => "the client's own limit",
-        FailureClass::Cancelled | FailureClass::Abandoned => "the client left",
+        FailureClass::Cancelled | FailureClass::Abandoned => "the client closed the connection",
     }
 }
 
@@ -160,7 +164,7 @@ pub(super) fn buffering(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
             let server = side.histogram_total(ServerSignal::Ttft).and_then(|times| times.mean_time());
             if let Some(ttft) = server {
                 case.add_note(
-                    ObservedFact::new(origin, "mean TTFT by the server").with_quantity(Quantity::Time(ttft)),
+                    ObservedFact::new(origin, "mean TTFT at the server").with_quantity(Quantity::Time(ttft)),
                 );
             }
         }
@@ -204,10 +208,10 @@ pub(super) fn pile_up(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
     }
     let in_flight = Quantity::Count(run.metrics.peak_in_flight as u64);
     case.add_note(
-        ObservedFact::new(EvidenceSource::Result, "requests in flight, at most").with_quantity(in_flight),
+        ObservedFact::new(EvidenceSource::Result, "peak requests in flight").with_quantity(in_flight),
     );
     if let Some(waiting) = run.server.as_ref().and_then(|side| side.gauge_summary(ServerSignal::Waiting)) {
-        let what = "requests waiting at the server itself, at most";
+        let what = "peak requests waiting at the server itself";
         case.add_note(
             ObservedFact::new(EvidenceSource::Result, what)
                 .with_quantity(Quantity::Count(waiting.peak as u64)),
@@ -254,10 +258,10 @@ pub(super) fn log_errors(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
         case.mark_checked();
     }
     let troubles = [
-        (LogIssue::Errors, Severity::Warn, "lines that say that they are errors"),
-        (LogIssue::ServerErrors, Severity::Alert, "requests that ended with 5xx"),
-        (LogIssue::Refusals, Severity::Warn, "requests that were refused with 4xx"),
-        (LogIssue::Clock, Severity::Hint, "seconds by which the clock ran backwards"),
+        (LogIssue::Errors, Severity::Warn, "lines of level ERROR or of a traceback"),
+        (LogIssue::ServerErrors, Severity::Alert, "requests answered with 5xx"),
+        (LogIssue::Refusals, Severity::Warn, "requests rejected with 4xx"),
+        (LogIssue::Clock, Severity::Hint, "seconds by which timestamps go backwards"),
     ];
     for (trouble, level, what) in troubles {
         for alert in evidence.alerts(trouble) {

@@ -78,11 +78,11 @@ fn judge_drafts(origin: EvidenceSource, drafts: &DraftEvidence, case: &mut RuleE
             Severity::Warn,
             ObservedFact::new(
                 origin,
-                format!("a step gives {length:.2} tokens, below {MIN_TOKENS_PER_STEP}"),
+                format!("a step yields {length:.2} tokens, minimum {MIN_TOKENS_PER_STEP}"),
             ),
         );
     } else if let Some(length) = drafts.a_step.filter(|_| is_bad) {
-        case.add_note(ObservedFact::new(origin, format!("a step gives {length:.2} tokens")));
+        case.add_note(ObservedFact::new(origin, format!("a step yields {length:.2} tokens")));
     }
     if let Some(tokens) = drafts.a_draft.filter(|_| case.is_found()) {
         case.add_note(ObservedFact::new(origin, format!("a draft has {tokens:.1} tokens")));

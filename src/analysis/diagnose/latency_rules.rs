@@ -54,7 +54,7 @@ fn queue_evaluation(evidence: &DiagnosisEvidence<'_>) -> RuleEvaluation {
         let Some(course) = level_history(side, ServerSignal::Waiting, bound) else { continue };
         case.mark_checked();
         if course.peak > bound {
-            let fact = ObservedFact::new(origin, "requests waiting, at most")
+            let fact = ObservedFact::new(origin, "peak requests waiting")
                 .with_quantity(Quantity::Count(course.peak as u64));
             case.add_finding(
                 Severity::Warn,
@@ -73,7 +73,7 @@ fn queue_evaluation(evidence: &DiagnosisEvidence<'_>) -> RuleEvaluation {
         case.mark_checked();
     }
     for alert in evidence.alerts(LogIssue::Waiting) {
-        let fact = ObservedFact::new(EvidenceSource::Log, "requests waiting, at most")
+        let fact = ObservedFact::new(EvidenceSource::Log, "peak requests waiting")
             .with_quantity(Quantity::Count(alert.worst as u64));
         case.add_finding(
             Severity::Warn,
@@ -90,7 +90,7 @@ fn queue_evaluation(evidence: &DiagnosisEvidence<'_>) -> RuleEvaluation {
 fn brief_queue(evidence: &DiagnosisEvidence<'_>, case: &mut RuleEvaluation, bound: f64) {
     let peaks = evidence.engine_levels().filter_map(|levels| levels.waiting.summarize());
     if let Some(peak) = peaks.filter(|figures| figures.max > bound).max_by(|a, b| a.max.total_cmp(&b.max)) {
-        let fact = ObservedFact::new(EvidenceSource::Log, "requests waiting for a moment, at most");
+        let fact = ObservedFact::new(EvidenceSource::Log, "brief peak of requests waiting");
         let fact = fact.with_quantity(Quantity::Count(peak.max as u64)).above(Quantity::Count(bound as u64));
         let when = peak.at.map(|at| TimeRange { start: FactTime::Moment(at), lasted: Duration::ZERO });
         case.add_finding(Severity::Hint, fact.with_time(when));
@@ -104,7 +104,7 @@ fn all_at_once(evidence: &DiagnosisEvidence<'_>) -> Option<ObservedFact> {
     unlimited.then(|| {
         ObservedFact::new(
             EvidenceSource::Result,
-            "all requests were due at once: the queue is the load's own",
+            "all requests were due at once, so the load itself causes the queue",
         )
     })
 }
@@ -114,7 +114,7 @@ pub(super) fn slow_first_token(evidence: &DiagnosisEvidence<'_>) -> Option<(bool
     let (origin, p95, is_lower_bound) = evidence.ttft_p95()?;
     let bound = Duration::try_from_secs_f64(ServerSignal::Ttft.info().limit?.bound).ok()?;
     let what =
-        if is_lower_bound { "TTFT P95, beyond the server's last bucket, more than" } else { "TTFT P95" };
+        if is_lower_bound { "TTFT P95, above the server's last bucket, more than" } else { "TTFT P95" };
     let fact = ObservedFact::new(origin, what).with_quantity(Quantity::Time(p95));
     Some(if p95 > bound || is_lower_bound {
         (true, fact.above(Quantity::Time(bound)))
@@ -140,10 +140,10 @@ pub(super) fn slow_prefill(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
         if slow && prefill > queue && prefill >= whole.mul_f64(MAJOR_SHARE) {
             case.add_finding(
                 Severity::Warn,
-                ObservedFact::new(origin, "mean time of prefill").with_quantity(Quantity::Time(prefill)),
+                ObservedFact::new(origin, "mean prefill time").with_quantity(Quantity::Time(prefill)),
             );
             case.add_note(
-                ObservedFact::new(origin, "mean TTFT by the server").with_quantity(Quantity::Time(ttft)),
+                ObservedFact::new(origin, "mean TTFT at the server").with_quantity(Quantity::Time(ttft)),
             );
         }
     }
@@ -164,17 +164,17 @@ pub(super) fn client_server_gap(evidence: &DiagnosisEvidence<'_>) -> RuleJudgmen
         let bound = MIN_GAP.max(ours.mul_f64(MIN_GAP_SHARE));
         if between > bound {
             let fact =
-                ObservedFact::new(EvidenceSource::Result, "mean TTFT by the client beyond the server's own");
+                ObservedFact::new(EvidenceSource::Result, "mean TTFT at the client minus that at the server");
             case.add_finding(
                 Severity::Warn,
                 fact.with_quantity(Quantity::Time(between)).above(Quantity::Time(bound)),
             );
             case.add_note(
-                ObservedFact::new(EvidenceSource::Result, "mean TTFT by the client")
+                ObservedFact::new(EvidenceSource::Result, "mean TTFT at the client")
                     .with_quantity(Quantity::Time(ours)),
             );
             case.add_note(
-                ObservedFact::new(EvidenceSource::Result, "mean TTFT by the server")
+                ObservedFact::new(EvidenceSource::Result, "mean TTFT at the server")
                     .with_quantity(Quantity::Time(theirs)),
             );
         }
@@ -223,11 +223,11 @@ fn batch_size(evidence: &DiagnosisEvidence<'_>) -> Option<(bool, ObservedFact)> 
     let bound = evidence.numeric_setting("max_num_seqs").map_or(LARGE_BATCH, |most| FULL_BATCH_SHARE * most);
     let by_server = evidence.server_metrics().find_map(|(origin, side)| {
         let gauged = side.gauge_summary(ServerSignal::Running)?;
-        Some((gauged.peak, ObservedFact::new(origin, "requests running, at most")))
+        Some((gauged.peak, ObservedFact::new(origin, "peak requests running")))
     });
     let by_client = || {
         let peak = evidence.run?.metrics.peak_in_flight;
-        Some((peak as f64, ObservedFact::new(EvidenceSource::Result, "requests in flight, at most")))
+        Some((peak as f64, ObservedFact::new(EvidenceSource::Result, "peak requests in flight")))
     };
     let (level, fact) = by_server.or_else(by_client)?;
     let fact = fact.with_quantity(Quantity::Count(level as u64));
@@ -249,16 +249,14 @@ pub(super) fn tensor_parallel(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment 
     let few = batch_size(evidence).is_some_and(|(many, _)| !many);
     if gpus > 1.0 && log.slow_links > 0 {
         let level = if slow.is_some() { Severity::Alert } else { Severity::Warn };
-        let fact = ObservedFact::new(
-            EvidenceSource::Log,
-            "lines that say that the GPUs have no fast way to each other",
-        );
+        let fact =
+            ObservedFact::new(EvidenceSource::Log, "lines that report no fast connection between the GPUs");
         case.add_finding(level, fact.with_quantity(Quantity::Count(log.slow_links)));
     } else if let (true, true, Some((_, tokens))) = (gpus > 1.0, few, &slow) {
         case.add_finding(Severity::Hint, tokens.clone());
     }
     case.add_note(
-        ObservedFact::new(EvidenceSource::Log, "GPUs that share each layer")
+        ObservedFact::new(EvidenceSource::Log, "tensor-parallel GPUs")
             .with_quantity(Quantity::Count(gpus as u64)),
     );
     case.into_judgment()
@@ -334,7 +332,8 @@ pub(super) fn throughput(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
         case.mark_checked();
     }
     for alert in evidence.alerts(LogIssue::Throughput) {
-        let fact = ObservedFact::new(EvidenceSource::Log, "generation throughput, of its best pace before");
+        let fact =
+            ObservedFact::new(EvidenceSource::Log, "generation throughput as a share of its earlier best");
         let fact = fact
             .with_quantity(Quantity::Share(alert.worst / 100.0))
             .below(Quantity::Share(alert.bound / 100.0));

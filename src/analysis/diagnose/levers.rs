@@ -166,12 +166,12 @@ pub(crate) const LEVERS: [LeverInfo; 15] = [
             Some("scheduler_delay_factor"),
             until(since(4, 0), 11, 0),
         ),
-        "the V1 engine never had it: --max-num-batched-tokens says how much prefill a step takes",
+        "the V1 engine never had it; --max-num-batched-tokens limits the prefill of a step",
         "vllm/engine/arg_utils.py in the releases v0.3.3, v0.4.0, v0.6.4 and v0.11.0; vLLM PR 25334",
     ),
     noted(
         lever(SwapSpace, "--swap-space", Some("swap_space"), until(from_the_first(), 18, 0)),
-        "without effect in the V1 engine (the default from v0.8.0), which computes again instead of swapping",
+        "no effect in the V1 engine (the default from v0.8.0), which recomputes instead of swapping",
         "vllm/engine/arg_utils.py in the releases v0.1.7 and v0.11.1; vLLM issue 27984, PRs 36216 and 48549",
     ),
     noted(

@@ -21,13 +21,13 @@ pub(super) fn out_of_memory(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
         case.mark_checked();
     }
     for alert in evidence.alerts(LogIssue::OutOfMemory) {
-        let fact = ObservedFact::new(EvidenceSource::Log, "lines that say out of memory")
+        let fact = ObservedFact::new(EvidenceSource::Log, "lines that report out of memory")
             .with_quantity(Quantity::Count(alert.worst as u64));
         case.add_finding(Severity::Alert, fact.with_time(alert_range(alert)));
     }
     let failures = evidence.run.into_iter().flat_map(|run| &run.metrics.failures);
     for failure in failures.filter(|failure| says_out_of_memory(&failure.example)) {
-        let what = format!("failures ({}) whose first says out of memory", failure.class);
+        let what = format!("failures ({}), the first reports out of memory", failure.class);
         case.add_finding(
             Severity::Alert,
             ObservedFact::new(EvidenceSource::Result, what)
@@ -84,7 +84,7 @@ pub(super) fn swapping(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
                     ServerSignal::Swapped => Quantity::Count(course.peak as u64),
                     _ => Quantity::Share(course.peak),
                 };
-                let fact = ObservedFact::new(origin, format!("{what}, at most")).with_quantity(figure);
+                let fact = ObservedFact::new(origin, format!("peak {what}")).with_quantity(figure);
                 case.add_finding(
                     swap_severity(course.longest.map(|when| when.lasted)),
                     fact.with_time(course.longest),
@@ -102,7 +102,7 @@ pub(super) fn swapping(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
             let alert = evidence.alerts(LogIssue::Swapped).next();
             let figure = Quantity::Count(figures.max as u64);
             let fact =
-                ObservedFact::new(EvidenceSource::Log, "requests swapped out, at most").with_quantity(figure);
+                ObservedFact::new(EvidenceSource::Log, "peak requests swapped out").with_quantity(figure);
             case.add_finding(
                 swap_severity(alert.map(|alert| alert.duration)),
                 fact.with_time(alert.and_then(alert_range)),
@@ -126,8 +126,8 @@ pub(super) fn kv_full(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
         case.mark_checked();
         let lasted = course.longest.is_some_and(|when| when.lasted >= limit.lasting);
         if lasted || course.share >= MOST_OF_THE_TIME {
-            let fact = ObservedFact::new(origin, "KV cache usage, at most")
-                .with_quantity(Quantity::Share(course.peak));
+            let fact =
+                ObservedFact::new(origin, "peak KV cache usage").with_quantity(Quantity::Share(course.peak));
             let level = if lasted { Severity::Alert } else { Severity::Warn };
             case.add_finding(level, fact.above(Quantity::Share(limit.bound)).with_time(course.longest));
         }
@@ -136,7 +136,7 @@ pub(super) fn kv_full(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
         case.mark_checked();
     }
     for alert in evidence.alerts(LogIssue::KvCache) {
-        let fact = ObservedFact::new(EvidenceSource::Log, "KV cache usage, at most")
+        let fact = ObservedFact::new(EvidenceSource::Log, "peak KV cache usage")
             .with_quantity(Quantity::Share(alert.worst / 100.0));
         case.add_finding(
             Severity::Alert,
@@ -152,7 +152,7 @@ fn add_pool_note(evidence: &DiagnosisEvidence<'_>, case: &mut RuleEvaluation) {
     let Some(start) = evidence.log.map(|log| &log.start_up) else { return };
     if let Some(tokens) = start.kv_tokens {
         case.add_note(
-            ObservedFact::new(EvidenceSource::Log, "tokens that the KV pool holds")
+            ObservedFact::new(EvidenceSource::Log, "KV pool size in tokens")
                 .with_quantity(Quantity::Count(tokens)),
         );
     }

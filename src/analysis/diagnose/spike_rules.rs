@@ -142,7 +142,7 @@ fn cause_from_seconds(series: &RunSeries) -> Option<SpikeCause> {
         percentile(values, 50.0)
     };
     let (busy, quiet) = (median(&mut busy)?, median(&mut quiet)?);
-    let what = "ITL P99 of seconds with first tokens, against those without";
+    let what = "ITL P99 in seconds with a first token (limit: in seconds without one)";
     let fact = ObservedFact::new(EvidenceSource::Result, what)
         .with_quantity(Quantity::Time(busy))
         .above(Quantity::Time(quiet));

@@ -52,8 +52,8 @@ pub struct AlertRule {
 }
 
 const GUIDE: &str = "docs/operators-guide.md, the log line";
-const OURS: &str = "ours";
-const WHILE_IS_OURS: &str = "docs/operators-guide.md, the log line; how long \"a while\" is, is ours";
+const OURS: &str = "servegauge's choice";
+const OWN_DURATION: &str = "docs/operators-guide.md, the log line; duration chosen by servegauge";
 
 /// All rules, with their defaults.
 pub(crate) const ALERT_RULES: [AlertRule; 10] = [
@@ -75,7 +75,7 @@ pub(crate) const ALERT_RULES: [AlertRule; 10] = [
         unit: "%",
         hold: Duration::from_secs(60),
         advice: "expand it: more GPUs, --gpu-memory-utilization, --kv-cache-dtype fp8, or a lower --max-model-len",
-        source: WHILE_IS_OURS,
+        source: OWN_DURATION,
     },
     AlertRule {
         trouble: LogIssue::Waiting,
@@ -85,18 +85,18 @@ pub(crate) const ALERT_RULES: [AlertRule; 10] = [
         unit: "reqs",
         // Three lines of a current log.
         hold: Duration::from_secs(20),
-        advice: "TTFT is about to blow up: add capacity, or admit fewer requests",
-        source: WHILE_IS_OURS,
+        advice: "TTFT will rise sharply: add capacity, or admit fewer requests",
+        source: OWN_DURATION,
     },
     AlertRule {
         trouble: LogIssue::Throughput,
         name: "throughput",
-        title: "generation slows down while as many requests run",
+        title: "generation slows down although about as many requests run",
         bound: 50.0,
         unit: "%",
         hold: Duration::from_secs(60),
         advice: "the batch is full of small requests or of prefills: check max_tokens",
-        source: "docs/operators-guide.md, the log line; half, and for a minute, is ours",
+        source: "docs/operators-guide.md, the log line; 50 % and 1 min chosen by servegauge",
     },
     AlertRule {
         trouble: LogIssue::Preemptions,
@@ -126,7 +126,7 @@ pub(crate) const ALERT_RULES: [AlertRule; 10] = [
         bound: 0.0,
         unit: "lines",
         hold: Duration::ZERO,
-        advice: "read those lines: each line of a traceback counts",
+        advice: "read those lines; each line of a traceback counts",
         source: OURS,
     },
     AlertRule {
@@ -142,22 +142,22 @@ pub(crate) const ALERT_RULES: [AlertRule; 10] = [
     AlertRule {
         trouble: LogIssue::Refusals,
         name: "refused",
-        title: "many requests are refused with 4xx",
+        title: "many requests are rejected with 4xx",
         bound: 10.0,
         unit: "requests",
         hold: Duration::ZERO,
-        advice: "429 is a limit on the rate; 400, 404 and 422 are a client's mistake: its model name, length or parameters",
+        advice: "429 is a rate limit; 400, 404 and 422 are client errors: check model name, length and parameters",
         source: OURS,
     },
     AlertRule {
         trouble: LogIssue::Clock,
         name: "clock",
-        title: "time runs backwards",
+        title: "timestamps go backwards",
         // Processes that share a log may write slightly out of order.
         bound: 5.0,
         unit: "s",
         hold: Duration::ZERO,
-        advice: "the clock was set back, or the log is pieces in another order: what lasted is not known there",
+        advice: "the clock was set back, or the log files are out of order; durations around this point are unknown",
         source: OURS,
     },
 ];
