@@ -21,8 +21,8 @@ pub(crate) mod markdown;
 #[cfg(test)]
 mod tests;
 
-/// The widths of the columns: the first fits the longest answer (`CANNOT TELL`), the second is the rule.
-const COLUMNS: [Column; 2] = [Column::LEFT.at_least(11), Column::LEFT];
+/// The widths of the columns: the first fits the longest result (`UNDECIDED`), the second is the rule.
+const COLUMNS: [Column; 2] = [Column::LEFT.at_least(9), Column::LEFT];
 
 /// Writes the table and, as the last line, the gate's result.
 pub(crate) fn render(ruling: &GateReport, to: &mut impl Write) -> io::Result<()> {
@@ -51,11 +51,11 @@ pub(super) fn answer_word(answer: RuleAnswer) -> &'static str {
     match answer {
         RuleAnswer::Pass => "PASS",
         RuleAnswer::Fail => "FAIL",
-        RuleAnswer::CannotTell { .. } => "CANNOT TELL",
+        RuleAnswer::CannotTell { .. } => "UNDECIDED",
     }
 }
 
-/// Marks a finding whose answer does not decide the gate as usual: a failed rule that only warns, or an undecided
+/// Marks a finding whose result does not decide the gate as usual: a failed rule that only warns, or an undecided
 /// one.
 fn status_mark(ruling: &GateReport, finding: &RuleFinding) -> &'static str {
     match (finding.answer, ruling.rule_status(finding)) {
@@ -84,7 +84,7 @@ pub(super) fn measured_text(finding: &RuleFinding) -> String {
     parts.join(", ")
 }
 
-/// The candidate's value. Without a baseline, the interval that the answer rests on follows it.
+/// The candidate's value. Without a baseline, the interval that the result rests on follows it.
 pub(super) fn candidate_text(finding: &RuleFinding) -> String {
     let figure = finding.rule.rule.figure;
     let Some(sample) = &finding.candidate else { return NOT_AVAILABLE.to_owned() };
@@ -169,7 +169,7 @@ fn unit(figure: MetricId) -> &'static str {
     }
 }
 
-/// Notes on how the answers came about.
+/// Notes on how the results came about.
 pub(super) fn notes(ruling: &GateReport) -> Vec<String> {
     let mut notes = vec![false_failure_note(ruling)];
     notes.extend(scope_note(ruling).map(ToOwned::to_owned));
@@ -229,11 +229,11 @@ fn scope_note(ruling: &GateReport) -> Option<&'static str> {
              candidates fail too often",
         ),
         ClaimScope::OneStart => Some(
-            "baseline and candidate share one server start: answers to rules against the baseline apply to that start only",
+            "baseline and candidate share one server start: results of rules against the baseline apply to that start only",
         ),
         ClaimScope::TheseStarts => Some(
             "server starts differ from each other: rules against the baseline need at least 3 starts of one side, or 2 of each; \
-             if the server was not restarted between the sides, `gate.same_start` limits the answers to that start",
+             if the server was not restarted between the sides, `gate.same_start` limits the results to that start",
         ),
     }
 }
@@ -248,7 +248,7 @@ fn plural(count: usize, what: &str) -> String {
 }
 
 pub(super) fn conclusion_line(ruling: &GateReport) -> String {
-    let [met, violated, undecided] = ruling.answer_counts();
+    let [passed, failed, undecided] = ruling.answer_counts();
     let named: Vec<String> = ruling
         .findings
         .iter()
@@ -256,7 +256,7 @@ pub(super) fn conclusion_line(ruling: &GateReport) -> String {
         .map(|finding| finding.rule.rule.figure.to_string())
         .collect();
     let names = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
-    let counts = format!("{met} met, {violated} violated, {undecided} undecided{names}");
+    let counts = format!("{passed} passed, {failed} failed, {undecided} undecided{names}");
     match ruling.outcome {
         GateVerdict::Pass => format!("GATE PASSED: {counts}"),
         GateVerdict::Warn => format!("GATE PASSED with warnings: {counts}"),

@@ -92,16 +92,16 @@ fn last_line(ended: &Ended) -> &str {
 #[test]
 fn a_kept_rule_is_0_and_a_broken_one_1() {
     let ended = gate(fast_run(), fast_run(), &["tpot.mean < 1s"]).end().with_code(0);
-    assert_eq!(last_line(&ended), "GATE PASSED: 1 met, 0 violated, 0 undecided");
+    assert_eq!(last_line(&ended), "GATE PASSED: 1 passed, 0 failed, 0 undecided");
     let ended = gate(fast_run(), slow_run(), &[TPOT, "tpot.mean < 1s"]).end().with_code(1);
-    assert_eq!(last_line(&ended), "GATE FAILED: 1 met, 1 violated, 0 undecided");
-    assert!(ended.stdout.contains(&format!("FAIL         {TPOT}")), "{}", ended.stdout);
+    assert_eq!(last_line(&ended), "GATE FAILED: 1 passed, 1 failed, 0 undecided");
+    assert!(ended.stdout.contains(&format!("FAIL       {TPOT}")), "{}", ended.stdout);
 }
 
 #[test]
 fn without_rules_the_usual_ones_are_asked() {
     let ended = gate(fast_run(), slow_run(), &[]).end().with_code(1);
-    assert!(ended.stdout.contains(&format!("FAIL         {TPOT}")), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&format!("FAIL       {TPOT}")), "{}", ended.stdout);
     assert!(ended.stdout.contains("failure_rate <= baseline + 1%"), "{}", ended.stdout);
 }
 
@@ -109,7 +109,7 @@ fn without_rules_the_usual_ones_are_asked() {
 fn a_broken_rule_that_only_warns_is_0() {
     let ended =
         gate(fast_run(), slow_run(), &["tpot.mean < 1s"]).arg("--warn-rule").arg(TPOT).end().with_code(0);
-    assert_eq!(last_line(&ended), "GATE PASSED with warnings: 1 met, 1 violated, 0 undecided");
+    assert_eq!(last_line(&ended), "GATE PASSED with warnings: 1 passed, 1 failed, 0 undecided");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_rule_without_an_answer_is_what_it_is_said_to_be() {
     for (policy, code) in [("pass", 0), ("warn", 0), ("fail", 1)] {
         let ended =
             gate(fast_run(), fast_run(), &[OPEN]).words("--on-unsettled").arg(policy).end().with_code(code);
-        assert!(ended.stdout.contains("CANNOT TELL  ttft.p99"), "{}", ended.stdout);
+        assert!(ended.stdout.contains("UNDECIDED  ttft.p99"), "{}", ended.stdout);
         assert!(
             ended.stdout.contains("on each side") || ended.stdout.contains("too small"),
             "{}",
@@ -208,12 +208,12 @@ fn single_starts_do_not_tell_of_servers_and_say_what_would() {
     let (base, candidate) = (on_start(fast_run(), 1), on_start(slow_run(), 2));
     let of = |words: &str| gate_of_starts(&base, &candidate, &[TPOT, "tpot.mean < 1s"]).words(words);
     let ended = of("").end().with_code(0);
-    assert!(ended.stdout.contains(&format!("CANNOT TELL  {TPOT}")), "{}", ended.stdout);
-    assert!(ended.stdout.contains("PASS         tpot.mean < 1000ms"), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&format!("UNDECIDED  {TPOT}")), "{}", ended.stdout);
+    assert!(ended.stdout.contains("PASS       tpot.mean < 1000ms"), "{}", ended.stdout);
     for advice in ["at least 3 server starts", "--same-start"] {
         assert!(ended.stdout.contains(advice), "{advice}: {}", ended.stdout);
     }
-    of("--on-unsettled fail").end().with_code(1);
+    of("--on-undecided fail").end().with_code(1);
     let ended = of("--same-start").end().with_code(2);
     assert!(ended.stderr.contains("from 2 server starts"), "{}", ended.stderr);
     let same = gate_of_starts(&base, &on_start(slow_run(), 1), &[TPOT]).end().with_code(1);

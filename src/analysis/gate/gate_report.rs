@@ -98,7 +98,7 @@ impl GateReport {
         standing.min(at_most)
     }
 
-    /// The numbers of rules that are met, violated, and undecided.
+    /// The numbers of rules that passed, that failed, and that are undecided.
     pub fn answer_counts(&self) -> [usize; 3] {
         let count =
             |is: fn(RuleAnswer) -> bool| self.findings.iter().filter(|finding| is(finding.answer)).count();

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use super::{answer_word, conclusion_line, measured_text, severity_word, undecided_policy};
-use crate::analysis::gate::{GateReport, RuleFinding, RuleStatus};
+use super::{conclusion_line, measured_text, severity_word, undecided_policy};
+use crate::analysis::gate::{GateReport, RuleAnswer, RuleFinding, RuleStatus};
 
 /// Why the XML could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -57,13 +57,22 @@ fn validity_case(ruling: &GateReport) -> TestCase {
     test_case(status, "the run is VALID")
 }
 
+/// The `type` of a failure. CI systems store it, so it keeps its spelling.
+fn failure_type(answer: RuleAnswer) -> &'static str {
+    match answer {
+        RuleAnswer::Pass => "pass",
+        RuleAnswer::Fail => "fail",
+        RuleAnswer::CannotTell { .. } => "cannot tell",
+    }
+}
+
 fn rule_case(ruling: &GateReport, finding: &RuleFinding) -> TestCase {
     let measured = measured_text(finding);
     let settled = finding.answer.is_settled();
     let status = match ruling.rule_status(finding) {
         RuleStatus::Failure => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message(measured.as_str()).set_type(answer_word(finding.answer).to_lowercase());
+            status.set_message(measured.as_str()).set_type(failure_type(finding.answer));
             status.set_description(format!("{} [{}]\n{measured}", finding.rule.rule, severity_word(finding)));
             status
         }

@@ -20,7 +20,7 @@ pub(crate) fn render(ruling: &GateReport, to: &mut impl Write) -> io::Result<()>
         GateVerdict::Invalid => "🚫",
     };
     writeln!(to, "### {sign} {}\n", markdown(&conclusion_line(ruling)))?;
-    let head = table::row(["finding", "rule", "candidate", "baseline", "limit", "why not"]);
+    let head = table::row(["result", "rule", "candidate", "baseline", "limit", "why undecided"]);
     let rows = ruling.findings.iter().map(|finding| row(ruling, finding));
     Table::left(iter::once(head).chain(rows).collect()).write_markdown(to)?;
     writeln!(to)?;

@@ -26,15 +26,15 @@ pub(crate) struct GateArgs {
     /// The flags are first checked against the baseline's.
     #[arg(last = true, value_name = "run RUN'S FLAGS", help_heading = "Baseline and candidate")]
     pub run: Vec<String>,
-    /// Both sides share one server start: judge that start only
+    /// Both sides share one server start; the verdict applies to that start only
     ///
-    /// Otherwise, rules against the baseline need three server starts of one side, or two of each.
+    /// Without it, rules against the baseline need three server starts of one side, or two of each.
     #[arg(long, requires = "baseline", help_heading = "Baseline and candidate")]
     pub same_start: bool,
-    /// Compare despite a different configuration of the baseline
+    /// Compare even if the settings of baseline and candidate differ
     #[arg(long, help_heading = "Baseline and candidate")]
     pub anyway: bool,
-    /// Judge INVALID runs too; otherwise an INVALID candidate exits with code 3
+    /// Judge INVALID runs too; without it, an INVALID candidate exits with code 3
     #[arg(long, help_heading = "Baseline and candidate")]
     pub allow_invalid: bool,
     #[command(flatten)]
@@ -64,12 +64,12 @@ pub(crate) struct StrictnessArgs {
     /// False-alarm probability over all rules and interim analyses
     #[arg(long, value_name = "SHARE", default_value = defaults::ALPHA, value_parser = defaults::alpha)]
     pub alpha: f64,
-    /// Outcome of the gate if a rule has no answer
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "warn")]
+    /// Outcome if a rule is undecided
+    #[arg(long, visible_alias = "on-undecided", value_enum, value_name = "WHAT", default_value = "warn")]
     pub on_unsettled: Unsettled,
-    /// Time for more blocks, until every rule has an answer (a bare number is seconds)
+    /// Time for more blocks, until every rule is decided (a bare number is seconds)
     ///
-    /// Measuring also ends when a failing rule is violated.
+    /// Measuring also ends when a --rule fails.
     #[arg(long, value_name = "TIME", value_parser = values::seconds)]
     pub extend: Option<Duration>,
 }
@@ -100,12 +100,12 @@ pub(crate) struct OutputArgs {
     /// The new baseline records which one it replaced, when, and the outcome of the rules.
     #[arg(long, requires = "baseline")]
     pub update_baseline: bool,
-    /// Replace the baseline even if a rule is violated
+    /// Replace the baseline even if a rule failed
     #[arg(long, requires = "update_baseline")]
     pub force: bool,
 }
 
-/// What becomes of a gate with rules that have no answer.
+/// The outcome of a gate with an undecided rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Unsettled {
     Pass,
