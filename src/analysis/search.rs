@@ -195,10 +195,10 @@ const MIN_CONTRADICTIONS: usize = 2;
 /// way in a quarter of all trials shows it again within this many trials with a probability of 96 % (1 − 0.75¹¹).
 const MIN_CONTRADICTIONS_TO_DROP: usize = 11;
 
-/// The reciprocal of the largest share of the remaining time that a trial may wait for its last answers.
+/// A trial waits for its last answers for at most 1 / `PATIENCE_SHARE` of the remaining time.
 const PATIENCE_SHARE: u32 = 4;
 
-/// The number of trials whose patience is wasted, after which no further trial gets any.
+/// After this many trials that waited for their last answers and still ended undecided, no trial waits.
 const MAX_WASTED_WAITS: usize = 2;
 
 /// The maximum number of trials at one load to confirm a violation.

@@ -129,16 +129,16 @@ impl<'a> EarlyStop<'a> {
         Some(TrialCommand::End)
     }
 
-    /// The requests in flight are the slow ones: unless all levels are met whatever their outcome, the trial waits for
-    /// them.
+    /// Stops sending. The requests still in flight are the slow ones, so the trial waits for them unless all levels are
+    /// met whatever their outcome.
     fn send_no_more(&mut self, pulse: TrialProgress) -> TrialCommand {
         self.ending = TrialEnd::PlainlyUnder;
         self.sent_until = Some(pulse.elapsed);
         if self.is_met_at_worst(pulse) { TrialCommand::End } else { TrialCommand::SendNoMore }
     }
 
-    /// The trial sends no more requests. It waits for the last answers while the outcome depends on them, within its
-    /// patience.
+    /// Whether to end a trial that sends no more requests: it waits for the last answers while the outcome depends on
+    /// them, up to its patience.
     fn stop_waiting(&mut self, pulse: TrialProgress) -> Option<TrialCommand> {
         let waited = pulse.elapsed.saturating_sub(self.sent_until.unwrap_or(self.next.length));
         if self.ending == TrialEnd::PlainlyUnder && self.is_met_at_worst(pulse) {

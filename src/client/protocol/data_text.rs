@@ -1,8 +1,8 @@
-//! What data means that is not an event of the protocol: a ping, or an error in plain text.
+//! The meaning of stream data that is not a protocol event: a ping, or an error in plain text.
 //!
-//! Proxies and gateways write into a stream what they like. The rule, which `docs/answers.md` states too: a ping is
-//! left out, a text that speaks of an error fails the request, and any other text is left out like a ping. Whether the
-//! answer is whole is decided by its finish reason. What looks like JSON and is not valid is a chunk that was cut.
+//! Proxies and gateways may write anything into a stream. The rule, which `docs/answers.md` states too: a ping is left
+//! out, a text that speaks of an error fails the request, and any other text is left out like a ping. Whether the
+//! answer is whole is decided by its finish reason. Text that looks like JSON but is invalid is a chunk that was cut.
 
 use serde_json::Value;
 

@@ -175,7 +175,7 @@ fn equal_servers_are_hardly_ever_called_different_and_slow_ones_not_the_same() {
 
 #[test]
 #[ignore = "minutes of made-up runs"]
-fn at_most_5_percent_of_the_tables_of_equal_servers_cry_wolf() {
+fn at_most_5_percent_of_the_tables_of_equal_servers_report_a_difference() {
     let mut out = std::io::stdout();
     let mut false_alarms = Vec::new();
     writeln!(out, "requests  records  tables with a better or worse row").unwrap();

@@ -31,7 +31,7 @@ impl ModelArchitecture {
         parameters::matrices(&self.config, &self.layers)
     }
 
-    /// The number of parameters of the language model, calculated from its shape.
+    /// Computes the number of parameters of the language model from its config.
     ///
     /// # Errors
     ///
