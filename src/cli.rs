@@ -56,7 +56,8 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the run or the gate failed, 2 usage, or input or output trouble, 3 the run is INVALID, 130 interrupted.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 success, 1 the run or the gate failed, 2 usage or I/O error, 3 INVALID, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -64,7 +64,7 @@ impl ProfileReport {
         if let Some(why) = refused(&self.start) {
             return Some(format!("the server was not profiled: {why}"));
         }
-        refused(&self.stop).map(|why| format!("the server's profiler was started and did not stop: {why}"))
+        refused(&self.stop).map(|why| format!("the server's profiler started but did not stop: {why}"))
     }
 }
 
@@ -72,12 +72,12 @@ impl fmt::Display for ProfileTrigger {
     /// Writes the reason why the trigger never fired.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Begin => f.write_str("the run was over before the order could be sent"),
+            Self::Begin => f.write_str("the run ended before the request could be sent"),
             Self::After(time) => {
-                write!(f, "the run was over before {}", humantime::format_duration(*time))
+                write!(f, "the run ended before {}", humantime::format_duration(*time))
             }
-            Self::Running(1) => f.write_str("it never had a request running"),
-            Self::Running(count) => write!(f, "it never had {count} requests running"),
+            Self::Running(1) => f.write_str("it never had a running request"),
+            Self::Running(count) => write!(f, "it never had {count} running requests"),
         }
     }
 }
@@ -106,12 +106,9 @@ mod tests {
         let cases = [
             (
                 trouble(ProfileTrigger::Running(200), None, None),
-                "not profiled: it never had 200 requests running",
+                "not profiled: it never had 200 running requests",
             ),
-            (
-                trouble(ProfileTrigger::After(Duration::from_secs(30)), None, None),
-                "the run was over before 30s",
-            ),
+            (trouble(ProfileTrigger::After(Duration::from_secs(30)), None, None), "the run ended before 30s"),
             (trouble(ProfileTrigger::Begin, order(Err("HTTP 404")), None), "not profiled: HTTP 404"),
             (trouble(ProfileTrigger::Begin, order(Ok("")), order(Err("HTTP 500"))), "did not stop: HTTP 500"),
         ];

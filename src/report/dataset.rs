@@ -17,7 +17,7 @@ pub(crate) fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl 
     for (turns, count) in &stats.turns {
         writeln!(to, "  with {turns} turns: {count} ({})", percent(*count, stats.conversations))?;
     }
-    writeln!(to, "Tokens by: {tokenizer} ({})", stats.counted_by.label())?;
+    writeln!(to, "Tokens counted by: {tokenizer} ({})", stats.counted_by.label())?;
     let [prompt, answer] = match is_of_turns {
         true => ["prompt (first turn)", "answer (second turn)"],
         false => ["prompt", "requested output"],
@@ -57,7 +57,7 @@ pub(crate) fn render_workload(
         writeln!(to, "{what}: {}, dropped: {}", provenance.candidates, provenance.dropped)?;
     }
     if provenance.candidates == 0 && provenance.dropped.total() > 0 {
-        writeln!(to, "Made and left out: {}", provenance.dropped)?;
+        writeln!(to, "Generated but dropped: {}", provenance.dropped)?;
     }
     if provenance.repeated > 0 {
         writeln!(to, "Repeated prompts: {} (the dataset has too few)", provenance.repeated)?;
@@ -69,7 +69,7 @@ pub(crate) fn render_workload(
     if provenance.system_prompts > 0 {
         writeln!(to, "Conversations with a system turn as prompt: {}", provenance.system_prompts)?;
     }
-    writeln!(to, "Tokens by: {}", inputs.tokenizer.origin)?;
+    writeln!(to, "Tokens counted by: {}", inputs.tokenizer.origin)?;
     let prompts = LengthSummary::from_lengths(requests.clone().map(|(prompt, _)| prompt));
     lengths(
         &[
@@ -89,10 +89,10 @@ pub(crate) fn render_workload(
         (pace, _) => writeln!(to, "Request rate: {pace}")?,
     }
     if let Some(cap) = load.max_concurrency {
-        writeln!(to, "Most in flight: {cap}")?;
+        writeln!(to, "Max concurrency: {cap}")?;
     }
     if let Some(duration) = load.duration {
-        writeln!(to, "Sending ends after: {}", seconds(duration))?;
+        writeln!(to, "Sending duration: {}", seconds(duration))?;
     }
     Ok(())
 }
@@ -106,7 +106,7 @@ fn sessions(spec: &Spec, to: &mut impl Write) -> io::Result<()> {
         (None, _) => {}
     }
     match spec.load.max_active_sessions {
-        Some(most) => writeln!(to, "Most sessions active: {most}"),
+        Some(most) => writeln!(to, "Max active sessions: {most}"),
         None => Ok(()),
     }
 }

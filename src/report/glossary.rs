@@ -4,7 +4,7 @@
 pub const DEFINITIONS: [(&str, &str); 12] = [
     ("due", "when the arrival schedule says the request starts"),
     ("sent", "just before the request's first byte is written"),
-    ("lag", "sent − due: the client's (or the cap's) fault, never hidden"),
+    ("lag", "sent − due: delay added by the client or by the concurrency cap"),
     (
         "TTFT",
         "first event that carries output (text, reasoning or tool-call delta) − sent; a role-only or empty chunk is not output",
@@ -20,14 +20,17 @@ pub const DEFINITIONS: [(&str, &str); 12] = [
     ("E2E", "last output event (without a stream, the last byte of the answer) − sent"),
     (
         "from due",
-        "the same measured from due: what a user who arrived on schedule felt (no coordinated omission)",
+        "the same measured from due: latency for a user who arrived on schedule (no coordinated omission)",
     ),
     (
         "output tokens",
         "the server's usage if it sends one, else our tokenizer's count, else events; the source is stored and printed",
     ),
     ("percentile", "linear interpolation between closest ranks (numpy's default)"),
-    ("goodput", "requests per second that met every limit, TTFT and E2E from due; failures never do"),
+    (
+        "goodput",
+        "requests per second that met every limit, TTFT and E2E from due; failed requests are never counted",
+    ),
     ("duration", "t0 to the end of the last request"),
 ];
 

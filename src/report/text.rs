@@ -116,12 +116,13 @@ fn latencies(run: &Run, printed: &[Latency], to: &mut impl Write) -> io::Result<
 /// Notes that the metrics cover a shorter run, and so favor its shorter requests.
 pub(super) fn interruption(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     section("Interrupted", to)?;
-    writeln!(to, "The run was cut short: the numbers are of what was measured until then.")?;
+    writeln!(to, "The run was interrupted; the numbers cover what was measured until then.")?;
     let cancelled = metrics.failures.iter().find(|failure| failure.class == FailureClass::Cancelled);
     let Some(FailureCount { count, .. }) = cancelled else { return Ok(()) };
     writeln!(
         to,
-        "{count} requests in flight were given up. No latency has them, and they are the longer ones: E2E is too low."
+        "Requests in flight that were cancelled: {count}. They are missing from all latencies and tend to be the longest, so E2E \
+         is biased low."
     )
 }
 
@@ -255,7 +256,7 @@ fn goodput(run: &Run, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "Class {class}: {}", limits(slo))?;
     }
     if slo.from == SloFrom::Sent {
-        writeln!(to, "Limits hold from sent: what requests waited for the client is left out")?;
+        writeln!(to, "Goodput limits count from when a request was sent; waiting in the client is excluded")?;
     }
     Ok(())
 }
@@ -309,11 +310,11 @@ fn probes(run: &Run, to: &mut impl Write) -> io::Result<()> {
 
 fn tokens(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     section("Token counts", to)?;
-    writeln!(to, "Input tokens by: {}", sources(&metrics.input_tokens))?;
+    writeln!(to, "Input tokens counted by: {}", sources(&metrics.input_tokens))?;
     if metrics.is_pooling() {
         return Ok(());
     }
-    writeln!(to, "Output tokens by: {}", sources(&metrics.output_tokens))?;
+    writeln!(to, "Output tokens counted by: {}", sources(&metrics.output_tokens))?;
     match metrics.tokens_per_event {
         // About one token per event is normal.
         Some(spread) if spread.mean >= 1.05 => {
@@ -334,7 +335,11 @@ fn first_events(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
     match metrics.first_event_by_source.is_empty() {
         true => Ok(()),
         false => {
-            writeln!(to, "Tokens of first events by: {}", by_source(&metrics.first_event_by_source, describe))
+            writeln!(
+                to,
+                "First-event tokens counted by: {}",
+                by_source(&metrics.first_event_by_source, describe)
+            )
         }
     }
 }

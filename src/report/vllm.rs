@@ -312,7 +312,7 @@ P99.9 TTFT (ms):                         100.00
         run.validity = Verdict { valid: true, checks: Vec::new() };
         assert_eq!(said_beside(&run), "");
         run.interrupted = true;
-        assert!(said_beside(&run).contains("cut short"));
+        assert!(said_beside(&run).contains("was interrupted"));
         let advice = "send less".to_owned();
         let name = CheckName::ScheduleLag;
         run.validity.checks.push(Check {

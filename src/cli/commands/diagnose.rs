@@ -29,7 +29,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Diagnose why a server is slow.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("evidence").required(true).multiple(true).args(["result", "log", "url"])))]
-#[command(after_help = "Exit codes: 0 whatever was found, 2 usage, or input or output trouble.")]
+#[command(after_help = "Exit codes: 0 success, with or without findings, 2 usage or I/O error.")]
 #[command(after_long_help = after_help())]
 pub(crate) struct DiagnoseArgs {
     /// A saved run, or a kept one: `last`
@@ -50,7 +50,7 @@ pub(crate) struct DiagnoseArgs {
 
 fn after_help() -> String {
     format!(
-        "{}\nExit codes: 0 whatever was found, 2 usage, or input or output trouble.",
+        "{}\nExit codes: 0 success, with or without findings, 2 usage or I/O error.",
         report::diagnose::lever_table()
     )
 }

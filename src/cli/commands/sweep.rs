@@ -67,7 +67,7 @@ pub(crate) struct SweepArgs {
     vllm: VllmArgs,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 every cell was measured, 1 one was not, 2 usage, 130 interrupted (the same command continues).";
+const EXIT_CODES: &str = "Exit codes: 0 every cell was measured, 1 a cell was not, 2 usage or I/O error, 130 interrupted (the same command continues).";
 
 /// The flags of `vllm bench sweep serve`.
 #[derive(Debug, Args)]

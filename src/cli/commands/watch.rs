@@ -29,7 +29,7 @@ use crate::server::signals::MetricsSnapshot;
 /// Monitor servers without load.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 fine, 1 there was an alert, or no answer at the end, 2 usage, 130 interrupted."
+    after_help = "Exit codes: 0 success, 1 an alert, or no metrics at the end, 2 usage or I/O error, 130 interrupted."
 )]
 pub(crate) struct WatchArgs {
     /// Server, or its /metrics; several are monitored separately

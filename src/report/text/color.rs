@@ -8,7 +8,7 @@ const MARKS: [(&str, Severity); 8] = [
     ("Failed requests: ", Severity::Bad),
     ("Probe requests failed: ", Severity::Bad),
     ("RESTARTED: ", Severity::Bad),
-    ("Trouble: ", Severity::Bad),
+    ("Profiler error: ", Severity::Bad),
     ("error: ", Severity::Bad),
     ("Warning: ", Severity::Doubtful),
     ("warning: ", Severity::Doubtful),

@@ -20,7 +20,7 @@ pub(super) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "{deed}: at {}, in {}, with {answer}", seconds(since), seconds(*took))?;
     }
     match profile.failure_reason() {
-        Some(trouble) => writeln!(to, "Trouble: {trouble}"),
+        Some(trouble) => writeln!(to, "Profiler error: {trouble}"),
         None => Ok(()),
     }
 }
@@ -57,11 +57,11 @@ mod tests {
     fn what_went_wrong_is_told() {
         assert_eq!(
             text(None, None),
-            "Trouble: the server was not profiled: it never had 200 requests running"
+            "Profiler error: the server was not profiled: it never had 200 running requests"
         );
         let shown = text(order(0, Ok("HTTP 200")), order(9, Err("HTTP 500")));
         assert!(
-            shown.ends_with("\nTrouble: the server's profiler was started and did not stop: HTTP 500"),
+            shown.ends_with("\nProfiler error: the server's profiler started but did not stop: HTTP 500"),
             "{shown}"
         );
     }

@@ -81,7 +81,7 @@ fn a_dry_run_sends_nothing_and_prints_what_it_would() {
     let requests = ended.line("Requests");
     assert!(requests.starts_with("11, ") && requests.contains("warm-up"), "{requests}");
     assert_eq!(ended.line("Request rate"), "4.00 req/s");
-    assert_eq!(ended.line("Most in flight"), "3");
+    assert_eq!(ended.line("Max concurrency"), "3");
     for (row, each, total) in [("prompt", "20", "220"), ("requested output", "7", "77")] {
         let line = ended.stdout.lines().find_map(|line| line.trim().strip_prefix(row)).unwrap();
         let figures: Vec<_> = line.split_whitespace().collect();
@@ -114,7 +114,7 @@ fn a_dry_run_asks_the_servers_tokenizer_and_describes_the_requests_of_the_run() 
     let mute = Witness::before_without(&simulator, "/tokenize");
     let guessed = Program::run_against(&mute.base_url(), words).words("--dry-run").end().well();
     assert!(
-        guessed.stderr.contains("a run asks it again, and may send other requests"),
+        guessed.stderr.contains("a real run asks the server again, so its prompts may differ"),
         "{}",
         guessed.stderr
     );

@@ -32,9 +32,9 @@ fn the_first_interrupt_stops_sending_and_reports_what_was_measured() {
     assert_eq!(ended.line("Successful requests"), sent.to_string());
     assert!(ended.stdout.contains(
         "─── Interrupted ───────────────────────\n\
-         The run was cut short: the numbers are of what was measured until then.\n"
+         The run was interrupted; the numbers cover what was measured until then.\n"
     ));
-    assert!(!ended.stdout.contains("E2E is too low"), "every answer is in it: {}", ended.stdout);
+    assert!(!ended.stdout.contains("E2E is biased low"), "every answer is in it: {}", ended.stdout);
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn what_does_not_end_within_the_grace_period_is_cancelled() {
     assert_eq!(errors.filter(|error| error.starts_with("cancelled: ")).count(), stalled);
     assert!(ended.stdout.contains(&format!("\ncancelled: {stalled} (first: ")), "{}", ended.stdout);
     let left_out = format!(
-        "\n{stalled} requests in flight were given up. No latency has them, and they are the longer ones: E2E is too \
-         low.\n"
+        "\nRequests in flight that were cancelled: {stalled}. They are missing from all latencies and tend to be the \
+         longest, so E2E is biased low.\n"
     );
     assert!(ended.stdout.contains(&left_out), "{}", ended.stdout);
 }

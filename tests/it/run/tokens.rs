@@ -70,7 +70,7 @@ fn tpot_is_over_the_tokens_after_the_first_event_whoever_counts_those_in_it() {
         let program = simulator.run(words);
         let program = if source == "usage" { program.words("--extra-body").arg(continuous) } else { program };
         let ended = program.end().well();
-        assert_eq!(ended.line("Tokens of first events by").replace("server ", ""), source);
+        assert_eq!(ended.line("First-event tokens counted by").replace("server ", ""), source);
         (source, ended)
     });
     for (source, ended) in counted {
@@ -169,8 +169,8 @@ fn without_any_tokenizer_an_estimate_is_announced_and_marked() {
         "{}",
         ended.stderr
     );
-    assert_eq!(ended.line("Input tokens by"), "estimate (no tokenizer was found: do not compare)");
-    assert!(ended.line("Output tokens by").starts_with("events (WRONG"));
+    assert_eq!(ended.line("Input tokens counted by"), "estimate (no tokenizer was found: do not compare)");
+    assert!(ended.line("Output tokens counted by").starts_with("events (WRONG"));
     let result = ended.result();
     assert_eq!(result["servegauge"]["inputs"]["tokenizer"]["source"], "estimate");
     assert_eq!(result["tokenizer_id"], "estimate");

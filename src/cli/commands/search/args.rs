@@ -26,7 +26,7 @@ pub(super) enum OverName {
 /// Search for the highest load that meets the service levels.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Exit codes: 0 answered, 1 nothing was answered by the server, 2 usage, 3 a trial is INVALID, 130 interrupted."
+    after_help = "Exit codes: 0 success, 1 the server answered no request, 2 usage or I/O error, 3 a trial is INVALID, 130 interrupted."
 )]
 pub(crate) struct SearchArgs {
     /// Service levels, which must all be met: ttft.p95<500ms, failure_rate<1%
