@@ -40,20 +40,26 @@ pub(super) fn add_to_failures(run: &mut Run) {
 /// Advice by a phrase in the failure's message: a protocol that the server does not speak, a certificate, a field.
 /// The first match wins. Retrying does not help against the failures listed first.
 const ADVICE_BY_MESSAGE: [(&str, &str); 14] = [
-    ("only HTTP/2", "servegauge speaks HTTP/1.1: give --base-url a port or a proxy that speaks it"),
-    ("does not speak TLS", "write http:// in --base-url"),
-    ("speaks TLS here", "write https:// in --base-url"),
-    ("that is not trusted here", "--ca-cert FILE trusts its authority, --insecure any certificate"),
-    ("self-signed", "--ca-cert FILE trusts this certificate, --insecure any"),
-    ("has expired", "renew the certificate; --insecure accepts any"),
-    ("is not of `", "give --base-url a host name of the certificate; --insecure accepts any name"),
-    ("client certificate", "--client-cert FILE and --client-key FILE show one"),
-    ("version 1, which", "make a certificate of version 3; --insecure accepts any"),
-    ("plain HTTP request was sent to HTTPS", "write https:// in --base-url"),
-    ("HTTP request to an HTTPS server", "write https:// in --base-url"),
-    ("-encoded, though", "turn compression off in the server or in the proxy before it"),
-    ("x-request-id", "--no-request-id sends none; else check --backend and --extra-body"),
-    ("ignore_eos", "--no-ignore-eos does not send it"),
+    ("only HTTP/2", "servegauge uses HTTP/1.1; set --base-url to a port or a proxy that supports it"),
+    ("does not speak TLS", "use http:// in --base-url"),
+    ("speaks TLS here", "use https:// in --base-url"),
+    (
+        "that is not trusted here",
+        "use --ca-cert FILE to trust that CA, or --insecure to accept any certificate",
+    ),
+    ("self-signed", "use --ca-cert FILE to trust this certificate, or --insecure to accept any"),
+    ("has expired", "renew the certificate, or use --insecure to accept any"),
+    (
+        "is not valid for `",
+        "use a host name of the certificate in --base-url, or --insecure to accept any certificate",
+    ),
+    ("client certificate", "use --client-cert FILE and --client-key FILE"),
+    ("version 1, which", "issue a certificate of version 3, or use --insecure to accept any"),
+    ("plain HTTP request was sent to HTTPS", "use https:// in --base-url"),
+    ("HTTP request to an HTTPS server", "use https:// in --base-url"),
+    ("-encoded, though", "disable compression in the server or in the proxy in front of it"),
+    ("x-request-id", "--no-request-id omits the header; also check --backend and --extra-body"),
+    ("ignore_eos", "--no-ignore-eos omits the field"),
 ];
 
 /// Finds the advice whose phrase occurs in a failure's message.
@@ -74,29 +80,29 @@ pub(super) fn on_failure(failure: &Failure) -> String {
             "check --model (without it, the first model that the server lists is measured)"
         }
         FailureClass::Status(404 | 405 | 410 | 501) => "check --base-url, --endpoint and --backend",
-        FailureClass::Status(300..=399) => "the server is elsewhere: give its own address as --base-url",
-        FailureClass::Status(407) => "the proxy wants a password",
-        FailureClass::Status(413) => "the prompts are too large for what is in front of the server",
+        FailureClass::Status(300..=399) => "the server redirects; set --base-url to the final address",
+        FailureClass::Status(407) => "the proxy requires authentication",
+        FailureClass::Status(413) => {
+            "the prompts exceed the body limit of the server or of a proxy in front of it"
+        }
         FailureClass::Status(_) => {
-            "the server does not take such requests: check --backend, lengths and --extra-body"
+            "the server does not accept these requests; check --backend, lengths and --extra-body"
         }
         FailureClass::Tls => {
-            "--ca-cert FILE trusts another authority, --insecure any certificate, http:// uses no TLS"
+            "use --ca-cert FILE to trust another CA, --insecure to accept any certificate, or http:// if the port has no TLS"
         }
-        FailureClass::BrokenStream => {
-            "a port for https:// or for HTTP/2 alone answers like that: check --base-url"
-        }
+        FailureClass::BrokenStream => "this happens on a TLS or HTTP/2-only port; check --base-url",
         FailureClass::UnknownFinishReason => {
-            "docs/answers.md lists the known ones; --accept-finish-reason NAME counts another one as a success"
+            "docs/answers.md lists the known reasons; --accept-finish-reason NAME counts another one as a success"
         }
         FailureClass::OverLimit => {
-            "the server ignores the token limit under the name that is sent; some servers use another name: --extra-body '{\"max_tokens\": N}'"
+            "the server ignores the token limit as it is sent; some servers need another field name: --extra-body '{\"max_tokens\": N}'"
         }
         FailureClass::ErrorEvent
         | FailureClass::Aborted
         | FailureClass::ServerTimeout
         | FailureClass::ServerOverloaded
-        | FailureClass::EmptyStream => "the server's log says more",
+        | FailureClass::EmptyStream => "see the server's log",
         FailureClass::Connect => "check the host and the port in --base-url",
         _ => "is the server running on this port? --ready-check-timeout-sec waits for one that is starting",
     };
@@ -116,10 +122,10 @@ pub(super) fn on_admin_error(error: &AdminError) -> Option<String> {
             by_message(words).map(str::to_owned)
         }
         AdminError::Refused { status: 300..=399, .. } => {
-            Some("the server is elsewhere: give its own address as --base-url".to_owned())
+            Some("the server redirects; set --base-url to the final address".to_owned())
         }
         AdminError::Unreachable { .. } => {
-            Some("is the server running there? --model skips the question".to_owned())
+            Some("is the server running there? with --model NAME, its model list is not requested".to_owned())
         }
         _ => None,
     }
@@ -131,9 +137,10 @@ fn on_missing_key(status: u16) -> String {
     match (status, has_key) {
         (401, false) => format!("the server needs an API key: set {API_KEY_VARIABLE}"),
         (_, false) => {
-            format!("the server does not let everybody in; if it takes an API key, set {API_KEY_VARIABLE}")
+            format!("the server denied access; if it needs an API key, set {API_KEY_VARIABLE}")
         }
-        (_, true) => format!("the server does not accept the key in {API_KEY_VARIABLE}"),
+        (401, true) => format!("the server rejected the key in {API_KEY_VARIABLE}"),
+        (_, true) => format!("the server denied access with the key in {API_KEY_VARIABLE}"),
     }
 }
 
@@ -210,16 +217,16 @@ mod tests {
                 "not an HTTP/1.1 response (the server speaks only HTTP/2 here)",
                 "HTTP/1.1",
             ),
-            (
-                FailureClass::BrokenStream,
-                "not an HTTP/1.1 response (the server speaks TLS here: https)",
-                "https://",
-            ),
-            (FailureClass::Tls, "the server does not speak TLS on this port: http", "http://"),
+            (FailureClass::BrokenStream, "not an HTTP/1.1 response (the server speaks TLS here)", "https://"),
+            (FailureClass::Tls, "the server does not speak TLS on this port", "http://"),
             (FailureClass::Tls, "the server's certificate is self-signed (CA:TRUE)", "--ca-cert"),
             (FailureClass::Tls, "the server's certificate has expired", "--insecure"),
-            (FailureClass::Tls, "the server's certificate is not of `a`: it is of b", "--base-url"),
-            (FailureClass::Tls, "the server demands a client certificate", "--client-key"),
+            (
+                FailureClass::Tls,
+                "the server's certificate is not valid for `a`: it is valid for b",
+                "--base-url",
+            ),
+            (FailureClass::Tls, "the server requires a client certificate", "--client-key"),
             (FailureClass::Status(400), "400 The plain HTTP request was sent to HTTPS port", "https://"),
             (FailureClass::Status(400), "Client sent an HTTP request to an HTTPS server.", "https://"),
             (

@@ -20,7 +20,7 @@ pub(super) const HEALTH_TIMEOUT_TEXT: &str = "20m";
 pub(super) fn alpha(text: &str) -> Result<f64, String> {
     match values::share(text)? {
         level if 0.0 < level && level < 1.0 => Ok(level),
-        _ => Err("without false alarms there are no findings: write it as 5% or 0.05".into()),
+        _ => Err("must be above 0% and below 100%, such as 5% or 0.05".into()),
     }
 }
 

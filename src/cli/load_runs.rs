@@ -85,9 +85,7 @@ pub(super) fn check_comparable(
         }
     }
     let same = candidates.iter().filter(|side| is_same_run(base, side));
-    caveats.extend(same.map(|side| {
-        format!("{} is the very run that it is compared with: there is nothing to find", side.name)
-    }));
+    caveats.extend(same.map(|side| format!("{} and the baseline include the same run", side.name)));
     let all = || [&*base].into_iter().chain(&*candidates);
     let cut = |side: &&ComparisonSide| side.runs.iter().any(|run| run.interrupted);
     caveats

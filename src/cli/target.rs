@@ -10,6 +10,6 @@ pub(super) use crate::client::address::target_of as of_url;
 pub(super) fn warn_insecure() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        print_stderr("warning: --insecure: TLS certificates are not checked, so that anybody on the way can read keys and answer");
+        print_stderr("warning: --insecure: TLS certificates are not checked; anyone on the network path can read keys and forge responses");
     });
 }

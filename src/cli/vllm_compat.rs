@@ -24,17 +24,17 @@ pub const FLAG_DIFFERENCES: [FlagDifference; 9] = [
     FlagDifference {
         flags: &["endpoint"],
         works: true,
-        reason: "vLLM's Python client takes /v1/completions whatever the backend, and then refuses to talk to chats",
+        reason: "vLLM's Python client uses /v1/completions for every backend, and then rejects chat backends",
     },
     FlagDifference {
         flags: &["percentile-metrics"],
         works: true,
-        reason: "vLLM's Python client leaves out e2el, which its Rust client shows",
+        reason: "vLLM's Python client omits e2el, which its Rust client shows",
     },
     FlagDifference {
         flags: &["goodput"],
         works: true,
-        reason: "vLLM forgives the time that a request waited for its client; --goodput-from sent does so too",
+        reason: "vLLM excludes the time that a request waited in the client; --goodput-from sent does too",
     },
     FlagDifference {
         flags: &["request-id-prefix"],
@@ -44,19 +44,19 @@ pub const FLAG_DIFFERENCES: [FlagDifference; 9] = [
     FlagDifference {
         flags: &["num-runs", "compare"],
         works: false,
-        reason: "it repeats the same seed, and so measures the prefix cache, or calls any change better or worse: --repeats takes \
-                 another seed each time and empties the cache, and `servegauge compare` tells a difference from chance",
+        reason: "--num-runs repeats one seed, so later runs hit the prefix cache, and --compare has no significance test; use \
+                 --repeats, which changes the seed and resets the cache, and `servegauge compare`",
     },
     FlagDifference {
         flags: &["random-cache-hit-fraction", "random-cache-ratio"],
         works: false,
-        reason: "only vLLM's Rust client has it: a --workload of two random classes, weighted by the fraction, one with a \
-                 random-prefix-len, is the same mix, and has a row for each class in the report",
+        reason: "only vLLM's Rust client has it; a --workload of two random classes, weighted by the fraction, one with a \
+                 random-prefix-len, is the same mix, and the report has a row for each class",
     },
     FlagDifference {
         flags: &["random-mm-bucket-config"],
         works: true,
-        reason: "vLLM's Rust client leaves out the bucket of videos, which nothing is drawn from",
+        reason: "vLLM's Rust client omits the bucket of videos, from which nothing is drawn",
     },
     FlagDifference {
         flags: &[
@@ -67,13 +67,13 @@ pub const FLAG_DIFFERENCES: [FlagDifference; 9] = [
             "asr-max-audio-len-sec",
         ],
         works: false,
-        reason: "vLLM knows a few datasets of the hub by name and filters their rows; --dataset-name hf reads any dataset by its \
+        reason: "vLLM filters the rows of a few hub datasets that it knows by name; --dataset-name hf reads any dataset by its \
                  columns: give it a file of the rows that you want",
     },
     FlagDifference {
         flags: &["timed-trace-chunk-hash-size"],
         works: true,
-        reason: "vLLM takes 16 whatever the trace, and sends prompts that are too short and share too little",
+        reason: "vLLM uses 16 for every trace, so its prompts are too short and share too little",
     },
 ];
 
@@ -96,7 +96,7 @@ pub(crate) fn annotate_help(mut command: Command) -> Command {
 }
 
 fn absent_flag(flag: &'static str, reason: &str) -> Arg {
-    let help = format!("Refused: {reason}");
+    let help = format!("Not supported: {reason}");
     Arg::new(flag).long(flag).num_args(0..).value_name("VALUE").help(help).help_heading(UNSUPPORTED_HEADING)
 }
 

@@ -109,7 +109,7 @@ fn io_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
     chain.filter_map(|link| link.downcast_ref()).last()
 }
 
-/// The words of a system's error, without its number.
+/// The message of a system error, without its number.
 fn system_words(error: &io::Error) -> String {
     let words = error.to_string();
     let words = words.split(" (os error").next().unwrap_or_default();

@@ -127,7 +127,7 @@ pub(super) fn turn_text(turn: Value) -> Result<String, DatasetFault> {
         Some((_, Value::Array(parts))) if parts.iter().any(|part| part["text"].is_string()) => {
             Ok(parts.iter().filter_map(|part| part["text"].as_str()).collect())
         }
-        Some((name, other)) => shape(format!("a turn whose `{name}` is {}, not a text", json_kind(&other))),
+        Some((name, other)) => shape(format!("a turn whose `{name}` is {}, not a string", json_kind(&other))),
         None => shape("a turn without `value` or `content`".into()),
     }
 }

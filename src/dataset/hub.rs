@@ -27,8 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum size of a list, in bytes.
 const MAX_LIST_BYTES: usize = 64 << 20;
-/// Maximum size of a data file, in bytes. The hub's converted files have up to half a gigabyte; a repository's own
-/// files seldom exceed 50 GB.
+/// Maximum size of a data file, in bytes. Files that the hub converts have at most 0.5 GB; those of a repository rarely
+/// exceed 50 GB.
 const MAX_FILE_BYTES: u64 = 64 << 30;
 /// Extensions of local dataset files. A path with one of them is not a hub id.
 const DATASET_EXTENSIONS: [&str; 4] = [".parquet", ".json", ".jsonl", ".gz"];
@@ -220,12 +220,12 @@ impl HubFetch<'_> {
         while let Some(chunk) = self.chunk(url, &mut response).await? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > MAX_LIST_BYTES {
-                let cause = format!("the answer is larger than {} MiB", MAX_LIST_BYTES >> 20);
+                let cause = format!("the response is larger than {} MiB", MAX_LIST_BYTES >> 20);
                 return Err(self.failed(url.to_owned(), cause));
             }
         }
         let unreadable = |error: serde_json::Error| {
-            self.failed(url.to_owned(), format!("not the answer of a hub: {error}"))
+            self.failed(url.to_owned(), format!("unexpected response from the hub: {error}"))
         };
         serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
     }

@@ -332,7 +332,7 @@ const MALFORMED: &[(&str, &[u8], &str)] = &[
     (
         "a turn whose text is null",
         br#"[{"conversations": [{"value": null}]}]"#,
-        "`value` is null, not a text",
+        "`value` is null, not a string",
     ),
     ("a turn whose text is a number", br#"[{"conversations": [{"value": 1.5}]}]"#, "`value` is a number"),
     ("text in Latin-1", b"[{\"conversations\": [{\"value\": \"caf\xe9\"}]}]", "entry 1, line 1 column"),

@@ -90,7 +90,7 @@ pub(super) fn prepare(
 fn contradiction_fault(trace: &Trace, row: &TraceRow, said: u64) -> DatasetFault {
     DatasetFault::OtherKind(format!(
         "`{}` is {}, but its session has {said} tokens before it. If the column counts what the turn adds, set `trace.lengths` turn; \
-         `trace.lengths` prompt takes it for the whole prompt, and the turn adds one word",
+         with `trace.lengths` prompt the value is the whole prompt length, and this turn then adds only one word",
         trace.columns.input, row.input
     ))
 }

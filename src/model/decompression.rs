@@ -16,9 +16,7 @@ pub(crate) fn max_unpacked_bytes(packed: u64) -> u64 {
 
 /// The error message for a file that exceeds the limit.
 pub(crate) fn limit_message() -> String {
-    format!(
-        "it unpacks to more than {MAX_RATIO} times its size: neither a dataset nor a log does that; unpack it first if it is meant"
-    )
+    format!("it expands to more than {MAX_RATIO} times its size; decompress it yourself if this is intended")
 }
 
 /// Reads gzip, in one or several members.
@@ -78,7 +76,7 @@ mod tests {
     fn a_bomb_is_refused_and_a_repetitive_log_is_not() {
         let read = |packed: &[u8]| io::copy(&mut GzipReader::new(packed), &mut io::sink());
         let bomb = read(&packed(100, b" ")).unwrap_err().to_string();
-        assert!(bomb.starts_with("it unpacks to more than 200 times its size"), "{bomb}");
+        assert!(bomb.starts_with("it expands to more than 200 times its size"), "{bomb}");
         assert!(read(&packed(60, b" ")).is_ok(), "as much as any may");
         assert_eq!(
             read(&packed(1, b"INFO 11-29 20:01:54 metrics.py:1] Running: 1 reqs\n")).unwrap() >> 10,

@@ -37,13 +37,13 @@ impl fmt::Display for ScrapeError {
             Self::NoKey => f.write_str(
                 "HTTP 401: the server needs an API key: set OPENAI_API_KEY, or give it as a header",
             ),
-            Self::TooLarge => f.write_str("the page is larger than 8 MiB, or has no end, so it is not read"),
+            Self::TooLarge => f.write_str("the page is larger than 8 MiB or endless, so it is not read"),
             Self::Unknown(looks, origin) => {
                 let advice = match origin {
-                    PageOrigin::Router => "; name the page of an engine behind it",
+                    PageOrigin::Router => "; use the metrics page of an engine behind it",
                     PageOrigin::Process => {
-                        "; the engine's are off, as SGLang's without --enable-metrics, llama.cpp's without --metrics, or \
-                         vLLM's with --disable-log-stats"
+                        "; engine metrics are probably disabled (SGLang needs --enable-metrics, llama.cpp needs --metrics, and vLLM \
+                         must run without --disable-log-stats)"
                     }
                     PageOrigin::Other => "",
                 };

@@ -351,7 +351,9 @@ impl Session {
         let no_remote = match self.remote(contact, counter) {
             Ok(tokenizer) => return tokenizer,
             Err(why) if contact == Contact::Optional => {
-                format!("{why}; a run asks it again, and may send other requests")
+                format!(
+                    "{why}; a real run asks the server again, so its prompts may differ from this dry run"
+                )
             }
             Err(why) => why,
         };

@@ -19,7 +19,7 @@ pub(crate) const PERMANENT: [&str; 9] = [
     "that is not trusted here",
     "self-signed",
     "has expired",
-    "is not of `",
+    "is not valid for `",
     "client certificate",
     "version 1, which",
 ];

@@ -50,7 +50,7 @@ fn a_server_of_twice_the_step_is_worse_and_the_text_says_how_it_knows() {
     assert!(calls[0] == "same" || calls[0] == "cannot_tell", "a run is no worse than itself: {calls:?}");
     assert_eq!(calls[1], "worse");
     let caveat = json["caveats"][0].as_str().unwrap();
-    assert!(caveat.starts_with("fast.json is the very run that it is compared with"), "{caveat}");
+    assert!(caveat.starts_with("fast.json and the baseline include the same run"), "{caveat}");
 }
 
 #[test]

@@ -262,9 +262,9 @@ fn a_log_a_config_and_a_page_are_compared_and_the_server_is_right() {
     let notes: Vec<&str> = pool["notes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(pool["capacity"], 920_992);
     for expected in [
-        "the weights on each GPU: the.log has 9.12 GB, config.json 16.06 GB (+76 %); the.log is used",
-        "keys and values per token on each GPU: the.log has 65533 bytes, config.json 131072 bytes (+100 %); the.log is used",
-        "the KV pool: the.log has 920992 tokens, config.json ",
+        "weights per GPU: the.log has 9.12 GB, config.json 16.06 GB (+76 %); the.log is used",
+        "KV bytes per token per GPU: the.log has 65533 bytes, config.json 131072 bytes (+100 %); the.log is used",
+        "KV pool: the.log has 920992 tokens, config.json ",
     ] {
         assert!(notes.iter().any(|note| note.starts_with(expected)), "{expected}\n{notes:#?}");
     }
@@ -272,9 +272,9 @@ fn a_log_a_config_and_a_page_are_compared_and_the_server_is_right() {
     let words = format!("{config} --tp 1 --kv-dtype bf16");
     let pool = plan(&log("7.5", "1,841,984", "tensor_parallel_size=2, kv_cache_dtype=fp8"), &words);
     let notes = pool["notes"].to_string();
-    assert!(notes.contains("tensor parallelism: the.log has 2, the command 1; the.log is used"), "{notes}");
-    assert!(notes.contains("the type of keys and values: the.log has fp8, the command bf16"), "{notes}");
-    assert!(!notes.contains("the weights") && !notes.contains("per token on each GPU"), "{notes}");
+    assert!(notes.contains("tensor parallel size: the.log has 2, the command 1; the.log is used"), "{notes}");
+    assert!(notes.contains("KV cache dtype: the.log has fp8, the command bf16"), "{notes}");
+    assert!(!notes.contains("weights per GPU") && !notes.contains("per token per GPU"), "{notes}");
 
     let page = "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"20000\"} 1\n";
     let pages = Pages::start(vec![page.into()]);

@@ -46,7 +46,7 @@ fn pages_of_ranks_routers_and_json_are_told_for_what_they_are() {
     let empty = once("[]".into()).well();
     assert!(empty.stdout.contains("list of iterations is empty"), "{}", empty.stdout);
     let router = once("smg_router_requests_total 3\n".into()).with_code(1);
-    let words = "it has smg_router_requests_total: these look like a router's: SGLang's (SMG); name the page of an engine";
+    let words = "it has smg_router_requests_total: these look like a router's: SGLang's (SMG); use the metrics page of an engine";
     assert!(router.stderr.contains(words), "{}", router.stderr);
 }
 

@@ -62,37 +62,37 @@ enum Unit {
 
 const QUANTITIES: [Quantity; 6] = [
     Quantity {
-        what: "the weights on each GPU",
+        what: "weights per GPU",
         value: |facts| facts.weights.map(|bytes| bytes as f64),
         unit: Unit::Gigabytes,
         tolerance: WEIGHTS,
     },
     Quantity {
-        what: "keys and values per token on each GPU",
+        what: "KV bytes per token per GPU",
         value: ServerFacts::token_bytes,
         unit: Unit::Bytes,
         tolerance: ROUNDING,
     },
     Quantity {
-        what: "the KV pool",
+        what: "KV pool",
         value: |facts| facts.pool_tokens.map(|tokens| tokens as f64),
         unit: Unit::Tokens,
         tolerance: ESTIMATE,
     },
     Quantity {
-        what: "the block size",
+        what: "block size",
         value: |facts| facts.block_size.map(|tokens| tokens as f64),
         unit: Unit::Tokens,
         tolerance: 0.0,
     },
     Quantity {
-        what: "tensor parallelism",
+        what: "tensor parallel size",
         value: |facts| facts.tp.map(|gpus| gpus as f64),
         unit: Unit::Plain,
         tolerance: 0.0,
     },
     Quantity {
-        what: "the share of the memory",
+        what: "GPU memory utilization",
         value: |facts| facts.utilization,
         unit: Unit::Plain,
         tolerance: 1e-6,
@@ -123,11 +123,11 @@ pub(crate) fn contradictions(sources: &[Source]) -> Vec<String> {
     });
     let longest = longest.map(|(first, value, other, another)| {
         let shown = (format!("{value} tokens"), format!("{another} tokens"));
-        line("the longest request", (first, &shown.0), (other, &shown.1), "")
+        line("max model length", (first, &shown.0), (other, &shown.1), "")
     });
     let types = [
-        types(sources, "the model's type", |facts| facts.dtype.as_deref()),
-        types(sources, "the type of keys and values", |facts| facts.kv_dtype.as_deref()),
+        types(sources, "model dtype", |facts| facts.dtype.as_deref()),
+        types(sources, "KV cache dtype", |facts| facts.kv_dtype.as_deref()),
     ];
     numbers.chain(longest).chain(types.into_iter().flatten()).collect()
 }
@@ -210,36 +210,33 @@ mod tests {
         let cases: [(Change, &str); 9] = [
             (
                 |facts| facts.weights = Some(9_000_000_000),
-                "the weights on each GPU: the.log has 16.00 GB, config.json 9.00 GB (-44 %)",
+                "weights per GPU: the.log has 16.00 GB, config.json 9.00 GB (-44 %)",
             ),
             (
                 |facts| facts.pool_bytes = Some(30_000_000_000),
-                "keys and values per token on each GPU: the.log has 130435 bytes, config.json 65217 bytes (-50 %)",
+                "KV bytes per token per GPU: the.log has 130435 bytes, config.json 65217 bytes (-50 %)",
             ),
             (
                 |facts| (facts.pool_tokens, facts.pool_bytes) = (Some(300_000), None),
-                "the KV pool: the.log has 460000 tokens, config.json 300000 tokens (-35 %)",
+                "KV pool: the.log has 460000 tokens, config.json 300000 tokens (-35 %)",
             ),
-            (
-                |facts| facts.block_size = Some(32),
-                "the block size: the.log has 16 tokens, config.json 32 tokens",
-            ),
+            (|facts| facts.block_size = Some(32), "block size: the.log has 16 tokens, config.json 32 tokens"),
             (
                 |facts| facts.max_model_len = Some(8192),
-                "the longest request: the.log has 131072 tokens, config.json 8192 tokens",
+                "max model length: the.log has 131072 tokens, config.json 8192 tokens",
             ),
             (
                 |facts| facts.dtype = Some("float16".into()),
-                "the model's type: the.log has bfloat16, config.json float16",
+                "model dtype: the.log has bfloat16, config.json float16",
             ),
             (
                 |facts| facts.kv_dtype = Some("fp8_e5m2".into()),
-                "the type of keys and values: the.log has fp8, config.json fp8_e5m2",
+                "KV cache dtype: the.log has fp8, config.json fp8_e5m2",
             ),
-            (|facts| facts.tp = Some(2), "tensor parallelism: the.log has 1, config.json 2"),
+            (|facts| facts.tp = Some(2), "tensor parallel size: the.log has 1, config.json 2"),
             (
                 |facts| facts.utilization = Some(0.95),
-                "the share of the memory: the.log has 0.9, config.json 0.95",
+                "GPU memory utilization: the.log has 0.9, config.json 0.95",
             ),
         ];
         for (change, expected) in cases {
@@ -279,7 +276,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "the KV pool: http://s/metrics has 400000 tokens, the.log 440000 tokens (+10 %); http://s/metrics is used"
+                "KV pool: http://s/metrics has 400000 tokens, the.log 440000 tokens (+10 %); http://s/metrics is used"
             ]
         );
     }

@@ -234,7 +234,7 @@ fn caveats(search: &Search) -> Vec<String> {
     if longest > LONG_ANSWER_SHARE * length {
         caveats.push(format!(
             "answers take up to {longest:.1} s and trials {length:.0} s, so the server may not have reached its full load within \
-             a trial; give a longer `search.trial`"
+             a trial; increase `search.trial`"
         ));
     }
     caveats
@@ -247,11 +247,11 @@ fn outlier_caveat(search: &Search) -> Option<String> {
     Some(match against >= MIN_CONTRADICTIONS_TO_DROP {
         true => format!(
             "trial {number} at {load} {unit} is discarded, because {against} later trials contradict it; if the server caused its \
-             result, and not an outside disturbance, the answer is wrong"
+             result, and not an outside disturbance, the result of the search is wrong"
         ),
         false => format!(
             "trial {number} at {load} {unit} contradicts {against} later trials ({MIN_CONTRADICTIONS_TO_DROP} would discard it): the \
-             interval allows for both; give more `search.time`"
+             interval includes both possibilities; increase `search.time`"
         ),
     })
 }
@@ -270,7 +270,7 @@ fn cut_off_caveat(search: &Search) -> Option<String> {
     let (label, percent) = (criteria[*criterion].label(), 100.0 * share);
     Some(format!(
         "{count} of {of} trials cannot show that {label} is met: too many of their requests had not ended when the trial did \
-         ({percent:.1} % at {load} {unit}). Give a longer `search.trial` and more `search.time`, or a shorter `target.timeout` \
-         of `run`, which turns unanswered requests into failures"
+         ({percent:.1} % at {load} {unit}). Increase `search.trial` and `search.time`, or shorten `target.timeout` of `run`, \
+         which turns unanswered requests into failures"
     ))
 }

@@ -20,30 +20,27 @@ const REFUSALS: [&str; 14] = [
 
 /// Fields that a request has by default or through their own flag, and how to leave each out.
 const FIELDS: [(&str, &str); 15] = [
-    (
-        "max_tokens",
-        r#"--extra-body '{"max_tokens": null}' sends the newer name, max_completion_tokens, alone"#,
-    ),
+    ("max_tokens", r#"--extra-body '{"max_tokens": null}' sends only the newer name, max_completion_tokens"#),
     (
         "max_completion_tokens",
-        r#"--extra-body '{"max_completion_tokens": null}' sends the older name, max_tokens, alone"#,
+        r#"--extra-body '{"max_completion_tokens": null}' sends only the older name, max_tokens"#,
     ),
-    ("ignore_eos", "--no-ignore-eos does not send it"),
+    ("ignore_eos", "--no-ignore-eos omits the field"),
     (
         "stream_options",
-        r#"--extra-body '{"stream_options": null}' does not send it; the tokenizer then counts the tokens"#,
+        r#"--extra-body '{"stream_options": null}' omits the field; the tokenizer then counts the tokens"#,
     ),
-    ("truncate_prompt_tokens", r#"--extra-body '{"truncate_prompt_tokens": null}' does not send it"#),
-    ("store", r#"--extra-body '{"store": null}' does not send it"#),
-    ("temperature", "leave out --temperature"),
-    ("top_p", "leave out --top-p"),
-    ("top_k", "leave out --top-k"),
-    ("min_p", "leave out --min-p"),
-    ("frequency_penalty", "leave out --frequency-penalty"),
-    ("presence_penalty", "leave out --presence-penalty"),
-    ("repetition_penalty", "leave out --repetition-penalty"),
-    ("top_logprobs", "leave out --logprobs"),
-    ("logprobs", "leave out --logprobs"),
+    ("truncate_prompt_tokens", r#"--extra-body '{"truncate_prompt_tokens": null}' omits the field"#),
+    ("store", r#"--extra-body '{"store": null}' omits the field"#),
+    ("temperature", "omit --temperature"),
+    ("top_p", "omit --top-p"),
+    ("top_k", "omit --top-k"),
+    ("min_p", "omit --min-p"),
+    ("frequency_penalty", "omit --frequency-penalty"),
+    ("presence_penalty", "omit --presence-penalty"),
+    ("repetition_penalty", "omit --repetition-penalty"),
+    ("top_logprobs", "omit --logprobs"),
+    ("logprobs", "omit --logprobs"),
 ];
 
 /// Returns how to leave out the field that a server rejects: the first known field in the message. A server that

@@ -38,7 +38,7 @@ fn on_error(error: &Error) -> String {
     match error {
         Error::UnsupportedRequest { .. } => format!("{error} (see `--backend` in --help)"),
         Error::ModelNotNamed(cause) => {
-            let advice = on_admin_error(cause).unwrap_or_else(|| "--model NAME names the model".to_owned());
+            let advice = on_admin_error(cause).unwrap_or_else(|| "name it with --model NAME".to_owned());
             format!("{error}; {advice}")
         }
         Error::WrongProtocol(cause) => format!("{cause}; {}", by_message(cause).unwrap_or_default()),
@@ -60,14 +60,14 @@ pub(crate) fn on_warning(warning: &Warning) -> String {
             on_no_tokenizer(no_local)
         ),
         Warning::NoChatTemplate { tokenizer } => format!(
-            "no chat template beside tokenizer {tokenizer}: prompts are sent as they are; --skip-chat-template says that \
-             this is meant"
+            "no chat template beside tokenizer {tokenizer}: prompts are sent unchanged; --skip-chat-template confirms \
+             that"
         ),
         Warning::WarmupFailed { failed, sent } => format!("{failed} of {sent} warm-up requests failed"),
         Warning::MetricsNotRead { url, error } => format!("{url}: {}", on_scrape_error(error)),
         Warning::EmptyMetrics => EMPTY.to_owned(),
         Warning::RecordLog { path, cause } => {
-            format!("cannot write the record log {path}: {cause}; the run goes on without it")
+            format!("cannot write the record log {path}: {cause}; the run continues without it")
         }
         Warning::PushFailed(problem) => format!("--push-metrics: {problem}"),
         Warning::Dataset(text) | Warning::Profiler(text) | Warning::Server(text) => text.clone(),
@@ -77,7 +77,7 @@ pub(crate) fn on_warning(warning: &Warning) -> String {
 fn on_no_tokenizer(why: &NoTokenizer) -> String {
     match why {
         NoTokenizer::Skipped => "--skip-tokenizer-init".to_owned(),
-        NoTokenizer::NoModelName => "the model's name is unknown; --model gives it".to_owned(),
+        NoTokenizer::NoModelName => "the model's name is unknown; set it with --model".to_owned(),
         NoTokenizer::NotAName(name) => format!("`{name}` is neither a path nor a hub id"),
         NoTokenizer::Unreadable(error) => error.to_string(),
     }
@@ -87,14 +87,14 @@ fn on_no_tokenizer(why: &NoTokenizer) -> String {
 pub(crate) fn on_note(note: &Note) -> String {
     match note {
         Note::MetricsUnavailable(error) => {
-            format!("note: the server's metrics are not read: {error}; --no-server-metrics does not ask")
+            format!("note: the server's metrics are not read: {error}; --no-server-metrics does not request them")
         }
         Note::AsksWhetherTokensAreCounted => {
             "many long answers at once: asking for one token first, to see whether the server counts tokens"
                 .to_owned()
         }
         Note::ProfileIsWritten => {
-            "the server writes its profile, which may take minutes; Ctrl-C leaves it to that".to_owned()
+            "the server is writing its profile, which may take minutes; Ctrl-C stops waiting, and the server continues".to_owned()
         }
         Note::CacheNotReset(why) => format!(
             "note: the server does not reset its prefix cache between the runs ({why}); their prompts differ anyway"
@@ -119,9 +119,9 @@ pub(crate) fn on_note(note: &Note) -> String {
 pub(crate) fn on_scrape_error(error: &ScrapeError) -> String {
     match error {
         ScrapeError::NoKey => {
-            "HTTP 401: the server needs an API key: set OPENAI_API_KEY, or --header".to_owned()
+            "HTTP 401: the server needs an API key: set OPENAI_API_KEY or --header".to_owned()
         }
-        ScrapeError::Unknown(_, PageOrigin::Router) => format!("{error} (for a run --metrics-url)"),
+        ScrapeError::Unknown(_, PageOrigin::Router) => format!("{error} (for a run, with --metrics-url)"),
         other => other.to_string(),
     }
 }

@@ -41,12 +41,13 @@ pub(super) fn load(args: &RunArgs) -> Result<Load, String> {
     };
     load.duration = load.duration.or_else(|| pace::length(&load.pace));
     if load.warmup.is_some() && load.pace == RateSchedule::Trace {
-        return Err("--warmup has no rate before a trace: count with --num-warmups".into());
+        return Err(
+            "--warmup cannot be used with a trace, which has no rate before it starts; use --num-warmups"
+                .into(),
+        );
     }
     if load.warmup.is_some() && !load.is_paced() && load.closed_loop_size().is_none() {
-        return Err(
-            "--warmup needs a pace: --request-rate or --max-concurrency (or count with --num-warmups)".into(),
-        );
+        return Err("--warmup needs --request-rate or --max-concurrency; otherwise use --num-warmups".into());
     }
     load.cycle = load.is_closed_loop() && load.duration.is_some() && !workload::is_counted(args);
     Ok(load)

@@ -86,7 +86,7 @@ fn classes(file: &Table, common: &Common<'_>) -> Result<Vec<WorkloadClass>, Stri
         let table = table.as_table().ok_or_else(|| format!("class {number} is not a table; {SHAPE}"))?;
         let name = match table.get("name") {
             Some(Value::String(name)) if !name.trim().is_empty() => name.clone(),
-            _ => return Err(format!("class {number}: `name` must be a text; {SHAPE}")),
+            _ => return Err(format!("class {number}: `name` must be a string; {SHAPE}")),
         };
         if classes.iter().any(|class| class.name == name) {
             return Err(format!("class `{name}` exists twice; give each class a unique name"));

@@ -13,11 +13,11 @@ pub(super) fn pace(args: &RunArgs) -> Result<RateSchedule, String> {
     }
     let Some(flag) = args.pace.flag() else { return Ok(RateSchedule::Steady) };
     if args.load.first_rate().is_some_and(|rate| rate.is_finite()) {
-        return Err(format!("{flag} sets the rate: leave out --request-rate"));
+        return Err(format!("{flag} sets the rate: omit --request-rate"));
     }
     match args.pace.ramp_up_strategy {
         Some(_) if !args.pace.stages.is_empty() => {
-            Err("--stages and --ramp-up-strategy both set the rate: leave out one".into())
+            Err("--stages and --ramp-up-strategy both set the rate: omit one".into())
         }
         Some(strategy) => ramp(strategy, &args.pace).map(RateSchedule::Ramp),
         None => stages(args),
@@ -39,8 +39,8 @@ fn ramp(strategy: RampStrategyName, args: &PaceArgs) -> Result<Ramp, String> {
     }
     if start == 0.0 && (strategy, by) != (RampStrategy::Linear, RampBy::Time) {
         return Err(
-            "--ramp-up-start-rps 0 needs --ramp-up-strategy linear and --ramp-up-by time: no gap is as long \
-                    as the first would be"
+            "--ramp-up-start-rps 0 needs --ramp-up-strategy linear and --ramp-up-by time; otherwise the first \
+                    gap would be infinite"
                 .into(),
         );
     }
@@ -50,10 +50,10 @@ fn ramp(strategy: RampStrategyName, args: &PaceArgs) -> Result<Ramp, String> {
 fn stages(args: &RunArgs) -> Result<RateSchedule, String> {
     let stages = args.pace.stages.clone();
     if args.load.duration.is_some() {
-        return Err("--stages sets the duration of the run: leave out --duration".into());
+        return Err("--stages sets the duration of the run: omit --duration".into());
     }
     if stages.iter().all(|stage| stage.rate == 0.0) {
-        return Err("--stages sends nothing: give one of them a rate above 0".into());
+        return Err("--stages sends nothing; give at least one stage a rate above 0".into());
     }
     Ok(RateSchedule::Stages { stages })
 }

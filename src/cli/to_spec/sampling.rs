@@ -27,7 +27,9 @@ pub(super) fn sampling(args: &SamplingArgs, dataset: &Dataset, backend: Backend)
     let nothing = Sampling { extra_body: sampling.extra_body.clone(), ..Sampling::default() };
     match asked(&sampling, &nothing) {
         None => Ok(nothing),
-        Some(flag) => Err(format!("{flag}: --backend {} generates nothing that is sampled", backend.name())),
+        Some(flag) => {
+            Err(format!("{flag} cannot be used: --backend {} does not generate text", backend.name()))
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn sessions(args: &SessionArgs, dataset: &Dataset) -> Result<SessionS
     let behaves = args.think_time.is_some() || !delay.is_zero() || args.max_active_sessions.is_some();
     if behaves && !dataset.has_sessions() {
         return Err(
-            "--think-time and --max-active-sessions are of sessions: add --multi-turn, --input-file with \
+            "--think-time and --max-active-sessions need sessions: add --multi-turn, --input-file with \
                     conversations, or --trace-columns session= to a trace"
                 .into(),
         );
@@ -52,7 +52,7 @@ pub(super) fn with_history(dataset: Dataset, args: &SessionArgs) -> Result<Datas
             let whole_turns = args.history == HistoryName::None;
             if trace.token_ids && !whole_turns {
                 return Err(
-                    "--prompt-token-ids cannot repeat what was said, which is text: add --history none"
+                    "--prompt-token-ids cannot send the session history, which is text; add --history none"
                         .into(),
                 );
             }

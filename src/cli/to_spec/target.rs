@@ -19,8 +19,8 @@ pub(super) fn target(args: &TargetArgs, whole: bool) -> Result<Target, String> {
     let endpoint = address.endpoint(args.endpoint.as_deref(), args.backend, whole).map_err(|error| {
         let OtherOperation { operation, backend, path } = error;
         format!(
-            "--base-url {}: it ends in {operation}, and --backend {} asks {path}; name the backend of this path, or leave the \
-             path away",
+            "--base-url {}: it ends in {operation}, but --backend {} uses {path}; choose the backend of this path, or omit the \
+             path",
             secrets::mask_url(args.base_url.as_deref().unwrap_or_default()),
             backend.name()
         )

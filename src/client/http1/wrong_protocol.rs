@@ -14,10 +14,10 @@ pub(super) fn describe(bytes: &[u8], error: Error) -> String {
         return "the server speaks only HTTP/2 here".to_owned();
     }
     if is_tls(bytes) {
-        return "the server speaks TLS here: https".to_owned();
+        return "the server speaks TLS here".to_owned();
     }
     if let Some(version) = version(bytes) {
-        return format!("it is of {version}");
+        return format!("its version is {version}");
     }
     match first_line(bytes) {
         Some(line) if !bytes.starts_with(b"HTTP/") => format!("it begins with `{line}`"),

@@ -50,7 +50,7 @@ pub(crate) const FINISH_REASONS: [FinishReasonRow; 14] = [
     FinishReasonRow {
         reasons: &["stop", "eos", "eos_token", "stop_sequence", "end_turn", "word", "complete", "completed"],
         meaning: FinishMeaning::Stop,
-        servers: "OpenAI and what is compatible; eos: Together, Dynamo, llama.cpp; eos_token, stop_sequence: TGI; \
+        servers: "OpenAI and compatible servers; eos: Together, Dynamo, llama.cpp; eos_token, stop_sequence: TGI; \
                   end_turn, stop_sequence: Anthropic, Bedrock; word: llama.cpp; complete: Cohere; completed: OpenAI's responses",
     },
     FinishReasonRow {
@@ -65,14 +65,14 @@ pub(crate) const FINISH_REASONS: [FinishReasonRow; 14] = [
             "continuation",
         ],
         meaning: FinishMeaning::Length,
-        servers: "OpenAI and what is compatible; max_tokens: Anthropic, Bedrock, Gemini, Cohere; max_output_tokens: OpenAI's \
+        servers: "OpenAI and compatible servers; max_tokens: Anthropic, Bedrock, Gemini, Cohere; max_output_tokens: OpenAI's \
                   responses; limit: llama.cpp; model_length: Mistral; model_context_window_exceeded: \
                   Anthropic, Zhipu; compaction: Anthropic; continuation: Gemini",
     },
     FinishReasonRow {
         reasons: &["tool_calls", "tool_call", "tool_use"],
         meaning: FinishMeaning::Success("tool_calls"),
-        servers: "OpenAI and what is compatible; tool_call: Cohere; tool_use: Anthropic, Bedrock",
+        servers: "OpenAI and compatible servers; tool_call: Cohere; tool_use: Anthropic, Bedrock",
     },
     FinishReasonRow {
         reasons: &["function_call"],

@@ -13,10 +13,10 @@ pub(crate) fn in_words(error: &Error) -> String {
             InvalidMessage::InvalidContentType
             | InvalidMessage::UnknownProtocolVersion
             | InvalidMessage::MessageTooLarge,
-        ) => "the server does not speak TLS on this port: http".to_owned(),
+        ) => "the server does not speak TLS on this port".to_owned(),
         Error::NoApplicationProtocol => http2_only_text(),
         Error::PeerIncompatible(_) => {
-            format!("the server's TLS has no version or setting in common with ours ({})", plain(error))
+            format!("the server and this client have no TLS version or setting in common ({})", plain(error))
         }
         _ => format!("TLS: {}", plain(error)),
     }
@@ -25,7 +25,7 @@ pub(crate) fn in_words(error: &Error) -> String {
 fn certificate_text(wrong: &CertificateError) -> String {
     match wrong {
         CertificateError::UnknownIssuer => {
-            "the server's certificate is of an authority that is not trusted here".to_owned()
+            "the server's certificate is signed by a CA that is not trusted here".to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "the server's certificate has expired".to_owned()
@@ -33,16 +33,16 @@ fn certificate_text(wrong: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the server's certificate is not valid yet; is this machine's clock right?".to_owned()
         }
-        CertificateError::NotValidForName => "the server's certificate is of another host".to_owned(),
+        CertificateError::NotValidForName => "the server's certificate is for another host".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names = match presented.is_empty() {
-                true => "names none (the common name does not count)".to_owned(),
+                true => "names no host (the common name does not count)".to_owned(),
                 false => format!(
-                    "is of {}",
+                    "is valid for {}",
                     presented.iter().map(|name| bare_name(name)).collect::<Vec<_>>().join(", ")
                 ),
             };
-            format!("the server's certificate is not of `{}`: it {names}", expected.to_str())
+            format!("the server's certificate is not valid for `{}`: it {names}", expected.to_str())
         }
         CertificateError::Revoked => "the server's certificate is revoked".to_owned(),
         // webpki uses this text for a certificate with CA:TRUE.
@@ -50,7 +50,7 @@ fn certificate_text(wrong: &CertificateError) -> String {
             "the server's certificate is self-signed (CA:TRUE) and not trusted here".to_owned()
         }
         CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
-            "the server's certificate is of X.509 version 1, which clients do not accept".to_owned()
+            "the server's certificate has X.509 version 1, which clients do not accept".to_owned()
         }
         other => format!("the server's certificate is not accepted: {}", plain(other)),
     }
@@ -67,7 +67,7 @@ fn alert_text(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::NoApplicationProtocol => http2_only_text(),
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-            "the server demands a client certificate".to_owned()
+            "the server requires a client certificate".to_owned()
         }
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
@@ -76,22 +76,17 @@ fn alert_text(alert: AlertDescription) -> String {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied => {
-            format!(
-                "the server does not accept our client certificate, or demands one ({})",
-                plain(&Named(alert))
-            )
+            format!("the server rejected the client certificate, or requires one ({})", plain(&Named(alert)))
         }
         AlertDescription::UnrecognisedName => "the server has no certificate for this host name".to_owned(),
-        AlertDescription::ProtocolVersion => {
-            "the server speaks no version of TLS that we do: 1.2 and 1.3".to_owned()
-        }
+        AlertDescription::ProtocolVersion => "the server supports neither TLS 1.2 nor 1.3".to_owned(),
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
             format!(
-                "the server and we have no TLS cipher in common, or it demands a client certificate ({})",
+                "the server and this client have no TLS cipher in common, or the server requires a client certificate ({})",
                 plain(&Named(alert))
             )
         }
-        other => format!("the server broke off the TLS handshake ({})", plain(&Named(other))),
+        other => format!("the server aborted the TLS handshake ({})", plain(&Named(other))),
     }
 }
 
@@ -175,18 +170,18 @@ mod tests {
             presented: vec!["DnsName(\"other\")".to_owned()],
         };
         for (error, expected) in [
-            (invalid(CertificateError::UnknownIssuer), "authority that is not trusted"),
+            (invalid(CertificateError::UnknownIssuer), "CA that is not trusted"),
             (other("CaUsedAsEndEntity"), "self-signed"),
             (other("UnsupportedCertVersion"), "version 1"),
             (invalid(CertificateError::ExpiredContext { time, not_after: time }), "expired"),
             (invalid(CertificateError::NotValidYet), "clock"),
-            (invalid(elsewhere), "not of `gpu.internal`: it is of other"),
+            (invalid(elsewhere), "not valid for `gpu.internal`: it is valid for other"),
             (invalid(CertificateError::NotValidForName), "another host"),
             (Error::AlertReceived(AlertDescription::NoApplicationProtocol), "only HTTP/2"),
             (Error::NoApplicationProtocol, "only HTTP/2"),
-            (Error::AlertReceived(AlertDescription::CertificateRequired), "demands a client certificate"),
+            (Error::AlertReceived(AlertDescription::CertificateRequired), "requires a client certificate"),
             (Error::AlertReceived(AlertDescription::UnknownCA), "client certificate"),
-            (Error::AlertReceived(AlertDescription::ProtocolVersion), "1.2 and 1.3"),
+            (Error::AlertReceived(AlertDescription::ProtocolVersion), "1.2 nor 1.3"),
             (Error::AlertReceived(AlertDescription::HandshakeFailure), "cipher"),
             (Error::AlertReceived(AlertDescription::InternalError), "(internal error)"),
             (Error::AlertReceived(AlertDescription::BadRecordMac), "(bad record mac)"),

@@ -114,10 +114,10 @@ fn a_file_that_unpacks_to_hundreds_of_times_its_size_is_refused() {
     let (large, small) = ("a".repeat(50 << 20), "a".repeat(1 << 19));
     // The size in the file's metadata is enough for the refusal.
     let text = refused(&[[&large, "b"], [&large, "c"]], Compression::GZIP(Default::default()));
-    assert!(text.contains("it unpacks to more than 200 times its size"), "{text}");
+    assert!(text.contains("it expands to more than 200 times its size"), "{text}");
     // A text that many rows share is stored once, so the file's metadata does not show the size in advance.
     let text = refused(&vec![[small.as_str(), "b"]; 400], Compression::GZIP(Default::default()));
-    assert!(text.contains("it unpacks to more than 200 times its size"), "{text}");
+    assert!(text.contains("it expands to more than 200 times its size"), "{text}");
 }
 
 #[test]

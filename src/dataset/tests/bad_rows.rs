@@ -360,8 +360,11 @@ fn a_trace_of_another_kind_is_refused_by_its_field() {
             r#"{"timestamp": 500, "text_input": "How far?", "output_length": 16}"#,
             "no `input_length`, but `text_input`",
         ),
-        (r#"{"timestamp": 500, "messages": [], "output_length": 16}"#, "but `messages`: a chat"),
-        (r#"{"timestamp": 500, "prompt": "x", "output_length": 16}"#, "but `prompt`: a text"),
+        (
+            r#"{"timestamp": 500, "messages": [], "output_length": 16}"#,
+            "but `messages`: the file holds chats",
+        ),
+        (r#"{"timestamp": 500, "prompt": "x", "output_length": 16}"#, "but `prompt`: the file holds prompts"),
     ] {
         let path = files.file("x.jsonl", format!("{good}\n{line}\n"));
         let error = made(timed_trace(path), false).unwrap_err().to_string();

@@ -21,7 +21,7 @@ pub(in crate::dataset) struct TraceRow {
     pub hashes: Box<[u64]>,
     /// The session of the request; `None` if it has no session.
     pub session: Option<u64>,
-    /// The text that the prompt continues: its session's text, or a text shared with other requests.
+    /// Identifies the text that the prompt continues: the session's, or one that requests of the same prefix share.
     pub text: Option<u64>,
     /// The duration of the recorded answer; zero if the trace does not state it.
     pub duration: Duration,
@@ -70,11 +70,17 @@ impl TraceRow {
 
 /// Fields that identify other types of trace files, and the remedy for each.
 const OTHER_KINDS: [(&str, &str); 5] = [
-    ("delay", "a delay after the previous turn, which is not supported; give each row its own time"),
-    ("text_input", "a text; `dataset.name` custom sends texts, from the field `prompt`"),
-    ("prompt", "a text; `dataset.name` custom sends texts"),
-    ("messages", "a chat; `dataset.name` sharegpt and hf read chats"),
-    ("conversations", "a chat; `dataset.name` sharegpt and hf read chats"),
+    (
+        "delay",
+        "its times are delays after the previous turn, which are not supported; give each row its own time",
+    ),
+    (
+        "text_input",
+        "the file holds prompts, not a trace; rename the field to `prompt` and use `dataset.name` custom",
+    ),
+    ("prompt", "the file holds prompts, not a trace; use `dataset.name` custom"),
+    ("messages", "the file holds chats, not a trace; use `dataset.name` sharegpt or hf"),
+    ("conversations", "the file holds chats, not a trace; use `dataset.name` sharegpt or hf"),
 ];
 
 /// The fault for a row without a required column. The row is malformed, unless it shows that the file is another type

@@ -173,8 +173,7 @@ fn replace(
         LockResult::Held => place.remove_leftovers(),
         LockResult::Taken if patience == LOCK_TIMEOUT => {
             let waited = humantime::format_duration(LOCK_TIMEOUT);
-            let why =
-                format!("another program has locked the folder, and did not let go of it within {waited}");
+            let why = format!("another program held the lock on the folder for more than {waited}");
             return Err(io::Error::other(why));
         }
         // Replacing a file needs no lock. A file system without locks (some network ones) is not a reason to lose a

@@ -70,7 +70,7 @@ pub(crate) fn describe(text: &str) -> (String, PageOrigin) {
     let own: Vec<&str> = families.iter().copied().filter(|name| !has_prefix(name, &OF_ANY)).collect();
     match (families.is_empty(), own.is_empty()) {
         (true, _) => other(format!("it has no metrics: {}", shortened(text))),
-        (false, true) => ("it has only what a process counts of itself".to_owned(), PageOrigin::Process),
+        (false, true) => ("it has only generic process metrics".to_owned(), PageOrigin::Process),
         (false, false) => {
             let shown: Vec<String> = own.iter().take(MAX_SHOWN_NAMES).map(|name| shortened(name)).collect();
             let shown = shown.join(", ");

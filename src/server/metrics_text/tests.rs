@@ -147,7 +147,7 @@ fn a_page_of_no_engine_is_told_by_what_it_looks_like() {
         ("temperature 20\n", "it has temperature: of an unknown program", PageOrigin::Other),
         (
             "python_info 1\nprocess_start_time_seconds 1.7e9\nhttp_requests_total 3\n",
-            "it has only what a process counts of itself",
+            "it has only generic process metrics",
             PageOrigin::Process,
         ),
         ("", "the page is empty", PageOrigin::Other),

@@ -179,9 +179,9 @@ fn flags_that_a_backend_cannot_mean_are_usage_errors() {
         ("--backend tgi --lora-modules sql", "the name of an adapter"),
         (
             "--backend openai-embeddings --temperature 0",
-            "--temperature: --backend openai-embeddings generates",
+            "--temperature cannot be used: --backend openai-embeddings",
         ),
-        ("--backend vllm-pooling --no-stream", "--no-stream: --backend vllm-pooling generates"),
+        ("--backend vllm-pooling --no-stream", "--no-stream cannot be used: --backend vllm-pooling"),
         ("--backend vllm-pooling --goodput ttft:5", "--goodput ttft: answers come in one piece"),
         ("--no-stream --goodput tpot:5", "--goodput tpot: answers come in one piece"),
     ];

@@ -55,7 +55,7 @@ fn a_missing_key_is_named_and_a_wrong_one_told() {
         "{error}"
     );
     let error = one_line(run().env("OPENAI_API_KEY", "sk-wrong").end());
-    assert!(error.contains("the server does not accept the key in OPENAI_API_KEY"), "{error}");
+    assert!(error.contains("the server rejected the key in OPENAI_API_KEY"), "{error}");
     assert!(!error.contains("sk-wrong"), "{error}");
 }
 

@@ -262,7 +262,7 @@ fn a_folder_that_another_program_locks_costs_no_result() {
     assert!(folder.path().join("r.json").exists());
     let ended = into("--append-result --result-filename all.jsonl").end().with_code(2);
     assert!(ended.stderr.contains("waiting for another program that has locked"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("did not let go of it within 10s"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("held the lock on the folder for more than 10s"), "{}", ended.stderr);
     assert!(ended.stderr.contains("`servegauge run --recover` reports them"), "{}", ended.stderr);
     let names =
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -59,7 +59,7 @@ fn what_a_trace_excludes_is_told_with_the_way_out() {
         ),
         (
             "--dataset-name trace --trace-columns session=t --prompt-token-ids",
-            ["--prompt-token-ids cannot repeat", "--history none"],
+            ["--prompt-token-ids cannot send the session history", "--history none"],
         ),
         ("--dataset-name trace --trace-window 5m", ["--trace-window", "10m..20m"]),
         ("--dataset-name trace --trace-speed 0x", ["--trace-speed", "2x"]),

@@ -82,7 +82,7 @@ fn to_json(node: &MarkedYaml<'_>) -> Result<Value, ConfigSyntaxError> {
         YamlData::Representation(..) | YamlData::Alias(_) | YamlData::BadValue => {
             return Err(ConfigSyntaxError {
                 line: node_line(node),
-                why: "a value that is none: check its tag or anchor".into(),
+                why: "unsupported YAML value (tag or anchor)".into(),
             });
         }
     })

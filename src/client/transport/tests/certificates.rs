@@ -27,8 +27,8 @@ async fn a_given_certificate_is_trusted_for_its_names_and_its_time() {
         ("self.pem", Some("self.pem"), None),
         ("self.pem", None, Some("self-signed")),
         ("self.pem", Some("authority.pem"), Some("self-signed")),
-        ("elsewhere.pem", Some("elsewhere.pem"), Some("not of `127.0.0.1`")),
-        ("nameless.pem", Some("nameless.pem"), Some("not of `127.0.0.1`")),
+        ("elsewhere.pem", Some("elsewhere.pem"), Some("not valid for `127.0.0.1`")),
+        ("nameless.pem", Some("nameless.pem"), Some("not valid for `127.0.0.1`")),
         ("expired.pem", Some("expired.pem"), Some("has expired")),
         // The given certificate has the same key, but is not the server's.
         ("elsewhere.pem", Some("self.pem"), Some("certificate")),
