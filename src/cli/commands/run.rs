@@ -52,6 +52,9 @@ pub(crate) fn execute(
         return dry_run(&prepared, plan.as_ref());
     }
     let runs = plan.as_ref().map_or(args.measure.repeats.get(), |plan| plan.loads.len());
+    if plan.is_none() && runs == 1 {
+        delivery.note_replaced_file();
+    }
     if !(args.load.reset_prefix_cache || prepared.spec.workload.unique.is_some() || args.target.sim) {
         session.note_cached_prompts(&prepared, runs);
     }

@@ -65,6 +65,14 @@ fn a_result_that_a_run_will_replace_is_noted_before_it() {
         "{}",
         appended.stderr
     );
+    for other in ["--repeats 2", "--max-concurrency 1,2"] {
+        let several = run(other).file("a.json", OLD).end().well();
+        assert!(
+            several.read("a.json") == OLD && !several.stderr.contains(NOTE),
+            "{other}: {}",
+            several.stderr
+        );
+    }
     let first = run("").end().well();
     assert!(!first.stderr.contains(NOTE), "{}", first.stderr);
 }

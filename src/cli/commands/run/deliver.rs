@@ -281,13 +281,17 @@ impl Delivery {
         }
     }
 
+    /// Says that a single run will replace a file. The files of several runs have other names.
+    pub(super) fn note_replaced_file(&self) {
+        let replaced = self.name.as_ref().filter(|_| self.saves == Some(SaveMode::Replace));
+        if let Some(path) = replaced.map(|name| self.folder.join(name)).filter(|path| path.exists()) {
+            print_stderr(format_args!("note: {} exists; this run will replace it", path.display()));
+        }
+    }
+
     fn probe(&self) -> Result<(), CliError> {
         let files = self.saves.is_some() || !self.plots.is_empty();
         let path = self.folder.join(self.name.as_deref().unwrap_or(Path::new("result.json")));
-        let replaces = self.saves == Some(SaveMode::Replace) && self.name.is_some();
-        if replaces && path.exists() {
-            print_stderr(format_args!("note: {} exists; this run will replace it", path.display()));
-        }
         if files {
             file::check_writable(&path).map_err(unwritable)?;
         }

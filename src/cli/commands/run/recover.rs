@@ -15,6 +15,7 @@ pub(super) fn recover(path: &Path, args: &RunArgs) -> Result<ExitReason, CliErro
         recovered.map_err(|error| CliError::usage(format!("--recover: {}: {error}", path.display())))?;
     run.validity.name_settings(FLAGS);
     let delivery = Delivery::recovered(&args.output, path)?;
+    delivery.note_replaced_file();
     lost.iter().for_each(|lost| print_stderr(format_args!("warning: {lost}")));
     delivery.deliver(&mut run, records, None)?;
     let is_believed = run.validity.valid || args.measure.allow_invalid;
