@@ -3,9 +3,9 @@
 #
 #   curl -fsSL https://github.com/OWNER/servegauge/releases/latest/download/install.sh | sh
 #
-# SERVEGAUGE_DIR      the folder to install into [default: ~/.local/bin]
-# SERVEGAUGE_VERSION  the version, such as 0.1.0 [default: the latest]
-# SERVEGAUGE_URL      the folder with the archives and SHA256SUMS [default: the release's]
+# INSTALL_DIR      the folder to install into [default: ~/.local/bin]
+# INSTALL_VERSION  the version, such as 0.1.0 [default: the latest]
+# INSTALL_URL      the folder with the archives and SHA256SUMS [default: the release's]
 set -eu
 
 fail() {
@@ -33,14 +33,14 @@ checksum() {
 
 # A function, so that nothing runs if the download of this script breaks off.
 main() {
-  folder=${SERVEGAUGE_DIR:-$HOME/.local/bin}
+  folder=${INSTALL_DIR:-$HOME/.local/bin}
   release=https://github.com/OWNER/servegauge/releases
-  if [ -n "${SERVEGAUGE_VERSION:-}" ]; then
-    url=$release/download/v$SERVEGAUGE_VERSION
+  if [ -n "${INSTALL_VERSION:-}" ]; then
+    url=$release/download/v$INSTALL_VERSION
   else
     url=$release/latest/download
   fi
-  url=${SERVEGAUGE_URL:-$url}
+  url=${INSTALL_URL:-$url}
   target=$(target)
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT

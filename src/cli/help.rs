@@ -81,14 +81,8 @@ const EXAMPLES: [Examples; 19] = [
             "servegauge sim --speed h100-70b --max-num-seqs 64 --num-gpu-blocks 4096",
         ],
     ),
-    (
-        &["completions"],
-        &[
-            "servegauge completions bash > ~/.local/share/bash-completion/completions/servegauge",
-            "servegauge completions zsh > ~/.zfunc/_servegauge",
-        ],
-    ),
-    (&["man"], &["servegauge man | man -l -", "servegauge man run | man -l -", "servegauge man --dir man1"]),
+    (&["completions"], &["servegauge completions bash", "servegauge completions zsh"]),
+    (&["man"], &["servegauge man run", "servegauge man dataset stats", "servegauge man --dir man1"]),
 ];
 
 /// The flags that the short help of a command shows, where it does not show all: those that most uses need.

@@ -392,8 +392,8 @@ fn a_folder_of_baselines_is_replaced_as_a_whole() {
 #[test]
 fn the_action_gives_flags_that_there_are() {
     let help = Program::new("gate --help").end().well().stdout;
-    let action = include_str!("../../action.yml");
-    let script = action.split("words=(gate").nth(1).unwrap();
+    let action = include_str!("../../scripts/gate-action.sh");
+    let script = action.split("words=(gate").nth(1).unwrap().split("said=").next().unwrap();
     let flags: Vec<&str> = script
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
         .filter(|word| word.starts_with("--") && word.len() > 2 && *word != "--raw-output")
@@ -401,5 +401,99 @@ fn the_action_gives_flags_that_there_are() {
     assert!(flags.len() >= 8, "{flags:?}");
     for flag in flags {
         assert!(help.contains(flag), "{flag} is not in --help");
+    }
+}
+
+/// Inputs of the action, by the names of their variables.
+type Inputs = Vec<(&'static str, &'static str)>;
+
+/// Runs what the action runs, with these inputs, in a folder with `base.json` and `cand.json`. Returns the exit code and
+/// the folder.
+fn run_action(inputs: &[(&str, &str)]) -> (Option<i32>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("base.json"), fast_run().to_string()).unwrap();
+    std::fs::write(at("cand.json"), slow_run().to_string()).unwrap();
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_servegauge")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let mut script =
+        std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/gate-action.sh"));
+    for name in ["BASELINE", "CANDIDATE", "RUN_FLAGS", "RULES", "EXTEND", "MORE_FLAGS"] {
+        script.env(name, "");
+    }
+    script.env("ON_UNSETTLED", "warn").env("JUNIT", "gate.xml").envs(inputs.iter().copied());
+    script.env("RUNNER_TEMP", ".").env("GITHUB_OUTPUT", "outputs").env("GITHUB_STEP_SUMMARY", "summary.md");
+    script.env("GITHUB_ACTIONS", "true").env("PATH", path).env("HOME", ".").current_dir(&folder);
+    let printed = script.output().unwrap();
+    std::fs::write(at("stdout"), &printed.stdout).unwrap();
+    std::fs::write(at("stderr"), &printed.stderr).unwrap();
+    (printed.status.code(), folder)
+}
+
+#[test]
+fn the_action_leaves_its_outcome_in_every_file_however_it_ends() {
+    let files =
+        [("BASELINE", "base.json"), ("CANDIDATE", "cand.json"), ("MORE_FLAGS", "--rule 'tpot.mean < 0.1ms'")];
+    let measured = |run: &'static str| [("BASELINE", "base.json"), ("RUN_FLAGS", run)];
+    let cases: [(&str, Inputs, i32, &str, &str); 5] = [
+        ("a violated rule", files.to_vec(), 1, "fail", "TPOT mean"),
+        (
+            "an unbalanced quote",
+            [&files[..2], &[("MORE_FLAGS", "--rule 'tpot.mean < 1s")]].concat(),
+            2,
+            "error",
+            "unbalanced quote: --rule 'tpot.mean < 1s",
+        ),
+        (
+            "an unbalanced quote in run",
+            measured("--base-url http://127.0.0.1:9 --model \"x").to_vec(),
+            2,
+            "error",
+            "the input run has an unbalanced quote",
+        ),
+        ("an unknown flag", measured("--no-such-flag").to_vec(), 2, "error", "no-such-flag"),
+        (
+            "a dead server",
+            vec![
+                ("MORE_FLAGS", "--rule 'tpot.mean < 1s'"),
+                ("RUN_FLAGS", "--base-url http://127.0.0.1:9 --model x"),
+            ],
+            1,
+            "error",
+            "refused",
+        ),
+    ];
+    for (case, inputs, code, outcome, why) in cases {
+        let (ended, folder) = run_action(&inputs);
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+        assert_eq!(ended, Some(code), "{case}: {}", read("stderr"));
+        let json: Value = serde_json::from_str(&read("servegauge-gate.json")).unwrap();
+        assert_eq!(json["outcome"], outcome, "{case}");
+        let outputs = read("outputs");
+        assert!(outputs.contains(&format!("outcome={outcome}\n")), "{case}: {outputs}");
+        assert!(outputs.contains("json=./servegauge-gate.json\n"), "{case}: {outputs}");
+        let stdout = read("stdout");
+        let annotation = stdout.lines().find(|line| line.starts_with("::error ")).unwrap_or_default();
+        let xml = read("gate.xml");
+        assert!(xml.contains("errors=\"1\"") || outcome == "fail", "{case}: {xml}");
+        let decoded = xml.replace("&apos;", "'").replace("&quot;", "\"").replace("&lt;", "<");
+        for (name, text) in [("annotation", annotation), ("JUnit", &decoded)] {
+            let unquoted = why.replace('"', "");
+            assert!(text.contains(&unquoted), "{case}: {name}: {text}");
+        }
+        assert!(read("summary.md").contains("### "), "{case}");
+        assert!(is_well_formed(&xml), "{case}: {xml}");
+    }
+}
+
+/// Whether a text is XML.
+fn is_well_formed(xml: &str) -> bool {
+    let mut reader = quick_xml::Reader::from_str(xml);
+    loop {
+        match reader.read_event() {
+            Ok(quick_xml::events::Event::Eof) => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
     }
 }

@@ -79,8 +79,8 @@ fn release(folder: &Path) {
 
 fn install(release: &Path, into: &Path) -> Output {
     let mut command = Command::new("sh");
-    command.arg(INSTALL).env("SERVEGAUGE_URL", format!("file://{}", release.display()));
-    command.env("SERVEGAUGE_DIR", into).output().unwrap()
+    command.arg(INSTALL).env("INSTALL_URL", format!("file://{}", release.display()));
+    command.env("INSTALL_DIR", into).output().unwrap()
 }
 
 #[test]

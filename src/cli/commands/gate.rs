@@ -20,18 +20,14 @@ pub(crate) fn execute(
     typed: Vec<String>,
     interrupts: &InterruptSignal,
 ) -> Result<ExitReason, CliError> {
-    refuse_idle(args)?;
     let output = Output::of(&args.output)?;
-    let case = Case::of(args)?;
-    if args.output.update_baseline {
-        promote::check(&args.baseline)?;
-    }
-    let heard = match args.run.is_empty() {
-        true => case.files(&args.candidate)?,
-        false => running::measure(&case, args, typed, interrupts)?,
-    };
-    let Some(Heard { ruling, runs }) = heard else {
-        return Ok(ExitReason::Interrupted);
+    let Heard { ruling, runs } = match hear(args, typed, interrupts) {
+        Ok(Some(heard)) => heard,
+        Ok(None) => return Ok(ExitReason::Interrupted),
+        Err(error) => {
+            output.write_error(&error)?;
+            return Err(error);
+        }
     };
     let saved = output.save(&ruling);
     let promoted = match args.output.update_baseline && !interrupts.is_requested() {
@@ -46,6 +42,23 @@ pub(crate) fn execute(
         GateVerdict::Fail => ExitReason::Failed,
         GateVerdict::Invalid => ExitReason::Invalid,
     })
+}
+
+/// Judges the saved runs, or measures the candidate and judges it. `None` means that the user interrupted it.
+fn hear(
+    args: &GateArgs,
+    typed: Vec<String>,
+    interrupts: &InterruptSignal,
+) -> Result<Option<Heard>, CliError> {
+    refuse_idle(args)?;
+    let case = Case::of(args)?;
+    if args.output.update_baseline {
+        promote::check(&args.baseline)?;
+    }
+    match args.run.is_empty() {
+        true => case.files(&args.candidate),
+        false => running::measure(&case, args, typed, interrupts),
+    }
 }
 
 /// Rejects flags that only apply to a measured candidate if none is measured. This check is not clap's, which drops

@@ -21,6 +21,11 @@ pub(crate) fn annotations(ruling: &GateReport, to: &mut impl Write) -> io::Resul
     Ok(())
 }
 
+/// Writes an annotation for a gate that has no result.
+pub(crate) fn annotate_error(why: &str, to: &mut impl Write) -> io::Result<()> {
+    annotate("error", "servegauge gate", why, to)
+}
+
 /// Writes `::error title=…::…` with the escapes that GitHub's runner decodes.
 fn annotate(command: &str, title: &str, message: &str, to: &mut impl Write) -> io::Result<()> {
     let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");

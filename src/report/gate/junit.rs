@@ -22,7 +22,7 @@ const NAME: &str = "servegauge gate";
 
 /// Writes a gate's result. An undecided rule is skipped unless it fails the gate. A failed rule that only warns is a
 /// success with a note in its output, since JUnit has no warnings.
-pub(crate) fn render(ruling: &GateReport, mut to: impl Write) -> Result<(), JunitError> {
+pub(crate) fn render(ruling: &GateReport, to: impl Write) -> Result<(), JunitError> {
     let mut suite = TestSuite::new(NAME);
     suite.add_property(("alpha", ruling.alpha.to_string().as_str()));
     suite.add_property(("on-unsettled", undecided_policy(ruling.on_unsettled)));
@@ -33,10 +33,27 @@ pub(crate) fn render(ruling: &GateReport, mut to: impl Write) -> Result<(), Juni
     suite.add_test_case(validity_case(ruling));
     suite.add_test_cases(ruling.findings.iter().map(|finding| rule_case(ruling, finding)));
     suite.set_system_out(conclusion_line(ruling));
+    write_suite(suite, to)
+}
+
+/// Writes why a gate has no result: an error, since nothing was tested.
+pub(crate) fn render_error(why: &str, to: impl Write) -> Result<(), JunitError> {
+    let mut suite = TestSuite::new(NAME);
+    suite.add_test_case(test_case(error_status(why, "error"), "the gate has a result"));
+    write_suite(suite, to)
+}
+
+fn write_suite(suite: TestSuite, mut to: impl Write) -> Result<(), JunitError> {
     let mut report = Report::new(NAME);
     report.add_test_suite(suite);
     to.write_all(with_suite_skips(&report.to_string()?, &report).as_bytes())?;
     Ok(())
+}
+
+fn error_status(why: &str, kind: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_message(why).set_type(kind);
+    status
 }
 
 /// The schema that Jenkins checks against allows `skipped` on a suite only, not on the list of suites.
@@ -48,11 +65,7 @@ fn with_suite_skips(xml: &str, report: &Report) -> String {
 fn validity_case(ruling: &GateReport) -> TestCase {
     let status = match &ruling.invalid {
         None => TestCaseStatus::success(),
-        Some(why) => {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-            status.set_message(why.as_str()).set_type("invalid");
-            status
-        }
+        Some(why) => error_status(why, "invalid"),
     };
     test_case(status, "the run is VALID")
 }

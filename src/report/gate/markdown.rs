@@ -27,6 +27,11 @@ pub(crate) fn render(ruling: &GateReport, to: &mut impl Write) -> io::Result<()>
     notes(ruling).iter().try_for_each(|note| writeln!(to, "- {}", markdown(note)))
 }
 
+/// Writes why a gate has no result.
+pub(crate) fn render_error(why: &str, to: &mut impl Write) -> io::Result<()> {
+    writeln!(to, "### 🚫 The gate has no result\n\n{}\n", markdown(why))
+}
+
 fn row(ruling: &GateReport, finding: &RuleFinding) -> Vec<String> {
     let figure = finding.rule.rule.figure;
     let sign = match ruling.rule_status(finding) {
