@@ -171,7 +171,9 @@ fn alerts(summary: &LogSummary, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "Preemptions in all: {}", summary.preemptions)?;
     }
     if summary.alerts.is_empty() {
-        return writeln!(to, "none");
+        let readable =
+            if summary.lines.are_mostly_damaged() { " in the readable lines; most are damaged" } else { "" };
+        return writeln!(to, "none{readable}");
     }
     for rule in ALERT_RULES {
         let of_rule: Vec<_> = summary.alerts.iter().filter(|alert| alert.rule == rule.trouble).collect();

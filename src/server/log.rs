@@ -136,9 +136,17 @@ fn parse_event(line: &[u8]) -> LogEvent {
     let found =
         FINDERS.iter().find_map(|(finder, read)| Some((finder.find(line)?, finder.needle().len(), read)));
     let entry = found.map_or(LogEvent::Unknown, |(at, length, read)| {
-        read(&line[..at], &text(&line[at + length..])).unwrap_or(LogEvent::Damaged)
+        let rest = without_separator(&line[at + length..]);
+        read(&line[..at], &text(rest)).unwrap_or(LogEvent::Damaged)
     });
     if entry == LogEvent::Unknown && severity::is_error(line) { LogEvent::Error } else { entry }
+}
+
+/// The bytes without blanks and commas at the end: SGLang ends some of its lines with `, `, and other programs that
+/// pass lines on add blanks.
+fn without_separator(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| !byte.is_ascii_whitespace() && *byte != b',');
+    &bytes[..end.map_or(0, |at| at + 1)]
 }
 
 /// The bytes as text. Nearly all lines are valid UTF-8, and validation is faster than repair.

@@ -76,6 +76,13 @@ pub struct LineCounts {
     pub unknown: u64,
 }
 
+impl LineCounts {
+    /// Whether more lines are damaged than periodic lines are readable, so that a missing alert means nothing.
+    pub(crate) fn are_mostly_damaged(&self) -> bool {
+        self.damaged > self.statistics
+    }
+}
+
 /// Summarizes a log line by line.
 #[derive(Debug, Clone)]
 pub struct LogObserver {

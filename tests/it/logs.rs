@@ -70,6 +70,50 @@ fn the_exit_code_tells_of_alerts_if_asked() {
     program(&format!("logs --fail-on-alert bad.log {}", off.concat())).end().well();
 }
 
+/// SGLang's line of a server whose pool is full, with `end` behind its last value.
+fn sglang_lines(end: &str) -> String {
+    let line = |minute: u32| {
+        format!(
+            "[2025-03-14 02:{minute:02}:00 TP0] Decode batch. #running-req: 509, #token: 180776, token usage: 0.97, gen \
+             throughput (token/s): 7897.87, #queue-req: 99{end}\n"
+        )
+    };
+    (10..16).map(line).collect()
+}
+
+#[test]
+fn a_line_that_ends_with_a_comma_and_a_blank_raises_its_alerts() {
+    let program = |words: &str| Program::new(words).file("sglang.log", sglang_lines(", "));
+    let ended = program("logs --fail-on-alert sglang.log").end().with_code(1);
+    for alert in ["[kv] ", "[waiting] "] {
+        assert!(ended.stdout.contains(alert), "{}", ended.stdout);
+    }
+    let ended = program("diagnose --log sglang.log").end().well();
+    assert!(ended.stdout.contains("[kv-full]") && ended.stdout.contains("[queue]"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_log_of_damaged_lines_neither_passes_nor_counts_as_checked() {
+    let damaged = sglang_lines("").replace("#queue-req: 99", "#que");
+    let program = |words: &str| Program::new(words).file("cut.log", &damaged);
+    let ended = program("logs --fail-on-alert cut.log").end().with_code(2);
+    assert!(ended.stdout.contains("none in the readable lines; most are damaged"), "{}", ended.stdout);
+    assert!(
+        ended.stderr.contains("6 lines are damaged and 0 lines of statistics are readable"),
+        "{}",
+        ended.stderr
+    );
+    program("logs cut.log").end().well();
+    let ended = program("diagnose --log cut.log").end().well();
+    assert!(ended.stdout.contains("log cut.log (6 lines, 6 damaged)"), "{}", ended.stdout);
+    let checked =
+        ended.stdout.lines().find(|line| line.starts_with("Checked, not found")).unwrap_or_default();
+    for rule in ["kv-full", "queue", "preemptions", "swapping", "throughput"] {
+        assert!(!checked.contains(rule), "{rule}: {checked}");
+        assert!(ended.stdout.contains(&format!("[{rule}] needs")), "{rule}\n{}", ended.stdout);
+    }
+}
+
 #[test]
 fn pieces_of_a_rotated_log_are_one_log_packed_or_not() {
     let middle = OVERLOAD.match_indices('\n').nth(30).unwrap().0 + 1;

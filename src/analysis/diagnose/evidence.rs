@@ -7,7 +7,7 @@ use crate::analysis::diagnose::vllm_release::VllmRelease;
 use crate::model::metrics::Latency;
 use crate::model::run::Run;
 use crate::model::server::{ServerMetrics, ServerSignal};
-use crate::server::log_summary::{EngineLevels, LogAlert, LogIssue, LogSummary};
+use crate::server::log_summary::{EngineLevels, LogAlert, LogIssue, LogSummary, ValueRange};
 use crate::stats::DurationHistogram;
 
 /// All evidence for a diagnosis; any part may be missing.
@@ -59,6 +59,11 @@ impl<'e> DiagnosisEvidence<'e> {
     /// The levels of each engine in the log.
     pub(super) fn engine_levels(&self) -> impl Iterator<Item = &'e EngineLevels> + use<'e> {
         self.log.into_iter().flat_map(|log| log.engines.values())
+    }
+
+    /// Whether the log reports a level, in at least one line.
+    pub(super) fn log_reports(&self, level: impl Fn(&EngineLevels) -> &ValueRange) -> bool {
+        self.engine_levels().any(|levels| level(levels).summarize().is_some())
     }
 
     /// The log's alerts of one kind.

@@ -37,7 +37,9 @@ pub(super) fn speculative_decoding(evidence: &DiagnosisEvidence<'_>) -> RuleJudg
         judge_drafts(origin, &drafts_from_server(side), &mut case);
     }
     if let Some(log) = evidence.log {
-        case.mark_checked();
+        if log.drafting.is_some() || log.lines.statistics > 0 {
+            case.mark_checked();
+        }
         let drafts = log.drafting.as_ref().map(|drafting| DraftEvidence {
             accepted: drafting.acceptance_rate,
             a_step: drafting.mean_length.summarize().map(|figures| figures.mean),

@@ -69,7 +69,7 @@ fn queue_evaluation(evidence: &DiagnosisEvidence<'_>) -> RuleEvaluation {
             }
         }
     }
-    if evidence.log.is_some() {
+    if evidence.log_reports(|levels| &levels.waiting) {
         case.mark_checked();
     }
     for alert in evidence.alerts(LogIssue::Waiting) {
@@ -328,7 +328,7 @@ fn turn_facts(run: &Run) -> Vec<ObservedFact> {
 /// Tokens become slower although the number of running requests does not change.
 pub(super) fn throughput(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
     let mut case = RuleEvaluation::default();
-    if evidence.engine_levels().next().is_some() {
+    if evidence.log_reports(|levels| &levels.generation_throughput) {
         case.mark_checked();
     }
     for alert in evidence.alerts(LogIssue::Throughput) {

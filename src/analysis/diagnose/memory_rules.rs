@@ -57,7 +57,9 @@ pub(super) fn preemptions(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
         }
     }
     if let Some(log) = evidence.log {
-        case.mark_checked();
+        if log.lines.statistics > 0 {
+            case.mark_checked();
+        }
         if log.preemptions > 0 {
             let when = evidence.alerts(LogIssue::Preemptions).next().and_then(alert_range);
             let fact = ObservedFact::new(EvidenceSource::Log, "preemptions")
@@ -96,8 +98,10 @@ pub(super) fn swapping(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
         // The V1 engine does not swap.
         case.mark_checked();
     }
-    for levels in evidence.engine_levels() {
+    if evidence.log_reports(|levels| &levels.swapped) {
         case.mark_checked();
+    }
+    for levels in evidence.engine_levels() {
         if let Some(figures) = levels.swapped.summarize().filter(|figures| figures.max > 0.0) {
             let alert = evidence.alerts(LogIssue::Swapped).next();
             let figure = Quantity::Count(figures.max as u64);
@@ -132,7 +136,7 @@ pub(super) fn kv_full(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
             case.add_finding(level, fact.above(Quantity::Share(limit.bound)).with_time(course.longest));
         }
     }
-    if evidence.log.is_some() {
+    if evidence.log_reports(|levels| &levels.kv_cache_usage) {
         case.mark_checked();
     }
     for alert in evidence.alerts(LogIssue::KvCache) {

@@ -20,7 +20,7 @@ use crate::model::secrets;
 use crate::model::server::ServerMetrics;
 use crate::report;
 use crate::runner::MetricsClient;
-use crate::server::log_summary::LogSummary;
+use crate::server::log_summary::{LineCounts, LogSummary};
 use crate::server::recorder::MetricsRecorder;
 
 /// The time between two samples of a live server.
@@ -81,11 +81,19 @@ fn print_diagnosis(diagnosis: &Diagnosis, looked_at: &[String], json: bool) -> R
 /// Lists the names of the evidence.
 fn evidence_names(args: &DiagnoseArgs, log: Option<&LogSummary>, live: Option<&LiveServer>) -> Vec<String> {
     let result = args.result.as_ref().map(|path| format!("result {}", path.display()));
-    let log = log.map(|log| format!("log {} ({} lines)", logs::log_name(&args.log), log.lines.all));
+    let log = log.map(|log| format!("log {} ({})", logs::log_name(&args.log), line_counts(log)));
     let live = args.url.as_ref().zip(live);
     let live =
         live.map(|(url, live)| format!("server {} ({} samples)", secrets::mask_url(url), live.side.taken));
     [result, log, live].into_iter().flatten().collect()
+}
+
+/// `6 lines, 6 damaged`
+fn line_counts(log: &LogSummary) -> String {
+    match log.lines {
+        LineCounts { all, damaged: 0, .. } => format!("{all} lines"),
+        LineCounts { all, damaged, .. } => format!("{all} lines, {damaged} damaged"),
+    }
 }
 
 /// The samples of a running server.

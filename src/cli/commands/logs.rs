@@ -16,7 +16,7 @@ use crate::cli::interrupt::InterruptSignal;
 use crate::cli::stdout::print;
 use crate::report;
 use crate::server::log::{LogLines, parse_line};
-use crate::server::log_summary::{AlertRules, LogObserver, LogSummary, RuleOverride};
+use crate::server::log_summary::{AlertRules, LineCounts, LogObserver, LogSummary, RuleOverride};
 
 /// Summarize a server's log (vLLM, SGLang, TensorRT-LLM): what was wrong, and since when.
 #[derive(Debug, Args)]
@@ -35,6 +35,8 @@ pub(crate) struct LogsArgs {
     #[command(flatten)]
     json: JsonArgs,
     /// Exit with code 1 if there was an alert
+    ///
+    /// The code is 2 if most lines of statistics are damaged, since such a log cannot be judged.
     #[arg(long)]
     fail_on_alert: bool,
     /// Thresholds that replace a rule's: kv=95, waiting=50:2m, preemptions=off
@@ -65,12 +67,26 @@ pub(crate) fn execute(args: &LogsArgs, interrupts: &InterruptSignal) -> Result<E
         false => read_files(&args.files, observer)?,
     };
     print_summary(args, &summary)?;
-    let alerted = args.fail_on_alert && !summary.alerts.is_empty();
-    Ok(match (interrupts.is_requested(), alerted) {
-        (true, _) => ExitReason::Interrupted,
-        (false, true) => ExitReason::Failed,
-        (false, false) => ExitReason::Success,
-    })
+    match interrupts.is_requested() {
+        true => Ok(ExitReason::Interrupted),
+        false if args.fail_on_alert => alert_exit(&summary, &log_name(&args.files)),
+        false => Ok(ExitReason::Success),
+    }
+}
+
+/// Returns the exit code of `--fail-on-alert`. A log whose statistics are unreadable can neither pass nor fail.
+fn alert_exit(summary: &LogSummary, name: &str) -> Result<ExitReason, CliError> {
+    let LineCounts { damaged, statistics, .. } = summary.lines;
+    if !summary.alerts.is_empty() {
+        Ok(ExitReason::Failed)
+    } else if summary.lines.are_mostly_damaged() {
+        Err(CliError::usage(format!(
+            "{name}: {damaged} lines are damaged and {statistics} lines of statistics are readable, so --fail-on-alert \
+             cannot judge the log; pass the log as the server wrote it"
+        )))
+    } else {
+        Ok(ExitReason::Success)
+    }
 }
 
 /// Summarizes a log by the default rules. Several files are pieces of one log, the oldest first.

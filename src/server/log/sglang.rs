@@ -12,8 +12,8 @@ pub(super) fn parse_batch(head: &str, text: &str) -> Option<Option<StatsLine>> {
     let (mut running, mut waiting) = (None, None);
     for (key, value) in key_values(text) {
         match key.trim_start_matches(['.', ',', ' ']) {
-            "#running-req" => running = count(value, ""),
-            "#queue-req" => waiting = count(value, ""),
+            "#running-req" => running = running.or(count(value, "")),
+            "#queue-req" => waiting = waiting.or(count(value, "")),
             // For a model with several kinds of cache, the fullest counts, as in SGLang's own `token usage`.
             "token usage" | "full token usage" | "swa token usage" | "mamba usage" => {
                 let usage = number(value).filter(|usage| *usage <= 1.0);

@@ -128,6 +128,29 @@ fn sglangs_batch_lines_of_every_version() {
 }
 
 #[test]
+fn blanks_and_commas_at_the_end_belong_to_no_value() {
+    let lines = [
+        "Decode batch. #running-req: 509, #token: 180776, token usage: 0.97, gen throughput (token/s): 7897.87, #queue-req: 99",
+        "Prefill batch. #new-seq: 1, #running-req: 3, token usage: 0.01, #queue-req: 7, input throughput (token/s): 187.5",
+        "Avg prompt tput: 583.1 toks/s, Avg generation tput: 883.7 toks/s, Reqs Running: 4, Waiting: 0, GPU KV cache used: 0.1%",
+        "Avg prompt throughput: 1.0 tokens/s, Avg generation throughput: 2.0 tokens/s, Running: 3 reqs, Waiting: 4 reqs",
+        "SpecDecoding metrics: Accepted: 51 tokens, Drafted: 125 tokens, Accepted throughput: 5.10 tokens/s",
+        "KV cache size: 4,194,304 tokens",
+        "iter = 0, global_rank = 0, rank = 0, host_step_time = 10.0ms, num_scheduled_requests: 0, states = {}",
+    ];
+    for line in lines {
+        let expected = entry_of(line);
+        assert_ne!(expected, LogEvent::Damaged, "{line}");
+        for end in [" ", ",", ", ", " , ,", "\t", ", \u{1b}[0m"] {
+            assert_eq!(entry_of(&format!("{line}{end}")), expected, "{line}{end}");
+        }
+    }
+    // Docker's JSON lines, in which the rest of the object follows.
+    let wrapped = format!("{{\"log\":\"{}, \\n\",\"stream\":\"stderr\"}}", lines[0]);
+    assert_eq!(entry_of(&wrapped), entry_of(lines[0]));
+}
+
+#[test]
 fn ranks_of_sglang_are_engines_where_they_have_requests_of_their_own() {
     let line = |ranks: &str| {
         format!(
