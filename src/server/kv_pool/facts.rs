@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
-use super::log::number;
+use super::log::{block_size_in_line, number};
 use crate::model::server::ServerSignal;
 use crate::server::log::{LogEvent, StartupInfo, parse_line};
 use crate::server::signals::{MetricsSnapshot, SignalValue};
@@ -67,6 +67,7 @@ impl ServerFacts {
             if let LogEvent::StartUp(info) = parse_line(line.trim_ascii_end()).entry {
                 start.absorb(*info);
             }
+            facts.block_size = block_size_in_line(&text).or(facts.block_size);
             facts.take_memory(&text);
             line.clear();
         }
@@ -141,7 +142,6 @@ impl ServerFacts {
         let longest = start.concurrency.map(|concurrency| concurrency.tokens_per_request);
         self.max_model_len =
             longest.or_else(|| said.count(&["max_seq_len", "max_model_len"])).or(self.max_model_len);
-        self.block_size = said.count(&["block_size"]);
         self.dtype = said.kind(&["dtype"]);
         self.kv_dtype = said.kind(&["kv_cache_dtype"]);
         self.tp = said.count(&["tensor_parallel_size"]);

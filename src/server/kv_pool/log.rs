@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
 use super::{EnginePoolSize, PoolSize};
+use crate::server::log::{LogEvent, parse_line};
 
 /// Tokens in a block if the log does not state it: vLLM's default on GPUs.
 const DEFAULT_BLOCK_TOKENS: u64 = 16;
@@ -14,20 +15,84 @@ const DEFAULT_BLOCK_TOKENS: u64 = 16;
 /// # Errors
 /// When the log cannot be read.
 pub(crate) fn size_in_log(mut log: impl BufRead) -> io::Result<Option<PoolSize>> {
-    let (mut engines, mut line) = (BTreeMap::<String, EnginePoolSize>::new(), Vec::new());
+    let (mut start, mut line) = (StartSizes::default(), Vec::new());
     while log.read_until(b'\n', &mut line)? > 0 {
-        let text = String::from_utf8_lossy(&line);
-        if text.contains("API server version") {
-            // A new start replaces the sizes of the previous one.
-            engines.clear();
-        }
-        let size = size_in_line(&text);
-        if size != EnginePoolSize::default() {
-            engines.entry(engine(&text)).or_default().absorb(size);
-        }
+        start.take_line(&String::from_utf8_lossy(&line));
         line.clear();
     }
-    Ok(PoolSize::from_engines(engines.into_values()))
+    Ok(start.into_size())
+}
+
+/// The sizes that the lines of one start state.
+#[derive(Default)]
+struct StartSizes {
+    engines: BTreeMap<String, EnginePoolSize>,
+    /// The number of blocks of each engine.
+    blocks: BTreeMap<String, u64>,
+    block_tokens: Option<u64>,
+}
+
+impl StartSizes {
+    fn take_line(&mut self, text: &str) {
+        if text.contains("API server version") {
+            // A new start replaces the sizes of the previous one.
+            *self = Self::default();
+        }
+        self.block_tokens = block_size_in_line(text).or(self.block_tokens);
+        let size = size_in_line(text);
+        if size != EnginePoolSize::default() {
+            self.engines.entry(engine(text)).or_default().absorb(size);
+        }
+        if let Some(blocks) = blocks_in_line(text) {
+            self.blocks.insert(engine(text), blocks);
+        }
+    }
+
+    fn into_size(mut self) -> Option<PoolSize> {
+        let mut assumed = 0_u64;
+        for (engine, blocks) in self.blocks {
+            let size = self.engines.entry(engine).or_default();
+            match self.block_tokens {
+                // An assumed block size says nothing against a size that the engine states.
+                None if size.stated.is_some() => continue,
+                None => assumed = assumed.saturating_add(blocks),
+                Some(_) => {}
+            }
+            size.tokens_from_blocks = blocks.checked_mul(self.block_tokens.unwrap_or(DEFAULT_BLOCK_TOKENS));
+        }
+        let mut size = PoolSize::from_engines(self.engines.into_values())?;
+        if assumed > 0 {
+            size.notes.push(format!(
+                "the log does not state the block size: each of the {assumed} blocks is assumed to have \
+                 {DEFAULT_BLOCK_TOKENS} tokens, vLLM's default on GPUs"
+            ));
+        }
+        Some(size)
+    }
+}
+
+/// Tokens in a block, as the operator's arguments, the engine's configuration or its `CacheConfig(…)` state them.
+pub(super) fn block_size_in_line(line: &str) -> Option<u64> {
+    const KEY: &str = "block_size";
+    if !line.contains(KEY) {
+        return None;
+    }
+    let of_cache = || {
+        let config = line.split_once("CacheConfig(")?.1;
+        let rest = config.split_once(KEY)?.1.trim_start_matches(['\'', '"']);
+        number(rest.strip_prefix(['=', ':'])?.trim_start())
+    };
+    let of_start = || match parse_line(line.trim_ascii_end().as_bytes()).entry {
+        LogEvent::StartUp(start) => number(start.settings.get(KEY).or_else(|| start.arguments.get(KEY))?),
+        _ => None,
+    };
+    of_cache().or_else(of_start).filter(|tokens| *tokens > 0)
+}
+
+/// The number of blocks: `# GPU blocks: 6875, # CPU blocks: 512`, later `# cuda blocks`.
+fn blocks_in_line(line: &str) -> Option<u64> {
+    let after = |mark: &str| number(line.split_once(mark)?.1).filter(|&count| count > 0);
+    after("# GPU blocks: ").or_else(|| after("# cuda blocks: "))
 }
 
 /// The engine of a data-parallel server that wrote a line: `(EngineCore_DP1 pid=86)`, in SGLang's log `[… DP1 TP0]`.
@@ -45,16 +110,14 @@ fn engine(line: &str) -> String {
 }
 
 /// `GPU KV cache size: 110,000 tokens` with `Maximum concurrency for 4,096 tokens per request: 26.86x` in the same line or
-/// the next; the older `# GPU blocks: 6875, # CPU blocks: 512` (later `# cuda blocks`); SGLang's
-/// `max_total_num_tokens=110000`.
+/// the next; SGLang's `max_total_num_tokens=110000`.
 fn size_in_line(line: &str) -> EnginePoolSize {
     let after = |mark: &str| number(line.split_once(mark)?.1).filter(|&count| count > 0);
-    let blocks = after("# GPU blocks: ").or_else(|| after("# cuda blocks: "));
     EnginePoolSize {
         stated: after("GPU KV cache size: ")
             .or_else(|| after("max_total_num_tokens="))
             .or_else(|| after("CPU KV cache size: ")),
-        tokens_from_blocks: blocks.and_then(|blocks| blocks.checked_mul(DEFAULT_BLOCK_TOKENS)),
+        tokens_from_blocks: None,
         concurrency: concurrency(line),
     }
 }
@@ -93,13 +156,45 @@ mod tests {
         let cases = [(new, 110_000), (old, 110_000), (between, 36_800), (cpu, 4_194_304), (sglang, 424_000)];
         for (log, tokens) in cases {
             assert_eq!(size(log).tokens, tokens);
-            assert_eq!(size(log).notes, Vec::<String>::new());
+            let assumed = usize::from(log.contains("blocks: "));
+            assert_eq!(size(log).notes.len(), assumed, "{log}");
         }
         assert_eq!(size(&format!("{old}noise\n{between}")).tokens, 36_800);
         assert_eq!(
             size_in_log(&b"\xff\xfe nothing here\nGPU KV cache size: many tokens\n"[..]).unwrap(),
             None
         );
+    }
+
+    #[test]
+    fn blocks_have_the_size_that_the_same_start_states() {
+        let blocks = "INFO 07-01 10:00:10 gpu_executor.py:102] # GPU blocks: 2000, # CPU blocks: 512\n";
+        let starts = [
+            "INFO api_server.py:213] args: Namespace(host=None, port=8000, model='m', block_size=32, max_num_seqs=256)",
+            "INFO [utils.py:233] non-default args: {'model': 'm', 'block_size': 32}",
+            "INFO llm_engine.py:174] Initializing an LLM engine (v0.5.4) with config: model='m', block_size=32, seed=0)",
+            "INFO [x.py:1] vllm_config: VllmConfig(model_config=ModelConfig(a=1), cache_config=CacheConfig(cache_dtype='auto', block_size=32), x=1)",
+        ];
+        for start in starts {
+            for log in [format!("{start}\n{blocks}"), format!("{blocks}{start}\n")] {
+                assert_eq!((size(&log).tokens, size(&log).notes), (64_000, Vec::new()), "{log}");
+            }
+        }
+        let unset = format!("INFO args: Namespace(model='m', block_size=None)\n{blocks}");
+        for log in
+            [blocks.to_owned(), unset, format!("{}\nINFO vLLM API server version 0.5.4\n{blocks}", starts[0])]
+        {
+            let size = size(&log);
+            assert_eq!(size.tokens, 32_000, "{log}");
+            assert!(
+                size.notes[0].contains("each of the 2000 blocks is assumed to have 16 tokens"),
+                "{:?}",
+                size.notes
+            );
+        }
+        // An engine that states its size needs no block size.
+        let stated = size(&format!("{blocks}INFO GPU KV cache size: 64,000 tokens\n"));
+        assert_eq!((stated.tokens, stated.notes), (64_000, Vec::new()));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) struct PoolArgs {
     base_url: Option<String>,
     /// Start-up log of the server
     ///
-    /// From vLLM `GPU KV cache size: … tokens` (or `# GPU blocks: …`, of 16 tokens), from SGLang
+    /// From vLLM `GPU KV cache size: … tokens` (or `# GPU blocks: …`, times the block size), from SGLang
     /// `max_total_num_tokens=…`.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
