@@ -18,6 +18,7 @@ mod row;
 mod row_selector;
 mod session_turns;
 mod table;
+mod timing;
 mod values;
 
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::dataset::read_options::describe_rule;
 use crate::dataset::rng_stream::RngStream;
 use crate::dataset::trace::prompt_generator::TracePromptGenerator;
 use crate::dataset::trace::row_selector::SelectedRows;
+use crate::dataset::trace::timing::TimingFault;
 use crate::model::dataset::Provenance;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::Trace;
@@ -57,6 +59,7 @@ pub(super) fn prepare(
         };
         return Err(DatasetError::NothingToSend { path: name, rows: candidates, why });
     }
+    let remarks = if trace.timed { check_timing(trace, &rows, &name)? } else { Vec::new() };
     let repeated = if read::is_sampled(trace) { repeat(&mut rows, job) } else { 0 };
     let generator = TracePromptGenerator::new(trace, &rows, job)?;
     let (requests, due) = match trace.has_sessions() {
@@ -81,9 +84,21 @@ pub(super) fn prepare(
         repeated,
         inexact,
         inexact_by,
+        remarks,
         ..Provenance::from_generator(trace.kind.name())
     };
     Ok(PreparedWorkload { requests, arrivals: trace.timed.then_some(due), provenance })
+}
+
+/// Returns a remark if the times hardly have the unit that is set, and an error if a replay would take years.
+fn check_timing(trace: &Trace, rows: &[TraceRow], name: &str) -> Result<Vec<String>, DatasetError> {
+    match timing::find_fault(trace, rows) {
+        None => Ok(Vec::new()),
+        Some(TimingFault::Odd(why)) => Ok(vec![why]),
+        Some(TimingFault::Endless { line, why }) => {
+            Err(read::malformed(trace, name, line, DatasetFault::OtherKind(why)))
+        }
+    }
 }
 
 /// The fault of a row that is shorter than its session's history.

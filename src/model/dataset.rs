@@ -35,6 +35,9 @@ pub struct Provenance {
     /// Conversations that begin with a system turn, which then is the prompt, as in vLLM's client.
     #[serde(default, skip_serializing_if = "is_none")]
     pub system_prompts: usize,
+    /// What is odd about the file, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 fn is_zero(number: &i64) -> bool {
@@ -58,6 +61,7 @@ impl Provenance {
             inexact: 0,
             inexact_by: 0,
             system_prompts: 0,
+            remarks: Vec::new(),
         }
     }
 
@@ -69,7 +73,7 @@ impl Provenance {
 
     /// Remarks on the requests for a reader of the results.
     pub fn notes(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut remarks = self.remarks.clone();
         let bad = self.dropped.malformed.total();
         if bad > 0 {
             let rows = &self.dropped.malformed;

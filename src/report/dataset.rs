@@ -1,11 +1,13 @@
 //! The contents of a dataset, and the requests that a run would send from it.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crate::model::dataset::{DatasetStats, LengthSummary};
 use crate::model::run::RunInputs;
 use crate::model::run_spec::{Dataset, RateSchedule, Spec};
 use crate::report::format::{percent, requests_per_second, seconds};
+use crate::report::log::duration_text;
 
 /// Writes the statistics of `servegauge dataset stats`; `tokenizer` names the tokenizer that counted the tokens.
 pub(crate) fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl Write) -> io::Result<()> {
@@ -35,11 +37,13 @@ pub(crate) fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl 
         .try_for_each(|(fault, rows)| writeln!(to, "  {fault}: {} (first: {})", rows.count, rows.first))
 }
 
-/// Writes what `--dry-run` prepared. `requests` holds the lengths of prompt and requested output, in tokens.
+/// Writes what `--dry-run` prepared. `requests` holds the lengths of prompt and requested output, in tokens;
+/// `trace_span` is the time that a trace's arrivals take.
 pub(crate) fn render_workload(
     spec: &Spec,
     inputs: &RunInputs,
     requests: impl Iterator<Item = (u32, u32)> + Clone,
+    trace_span: Option<Duration>,
     to: &mut impl Write,
 ) -> io::Result<()> {
     let provenance = &inputs.dataset;
@@ -88,6 +92,9 @@ pub(crate) fn render_workload(
         (RateSchedule::Steady, false) => writeln!(to, "Request rate: all at once")?,
         (pace, _) => writeln!(to, "Request rate: {pace}")?,
     }
+    if let Some(span) = trace_span {
+        writeln!(to, "Span of the arrivals: {}", span_text(span))?;
+    }
     if let Some(cap) = load.max_concurrency {
         writeln!(to, "Max concurrency: {cap}")?;
     }
@@ -95,6 +102,11 @@ pub(crate) fn render_workload(
         writeln!(to, "Sending duration: {}", seconds(duration))?;
     }
     Ok(())
+}
+
+/// Formats the time that a trace takes.
+pub(crate) fn span_text(span: Duration) -> String {
+    if span < Duration::from_secs(60) { seconds(span) } else { duration_text(span) }
 }
 
 fn sessions(spec: &Spec, to: &mut impl Write) -> io::Result<()> {

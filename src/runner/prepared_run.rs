@@ -1,5 +1,7 @@
 //! Prepares and measures runs on a session.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tracing::info;
 
@@ -21,7 +23,7 @@ use crate::model::record_log::RecordLogHeader;
 use crate::model::request::Request;
 use crate::model::rng::RunRng;
 use crate::model::run::{Run, RunInputs};
-use crate::model::run_spec::{Spec, Target};
+use crate::model::run_spec::{Dataset, Spec, Target};
 use crate::model::secrets;
 use crate::model::server::ServerMetrics;
 
@@ -49,6 +51,13 @@ impl PreparedRun {
     /// The measured requests, and the requests of the warm-up.
     pub(crate) fn requests(&self) -> (&[Request], &[Request]) {
         sessions::split_last(&self.workload.requests, self.spec.load.warmup_prompts())
+    }
+
+    /// The time between the first and the last measured arrival of a trace that is sent at its own times.
+    pub(crate) fn trace_span(&self) -> Option<Duration> {
+        let arrivals = self.workload.arrivals.as_ref()?;
+        let last = self.spec.workload.num_prompts.checked_sub(1)?;
+        arrivals.get(last).copied().filter(|_| matches!(self.spec.workload.dataset, Dataset::Trace(_)))
     }
 
     /// Returns the same requests at the same offsets for another server, or for the same one. Unique prompts get new

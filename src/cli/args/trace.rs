@@ -49,7 +49,7 @@ pub(crate) struct TraceArgs {
     #[arg(long, value_name = "TOKENS", value_parser = values::number::<NonZeroU32>)]
     pub timed_trace_chunk_hash_size: Option<NonZeroU32>,
     /// Seconds per unit of the time stamps: 0.001 for milliseconds
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::factor)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::time_unit)]
     pub timed_trace_sec_multiplier: f64,
     /// Key of the time stamp in timed_trace
     #[arg(long, value_name = "KEY", default_value = "timestamp")]

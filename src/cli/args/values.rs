@@ -17,7 +17,7 @@ use crate::model::metrics::Latency;
 use crate::model::run_spec::{Backend, RateStep, TraceWindow, WaitTime};
 use crate::report::plot::timeline::MAX_THRESHOLDS;
 pub(crate) use bounds::{
-    batch_size, bounded, count, count_or_zero, factor, milliseconds, number, port, threads, tokens,
+    batch_size, bounded, count, count_or_zero, factor, milliseconds, number, port, threads, time_unit, tokens,
 };
 pub(crate) use media::{MediaBuckets, MediaLimits, media_buckets, media_limits};
 pub(crate) use place::{gateway, listen_address, metrics_url};

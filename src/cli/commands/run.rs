@@ -1,5 +1,7 @@
 //! `servegauge run`: measures one server, from the flags to the report.
 
+use std::time::Duration;
+
 use crate::cli::config::SavedRun;
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::interrupt::InterruptSignal;
@@ -55,6 +57,7 @@ pub(crate) fn execute(
     if plan.is_none() && runs == 1 {
         delivery.note_replaced_file();
     }
+    note_trace_span(&prepared);
     if !(args.load.reset_prefix_cache || prepared.spec.workload.unique.is_some() || args.target.sim) {
         session.note_cached_prompts(&prepared, runs);
     }
@@ -123,12 +126,25 @@ fn warn_if_prompts_differ(saved: &SavedRun, inputs: &RunInputs) {
     }
 }
 
+/// Says how long the trace takes, since nothing else shows how long the run lasts.
+fn note_trace_span(prepared: &PreparedRun) {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let Some(span) = prepared.trace_span() else { return };
+    let is_long = span > DAY && prepared.spec.load.duration.is_none_or(|end| end > DAY);
+    let shorter = match is_long {
+        true => "; --duration, --trace-window and --trace-speed make it shorter",
+        false => "",
+    };
+    print_stderr(format_args!("the trace sends its requests over {}{shorter}", dataset::span_text(span)));
+}
+
 fn dry_run(prepared: &PreparedRun, ladder: Option<&LadderPlan>) -> Result<ExitReason, CliError> {
     if let Some(LadderPlan { loads, .. }) = ladder {
         print_stderr(format_args!("note: this is the first of {} steps: {}", loads.len(), loads[0]));
     }
     let requests =
         prepared.workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
-    print(|out| dataset::render_workload(&prepared.spec, &prepared.inputs, requests, out))?;
+    let span = prepared.trace_span();
+    print(|out| dataset::render_workload(&prepared.spec, &prepared.inputs, requests, span, out))?;
     Ok(ExitReason::Success)
 }

@@ -409,7 +409,9 @@ fn a_csv_line_without_end_is_refused_before_it_fills_the_memory() {
 
 #[test]
 fn times_that_no_clock_can_tell_apart_are_no_panic() {
-    let workload = of(TraceKind::Trace, "timestamp,input_length,output_length\n-9e18,1,1\n9e18,2,1\n");
-    assert_eq!(workload.requests.len(), 2);
-    assert_eq!(workload.arrivals.unwrap()[0], Duration::ZERO);
+    let file = file("timestamp,input_length,output_length\n-9e18,1,1\n9e18,2,1\n");
+    let trace = trace(TraceKind::Trace, file.path());
+    let error = with(&trace, &Tokenizer::Estimate, usize::MAX).err().unwrap().to_string();
+    assert!(error.contains("line 3") && error.contains("106751991167301 days apart on average"), "{error}");
+    assert_eq!(all(&Trace { speed: 1e30, ..trace }).requests.len(), 2);
 }

@@ -84,4 +84,33 @@ fn a_dry_run_says_what_a_trace_would_send() {
     let ended = dry(&words).end().well();
     assert_eq!(ended.line("Request rate"), "as in the trace");
     assert_eq!(ended.line("Rows"), "4, dropped: none");
+    assert_eq!(ended.line("Span of the arrivals"), "1m 1s");
+}
+
+#[test]
+fn a_trace_in_another_unit_is_refused_or_questioned_before_the_run() {
+    let unix = |unit: &str| {
+        let row = |second: u32| format!("{{\"t\": {}{unit}, \"i\": 5, \"o\": 5}}\n", 1_700_000_000 + second);
+        (0..3).map(row).collect::<String>()
+    };
+    let words = "run --dry-run --model x --dataset-path trace.jsonl --dataset-name trace --trace-columns \
+                 timestamp=t,input=i,output=o";
+    let dry = |unit: &str, more: &str| Program::new(words).words(more).file("trace.jsonl", unix(unit));
+    let ended = dry("000000000", "").end().with_code(2);
+    for part in [
+        "trace.jsonl: line 2",
+        "`t` is 1700000000000000000 and 1700000001000000000 in the first two rows",
+        "11574 days apart",
+        "Unix times in nanoseconds, which --timed-trace-sec-multiplier 0.000000001 reads",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+    let ended = dry("", "--timed-trace-sec-multiplier 0.001").end().well();
+    assert!(ended.stderr.contains("warning: `t` is 1700000000 and 1700000001"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--timed-trace-sec-multiplier 1 reads"), "{}", ended.stderr);
+    for (unit, factor) in [("", "1"), ("000", "0.001"), ("000000000", "0.000000001")] {
+        let ended = dry(unit, &format!("--timed-trace-sec-multiplier {factor}")).end().well();
+        assert!(!ended.stderr.contains("`t`"), "{}", ended.stderr);
+        assert_eq!(ended.line("Span of the arrivals"), "2.00 s", "{}", ended.stdout);
+    }
 }

@@ -87,6 +87,15 @@ pub(crate) fn factor(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Reads the seconds of a unit of time, from a nanosecond to a million seconds.
+pub(crate) fn time_unit(text: &str) -> Result<f64, String> {
+    const NANOSECOND: f64 = 1e-9;
+    match text.trim().parse::<f64>() {
+        Ok(unit) if (NANOSECOND..=LARGEST_FACTOR).contains(&unit) => Ok(unit),
+        _ => Err(format!("must be a number from {NANOSECOND} to {LARGEST_FACTOR}")),
+    }
+}
+
 /// Reads a number that has no narrower parser.
 pub(crate) fn number<T: FromStr>(text: &str) -> Result<T, String> {
     let takes = |sample: &str| T::from_str(sample).is_ok();
