@@ -55,11 +55,7 @@ pub(super) fn right_words(error: &clap::Error, typed: &[String], program: &Comma
     let command = typed.get(1)?;
     match error.kind() {
         ErrorKind::UnknownArgument => unknown_word(word(ContextKind::InvalidArg)?, command, program),
-        ErrorKind::MissingRequiredArgument if command == "gate" => Some(
-            "no candidate is given: use --candidate FILE, or measure it now: servegauge gate --baseline FILE -- run \
-             --base-url URL"
-                .to_owned(),
-        ),
+        ErrorKind::MissingRequiredArgument if command == "gate" => Some(missing_side(error, typed)),
         ErrorKind::InvalidSubcommand => match word(ContextKind::InvalidSubcommand)? {
             "bench" => Some("`vllm bench serve` is `servegauge run` here, with the same flags".to_owned()),
             word if is_address(word) => {
@@ -68,6 +64,23 @@ pub(super) fn right_words(error: &clap::Error, typed: &[String], program: &Comma
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Names the side that a gate lacks: its candidate, or the baseline that another flag is about.
+fn missing_side(error: &clap::Error, typed: &[String]) -> String {
+    let lacks = |name: &str| match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.iter().any(|flag| flag.starts_with(name)),
+        _ => false,
+    };
+    let about_baseline = ["--same-start", "--update-baseline"];
+    match about_baseline.iter().find(|flag| typed.iter().any(|word| word == *flag)) {
+        Some(flag) if lacks("--baseline") && !lacks("--candidate") => {
+            format!("{flag} is about a baseline: give --baseline FILE too, or leave {flag} out")
+        }
+        _ => "no candidate is given: use --candidate FILE, or measure it now: servegauge gate --baseline FILE -- run \
+              --base-url URL"
+            .to_owned(),
     }
 }
 
@@ -155,6 +168,12 @@ mod tests {
         }
         for line in ["servegauge gate", "servegauge gate --baseline b.json"] {
             assert!(answer(line).unwrap().ends_with("-- run --base-url URL"), "{line}");
+        }
+        for flag in ["--same-start", "--update-baseline"] {
+            let expected =
+                format!("{flag} is about a baseline: give --baseline FILE too, or leave {flag} out");
+            assert_eq!(answer(&format!("servegauge gate --candidate a.json {flag}")), Some(expected));
+            assert!(answer(&format!("servegauge gate {flag}")).unwrap().starts_with("no candidate is given"));
         }
         assert_eq!(answer("servegauge compare a b -c"), None, "compare has no --max-concurrency");
     }
