@@ -227,6 +227,8 @@ impl LoadResult<PackedRecords> {
 pub struct TokenAgreement {
     /// Whether our counts are estimates, because there is no tokenizer.
     pub is_estimate: bool,
+    /// The number of prompts that both counted.
+    pub prompts: u64,
     /// The number of tokens by our count.
     pub ours: u64,
     /// The number of tokens by the server's usage.

@@ -44,6 +44,8 @@ pub(crate) struct Diagnosis {
     pub version: Option<VllmRelease>,
     /// Metrics pages that the run found and could not parse.
     pub unread_metrics: Vec<String>,
+    /// Shares that the server's counts make larger than 1. No rule uses them.
+    pub impossible_shares: Vec<String>,
     /// The problems found, the most severe first.
     pub findings: Vec<DiagnosisFinding>,
     /// The rules that were checked and found nothing.
@@ -122,6 +124,11 @@ pub(crate) fn diagnose(evidence: &DiagnosisEvidence<'_>) -> Diagnosis {
         engine: evidence.engine().map(str::to_owned),
         version: evidence.version(),
         unread_metrics: evidence.run.map(|run| run.unread_metrics.clone()).unwrap_or_default(),
+        impossible_shares: evidence
+            .server_metrics()
+            .flat_map(|(_, side)| side.impossible_shares())
+            .map(|share| share.to_string())
+            .collect(),
         findings: Vec::new(),
         fine: Vec::new(),
         not_judged: Vec::new(),

@@ -91,6 +91,7 @@ impl<'a> RecordCollector<'a> {
         if let Some(servers) = servers {
             let ours = request.prompt_tokens;
             agreement.is_estimate = self.tokenizer.token_source() == TokenSource::Estimate;
+            agreement.prompts += 1;
             agreement.ours += u64::from(ours);
             agreement.servers += u64::from(servers);
             agreement.more += u64::from(servers.saturating_sub(ours));

@@ -9,12 +9,14 @@ use crate::seconds;
 
 mod condition;
 mod histogram;
+mod share;
 mod signal;
 mod spec_decode;
 
 pub(crate) use crate::model::server::spec_decode::SpecDecodeStats;
 pub(crate) use condition::{MeasuredValue, MeasurementPeriod, SignalCondition, SignalStatus};
 pub(crate) use histogram::ScrapedHistogram;
+pub(crate) use share::{ImpossibleShare, is_possible, share_of};
 pub(crate) use signal::{Aggregation, ServerSignal, Severity, SignalAspect, SignalKind, SignalLimit};
 
 /// The metrics that the replicas of a server reported during a run. All columns have one entry per point; `None` marks
@@ -74,6 +76,9 @@ pub struct ReplicaMetrics {
     pub times: BTreeMap<ServerSignal, ScrapedHistogram>,
     /// Facts of each engine, as labels.
     pub facts: BTreeMap<ServerSignal, Vec<BTreeMap<String, String>>>,
+    /// Gauges of a share that were above 1, with their highest value. Their samples are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub impossible: BTreeMap<ServerSignal, f64>,
 }
 
 /// The summary of a gauge over the run.
@@ -166,9 +171,17 @@ impl ServerMetrics {
     pub fn prefix_hit_rate(&self) -> Option<f64> {
         match (self.counter_total(ServerSignal::PrefixQueries), self.counter_total(ServerSignal::PrefixHits))
         {
-            (Some(queries), Some(hits)) => (queries > 0.0).then(|| hits / queries),
+            (Some(queries), Some(hits)) => share_of(hits, queries),
             _ => self.gauge_series(ServerSignal::PrefixHitRate).into_iter().flatten().next_back(),
         }
+    }
+
+    /// The shares over the run that the server's counts make larger than 1.
+    pub(crate) fn impossible_shares(&self) -> Vec<ImpossibleShare> {
+        let gauges = self.replicas.iter().flat_map(|replica| &replica.impossible);
+        let gauges = gauges.map(|(signal, level)| ImpossibleShare::of_gauge(*signal, *level));
+        let counters = ImpossibleShare::of_counters(|signal| self.counter_total(signal));
+        gauges.chain(counters).collect()
     }
 }
 

@@ -65,7 +65,7 @@ use crate::model::run_spec::Spec;
 pub(crate) use crate::model::validity::check_scope::CheckScope;
 pub(crate) use crate::model::validity::diagnostics::{
     EmptyAnswers, EstimatedPrompts, LengthComparison, OutputLengths, PrefixCacheCounts, ProfilerEffect,
-    RunDiagnostics, ServerMeanLatencies, TimestampSource,
+    RunDiagnostics, ServerMeanLatencies, TemplateTokens, TimestampSource,
 };
 use crate::seconds;
 use crate::stats::Percent;

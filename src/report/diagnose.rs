@@ -26,6 +26,7 @@ pub(crate) fn render(diagnosis: &Diagnosis, looked_at: &[String], to: &mut impl 
     for unread in &diagnosis.unread_metrics {
         writeln!(to, "Metrics that could not be parsed: {unread}")?;
     }
+    diagnosis.impossible_shares.iter().try_for_each(|share| writeln!(to, "Left out: {share}"))?;
     if diagnosis.findings.is_empty() {
         writeln!(to, "\nNothing found.")?;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::model::server::{
-    MeasurementPeriod, ServerSignal, SignalAspect, SignalCondition, SignalKind, SignalStatus,
+    ImpossibleShare, MeasurementPeriod, ServerSignal, SignalAspect, SignalCondition, SignalKind, SignalStatus,
 };
 use crate::report::format::{plain_number, share_text};
 
@@ -112,10 +112,14 @@ fn duration_text(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(time.as_secs_f64().round() as u64)).to_string()
 }
 
-/// Renders the conditions as JSON.
-pub(crate) fn json(conditions: &[SignalCondition]) -> Value {
+/// Renders the conditions as JSON, with the shares that are left out.
+pub(crate) fn json(conditions: &[SignalCondition], impossible: &[ImpossibleShare]) -> Value {
     let worst = conditions.iter().map(|condition| condition.state).max().unwrap_or(SignalStatus::Ok);
-    json!({ "state": worst, "signals": conditions.iter().map(signal).collect::<Vec<_>>() })
+    let mut object = json!({ "state": worst, "signals": conditions.iter().map(signal).collect::<Vec<_>>() });
+    if !impossible.is_empty() {
+        object["left_out"] = impossible.iter().map(ToString::to_string).collect();
+    }
+    object
 }
 
 fn signal(condition: &SignalCondition) -> Value {
@@ -197,7 +201,7 @@ Latency and throughput
         render(&[above(10.0), above(0.25)], &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("> 10 s  ALERT  above 500 ms: ") && text.contains("> 250 ms  ALERT"), "{text}");
-        let json = json(&[above(10.0)]);
+        let json = json(&[above(10.0)], &[]);
         let signal = &json["signals"][0];
         assert_eq!(
             (&signal["value"], &signal["above"], &json["state"]),
@@ -207,7 +211,7 @@ Latency and throughput
 
     #[test]
     fn the_worst_state_is_the_servers() {
-        let json = json(&conditions());
+        let json = json(&conditions(), &[]);
         assert_eq!(json["state"], "alert");
         assert_eq!(
             (&json["signals"][1]["signal"], &json["signals"][1]["limit"]),

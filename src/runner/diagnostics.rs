@@ -13,11 +13,11 @@ use crate::loadgen::{LoadResult, TokenAgreement};
 use crate::model::profile::ProfileReport;
 use crate::model::record::{FailureClass, Record, whole_second};
 use crate::model::record_log::PackedRecords;
-use crate::model::run_spec::{Backend, BackendTask, HistoryMode, SaltScope, Spec};
+use crate::model::run_spec::{Backend, BackendTask, Dataset, HistoryMode, SaltScope, Spec};
 use crate::model::server::{ServerMetrics, ServerSignal};
 use crate::model::validity::{
     EmptyAnswers, EstimatedPrompts, OutputLengths, PrefixCacheCounts, ProfilerEffect, RunDiagnostics,
-    ServerMeanLatencies,
+    ServerMeanLatencies, TemplateTokens,
 };
 use crate::server::prefix_cache::PrefixCacheCounters;
 
@@ -126,6 +126,7 @@ impl<'a> AgainstPlan<'a> {
             repeated_prompts: self.repeated_prompts,
             client_errors: outcome.client_errors.clone(),
             token_disagreement: disagreement(self.spec, &outcome.agreement),
+            template_tokens: template_tokens(self.spec, &outcome.agreement),
             estimated_prompts: estimated_prompts(&outcome.agreement),
             lengths: self.lengths,
             repeated_answers: EmptyAnswers {
@@ -239,7 +240,7 @@ fn estimated_prompts(agreement: &TokenAgreement) -> Option<EstimatedPrompts> {
 /// chat template adds an unknown number of tokens but removes none. With a template, this is therefore the share that
 /// the server does not count.
 fn disagreement(spec: &Spec, agreement: &TokenAgreement) -> Option<f64> {
-    let TokenAgreement { servers, ours, more, less, is_estimate } = *agreement;
+    let TokenAgreement { servers, ours, more, less, is_estimate, .. } = *agreement;
     let backend = spec.target.backend;
     let (differ, of) = match backend {
         _ if backend.supports_raw_prompts() => (more + less, servers),
@@ -247,4 +248,24 @@ fn disagreement(spec: &Spec, agreement: &TokenAgreement) -> Option<f64> {
         _ => return None,
     };
     (servers > 0 && of > 0 && !is_estimate).then(|| differ as f64 / of as f64)
+}
+
+/// The tokens that the server's chat template adds to a prompt, on average, with those of the prompt. Images count as
+/// many tokens as the model makes of them, so they say nothing about the template.
+fn template_tokens(spec: &Spec, agreement: &TokenAgreement) -> Option<TemplateTokens> {
+    let TokenAgreement { prompts, ours, more, is_estimate, .. } = *agreement;
+    let is_chat = matches!(spec.target.backend, Backend::OpenaiChat | Backend::OpenaiResponses);
+    let is_known = is_chat && prompts > 0 && !is_estimate && !may_have_media(&spec.workload.dataset);
+    is_known.then(|| TemplateTokens { prompt: ours / prompts, added: more / prompts })
+}
+
+fn may_have_media(dataset: &Dataset) -> bool {
+    matches!(
+        dataset,
+        Dataset::RandomMm(_)
+            | Dataset::CustomImage(_)
+            | Dataset::CustomAudio(_)
+            | Dataset::Hf(_)
+            | Dataset::Mix { .. }
+    )
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::signals::{MetricsSnapshot, SignalValue};
 use crate::model::server::{
-    MeasuredValue, ScrapedHistogram, ServerSignal, SignalAspect, SignalCondition, SignalKind,
+    ImpossibleShare, MeasuredValue, ScrapedHistogram, ServerSignal, SignalAspect, SignalCondition,
+    SignalKind, share_of,
 };
 
 /// A snapshot of a server's metrics, with an earlier one.
@@ -48,11 +49,9 @@ fn since_start(signal: ServerSignal, now: &MetricsSnapshot) -> Option<(SignalAsp
     match facts.kind {
         SignalKind::Time => from_histogram(aspect, now.histogram(signal)?),
         SignalKind::Gauge if signal == ServerSignal::PrefixHitRate => {
-            let queries = now.number(ServerSignal::PrefixQueries).filter(|queries| *queries > 0.0)?;
-            Some((
-                aspect.unwrap_or(SignalAspect::Value),
-                (now.number(ServerSignal::PrefixHits)? / queries).into(),
-            ))
+            let queries = now.number(ServerSignal::PrefixQueries)?;
+            let rate = share_of(now.number(ServerSignal::PrefixHits)?, queries)?;
+            Some((aspect.unwrap_or(SignalAspect::Value), rate.into()))
         }
         _ => None,
     }
@@ -70,6 +69,13 @@ fn from_histogram(
 }
 
 impl SnapshotPair<'_> {
+    /// Returns the shares that the server's counts make larger than 1.
+    pub(crate) fn impossible_shares(&self) -> Vec<ImpossibleShare> {
+        let gauges = self.now.impossible().iter();
+        let gauges = gauges.map(|(signal, level)| ImpossibleShare::of_gauge(*signal, *level));
+        gauges.chain(ImpossibleShare::of_counters(|signal| self.counter_growth(signal))).collect()
+    }
+
     /// Returns each known signal with the aspect that its limit applies to and the value, in the order of signals.
     pub(crate) fn values(&self) -> impl Iterator<Item = (ServerSignal, SignalAspect, MeasuredValue)> {
         ServerSignal::all().filter_map(|signal| {
@@ -98,10 +104,9 @@ impl SnapshotPair<'_> {
         if signal != ServerSignal::PrefixHitRate {
             return now.number(signal);
         }
-        let some = |queries: &f64| *queries > 0.0;
         let recent = || {
-            let queries = self.counter_growth(ServerSignal::PrefixQueries).filter(some)?;
-            Some(self.counter_growth(ServerSignal::PrefixHits)? / queries)
+            let queries = self.counter_growth(ServerSignal::PrefixQueries)?;
+            share_of(self.counter_growth(ServerSignal::PrefixHits)?, queries)
         };
         now.number(signal).or_else(recent)
     }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::model::server::{MeasuredValue, ServerSignal, SignalAspect, SignalCondition, SignalStatus};
+use crate::model::server::{
+    ImpossibleShare, MeasuredValue, ServerSignal, SignalAspect, SignalCondition, SignalStatus,
+};
 use crate::server::condition_timer::{ConditionTimer, SampleInterval};
 use crate::server::health::SnapshotPair;
 use crate::server::signals::{EngineFamily, MetricsSnapshot};
@@ -32,6 +34,8 @@ pub(crate) struct ServerMonitor {
     last: Option<Duration>,
     incidents: BTreeMap<ServerSignal, Incident>,
     alerted: bool,
+    /// The shares that the latest snapshots make larger than 1.
+    impossible: Vec<ImpossibleShare>,
 }
 
 /// A monitored signal.
@@ -83,6 +87,11 @@ pub(crate) enum StatusChange {
 }
 
 impl ServerMonitor {
+    /// The shares that the server's latest counts make larger than 1.
+    pub(crate) fn impossible_shares(&self) -> &[ImpossibleShare] {
+        &self.impossible
+    }
+
     /// Adds a sample, taken `at` after the first one: the server's snapshot, or `None` if it did not answer. Returns
     /// the changes.
     pub(crate) fn observe(&mut self, at: Duration, reading: Option<MetricsSnapshot>) -> Vec<StatusChange> {
@@ -130,6 +139,7 @@ impl ServerMonitor {
         let before = self.snapshots.front().map(|(then, reading)| (reading, at.saturating_sub(*then)));
         let before = before.filter(|(_, apart)| !apart.is_zero());
         let span = SnapshotPair { now: &reading, before };
+        self.impossible = span.impossible_shares();
         let figures: BTreeMap<ServerSignal, (SignalAspect, MeasuredValue)> =
             span.values().map(|(signal, aspect, figure)| (signal, (aspect, figure))).collect();
         for (signal, (aspect, _)) in &figures {

@@ -11,7 +11,7 @@ mod version_names;
 pub(crate) use crate::server::signals::version_names::VersionNames;
 pub(crate) use names::{EngineFamily, SIGNAL_NAMES, SignalName};
 
-use crate::model::server::{ScrapedHistogram, ServerSignal, SignalKind};
+use crate::model::server::{ScrapedHistogram, ServerSignal, SignalKind, is_possible};
 use crate::server::metrics_text::{MetricsText, ScrapedSample};
 use ranks::CountedSeries;
 use spelling::NameSpellings;
@@ -22,6 +22,8 @@ pub(crate) struct MetricsSnapshot {
     /// The engine whose metric names the page has.
     pub engine: Option<EngineFamily>,
     values: BTreeMap<ServerSignal, SignalValue>,
+    /// The gauges of a share that the page reports above 1. They have no value.
+    impossible: BTreeMap<ServerSignal, f64>,
 }
 
 /// The value of a signal.
@@ -40,12 +42,14 @@ pub(crate) enum SignalValue {
 impl MetricsSnapshot {
     /// Parses a server's answer to `/metrics`: a page in Prometheus' text format, or TensorRT-LLM's JSON.
     pub(crate) fn parse(text: &str) -> Self {
-        iterations::parse_iterations(text).unwrap_or_else(|| Self::from_page(&MetricsText::parse(text)))
+        iterations::parse_iterations(text)
+            .map(Self::without_impossible)
+            .unwrap_or_else(|| Self::from_page(&MetricsText::parse(text)))
     }
 
     /// Creates the snapshot of a server that has reported nothing yet.
     pub(crate) fn empty(engine: EngineFamily) -> Self {
-        Self { engine: Some(engine), values: BTreeMap::new() }
+        Self { engine: Some(engine), ..Self::default() }
     }
 
     /// Extracts the signals of a page. If the page has a signal under two names, the newer name counts.
@@ -68,7 +72,24 @@ impl MetricsSnapshot {
         if counts_blocks(page) {
             reading.count_tokens();
         }
-        reading
+        reading.without_impossible()
+    }
+
+    /// Moves the shares above 1 out of the values.
+    fn without_impossible(mut self) -> Self {
+        self.values.retain(|signal, value| match value {
+            SignalValue::Number(level) if signal.info().is_share() && !is_possible(*level) => {
+                self.impossible.insert(*signal, *level);
+                false
+            }
+            _ => true,
+        });
+        self
+    }
+
+    /// The gauges of a share that the page reports above 1.
+    pub(crate) fn impossible(&self) -> &BTreeMap<ServerSignal, f64> {
+        &self.impossible
     }
 
     /// Converts prefix cache counters from blocks to tokens. If the block size is unknown, only the counters' ratio

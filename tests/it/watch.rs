@@ -180,3 +180,32 @@ fn watching_ends_when_nobody_reads() {
         assert!(ended.stderr.contains("cannot write to stdout: "), "{}", ended.stderr);
     }
 }
+
+#[test]
+fn an_impossible_share_is_left_out_with_its_counters() {
+    let page = |queries: u32, hits: u32| {
+        format!(
+            "vllm:num_requests_running 3\nvllm:kv_cache_usage_perc 45.0\nvllm:prefix_cache_queries_total {queries}\n\
+             vllm:prefix_cache_hits_total {hits}\n"
+        )
+    };
+    let pages = || Pages::start(vec![page(1000, 1000), page(1100, 1500)]);
+    let ended = Program::new("watch --once --interval 50ms").arg(pages().url()).end().well();
+    let counts =
+        "Prefix cache hit rate: Prefix cache hits 500 exceeds Prefix cache queries 100, which is impossible";
+    let gauge = "KV cache usage: the reported value 45 exceeds 1";
+    for share in [counts, gauge] {
+        assert!(ended.stdout.contains(&format!("Left out: {share}")), "{}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains(" %"), "{}", ended.stdout);
+    let ended = Program::new("watch --once --json --interval 50ms").arg(pages().url()).end().well();
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(json["left_out"].as_array().map(Vec::len), Some(2), "{json}");
+    let pages = pages();
+    let ended = Program::new("watch --for 300ms --interval 50ms").arg(pages.url()).end().well();
+    assert!(ended.stdout.contains(&format!("left out: {gauge}")), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("4500"), "{}", ended.stdout);
+    let ended = Program::new("diagnose --for 300ms --url").arg(pages.url()).end().well();
+    assert!(ended.stdout.contains(&format!("Left out: {gauge}")), "{}", ended.stdout);
+    assert!(ended.stdout.contains("[kv-full] needs"), "{}", ended.stdout);
+}

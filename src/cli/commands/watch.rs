@@ -19,11 +19,11 @@ use crate::cli::stdout::print;
 use crate::cli::{advice, target};
 use crate::client::admin::AdminClient;
 use crate::model::run_spec::Target;
-use crate::model::server::{SignalCondition, SignalStatus};
+use crate::model::server::{ImpossibleShare, SignalCondition, SignalStatus};
 use crate::model::units::Secret;
 use crate::report::watch;
 use crate::runner::{EMPTY, MetricsClient};
-use crate::server::health::conditions;
+use crate::server::health::{SnapshotPair, conditions};
 use crate::server::signals::MetricsSnapshot;
 
 /// Monitor servers without load.
@@ -88,20 +88,25 @@ fn once(args: &WatchArgs, pages: &MetricsClient, runtime: &Runtime) -> Result<Ex
     let apart = start.elapsed();
     let servers = before.iter().zip(&now).map(|(before, now)| conditions(before, now, apart));
     let servers: Vec<Vec<SignalCondition>> = servers.collect();
-    let mut servers_of_urls = pages.urls().zip(&servers);
+    let pairs = before.iter().zip(&now);
+    let pairs = pairs.map(|(before, now)| SnapshotPair { now, before: Some((before, apart)) });
+    let impossible: Vec<Vec<ImpossibleShare>> = pairs.map(|pair| pair.impossible_shares()).collect();
+    let is_single = args.urls().len() == 1;
+    let mut servers_of_urls = pages.urls().zip(servers.iter().zip(&impossible));
     print(|out| {
-        servers_of_urls.try_for_each(|(url, conditions)| {
-            match (args.json.is_wanted(), args.urls().len()) {
-                (true, 1) => return writeln!(out, "{}", watch::json(conditions)),
-                (true, _) => {
-                    let mut object = watch::json(conditions);
+        servers_of_urls.try_for_each(|(url, (conditions, impossible))| {
+            if args.json.is_wanted() {
+                let mut object = watch::json(conditions, impossible);
+                if !is_single {
                     object["url"] = url.into();
-                    return writeln!(out, "{object}");
                 }
-                (false, 1) => {}
-                (false, _) => writeln!(out, "{url}")?,
+                return writeln!(out, "{object}");
             }
-            if conditions.is_empty() {
+            if !is_single {
+                writeln!(out, "{url}")?;
+            }
+            impossible.iter().try_for_each(|share| writeln!(out, "Left out: {share}"))?;
+            if conditions.is_empty() && impossible.is_empty() {
                 return writeln!(out, "{EMPTY}");
             }
             watch::render(conditions, out)

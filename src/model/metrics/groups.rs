@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Latency, latency_values};
 use crate::model::record::Record;
+use crate::model::server::share_of;
 use crate::seconds;
 use crate::stats::{Distribution, DurationInterval};
 
@@ -173,13 +174,13 @@ fn vllm_tpot(records: &[&Record]) -> Option<LatencySummary> {
         .flatten()
 }
 
-/// Computed over the requests whose cached tokens the server reported.
+/// Computed over the requests whose cached tokens the server reported; `None` also if they exceed the prompts.
 fn cached_share(records: &[&Record]) -> Option<f64> {
     let reported =
         records.iter().filter_map(|record| Some((record.cached_tokens?, record.prompt_tokens.count)));
     let (cached, all) = reported
         .fold((0_u64, 0_u64), |(cached, all), (more, of)| (cached + u64::from(more), all + u64::from(of)));
-    (all > 0).then(|| cached as f64 / all as f64)
+    share_of(cached as f64, all as f64)
 }
 
 /// The groups of every grouping that any of the requests has.

@@ -260,6 +260,13 @@ pub(crate) const SERVER_SIGNALS: [SignalInfo; 33] = [
     unlimited(ServerSignal::ProcessStart, "Started", "s since 1970", Gauge, Max),
 ];
 
+impl SignalInfo {
+    /// Whether the values are shares, from 0 to 1.
+    pub fn is_share(&self) -> bool {
+        self.kind == Gauge && self.unit.is_empty()
+    }
+}
+
 impl ServerSignal {
     /// The signal's row of the table.
     pub fn info(self) -> &'static SignalInfo {

@@ -1,6 +1,6 @@
 //! Metrics of speculative decoding over a run.
 
-use super::{ServerMetrics, ServerSignal};
+use super::{ServerMetrics, ServerSignal, is_possible, share_of};
 
 /// The acceptance of drafted tokens, as `vllm bench serve` computes it. It includes the drafts for other clients'
 /// requests.
@@ -17,18 +17,25 @@ pub(crate) struct SpecDecodeStats {
 }
 
 impl SpecDecodeStats {
-    /// Computes the metrics of a run; `None` if nothing was drafted.
+    /// Computes the metrics of a run; `None` if nothing was drafted, or more was accepted than drafted.
     pub(crate) fn from_server(server: &ServerMetrics) -> Option<Self> {
         let draft_tokens =
             server.counter_total(ServerSignal::SpecDraftTokens).filter(|tokens| *tokens > 0.0)?;
         let drafts = server.counter_total(ServerSignal::SpecDrafts).filter(|drafts| *drafts > 0.0);
         let share = |(_, accepted)| drafts.map(|drafts| accepted / drafts);
         let by_position = server.counter_parts(ServerSignal::SpecAcceptedByPosition);
+        let by_position: Vec<f64> = by_position.into_iter().filter_map(share).collect();
+        let accepted_tokens = server.counter_total(ServerSignal::SpecAcceptedTokens)?;
+        share_of(accepted_tokens, draft_tokens)?;
         Some(Self {
             drafts,
             draft_tokens,
-            accepted_tokens: server.counter_total(ServerSignal::SpecAcceptedTokens)?,
-            by_position: by_position.into_iter().filter_map(share).collect(),
+            accepted_tokens,
+            by_position: if by_position.iter().all(|share| is_possible(*share)) {
+                by_position
+            } else {
+                Vec::new()
+            },
         })
     }
 

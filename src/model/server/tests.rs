@@ -92,3 +92,23 @@ fn positions_of_drafts_are_in_their_order() {
     assert_eq!((speculation.acceptance_rate(), speculation.acceptance_length()), (0.5, Some(2.5)));
     assert_eq!(SpecDecodeStats::from_server(&server(Vec::new())), None);
 }
+
+#[test]
+fn shares_above_one_are_named_and_not_computed() {
+    let mut replica = ReplicaMetrics::default();
+    let mut count = |signal, count: f64| replica.counters.insert(signal, vec![None, Some(count)]);
+    count(ServerSignal::PrefixQueries, 100.0);
+    count(ServerSignal::PrefixHits, 500.0);
+    count(ServerSignal::SpecDraftTokens, 10.0);
+    count(ServerSignal::SpecAcceptedTokens, 100.0);
+    replica.impossible.insert(ServerSignal::KvUsage, 45.0);
+    let side = server(vec![replica]);
+    assert_eq!((side.prefix_hit_rate(), SpecDecodeStats::from_server(&side)), (None, None));
+    let texts: Vec<String> = side.impossible_shares().iter().map(ToString::to_string).collect();
+    let expected = [
+        "KV cache usage: the reported value 45 exceeds 1, which is impossible for a share",
+        "Prefix cache hit rate: Prefix cache hits 500 exceeds Prefix cache queries 100, which is impossible",
+        "Draft acceptance rate: Accepted draft tokens 100 exceeds Draft tokens 10, which is impossible",
+    ];
+    assert_eq!(texts, expected);
+}

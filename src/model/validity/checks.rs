@@ -1,12 +1,11 @@
 //! The checks, one function each, in the order of the table in [`super`].
 
 mod answer_checks;
+mod prompt_checks;
 
 use std::time::Duration;
 
-use super::{
-    Check, CheckName, CheckOutcome, CheckScope, EstimatedPrompts, Quantity, RunDiagnostics, TimestampSource,
-};
+use super::{Check, CheckName, CheckOutcome, CheckScope, Quantity, RunDiagnostics, TimestampSource};
 use crate::model::metrics::{Latency, Metrics};
 use crate::model::record::{FailureClass, Record, TokenSource};
 use crate::model::run_spec::Spec;
@@ -33,10 +32,10 @@ const CHECKS: [fn(&CheckInput<'_>) -> Check; 16] = [
     failures,
     samples,
     token_source,
-    token_agreement,
+    prompt_checks::token_agreement,
     stationarity,
     latency_trend,
-    prefix_cache,
+    prompt_checks::prefix_cache,
     repeated_prompts,
     wall_clock,
     descriptors,
@@ -304,36 +303,6 @@ fn token_source(case: &CheckInput<'_>) -> Check {
     Check::grade(CheckName::TokenSource, figure, CheckBounds::warning(Quantity::Count(0)), advice)
 }
 
-fn token_agreement(case: &CheckInput<'_>) -> Check {
-    let name = CheckName::TokenAgreement;
-    if let Some(prompts) = case.evidence.estimated_prompts {
-        return estimate_agreement(prompts);
-    }
-    let Some(share) = case.evidence.token_disagreement else {
-        return Check::not_judged(name, "the tokens were not counted by both the server and a tokenizer");
-    };
-    let advice = if case.spec.target.backend.supports_raw_prompts() {
-        "the tokenizer is not the server's, so prompt lengths and rates in tokens are wrong: give the model's own \
-         `workload.tokenizer`"
-    } else {
-        "the server counts fewer prompt tokens than the messages alone have, and a template only adds some: it leaves out \
-         cached tokens, truncates prompts, or uses a tokenizer other than `workload.tokenizer`"
-    };
-    Check::grade(name, Quantity::Share(share), CheckBounds::warning(Quantity::Share(0.02)), advice)
-}
-
-/// The estimate selected the conversations and set the lengths of random prompts and of requested answers.
-fn estimate_agreement(prompts: EstimatedPrompts) -> Check {
-    let (estimated, counted) = (prompts.estimated as f64, prompts.counted as f64);
-    let factor = counted / estimated;
-    let advice = format!(
-        "prompt lengths were estimated, and the server counts {factor:.2} times as many tokens, so the workload is not the \
-         intended one, nor are output lengths that come from a dataset's answers: give `workload.tokenizer`"
-    );
-    let off = Quantity::Share((counted - estimated).abs() / counted.max(estimated));
-    Check::grade(CheckName::TokenAgreement, off, CheckBounds::warning(Quantity::Share(0.1)), &advice)
-}
-
 fn stationarity(case: &CheckInput<'_>) -> Check {
     let name = CheckName::Stationarity;
     let load = &case.spec.load;
@@ -387,30 +356,6 @@ fn latency_trend(case: &CheckInput<'_>) -> Check {
     let share =
         if trend.is_significant() && !piles_up { change } else { change.min(LatencyTrend::MAX_CHANGE) };
     Check::grade(name, Quantity::Share(share), CheckBounds::warning(bound), &advice)
-}
-
-fn prefix_cache(case: &CheckInput<'_>) -> Check {
-    let name = CheckName::PrefixCache;
-    let Some(cache) = case.evidence.prefix_cache.filter(|cache| cache.queries > 0) else {
-        return Check::not_judged(name, "the server reports no prefix-cache counters");
-    };
-    let share = cache.hits.saturating_sub(cache.explained) as f64 / cache.queries as f64;
-    let bounds = CheckBounds { warning: Some(Quantity::Share(0.05)), invalid: Some(Quantity::Share(0.2)) };
-    let workload = &case.spec.workload;
-    let advice = if workload.unique.is_some() {
-        "every prompt began with unique words, so these are tokens that the server puts in front of each prompt, or prompts \
-         of other clients: TTFT is that of shorter prompts"
-            .to_owned()
-    } else {
-        let seed =
-            if workload.dataset.is_finite() { "" } else { "; another `spec.seed` generates other prompts" };
-        format!(
-            "the server had cached these tokens before the run, so TTFT is too short: `workload.unique` begins each prompt with \
-             words that no earlier run used, `options.reset_prefix_cache` empties the cache first (vLLM allows that when started \
-             with VLLM_SERVER_DEV_MODE=1){seed}"
-        )
-    };
-    Check::grade(name, Quantity::Share(share), bounds, &advice)
 }
 
 fn repeated_prompts(case: &CheckInput<'_>) -> Check {

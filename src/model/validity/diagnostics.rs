@@ -35,6 +35,8 @@ pub(crate) struct RunDiagnostics {
     pub client_errors: Vec<String>,
     /// |usage − tokenizer| / usage over all output tokens that both counted; `None` if they did not both count.
     pub token_disagreement: Option<f64>,
+    /// The tokens that the server's chat template adds; `None` without a template, or where they are not known.
+    pub template_tokens: Option<TemplateTokens>,
     /// The actual lengths of estimated prompts; `None` if a tokenizer counted them, or the server did not.
     pub estimated_prompts: Option<EstimatedPrompts>,
     /// The answers' lengths compared to the requests; `None` if they were not compared.
@@ -143,4 +145,13 @@ pub(crate) struct PrefixCacheCounts {
     pub hits: u64,
     /// The number of tokens that the workload's prompts share, which explains as many hits.
     pub explained: u64,
+}
+
+/// Mean tokens of a prompt, by our count, and of what the server's count has beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TemplateTokens {
+    /// The tokens of the messages.
+    pub prompt: u64,
+    /// The tokens that the server counts in addition.
+    pub added: u64,
 }

@@ -47,6 +47,7 @@ impl Case {
             prefix_cache: Some(PrefixCacheCounts { queries: 100_000, hits: 3_000, explained: 2_000 }),
             repeated_prompts: 0,
             token_disagreement: Some(0.001),
+            template_tokens: None,
             estimated_prompts: None,
             lengths: Some(OutputLengths {
                 answers: 1000,

@@ -22,6 +22,7 @@ pub(super) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     levels(server, to)?;
     cache(server, to)?;
     speculation(server, to)?;
+    server.impossible_shares().iter().try_for_each(|share| writeln!(to, "Left out: {share}"))?;
     means_comparison(server, &run.metrics, to)?;
     unmeasured_requests(server, run, to)?;
     time_split(server, &run.metrics, to)?;

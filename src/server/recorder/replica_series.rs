@@ -65,6 +65,10 @@ impl ReplicaSeries {
         if restarted {
             replica.restarts.push(sample);
         }
+        for (signal, level) in reading.impossible() {
+            let highest = replica.impossible.entry(*signal).or_default();
+            *highest = highest.max(*level);
+        }
         let last = self.last.take();
         for (signal, value) in reading.values() {
             // After a restart, everything that the server has counted is new.

@@ -154,3 +154,12 @@ fn prefix_cache_counters_are_tokens_also_where_the_server_counts_blocks() {
     // A value that is not a token count is ignored; the hit rate stays right.
     assert_eq!(counted(prefix_page("blocks", "")), [None, None, Some(0.4)]);
 }
+
+#[test]
+fn a_share_above_one_has_no_value() {
+    let page = reading("vllm:num_requests_running 3\nvllm:kv_cache_usage_perc 45.0\n");
+    assert_eq!((page.number(ServerSignal::KvUsage), page.number(ServerSignal::Running)), (None, Some(3.0)));
+    assert_eq!(page.impossible(), &[(ServerSignal::KvUsage, 45.0)].into());
+    let rounded = reading("vllm:kv_cache_usage_perc 1.0000001\n");
+    assert!(rounded.number(ServerSignal::KvUsage).is_some() && rounded.impossible().is_empty());
+}

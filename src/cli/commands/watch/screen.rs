@@ -71,6 +71,9 @@ impl OutputMode {
                     if let Some(fault) = server.page_fault() {
                         look["page_fault"] = fault.into();
                     }
+                    if !server.impossible.is_empty() {
+                        look["left_out"] = server.impossible.clone().into();
+                    }
                     look
                 });
                 print_streaming(|out| looks.try_for_each(|look| writeln!(out, "{look}")))

@@ -16,14 +16,25 @@ pub(super) struct Watched {
     pub monitor: ServerMonitor,
     /// Why the last sample has no reading.
     pub silence: Option<ScrapeError>,
+    /// The shares that the last sample makes larger than 1.
+    pub impossible: Vec<String>,
     /// Whether the last sample's failure, or its absence, differs from that of the sample before.
     is_new_silence: bool,
+    /// Whether the last sample has an impossible share, and the sample before had none.
+    is_new_share: bool,
 }
 
 impl Watched {
     /// Creates the state of a server that was not sampled yet.
     pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), monitor: ServerMonitor::default(), silence: None, is_new_silence: false }
+        Self {
+            url: url.to_owned(),
+            monitor: ServerMonitor::default(),
+            silence: None,
+            impossible: Vec::new(),
+            is_new_silence: false,
+            is_new_share: false,
+        }
     }
 
     /// Processes a sample, and returns the changes.
@@ -35,7 +46,11 @@ impl Watched {
         let silence = reading.as_ref().err().cloned();
         self.is_new_silence = silence != self.silence;
         self.silence = silence;
-        self.monitor.observe(at, reading.ok())
+        let changes = self.monitor.observe(at, reading.ok());
+        let impossible = self.monitor.impossible_shares();
+        self.is_new_share = self.impossible.is_empty() && !impossible.is_empty();
+        self.impossible = impossible.iter().map(ToString::to_string).collect();
+        changes
     }
 
     /// Returns the view to draw.
@@ -60,6 +75,8 @@ impl Watched {
             .iter()
             .filter(|changes| fault.is_none() || **changes != StatusChange::Unreachable)
             .map(news_line);
-        fault.clone().filter(|_| self.is_new_silence).into_iter().chain(other).collect()
+        let shares = self.impossible.iter().filter(|_| self.is_new_share);
+        let shares = shares.map(|share| format!("left out: {share}"));
+        fault.clone().filter(|_| self.is_new_silence).into_iter().chain(shares).chain(other).collect()
     }
 }

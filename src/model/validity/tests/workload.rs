@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::record::TokenSource;
 use crate::model::run_spec::{Dataset, RandomLengths};
+use crate::model::validity::TemplateTokens;
 
 #[test]
 fn guessed_token_counts_are_a_warning() {
@@ -131,4 +132,34 @@ fn prompts_that_were_sent_before_are_a_warning() {
     let mut case = Case::clean();
     case.evidence.repeated_prompts = 12;
     case.assert(CheckName::RepeatedPrompts, CheckOutcome::Warning);
+}
+
+#[test]
+fn more_cached_tokens_than_prompt_tokens_are_not_judged() {
+    let mut case = Case::clean();
+    case.evidence.prefix_cache = Some(PrefixCacheCounts { queries: 9_000, hits: 49_000, explained: 0 });
+    assert_eq!(case.outcome(CheckName::PrefixCache), CheckOutcome::NotJudged);
+    let verdict = case.verdict();
+    let check = verdict.checks.iter().find(|check| check.name == CheckName::PrefixCache).unwrap();
+    assert!(
+        check.advice.contains("the cached tokens 49000 exceeds the prompt tokens 9000"),
+        "{}",
+        check.advice
+    );
+}
+
+#[test]
+fn a_template_that_adds_far_more_than_any_does_is_a_warning() {
+    for (prompt, added, outcome) in [
+        (8, 8_992, CheckOutcome::Warning),
+        (8, 2_000, CheckOutcome::Passed),
+        (1_000, 5_000, CheckOutcome::Passed),
+    ] {
+        let mut case = Case::clean();
+        case.evidence.template_tokens = Some(TemplateTokens { prompt, added });
+        assert_eq!(case.outcome(CheckName::TokenAgreement), outcome, "{prompt} {added}");
+        if outcome == CheckOutcome::Warning {
+            assert!(case.only_objection().advice.contains("9000 prompt tokens where 8 were sent"));
+        }
+    }
 }
