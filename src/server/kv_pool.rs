@@ -14,7 +14,9 @@ use crate::model::server::ServerSignal;
 pub(crate) fn size_on_page(text: &str) -> Option<PoolSize> {
     let reading = MetricsSnapshot::parse(text);
     let Some(SignalValue::Facts(engines)) = reading.get(ServerSignal::CacheConfig) else { return None };
-    PoolSize::from_engines(engines.iter().map(|labels| {
+    let distinct: Vec<_> =
+        engines.iter().enumerate().filter(|(at, labels)| !engines[..*at].contains(labels)).collect();
+    let mut size = PoolSize::from_engines(distinct.iter().map(|(_, labels)| {
         let count = |label: &str| labels.get(label)?.trim().parse::<u64>().ok();
         let blocks = count("num_gpu_blocks").zip(count("block_size"));
         EnginePoolSize {
@@ -22,7 +24,14 @@ pub(crate) fn size_on_page(text: &str) -> Option<PoolSize> {
             tokens_from_blocks: blocks.and_then(|(blocks, size)| blocks.checked_mul(size)),
             concurrency: None,
         }
-    }))
+    }))?;
+    let repeated = engines.len() - distinct.len();
+    if repeated > 0 {
+        size.notes.push(format!(
+            "the page has {repeated} more cache_config_info with the very same labels, which count as one engine"
+        ));
+    }
+    Some(size)
 }
 
 /// An engine's statements about its pool, which may contradict each other.
@@ -135,6 +144,14 @@ mod tests {
         for page in pages {
             assert_eq!(size_on_page(page).map(|size| size.tokens), Some(36_800), "{page}");
         }
+    }
+
+    #[test]
+    fn the_same_line_twice_is_one_engine() {
+        let line = "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"2300\"} 1\n";
+        let size = size_on_page(&line.repeat(2)).unwrap();
+        assert_eq!(size.tokens, 36_800);
+        assert!(size.notes[0].starts_with("the page has 1 more cache_config_info"), "{:?}", size.notes);
     }
 
     #[test]

@@ -52,6 +52,9 @@ impl LocalTokenizer {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(malformed("it is empty".into()));
         }
+        if let Some(what) = other_formats::identify_download(bytes) {
+            return Err(malformed(what.into()));
+        }
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| malformed(one_line(&error)))?;
         // A file may contain the truncation and padding settings of the training. The server applies neither to a

@@ -55,6 +55,18 @@ pub(super) fn identify_file(path: &Path, bytes: &[u8]) -> Option<&'static str> {
     identify_content(bytes).or_else(named).or_else(|| describe_name(&name))
 }
 
+/// Describes what a download saved in place of the file, with the remedy.
+pub(super) fn identify_download(bytes: &[u8]) -> Option<&'static str> {
+    let text = bytes.trim_ascii_start();
+    let begins_with =
+        |mark: &str| text.get(..mark.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(mark.as_bytes()));
+    if begins_with("version https://git-lfs.github.com/spec/") {
+        return Some("it is a Git LFS pointer, which stands for the file; `git lfs pull` fetches the file");
+    }
+    let is_page = ["<!doctype html", "<html", "<head", "<body"].into_iter().any(begins_with);
+    is_page.then_some("it is an HTML page, such as one for logging in; download the file itself")
+}
+
 /// Describes a file whose name has a part that differs: a version (`tokenizer.model.v3`, `tekken_240911.json` of
 /// mistral-common) or a model's name.
 fn describe_name(name: &str) -> Option<&'static str> {

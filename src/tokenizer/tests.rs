@@ -178,6 +178,21 @@ async fn malformed_tokenizer_files_get_one_line_that_names_file_and_cause() {
 }
 
 #[tokio::test]
+async fn a_download_of_something_else_is_named() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    for (content, words) in [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "it is a Git LFS pointer"),
+        ("\n<!DOCTYPE html>\n<html><body>Sign in</body></html>", "it is an HTML page"),
+        ("<html>", "it is an HTML page"),
+    ] {
+        fs::write(&path, content).unwrap();
+        let text = refusal(&path.display().to_string(), &hub(folder.path())).await;
+        assert!(text.contains(words) && !text.contains("expected value"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn the_cache_is_looked_into_first() {
     let cache = TempDir::new().unwrap();
     let model = cache.path().join("models--org--name");

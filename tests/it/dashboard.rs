@@ -44,7 +44,7 @@ fn mistakes_are_one_line_with_the_cure() {
     ];
     for (words, expected) in cases {
         let ended = Program::new("dashboard").words(words).file("taken", "a file").end();
-        assert!(ended.code != Some(0) && ended.stderr.contains(expected), "{words}\n{}", ended.stderr);
+        assert!(ended.code == Some(2) && ended.stderr.contains(expected), "{words}\n{}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
 }

@@ -306,7 +306,7 @@ fn a_page_without_the_pool_costs_nothing_beside_a_log_or_a_model() {
             let program = program.arg(pages.url()).words(words);
             program.file("the.log", log).file("config.json", LLAMA_8B).end()
         };
-        let error = plan("").with_code(1).stderr;
+        let error = plan("").with_code(2).stderr;
         assert!(
             error.contains("does not report the size of the KV pool") && error.contains("--log"),
             "{error}"
@@ -369,7 +369,7 @@ fn mistakes_are_one_line_with_the_cure() {
     for (words, expected) in cases {
         let program = Program::new("plan --prompt-tokens 500 --output-tokens 300").words(words);
         let ended = program.file("config.json", config).end();
-        assert!(ended.code != Some(0) && ended.stdout.is_empty(), "{words}");
+        assert!(ended.code == Some(2) && ended.stdout.is_empty(), "{words}: {:?}", ended.code);
         assert!(ended.stderr.contains(expected), "{words}\n{}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }

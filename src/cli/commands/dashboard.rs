@@ -80,12 +80,12 @@ fn detect_names(url: &str) -> Result<VersionNames, CliError> {
     let control = AdminClient::new(&target::of_url(url)).map_err(CliError::usage)?;
     let url = secrets::mask_url(url);
     let version = runtime.block_on(control.version()).ok_or_else(|| {
-        CliError::failed(format!(
+        CliError::usage(format!(
             "{url}/version does not answer; --for vllm-1 or --for vllm-0.6 chooses the metric names"
         ))
     })?;
     VersionNames::for_version(&version).ok_or_else(|| {
-        CliError::failed(format!(
+        CliError::usage(format!(
             "{url} is version {version}, whose names depend on its engine; --for vllm-1 or --for vllm-0.6 chooses"
         ))
     })

@@ -30,6 +30,8 @@ struct StartSizes {
     /// The number of blocks of each engine.
     blocks: BTreeMap<String, u64>,
     block_tokens: Option<u64>,
+    /// The pool of SGLang's layers with a sliding window.
+    window_tokens: Option<u64>,
 }
 
 impl StartSizes {
@@ -39,6 +41,7 @@ impl StartSizes {
             *self = Self::default();
         }
         self.block_tokens = block_size_in_line(text).or(self.block_tokens);
+        self.window_tokens = count_after(text, "swa_layer_tokens=").or(self.window_tokens);
         let size = size_in_line(text);
         if size != EnginePoolSize::default() {
             self.engines.entry(engine(text)).or_default().absorb(size);
@@ -61,6 +64,12 @@ impl StartSizes {
             size.tokens_from_blocks = blocks.checked_mul(self.block_tokens.unwrap_or(DEFAULT_BLOCK_TOKENS));
         }
         let mut size = PoolSize::from_engines(self.engines.into_values())?;
+        if let Some(window) = self.window_tokens {
+            size.notes.push(format!(
+                "the layers with a sliding window have a pool of their own, of {window} tokens (swa_layer_tokens), in which \
+                 a request keeps at most the window; the plan counts the other layers only"
+            ));
+        }
         if assumed > 0 {
             size.notes.push(format!(
                 "the log does not state the block size: each of the {assumed} blocks is assumed to have \
@@ -91,8 +100,12 @@ pub(super) fn block_size_in_line(line: &str) -> Option<u64> {
 
 /// The number of blocks: `# GPU blocks: 6875, # CPU blocks: 512`, later `# cuda blocks`.
 fn blocks_in_line(line: &str) -> Option<u64> {
-    let after = |mark: &str| number(line.split_once(mark)?.1).filter(|&count| count > 0);
-    after("# GPU blocks: ").or_else(|| after("# cuda blocks: "))
+    count_after(line, "# GPU blocks: ").or_else(|| count_after(line, "# cuda blocks: "))
+}
+
+/// The number behind a mark; `None` for zero.
+fn count_after(line: &str, mark: &str) -> Option<u64> {
+    number(line.split_once(mark)?.1).filter(|&count| count > 0)
 }
 
 /// The engine of a data-parallel server that wrote a line: `(EngineCore_DP1 pid=86)`, in SGLang's log `[… DP1 TP0]`.
@@ -112,10 +125,11 @@ fn engine(line: &str) -> String {
 /// `GPU KV cache size: 110,000 tokens` with `Maximum concurrency for 4,096 tokens per request: 26.86x` in the same line or
 /// the next; SGLang's `max_total_num_tokens=110000`.
 fn size_in_line(line: &str) -> EnginePoolSize {
-    let after = |mark: &str| number(line.split_once(mark)?.1).filter(|&count| count > 0);
+    let after = |mark: &str| count_after(line, mark);
     EnginePoolSize {
         stated: after("GPU KV cache size: ")
             .or_else(|| after("max_total_num_tokens="))
+            .or_else(|| after("full_layer_tokens="))
             .or_else(|| after("CPU KV cache size: ")),
         tokens_from_blocks: None,
         concurrency: concurrency(line),
@@ -195,6 +209,17 @@ mod tests {
         // An engine that states its size needs no block size.
         let stated = size(&format!("{blocks}INFO GPU KV cache size: 64,000 tokens\n"));
         assert_eq!((stated.tokens, stated.notes), (64_000, Vec::new()));
+    }
+
+    #[test]
+    fn the_pool_of_a_sliding_window_is_noted() {
+        let pools = "[2025-09-01 10:00:00 TP0] Use Sliding window memory pool. full_layer_tokens=100000, swa_layer_tokens=20000\n";
+        let total = "[2025-09-01 10:00:01 TP0] max_total_num_tokens=100000, chunked_prefill_size=8192\n";
+        for log in [pools.to_owned(), format!("{pools}{total}")] {
+            let size = size(&log);
+            assert_eq!(size.tokens, 100_000);
+            assert!(size.notes[0].contains("of 20000 tokens (swa_layer_tokens)"), "{:?}", size.notes);
+        }
     }
 
     #[test]

@@ -41,6 +41,15 @@ const OTHERS: [(&str, &str, PageOrigin); 24] = [
     ("node_", "a node exporter's", PageOrigin::Other),
 ];
 
+/// The prefixes of each engine's names.
+const ENGINES: [(&[&str], &str); 5] = [
+    (&["vllm:", "vllm_"], "vLLM"),
+    (&["sglang:", "sglang_"], "SGLang"),
+    (&["llamacpp:", "llamacpp_"], "llama.cpp"),
+    (&["trtllm_", "trtllm:"], "TensorRT-LLM"),
+    (&["tgi_"], "TGI"),
+];
+
 /// Words that mark the names of an unlisted router or gateway.
 const ROUTERS: [&str; 4] = ["router", "gateway", "proxy", "upstream"];
 
@@ -79,22 +88,37 @@ pub(crate) fn describe(text: &str) -> (String, PageOrigin) {
             } else {
                 String::new()
             };
-            let (whose, origin) = identify(&own);
+            let (whose, origin) = identify(&own, &page);
             (format!("it has {shown}{more}: {whose}"), origin)
         }
     }
 }
 
 /// Identifies the program that uses these names.
-fn identify(names: &[&str]) -> (String, PageOrigin) {
+fn identify(names: &[&str], page: &MetricsText<'_>) -> (String, PageOrigin) {
     let other = OTHERS.iter().find(|(prefix, ..)| names.iter().any(|name| name.starts_with(prefix)));
     if let Some((_, whose, origin)) = other {
         return (format!("these look like {whose}"), *origin);
+    }
+    if let Some((prefixes, engine)) =
+        ENGINES.iter().find(|(all, _)| names.iter().any(|name| has_prefix(name, all)))
+    {
+        return (of_engine(engine, prefixes, page), PageOrigin::Other);
     }
     let routes = |name: &&str| ROUTERS.iter().any(|word| name.contains(word));
     match names.iter().any(routes) {
         true => ("these look like a router's".to_owned(), PageOrigin::Router),
         false => ("of an unknown program".to_owned(), PageOrigin::Other),
+    }
+}
+
+/// Describes an engine's page of which nothing can be used.
+fn of_engine(engine: &str, prefixes: &[&str], page: &MetricsText<'_>) -> String {
+    let samples = page.families.iter().flat_map(|family| &family.samples);
+    let mut own = samples.filter(|sample| has_prefix(sample.name, prefixes));
+    match own.any(|sample| sample.value.is_finite() && sample.value >= 0.0) {
+        true => format!("these look like {engine}'s, but none of them says how busy it is"),
+        false => format!("these look like {engine}'s, and none has a value: all are NaN or below 0"),
     }
 }
 

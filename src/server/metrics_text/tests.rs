@@ -144,6 +144,17 @@ fn a_page_of_no_engine_is_told_by_what_it_looks_like() {
             "it has DCGM_FI_DEV_GPU_UTIL: these look like a GPU exporter's",
             PageOrigin::Other,
         ),
+        (
+            "vllm:num_requests_running NaN\nvllm:kv_cache_usage_perc -1\n",
+            "it has vllm:num_requests_running, vllm:kv_cache_usage_perc: these look like vLLM's, and none has a value: \
+             all are NaN or below 0",
+            PageOrigin::Other,
+        ),
+        (
+            "sglang:some_counter 3\n",
+            "it has sglang:some_counter: these look like SGLang's, but none of them says how busy it is",
+            PageOrigin::Other,
+        ),
         ("temperature 20\n", "it has temperature: of an unknown program", PageOrigin::Other),
         (
             "python_info 1\nprocess_start_time_seconds 1.7e9\nhttp_requests_total 3\n",

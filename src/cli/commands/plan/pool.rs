@@ -96,10 +96,10 @@ fn pool_from_server(url: &str) -> Result<(KvPool, ServerFacts), CliError> {
             }
             error => format!("{error};"),
         };
-        CliError::failed(format!("{why} --kv-tokens plans without it"))
+        CliError::usage(format!("{why} --kv-tokens plans without it"))
     })?;
     let size = kv_pool::size_on_page(&text).ok_or_else(|| {
-        CliError::failed(format!(
+        CliError::usage(format!(
             "{page} does not report the size of the KV pool (vllm:cache_config_info with num_gpu_blocks); --log reads it from \
              the start-up log, --kv-tokens sets it"
         ))
@@ -115,7 +115,8 @@ fn pool_from_log(path: &Path) -> Result<(KvPool, ServerFacts), CliError> {
     let size = kv_pool::size_in_log(open()?).map_err(unreadable)?;
     let size = size.ok_or_else(|| {
         CliError::usage(format!(
-            "{}: no line has `GPU KV cache size: … tokens` or `# GPU blocks: …`; give the log from vLLM's start, or --kv-tokens",
+            "{}: no line has `GPU KV cache size: … tokens` or `# GPU blocks: …` (vLLM), or `max_total_num_tokens=…` (SGLang); \
+             give the log from the server's start, or --kv-tokens, which other servers need",
             path.display()
         ))
     })?;
