@@ -2,6 +2,7 @@
 
 mod dataset;
 mod dataset_flags;
+mod idle;
 mod ladder;
 mod load;
 mod mix;
@@ -27,6 +28,7 @@ use crate::runner::{
 };
 
 pub(super) use dataset::dataset_of;
+pub(super) use idle::idle;
 pub(super) use ladder::{cap_followers, ladder};
 
 /// Builds the Spec. The base URL and the model may still be unknown: `--sim` and `/v1/models` provide them.
@@ -47,18 +49,6 @@ pub(super) fn spec(args: &RunArgs) -> Result<Spec, String> {
         seed: args.workload.seed,
         rng: workload::rng(&args.workload),
     })
-}
-
-/// Lists vLLM's flags that were given and have no effect here, with the reason.
-pub(super) fn idle(args: &RunArgs) -> Vec<String> {
-    let workload = &args.workload;
-    let mode = (workload.tokenizer_mode != "auto").then(|| {
-        format!("--tokenizer-mode {} changes nothing: the tokenizer.json is read", workload.tokenizer_mode)
-    });
-    let trust = workload
-        .trust_remote_code
-        .then(|| "--trust-remote-code changes nothing: no code of a model is run".to_owned());
-    mode.into_iter().chain(trust).chain(ladder::idle(args)).collect()
 }
 
 fn steadiness(args: &MeasureArgs) -> Result<Option<SteadyStateConfig>, String> {

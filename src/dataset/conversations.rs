@@ -170,7 +170,17 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EntryVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<ConversationEntry<T>, A::Error> {
         let (mut turns, mut image, mut video) = (None::<(usize, T)>, None, None);
-        while let Some(index) = object.next_key_seed(KeyIndex(&ENTRY_KEYS))? {
+        let mut others = Vec::new();
+        while let Some(key) = object.next_key_seed(EntryKey)? {
+            let index = match key {
+                Ok(index) => Some(index),
+                Err(other) => {
+                    if others.len() < MAX_SHOWN_KEYS {
+                        others.push(other);
+                    }
+                    None
+                }
+            };
             match index {
                 // If several names occur, the first one in the list wins. If one name occurs twice, the last member
                 // wins, as in Python.
@@ -182,8 +192,45 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EntryVisitor<T> {
                 _ => drop(object.next_value::<IgnoredAny>()?),
             }
         }
-        let (_, turns) = turns.ok_or_else(|| A::Error::custom("an entry without `conversations`"))?;
+        let (_, turns) = turns.ok_or_else(|| A::Error::custom(without_turns(&others)))?;
         Ok(ConversationEntry { turns, media: image.or(video) })
+    }
+}
+
+/// Keys that an error names, and characters of each.
+const MAX_SHOWN_KEYS: usize = 5;
+const MAX_KEY_CHARS: usize = 40;
+
+/// Says that an entry has no turns, and what it has.
+fn without_turns(keys: &[String]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    match keys.is_empty() {
+        true => "an entry without `conversations`".to_owned(),
+        false => format!("an entry without `conversations`, which has {}", keys.join(", ")),
+    }
+}
+
+/// A key of an entry: its index among [`ENTRY_KEYS`], or the key itself.
+struct EntryKey;
+
+impl<'de> DeserializeSeed<'de> for EntryKey {
+    type Value = Result<usize, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for EntryKey {
+    type Value = Result<usize, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Self::Value, E> {
+        let index = ENTRY_KEYS.iter().position(|name| *name == key);
+        Ok(index.ok_or_else(|| key.chars().take(MAX_KEY_CHARS).collect()))
     }
 }
 
@@ -196,29 +243,6 @@ impl<'de> Deserialize<'de> for MediaName {
             Value::String(name) if !name.is_empty() => Ok(Self(Some(name.into()))),
             _ => Ok(Self(None)),
         }
-    }
-}
-
-/// Matches a key against the wanted names without storing it.
-struct KeyIndex<'n>(&'n [&'static str]);
-
-impl<'de> DeserializeSeed<'de> for KeyIndex<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<usize>, D::Error> {
-        from.deserialize_identifier(self)
-    }
-}
-
-impl Visitor<'_> for KeyIndex<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|name| *name == key))
     }
 }
 

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::sampler::{CollectionSummary, RecordCollection, sample};
@@ -111,8 +111,9 @@ impl<L: PromptRecord> RecordCollection for PromptFile<'_, L> {
     ) -> Result<CollectionSummary, DatasetError> {
         let source = DatasetSource::open(self.path, L::FORMAT, reading)?;
         let FileSummary { digest, bad } = json_records::read_placed::<L>(source, &mut |place, record| {
-            let max_tokens = self.output_len.map_or_else(|| requested_tokens(record.output_tokens()), Ok)?;
+            let asked = record.output_tokens().cloned();
             let said = record.into_prompt()?;
+            let max_tokens = self.output_len.map_or_else(|| requested_tokens(asked.as_ref()), Ok)?;
             reading.text_limit.check_length(L::text_bytes(&said))?;
             sink(PromptItem { place, said, max_tokens });
             Ok(())
@@ -130,11 +131,20 @@ impl<L: PromptRecord> RecordCollection for PromptFile<'_, L> {
 #[derive(Deserialize)]
 #[serde(expecting = "an object with `prompt`")]
 struct CustomRecord {
-    prompt: String,
+    #[serde(default, deserialize_with = "some_text")]
+    prompt: Option<String>,
+    /// Turns of a chat, which belong to another dataset.
+    #[serde(alias = "conversations", alias = "conversation")]
+    messages: Option<IgnoredAny>,
     output_tokens: Option<Value>,
     /// Collects all other members. Without this field, serde would also accept an array in place of an object.
     #[serde(flatten)]
     _others: IgnoredAny,
+}
+
+/// Reads a text that is there, where null is a fault.
+fn some_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(from).map(Some)
 }
 
 impl PromptRecord for CustomRecord {
@@ -151,7 +161,13 @@ impl PromptRecord for CustomRecord {
     }
 
     fn into_prompt(self) -> Result<Arc<str>, DatasetFault> {
-        Ok(self.prompt.into())
+        match (self.prompt, self.messages) {
+            (Some(prompt), _) => Ok(prompt.into()),
+            (None, Some(_)) => Err(DatasetFault::Shape(
+                "no `prompt`, but the turns of a chat, which `dataset.name` sharegpt reads".into(),
+            )),
+            (None, None) => Err(DatasetFault::Shape("missing field `prompt`".into())),
+        }
     }
 
     fn content(prompt: Arc<str>, _: bool, job: &PrepareContext<'_>) -> Result<(Content, u32), DatasetError> {

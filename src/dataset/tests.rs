@@ -185,7 +185,7 @@ fn each_reason_for_dropping_is_counted_and_told() {
     let DatasetError::Unusable { candidates, dropped, .. } = &error else { panic!("{error}") };
     assert_eq!((*candidates, dropped.few_turns, dropped.total()), (6, 2, 6));
     let text = error.to_string();
-    let rare = ["no prompt or no output", "no text"];
+    let rare = ["too few user turns with an answer", "no prompt or no output", "no text"];
     for (reason, count) in dropped.reasons().into_iter().filter(|(reason, _)| !rare.contains(reason)) {
         assert!(count > 0 && text.contains(&format!("{count} {reason}")), "{text}");
     }
@@ -289,7 +289,11 @@ const MALFORMED: &[(&str, &[u8], &str)] = &[
         b"5\n",
         "line 1 column 1: expected an entry: an object with `conversations`, found a number",
     ),
-    ("an object of another kind", b"{\"id\": 1}\n", "line 1 column 9: an entry without `conversations`"),
+    (
+        "an object of another kind",
+        b"{\"id\": 1}\n",
+        "line 1 column 9: an entry without `conversations`, which has `id`",
+    ),
     ("a string", b"\"text\"\n", "an entry: an object with `conversations`, found a string"),
     ("null", b"null\n", "an entry: an object with `conversations`, found null"),
     (

@@ -177,6 +177,9 @@ impl fmt::Display for BadRows {
 pub struct DropCounts {
     /// Entries with fewer than two turns.
     pub few_turns: usize,
+    /// Conversations with fewer user turns that have an answer than a session needs: at least two.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub few_user_turns: usize,
     /// Rows of a trace whose prompt or output has no tokens, such as those of failed requests.
     #[serde(default)]
     pub empty: usize,
@@ -207,6 +210,7 @@ impl DropCounts {
     pub fn merge(&mut self, other: Self) {
         let Self {
             few_turns,
+            few_user_turns,
             empty,
             textless,
             short_prompt,
@@ -216,6 +220,7 @@ impl DropCounts {
             malformed,
         } = other;
         self.few_turns += few_turns;
+        self.few_user_turns += few_user_turns;
         self.empty += empty;
         self.textless += textless;
         self.short_prompt += short_prompt;
@@ -226,9 +231,10 @@ impl DropCounts {
     }
 
     /// Each reason as text, with its count; malformed entries have their own texts.
-    pub fn reasons(&self) -> [(&'static str, usize); 7] {
+    pub fn reasons(&self) -> [(&'static str, usize); 8] {
         [
             ("fewer than two turns", self.few_turns),
+            ("too few user turns with an answer", self.few_user_turns),
             ("no prompt or no output", self.empty),
             ("no text", self.textless),
             ("prompt too short", self.short_prompt),

@@ -41,7 +41,9 @@ pub(crate) fn execute(
     }
     let mut spec = to_spec::spec(args).map_err(CliError::usage)?;
     let plan = to_spec::ladder(args, &spec).map_err(CliError::usage)?;
-    to_spec::idle(args).iter().for_each(|why| print_stderr(format_args!("warning: {why}")));
+    to_spec::idle(args, &invocation.settings)
+        .iter()
+        .for_each(|why| print_stderr(format_args!("warning: {why}")));
     let delivery = Delivery::of(&args.output)?;
     let session = RunSession::connect(args, &mut spec, delivery.keep(), interrupts)?;
     let runner = session.runner();

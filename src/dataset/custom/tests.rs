@@ -80,7 +80,7 @@ const MALFORMED: &[(&str, &[u8], &str)] = &[
     (
         "another column",
         b"{\"prompt\": \"x\", \"output_tokens\": 1}\n{\"text\": \"x\"}\n",
-        "line 2 column 13: missing field `prompt`",
+        "line 2: missing field `prompt`",
     ),
     (
         "a prompt that is a number",
@@ -139,4 +139,23 @@ fn a_line_that_does_not_end_is_told() {
     let path = file(&folder, &vec![b'x'; (32 << 20) + 1]);
     let text = made(&wanted(path, None, 1), RngKind::Python).unwrap_err().to_string();
     assert!(text.contains("line 1 ") && text.contains("longer than 32 MiB"), "{text}");
+}
+
+fn refused(content: &str) -> String {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, content.as_bytes());
+    made(&wanted(path, Some(3), 1), RngKind::Python).unwrap_err().to_string()
+}
+
+#[test]
+fn a_file_of_chats_points_to_the_dataset_that_reads_them() {
+    for key in ["messages", "conversations"] {
+        let content = format!("{{\"{key}\": [{{\"role\": \"user\", \"content\": \"hi\"}}]}}\n");
+        let error = refused(&content);
+        assert!(
+            error.contains("no `prompt`, but the turns of a chat, which `dataset.name` sharegpt"),
+            "{error}"
+        );
+    }
+    assert!(refused("{\"text\": \"hi\"}\n").contains("missing field `prompt`"));
 }

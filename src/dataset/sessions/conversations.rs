@@ -66,7 +66,7 @@ pub(crate) fn prepare(
         Ok(())
     })?;
     candidates += bad.total();
-    let dropped = DropCounts { few_turns, malformed: bad, ..DropCounts::default() };
+    let dropped = DropCounts { few_user_turns: few_turns, malformed: bad, ..DropCounts::default() };
     if kept.is_empty() && job.num_prompts > 0 {
         let rule = describe_rule(RULE.into(), &dropped, CONVERSATIONS);
         return Err(DatasetError::Unusable { path: name, candidates, dropped: dropped.into(), rule });

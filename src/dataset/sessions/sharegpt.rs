@@ -33,7 +33,7 @@ const USER_ROLES: [&str; 2] = ["human", "user"];
 /// Role names of the model in the files.
 const ASSISTANT_ROLES: [&str; 5] = ["gpt", "chatgpt", "assistant", "bard", "bing"];
 
-const RULE: &str = "two turns or more of `human` and `gpt`, one after the other, none of them empty";
+const RULE: &str = "two user turns or more, each with its answer (`human` and `gpt` one after the other), none of them empty";
 
 /// A user's message and its answer.
 type QuestionAnswer = (String, String);
@@ -56,7 +56,7 @@ pub(crate) fn prepare(
             keep = keep.saturating_mul(8);
             continue;
         }
-        dropped.few_turns = few_turns;
+        dropped.few_user_turns = few_turns;
         dropped.malformed = bad;
         if sessions.is_empty() && job.num_prompts > 0 {
             let bounds = job.bounds.or_default(BOUNDS).describe().unwrap_or_default();

@@ -94,7 +94,7 @@ fn sharegpt_sessions_have_all_turns_and_the_datasets_answers() {
     };
     let workload = turns(None);
     assert_eq!(session_count(&workload.requests), 40);
-    assert_eq!((workload.provenance.candidates, workload.provenance.dropped.few_turns), (1150, 759));
+    assert_eq!((workload.provenance.candidates, workload.provenance.dropped.few_user_turns), (1150, 759));
     let tokenizer = bundled::tokenizer();
     for request in &workload.requests {
         let turn = request.turn().unwrap();
@@ -143,7 +143,7 @@ fn a_sharegpt_session_is_dropped_when_a_turn_of_it_breaks_the_limits() {
     .unwrap();
     assert_eq!((session_count(&workload.requests), workload.provenance.candidates), (1, 5));
     let expected = DropCounts {
-        few_turns: 1,
+        few_user_turns: 1,
         long_prompt: 1,
         short_prompt: 1,
         short_output: 1,
@@ -176,7 +176,7 @@ fn a_list_of_conversations_is_taken_in_its_order() {
                                  {"role": "assistant", "content": "Six."}]}]"#;
     let all = conversations(content, None).unwrap();
     assert_eq!(places(&all.requests), [(0, 2), (1, 2), (0, 1)]);
-    assert_eq!((all.provenance.candidates, all.provenance.dropped.few_turns), (3, 1));
+    assert_eq!((all.provenance.candidates, all.provenance.dropped.few_user_turns), (3, 1));
     assert_eq!(all.requests[1].content.as_text(), Some("Three?"));
     let Content::Messages(messages) = &all.requests[2].content else { panic!("{:?}", all.requests[2]) };
     assert_eq!(messages[0]["content"], Value::from("Be brief."));

@@ -87,7 +87,12 @@ fn cases() -> Vec<Case> {
 
 fn of_conversations() -> Vec<Case> {
     vec![
-        case(sharegpt_file, between(r#"{"id": "x"}"#), "an entry without `conversations`", "entry 2, line 3"),
+        case(
+            sharegpt_file,
+            between(r#"{"id": "x"}"#),
+            "an entry without `conversations`, which has `id`",
+            "entry 2, line 3",
+        ),
         case(
             sharegpt_file,
             between(r#"{"conversations": null}"#),
@@ -169,13 +174,13 @@ fn of_records() -> Vec<Case> {
     };
     vec![
         case(custom, lines(r#"{"prompt": null}"#), "expected a string, found null", "line 2 column"),
-        case(custom, lines(r#"{"text": "x"}"#), "missing field `prompt`", "line 2 column"),
+        case(custom, lines(r#"{"text": "x"}"#), "missing field `prompt`", "line 2"),
         case(custom, lines("{this is not valid json}"), "not JSON", "line 2 column"),
         case(
             custom,
             lines(r#"{"messages":[{"role":"assistant","content":"no user turn"}]}"#),
-            "missing field `prompt`",
-            "line 2 column",
+            "no `prompt`, but the turns of a chat",
+            "line 2",
         ),
         case(
             custom,

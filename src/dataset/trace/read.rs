@@ -145,6 +145,7 @@ fn csv(
     let places = &columns;
     let mut begin = |header: table::ColumnNames| {
         for name in wanted(trace) {
+            header.ambiguous(name).map_or(Ok(()), Err)?;
             let place = header.find(name).ok_or_else(|| header.missing(name))?;
             places.borrow_mut().push((name, place));
         }

@@ -25,6 +25,16 @@ impl ColumnNames {
         exact.or_else(|| self.0.iter().position(|column| column.eq_ignore_ascii_case(name)))
     }
 
+    /// The fault if two columns have this very name: it is not known which one is meant.
+    pub(super) fn ambiguous(&self, name: &str) -> Option<DatasetFault> {
+        let count = self.0.iter().filter(|column| *column == name).count();
+        (count > 1).then(|| {
+            DatasetFault::Shape(format!(
+                "{count} columns are called `{name}`: rename all but the one that counts"
+            ))
+        })
+    }
+
     /// The fault for a missing column.
     pub(super) fn missing(&self, name: &str) -> DatasetFault {
         let mut names = self.0.join(", ");

@@ -415,3 +415,14 @@ fn times_that_no_clock_can_tell_apart_are_no_panic() {
     assert!(error.contains("line 3") && error.contains("106751991167301 days apart on average"), "{error}");
     assert_eq!(all(&Trace { speed: 1e30, ..trace }).requests.len(), 2);
 }
+
+#[test]
+fn a_column_that_is_there_twice_is_refused_only_if_it_is_read() {
+    let rows = |header: &str| file(format!("{header}\n0,1,2,3\n1,4,5,6\n"));
+    let twice = rows("timestamp,input_length,output_length,input_length");
+    let error =
+        with(&trace(TraceKind::Trace, twice.path()), &Tokenizer::Estimate, 2).err().unwrap().to_string();
+    assert!(error.contains("line 1: 2 columns are called `input_length`"), "{error}");
+    let unread = rows("timestamp,input_length,output_length,timestamps");
+    assert_eq!(all(&trace(TraceKind::Trace, unread.path())).requests.len(), 2);
+}
