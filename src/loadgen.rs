@@ -25,7 +25,7 @@ use crate::model::record::{Failure, Record};
 use crate::model::record_log::PackedRecords;
 use crate::model::request::Request;
 use crate::model::run_spec::{HistoryMode, Sampling, Target};
-use crate::model::validity::TimestampSource;
+use crate::model::validity::{TextClaims, TimestampSource};
 use crate::model::wall_time::WallTime;
 
 mod cancel;
@@ -45,6 +45,7 @@ mod shared;
 mod slots;
 #[cfg(test)]
 mod test_faults;
+mod text_comparison;
 mod timer_queue;
 mod worker;
 mod worker_loop;
@@ -185,6 +186,8 @@ pub struct LoadResult<Records = Vec<Record>> {
     pub descriptors: Option<u64>,
     /// How our prompt lengths compare with the server's.
     pub agreement: TokenAgreement,
+    /// How the server's counts of output tokens compare with the texts of the answers.
+    pub(crate) claims: TextClaims,
     /// The counts of unmeasured requests.
     pub warmup: WarmupCount,
     /// The share of a core that each worker used over the busiest five seconds of its measured phase. Time that the
@@ -212,6 +215,7 @@ impl LoadResult<PackedRecords> {
             clock_step: self.clock_step,
             descriptors: self.descriptors,
             agreement: self.agreement,
+            claims: self.claims,
             warmup: self.warmup,
             worker_cpu: self.worker_cpu,
             interrupted: self.interrupted,
@@ -306,7 +310,7 @@ pub(crate) fn run_load_packed(
     let wrong_setup = shared.first_answers.setup_failure();
     let t0 = shared.measured.get().map_or_else(|| begun.wall_time(), |start| start.wall);
     let client_errors = shared.into_failures();
-    let CollectedRecords { records, agreement, uncounted } = collected;
+    let CollectedRecords { records, agreement, claims, uncounted } = collected;
     if let (true, Some(error)) = (records.is_empty(), client_errors.first()) {
         return Err(LoadError::Nothing(error.clone()));
     }
@@ -314,6 +318,7 @@ pub(crate) fn run_load_packed(
         t0,
         records,
         agreement,
+        claims,
         stream_stats: StreamStats::default(),
         timestamp_source: TimestampSource::Kernel,
         clock_step: Duration::ZERO,

@@ -143,10 +143,21 @@ pub struct RequestSummary {
     pub outcome: Result<FinishReason, Failure>,
     /// The server's last token counts; partial if the stream broke off.
     pub usage: Option<TokenUsage>,
+    /// The size of all output; `None` if some of it is not text.
+    pub text_size: Option<TextSize>,
     /// The text that is visible to the user; `None` unless the timer [keeps it](RequestTimer::with_history_text).
     pub visible_text: Option<String>,
     /// All output in order of arrival (including reasoning and tool calls), if [`Capture`] asks for it.
     pub text: Option<String>,
+}
+
+/// The size of an answer's text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TextSize {
+    /// The length of the text, in bytes of its JSON; never shorter than the text itself.
+    pub bytes: u64,
+    /// The number of events that added no text. Each may stand for tokens without text.
+    pub silent_events: u32,
 }
 
 /// The known facts about an answer's first output event, which separate its tokens from those of later events.

@@ -8,11 +8,13 @@ use tracing::info;
 use super::{LoadEvent, LoadPlan, TokenAgreement, UncountedAnswers};
 use crate::client::request_timer::{Capture, CaptureGaps, CaptureText, MAX_CAPTURED_BYTES, RequestSummary};
 use crate::loadgen::session_index::SessionIndex;
+use crate::loadgen::text_comparison::compare_text;
 use crate::loadgen::worker_loop::{CompletedRequest, WorkerReport};
 use crate::model::record::{Record, RequestInput, RequestLabels, TokenCount, TokenSource};
 use crate::model::record_log::PackedRecords;
 use crate::model::request::{Content, Request};
 use crate::model::run_spec::HistoryMode;
+use crate::model::validity::TextClaims;
 use crate::model::wav;
 use crate::tokenizer::Tokenizer;
 
@@ -34,6 +36,8 @@ pub(super) struct CollectedRecords {
     pub records: PackedRecords,
     /// How our prompt lengths compare with the server's.
     pub agreement: TokenAgreement,
+    /// How the server's counts of output tokens compare with the texts.
+    pub claims: TextClaims,
     /// The answers whose tokens the server is to count after the load.
     pub uncounted: UncountedAnswers,
 }
@@ -60,6 +64,7 @@ impl<'a> RecordCollector<'a> {
     ) -> CollectedRecords {
         let mut records = PackedRecords::default();
         let mut agreement = TokenAgreement::default();
+        let mut claims = TextClaims::default();
         for report in reports {
             match report {
                 WorkerReport::Started(t0) => {
@@ -70,6 +75,7 @@ impl<'a> RecordCollector<'a> {
                 WorkerReport::Completed(landed) => {
                     for landed in landed {
                         self.compare_prompt_tokens(&landed, &mut agreement);
+                        compare_text(&mut claims, &landed.summary, self.tokenizer);
                         let mut record = self.record(landed);
                         observe(LoadEvent::Done(&record));
                         record.events.gaps.take_if(|_| self.keep.gaps != CaptureGaps::Always);
@@ -79,7 +85,7 @@ impl<'a> RecordCollector<'a> {
                 }
             }
         }
-        CollectedRecords { records, agreement, uncounted: self.uncounted }
+        CollectedRecords { records, agreement, claims, uncounted: self.uncounted }
     }
 
     /// Compares our count of a prompt with the server's, if both counted.

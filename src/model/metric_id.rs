@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics::{Direction, Latency, SCALARS, Scalar, scalar};
+use super::metrics::{Direction, Latency, OUTPUT_THROUGHPUTS, SCALARS, Scalar, scalar};
 use super::run::Run;
 use super::validity::{Check, CheckOutcome, CheckScope};
 use crate::model::run_spec::Slo;
@@ -117,6 +117,7 @@ impl MetricId {
             Self::Scalar(key) if matches!(key.0, "request_goodput" | "goodput_ratio") => {
                 scope.covers_goodput(slo)
             }
+            Self::Scalar(key) if OUTPUT_THROUGHPUTS.contains(&key.0) => scope.covers_output_throughput(),
             Self::Scalar(_) => scope.is_run(),
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{FailureClass, Record, TokenCount, TokenSource};
 pub use crate::model::metrics::definitions::Latency;
-pub(crate) use crate::model::metrics::definitions::{Direction, SCALARS, Scalar, scalar};
+pub(crate) use crate::model::metrics::definitions::{Direction, OUTPUT_THROUGHPUTS, SCALARS, Scalar, scalar};
 pub(crate) use crate::model::metrics::groups::{GroupBy, GroupMetrics, LatencySummary};
 use crate::model::run_spec::{Slo, SloFrom};
 use crate::model::steady_state::SteadyWindow;
@@ -259,6 +259,11 @@ impl Metrics {
     /// Returns whether the server returned vectors or scores: metrics of output tokens then do not apply.
     pub(crate) fn is_pooling(&self) -> bool {
         self.input_sequences.is_some()
+    }
+
+    /// Returns whether the output tokens of the answers were removed, because they are wrong.
+    fn lacks_output_tokens(&self) -> bool {
+        !self.is_pooling() && self.completed > 0 && self.output_tokens.requests_by_source.is_empty()
     }
 
     /// A count divided by the run's duration; `None` if the duration is zero.

@@ -16,7 +16,7 @@
 //! | token source | requests counted by events or estimate | any | | times are valid, rates in tokens are not comparable |
 //! | token agreement | usage against tokenizer; against estimated lengths | 2 %; 10 % | | rates in tokens are not comparable; the workload is heavier or lighter than intended |
 //! | output length | answers longer than requested, or shorter though `ignore_eos` or `min_tokens` was sent | any | | the workload was not the requested one |
-//! | usage | answers whose usage is above their limit though they ended at it, or below their events | any | above in 10 %: rates in tokens are wrong | the server's counts contradict the events that it sent |
+//! | usage | answers whose usage is above their limit in no more events than that, above what their text can be, or below their events | any | one of the first two in 10 %: TPOT and output tok/s | the server's counts contradict the events and the text that it sent |
 //! | stationarity | arrivals that pile up; TTFT's growth in a closed loop | 50 % (closed loop) | 5 % or 1.5·√(2/n) (open loop); behind a cap: latencies and goodput from due | offered load above capacity: every latency depends on the length of the run |
 //! | latency trend | TTFT's and TPOT's change over the run, up or down | 20 %, if it is four standard errors | | the mean describes no single state of the server |
 //! | prefix cache | cached prompt tokens beyond what the workload shares | 5 % | 20 % | TTFT is that of another, shorter workload |
@@ -65,7 +65,7 @@ use crate::model::run_spec::Spec;
 pub(crate) use crate::model::validity::check_scope::CheckScope;
 pub(crate) use crate::model::validity::diagnostics::{
     EmptyAnswers, EstimatedPrompts, LengthComparison, OutputLengths, PrefixCacheCounts, ProfilerEffect,
-    RunDiagnostics, ServerMeanLatencies, TemplateTokens, TimestampSource,
+    RunDiagnostics, ServerMeanLatencies, TemplateTokens, TextClaims, TimestampSource,
 };
 use crate::seconds;
 use crate::stats::Percent;
@@ -288,7 +288,7 @@ impl CheckName {
             Self::TokenSource => "requests with estimated token counts",
             Self::TokenAgreement => "difference between usage and tokenizer",
             Self::OutputLength => "answers longer or shorter than requested",
-            Self::Usage => "answers whose usage contradicts their limit or events",
+            Self::Usage => "answers whose usage contradicts their limit, text or events",
             Self::SilentTurns => "answers without text that the next turn repeats",
             Self::Stationarity => "drift over the run",
             Self::LatencyTrend => "change of TTFT or TPOT over the run",

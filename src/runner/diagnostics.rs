@@ -128,7 +128,8 @@ impl<'a> AgainstPlan<'a> {
             token_disagreement: disagreement(self.spec, &outcome.agreement),
             template_tokens: template_tokens(self.spec, &outcome.agreement),
             estimated_prompts: estimated_prompts(&outcome.agreement),
-            lengths: self.lengths,
+            lengths: self.lengths.map(|lengths| lengths.resolve_by_text(&outcome.claims)),
+            text_claims: outcome.claims,
             repeated_answers: EmptyAnswers {
                 all: outcome.stream_stats.turns,
                 silent: outcome.stream_stats.silent_turns,

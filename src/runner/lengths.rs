@@ -59,10 +59,14 @@ fn note(lengths: &mut OutputLengths, record: &Record, finish: &FinishReason, ask
     lengths.answers += 1;
     let is_usage = record.output_tokens.source == TokenSource::Usage;
     lengths.by_usage += usize::from(is_usage);
-    // An answer that ended at its token limit has exactly that number of tokens.
+    // An answer that ended at its token limit has exactly that number of tokens. Of other answers, a server that ignores
+    // the limit may send several tokens in an event, so their texts decide.
     let is_impossible = is_usage && *finish == FinishReason::Length && (1..=most).contains(&events);
+    let is_doubtful = is_usage && events <= most && tokens > most.saturating_add(2 + most / 10);
     if tokens > most && is_impossible {
         lengths.usage_above.add(tokens, most);
+    } else if is_doubtful {
+        lengths.usage_above_at_stop.add(tokens, most);
     } else if tokens > most.saturating_add(slack) {
         lengths.longer.add(tokens, most);
     }
@@ -119,25 +123,33 @@ mod tests {
     fn answers_are_held_against_what_was_asked_for() {
         let nothing = LengthComparison::default();
         let cases = [
-            // The columns are: requested tokens, ignore_eos, tokens, events, finish; then longer, shorter, usage above,
-            // usage below.
-            ((8, false, 40, 40, FinishReason::Stop), [some(40, 8), nothing, nothing, nothing]),
-            ((16, false, 136, 16, FinishReason::Length), [nothing, nothing, some(136, 16), nothing]),
-            ((100, true, 4, 4, FinishReason::Stop), [nothing, some(4, 100), nothing, nothing]),
-            ((100, false, 4, 4, FinishReason::Stop), [nothing; 4]),
-            ((100, true, 100, 100, FinishReason::Length), [nothing; 4]),
-            ((100, true, 100, 25, FinishReason::Length), [nothing; 4]),
-            ((100, true, 97, 96, FinishReason::Length), [nothing, some(97, 100), nothing, nothing]),
-            ((8, false, 1, 8, FinishReason::Length), [nothing, nothing, nothing, some(1, 8)]),
-            ((8, false, 8, 9, FinishReason::Length), [nothing; 4]),
+            // The columns are: requested tokens, ignore_eos, tokens, events, finish; then longer, shorter, usage above at
+            // the limit and at a stop, usage below.
+            ((8, false, 40, 40, FinishReason::Stop), [some(40, 8), nothing, nothing, nothing, nothing]),
+            ((16, false, 136, 16, FinishReason::Length), [nothing, nothing, some(136, 16), nothing, nothing]),
+            ((100, true, 4, 4, FinishReason::Stop), [nothing, some(4, 100), nothing, nothing, nothing]),
+            ((100, false, 4, 4, FinishReason::Stop), [nothing; 5]),
+            ((100, true, 100, 100, FinishReason::Length), [nothing; 5]),
+            ((100, true, 100, 25, FinishReason::Length), [nothing; 5]),
+            ((100, true, 97, 96, FinishReason::Length), [nothing, some(97, 100), nothing, nothing, nothing]),
+            ((8, false, 1, 8, FinishReason::Length), [nothing, nothing, nothing, nothing, some(1, 8)]),
+            ((8, false, 8, 9, FinishReason::Length), [nothing; 5]),
+            // A usage that is far too high, whatever the reason; one more token is the end-of-sequence token.
+            ((256, false, 300, 16, FinishReason::Stop), [nothing, nothing, nothing, some(300, 256), nothing]),
+            ((16, false, 17, 16, FinishReason::Stop), [some(17, 16), nothing, nothing, nothing, nothing]),
             // The answer ran to the end of its context, not to the limit.
-            ((16, false, 900, 900, FinishReason::Length), [some(900, 16), nothing, nothing, nothing]),
-            // An answer without streaming has no events that could contradict its usage.
-            ((16, false, 20, 0, FinishReason::Length), [some(20, 16), nothing, nothing, nothing]),
+            (
+                (16, false, 900, 900, FinishReason::Length),
+                [some(900, 16), nothing, nothing, nothing, nothing],
+            ),
+            // An answer without streaming has no events that could contradict its usage, but a text.
+            ((16, false, 40, 0, FinishReason::Stop), [nothing, nothing, nothing, some(40, 16), nothing]),
+            ((16, false, 19, 0, FinishReason::Length), [some(19, 16), nothing, nothing, nothing, nothing]),
         ];
         for ((most, ignore_eos, tokens, events, finish), expected) in cases {
             let found = lengths(most, ignore_eos, record(tokens, events, finish.clone()));
-            let figures = [found.longer, found.shorter, found.usage_above, found.usage_below];
+            let OutputLengths { longer, shorter, usage_above, usage_above_at_stop, usage_below, .. } = found;
+            let figures = [longer, shorter, usage_above, usage_above_at_stop, usage_below];
             assert_eq!(figures, expected, "{most} {tokens} {events} {finish:?}");
             assert_eq!((found.answers, found.by_usage, found.bound), (1, 1, usize::from(ignore_eos)));
         }

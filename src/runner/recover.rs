@@ -12,7 +12,7 @@ use crate::model::metrics;
 use crate::model::record::Record;
 use crate::model::record_log::{RecordLogContent, RecordLogError};
 use crate::model::run::Run;
-use crate::model::validity::{RunDiagnostics, TimestampSource};
+use crate::model::validity::{RunDiagnostics, TextClaims, TimestampSource};
 
 /// A run that was killed, as recovered from its record log.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub(crate) fn recover(path: &Path) -> Result<Recovered, Error> {
         clock_step: Duration::ZERO,
         descriptors: None,
         agreement: TokenAgreement::default(),
+        claims: TextClaims::default(),
         warmup: WarmupCount::default(),
         worker_cpu: Vec::new(),
         interrupted: log.ended != Some(false),

@@ -29,6 +29,7 @@ impl StreamState {
             (ended, _) => self.outcome(ended.is_some()),
         };
         let usage = self.usage();
+        let text_size = self.text_size();
         let last = self.hot.last.or(self.cold.finished.filter(|_| outcome.is_ok()));
         let Self {
             hot: pulse,
@@ -60,6 +61,7 @@ impl StreamState {
             first_event: first,
             outcome,
             usage,
+            text_size,
             visible_text: kept.said,
             text: kept.text,
         }

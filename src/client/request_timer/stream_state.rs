@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FirstEvent, StreamStats};
+use super::{FirstEvent, StreamStats, TextSize};
 use crate::client::excerpt::excerpt;
 use crate::client::framing::StreamFraming;
 use crate::client::protocol::ResponseFormat;
@@ -71,6 +71,10 @@ pub(super) struct ColdState {
     pub(super) accepted: Arc<[String]>,
     /// The token limit of the request.
     pub(super) limit: Option<u32>,
+    /// The number of parsed events that added no text.
+    pub(super) silent_events: u32,
+    /// Whether the answer had output that is not text.
+    has_sound: bool,
 }
 
 /// The state that changes with every output event.
@@ -84,9 +88,22 @@ pub(super) struct HotState {
     pub(super) events_in_first_read: u32,
     /// The second of the last output, and the number of output events in that second.
     pub(super) second: (u32, u32),
+    /// The length of the output, in bytes of its JSON.
+    pub(super) text_bytes: u64,
 }
 
 impl HotState {
+    /// Counts the bytes of a text that changes the output like this. A text that repeats all of its part counts twice,
+    /// because another part may be about as long.
+    fn count_text(&mut self, edit: &TextEdit, bytes: usize) {
+        let bytes = bytes as u64;
+        match edit {
+            TextEdit::Nothing => {}
+            TextEdit::Add => self.text_bytes += bytes,
+            TextEdit::Replace | TextEdit::Rewrite(_) => self.text_bytes = self.text_bytes.max(2 * bytes),
+        }
+    }
+
     /// Records a new read of the socket.
     pub(super) fn next_read(&mut self) {
         if self.events_in_first_read == 0 {
@@ -120,11 +137,13 @@ impl StreamState {
         if !self.captured.is_plain(part) {
             let edit = self.next_delta(part, text);
             if edit != TextEdit::Nothing {
+                self.hot.count_text(&edit, text.len());
                 self.on_output(at);
                 self.captured.edit_part(part, &edit, text);
             }
             return;
         }
+        self.hot.text_bytes += text.len() as u64;
         self.on_output(at);
         self.captured.push_repeated_text(text);
     }
@@ -209,10 +228,13 @@ impl StreamState {
             false => {}
         }
         self.captured.apply(&edits, &output);
+        self.count_text(&edits, &output);
         if let Some(usage) = usage {
             self.usage = Some(usage.merged_with(self.usage));
         }
-        if self.captured.until_usage && usage.is_some_and(|usage| usage.completion_tokens.is_some()) {
+        let counted = usage.and_then(|usage| usage.completion_tokens);
+        // A count that is above the number of events is compared with the text.
+        if self.captured.until_usage && counted.is_some_and(|count| count <= self.output_events()) {
             self.captured.text = None;
         }
         // The filter keeps only the beginning of a number list in a document, so its length is not a count.
@@ -226,6 +248,35 @@ impl StreamState {
             self.cold.finished.get_or_insert(at);
             self.ended.get_or_insert(Ok(()));
         }
+    }
+
+    /// The number of output events so far.
+    fn output_events(&self) -> u32 {
+        self.events.count + self.hot.second.1
+    }
+
+    /// Counts the length of an event's text, or the event if it has none.
+    fn count_text(&mut self, edits: &OutputEdits, output: &EventOutput<'_>) {
+        let before = self.hot.text_bytes;
+        match *output {
+            EventOutput::New(ref pieces) => {
+                for piece in pieces.iter() {
+                    self.cold.has_sound |= piece.part == OutputPart::Sound;
+                    self.hot.count_text(edits.of(piece.part), piece.text.length());
+                }
+            }
+            EventOutput::SoFar { text: Some(text), .. } if !text.is_empty() => {
+                self.hot.count_text(edits.of(OutputPart::Message), text.length());
+            }
+            EventOutput::SoFar { .. } | EventOutput::Results(_) => {}
+        }
+        self.cold.silent_events += u32::from(self.hot.text_bytes == before);
+    }
+
+    /// The size of the answer's text; `None` if the text is not all of the output.
+    pub(super) fn text_size(&self) -> Option<TextSize> {
+        let size = TextSize { bytes: self.hot.text_bytes, silent_events: self.cold.silent_events };
+        Some(size).filter(|_| !self.cold.has_sound)
     }
 
     fn set_finish(&mut self, at: Duration, ending: &FinishSignal<'_>) {

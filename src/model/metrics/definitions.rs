@@ -167,7 +167,7 @@ pub(crate) const SCALARS: [Scalar; 9] = [
         label: "Output token throughput",
         unit: "tok/s",
         direction: Direction::Higher,
-        value: |metrics| match metrics.is_pooling() {
+        value: |metrics| match metrics.is_pooling() || metrics.lacks_output_tokens() {
             true => None,
             false => metrics.per_second(metrics.output_tokens.total as f64),
         },
@@ -177,8 +177,9 @@ pub(crate) const SCALARS: [Scalar; 9] = [
         label: "Total token throughput",
         unit: "tok/s",
         direction: Direction::Higher,
-        value: |metrics| {
-            metrics.per_second((metrics.input_tokens.total + metrics.output_tokens.total) as f64)
+        value: |metrics| match metrics.lacks_output_tokens() {
+            true => None,
+            false => metrics.per_second((metrics.input_tokens.total + metrics.output_tokens.total) as f64),
         },
     },
     Scalar {
@@ -220,6 +221,9 @@ pub(crate) const SCALARS: [Scalar; 9] = [
         },
     },
 ];
+
+/// The keys of the scalars that count output tokens.
+pub(crate) const OUTPUT_THROUGHPUTS: [&str; 2] = ["output_throughput", "total_token_throughput"];
 
 /// The scalar with this key.
 pub(crate) fn scalar(key: &str) -> Option<&'static Scalar> {

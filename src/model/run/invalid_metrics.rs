@@ -1,7 +1,7 @@
 //! Which metrics of a run are usable where a check objects to some of them.
 
 use super::{Metrics, Run};
-use crate::model::metrics::Latency;
+use crate::model::metrics::{Latency, OUTPUT_THROUGHPUTS, TokenTotal};
 use crate::model::validity::{CheckOutcome, CheckScope};
 
 impl Run {
@@ -21,6 +21,12 @@ impl Run {
         let slo = self.spec.slo.clone();
         if scopes.iter().any(|scope| scope.covers_goodput(&slo)) {
             self.metrics_mut().for_each(|metrics| metrics.good = None);
+        }
+        if scopes.iter().any(|scope| scope.covers_output_throughput()) {
+            self.metrics_mut().for_each(|metrics| {
+                metrics.output_tokens = TokenTotal::default();
+                OUTPUT_THROUGHPUTS.iter().for_each(|key| _ = metrics.rate_intervals.remove(*key));
+            });
         }
         let metrics = self.validity.invalid_metrics().unwrap_or_default();
         Some(format!("{metrics} are INVALID: {why}"))
@@ -60,5 +66,30 @@ mod tests {
         assert!(why.starts_with("TTFT, TPOT and ITL are INVALID: answers that begin"), "{why}");
         let left = figures.map(|figure| figure.value(&run).is_some());
         assert_eq!(left, [false, false, true, true, true]);
+    }
+
+    #[test]
+    fn a_wrong_count_of_tokens_spoils_the_metrics_of_tokens_alone() {
+        let mut run = sample_run::run(false);
+        run.validity.checks.retain(|check| check.outcome != CheckOutcome::Invalid);
+        let figures = ["ttft.mean", "tpot.p99", "e2el.mean", "output_throughput", "request_throughput"];
+        let figures = figures.map(|name| name.parse::<MetricId>().unwrap());
+        assert!(figures.iter().all(|figure| figure.value(&run).is_some()));
+        run.validity.checks.push(Check {
+            name: CheckName::Usage,
+            outcome: CheckOutcome::Invalid,
+            scope: CheckScope::Tokens,
+            figure: Some(Quantity::Count(20)),
+            bound: Some(Quantity::Count(0)),
+            advice: String::new(),
+        });
+        let expected = [true, false, true, false, true];
+        assert_eq!(figures.map(|figure| figure.invalid_reason(&run).is_none()), expected);
+        let why = run.remove_invalid_metrics().unwrap();
+        assert!(
+            why.starts_with("TPOT and output tok/s are INVALID: answers whose usage contradicts"),
+            "{why}"
+        );
+        assert_eq!(figures.map(|figure| figure.value(&run).is_some()), expected);
     }
 }

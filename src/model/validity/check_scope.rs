@@ -14,6 +14,9 @@ pub(crate) enum CheckScope {
     Run,
     /// Times within a stream: TTFT, TPOT and ITL. E2E and throughput stay valid.
     Stream,
+    /// Metrics that count output tokens: TPOT and the throughputs in output tokens. The other latencies and request
+    /// throughput stay valid.
+    Tokens,
     /// Latencies from due, and a goodput that is measured from due. Latencies from sent and throughput stay valid.
     FromDue,
 }
@@ -29,6 +32,7 @@ impl CheckScope {
         match self {
             Self::Run => true,
             Self::Stream => latency.is_stream_only(),
+            Self::Tokens => latency == Latency::Tpot,
             Self::FromDue => matches!(latency, Latency::TtftFromDue | Latency::E2eFromDue | Latency::Lag),
         }
     }
@@ -39,10 +43,16 @@ impl CheckScope {
         match self {
             Self::Run => true,
             Self::Stream => limits(|slo| slo.ttft.is_some() || slo.tpot.is_some()),
+            Self::Tokens => limits(|slo| slo.tpot.is_some()),
             Self::FromDue => {
                 limits(|slo| slo.from == SloFrom::Due && (slo.ttft.is_some() || slo.e2e.is_some()))
             }
         }
+    }
+
+    /// Returns whether the scope includes the throughputs that count output tokens.
+    pub(crate) fn covers_output_throughput(self) -> bool {
+        matches!(self, Self::Run | Self::Tokens)
     }
 
     /// The metrics as text; `None` for all of them.
@@ -50,6 +60,7 @@ impl CheckScope {
         match self {
             Self::Run => None,
             Self::Stream => Some("TTFT, TPOT and ITL"),
+            Self::Tokens => Some("TPOT and output tok/s"),
             Self::FromDue => Some("latencies and goodput from due"),
         }
     }

@@ -41,6 +41,8 @@ pub(crate) struct RunDiagnostics {
     pub estimated_prompts: Option<EstimatedPrompts>,
     /// The answers' lengths compared to the requests; `None` if they were not compared.
     pub lengths: Option<OutputLengths>,
+    /// The server's counts of output tokens compared with the texts.
+    pub text_claims: TextClaims,
     /// Answers that the next turn of their session repeats, and the number of empty ones.
     pub repeated_answers: EmptyAnswers,
 }
@@ -58,10 +60,57 @@ pub(crate) struct OutputLengths {
     pub shorter: LengthComparison,
     /// The number of answers whose tokens the server counted.
     pub by_usage: usize,
-    /// Answers whose usage is above the limit, although they ended at the limit and in no more events than it.
+    /// Answers whose usage is above the limit, although they have no more events than it.
     pub usage_above: LengthComparison,
+    /// Answers of the same kind that did not end at a limit. Their texts show whether they are too long, or counted
+    /// wrong.
+    pub usage_above_at_stop: LengthComparison,
     /// Answers whose usage is below the number of their events with output.
     pub usage_below: LengthComparison,
+}
+
+impl OutputLengths {
+    /// Decides the answers whose usage is above their limit although they stopped: they are too long if the texts are
+    /// as long as claimed, and counted wrong otherwise.
+    pub(crate) fn resolve_by_text(mut self, claims: &TextClaims) -> Self {
+        let doubtful = std::mem::take(&mut self.usage_above_at_stop);
+        match claims.are_supported() {
+            true => self.longer.merge(doubtful),
+            false => self.usage_above.merge(doubtful),
+        }
+        self
+    }
+}
+
+/// The server's counts of output tokens compared with the texts, over the answers whose count is above the number of
+/// their events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TextClaims {
+    /// All of these answers: the claimed tokens, and the bytes of text plus the silent events.
+    pub by_bytes: LengthComparison,
+    /// Answers that claim more tokens than that, plus the slack.
+    pub beyond: LengthComparison,
+    /// Answers of the same kind that ended at their token limit: their tokens were generated and have no text.
+    pub at_limit: LengthComparison,
+    /// The answers whose text was tokenized: the claimed tokens, and those of the text plus the silent events.
+    pub by_tokenizer: LengthComparison,
+    /// Answers that claim more than twice as many tokens, plus the slack.
+    pub beyond_tokenizer: LengthComparison,
+}
+
+impl TextClaims {
+    /// The number of tokens without text that an answer may have besides those of silent events: the marks of reasoning
+    /// and tool calls, and a stop string.
+    pub(crate) const SLACK: u32 = 64;
+
+    /// Whether the texts are about as long as claimed: a token of usual text has two bytes or more.
+    pub(crate) fn are_supported(&self) -> bool {
+        let (compared, factor) = match self.by_tokenizer.answers {
+            0 => (self.by_bytes, 0.5),
+            _ => (self.by_tokenizer, 1.25),
+        };
+        compared.tokens as f64 <= compared.other as f64 * factor
+    }
 }
 
 /// The sums of two contradictory numbers over a group of answers.
@@ -81,6 +130,13 @@ impl LengthComparison {
         self.answers += 1;
         self.tokens += u64::from(tokens);
         self.other += u64::from(other);
+    }
+
+    /// Adds a group of answers.
+    pub(crate) fn merge(&mut self, more: Self) {
+        self.answers += more.answers;
+        self.tokens += more.tokens;
+        self.other += more.other;
     }
 
     /// The means per answer.

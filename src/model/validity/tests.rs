@@ -56,6 +56,7 @@ impl Case {
                 ..OutputLengths::default()
             }),
             repeated_answers: EmptyAnswers { all: 500, silent: 0 },
+            text_claims: TextClaims::default(),
         };
         let itl = [Duration::from_millis(10); 100].into_iter().collect();
         Self { evidence, spec, records, itl, percents: Vec::new() }

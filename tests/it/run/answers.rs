@@ -103,13 +103,55 @@ fn answers_of_another_length_than_asked_are_objected_to() {
     objected(
         words(16) + &end("\"length\"", 136),
         "--random-output-len 16",
-        "2 of 2 answers ended at their limit of 16 tokens",
+        "2 of 2 answers report a usage of 136 tokens although they have no more events than their limit of 16",
     );
     objected(
         words(8) + &end("\"length\"", 1),
         "--random-output-len 8",
         "2 of 2 answers report a usage of 1 tokens",
     );
+}
+
+/// The usage of an answer that stopped by itself proves no less than that of one that ended at its limit.
+#[test]
+fn a_usage_that_the_text_cannot_be_makes_the_token_metrics_invalid() {
+    let invalid = |stream: String, more: &str, words: &str| {
+        let ended = measure(stream, more).well();
+        let first = ended.stdout.lines().find(|line| line.starts_with("INVALID")).unwrap_or_default();
+        assert!(first.contains("TPOT and output tok/s"), "{}", ended.stdout);
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    };
+    invalid(
+        words(16) + &end("\"stop\"", 200),
+        "--random-output-len 256 --no-ignore-eos",
+        "2 of 2 answers report a usage of 200 tokens on average, but their text is at most",
+    );
+    invalid(
+        words(16) + &end("\"stop\"", 300),
+        "--random-output-len 256 --no-ignore-eos",
+        "2 of 2 answers report a usage of 300 tokens although they have no more events than their limit of 256",
+    );
+    invalid(
+        words(16) + &end("\"tool_calls\"", 4_000_000_000),
+        "--random-output-len 256 --no-ignore-eos",
+        "their limit of 256",
+    );
+}
+
+/// Speculative decoding, several tokens in an event, reported reasoning, special tokens.
+#[test]
+fn a_usage_above_the_events_that_the_text_can_be_is_valid() {
+    let valid = |stream: String| {
+        let ended = measure(stream, "--random-output-len 256 --no-ignore-eos").well();
+        let usage = ended.result()["servegauge"]["validity"]["checks"].clone();
+        let usage = usage.as_array().unwrap().iter().find(|check| check["name"] == "usage").unwrap().clone();
+        assert_eq!(usage["outcome"], "passed", "{usage}");
+    };
+    let long: String = (0..20).map(|_| delta("{\"content\":\" and then we went on\"}", "null")).collect();
+    valid(long + &end("\"stop\"", 100));
+    valid(words(4) + &end("\"stop\"", 60));
+    let details = ",\"completion_tokens_details\":{\"reasoning_tokens\":180}}";
+    valid(words(16) + &end("\"stop\"", 200).replace("200}", &format!("200{details}")));
 }
 
 #[test]

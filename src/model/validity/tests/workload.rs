@@ -81,8 +81,68 @@ fn a_usage_that_contradicts_the_answers_is_objected_to() {
     case.evidence.lengths = Some(OutputLengths { usage_above: compared(101, 136, 16), ..lengths });
     case.assert(CheckName::Usage, CheckOutcome::Invalid);
     let advice = case.only_objection().advice;
-    assert!(advice.starts_with("101 of 1000 answers ended at their limit of 16 tokens"), "{advice}");
-    assert!(advice.contains("usage of 136"), "{advice}");
+    assert!(advice.starts_with("101 of 1000 answers report a usage of 136 tokens although"), "{advice}");
+    assert!(advice.contains("their limit of 16"), "{advice}");
+    assert_eq!(case.verdict().invalid_metrics().as_deref(), Some("TPOT and output tok/s"));
+}
+
+#[test]
+fn a_usage_beyond_the_text_is_objected_to() {
+    let mut case = Case::clean();
+    let bytes = |answers| TextClaims {
+        by_bytes: compared(1000, 200, 42),
+        beyond: compared(answers, 200, 42),
+        ..TextClaims::default()
+    };
+    case.evidence.text_claims = bytes(100);
+    case.assert(CheckName::Usage, CheckOutcome::Warning);
+    case.evidence.text_claims = bytes(101);
+    case.assert(CheckName::Usage, CheckOutcome::Invalid);
+    let advice = case.only_objection().advice;
+    let expected =
+        "101 of 1000 answers report a usage of 200 tokens on average, but their text is at most 42 bytes";
+    assert!(advice.starts_with(expected), "{advice}");
+
+    // A tokenizer counts a part of the answers, here 100 of 1000.
+    let tokenized = TextClaims {
+        by_bytes: compared(1000, 500, 900),
+        by_tokenizer: compared(100, 500, 180),
+        beyond_tokenizer: compared(50, 500, 180),
+        ..TextClaims::default()
+    };
+    case.evidence.text_claims = tokenized;
+    case.assert(CheckName::Usage, CheckOutcome::Invalid);
+    let advice = case.only_objection().advice;
+    let expected =
+        "500 of 1000 answers report a usage of 500 tokens on average, but their text is at most 180 tokens";
+    assert!(advice.starts_with(expected), "{advice}");
+    // It may be another model's.
+    case.evidence.token_disagreement = Some(0.3);
+    assert_eq!(case.outcome(CheckName::Usage), CheckOutcome::Warning);
+}
+
+#[test]
+fn tokens_without_text_up_to_the_limit_are_a_warning() {
+    let mut case = Case::clean();
+    case.evidence.text_claims.at_limit = compared(1000, 256, 40);
+    case.assert(CheckName::Usage, CheckOutcome::Warning);
+    let advice = case.only_objection().advice;
+    assert!(advice.starts_with("1000 of 1000 answers ended at their limit with 256 tokens"), "{advice}");
+}
+
+#[test]
+fn the_texts_decide_between_answers_that_are_too_long_and_a_wrong_usage() {
+    let lengths = OutputLengths { usage_above_at_stop: compared(9, 400, 256), ..OutputLengths::default() };
+    let by = |by_bytes, by_tokenizer| {
+        let claims = TextClaims { by_bytes, by_tokenizer, ..TextClaims::default() };
+        let OutputLengths { longer, usage_above, .. } = lengths.resolve_by_text(&claims);
+        (longer.answers, usage_above.answers)
+    };
+    let nothing = LengthComparison::default();
+    assert_eq!(by(compared(9, 400, 1700), nothing), (9, 0));
+    assert_eq!(by(compared(9, 400, 500), nothing), (0, 9));
+    assert_eq!(by(compared(9, 400, 1700), compared(9, 400, 380)), (9, 0));
+    assert_eq!(by(compared(9, 400, 1700), compared(9, 400, 200)), (0, 9));
 }
 
 #[test]
