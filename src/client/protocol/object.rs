@@ -125,7 +125,7 @@ impl<'de, T: Object<'de>> Visitor<'de> for ObjectVisitor<T> {
 }
 
 /// A key, borrowed unless it has escapes.
-struct ObjectKey<'de>(Cow<'de, str>);
+pub(super) struct ObjectKey<'de>(pub(super) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for ObjectKey<'de> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -107,17 +107,19 @@ impl<'a> ResponseObject<'a> {
         if is("failed") {
             return ParsedEvent::from_error("the response is failed, without a reason".to_owned());
         }
-        let reason = match () {
-            () if is("cancelled") => FinishSignal::from_word("cancelled"),
-            () if is("incomplete") => self.incomplete_signal(),
-            () => FinishSignal::from_word("completed"),
+        let ending = match () {
+            () if is("cancelled") => Some(FinishSignal::from_word("cancelled")),
+            () if is("incomplete") => Some(self.incomplete_signal()),
+            () if is("completed") => Some(FinishSignal::from_word("completed")),
+            // `queued` or `in_progress`: the answer is not complete. Without a status, there is no reason.
+            () => FinishSignal::parse(self.status, None),
         };
         let mut pieces = OutputDeltas::default();
         self.output.iter().for_each(|item| item.add_to(&mut pieces));
         ParsedEvent {
             output: pieces.output(),
             usage: self.usage.usage(),
-            ending: Some(reason),
+            ending,
             is_end: true,
             ..ParsedEvent::default()
         }

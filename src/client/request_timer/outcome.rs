@@ -74,12 +74,15 @@ impl StreamState {
         if let Some(failure) = self.over_limit() {
             return Err(failure);
         }
+        let is_document = self.reading.framing == StreamFraming::Document;
         let may_end = match self.reading.end_marker {
             EndMarker::Body => true,
             EndMarker::Mark => is_marked,
             EndMarker::Reason => {
                 let accepts = self.cold.accepted.iter().any(|reason| reason.eq_ignore_ascii_case(NO_REASON));
-                is_marked && (accepts || self.reading.framing == StreamFraming::Document)
+                // A document without text and reason has no choice, whatever its usage says.
+                let is_choice = !is_document || self.hot.last.is_some();
+                is_marked && accepts && is_choice
             }
         };
         match self.finish.take() {
@@ -110,6 +113,12 @@ impl StreamState {
     fn missing_end_failure(&self, is_marked: bool) -> Failure {
         let count = self.events.count;
         let detail = match is_marked {
+            _ if self.reading.framing == StreamFraming::Document && self.hot.last.is_none() => {
+                "the answer has neither a choice with text nor a finish reason".to_owned()
+            }
+            _ if self.reading.framing == StreamFraming::Document => {
+                "the answer has no finish reason: it may be cut".to_owned()
+            }
             true => format!("ended without a finish reason: the answer was cut (output events: {count})"),
             false => format!("ended with neither finish_reason nor [DONE] (output events: {count})"),
         };

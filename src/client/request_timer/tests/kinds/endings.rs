@@ -48,6 +48,47 @@ fn only_a_known_finish_reason_makes_a_success() {
     assert_eq!(summary_of(timer, Ok(())).outcome.unwrap_err().class, Aborted, "without a stream");
 }
 
+/// Without a stream, an answer needs a choice and a finish reason as well.
+#[test]
+fn a_whole_answer_without_a_choice_or_a_reason_is_a_failure() {
+    let whole = |backend, accepted: &[&str], document: &str| {
+        let mut timer = timer(ALL_KEPT);
+        let accepted: Vec<String> = accepted.iter().map(|word| (*word).to_owned()).collect();
+        timer.set_response_format(Protocol::for_backend(backend).response_format(true), &accepted.into());
+        timer.on_bytes(ms(1), document.as_bytes());
+        summary_of(timer, Ok(())).outcome.map_err(|failure| (failure.class, failure.detail))
+    };
+    let counts = r#""usage":{"prompt_tokens":9,"completion_tokens":4}"#;
+    let chat = |choices: &str| format!("{{\"choices\":{choices},{counts}}}");
+    let said = |reason: &str| chat(&format!("[{{\"message\":{{\"content\":\"a\"}}{reason}}}]"));
+    for none in ["null", "[]", "{}", "\"\"", "[{}]", "[{\"message\":null}]"] {
+        for accepted in [&[][..], &["none"]] {
+            let (class, detail) = whole(Backend::OpenaiChat, accepted, &chat(none)).unwrap_err();
+            assert_eq!(class, BrokenStream, "{none}");
+            assert!(detail.contains("neither a choice with text nor a finish reason"), "{none}: {detail}");
+        }
+    }
+    for reason in ["", ",\"finish_reason\":null", ",\"finish_reason\":\"\"", ",\"finish_reason\":\"none\""] {
+        let (class, detail) = whole(Backend::OpenaiChat, &[], &said(reason)).unwrap_err();
+        assert_eq!((class, &*detail), (BrokenStream, "the answer has no finish reason: it may be cut"));
+        assert_eq!(whole(Backend::OpenaiChat, &["none"], &said(reason)), Ok(FinishReason::Unsaid));
+    }
+    assert_eq!(whole(Backend::OpenaiChat, &[], &said(",\"finish_reason\":\"stop\"")), Ok(FinishReason::Stop));
+    // Tokens without text.
+    let silent = chat(r#"[{"message":{"content":""},"finish_reason":"length"}]"#);
+    assert_eq!(whole(Backend::OpenaiChat, &[], &silent), Ok(FinishReason::Length));
+    // The protocols that have no reason.
+    assert_eq!(whole(Backend::TensorrtLlm, &[], r#"{"text_output":"a"}"#), Ok(FinishReason::Unsaid));
+    assert_eq!(whole(Backend::Ollama, &[], r#"{"response":"a","done":true}"#), Ok(FinishReason::Unsaid));
+    assert_eq!(whole(Backend::OpenaiAudio, &[], r#"{"text":"a"}"#), Ok(FinishReason::Unsaid));
+    // A response that is queued or has no status is not complete.
+    let output = r#""output":[{"type":"message","content":[{"type":"output_text","text":"a"}]}]"#;
+    let response = |status: &str| whole(Backend::OpenaiResponses, &[], &format!("{{{status}{output}}}"));
+    assert_eq!(response("\"status\":\"completed\","), Ok(FinishReason::Stop));
+    assert_eq!(response("\"status\":\"in_progress\",").unwrap_err().0, UnknownFinishReason);
+    assert_eq!(response("").unwrap_err().0, BrokenStream);
+}
+
 #[test]
 fn who_accepts_a_reason_has_a_success() {
     let accepting = |reason: &str, stream: &str| {
