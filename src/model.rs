@@ -7,6 +7,7 @@
 //! bound on it.
 
 pub(crate) mod arrival;
+pub(crate) mod bounded_file;
 pub(crate) mod concurrency;
 pub(crate) mod dataset;
 pub(crate) mod decompression;

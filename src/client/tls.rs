@@ -16,6 +16,7 @@ use rustls_platform_verifier::Verifier;
 use thiserror::Error;
 
 pub(crate) use crate::client::tls::error_text::in_words;
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::run_spec::Target;
 
 /// TLS settings that cannot be used.
@@ -61,11 +62,9 @@ pub(crate) fn client_config(target: &Target) -> Result<ClientConfig, TlsError> {
     let mut config = match (&files.client_cert, &files.client_key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => {
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|cause| TlsError::File {
-                path: key.clone(),
-                cause,
-                wanted: "a private key",
-            })?;
+            let key = read_pem(key)
+                .and_then(|text| PrivateKeyDer::from_pem_slice(&text))
+                .map_err(|cause| TlsError::File { path: key.clone(), cause, wanted: "a private key" })?;
             let refused = |cause| TlsError::Refused { what: "the client certificate with its key", cause };
             builder.with_client_auth_cert(certificates(cert)?, key).map_err(refused)?
         }
@@ -94,9 +93,23 @@ fn verifier_config(
     Ok(builder.with_custom_certificate_verifier(Arc::new(GivenCertVerifier { verifier, given: extra })))
 }
 
+fn read_pem(path: &Path) -> Result<Vec<u8>, pem::Error> {
+    bounded_file::read(path, FileLimit::CONFIG).map_err(pem::Error::Io)
+}
+
+/// Checks the files of a target that uses no TLS: a wrong path is a mistake there too.
+pub(crate) fn check_files(target: &Target) -> Result<(), TlsError> {
+    let files = &target.connection;
+    if files.ca_cert.is_none() && files.client_cert.is_none() && files.client_key.is_none() {
+        return Ok(());
+    }
+    client_config(target).map(drop)
+}
+
 /// All certificates of a file, which must hold at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found =
+        read_pem(path).and_then(|text| CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>());
     let found =
         found.and_then(|found| if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) });
     found.map_err(|cause| TlsError::File { path: path.to_owned(), cause, wanted: "certificates" })

@@ -3,7 +3,6 @@
 //!
 //! A media file is opened when its request is made, so that memory holds only the files that the run sends.
 
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use serde_json::{Map, Value};
 use super::custom::{PromptFile, PromptRecord};
 use super::sampler::sample;
 use super::{DatasetError, DatasetFault, DatasetFormat, PrepareContext, PreparedWorkload, message};
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::request::Content;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{CustomMedia, PromptFormat};
@@ -164,7 +164,8 @@ fn inline_image(name: &str) -> Result<String, DatasetError> {
         ));
     }
     let path = name.strip_prefix("file://").unwrap_or(name);
-    let bytes = fs::read(path).map_err(|error| DatasetError::cannot_open(path, error, "`image_files`"))?;
+    let bytes = bounded_file::read(Path::new(path), FileLimit::MEDIA)
+        .map_err(|error| DatasetError::cannot_open(path, error, "`image_files`"))?;
     let kind =
         image_kind(&bytes).ok_or_else(|| unusable("is not a JPEG, PNG, GIF or WebP image; convert it"))?;
     Ok(message::data_url(kind, &bytes))
@@ -226,7 +227,8 @@ impl PromptRecord for AudioRecord {
 
 fn read_wav(path: &Path) -> Result<Vec<u8>, DatasetError> {
     let name = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| DatasetError::cannot_open(&name, error, "`audio`"))?;
+    let bytes = bounded_file::read(path, FileLimit::MEDIA)
+        .map_err(|error| DatasetError::cannot_open(&name, error, "`audio`"))?;
     match &bytes[..] {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Ok(bytes),
         _ => Err(DatasetError::Media {

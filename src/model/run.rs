@@ -5,7 +5,6 @@
 //! arrays that it would otherwise repeat.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::bounded_file::{self, FileLimit};
 use super::dataset::Provenance;
 use super::digest::Digest;
 use super::metrics::{Latency, Metrics};
@@ -350,7 +350,8 @@ impl Run {
 
     /// Reads a file that [`Run::save`] wrote, or the last run of one that [`Run::append`] wrote.
     pub fn load(path: &Path) -> Result<Self, RunError> {
-        let text = fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
+        let text = bounded_file::read_json(path, FileLimit::RESULT)
+            .map_err(|source| RunError::Read { path: path.to_owned(), source })?;
         json::read(&text).map_err(|why| RunError::Format { path: path.to_owned(), why })
     }
 }

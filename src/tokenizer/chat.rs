@@ -1,12 +1,12 @@
 //! The chat template of a tokenizer, from the files beside its `tokenizer.json`.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::TokenizerError;
+use crate::model::bounded_file::{self, FileLimit};
 
 /// The file with the chat template and the names of the special tokens.
 pub(super) const CONFIG: &str = "tokenizer_config.json";
@@ -48,7 +48,7 @@ impl ChatConfig {
 }
 
 fn text(path: &Path) -> Result<Option<String>, TokenizerError> {
-    match fs::read_to_string(path) {
+    match bounded_file::read_text(path, FileLimit::TOKENIZER) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(TokenizerError::Unreadable { path: path.display().to_string(), source }),
@@ -78,6 +78,8 @@ fn tokens(config: &Map<String, Value>) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::TokenizerError;
+use crate::model::bounded_file::{self, FileLimit};
+use crate::model::secrets;
 use crate::model::units::Secret;
 use crate::tokenizer::other_formats;
 
@@ -52,12 +54,16 @@ impl HfHub {
                 .join("huggingface")
         });
         let token_file = get("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
-        let stored = || fs::read_to_string(token_file).ok().map(|text| text.trim().to_owned());
+        let stored = || {
+            bounded_file::read_text(&token_file, FileLimit::CONFIG).ok().map(|text| text.trim().to_owned())
+        };
+        let token = get("HF_TOKEN").or_else(stored).filter(|token| !token.is_empty());
+        token.iter().for_each(|token| secrets::remember(token));
         Self {
             cache: get("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
             endpoint: get("HF_ENDPOINT")
                 .map_or("https://huggingface.co".into(), |url| url.trim_end_matches('/').to_owned()),
-            token: get("HF_TOKEN").or_else(stored).filter(|token| !token.is_empty()).map(Secret::new),
+            token: token.map(Secret::new),
             offline: get("HF_HUB_OFFLINE")
                 .is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str())),
         }
@@ -71,7 +77,7 @@ impl HfHub {
     /// The folder with the cached files of a revision, if it exists.
     fn snapshot(&self, id: &HubId) -> Option<PathBuf> {
         let folder = self.folder(id);
-        let commit = fs::read_to_string(folder.join("refs").join(&id.revision)).ok();
+        let commit = bounded_file::read_text(&folder.join("refs").join(&id.revision), FileLimit::CONFIG).ok();
         let commit = commit.as_deref().map(str::trim).filter(|commit| is_commit(commit));
         Some(folder.join("snapshots").join(commit.unwrap_or(&id.revision))).filter(|folder| folder.is_dir())
     }

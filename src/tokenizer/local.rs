@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::{ChatConfig, SpecialTokens, TokenizeError, TokenizerError};
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::digest::Digest;
 use crate::tokenizer::{other_formats, special_tokens};
 
@@ -30,7 +31,7 @@ impl LocalTokenizer {
     /// # Errors
     /// When the file cannot be read or is not a tokenizer.
     pub fn from_file(path: &Path, origin: String) -> Result<Self, TokenizerError> {
-        let bytes = std::fs::read(path)
+        let bytes = bounded_file::read(path, FileLimit::TOKENIZER)
             .map_err(|source| TokenizerError::Unreadable { path: path.display().to_string(), source })?;
         let parsed = Self::from_bytes(&bytes, path.display().to_string());
         let mut local = parsed.map_err(|error| match other_formats::identify_file(path, &bytes) {

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use crate::model::bounded_file::{self, FileLimit};
 use serde_json::{Map, Value};
 
 const CONFIG: &str = "tokenizer_config.json";
@@ -110,7 +111,7 @@ const QWEN2_MODELS: [&str; 11] = [
 /// exists. In that case, Python would draw `<|endoftext|>` for prompts like any other word.
 pub(super) fn special_tokens_beside(tokenizer_json: &Path) -> Option<Vec<String>> {
     let beside = |file: &str| -> Option<Option<Map<String, Value>>> {
-        match std::fs::read_to_string(tokenizer_json.with_file_name(file)) {
+        match bounded_file::read_text(&tokenizer_json.with_file_name(file), FileLimit::TOKENIZER) {
             Ok(text) => Some(Some(serde_json::from_str(&text).ok()?)),
             Err(_) => Some(None),
         }

@@ -1,12 +1,13 @@
 //! `servegauge sim`: serves the simulated vLLM as a separate server.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use super::run::seconds;
 use crate::cli::args::values;
 use crate::cli::exit::print_stderr;
 use crate::cli::interrupt::InterruptSignal;
 use crate::dataset::bundled;
+use crate::model::bounded_file::{self, FileLimit};
 use crate::sim::{
     self, FaultInjection, FaultKind, FixedTiming, LineEnding, OutputSpec, ReasoningField, SimSpec, Speed,
     StepTime,
@@ -234,7 +235,7 @@ impl SimArgs {
     /// The tokenizer's file cannot be read.
     pub(crate) fn to_spec(&self) -> io::Result<SimSpec> {
         let tokenizer_json = match &self.tokenizer {
-            Some(path) => fs::read(path).map_err(|error| {
+            Some(path) => bounded_file::read(path, FileLimit::TOKENIZER).map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot read --tokenizer {}: {error}", path.display()))
             })?,
             None => bundled::tokenizer_json(),

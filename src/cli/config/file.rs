@@ -4,13 +4,13 @@
 mod from_toml;
 mod from_yaml;
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::flags::FlagSet;
 use super::setting::{FlagSetting, SettingOrigin};
+use crate::model::bounded_file::{self, FileLimit};
 
 pub(super) use from_toml::to_json;
 
@@ -20,7 +20,8 @@ pub(super) use from_toml::to_json;
 /// The file cannot be read or parsed, a flag does not exist or does not take its value, or a flag occurs twice. The
 /// message is one line that names the place.
 pub(super) fn read(path: &Path, flags: &FlagSet) -> Result<Vec<FlagSetting>, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("--config {}: {error}", path.display()))?;
+    let text = bounded_file::read_text(path, FileLimit::CONFIG)
+        .map_err(|error| format!("--config {}: {error}", path.display()))?;
     let parse = if is_yaml(path) { from_yaml::parse_entries } else { from_toml::parse_entries };
     let entries = parse(&text, &|name| flags.has_group(name));
     let entries = entries

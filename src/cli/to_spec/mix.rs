@@ -11,6 +11,7 @@ use super::{sampling, slo};
 use crate::cli::args::values::{self, Objective};
 use crate::cli::args::{FormArgs, RunArgs, SamplingArgs, TraceArgs, WorkloadArgs};
 use crate::client::protocol::Protocol;
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::run_spec::{Backend, Dataset, Trace, WorkloadClass};
 
 /// The flags that a class may have as keys.
@@ -57,7 +58,8 @@ struct Common<'a> {
 /// Reads a mixed workload.
 pub(super) fn mix(path: &Path, run: &RunArgs) -> Result<Dataset, String> {
     let shown = path.display();
-    let text = std::fs::read(path).map_err(|error| format!("--workload {shown}: {error}"))?;
+    let text = bounded_file::read(path, FileLimit::CONFIG)
+        .map_err(|error| format!("--workload {shown}: {error}"))?;
     let text =
         String::from_utf8(text).map_err(|_| format!("{shown}: not UTF-8; convert the file to UTF-8"))?;
     let table: Table = text.parse().map_err(|error| format!("{shown}: {}", not_toml(&text, &error)))?;

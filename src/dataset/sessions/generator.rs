@@ -4,8 +4,6 @@
 //! text. Later prompts consist of the turn's text. Texts are passages of the named files, or of random text if the
 //! description names none. As in vLLM, `num_turns` counts the messages of both sides and is rounded up to whole turns.
 
-use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rand::RngExt as _;
@@ -18,6 +16,7 @@ use super::{CONVERSATIONS, PreparedTurn, session_requests};
 use crate::dataset::rng_stream::RngStream;
 use crate::dataset::source::DatasetSource;
 use crate::dataset::{DatasetError, DatasetFault, FilePosition, PrepareContext, PreparedWorkload, random};
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::dataset::Provenance;
 use crate::model::request::Content;
 use crate::model::rng::RunRng;
@@ -73,9 +72,8 @@ pub(super) fn prepare(
     let malformed =
         |place, fault| DatasetError::Malformed { path: name.clone(), place, fault, format: CONVERSATIONS };
     let nowhere = FilePosition { entry: None, line: 1, column: 0 };
-    let (mut text, seal) = source.into_text();
-    let mut json = Vec::new();
-    text.read_to_end(&mut json).map_err(|error| DatasetError::unreadable(&name, error))?;
+    let (text, seal) = source.into_text();
+    let json = FileLimit::CONFIG.read_all(text).map_err(|error| DatasetError::unreadable(&name, error))?;
     let wanted: GeneratorConfig = serde_json::from_slice(&json).map_err(|error| {
         malformed(
             FilePosition { entry: None, line: error.line(), column: error.column() },
@@ -195,7 +193,7 @@ fn read_texts(files: &[PathBuf], description: &Path) -> Result<String, DatasetEr
     let folder = description.parent().unwrap_or(Path::new(""));
     let read = |file: &PathBuf| {
         let path = if file.exists() { file.clone() } else { folder.join(file) };
-        fs::read_to_string(&path)
+        bounded_file::read_text(&path, FileLimit::TOKENIZER)
             .map_err(|error| DatasetError::cannot_open(&path.display().to_string(), error, "`text_files`"))
     };
     files.iter().map(read).collect::<Result<Vec<_>, _>>().map(|texts| texts.join("\n"))

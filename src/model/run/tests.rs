@@ -1,5 +1,7 @@
 use serde_json::json;
 
+use std::fs;
+
 use super::*;
 use crate::model::units::{Rate, Secret};
 use crate::testing::sample_run::run;

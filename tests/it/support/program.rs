@@ -118,6 +118,11 @@ impl Program {
         self.through_a_shell(&format!("ulimit -f {blocks}"))
     }
 
+    /// Runs the program with `ulimit -v`: its address space has at most this number of kilobytes.
+    pub(crate) fn with_memory_limit(self, kilobytes: usize) -> Self {
+        self.through_a_shell(&format!("ulimit -v {kilobytes}"))
+    }
+
     /// Puts a file into the program's folder or a subfolder.
     pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         let path = self.folder.path().join(name);

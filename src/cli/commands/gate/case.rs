@@ -1,6 +1,5 @@
 //! The inputs of a gate: the rules and the baseline.
 
-use std::fs;
 use std::path::PathBuf;
 
 use super::args::{GateArgs, StrictnessArgs};
@@ -10,6 +9,7 @@ use crate::analysis::gate::{
 };
 use crate::cli::exit::{CliError, print_stderr};
 use crate::cli::load_runs;
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::metric_id::{MetricId, Statistic};
 use crate::model::rule::MetricRule;
 use crate::model::run::{Run, ServerStart};
@@ -246,7 +246,8 @@ fn given(args: &StrictnessArgs) -> Result<Vec<GateRule>, CliError> {
     let mut rules = Vec::new();
     if let Some(path) = &args.rules {
         let unusable = |why: String| CliError::usage(format!("--rules {}: {why}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        let text =
+            bounded_file::read_text(path, FileLimit::CONFIG).map_err(|error| unusable(error.to_string()))?;
         rules.extend(gate::parse_rules(&text).map_err(|error| unusable(error.to_string()))?);
     }
     let with = |rules: &[MetricRule], severity| {

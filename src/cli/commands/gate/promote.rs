@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::analysis::gate::{GateReport, GateVerdict, RuleFinding};
 use crate::cli::exit::{CliError, print_stderr};
 use crate::cli::kept_runs;
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::digest::Digest;
 use crate::model::run::{BaselinePromotion, JudgedRule, ReplacedBaseline, Run, file};
 
@@ -95,7 +96,7 @@ fn results(place: &Path) -> io::Result<Vec<Old>> {
         let replaced = ReplacedBaseline {
             started: run.started,
             server_version: run.environment.server_version,
-            sha256: Digest::from_bytes(&fs::read(&path)?),
+            sha256: Digest::from_bytes(&bounded_file::read(&path, FileLimit::RESULT)?),
         };
         found.push(Old { path, replaced });
     }

@@ -1,6 +1,5 @@
 //! Flags that compute the KV pool from a model's config and the memory of its GPUs.
 
-use std::fs;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use crate::analysis::plan::vllm_version::VllmVersion;
 use crate::cli::args::values;
 use crate::cli::commands::plan::fraction;
 use crate::cli::exit::CliError;
+use crate::model::bounded_file::{self, FileLimit};
 use crate::server::kv_pool::ServerFacts;
 
 #[derive(Debug, Args)]
@@ -154,6 +154,6 @@ pub(super) fn pool_from_model(
 }
 
 fn read_file(path: &Path, flag: &str) -> Result<String, CliError> {
-    fs::read_to_string(path)
+    bounded_file::read_text(path, FileLimit::CONFIG)
         .map_err(|error| CliError::usage(format!("cannot read {flag} {}: {error}", path.display())))
 }

@@ -1,7 +1,6 @@
 //! Reads a sweep from TOML.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use super::load::{self, Load};
 use super::plan::{Caches, Naming, Order, Plan, Set, Source};
 use crate::cli::commands::run::seconds;
 use crate::cli::defaults::HEALTH_TIMEOUT;
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::rule::MetricRule;
 use crate::model::secrets;
 use crate::server::launch::CommandTemplate;
@@ -80,7 +80,7 @@ fn one() -> f64 {
 /// Reads a sweep. The error names the file.
 pub(super) fn read(path: &Path) -> Result<Plan, String> {
     let place = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| place(&error))?;
+    let text = bounded_file::read_text(path, FileLimit::CONFIG).map_err(|error| place(&error))?;
     parse(&text).map_err(|why| place(&why))
 }
 

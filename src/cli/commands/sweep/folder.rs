@@ -1,7 +1,6 @@
 //! The folder of a sweep's results, and which of them already exist.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -10,6 +9,7 @@ use super::fresh::Fresh;
 use super::plan::{Cell, Plan};
 use crate::analysis::search::SearchAnswer;
 use crate::cli::exit::CliError;
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::run::{Run, file};
 use crate::report::sweep::CellOutput;
 
@@ -61,7 +61,7 @@ impl Folder {
     /// Loads a cell's file that is a search; `false` if its digest is not the cell's.
     fn take_answer(&mut self, file: &Path, cell: &Cell) -> Result<bool, CliError> {
         let wrong = |why: &dyn std::fmt::Display| CliError::usage(format!("{}: {why}", file.display()));
-        let text = fs::read_to_string(file).map_err(|error| wrong(&error))?;
+        let text = bounded_file::read_text(file, FileLimit::RESULT).map_err(|error| wrong(&error))?;
         let mut value: Value = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
         if value.get(DIGEST).and_then(Value::as_str) != Some(&cell.digest.to_string()) {
             return Ok(false);

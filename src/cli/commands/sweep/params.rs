@@ -1,6 +1,5 @@
 //! Reads a sweep in vLLM's form: two commands, and JSON files with changes to them.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -10,6 +9,7 @@ use super::file::REPEATS;
 use super::load::Load;
 use super::plan::{Caches, Naming, Order, Plan, Set, Source};
 use crate::cli::defaults::HEALTH_TIMEOUT;
+use crate::model::bounded_file::{self, FileLimit};
 use crate::server::launch::CommandTemplate;
 
 /// vLLM's key for a set's name, which is not a flag.
@@ -94,7 +94,7 @@ fn changes(path: Option<&Path>) -> Result<Vec<Changes>, String> {
     // Without a file, the command runs unchanged.
     let Some(path) = path else { return Ok(vec![Changes::new()]) };
     let place = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| place(&error))?;
+    let text = bounded_file::read_text(path, FileLimit::CONFIG).map_err(|error| place(&error))?;
     let value: Value = serde_json::from_str(&text).map_err(|error| place(&error))?;
     records(value).map_err(|why| place(&why))
 }
