@@ -31,6 +31,7 @@ mod user_text;
 pub(crate) mod vllm_compat;
 mod withheld;
 
+use crate::client;
 use crate::loadgen;
 use crate::model::run::file;
 use crate::model::secrets;
@@ -138,6 +139,7 @@ fn perform(words: Vec<OsString>) -> Result<ExitReason, CliError> {
     let typed: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     // From here on, output masks the secrets on the command line.
     secrets::mask_args(&typed);
+    client::proxy::remember_credentials();
     let command = command();
     let flags = run::run_flags();
     let gathered = config::resolve(&command, &flags, words).map_err(CliError::usage)?;

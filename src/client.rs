@@ -18,7 +18,7 @@ pub(crate) mod http1;
 mod number_array_filter;
 mod pool;
 pub(crate) mod protocol;
-mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod request_timer;
 mod response;
 pub(crate) mod rx_timestamp;

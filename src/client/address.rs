@@ -203,7 +203,7 @@ impl Target {
     /// Adds a header to every request. Its value is never stored.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        secrets::remember(value);
+        secrets::remember_header(name, value);
         self.headers.push((name.to_owned(), Secret::new(value)));
         self
     }

@@ -20,6 +20,7 @@ use super::ClientError;
 use super::endpoint::{USER_AGENT_NAME, headers};
 use super::excerpt::{MAX_SCANNED_BYTES, excerpt};
 use super::url::{base_url, is_loopback};
+use crate::client::proxy;
 use crate::client::tls;
 use crate::client::transport_error;
 use crate::model::run_spec::Target;
@@ -74,7 +75,7 @@ pub enum AdminError {
         limit: usize,
     },
     /// The response does not have the shape that the API defines.
-    #[error("{url}: HTTP {status}, but not the expected answer ({cause}): {body}")]
+    #[error("{url}: HTTP {status}, but not the expected answer ({cause}){}", after_colon(body))]
     NotUnderstood {
         /// The requested URL.
         url: String,
@@ -106,6 +107,10 @@ struct ModelsResponse {
 #[derive(Deserialize)]
 struct VersionResponse {
     version: String,
+}
+
+fn after_colon(body: &str) -> String {
+    if body.is_empty() { String::new() } else { format!(": {body}") }
 }
 
 /// A size in the largest unit that is not above it.
@@ -175,7 +180,8 @@ impl AdminClient {
     pub(crate) async fn version(&self) -> Option<String> {
         let version =
             self.fetch_json::<VersionResponse>(Method::GET, "/version", None, MAX_SHORT_RESPONSE_BYTES);
-        version.await.ok().map(|answer| answer.version)
+        // It is stored in results, and a gateway may repeat there what it received.
+        version.await.ok().map(|answer| excerpt(answer.version.as_bytes()))
     }
 
     /// The text of the server's `/metrics` page.
@@ -217,8 +223,9 @@ impl AdminClient {
         let request = self.request(Method::GET, path, METRICS_TIMEOUT);
         let (_, body) = self.fetch(request, path, MAX_RESPONSE_BYTES).await?;
         // A page is not copied: it may be large.
-        Ok(String::from_utf8(body)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        let page = String::from_utf8(body)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Ok(secrets::scrubbed(page, secrets::scrub))
     }
 
     /// Sends a command, which the path identifies, and returns the response: `HTTP 200`, and a text if the server sends
@@ -317,7 +324,18 @@ impl AdminClient {
         let headers = response.headers().clone();
         let (is_success, status) = (status.is_success(), status.as_u16());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                // What came is enough to say what is wrong.
+                Err(_) if !is_success => break,
+                Err(error) if error.is_timeout() => {
+                    let cause = format!("it did not end in time, after {} bytes", body.len());
+                    return Err(AdminError::NotUnderstood { url, status, cause, body: String::new() });
+                }
+                Err(error) => return Err(unreachable(error)),
+            };
             let length = body.len() + chunk.len();
             if is_success && length > limit {
                 return Err(AdminError::TooLarge { url, limit });
@@ -375,6 +393,7 @@ fn header_value(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 /// A reqwest client that does not follow redirects, retry or decompress on its own.
 fn http_client(target: &Target) -> Result<reqwest::Client, ClientError> {
     let url = base_url(target)?;
+    proxy::remember_credentials();
     tls::install_provider();
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT_NAME)
@@ -398,6 +417,7 @@ fn http_client(target: &Target) -> Result<reqwest::Client, ClientError> {
 /// takes longer than the rest of the startup.
 fn tls_config(target: &Target, url: &Url) -> Result<ClientConfig, ClientError> {
     if url.scheme() == "http" && is_loopback(url) {
+        tls::check_files(target).map_err(|error| ClientError::Setup(error.to_string()))?;
         let nobody = RootCertStore::empty();
         return Ok(ClientConfig::builder().with_root_certificates(nobody).with_no_client_auth());
     }

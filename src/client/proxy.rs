@@ -6,6 +6,7 @@ use reqwest::Url;
 
 use super::ClientError;
 use super::url::is_loopback;
+use crate::model::secrets;
 
 /// An HTTP proxy.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ impl Proxy {
     /// The proxy that `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` (or their lower-case names) select. A
     /// loopback target uses no proxy: the proxy would look for the server on its own machine.
     pub(super) fn from_env(url: &Url) -> Result<Option<Self>, ClientError> {
+        remember_credentials();
         Self::from_rules(url, &Matcher::from_env())
     }
 
@@ -45,6 +47,15 @@ impl Proxy {
             authorization: found.basic_auth().cloned(),
         }))
     }
+}
+
+/// The environment variables that name a proxy; each is also read in lower case.
+const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
+/// Remembers the users and passwords of the environment's proxies: a proxy may repeat them in its error.
+pub(crate) fn remember_credentials() {
+    let names = PROXY_VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+    names.filter_map(|name| std::env::var(name).ok()).for_each(|url| secrets::remember_url(&url));
 }
 
 #[cfg(test)]

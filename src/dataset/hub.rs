@@ -20,6 +20,7 @@ use super::hf::select_files;
 use super::{DatasetError, PrepareProgress, ProgressFn, parquet};
 use crate::client::{tls, transport_error};
 use crate::model::run_spec::{HfDataset, SpeedBench};
+use crate::model::secrets;
 use crate::tokenizer::HfHub;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -290,7 +291,7 @@ impl HubFetch<'_> {
     }
 
     fn failed(&self, url: String, cause: String) -> DatasetError {
-        DatasetError::Hub { id: self.id.to_owned(), url, cause }
+        DatasetError::Hub { id: self.id.to_owned(), url: secrets::mask_url(&url), cause }
     }
 }
 

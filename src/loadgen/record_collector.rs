@@ -14,6 +14,7 @@ use crate::model::record::{Record, RequestInput, RequestLabels, TokenCount, Toke
 use crate::model::record_log::PackedRecords;
 use crate::model::request::{Content, Request};
 use crate::model::run_spec::HistoryMode;
+use crate::model::secrets;
 use crate::model::validity::TextClaims;
 use crate::model::wav;
 use crate::tokenizer::Tokenizer;
@@ -135,7 +136,11 @@ impl<'a> RecordCollector<'a> {
             outcome: story.outcome.map_err(Box::new),
             input: request_input(&request.content),
             facets: self.labels(landed.ordinal, request),
-            text: story.text.filter(|_| keeps_text).map(String::into_boxed_str),
+            // From here on the text is only stored and shown.
+            text: story
+                .text
+                .filter(|_| keeps_text)
+                .map(|text| secrets::scrubbed(text, secrets::scrub_generated).into_boxed_str()),
         }
     }
 

@@ -1,24 +1,22 @@
 //! Masks secrets: text that must not leave the process is displayed as `***`.
 //!
 //! All stored and printed text passes through this module: URLs, bodies, headers, command lines. As a second line of
-//! defense, the process remembers every secret that it masked, and [scrubs](scrub) it from everything printed or quoted
+//! defense, the process remembers every secret that it masked, and [scrubs](scrub()) it from everything printed or quoted
 //! later, also from a server's own messages.
 
-use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+mod credentials;
+mod known;
 
 use serde_json::{Map, Value};
 
 use super::units::Secret;
+pub(crate) use credentials::{remember_header, remember_url};
+pub(crate) use known::{remember, scrub, scrub_generated, scrub_quoted, scrubbed};
 
 const MASK: &str = Secret::MASK;
 
-/// Shorter secrets are not scrubbed from our own texts: they would match numbers and words.
-const MIN_SECRET_LEN: usize = 8;
-
-/// Shorter secrets are not scrubbed from a server's messages either.
-const SHORTEST: usize = 4;
+/// Flags of ours whose value is a JSON object that may hold a key.
+const JSON_FLAGS: [&str; 2] = ["extra-body", "chat-template-kwargs"];
 
 /// A key that contains one of these anywhere is secret.
 const SECRET_PARTS: [&str; 12] = [
@@ -139,8 +137,8 @@ fn strip_user(place: &str) -> String {
         _ => None,
     };
     let Some(end) = end else { return place.to_owned() };
-    let password = rest[..end].split_once(':').map_or(&rest[..end], |(_, password)| password);
-    format!("{}{}{}", &place[..start], mask_secret(password), &rest[end..])
+    credentials::remember_user_info(&rest[..end]);
+    format!("{}{MASK}{}", &place[..start], &rest[end..])
 }
 
 fn mask_parameter(pair: &str) -> String {
@@ -148,8 +146,15 @@ fn mask_parameter(pair: &str) -> String {
     match value {
         _ if PUBLIC_PARAMETERS.contains(&key) => pair.to_owned(),
         None if key.is_empty() => String::new(),
-        None => MASK.to_owned(),
-        Some(value) => format!("{key}={}", if is_secret_key(key) { mask_secret(value) } else { MASK }),
+        None => {
+            credentials::remember_value(pair);
+            MASK.to_owned()
+        }
+        Some(value) if is_secret_key(key) => format!("{key}={}", mask_secret(value)),
+        Some(value) => {
+            credentials::remember_value(value);
+            format!("{key}={MASK}")
+        }
     }
 }
 
@@ -181,22 +186,19 @@ pub(crate) fn mask_header(pair: &str) -> String {
     match at {
         None => mask_secret(pair).to_owned(),
         Some((key, sign, value)) => {
-            let value = value.trim();
-            let mask = if is_secret_key(key) { mask_secret(strip_auth_scheme(value)) } else { MASK };
-            format!("{key}{sign}{mask}")
+            remember_header(key, value);
+            format!("{key}{sign}{MASK}")
         }
     }
-}
-
-/// The secret in `Bearer x`.
-fn strip_auth_scheme(value: &str) -> &str {
-    value.split_once(' ').map_or(value, |(_, secret)| secret.trim())
 }
 
 /// Masks the secrets in a flag's value.
 pub(crate) fn mask_flag_value(flag: &str, text: &str) -> String {
     match flag {
         "header" | "headers" | "H" => mask_header(text),
+        _ if JSON_FLAGS.contains(&flag) && serde_json::from_str::<Map<String, Value>>(text).is_err() => {
+            mask_secret(text).to_owned()
+        }
         _ if is_secret_key(flag) => mask_secret(text).to_owned(),
         _ => mask_arg(text),
     }
@@ -249,226 +251,11 @@ fn mask_arg(text: &str) -> String {
     }
 }
 
-/// The secrets that were masked so far.
-static KNOWN_SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-static HAS_SECRETS: AtomicBool = AtomicBool::new(false);
-
-/// Returns the mask and remembers the secret, so that it is [scrubbed](scrub) from now on.
+/// Returns the mask and remembers the secret, so that it is [scrubbed](scrub()) from now on.
 fn mask_secret(secret: &str) -> &'static str {
     remember(secret);
     MASK
 }
 
-/// Remembers a secret.
-pub(crate) fn remember(secret: &str) {
-    if secret.len() < SHORTEST {
-        return;
-    }
-    let mut known = KNOWN_SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    if !known.iter().any(|other| other == secret) {
-        known.push(secret.to_owned());
-        HAS_SECRETS.store(true, Ordering::Release);
-    }
-}
-
-/// Removes known secrets from a text of ours, if they are long enough not to match ordinary words.
-pub(crate) fn scrub(text: &str) -> Cow<'_, str> {
-    without_known(text, |text, secret| match secret.len() < MIN_SECRET_LEN {
-        true => None,
-        false => memchr::memmem::find(text.as_bytes(), secret.as_bytes()).map(|_| text.replace(secret, MASK)),
-    })
-}
-
-/// Removes known secrets from a server's text. A server may repeat the key that it received; a short key is scrubbed
-/// where it is a whole word.
-pub(crate) fn scrub_quoted(words: &str) -> Cow<'_, str> {
-    without_known(words, |text, secret| {
-        if secret.len() >= MIN_SECRET_LEN {
-            return text.contains(secret).then(|| text.replace(secret, MASK));
-        }
-        let is_part = |c: char| c.is_alphanumeric();
-        let (mut shown, mut rest) = (String::new(), 0);
-        for (at, _) in text.match_indices(secret) {
-            let end = at + secret.len();
-            if !text[..at].ends_with(is_part) && !text[end..].starts_with(is_part) {
-                shown += &text[rest..at];
-                shown += MASK;
-                rest = end;
-            }
-        }
-        (rest > 0).then(|| shown + &text[rest..])
-    })
-}
-
-/// Replaces each known secret in a text; `replace` returns `None` for a secret that the text does not contain.
-fn without_known(text: &str, replace: impl Fn(&str, &str) -> Option<String>) -> Cow<'_, str> {
-    if !HAS_SECRETS.load(Ordering::Acquire) {
-        return text.into();
-    }
-    let known = KNOWN_SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut text = Cow::Borrowed(text);
-    for secret in known.iter() {
-        if let Some(without) = replace(&text, secret) {
-            text = without.into();
-        }
-    }
-    text
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn keys_are_secret_by_their_words() {
-        // Secrets of OpenAI, Azure (api-key, Ocp-Apim-Subscription-Key, SAS `sig`), AWS (X-Amz-*), Google (key), vLLM,
-        // the hub.
-        let secret = [
-            "api_key",
-            "apiKey",
-            "X-API-Key",
-            "apikey",
-            "key",
-            "Authorization",
-            "Proxy-Authorization",
-            "token",
-            "access_token",
-            "accessToken",
-            "HF_TOKEN",
-            "client_secret",
-            "password",
-            "Ocp-Apim-Subscription-Key",
-            "sig",
-            "X-Amz-Signature",
-            "X-Amz-Credential",
-            "X-Amz-Security-Token",
-            "OPENAI_API_KEY",
-            "AWS_SECRET_ACCESS_KEY",
-            "Cookie",
-            "aws_bearer_token",
-            "private_key",
-            "auth",
-            "session-token",
-        ];
-        for key in secret {
-            assert!(is_secret_key(key), "{key}");
-        }
-        let plain = [
-            "max_tokens",
-            "max_completion_tokens",
-            "stop_token_ids",
-            "eos_token_id",
-            "tokenizer",
-            "eos_token",
-            "bos_token",
-            "prompt_cache_key",
-            "client-key",
-            "token_type",
-            "keyboard",
-            "author",
-            "monkey",
-            "model",
-            "temperature",
-            "TOKENIZERS_PARALLELISM",
-            "min_tokens",
-            "ignore_eos",
-            "content-type",
-            "x-request-id",
-            "thinking_token_budget",
-        ];
-        for key in plain {
-            assert!(!is_secret_key(key), "{key}");
-        }
-    }
-
-    #[test]
-    fn urls_keep_their_place_only() {
-        let cases = [
-            ("http://localhost:8000/v1", "http://localhost:8000/v1"),
-            ("http://u:PW@h/metrics?token=T", "http://***@h/metrics?token=***"),
-            ("http://PW@h", "http://***@h"),
-            ("/v1/completions?api_key=E", "/v1/completions?api_key=***"),
-            (
-                "https://h/openai?api-version=2024-02-01&code=C&flag",
-                "https://h/openai?api-version=2024-02-01&code=***&***",
-            ),
-            ("http://[::1]:8000/a", "http://[::1]:8000/a"),
-            ("http://h:{port}/", "http://h:{port}/"),
-            ("http://u:p/w@h:1/x", "http://***@h:1/x"),
-            ("http://u:p?w@h/x", "http://***?***"),
-            ("u:PW@h:8000", "***@h:8000"),
-            ("htp://u:PW@h", "htp://***@h"),
-            ("http://h/a#access_token=T", "http://h/a#***"),
-            ("org/name@revision", "org/name@revision"),
-        ];
-        for (text, shown) in cases {
-            assert_eq!(mask_url(text), shown, "{text}");
-        }
-    }
-
-    #[test]
-    fn bodies_are_masked_however_deep() {
-        let body = json!({
-            "api_key": "B", "user": {"accessToken": "B", "n": 1}, "list": [{"password": 5}], "max_tokens": 3,
-            "image": "https://h/i.png?X-Amz-Signature=B", "stop": null, "token": null,
-        });
-        let shown = json!({
-            "api_key": "***", "user": {"accessToken": "***", "n": 1}, "list": [{"password": "***"}], "max_tokens": 3,
-            "image": "https://h/i.png?X-Amz-Signature=***", "stop": null, "token": null,
-        });
-        assert_eq!(mask_json(&body), shown);
-    }
-
-    #[test]
-    fn command_lines_are_masked_however_they_are_written() {
-        let cases = [
-            (
-                "run --header a=1 b=2=3 --seed 7 --header=c=4 x",
-                "run --header a=*** b=*** --seed 7 --header=c=*** x",
-            ),
-            (
-                "serve m --api-key S k2 --hf-token=S --max-num-batched-tokens 9",
-                "serve m --api-key *** *** --hf-token=*** --max-num-batched-tokens 9",
-            ),
-            (
-                "--metrics-url http://u:S@h/m --push-metrics=http://h/p?tok=S",
-                "--metrics-url http://***@h/m --push-metrics=http://h/p?tok=***",
-            ),
-            (
-                "--endpoint /v1?api_key=S --client-key key.pem",
-                "--endpoint /v1?api_key=*** --client-key key.pem",
-            ),
-            (r#"--extra-body {"api_key":"S"}"#, r#"--extra-body {"api_key":"***"}"#),
-            (
-                "env OPENAI_API_KEY=S N=1 vllm serve org/m@rev",
-                "env OPENAI_API_KEY=*** N=1 vllm serve org/m@rev",
-            ),
-            (
-                "--base-url http://h:8000 --num-prompts 3 -- -1",
-                "--base-url http://h:8000 --num-prompts 3 -- -1",
-            ),
-        ];
-        for (line, shown) in cases {
-            let line: Vec<String> = line.split(' ').map(ToOwned::to_owned).collect();
-            assert_eq!(mask_args(&line).join(" "), shown);
-        }
-        let shell = ["sh", "-c", "A=1 vllm serve m --api-key S --port 1"].map(ToOwned::to_owned);
-        assert_eq!(mask_args(&shell)[2], "A=1 vllm serve m --api-key *** --port 1");
-        let curl = ["-H", "Authorization: Bearer S"].map(ToOwned::to_owned);
-        assert_eq!(mask_args(&curl)[1], "Authorization:***");
-    }
-
-    #[test]
-    fn what_was_masked_once_is_scrubbed_from_texts() {
-        mask_url("http://user:planted-in-a-test@h");
-        mask_header("x-api-key=Bearer planted-too-here");
-        let text = scrub("no access for planted-in-a-test (planted-too-here)");
-        assert_eq!(text, "no access for *** (***)");
-        mask_header("x-api-key=Q7-x");
-        let echoed = "bad key `Q7-x`, not Q7-xy or aQ7-x; key=Q7-x";
-        assert_eq!(scrub_quoted(echoed), "bad key `***`, not Q7-xy or aQ7-x; key=***", "whole words alone");
-        assert_eq!(scrub(echoed), echoed, "a short one stays in our own words");
-    }
-}
+mod tests;

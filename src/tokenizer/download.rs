@@ -11,6 +11,7 @@ use super::TokenizerError;
 use super::chat;
 use super::hub::{DownloadedFile, HfHub, HubId};
 use crate::client::{tls, transport_error};
+use crate::model::secrets;
 use crate::tokenizer::{other_formats, special_tokens};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -104,7 +105,7 @@ impl HubDownload<'_> {
     }
 
     fn check(&self, status: StatusCode) -> Result<(), TokenizerError> {
-        let (id, url, code) = (self.id.to_string(), self.url.to_owned(), status.as_u16());
+        let (id, url, code) = (self.id.to_string(), secrets::mask_url(self.url), status.as_u16());
         match code {
             200 => Ok(()),
             401 | 403 => {
@@ -121,7 +122,7 @@ impl HubDownload<'_> {
     }
 
     fn network_text(&self, cause: String) -> TokenizerError {
-        TokenizerError::Network { id: self.id.to_string(), url: self.url.to_owned(), cause }
+        TokenizerError::Network { id: self.id.to_string(), url: secrets::mask_url(self.url), cause }
     }
 }
 

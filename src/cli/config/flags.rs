@@ -4,6 +4,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 
 use crate::model::secrets;
+use crate::model::units::Secret;
 
 /// The flags of the command `run`.
 pub(crate) struct FlagSet {
@@ -110,10 +111,28 @@ pub(crate) fn without_secrets(mut error: clap::Error) -> clap::Error {
         _ => String::new(),
     };
     if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
-        let shown = secrets::mask_flag_value(&flag, value);
+        let shown = shown_value(&flag, value);
         error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+    } else if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) {
+        // A word that belongs to no flag; a lost quote makes one of a header or of JSON.
+        if !word.starts_with('-') {
+            let shown = shown_value("", word);
+            error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
+        }
     }
     error
+}
+
+/// A rejected value as an error quotes it. Malformed JSON is not quoted, because no part of it is known not to be a
+/// key; neither is metadata without a name.
+fn shown_value(flag: &str, value: &str) -> String {
+    let is_json = value.trim_start().starts_with(['{', '[']);
+    let is_malformed = is_json && serde_json::from_str::<serde_json::Value>(value).is_err();
+    let is_nameless = flag == "metadata" && !value.contains('=');
+    match is_malformed || is_nameless {
+        true => Secret::MASK.to_owned(),
+        false => secrets::mask_flag_value(flag, value),
+    }
 }
 
 /// Returns what a clap error says, as a clause without secrets.

@@ -114,3 +114,13 @@ async fn a_page_of_json_sends_us_to_the_other_page_once() {
     let (texts, paths) = asked(vec![ok("[]"), ok(""), ok("[]"), ok(page)]).await;
     assert_eq!((texts[1].as_str(), paths.len()), (page, 4), "nothing was counted yet");
 }
+
+#[tokio::test]
+async fn a_page_that_does_not_end_says_so() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nvllm:x 1\n".to_owned();
+    let stage = serve(vec![Script::Open(head)]);
+    let target = Target { timeout: Duration::from_millis(300), ..stage.target() };
+    let error = AdminClient::new(&target).unwrap().metrics_page().await.unwrap_err().to_string();
+    let words = "HTTP 200, but not the expected answer (it did not end in time, after 9 bytes)";
+    assert!(error.ends_with(words), "{error}");
+}

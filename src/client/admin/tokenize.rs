@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{AdminClient, AdminError, MAX_RESPONSE_BYTES};
+use crate::client::excerpt::excerpt;
 use crate::model::run_spec::Backend;
 
 /// Builds the request's fields from the model's served name, the text, and whether the count includes the special
@@ -152,7 +153,7 @@ impl AdminClient {
                 url: self.url(dialect.path),
                 status: 200,
                 cause: "no count of tokens".into(),
-                body: body.chars().take(300).collect(),
+                body: excerpt(body.as_bytes()),
             }
         })
     }
