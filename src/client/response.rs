@@ -95,9 +95,14 @@ impl ResponseReader {
         !self.is_finished() && !is_full
     }
 
-    /// Whether the connection can carry another request.
+    /// Whether the connection can carry another request. After an error of its own, a server often closes the connection
+    /// without saying so: uvicorn does, and the next request would fail for a reason that is not its own.
     pub(super) fn keeps_alive(&self) -> bool {
-        self.broken.is_none() && self.response.keeps_alive()
+        let is_server_error = match &self.kind {
+            ResponseKind::Unexpected(unwanted) => unwanted.is_server_error(),
+            ResponseKind::Unknown | ResponseKind::Expected => false,
+        };
+        self.broken.is_none() && self.response.keeps_alive() && !is_server_error
     }
 
     /// Whether the server closed the connection without sending anything.
@@ -147,6 +152,10 @@ impl UnexpectedResponse {
     fn push_body(&mut self, data: &[u8]) {
         let room = MAX_BODY_BYTES.saturating_sub(self.body.len());
         self.body.extend_from_slice(&data[..data.len().min(room)]);
+    }
+
+    fn is_server_error(&self) -> bool {
+        matches!(&self.what, UnexpectedKind::Refusal(head) if head.status >= 500)
     }
 
     /// Whether further bytes of the body would be discarded.

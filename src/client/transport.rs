@@ -133,7 +133,7 @@ impl Transport {
             }
             let idle = exchange.idle;
             exchange.finish(followed).map_err(|failure| match idle {
-                Some(idle) => annotate_idle_connection(failure, idle, timer),
+                Some(idle) => annotate_reused_connection(failure, idle, timer),
                 None => failure,
             })
         }
@@ -297,12 +297,13 @@ impl<'t> HttpExchange<'t> {
     }
 }
 
-/// Adds a note to a failure before the first byte of an answer on a connection that had been idle: the connection may
-/// be the cause.
-fn annotate_idle_connection(mut failure: Failure, idle: Duration, timer: &RequestTimer) -> Failure {
+/// Adds a note to a failure before the first byte of an answer on a reused connection: the connection may be the cause.
+fn annotate_reused_connection(mut failure: Failure, idle: Duration, timer: &RequestTimer) -> Failure {
     if failure.class == FailureClass::BrokenStream && timer.phase() == TimeoutPhase::Headers {
         let advice = "`target.connection.keepalive = false` opens one for each request";
-        failure.detail += &format!(" (on a connection that had been idle for {idle:.1?}; {advice})");
+        failure.detail += &format!(
+            " (the server closed a connection that it had kept open after an earlier answer, idle for {idle:.1?}; {advice})"
+        );
     }
     failure
 }

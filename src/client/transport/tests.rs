@@ -213,10 +213,25 @@ async fn a_kept_connection_that_closes_under_a_request_is_named_and_not_tried_ag
     let failure = ask(&transport).await.outcome.unwrap_err();
     assert_eq!(failure.class, FailureClass::BrokenStream);
     assert!(
-        failure.detail.contains("without an answer (on a connection that had been idle for"),
+        failure.detail.contains(
+            "without an answer (the server closed a connection that it had kept open after an earlier answer, idle for"
+        ),
         "{failure}"
     );
     assert_eq!(stage.requests().len(), 2);
+}
+
+/// uvicorn answers an exception of the application with 500 and then closes the connection, without announcing it.
+#[tokio::test]
+async fn after_an_error_of_the_server_its_connection_is_not_used_again() {
+    let error = || Script::Answers(vec![json("500 Internal Server Error", "oops")]);
+    let stage = serve(vec![error(), error(), Script::Answers(vec![json("429 Too Many", "later"); 2])]);
+    let transport = Transport::new(&stage.target(), 8).unwrap();
+    for (status, is_new) in [(500, true), (500, true), (429, true), (429, false)] {
+        let summary = ask(&transport).await;
+        assert_eq!(summary.outcome.unwrap_err().class, FailureClass::Status(status));
+        assert_eq!(summary.times.get(Milestone::Connected).is_some(), is_new, "{status}");
+    }
 }
 
 #[tokio::test]
