@@ -1,10 +1,13 @@
-//! The excerpt of a server's text that a failure keeps: one line; for an HTML page, its title.
+//! The excerpt of a server's text that a failure keeps: one line; for an HTML page, its title; for JSON that is too
+//! long, its message.
+
+use serde_json::Value;
 
 use crate::model::record::Failure;
 use crate::model::secrets;
 
-/// How many bytes of a body are examined: the title of a page is near its beginning.
-pub(super) const MAX_SCANNED_BYTES: usize = 4 << 10;
+/// How many bytes of a body are examined: the title of a page is near its beginning, and a JSON error is shorter.
+pub(super) const MAX_SCANNED_BYTES: usize = 8 << 10;
 
 /// The first [`Failure::BODY_LIMIT`] bytes as one line, cut between characters. Invalid UTF-8 appears as `�`.
 pub(super) fn excerpt(bytes: &[u8]) -> String {
@@ -14,6 +17,10 @@ pub(super) fn excerpt(bytes: &[u8]) -> String {
     let line = match is_html(&text) {
         true => page_title(&text).unwrap_or_else(|| one_line(&text)),
         false => one_line(&text),
+    };
+    let line = match line.len() > Failure::BODY_LIMIT {
+        true => json_message(&text).unwrap_or(line),
+        false => line,
     };
     let end = (0..=line.len().min(Failure::BODY_LIMIT)).rev().find(|&end| line.is_char_boundary(end));
     line[..end.unwrap_or(0)].to_owned()
@@ -26,6 +33,15 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
         Err(cut) if cut.error_len().is_none() && head.len() < bytes.len() => &head[..cut.valid_up_to()],
         _ => head,
     }
+}
+
+/// The message in a JSON error, in one of the shapes of OpenAI's, vLLM's and FastAPI's servers.
+fn json_message(body: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    let error = body.get("error").unwrap_or(&body);
+    let fields = [error.get("message"), error.get("detail"), body.get("message"), Some(error)];
+    let message = fields.into_iter().flatten().find_map(Value::as_str)?;
+    Some(one_line(message)).filter(|message| !message.is_empty())
 }
 
 fn is_html(text: &str) -> bool {
@@ -86,6 +102,25 @@ mod tests {
         assert_eq!(excerpt(format!("{}🦀", "x".repeat(298)).as_bytes()), "x".repeat(298));
         assert_eq!(excerpt("é".repeat(3000).as_bytes()), "é".repeat(150));
         assert_eq!(excerpt(b"a\xFFb"), "a\u{FFFD}b");
+    }
+
+    #[test]
+    fn the_message_of_a_long_json_error_is_taken_before_the_cut() {
+        let message = "This model's maximum context length is 2048 tokens. However, you requested 9000 tokens \
+                       (8872 in the messages, 128 in the completion). Please reduce the length of the messages.";
+        let tail = "x".repeat(300);
+        for body in [
+            format!(
+                "{{\"error\":{{\"message\":\"{message}\",\"type\":\"BadRequestError\",\"param\":\"{tail}\"}}}}"
+            ),
+            format!("{{\"object\":\"error\",\"message\":\"{message}\",\"param\":\"{tail}\"}}"),
+            format!("{{\"detail\":\"{message}\",\"param\":\"{tail}\"}}"),
+            format!("{{\"error\":\"{message}\",\"param\":\"{tail}\"}}"),
+        ] {
+            assert_eq!(excerpt(body.as_bytes()), message);
+        }
+        let other = format!("{{\"param\":\"{tail}\"}}");
+        assert_eq!(excerpt(other.as_bytes()), other[..300]);
     }
 
     #[test]
