@@ -20,8 +20,12 @@ pub(crate) struct MetricsClient(Vec<(String, Arc<AdminClient>)>);
 /// Why a page has no reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScrapeError {
-    /// The page could not be read.
-    NoAnswer,
+    /// The server does not answer, for this reason.
+    NoAnswer(String),
+    /// The server answers that it has no such page, or shows none: the status and its text.
+    Refused(String),
+    /// There is a page, but it cannot be read, for this reason.
+    Unreadable(String),
     /// The server requires an API key, or a different one.
     NoKey,
     /// The page is too large, or endless.
@@ -33,7 +37,9 @@ pub enum ScrapeError {
 impl fmt::Display for ScrapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAnswer => f.write_str("no metrics; is the server running?"),
+            Self::NoAnswer(cause) => write!(f, "no metrics: {cause}; is the server running?"),
+            Self::Refused(answer) => write!(f, "no metrics: {answer}"),
+            Self::Unreadable(cause) => write!(f, "there is a page, but it cannot be read: {cause}"),
             Self::NoKey => f.write_str(
                 "HTTP 401: the server needs an API key: set OPENAI_API_KEY, or give it as a header",
             ),
@@ -70,7 +76,11 @@ impl MetricsClient {
             let page = control.metrics_page().await.map_err(|error| match error {
                 AdminError::Refused { status: 401, .. } => ScrapeError::NoKey,
                 AdminError::TooLarge { .. } => ScrapeError::TooLarge,
-                _ => ScrapeError::NoAnswer,
+                AdminError::Refused { status, body, .. } => {
+                    ScrapeError::Refused(format!("HTTP {status}: {body}"))
+                }
+                AdminError::NotUnderstood { cause, .. } => ScrapeError::Unreadable(cause),
+                AdminError::Unreachable { cause, .. } => ScrapeError::NoAnswer(cause),
             })?;
             let reading = MetricsSnapshot::parse(&page);
             if reading.is_empty() { Err(unknown(&page)) } else { Ok(reading) }

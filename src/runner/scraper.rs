@@ -53,7 +53,9 @@ impl Scraper {
         let is_asked_for = !wanted.urls.is_empty();
         let failed =
             pages.urls().zip(&first).filter_map(|(url, reading)| Some((url, reading.as_ref().err()?)));
-        let reported = failed.filter(|(_, error)| is_asked_for || matches!(error, ScrapeError::Unknown(..)));
+        let reported = failed.filter(|(_, error)| {
+            is_asked_for || matches!(error, ScrapeError::Unknown(..) | ScrapeError::Unreadable(_))
+        });
         let mut unread = Vec::new();
         for (url, error) in reported {
             unread.push(format!("{url}: {error}"));

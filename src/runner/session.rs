@@ -285,11 +285,15 @@ impl Session {
         Ok(ServerAnswers { root: card.root, counter })
     }
 
-    /// Whether a metrics page is read during the run. A page that does not answer in time, or is endless, is not read
-    /// again.
+    /// Whether a metrics page is read during the run. A page that does not answer in time, is endless or cannot be read
+    /// is not read again.
     fn is_worth_reading_again(&self, error: Option<AdminError>) -> bool {
         match error {
-            Some(error @ (AdminError::Unreachable { .. } | AdminError::TooLarge { .. })) => {
+            Some(
+                error @ (AdminError::Unreachable { .. }
+                | AdminError::TooLarge { .. }
+                | AdminError::NotUnderstood { .. }),
+            ) => {
                 self.emit(&Event::Note(Note::MetricsUnavailable(error)));
                 false
             }

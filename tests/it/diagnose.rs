@@ -222,7 +222,7 @@ fn what_cannot_be_read_is_told_in_one_line() {
         ("diagnose --log other.log", "none of its 2 lines is known"),
         (
             "diagnose --for 1s --url http://127.0.0.1:1",
-            "http://127.0.0.1:1/metrics: no metrics; is the server running?",
+            "http://127.0.0.1:1/metrics: no metrics: cannot connect: connection refused; is the server running?",
         ),
     ];
     for (words, message) in cases {

@@ -1,6 +1,8 @@
 //! `servegauge watch` as a user runs it.
 
-use crate::support::{Pages, Port, Program, Simulator, quick};
+use std::io::Write as _;
+
+use crate::support::{Pages, Port, Program, Scripted, Simulator, quick, scripted};
 use serde_json::Value;
 
 #[test]
@@ -208,4 +210,29 @@ fn an_impossible_share_is_left_out_with_its_counters() {
     let ended = Program::new("diagnose --for 300ms --url").arg(pages.url()).end().well();
     assert!(ended.stdout.contains(&format!("Left out: {gauge}")), "{}", ended.stdout);
     assert!(ended.stdout.contains("[kv-full] needs"), "{}", ended.stdout);
+}
+
+/// A page that is there and cannot be read, with what each command says about it.
+#[test]
+fn a_page_that_is_not_understood_says_why() {
+    let gzip = Scripted::start(|head, socket| match head.starts_with("POST") {
+        true => scripted::two_tokens(socket),
+        false => {
+            let answer = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n\x1f\x08";
+            let _ = socket.write_all(answer.as_bytes());
+        }
+    });
+    let page = format!("{}/metrics", gzip.base_url());
+    let reason = "it is gzip-encoded, though it was requested without compression";
+    for words in ["watch --once", "diagnose --for 1s --url"] {
+        let ended = Program::new(words).arg(&page).end();
+        assert_ne!(ended.code, Some(0));
+        let expected = format!("{page}: there is a page, but it cannot be read: {reason}");
+        assert!(ended.stderr.contains(&expected), "{words}: {}", ended.stderr);
+    }
+    let run = "--num-prompts 1 --input-len 8 --output-len 2 --skip-tokenizer-init --disable-tqdm";
+    let ended = Program::run_against(gzip.base_url(), run).end();
+    let lines: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("metrics")).collect();
+    assert_eq!(lines.len(), 1, "{}", ended.stderr);
+    assert!(lines[0].contains(reason), "{}", lines[0]);
 }

@@ -153,7 +153,7 @@ fn replicas_add_up_and_one_that_is_silent_is_named() {
     assert!(ended.stdout.contains("\nPreemptions: 7\n"), "{}", ended.stdout);
     assert!(ended.stdout.contains(", 3 replicas (answers missing: 2)\n"), "{}", ended.stdout);
     assert!(
-        ended.stderr.contains("warning: http://127.0.0.1:1/metrics: no metrics; is the server running?"),
+        ended.stderr.contains("warning: http://127.0.0.1:1/metrics: no metrics: cannot connect: connection refused; is the server running?"),
         "{}",
         ended.stderr
     );

@@ -65,7 +65,10 @@ impl Watched {
 
     /// Returns why there is no reading although the server answers.
     pub(super) fn page_fault(&self) -> Option<String> {
-        self.silence.as_ref().filter(|silence| **silence != ScrapeError::NoAnswer).map(on_scrape_error)
+        self.silence
+            .as_ref()
+            .filter(|silence| !matches!(silence, ScrapeError::NoAnswer(_)))
+            .map(on_scrape_error)
     }
 
     /// Returns a line for each change. A metrics page that is there but unusable is described once.

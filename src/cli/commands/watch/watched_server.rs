@@ -54,8 +54,9 @@ pub(super) async fn watch(
 
 fn exit_reason(servers: &[Watched]) -> Result<ExitReason, CliError> {
     if let Some(server) = servers.iter().find(|server| !server.monitor.has_answered()) {
-        let why = server.silence.as_ref().unwrap_or(&ScrapeError::NoAnswer);
-        return Err(CliError::failed(format!("{}: {}", server.url, advice::on_scrape_error(why))));
+        let why = server.silence.as_ref().map(advice::on_scrape_error);
+        let why = why.unwrap_or_else(|| "it was not read".to_owned());
+        return Err(CliError::failed(format!("{}: {why}", server.url)));
     }
     let bad = |server: &Watched| server.monitor.has_alerted() || server.monitor.unreachable_for().is_some();
     Ok(if servers.iter().any(bad) { ExitReason::Failed } else { ExitReason::Success })
