@@ -66,7 +66,7 @@ fn a_page_without_end_is_not_read_to_its_end() {
     assert_eq!(server.asked("/metrics"), 1, "who wants none asks for none");
 
     let plan = Program::new("plan --prompt-tokens 9 --output-tokens 9 --base-url").arg(server.base_url());
-    let plan = plan.end().with_code(1);
+    let plan = plan.end().with_code(2);
     assert!(plan.stderr.contains("the answer is larger than 8 MiB"), "{}", plan.stderr);
     for words in ["watch --once", "diagnose --url", "watch --for 1s"] {
         let ended = Program::new(words).arg(server.base_url()).end();
