@@ -12,6 +12,7 @@ pub(crate) mod concurrency;
 pub(crate) mod dataset;
 pub(crate) mod decompression;
 pub(crate) mod digest;
+pub(crate) mod length_counts;
 pub(crate) mod metric_id;
 pub(crate) mod metrics;
 pub(crate) mod plain_text;

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use super::sharegpt::{BOUNDS, PairLengths, SharegptPair};
-use super::{DatasetError, PrepareContext, ProgressFn, conversations, sessions, sonnet, template_for, trace};
+use super::{
+    DatasetError, LengthFn, PrepareContext, ProgressFn, conversations, sessions, sonnet, template_for, trace,
+};
 use crate::dataset::length_bounds;
 use crate::dataset::read_options::{FileSummary, ReadOptions};
-use crate::model::dataset::{DatasetStats, DropCounts, LengthSummary};
+use crate::model::dataset::{DatasetStats, DropCounts};
 use crate::model::digest::Digest;
+use crate::model::length_counts::LengthCounts;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{Dataset, DatasetSampling, LengthBounds, PromptFormat, WorkloadSpec};
 use crate::tokenizer::{TokenizeError, Tokenizer};
@@ -35,10 +39,9 @@ pub(crate) fn stats(
         Dataset::Trace(of) => {
             let form = PromptFormat::Text;
             let job = whole_file_context(&form, strict, tokenizer, progress);
-            let kept = trace::rows(of, &job)?;
-            let lengths =
-                kept.rows.iter().map(|row| PairLengths { prompt: row.input, output: row.output }).collect();
-            let stats = summary(kept.name, Some(kept.digest), kept.dropped, lengths, tokenizer);
+            let mut lengths = PairCounts::default();
+            let kept = trace::count_rows(of, &job, &mut |input, output| lengths.add(input, output))?;
+            let stats = summary(kept.name, Some(kept.digest), kept.dropped, &lengths, tokenizer);
             Ok(DatasetStats { conversations: kept.candidates, ..stats })
         }
         Dataset::Sonnet(poem) => {
@@ -46,9 +49,9 @@ pub(crate) fn stats(
             let (name, text, digest) =
                 sonnet::text(poem, &whole_file_context(&form, strict, tokenizer, progress))?;
             let lines: Vec<&str> = text.lines().collect();
-            let lengths = tokenizer.count_batch(&lines)?;
-            let lengths = lengths.into_iter().map(|prompt| PairLengths { prompt, output: 0 }).collect();
-            Ok(summary(name, Some(digest), DropCounts::default(), lengths, tokenizer))
+            let mut lengths = PairCounts::default();
+            tokenizer.count_batch(&lines)?.into_iter().for_each(|prompt| lengths.add(prompt, 0));
+            Ok(summary(name, Some(digest), DropCounts::default(), &lengths, tokenizer))
         }
         _ => requests(dataset, strict, tokenizer, progress),
     }
@@ -72,7 +75,21 @@ fn whole_file_context<'a>(
         seed: 0,
         tokenizer,
         progress,
+        lengths: None,
     }
+}
+
+/// Whether each entry of the file becomes one request, whose lengths can be counted without the others.
+fn is_of_single_requests(dataset: &Dataset) -> bool {
+    matches!(
+        dataset,
+        Dataset::Custom { .. }
+            | Dataset::CustomImage(_)
+            | Dataset::CustomAudio(_)
+            | Dataset::SpecBench(_)
+            | Dataset::SpeedBench(_)
+            | Dataset::Hf(_)
+    )
 }
 
 /// Prepares the requests of a run that sends the whole file.
@@ -84,19 +101,42 @@ fn requests(
 ) -> Result<DatasetStats, DatasetError> {
     let form = PromptFormat::Text;
     let template = template_for(&form, dataset, tokenizer)?;
+    let counted = Mutex::new(PairCounts::default());
+    let count = |prompt, output| counted.lock().expect("counting does not panic").add(prompt, output);
     let job = PrepareContext {
         template: template.as_ref(),
+        lengths: is_of_single_requests(dataset).then_some(&count as &LengthFn<'_>),
         ..whole_file_context(&form, strict, tokenizer, progress)
     };
     let made = length_bounds::within_bounds(dataset, &job, &mut RunRng::native(0))?;
-    let lengths = made.requests.iter();
-    let lengths =
-        lengths.map(|request| PairLengths { prompt: request.prompt_tokens, output: request.max_tokens });
-    let (conversations, usable) = (made.provenance.candidates, sessions::session_count(&made.requests));
+    made.requests.iter().for_each(|request| count(request.prompt_tokens, request.max_tokens));
+    let lengths = counted.into_inner().expect("counting does not panic");
+    let conversations = made.provenance.candidates;
+    let usable = match is_of_single_requests(dataset) {
+        true => lengths.prompt.len(),
+        false => sessions::session_count(&made.requests),
+    };
     let (origin, digest) = (made.provenance.path, made.provenance.sha256);
     let name = origin.unwrap_or(made.provenance.dataset);
-    let stats = summary(name, digest, made.provenance.dropped, lengths.collect(), tokenizer);
+    let stats = summary(name, digest, made.provenance.dropped, &lengths, tokenizer);
     Ok(DatasetStats { conversations, usable, ..stats })
+}
+
+/// The lengths of prompts and outputs, counted, so that memory does not grow with the entries.
+#[derive(Default)]
+struct PairCounts {
+    prompt: LengthCounts,
+    /// Without outputs of zero tokens.
+    output: LengthCounts,
+}
+
+impl PairCounts {
+    fn add(&mut self, prompt: u32, output: u32) {
+        self.prompt.add(prompt);
+        if output > 0 {
+            self.output.add(output);
+        }
+    }
 }
 
 /// Computes the statistics where every entry that was not dropped is usable.
@@ -104,19 +144,17 @@ fn summary(
     path: String,
     sha256: Option<Digest>,
     dropped: DropCounts,
-    lengths: Vec<PairLengths>,
+    lengths: &PairCounts,
     tokenizer: &Tokenizer,
 ) -> DatasetStats {
     DatasetStats {
         path,
         sha256: sha256.unwrap_or_else(|| Digest::from_bytes(b"")),
-        conversations: lengths.len() + dropped.total(),
+        conversations: lengths.prompt.len() + dropped.total(),
         turns: BTreeMap::new(),
-        prompt: LengthSummary::from_lengths(lengths.iter().map(|lengths| lengths.prompt)),
-        answer: LengthSummary::from_lengths(
-            lengths.iter().map(|lengths| lengths.output).filter(|output| *output > 0),
-        ),
-        usable: lengths.len(),
+        prompt: lengths.prompt.summary(),
+        answer: lengths.output.summary(),
+        usable: lengths.prompt.len(),
         dropped,
         counted_by: tokenizer.token_source(),
     }
@@ -131,8 +169,15 @@ fn sharegpt(
 ) -> Result<DatasetStats, DatasetError> {
     let source = conversations::open(path, reading)?;
     let name = source.name.clone();
-    let mut counts =
-        ConversationCounter { tokenizer, block: Vec::new(), turns: BTreeMap::new(), lengths: Vec::new() };
+    let mut counts = ConversationCounter {
+        tokenizer,
+        block: Vec::new(),
+        turns: BTreeMap::new(),
+        prompt: LengthCounts::default(),
+        answer: LengthCounts::default(),
+        dropped: DropCounts::default(),
+        usable: 0,
+    };
     let read = conversations::read(source, &mut |conversation| {
         *counts.turns.entry(conversation.turns).or_default() += 1;
         if conversation.turns >= 2 {
@@ -161,7 +206,10 @@ struct ConversationCounter<'a> {
     /// Conversations that are not counted yet.
     block: Vec<SharegptPair>,
     turns: BTreeMap<usize, usize>,
-    lengths: Vec<PairLengths>,
+    prompt: LengthCounts,
+    answer: LengthCounts,
+    dropped: DropCounts,
+    usable: usize,
 }
 
 impl ConversationCounter<'_> {
@@ -171,7 +219,11 @@ impl ConversationCounter<'_> {
             .par_iter()
             .map(|pair| PairLengths::count_pair(pair, None, self.tokenizer))
             .collect::<Result<_, _>>()?;
-        self.lengths.extend(counted);
+        for lengths in counted {
+            self.prompt.add(lengths.prompt);
+            self.answer.add(lengths.output);
+            self.usable += usize::from(lengths.is_accepted(false, BOUNDS, &mut self.dropped));
+        }
         self.block.clear();
         Ok(())
     }
@@ -180,17 +232,15 @@ impl ConversationCounter<'_> {
         let FileSummary { digest: sha256, bad } = read;
         let few_turns = self.turns.range(..2).map(|(_, count)| count).sum();
         let conversations = self.turns.values().sum::<usize>() + bad.total();
-        let mut dropped = DropCounts { few_turns, malformed: bad, ..DropCounts::default() };
-        let usable =
-            self.lengths.iter().filter(|lengths| lengths.is_accepted(false, BOUNDS, &mut dropped)).count();
+        let dropped = DropCounts { few_turns, malformed: bad, ..self.dropped };
         DatasetStats {
             path,
             sha256,
             conversations,
             turns: self.turns,
-            prompt: LengthSummary::from_lengths(self.lengths.iter().map(|lengths| lengths.prompt)),
-            answer: LengthSummary::from_lengths(self.lengths.iter().map(|lengths| lengths.output)),
-            usable,
+            prompt: self.prompt.summary(),
+            answer: self.answer.summary(),
+            usable: self.usable,
             dropped,
             counted_by: self.tokenizer.token_source(),
         }

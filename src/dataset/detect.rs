@@ -46,6 +46,10 @@ pub(crate) fn detect_dataset(path: &Path) -> Option<&'static str> {
 }
 
 fn detect_by_head(head: &[u8]) -> Option<&'static str> {
+    // No format of text has a zero byte.
+    if head.contains(&0) {
+        return None;
+    }
     let text = String::from_utf8_lossy(head);
     let text = text.trim_start();
     if text.starts_with(['{', '[']) {
@@ -85,6 +89,7 @@ mod tests {
             ("From fairest creatures we desire increase\nThat thereby\n", Some("sonnet")),
             ("a,b\n1,2\n", None),
             ("", None),
+            ("a line\0of bytes\n", None),
             ("[]", None),
         ] {
             assert_eq!(detect_by_head(head.as_bytes()), expected, "{head}");

@@ -286,6 +286,9 @@ pub enum DatasetFault {
     /// A line is longer than the limit, which is given in MiB.
     #[error("the line is longer than {0} MiB; is this a file of one record a line?")]
     LongLine(usize),
+    /// An entry of a JSON array is longer than the limit, which is given in MiB.
+    #[error("the entry is longer than {0} MiB; is each entry of the array one record?")]
+    LongEntry(usize),
     /// A text is longer than the limit, which is given in KiB.
     #[error(
         "a text of more than {0} KiB, which is not tokenized; a larger `workload.max_model_len` allows it"
@@ -309,7 +312,11 @@ impl DatasetFault {
     pub(super) fn is_row_fault(&self) -> bool {
         match self {
             Self::Syntax(_) | Self::Encoding | Self::Shape(_) | Self::LongText(_) => true,
-            Self::Truncated(_) | Self::NotArray(_) | Self::OtherKind(_) | Self::LongLine(_) => false,
+            Self::Truncated(_)
+            | Self::NotArray(_)
+            | Self::OtherKind(_)
+            | Self::LongLine(_)
+            | Self::LongEntry(_) => false,
         }
     }
 
@@ -329,6 +336,7 @@ impl DatasetFault {
             | Self::Encoding
             | Self::OtherKind(_)
             | Self::LongLine(_)
+            | Self::LongEntry(_)
             | Self::LongText(_) => String::new(),
         }
     }

@@ -85,7 +85,7 @@ impl<R: BufRead> EntryReader<R> {
             self.at = after(self.at, &buf[..taken]);
             self.text.consume(taken);
             if entry.len() > MAX_LINE_BYTES {
-                return Ok(Cut::Fault(DatasetFault::LongLine(MAX_LINE_BYTES >> 20)));
+                return Ok(Cut::Fault(DatasetFault::LongEntry(MAX_LINE_BYTES >> 20)));
             }
             match end {
                 Some(Ok(())) => return Ok(Cut::Entry(entry)),

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::repeat::repeat;
-use super::{DatasetError, DatasetFormat, PrepareContext, PrepareProgress, PreparedWorkload};
+use super::{DatasetError, DatasetFormat, LengthFn, PrepareContext, PrepareProgress, PreparedWorkload};
 use crate::dataset::read_options::{ReadOptions, describe_rule};
 use crate::dataset::shuffle_prefix::{ReadOrder, ShufflePrefix};
 use crate::model::dataset::{BadRows, DropCounts, Provenance};
@@ -77,6 +77,9 @@ pub(super) fn sample<C: RecordCollection>(
 ) -> Result<PreparedWorkload, DatasetError> {
     let order = read_order(collection, job, dice)?;
     let bounds = job.bounds.or_default(collection.bounds());
+    if let Some(count) = job.lengths {
+        return count_lengths(collection, bounds, job, count);
+    }
     let mut keep = initial_keep(collection, bounds, job);
     loop {
         let mut front = ShufflePrefix::new(&order, keep);
@@ -106,6 +109,54 @@ pub(super) fn sample<C: RecordCollection>(
             ..Provenance::from_generator(collection.name())
         };
         return Ok(PreparedWorkload { requests, arrivals: None, provenance });
+    }
+}
+
+/// Makes the requests of the whole file block by block, and keeps only their lengths.
+fn count_lengths<C: RecordCollection>(
+    collection: &C,
+    bounds: LengthBounds,
+    job: &PrepareContext<'_>,
+    count: &LengthFn<'_>,
+) -> Result<PreparedWorkload, DatasetError> {
+    let (mut block, mut seen, mut usable, mut dropped) = (Vec::new(), 0, 0_usize, DropCounts::default());
+    let mut count_block = |block: Vec<C::Item>| {
+        let job = PrepareContext { num_prompts: block.len(), ..*job };
+        let (requests, others) = take_fitting(collection, block, bounds, &job)?;
+        requests.iter().for_each(|request| count(request.prompt_tokens, request.max_tokens));
+        usable += requests.len();
+        dropped.merge(others);
+        Ok(())
+    };
+    let mut result: Result<(), DatasetError> = Ok(());
+    let contents = collection.read(usize::MAX, job.read_options(), &mut |item| {
+        seen += 1;
+        block.push(item);
+        if block.len() >= REQUESTS_PER_BLOCK {
+            let full = std::mem::take(&mut block);
+            // The reader cannot be stopped; the rest of the file is read, and not kept.
+            if result.is_ok() {
+                result = count_block(full);
+            }
+        }
+    })?;
+    result.and_then(|()| count_block(block))?;
+    let candidates = seen + contents.textless + contents.bad.total();
+    dropped.textless = contents.textless;
+    dropped.malformed = contents.bad;
+    match (candidates, usable) {
+        (0, _) => Err(DatasetError::Empty { path: collection.path(), format: collection.format() }),
+        (_, 0) => Err(unusable(collection, bounds, candidates, dropped)),
+        _ => {
+            let provenance = Provenance {
+                path: Some(collection.path()),
+                sha256: Some(contents.digest),
+                candidates,
+                dropped,
+                ..Provenance::from_generator(collection.name())
+            };
+            Ok(PreparedWorkload { requests: Vec::new(), arrivals: None, provenance })
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use rand::RngExt as _;
 
-pub(super) use self::read::rows;
+pub(super) use self::read::count_rows;
 use self::row::TraceRow;
 use super::{DatasetError, DatasetFault, PrepareContext, PreparedWorkload};
 use crate::dataset::read_options::describe_rule;

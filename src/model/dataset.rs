@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::length_counts::LengthSummary;
 use super::record::TokenSource;
 
 /// The source of a run's requests, and the number of dropped, repeated and inexact ones.
@@ -77,19 +78,22 @@ impl Provenance {
         let bad = self.dropped.malformed.total();
         if bad > 0 {
             let rows = &self.dropped.malformed;
-            remarks.push(format!("{bad} of {} rows of the dataset were skipped: {rows}", self.candidates));
+            let were = if bad == 1 { "was" } else { "were" };
+            remarks.push(format!("{bad} of {} rows of the dataset {were} skipped: {rows}", self.candidates));
         }
         if self.inexact > 0 {
             let by = match self.inexact_by {
                 0 => String::new(),
                 by => format!(" (by at most {by:+} tokens)"),
             };
-            remarks.push(format!("{} prompts are longer or shorter than requested{by}", self.inexact));
+            let are = if self.inexact == 1 { "prompt is" } else { "prompts are" };
+            remarks.push(format!("{} {are} longer or shorter than requested{by}", self.inexact));
         }
         if self.system_prompts > 0 {
             let count = self.system_prompts;
+            let begin = if count == 1 { "conversation begins" } else { "conversations begin" };
             remarks.push(format!(
-                "{count} conversations begin with a system turn, which is taken for the prompt as vLLM's client does"
+                "{count} {begin} with a system turn, which is taken for the prompt as vLLM's client does"
             ));
         }
         remarks
@@ -280,58 +284,9 @@ pub(crate) struct DatasetStats {
     pub counted_by: TokenSource,
 }
 
-/// A summary of lengths in tokens. Percentiles interpolate linearly between closest ranks, as everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LengthSummary {
-    /// The number of lengths.
-    pub n: usize,
-    /// The sum of all lengths.
-    pub total: u64,
-    /// The shortest length.
-    pub min: u32,
-    /// The 10th percentile.
-    pub p10: f64,
-    /// The median.
-    pub p50: f64,
-    /// The arithmetic mean.
-    pub mean: f64,
-    /// The 90th percentile.
-    pub p90: f64,
-    /// The 99th percentile.
-    pub p99: f64,
-    /// The longest length.
-    pub max: u32,
-}
-
-impl LengthSummary {
-    /// Summarizes lengths in any order; `None` without lengths.
-    pub(crate) fn from_lengths(lengths: impl IntoIterator<Item = u32>) -> Option<Self> {
-        let mut lengths: Vec<u32> = lengths.into_iter().collect();
-        lengths.sort_unstable();
-        let (&min, &max) = (lengths.first()?, lengths.last()?);
-        let at = |p: f64| {
-            let rank = p / 100.0 * (lengths.len() - 1) as f64;
-            let (low, high) = (lengths[rank.floor() as usize], lengths[rank.ceil() as usize]);
-            f64::from(low) + f64::from(high - low) * rank.fract()
-        };
-        let total: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
-        let n = lengths.len();
-        let mean = total as f64 / n as f64;
-        Some(Self { n, total, min, p10: at(10.0), p50: at(50.0), mean, p90: at(90.0), p99: at(99.0), max })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_are_summarised_with_the_pinned_percentiles() {
-        let lengths = LengthSummary::from_lengths([40, 10, 30, 20]).unwrap();
-        assert_eq!((lengths.n, lengths.total, lengths.min, lengths.max), (4, 100, 10, 40));
-        assert_eq!((lengths.mean, lengths.p50, lengths.p90), (25.0, 25.0, 37.0));
-        assert!(LengthSummary::from_lengths([]).is_none());
-    }
 
     #[test]
     fn only_the_reasons_that_occurred_are_named() {

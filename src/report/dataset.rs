@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::model::dataset::{DatasetStats, LengthSummary};
+use crate::model::dataset::DatasetStats;
+use crate::model::length_counts::LengthSummary;
 use crate::model::run::RunInputs;
 use crate::model::run_spec::{Dataset, RateSchedule, Spec};
 use crate::report::format::{percent, requests_per_second, seconds};

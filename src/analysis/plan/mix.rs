@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::PlanError;
-use crate::model::dataset::LengthSummary;
+use crate::model::length_counts::LengthSummary;
 use crate::model::record::Record;
 use crate::model::run::Run;
 

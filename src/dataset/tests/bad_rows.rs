@@ -270,7 +270,7 @@ fn a_bad_row_costs_the_row_and_is_counted() {
         assert_eq!(sessions::session_count(&workload.requests), used, "{content}");
         assert_eq!((provenance.candidates, bad.total()), (used + count, count), "{content}: {bad}");
         assert!(bad.to_string().contains(fault), "{content}: {bad}");
-        assert!(provenance.notes()[0].starts_with("1 of 3 rows of the dataset were skipped"), "{content}");
+        assert!(provenance.notes()[0].starts_with("1 of 3 rows of the dataset was skipped"), "{content}");
 
         let error = made(dataset(path.clone()), true).expect_err(&content).to_string();
         assert!(error.starts_with(&format!("{}: {place}", path.display())), "{content}: {error}");

@@ -9,6 +9,7 @@ use super::row::TraceRow;
 use super::table;
 use crate::dataset::read_options::FileSummary;
 use crate::dataset::rng_stream::RngStream;
+use crate::dataset::sampler::is_admitted;
 use crate::dataset::source::DatasetSource;
 use crate::dataset::trace::row_selector::{RowSelector, SelectedRows};
 use crate::dataset::trace::values::TraceValue;
@@ -73,11 +74,39 @@ pub(super) fn each_row(
     Ok((read(source, trace, take)?, name))
 }
 
-/// Reads the rows that the job needs.
-pub(in crate::dataset) fn rows(
+/// Counts the rows that a run of the whole file could use; `count` receives the lengths of their prompts and outputs. No
+/// row is kept, unless a window in time has to be found first.
+pub(in crate::dataset) fn count_rows(
     trace: &Trace,
     job: &PrepareContext<'_>,
+    count: &mut dyn FnMut(u32, u32),
 ) -> Result<SelectedRows, DatasetError> {
+    if trace.window.is_some() {
+        let kept = rows(trace, job)?;
+        kept.rows.iter().for_each(|row| count(row.input, row.output));
+        return Ok(kept);
+    }
+    let (mut seen, mut dropped) = (0, DropCounts::default());
+    let (FileSummary { digest, bad }, name) = each_row(trace, job, &mut |row| {
+        seen += 1;
+        if row.is_empty() {
+            dropped.empty += 1;
+        } else if is_admitted(job.bounds, row.input, row.output, &mut dropped) {
+            count(row.input, row.output);
+        }
+    })?;
+    let candidates = seen + bad.total();
+    Ok(SelectedRows {
+        rows: Vec::new(),
+        candidates,
+        dropped: DropCounts { malformed: bad, ..dropped },
+        digest,
+        name,
+    })
+}
+
+/// Reads the rows that the job needs.
+pub(super) fn rows(trace: &Trace, job: &PrepareContext<'_>) -> Result<SelectedRows, DatasetError> {
     let mut begin: Option<SignedDuration> = None;
     loop {
         let source = DatasetSource::open(&trace.path, format(trace), job.read_options())?;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::model::dataset::LengthSummary;
+use crate::model::length_counts::LengthSummary;
 use crate::model::record::Record;
 
 /// Width and height of the image, in pixels.

@@ -94,7 +94,7 @@ fn a_run_says_which_rows_it_skipped_and_strict_refuses_them() {
     );
     let run = |flags: &str| Program::new("run").words(&words).words(flags).file(name, content).end();
     let ended = run("--save-result --result-filename r.json");
-    assert!(ended.stderr.contains("warning: 1 of 2 rows of the dataset were skipped"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("warning: 1 of 2 rows of the dataset was skipped"), "{}", ended.stderr);
     assert!(ended.stdout.contains(fault) && ended.stdout.contains("Dataset"), "{}", ended.stdout);
     let refused = run("--strict").with_code(2);
     assert!(
