@@ -118,6 +118,7 @@ pub fn prepare(
         seed: dice.seed(),
         tokenizer,
         progress,
+        lengths: None,
     };
     let mut workload = length_bounds::within_bounds(&spec.dataset, &job, dice)?;
     if let Some(lora) = spec.lora.as_ref().filter(|lora| !lora.modules.is_empty()) {
@@ -198,7 +199,12 @@ struct PrepareContext<'a> {
     seed: u64,
     tokenizer: &'a Tokenizer,
     progress: &'a ProgressFn<'a>,
+    /// Receives the lengths of each request of a file, in tokens, in place of the request: no request is kept.
+    lengths: Option<&'a LengthFn<'a>>,
 }
+
+/// Receives the length of a prompt and of its requested output, in tokens.
+type LengthFn<'a> = dyn Fn(u32, u32) + Sync + 'a;
 
 impl<'a> PrepareContext<'a> {
     /// A context with default settings.
@@ -215,6 +221,7 @@ impl<'a> PrepareContext<'a> {
             seed: 0,
             tokenizer,
             progress: &|_| {},
+            lengths: None,
         }
     }
 

@@ -19,8 +19,21 @@ pub enum StreamFraming {
 
 /// A piece that exceeds the length limit: a server that never ends a piece must not exhaust our memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("{0} is longer than {limit} MiB", limit = sse::SseDecoder::LIMIT >> 20)]
-pub(crate) struct FrameTooLong(&'static str);
+#[error("{what} is longer than {} MiB", limit >> 20)]
+pub(crate) struct FrameTooLong {
+    what: &'static str,
+    limit: usize,
+}
+
+/// The length limit of an answer that is one document, which has the output of all events. Arrays of numbers, as in
+/// embeddings, are not kept and do not count.
+const DOCUMENT_LIMIT: usize = 16 << 20;
+
+impl FrameTooLong {
+    fn event() -> Self {
+        Self { what: "an event", limit: sse::SseDecoder::LIMIT }
+    }
+}
 
 /// Cuts a body into its pieces as it arrives. The result does not depend on how the network splits the body. A line or
 /// a document is reported as an event without a name.
@@ -54,11 +67,11 @@ impl FrameDecoder {
         on_event: &mut impl FnMut(SseEvent<'_>),
     ) -> Result<(), FrameTooLong> {
         match self {
-            Self::Events(decoder) => decoder.push(bytes, on_event).map_err(|_| FrameTooLong("an event")),
+            Self::Events(decoder) => decoder.push(bytes, on_event).map_err(|_| FrameTooLong::event()),
             Self::Lines(partial) => push_lines(partial, bytes, on_event),
             Self::Document(filter) => {
                 filter.push(bytes);
-                within_limit(filter.kept().len(), "a document")
+                within_limit(filter.kept().len(), "a document", DOCUMENT_LIMIT)
             }
         }
     }
@@ -69,7 +82,7 @@ impl FrameDecoder {
     /// The same errors as [`FrameDecoder::push`].
     pub(crate) fn finish(&mut self, on_event: &mut impl FnMut(SseEvent<'_>)) -> Result<(), FrameTooLong> {
         match self {
-            Self::Events(decoder) => return decoder.finish(on_event).map_err(|_| FrameTooLong("an event")),
+            Self::Events(decoder) => return decoder.finish(on_event).map_err(|_| FrameTooLong::event()),
             Self::Lines(partial) => on_event(unnamed_event(partial)),
             Self::Document(filter) => on_event(unnamed_event(filter.kept())),
         }
@@ -81,8 +94,8 @@ fn unnamed_event(data: &[u8]) -> SseEvent<'_> {
     SseEvent { name: b"", data }
 }
 
-fn within_limit(length: usize, what: &'static str) -> Result<(), FrameTooLong> {
-    if length > sse::SseDecoder::LIMIT { Err(FrameTooLong(what)) } else { Ok(()) }
+fn within_limit(length: usize, what: &'static str, limit: usize) -> Result<(), FrameTooLong> {
+    if length > limit { Err(FrameTooLong { what, limit }) } else { Ok(()) }
 }
 
 /// Reports a line without a copy if it lies whole in the arrived bytes.
@@ -95,7 +108,7 @@ fn push_lines(
     while let Some(end) = memchr(b'\n', rest) {
         let line = &rest[..end];
         rest = &rest[end + 1..];
-        within_limit(partial.len() + line.len(), "a line")?;
+        within_limit(partial.len() + line.len(), "a line", sse::SseDecoder::LIMIT)?;
         if partial.is_empty() {
             on_event(unnamed_event(line));
         } else {
@@ -104,7 +117,7 @@ fn push_lines(
             partial.clear();
         }
     }
-    within_limit(partial.len() + rest.len(), "a line")?;
+    within_limit(partial.len() + rest.len(), "a line", sse::SseDecoder::LIMIT)?;
     partial.extend_from_slice(rest);
     Ok(())
 }
@@ -145,10 +158,13 @@ mod tests {
     #[test]
     fn what_never_ends_is_given_up() {
         let megabyte = vec![b'x'; 1 << 20];
-        for (framing, what) in [(StreamFraming::Lines, "a line"), (StreamFraming::Document, "a document")] {
+        for (framing, what) in [
+            (StreamFraming::Lines, "a line is longer than 4 MiB"),
+            (StreamFraming::Document, "a document is longer than 16 MiB"),
+        ] {
             let mut decoder = FrameDecoder::new(framing);
             let ended = (0..20).try_for_each(|_| decoder.push(&megabyte, &mut |_| {}));
-            assert_eq!(ended.unwrap_err().to_string(), format!("{what} is longer than 16 MiB"));
+            assert_eq!(ended.unwrap_err().to_string(), what);
         }
     }
 }

@@ -47,8 +47,9 @@ pub(crate) struct SseDecoder {
 }
 
 impl SseDecoder {
-    /// The length limit of an event, in bytes: a server that never ends an event must not exhaust our memory.
-    pub(crate) const LIMIT: usize = 16 << 20;
+    /// The length limit of an event, in bytes: servers that never end an event must not exhaust our memory with
+    /// hundreds of streams. The longest events of use are a whole image or a minute of sound in Base64, up to 4 MB.
+    pub(crate) const LIMIT: usize = 4 << 20;
 
     /// Takes the next piece of the stream and reports the events that it completes.
     ///

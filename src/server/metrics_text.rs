@@ -72,7 +72,8 @@ impl ScrapedSample<'_> {
 
 impl<'a> MetricFamily<'a> {
     fn from_name(name: &'a str) -> Self {
-        Self { name, ..Self::default() }
+        // Most families of a page that is not an engine's have one sample; a vector that grows begins with four.
+        Self { name, samples: Vec::with_capacity(1), ..Self::default() }
     }
 
     /// Whether a sample of this name belongs to the family.

@@ -387,7 +387,7 @@ fn an_endless_event_breaks_the_stream() {
     let failure = summary_of(timer, Ok(())).outcome.unwrap_err();
     assert_eq!(
         (failure.class, failure.detail.as_str()),
-        (FailureClass::BrokenStream, "an event is longer than 16 MiB")
+        (FailureClass::BrokenStream, "an event is longer than 4 MiB")
     );
 }
 
