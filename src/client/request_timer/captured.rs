@@ -1,11 +1,13 @@
 //! The output of an answer that is kept besides its times.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Duration;
 
 use super::{Capture, CaptureGaps, CaptureText};
-use crate::client::protocol::parsed_event::{EventOutput, OutputPart};
-use crate::client::request_timer::output_modes::OutputEdits;
+use crate::client::protocol::parsed_event::{EventOutput, OutputDelta, OutputPart};
+use crate::client::protocol::small_list::SmallList;
+use crate::client::request_timer::output_modes::{OutputEdits, REPEATABLE_PARTS};
 use crate::client::request_timer::text_mode::TextEdit;
 
 /// The length limit of an answer's kept text, in bytes: over a million tokens. A stream may not end, so text after the
@@ -23,13 +25,15 @@ pub(super) struct CapturedOutput {
     pub(super) said: Option<String>,
     /// The part of the answer that the text of a repeated event belongs to.
     pub(super) template_part: OutputPart,
-    /// Whether the stream's events are known to carry only new text of the message.
-    is_message_plain: bool,
-    /// Whether the stream's events are known to carry only new text of the reasoning.
-    is_reasoning_plain: bool,
-    /// Where the message and the reasoning are in the text.
-    message: Range<usize>,
-    reasoning: Range<usize>,
+    /// Whether the stream's events are known to carry only new text, by part.
+    are_plain: [bool; REPEATABLE_PARTS.len()],
+    /// Where the text of each part is, as far as a repetition replaces it.
+    spans: [Range<usize>; REPEATABLE_PARTS.len()],
+}
+
+/// The place of a part among those that may be repeated.
+fn index_of(part: OutputPart) -> Option<usize> {
+    REPEATABLE_PARTS.iter().position(|repeatable| *repeatable == part)
 }
 
 impl CapturedOutput {
@@ -41,28 +45,20 @@ impl CapturedOutput {
             until_usage: keep.text == CaptureText::UntilUsage,
             said: None,
             template_part: OutputPart::Message,
-            is_message_plain: false,
-            is_reasoning_plain: false,
-            message: 0..0,
-            reasoning: 0..0,
+            are_plain: Default::default(),
+            spans: Default::default(),
         }
     }
 
     /// Whether the events are known to carry only new text of a part.
     pub(super) fn is_plain(&self, part: OutputPart) -> bool {
-        match part {
-            OutputPart::Message => self.is_message_plain,
-            OutputPart::Reasoning => self.is_reasoning_plain,
-            OutputPart::ToolCall | OutputPart::Sound => true,
-        }
+        index_of(part).is_none_or(|index| self.are_plain[index])
     }
 
     /// Sets whether the events carry only new text of a part.
     pub(super) fn set_plain(&mut self, part: OutputPart, is_plain: bool) {
-        match part {
-            OutputPart::Message => self.is_message_plain = is_plain,
-            OutputPart::Reasoning => self.is_reasoning_plain = is_plain,
-            OutputPart::ToolCall | OutputPart::Sound => {}
+        if let Some(index) = index_of(part) {
+            self.are_plain[index] = is_plain;
         }
     }
 
@@ -81,6 +77,10 @@ impl CapturedOutput {
         let (replaces, text) = match edit {
             TextEdit::Nothing => return,
             TextEdit::Add => (false, text),
+            TextEdit::AddApart => {
+                index_of(part).into_iter().for_each(|index| self.spans[index] = 0..0);
+                (false, text)
+            }
             TextEdit::Replace => (true, text),
             TextEdit::Rewrite(all) => (true, &**all),
         };
@@ -98,9 +98,10 @@ impl CapturedOutput {
 
     fn append_to_part(&mut self, part: OutputPart, text: &str) {
         let Some(kept) = &mut self.text else { return };
-        let span = if part == OutputPart::Message { &mut self.message } else { &mut self.reasoning };
         let start = kept.len();
         append_bounded(kept, text);
+        let Some(index) = index_of(part) else { return };
+        let span = &mut self.spans[index];
         if span.start == span.end {
             *span = start..kept.len();
         } else if span.end == start {
@@ -113,19 +114,17 @@ impl CapturedOutput {
 
     fn replace_part(&mut self, part: OutputPart, text: &str) {
         let Some(kept) = self.text.as_mut().filter(|kept| kept.len() < MAX_CAPTURED_BYTES) else { return };
-        let (span, other) = match part {
-            OutputPart::Message => (&mut self.message, &mut self.reasoning),
-            _ => (&mut self.reasoning, &mut self.message),
-        };
+        let Some(index) = index_of(part) else { return };
+        let mut span = self.spans[index].clone();
         if span.start == span.end {
-            *span = kept.len()..kept.len();
+            span = kept.len()..kept.len();
         }
         kept.replace_range(span.clone(), text);
         let end = span.start + text.len();
-        if other.start >= span.end {
+        for other in self.spans.iter_mut().filter(|other| other.start >= span.end) {
             *other = other.start - span.end + end..other.end - span.end + end;
         }
-        span.end = end;
+        self.spans[index] = span.start..end;
     }
 
     /// Keeps the output of an event.
@@ -135,14 +134,12 @@ impl CapturedOutput {
         }
         match *output {
             EventOutput::New(ref pieces) => {
-                for piece in pieces.iter().filter(|piece| piece.part != OutputPart::Sound) {
-                    let decoded = piece.text.decode();
-                    match piece.part {
-                        OutputPart::ToolCall => {
-                            self.text.iter_mut().for_each(|text| append_bounded(text, &decoded));
-                        }
-                        part => self.edit_part(part, edits.of(part), &decoded),
-                    }
+                let is_other = |part| !matches!(part, OutputPart::ToolCall | OutputPart::Sound);
+                for piece in pieces.iter().filter(|piece| is_other(piece.part)) {
+                    self.edit_part(piece.part, edits.of(piece.part), &piece.text.decode());
+                }
+                if let Some(text) = part_text(pieces, OutputPart::ToolCall) {
+                    self.edit_part(OutputPart::ToolCall, edits.of(OutputPart::ToolCall), &text);
                 }
             }
             EventOutput::SoFar { text: Some(text), .. } => {
@@ -151,6 +148,12 @@ impl CapturedOutput {
             EventOutput::SoFar { text: None, .. } | EventOutput::Results(_) => {}
         }
     }
+}
+
+/// The text of all pieces of a part in one event; `None` without any.
+pub(super) fn part_text<'a>(pieces: &SmallList<OutputDelta<'a>>, part: OutputPart) -> Option<Cow<'a, str>> {
+    let texts = pieces.iter().filter(|piece| piece.part == part).map(|piece| piece.text.decode());
+    texts.reduce(|all, text| all + text)
 }
 
 fn append_bounded(kept: &mut String, text: &str) {

@@ -11,6 +11,10 @@ use crate::client::request_timer::text_mode::{TextEdit, TextMode};
 use crate::model::record::{Failure, FailureClass, FinishReason, Milestone, OutputGaps};
 use crate::stats::PendingDurations;
 
+/// How many events and bytes must come before an event that repeats all of them: fewer may be a coincidence.
+const MIN_EVENTS_BEFORE_REPEAT: u32 = 3;
+const MIN_REPEATED_END: usize = 8;
+
 impl StreamState {
     /// Ends the request and builds its summary. `sent` is the transport's result.
     pub(super) fn finish_summary(mut self, sent: Result<(), Failure>) -> RequestSummary {
@@ -22,6 +26,7 @@ impl StreamState {
                 self.captured.edit_part(part, &TextEdit::Replace, &text);
             }
         }
+        self.drop_repeated_end();
         let outcome = match (self.ended.take(), sent) {
             // A failure that the stream reports takes precedence over the connection's result.
             (Some(Err(failure)), _) => Err(*failure),
@@ -64,6 +69,30 @@ impl StreamState {
             text_size,
             visible_text: kept.said,
             text: kept.text,
+        }
+    }
+
+    /// Drops the text of the last event if it repeats all of the text before it, as some servers do at the end of a
+    /// stream of deltas.
+    fn drop_repeated_end(&mut self) {
+        // The lengths are those of the JSON, with the quotes of some events.
+        let (last, all) = (self.hot.last_text_bytes, self.hot.text_bytes);
+        if self.events.count <= MIN_EVENTS_BEFORE_REPEAT || last * 8 < all * 3 {
+            return;
+        }
+        let Some(text) = &mut self.captured.text else { return };
+        let half = text.len() / 2;
+        if half >= MIN_REPEATED_END && text.is_char_boundary(half) && text[..half] == text[half..] {
+            text.truncate(half);
+            self.captured
+                .said
+                .iter_mut()
+                .filter(|said| said.len() == 2 * half)
+                .for_each(|said| said.truncate(half));
+            self.events.count -= 1;
+            if let Some((_, events)) = self.events.by_second.last_mut() {
+                *events -= 1;
+            }
         }
     }
 

@@ -1,18 +1,27 @@
-//! How the parts of an answer grow: the message and the reasoning may each repeat themselves, or not.
+//! How the parts of an answer grow: the message, the reasoning and the tool calls may each repeat themselves, or not.
 
 use crate::client::protocol::parsed_event::OutputPart;
-use crate::client::request_timer::text_mode::{TextEdit, TextMode};
+use crate::client::request_timer::text_mode::{MAX_RESTARTS, TextEdit, TextMode};
 
 /// The parts whose text a server may repeat with every event.
-pub(super) const REPEATABLE_PARTS: [OutputPart; 2] = [OutputPart::Message, OutputPart::Reasoning];
+pub(super) const REPEATABLE_PARTS: [OutputPart; 3] =
+    [OutputPart::Message, OutputPart::Reasoning, OutputPart::ToolCall];
 
 /// How the text of each part grows. MiniMax's documentation has each event repeat all of `reasoning_details` and all of
 /// `content` (its example cuts off `reasoning_text[len(reasoning_buffer):]`); by MiniMax-M2 #95, its API sends only new
 /// text. The events show which one a server does.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OutputModes {
     pub(super) message: TextMode,
     reasoning: TextMode,
+    tool_call: TextMode,
+}
+
+impl Default for OutputModes {
+    fn default() -> Self {
+        let (message, reasoning) = (TextMode::default(), TextMode::default());
+        Self { message, reasoning, tool_call: TextMode::with_restarts(MAX_RESTARTS) }
+    }
 }
 
 impl OutputModes {
@@ -21,13 +30,14 @@ impl OutputModes {
         match part {
             OutputPart::Message => Some(&mut self.message),
             OutputPart::Reasoning => Some(&mut self.reasoning),
-            OutputPart::ToolCall | OutputPart::Sound => None,
+            OutputPart::ToolCall => Some(&mut self.tool_call),
+            OutputPart::Sound => None,
         }
     }
 
     /// Whether the events repeated the whole text of some part.
     pub(super) fn any_is_whole(&self) -> bool {
-        self.message.is_whole() || self.reasoning.is_whole()
+        self.message.is_whole() || self.reasoning.is_whole() || self.tool_call.is_whole()
     }
 }
 
@@ -36,23 +46,26 @@ impl OutputModes {
 pub(super) struct OutputEdits {
     message: TextEdit,
     reasoning: TextEdit,
+    tool_call: TextEdit,
 }
 
 impl OutputEdits {
     /// All of the event's text is new.
-    pub(super) const ADD: Self = Self { message: TextEdit::Add, reasoning: TextEdit::Add };
+    pub(super) const ADD: Self =
+        Self { message: TextEdit::Add, reasoning: TextEdit::Add, tool_call: TextEdit::Add };
 
     /// Edits of the message alone.
     pub(super) fn of_message(message: TextEdit) -> Self {
         Self { message, ..Self::ADD }
     }
 
-    /// The edit of a part. Tool calls and sound are always new.
+    /// The edit of a part. Sound is always new.
     pub(super) fn of(&self, part: OutputPart) -> &TextEdit {
         match part {
             OutputPart::Message => &self.message,
             OutputPart::Reasoning => &self.reasoning,
-            OutputPart::ToolCall | OutputPart::Sound => &TextEdit::Add,
+            OutputPart::ToolCall => &self.tool_call,
+            OutputPart::Sound => &TextEdit::Add,
         }
     }
 
@@ -61,7 +74,8 @@ impl OutputEdits {
         match part {
             OutputPart::Message => self.message = edit,
             OutputPart::Reasoning => self.reasoning = edit,
-            OutputPart::ToolCall | OutputPart::Sound => {}
+            OutputPart::ToolCall => self.tool_call = edit,
+            OutputPart::Sound => {}
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::client::protocol::finish::FinishSignal;
 use crate::client::protocol::parsed_event::{EventOutput, OutputDelta, OutputPart, ParsedEvent, TokenUsage};
 use crate::client::protocol::small_list::SmallList;
 use crate::client::protocol::text::Text;
-use crate::client::request_timer::captured::CapturedOutput;
+use crate::client::request_timer::captured::{CapturedOutput, part_text};
 use crate::client::request_timer::output_modes::{OutputEdits, OutputModes, REPEATABLE_PARTS};
 use crate::client::request_timer::text_mode::TextEdit;
 use crate::client::sse::{STRAY_LINE, SseEvent};
@@ -90,6 +90,8 @@ pub(super) struct HotState {
     pub(super) second: (u32, u32),
     /// The length of the output, in bytes of its JSON.
     pub(super) text_bytes: u64,
+    /// The part of it that the last event added.
+    pub(super) last_text_bytes: u64,
 }
 
 impl HotState {
@@ -99,7 +101,10 @@ impl HotState {
         let bytes = bytes as u64;
         match edit {
             TextEdit::Nothing => {}
-            TextEdit::Add => self.text_bytes += bytes,
+            TextEdit::Add | TextEdit::AddApart => {
+                self.text_bytes += bytes;
+                self.last_text_bytes += bytes;
+            }
             TextEdit::Replace | TextEdit::Rewrite(_) => self.text_bytes = self.text_bytes.max(2 * bytes),
         }
     }
@@ -137,6 +142,7 @@ impl StreamState {
         if !self.captured.is_plain(part) {
             let edit = self.next_delta(part, text);
             if edit != TextEdit::Nothing {
+                self.hot.last_text_bytes = 0;
                 self.hot.count_text(&edit, text.len());
                 self.on_output(at);
                 self.captured.edit_part(part, &edit, text);
@@ -144,6 +150,7 @@ impl StreamState {
             return;
         }
         self.hot.text_bytes += text.len() as u64;
+        self.hot.last_text_bytes = text.len() as u64;
         self.on_output(at);
         self.captured.push_repeated_text(text);
     }
@@ -258,6 +265,7 @@ impl StreamState {
     /// Counts the length of an event's text, or the event if it has none.
     fn count_text(&mut self, edits: &OutputEdits, output: &EventOutput<'_>) {
         let before = self.hot.text_bytes;
+        let last = std::mem::take(&mut self.hot.last_text_bytes);
         match *output {
             EventOutput::New(ref pieces) => {
                 for piece in pieces.iter() {
@@ -270,7 +278,10 @@ impl StreamState {
             }
             EventOutput::SoFar { .. } | EventOutput::Results(_) => {}
         }
-        self.cold.silent_events += u32::from(self.hot.text_bytes == before);
+        if self.hot.text_bytes == before {
+            self.cold.silent_events += 1;
+            self.hot.last_text_bytes = last;
+        }
     }
 
     /// The size of the answer's text; `None` if the text is not all of the output.
@@ -336,6 +347,10 @@ impl StreamState {
                 (None, _) => {}
                 _ if self.captured.is_plain(part) => {}
                 (Some(piece), None) => edits.set(part, self.next_delta(part, &piece.text.decode())),
+                (Some(_), Some(_)) if part == OutputPart::ToolCall => {
+                    let text = part_text(pieces, part).unwrap_or_default();
+                    edits.set(part, self.next_delta(part, &text));
+                }
                 // Several pieces at once cannot be the repetition of one text.
                 (Some(_), Some(_)) => self.captured.set_plain(part, true),
             }

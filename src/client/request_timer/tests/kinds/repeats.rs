@@ -119,6 +119,56 @@ fn reasoning_that_repeats_itself_counts_once() {
     assert_eq!(output(&again).1, "xy");
 }
 
+/// Some servers repeat the arguments of a tool call so far, with or without its name, for each call.
+#[test]
+fn tool_calls_that_repeat_themselves_count_once() {
+    let call = |index: u32, name: &str, arguments: &str| {
+        let name = if name.is_empty() { String::new() } else { format!("\"name\":\"{name}\",") };
+        let function = format!("{{{name}\"arguments\":\"{arguments}\"}}");
+        delta(&format!("{{\"tool_calls\":[{{\"index\":{index},\"function\":{function}}}]}}"), "")
+    };
+    let parts = ["{'city'", "{'city': 'Ber", "{'city': 'Berlin'", "{'city': 'Berlin'}"];
+    let named: Vec<String> = parts.iter().map(|part| call(0, "f", part)).collect();
+    let unnamed: Vec<String> =
+        [call(0, "f", "")].into_iter().chain(parts.iter().map(|part| call(0, "", part))).collect();
+    let second: Vec<String> = parts.iter().map(|part| call(1, "g", part)).collect();
+    let whole = "{'city': 'Berlin'}";
+    for (events, text, count) in [
+        (named.clone(), format!("f{whole}"), 4),
+        (unnamed, format!("f{whole}"), 5),
+        ([named, second].concat(), format!("f{whole}g{whole}"), 8),
+    ] {
+        let stream = [events, vec![finish("\"tool_calls\"")]].concat();
+        assert_eq!(output(&stream), (text, String::new(), count), "{stream:?}");
+        assert_eq!(chat(&stream).1, 1, "{stream:?}");
+    }
+    // New pieces, as most servers send them.
+    let pieces = ["{", "'city'", ": ", "'Ber", "lin'", "}"].map(|piece| call(0, "", piece));
+    let stream = [vec![call(0, "f", "")], pieces.to_vec(), vec![finish("\"tool_calls\"")]].concat();
+    assert_eq!(output(&stream), (format!("f{whole}"), String::new(), 7));
+    assert_eq!(chat(&stream).1, 0);
+}
+
+#[test]
+fn a_last_delta_that_repeats_all_of_the_text_counts_as_nothing() {
+    let end = || finish("\"stop\"");
+    let said = ["one", " two", " three", " four"].map(say).concat();
+    let repeated = output(&[said.clone(), say("one two three four"), end()]);
+    assert_eq!(repeated, ("one two three four".into(), "one two three four".into(), 4));
+    let in_the_end = delta("{\"content\":\"one two three four\"}", ",\"finish_reason\":\"stop\"");
+    assert_eq!(output(&[said, in_the_end]).2, 4);
+    // What any model may say.
+    for words in [
+        &["ha", "ha"][..],
+        &["ha", "ha", "ha", "ha"],
+        &["no", ", no", ", no", ", no, no"],
+        &["one two", "one two"],
+    ] {
+        let stream = [words.iter().map(|word| say(word)).collect(), end()];
+        assert_eq!(output(&stream), (words.concat(), words.concat(), words.len() as u32), "{words:?}");
+    }
+}
+
 /// K11. OpenAI's assistants API (openai-python `types/beta/threads/text_delta.py`: `value`), and objects like it.
 #[test]
 fn text_in_objects_is_text() {
