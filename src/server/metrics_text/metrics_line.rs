@@ -120,7 +120,8 @@ type SampleLabels<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// Parses the labels up to the closing brace, and returns them with the text after it.
 fn labels(mut text: &str) -> Option<(SampleLabels<'_>, &str)> {
-    let mut labels = Vec::new();
+    // Most samples have one label; a vector that grows begins with four.
+    let mut labels = Vec::with_capacity(1);
     loop {
         text = text.trim_start_matches([' ', '\t', ',']);
         if let Some(rest) = text.strip_prefix('}') {

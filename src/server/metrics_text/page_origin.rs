@@ -1,5 +1,7 @@
 //! Identifies the program behind a page without an engine's metrics.
 
+use std::collections::HashSet;
+
 use super::{MetricsText, ScrapedSample};
 
 /// The type of program behind a page without an engine's metrics.
@@ -124,11 +126,11 @@ fn of_engine(engine: &str, prefixes: &[&str], page: &MetricsText<'_>) -> String 
 
 /// The names of the families on a page, each once, including families without samples.
 fn families<'p>(page: &'p MetricsText<'_>) -> Vec<&'p str> {
-    let mut names: Vec<&str> = Vec::new();
+    let (mut names, mut known) = (Vec::new(), HashSet::new());
     for family in &page.families {
         let first = family.samples.first().map(|sample: &ScrapedSample<'_>| sample.name);
         let name = if family.name.is_empty() { first.unwrap_or_default() } else { family.name };
-        if !names.contains(&name) {
+        if known.insert(name) {
             names.push(name);
         }
     }
