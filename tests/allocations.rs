@@ -77,7 +77,7 @@ static ALLOCATOR: Counting = Counting;
 /// A protocol, the text before and after the text of an event of it, and an event that ends its stream.
 type Protocol = (Backend, [&'static str; 2], &'static str);
 
-const PROTOCOLS: [Protocol; 4] = [
+const PROTOCOLS: [Protocol; 5] = [
     (
         Backend::Openai,
         [
@@ -91,6 +91,15 @@ const PROTOCOLS: [Protocol; 4] = [
         [
             r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{"content":""#,
             r#"","reasoning":null,"tool_calls":[]},"logprobs":null,"finish_reason":null}],"usage":null}"#,
+        ],
+        r#"{"choices":[{"index":0,"text":"","finish_reason":"stop"}]}"#,
+    ),
+    (
+        // With text in a field that is not read.
+        Backend::OpenaiChat,
+        [
+            r#"{"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":""#,
+            r#"","thought":{"text":"hm"},"cot":"hm"},"finish_reason":null}],"usage":null}"#,
         ],
         r#"{"choices":[{"index":0,"text":"","finish_reason":"stop"}]}"#,
     ),

@@ -24,6 +24,7 @@ mod table;
 pub(crate) mod text;
 pub(crate) mod tgi;
 pub(crate) mod triton;
+pub(crate) mod unread_text;
 pub(crate) mod usage;
 
 use std::sync::Arc;

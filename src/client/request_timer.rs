@@ -6,6 +6,7 @@ mod outcome;
 mod output_modes;
 mod stream_state;
 mod text_mode;
+mod unread_fields;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use crate::client::protocol::parsed_event::TokenUsage;
 use crate::client::request_timer::captured::CapturedOutput;
 pub(crate) use crate::client::request_timer::captured::MAX_CAPTURED_BYTES;
 use crate::client::request_timer::stream_state::{HotState, StreamState};
+pub(crate) use crate::client::request_timer::unread_fields::UnreadFields;
 use crate::model::record::{
     Events, Failure, FailureClass, FinishReason, Milestone, TimeoutPhase, Timestamps,
 };
@@ -87,6 +89,8 @@ pub struct StreamStats {
     pub burst_starts: u64,
     /// The number of events that are not part of an answer: pings, and comments that a gateway sent as data.
     pub ignored: u64,
+    /// The number of events with text in fields that are not read, by the field.
+    pub unread: UnreadFields,
     /// The number of streams that repeated the whole text with every event although their protocol does not.
     pub repeating: u64,
     /// The number of answers that the next turn of their session repeats.
@@ -107,6 +111,7 @@ impl StreamStats {
         self.streams += other.streams;
         self.burst_starts += other.burst_starts;
         self.ignored += other.ignored;
+        self.unread.merge(&other.unread);
         self.repeating += other.repeating;
         self.turns += other.turns;
         self.silent_turns += other.silent_turns;

@@ -118,19 +118,35 @@ pub struct Run {
 }
 
 /// Anomalies of a run's streams that did not fail a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct StreamAnomalies {
     /// Events that were not part of an answer and were ignored: pings, and comments that a gateway sent as data.
     pub ignored_events: u64,
     /// Streams that repeated their whole text in every event; the text was counted once.
     pub repeating_streams: u64,
+    /// Events with text in fields that are not read, by the field.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unread_fields: BTreeMap<String, u64>,
 }
 
 impl StreamAnomalies {
     /// Returns whether there are no anomalies.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// A sentence on the fields that are not read; `None` if there are none.
+    pub(crate) fn unread_fields(&self) -> Option<String> {
+        let fields = self.unread_fields.iter();
+        let fields: Vec<_> = fields.map(|(name, events)| format!("{name} ({events} events)")).collect();
+        let fields = fields.join(", ");
+        (!fields.is_empty()).then(|| {
+            format!(
+                "deltas have text in fields that are not read: {fields}; if this is output, TTFT is too late, and counts \
+                 of events and text are too low"
+            )
+        })
     }
 }
 

@@ -212,7 +212,7 @@ fn failures(run: &Run, to: &mut impl Write) -> io::Result<()> {
 /// Writes how the answers ended, and what was unusual about their streams.
 fn answers(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let reasons = &run.metrics.finish_reasons;
-    let StreamAnomalies { ignored_events, repeating_streams } = run.streams;
+    let StreamAnomalies { ignored_events, repeating_streams, .. } = run.streams;
     if reasons.is_empty() && run.streams.is_empty() {
         return Ok(());
     }
@@ -235,6 +235,9 @@ fn answers(run: &Run, to: &mut impl Write) -> io::Result<()> {
             to,
             "Repeating streams: {repeating_streams} (every event has all of the text so far; it was counted once)"
         )?;
+    }
+    if let Some(unread) = run.streams.unread_fields() {
+        writeln!(to, "Unread fields: {}", one_line(&unread))?;
     }
     Ok(())
 }

@@ -35,7 +35,8 @@ impl RunBuilder {
         let RecordLogHeader { command, settings, spec, notes, selection, inputs, server_version, .. } =
             self.header;
         let LoadResult { t0, records, stream_stats, interrupted, .. } = outcome;
-        let StreamStats { itl, itl_by_second, ignored, repeating, .. } = stream_stats;
+        let streams = anomalies(&stream_stats);
+        let StreamStats { itl, itl_by_second, .. } = stream_stats;
         let percents = &selection.percents;
         let metrics = Metrics::compute(&records, &itl, &spec.slo, percents);
         let run = Run {
@@ -46,7 +47,7 @@ impl RunBuilder {
             command,
             settings: Some(settings),
             interrupted,
-            streams: StreamAnomalies { ignored_events: ignored, repeating_streams: repeating },
+            streams,
             steady: SteadyState::find(&spec, &records, self.details.as_ref(), percents),
             series: RunSeries::compute(&records, &itl_by_second),
             validity: Verdict::judge(&self.diagnostics, &spec, &records, &metrics, percents),
@@ -67,6 +68,14 @@ impl RunBuilder {
             details: self.details,
         };
         (run, records)
+    }
+}
+
+fn anomalies(stream_stats: &StreamStats) -> StreamAnomalies {
+    StreamAnomalies {
+        ignored_events: stream_stats.ignored,
+        repeating_streams: stream_stats.repeating,
+        unread_fields: stream_stats.unread.iter().map(|(name, events)| (name.to_owned(), events)).collect(),
     }
 }
 

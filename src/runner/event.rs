@@ -143,6 +143,8 @@ pub enum Warning {
     },
     /// The client's metrics cannot be pushed to the gateway.
     PushFailed(String),
+    /// The answers have output that the client does not read.
+    UnreadOutput(String),
     /// A server that this program started did not end as requested.
     Server(String),
 }

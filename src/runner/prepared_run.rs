@@ -8,7 +8,7 @@ use tracing::info;
 use super::assemble::RunBuilder;
 use super::diagnostics::{AgainstPlan, PrefixCacheReadings};
 use super::error::Error;
-use super::event::Event;
+use super::event::{Event, Warning};
 use super::measure::{Measurement, PlannedLoad, StopEarly};
 use super::options::{Invocation, RunOptions};
 use super::profiler::{Profiler, RunStart};
@@ -188,6 +188,9 @@ impl<'a> Runner<'a> {
         let builder = RunBuilder { header, diagnostics, probes, profile, server, unread_metrics, details };
         let (mut run, records) = builder.build(outcome);
         run.validity.name_settings(options.setting_names);
+        if let Some(unread) = run.streams.unread_fields() {
+            session.emit(&Event::Warning(Warning::UnreadOutput(unread)));
+        }
         let reason = run.validity.reason();
         info!(valid = run.validity.valid, reason, completed = run.metrics.completed, "the run is assembled");
         Ok((run, records))

@@ -70,7 +70,10 @@ pub(crate) fn on_warning(warning: &Warning) -> String {
             format!("cannot write the record log {path}: {cause}; the run continues without it")
         }
         Warning::PushFailed(problem) => format!("--push-metrics: {problem}"),
-        Warning::Dataset(text) | Warning::Profiler(text) | Warning::Server(text) => text.clone(),
+        Warning::Dataset(text)
+        | Warning::Profiler(text)
+        | Warning::UnreadOutput(text)
+        | Warning::Server(text) => text.clone(),
     }
 }
 

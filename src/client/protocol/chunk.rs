@@ -29,6 +29,7 @@ pub(crate) fn parse(data: &[u8]) -> serde_json::Result<ParsedEvent<'_>> {
         is_end: false,
         is_foreign: choices.is_none() && chunk.usage().is_none(),
         is_message,
+        unread: choices.and_then(|choices| choices.iter().find_map(ChunkChoice::unread)),
     })
 }
 
@@ -130,6 +131,11 @@ impl<'a> ChunkChoice<'a> {
         }
     }
 
+    /// The name of the first field of the delta that has text and is not read.
+    fn unread(&self) -> Option<&'a str> {
+        self.delta.iter().chain(&self.message).find_map(|delta| delta.unread)
+    }
+
     fn usage(&self) -> Option<TokenUsage> {
         let deltas = self.message.iter().chain(&self.delta).map(|delta| &delta.usage);
         let counts = [&self.usage].into_iter().chain(deltas).flatten();
@@ -155,6 +161,7 @@ object! {
         /// The older form of `tool_calls`.
         function_call: Option<ToolFunction<'a>> = "function_call",
         usage: Option<Box<UsageObject<'a>>> = "usage",
+        => unread
     }
 }
 

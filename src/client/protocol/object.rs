@@ -15,18 +15,25 @@ use serde::{Deserialize, Deserializer};
 pub(crate) trait Object<'de>: Default {
     /// Reads a field's value if the field is known. Returns whether it is.
     fn read_field<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
+
+    /// Reads the value of an unknown field.
+    fn read_unknown<A: MapAccess<'de>>(&mut self, _: &Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        map.next_value::<IgnoredAny>().map(|_| ())
+    }
 }
 
 /// Defines a struct whose fields are read from the JSON keys on their right: `finish: Option<Text<'a>> =
-/// "finish_reason"`.
+/// "finish_reason"`. After `=>`, a field takes the name of the first unknown field with text.
 macro_rules! object {
     ($(#[$meta:meta])* $vis:vis struct $name:ident<'a> {
         $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty = $key:literal,)*
+        $(=> $unread:ident)?
     }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         $vis struct $name<'a> {
             $($(#[$field_meta])* $field_vis $field: $type,)*
+            $($unread: Option<&'a str>,)?
             marker: std::marker::PhantomData<&'a ()>,
         }
 
@@ -38,6 +45,20 @@ macro_rules! object {
                 }
                 Ok(true)
             }
+
+            $(fn read_unknown<A: serde::de::MapAccess<'a>>(
+                &mut self,
+                name: &std::borrow::Cow<'a, str>,
+                map: &mut A,
+            ) -> Result<(), A::Error> {
+                let value: $crate::client::protocol::text::Text<'a> = map.next_value()?;
+                // A name with escapes is none that a server would use.
+                if let (None, std::borrow::Cow::Borrowed(name)) = (self.$unread, name) {
+                    let is_unread = $crate::client::protocol::unread_text::is_unread_text(name, value);
+                    self.$unread = is_unread.then_some(*name);
+                }
+                Ok(())
+            })?
         }
 
         impl<'a> serde::Deserialize<'a> for $name<'a> {
@@ -113,7 +134,7 @@ impl<'de, T: Object<'de>> Visitor<'de> for ObjectVisitor<T> {
         let mut object = T::default();
         while let Some(ObjectKey(name)) = map.next_key()? {
             if !object.read_field(&name, &mut map)? {
-                map.next_value::<IgnoredAny>()?;
+                object.read_unknown(&name, &mut map)?;
             }
         }
         Ok(object)

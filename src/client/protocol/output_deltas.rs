@@ -26,6 +26,8 @@ object! {
         thinking: Option<Text<'a>> = "thinking",
         reasoning: Option<Text<'a>> = "reasoning",
         content: Option<Text<'a>> = "content",
+        /// Gemini's list of parts.
+        parts: Option<Text<'a>> = "parts",
         summary: Option<Text<'a>> = "summary",
         refusal: Option<Text<'a>> = "refusal",
         transcript: Option<Text<'a>> = "transcript",
@@ -68,8 +70,8 @@ impl<'a> OutputDeltas<'a> {
         match text.json().as_bytes().first() {
             Some(b'[' | b'{') if depth == 0 => false,
             Some(b'[') => {
-                let parts: Vec<Text<'a>> = serde_json::from_str(text.json()).unwrap_or_default();
-                parts.into_iter().filter(|inner| self.spread(*inner, part, depth - 1)).count() > 0
+                let parts: SmallList<Text<'a>> = serde_json::from_str(text.json()).unwrap_or_default();
+                parts.iter().filter(|inner| self.spread(**inner, part, depth - 1)).count() > 0
             }
             Some(b'{') => {
                 let inner: TextPart<'a> = serde_json::from_str(text.json()).unwrap_or_default();
@@ -94,6 +96,7 @@ impl<'a> OutputDeltas<'a> {
             (inner.text, part),
             (inner.value, part),
             (inner.content, part),
+            (inner.parts, part),
             (inner.summary, part),
             (inner.refusal, part),
             (inner.transcript, part),

@@ -30,6 +30,8 @@ pub struct ParsedEvent<'a> {
     pub is_foreign: bool,
     /// Whether the output is a whole message, which repeats the deltas before it if there were any.
     pub is_message: bool,
+    /// The name of a field that has text and is not read.
+    pub unread: Option<&'a str>,
 }
 
 /// The output that an event carries.
@@ -106,6 +108,7 @@ impl<'a> ParsedEvent<'a> {
             is_end: false,
             is_foreign: false,
             is_message: false,
+            unread: None,
         } = self
         else {
             return None;

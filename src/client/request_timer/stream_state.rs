@@ -73,8 +73,8 @@ pub(super) struct ColdState {
     pub(super) limit: Option<u32>,
     /// The number of parsed events that added no text.
     pub(super) silent_events: u32,
-    /// Whether the answer had output that is not text.
-    has_sound: bool,
+    /// Whether the answer had output that is not text, or that is not read.
+    has_other_output: bool,
 }
 
 /// The state that changes with every output event.
@@ -220,6 +220,10 @@ impl StreamState {
 
     fn apply(&mut self, at: Duration, mut meaning: ParsedEvent<'_>) {
         self.drop_repeated_message(&mut meaning);
+        if let Some(name) = meaning.unread {
+            self.cold.has_other_output = true;
+            self.stream_stats.borrow_mut().unread.count(name);
+        }
         self.first.reasoning_is_streamed |= meaning.has_reasoning();
         let ParsedEvent { output, token_ids, usage, ending, is_end, .. } = meaning;
         let is_document = self.reading.framing == StreamFraming::Document;
@@ -269,7 +273,7 @@ impl StreamState {
         match *output {
             EventOutput::New(ref pieces) => {
                 for piece in pieces.iter() {
-                    self.cold.has_sound |= piece.part == OutputPart::Sound;
+                    self.cold.has_other_output |= piece.part == OutputPart::Sound;
                     self.hot.count_text(edits.of(piece.part), piece.text.length());
                 }
             }
@@ -287,7 +291,7 @@ impl StreamState {
     /// The size of the answer's text; `None` if the text is not all of the output.
     pub(super) fn text_size(&self) -> Option<TextSize> {
         let size = TextSize { bytes: self.hot.text_bytes, silent_events: self.cold.silent_events };
-        Some(size).filter(|_| !self.cold.has_sound)
+        Some(size).filter(|_| !self.cold.has_other_output)
     }
 
     fn set_finish(&mut self, at: Duration, ending: &FinishSignal<'_>) {

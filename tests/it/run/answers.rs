@@ -169,6 +169,20 @@ fn what_is_no_part_of_an_answer_is_said_once() {
     assert_eq!(ended.result()["servegauge"]["streams"]["ignored_events"], 4);
 }
 
+/// A gateway's own name of the reasoning: the first output that is read comes too late.
+#[test]
+fn text_in_an_unknown_field_is_named() {
+    let thoughts: String =
+        (0..3).map(|_| delta("{\"thought\":\"hm hm\",\"role\":\"assistant\"}", "null")).collect();
+    let ended = measure(thoughts + &words(8) + &end("\"length\"", 8), "--random-output-len 8").well();
+    let expected = "deltas have text in fields that are not read: thought (6 events)";
+    assert!(ended.line("Unread fields").starts_with(expected), "{}", ended.stdout);
+    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    assert_eq!(ended.result()["servegauge"]["streams"]["unread_fields"], json!({ "thought": 6 }));
+    let ended = measure(words(8) + &end("\"length\"", 8), "--random-output-len 8").well();
+    assert!(!ended.stderr.contains("not read"), "{}", ended.stderr);
+}
+
 #[test]
 fn tokens_without_text_have_an_end_and_no_first_token() {
     let ended =

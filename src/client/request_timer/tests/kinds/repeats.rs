@@ -184,6 +184,8 @@ fn text_in_objects_is_text() {
         r#"{"delta":{"content":[{"type":"output_text","text":"one"}]}}"#,
         r#"{"message":{"content":[{"type":"text","text":{"value":"one"}}]}}"#,
         r#"{"delta":{"refusal":{"value":"one"}}}"#,
+        r#"{"delta":{"content":{"parts":[{"text":"one"}]}}}"#,
+        r#"{"delta":{"content":{"role":"model","parts":[{"text":"one"}]}}}"#,
     ];
     for choice in cases {
         let stream = [data(&format!("{{\"choices\":[{choice}]}}")), finish("\"stop\"")];
