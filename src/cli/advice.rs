@@ -91,7 +91,9 @@ pub(super) fn on_failure(failure: &Failure) -> String {
         FailureClass::Tls => {
             "use --ca-cert FILE to trust another CA, --insecure to accept any certificate, or http:// if the port has no TLS"
         }
-        FailureClass::BrokenStream => "this happens on a TLS or HTTP/2-only port; check --base-url",
+        FailureClass::BrokenStream => {
+            "the server may have broken off, or the port takes only TLS or HTTP/2: check its log and --base-url"
+        }
         FailureClass::UnknownFinishReason => {
             "docs/answers.md lists the known reasons; --accept-finish-reason NAME counts another one as a success"
         }

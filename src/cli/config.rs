@@ -61,8 +61,8 @@ pub(super) fn resolve(
     Ok(ResolvedArgs { words: all, like })
 }
 
-/// Returns the flags that the environment, `--config`, `--like` and `--preset` add to the command line of `run`. What the user
-/// typed takes precedence, also over flags that it excludes.
+/// Returns the flags that the environment, `--config`, `--like` and `--preset` add to the command line of `run`. A flag
+/// that the user typed takes precedence over the same flag from there, and drops flags that conflict with it.
 ///
 /// # Errors
 /// One of them is wrong; the message is one line that names the source.

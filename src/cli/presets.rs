@@ -45,7 +45,7 @@ const fn lengths(input: &'static str, output: &'static str) -> [(&'static str, &
 /// Finds a preset by its name.
 ///
 /// # Errors
-/// There is none; the message lists those that exist.
+/// No preset has this name; the message lists those that exist.
 pub(super) fn find(name: &str) -> Result<&'static Preset, String> {
     let has_name = |preset: &&Preset| preset.name == name || preset.aliases.contains(&name);
     PRESETS.iter().find(has_name).ok_or_else(|| {

@@ -67,7 +67,7 @@ fn sized(pool: &KvPool, to: &mut impl Write) -> io::Result<()> {
             "Size: {tokens} tokens ({gigabytes:.1} GB of each GPU, {:.0} bytes per token",
             cost.per_token()
         )?,
-        None => write!(to, "Size: {gigabytes:.1} GB of each GPU (no bytes per token")?,
+        None => write!(to, "Size: {gigabytes:.1} GB of each GPU (no KV cache per token")?,
     }
     if cost.state > 0.0 {
         write!(to, " and {:.0} per sequence", cost.state)?;

@@ -183,7 +183,7 @@ Scheduling
   Preemptions                                     0 /s  ok
 KV cache
   KV cache usage                                93.4 %  WARN  above 90.0 %, if for 1m: expand the KV cache
-  Prefix cache hit rate                          5.0 %  hint  below 40.0 %: conversations find more: --enable-prefix-caching
+  Prefix cache hit rate                          5.0 %  hint  below 40.0 %: low for conversations: check that --enable-prefix-caching is on
 Latency and throughput
   TTFT P95                                      250 ms  ok
   E2E mean                                     9375 ms  since the server's start: nothing was counted between the two readings

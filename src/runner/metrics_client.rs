@@ -17,7 +17,7 @@ pub(crate) const EMPTY: &str = "TensorRT-LLM's list of iterations is empty: noth
 /// Reads the `/metrics` pages of one or more servers.
 pub(crate) struct MetricsClient(Vec<(String, Arc<AdminClient>)>);
 
-/// Why a page has no reading.
+/// Why a metrics page could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScrapeError {
     /// The server does not answer, for this reason.

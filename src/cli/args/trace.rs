@@ -37,7 +37,7 @@ pub(crate) struct TraceArgs {
     /// Names of the trace's columns: timestamp=t,input=in,output=out,hashes=h
     ///
     /// Rows with the same session=s are the turns of a session, with response times duration=d (see --think-time).
-    /// Prompts with the same prefix=p continue one text, each at its own time.
+    /// Rows with the same value in the column prefix=p share one growing prompt, each sent at its own time.
     #[arg(long, value_name = "WHAT=COLUMN,…", value_delimiter = ',', value_parser = values::pair)]
     pub trace_columns: Vec<Pair>,
     /// What the prompt lengths of a session's rows count [default: the whole prompt]

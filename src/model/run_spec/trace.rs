@@ -100,7 +100,7 @@ pub struct TraceColumns {
     pub hashes: Option<String>,
     /// The session that a request is a turn of; `None` if each request stands alone.
     pub session: Option<String>,
-    /// The duration of the answer, in the unit of the timestamps; `None` if the trace does not have it.
+    /// The response time, in the unit of the timestamps; `None` if the trace does not have it.
     #[serde(default)]
     pub duration: Option<String>,
     /// The group of requests whose prompts continue one text, each sent at its own time; `None` if the trace has none.

@@ -210,7 +210,7 @@ pub(crate) const SERVER_SIGNALS: [SignalInfo; 33] = [
             0.4,
             0,
             Severity::Hint,
-            "conversations find more: --enable-prefix-caching",
+            "low for conversations: check that --enable-prefix-caching is on",
         ),
     ),
     unlimited(ServerSignal::PromptTokens, "Prompt tokens", "tokens", Counter, Sum),

@@ -25,7 +25,7 @@ pub(super) fn metrics(run: &Run) -> Section {
     let latencies = latency_table(run);
     if !latencies.rows.is_empty() {
         section.notes.push(
-            "Below each value is its 95 % interval, which allows for neighboring requests that are alike."
+            "Below each value is its 95 % interval, wider than for independent requests where neighboring requests are correlated."
                 .into(),
         );
         section.tables.push(NamedTable { title: "Latencies".into(), class: "numbers", table: latencies });

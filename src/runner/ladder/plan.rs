@@ -86,7 +86,7 @@ impl LadderPlan {
         spec
     }
 
-    /// The number of prompts of a step, or `None` for the Spec's. Sets the step's duration if the ladder decides it.
+    /// The number of prompts of a step; `None` means the number in the Spec. Sets the step's duration if the ladder decides it.
     fn prompts(&self, load: &mut Load, step: StepLoad, previous: Option<MeasuredLoad>) -> Option<usize> {
         match self.prompts {
             StepPrompts::Given => None,

@@ -4,7 +4,7 @@ use super::config::{ModelConfig, ModelError};
 
 /// What to do if a shape is not known.
 pub(super) const CURE: &str =
-    "give `plan.weights`, the size of the weights' files together, or `plan.weights_index`, their index";
+    "give `plan.weights`, the total size of the weight files, or `plan.weights_index`, their index";
 
 /// How GPUs share a matrix.
 #[derive(Debug, Clone, Copy, PartialEq)]

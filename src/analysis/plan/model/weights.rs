@@ -137,7 +137,7 @@ pub(crate) fn indexed_bytes(path: &Path, text: &str) -> Result<u64, ModelError> 
         path: path.to_owned(),
         field: field.to_owned(),
         why: why.to_owned(),
-        cure: "give `plan.weights`, the size of the weights' files together".to_owned(),
+        cure: "give `plan.weights`, the total size of the weight files".to_owned(),
     };
     let index: Value = serde_json::from_str(text)
         .map_err(|error| wrong("metadata", &format!("cannot be read ({error})")))?;

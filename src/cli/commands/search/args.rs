@@ -53,7 +53,7 @@ pub(crate) struct SearchArgs {
     /// Duration of each trial, after its warm-up
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::seconds)]
     trial: Duration,
-    /// Relative half-width of the boundary's interval at which the search ends early
+    /// End early once the boundary's 95 % interval is within ± this share
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = values::share)]
     precision: f64,
     /// Share of the boundary that the suggestion leaves free

@@ -144,9 +144,7 @@ impl<'a> Host<'a> {
         self.stubborn.insert(set);
         let then = match ours {
             true => "the server is restarted for each cell",
-            false => {
-                "a cell may hit prefixes that an earlier cell cached, although every cell has different prompts"
-            }
+            false => "a cell may hit prefixes that its prompts share with those of an earlier cell",
         };
         print_stderr(format_args!(
             "note: the server of `{}` does not reset its prefix cache ({why}): {then}",
