@@ -89,6 +89,10 @@ pub struct StreamStats {
     pub burst_starts: u64,
     /// The number of events that are not part of an answer: pings, and comments that a gateway sent as data.
     pub ignored: u64,
+    /// The number of ignored events that are not pings: JSON of another kind, and texts.
+    pub unknown: u64,
+    /// The first of them.
+    pub first_unknown: Option<Box<str>>,
     /// The number of events with text in fields that are not read, by the field.
     pub unread: UnreadFields,
     /// The number of streams that repeated the whole text with every event although their protocol does not.
@@ -111,6 +115,8 @@ impl StreamStats {
         self.streams += other.streams;
         self.burst_starts += other.burst_starts;
         self.ignored += other.ignored;
+        self.unknown += other.unknown;
+        self.first_unknown = self.first_unknown.take().or_else(|| other.first_unknown.clone());
         self.unread.merge(&other.unread);
         self.repeating += other.repeating;
         self.turns += other.turns;

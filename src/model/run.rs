@@ -125,9 +125,20 @@ pub(crate) struct StreamAnomalies {
     pub ignored_events: u64,
     /// Streams that repeated their whole text in every event; the text was counted once.
     pub repeating_streams: u64,
+    /// The ignored events that are not pings: JSON of another kind, and texts.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unknown_events: u64,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_unknown_event: Option<String>,
     /// Events with text in fields that are not read, by the field.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unread_fields: BTreeMap<String, u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl StreamAnomalies {

@@ -212,7 +212,8 @@ fn failures(run: &Run, to: &mut impl Write) -> io::Result<()> {
 /// Writes how the answers ended, and what was unusual about their streams.
 fn answers(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let reasons = &run.metrics.finish_reasons;
-    let StreamAnomalies { ignored_events, repeating_streams, .. } = run.streams;
+    let StreamAnomalies { ignored_events, unknown_events, repeating_streams, .. } = run.streams;
+    let pings = ignored_events - unknown_events.min(ignored_events);
     if reasons.is_empty() && run.streams.is_empty() {
         return Ok(());
     }
@@ -224,11 +225,15 @@ fn answers(run: &Run, to: &mut impl Write) -> io::Result<()> {
     if !reasons.is_empty() {
         writeln!(to, "Finish reasons: {}", reasons.join(", "))?;
     }
-    if ignored_events > 0 {
+    if pings > 0 {
         writeln!(
             to,
-            "Ignored events: {ignored_events} (pings or comments sent as data; they are not part of an answer)"
+            "Ignored events: {pings} (pings or comments sent as data; they are not part of an answer)"
         )?;
+    }
+    if unknown_events > 0 {
+        let first = one_line(run.streams.first_unknown_event.as_deref().unwrap_or_default());
+        writeln!(to, "Unknown events: {unknown_events} (not read as part of an answer; first: {first})")?;
     }
     if repeating_streams > 0 {
         writeln!(

@@ -75,6 +75,8 @@ fn anomalies(stream_stats: &StreamStats) -> StreamAnomalies {
     StreamAnomalies {
         ignored_events: stream_stats.ignored,
         repeating_streams: stream_stats.repeating,
+        unknown_events: stream_stats.unknown,
+        first_unknown_event: stream_stats.first_unknown.as_deref().map(ToOwned::to_owned),
         unread_fields: stream_stats.unread.iter().map(|(name, events)| (name.to_owned(), events)).collect(),
     }
 }

@@ -6,6 +6,7 @@ use super::error::{self, BaseResponse};
 use super::finish::FinishSignal;
 use super::object::{self, ListLength, object};
 use super::text::Text;
+use super::unread_text::is_unread_text;
 use super::usage::{LlamaCppTimings, UsageObject};
 use crate::client::protocol::output_deltas::OutputDeltas;
 use crate::client::protocol::parsed_event::{OutputPart, ParsedEvent, TokenUsage};
@@ -161,7 +162,7 @@ object! {
         /// The older form of `tool_calls`.
         function_call: Option<ToolFunction<'a>> = "function_call",
         usage: Option<Box<UsageObject<'a>>> = "usage",
-        => unread
+        => unread if is_unread_text
     }
 }
 

@@ -48,7 +48,7 @@ fn is_blank_json(json: &str) -> bool {
 }
 
 /// Whether a value holds no information, such as `{"message": "", "code": null}`.
-fn is_blank(value: &Value) -> bool {
+pub(super) fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Bool(true) => false,

@@ -23,11 +23,11 @@ pub(crate) trait Object<'de>: Default {
 }
 
 /// Defines a struct whose fields are read from the JSON keys on their right: `finish: Option<Text<'a>> =
-/// "finish_reason"`. After `=>`, a field takes the name of the first unknown field with text.
+/// "finish_reason"`. After `=>`, a field takes the name of the first unknown field that the function accepts.
 macro_rules! object {
     ($(#[$meta:meta])* $vis:vis struct $name:ident<'a> {
         $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty = $key:literal,)*
-        $(=> $unread:ident)?
+        $(=> $unread:ident if $is_unread:path)?
     }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
@@ -54,8 +54,7 @@ macro_rules! object {
                 let value: $crate::client::protocol::text::Text<'a> = map.next_value()?;
                 // A name with escapes is none that a server would use.
                 if let (None, std::borrow::Cow::Borrowed(name)) = (self.$unread, name) {
-                    let is_unread = $crate::client::protocol::unread_text::is_unread_text(name, value);
-                    self.$unread = is_unread.then_some(*name);
+                    self.$unread = $is_unread(name, value).then_some(*name);
                 }
                 Ok(())
             })?

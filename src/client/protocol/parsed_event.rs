@@ -91,6 +91,17 @@ impl<'a> ParsedEvent<'a> {
         Self { error: Some(words), ..Self::default() }
     }
 
+    /// Whether the event has nothing that the client uses.
+    pub fn is_blank(&self) -> bool {
+        let has_output = match &self.output {
+            EventOutput::New(pieces) => !pieces.is_empty(),
+            EventOutput::SoFar { text, tokens } => text.is_some() || tokens.is_some(),
+            EventOutput::Results(count) => *count > 0,
+        };
+        let Self { token_ids, usage, ending, error, is_end, .. } = self;
+        !has_output && *token_ids == 0 && usage.is_none() && ending.is_none() && error.is_none() && !is_end
+    }
+
     /// Whether any piece of the output is reasoning.
     pub fn has_reasoning(&self) -> bool {
         matches!(&self.output, EventOutput::New(pieces) if pieces.iter().any(|piece| piece.part == OutputPart::Reasoning))

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::memmem;
+
 use super::{FirstEvent, StreamStats, TextSize};
 use crate::client::excerpt::excerpt;
 use crate::client::framing::StreamFraming;
@@ -12,6 +14,7 @@ use crate::client::protocol::ResponseFormat;
 use crate::client::protocol::data_text::DataText;
 use crate::client::protocol::event_template::EventTemplate;
 use crate::client::protocol::finish::FinishSignal;
+use crate::client::protocol::foreign_error::foreign_error;
 use crate::client::protocol::parsed_event::{EventOutput, OutputDelta, OutputPart, ParsedEvent, TokenUsage};
 use crate::client::protocol::small_list::SmallList;
 use crate::client::protocol::text::Text;
@@ -160,9 +163,14 @@ impl StreamState {
             Ok(ParsedEvent { error: Some(error), .. }) => self.fail(FailureClass::ErrorEvent, error),
             Ok(_) if name == b"error" => self.fail(FailureClass::ErrorEvent, excerpt(data)),
             Ok(meaning) => {
-                if meaning.is_foreign {
-                    self.ignore_event();
-                    self.keep_stray(data);
+                if meaning.is_blank()
+                    && may_be_error(data)
+                    && let Some(error) = foreign_error(data)
+                {
+                    return self.fail(FailureClass::ErrorEvent, error);
+                }
+                if meaning.is_foreign && self.reading.framing != StreamFraming::Document {
+                    self.note_unknown(data);
                 }
                 if let Some((text, part)) = meaning.sole_text() {
                     self.template.learn(data, text);
@@ -183,10 +191,8 @@ impl StreamState {
             StreamFraming::Document => "answer is not the requested document",
         };
         match DataText::classify(data) {
-            DataText::Ping if self.reading.framing != StreamFraming::Document => {
-                self.ignore_event();
-                self.keep_stray(data);
-            }
+            DataText::Ping if self.reading.framing != StreamFraming::Document => self.ignore_event(),
+            DataText::Notice if self.reading.framing != StreamFraming::Document => self.note_unknown(data),
             DataText::Error if self.reading.framing != StreamFraming::Document => {
                 self.fail(FailureClass::ErrorEvent, excerpt(data));
             }
@@ -199,7 +205,10 @@ impl StreamState {
     fn note_stray(&mut self, line: &[u8]) {
         match (self.reading.read)(line) {
             Ok(ParsedEvent { error: Some(error), .. }) => self.fail(FailureClass::ErrorEvent, error),
-            _ => self.keep_stray(line),
+            _ => match foreign_error(line) {
+                Some(error) => self.fail(FailureClass::ErrorEvent, error),
+                None => self.keep_stray(line),
+            },
         }
     }
 
@@ -216,6 +225,17 @@ impl StreamState {
     /// Counts a heartbeat, which is not part of the answer.
     fn ignore_event(&mut self) {
         self.stream_stats.borrow_mut().ignored += 1;
+    }
+
+    /// Counts an event that is not part of the answer as far as the client knows, and keeps it for failure messages.
+    fn note_unknown(&mut self, data: &[u8]) {
+        {
+            let stream_stats = &mut *self.stream_stats.borrow_mut();
+            stream_stats.ignored += 1;
+            stream_stats.unknown += 1;
+            stream_stats.first_unknown.get_or_insert_with(|| excerpt(data).into());
+        }
+        self.keep_stray(data);
     }
 
     fn apply(&mut self, at: Duration, mut meaning: ParsedEvent<'_>) {
@@ -438,6 +458,12 @@ impl FirstEvent {
             }
         }
     }
+}
+
+/// Whether data without output may be an error of another kind. Most such events are none, and are not parsed again.
+fn may_be_error(data: &[u8]) -> bool {
+    const SIGNS: [&[u8]; 6] = [b"err", b"Err", b"ERR", b"detail", b"essage", b"fault"];
+    SIGNS.iter().any(|sign| memmem::find(data, sign).is_some())
 }
 
 /// Whether an event is a ping of a server or a proxy by its name or its data.

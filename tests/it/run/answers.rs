@@ -184,6 +184,25 @@ fn text_in_an_unknown_field_is_named() {
 }
 
 #[test]
+fn an_error_of_another_kind_is_one_and_other_json_is_quoted() {
+    let around = |event: &str| words(4) + &format!("data: {event}\n\n") + &words(4) + &end("\"length\"", 8);
+    for (event, words) in [
+        ("{\"detail\": \"Internal error\"}", "(first: Internal error)"),
+        ("{\"errorCode\": 500, \"errorMessage\": \"boom\"}", "(first: boom (code 500))"),
+    ] {
+        let ended = measure(around(event), "--random-output-len 8").with_code(1);
+        assert!(ended.stdout.contains(&format!("error event in the stream: 2 {words}")), "{}", ended.stdout);
+    }
+    let ended = measure(around("{\"queue_position\": 3}"), "--random-output-len 8").well();
+    let expected = "2 (not read as part of an answer; first: {\"queue_position\": 3})";
+    assert_eq!(ended.line("Unknown events"), expected);
+    assert!(!ended.stdout.contains("pings"), "{}", ended.stdout);
+    let streams = &ended.result()["servegauge"]["streams"];
+    assert_eq!((&streams["unknown_events"], &streams["ignored_events"]), (&json!(2), &json!(2)));
+    assert_eq!(streams["first_unknown_event"], "{\"queue_position\": 3}");
+}
+
+#[test]
 fn tokens_without_text_have_an_end_and_no_first_token() {
     let ended =
         measure(delta("{\"content\":\"\"}", "null") + &end("\"length\"", 8), "--random-output-len 8").well();

@@ -31,6 +31,31 @@ fn failure(backend: Backend, name: &str, answer: &str) -> (FailureClass, String)
     (failure.class, failure.detail)
 }
 
+/// Where an HTTP status of success carries the error of another kind, its message is in the failure.
+#[test]
+fn an_error_in_a_document_is_quoted() {
+    for backend in [
+        Backend::OpenaiEmbeddings,
+        Backend::VllmPooling,
+        Backend::VllmRerank,
+        Backend::OpenaiChat,
+        Backend::Sglang,
+        Backend::Tgi,
+        Backend::TensorrtLlm,
+        Backend::Ollama,
+    ] {
+        for document in [
+            r#"{"object":"error","message":"too long","code":400}"#,
+            r#"{"detail":"too long"}"#,
+            r#"{"code":400,"message":"too long"}"#,
+        ] {
+            let (class, detail) = failure(backend, "x.json", document);
+            assert_eq!(class, FailureClass::ErrorEvent, "{backend:?} {document}: {detail}");
+            assert!(detail.starts_with("too long"), "{backend:?} {document}: {detail}");
+        }
+    }
+}
+
 #[test]
 fn streams_have_their_text_tokens_and_end() {
     let stop = FinishReason::Stop;

@@ -214,8 +214,6 @@ fn what_a_server_said_beside_its_events_is_in_the_failure() {
             "upstream connect error or disconnect/reset",
         ),
         ("<html>\n<h1>502 Bad Gateway</h1>\n</html>\n", "502 Bad Gateway"),
-        ("{\"detail\":\"model is loading\"}\n\n", "model is loading"),
-        ("data: {\"detail\":\"model is loading\"}\n\n", "model is loading"),
         ("data: {\"message\":\"quota exceeded\"}\n\n", "quota exceeded"),
     ];
     for (words, shown) in cases {
@@ -223,6 +221,14 @@ fn what_a_server_said_beside_its_events_is_in_the_failure() {
             let (class, detail) = failure(&(before + words));
             assert_eq!(class, BrokenStream, "{words}");
             assert!(detail.contains(shown), "{words}: {detail}");
+        }
+    }
+    for words in
+        [r#"{"detail":"model is loading"}"#, r#"{"errorCode":500,"errorMessage":"model is loading"}"#]
+    {
+        for words in [words.to_owned() + "\n\n", data(words)] {
+            let (class, detail) = failure(&around(&words));
+            assert!(class == ErrorEvent && detail.starts_with("model is loading"), "{words}: {detail}");
         }
     }
     assert_eq!(
