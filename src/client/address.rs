@@ -115,7 +115,9 @@ impl Address {
                     given.split_once('?').map_or((given, None), |(path, query)| (path, Some(query)));
                 (self.join(path, true), query)
             }
-            None if matches!(&*self.operation, "" | "/models") => (self.join(wire.path(whole), false), None),
+            None if matches!(&*self.operation, "" | "/models") => {
+                (self.join(&self.path_of_model(wire.path(whole)), false), None)
+            }
             None if is_operation_of(&self.operation, wire) => {
                 (format!("{}{}", self.path, self.operation), None)
             }
@@ -162,9 +164,24 @@ impl Address {
 
     /// The path before the API, which belongs to the server.
     fn prefix(&self) -> &str {
+        if let Some(at) = triton_model_at(&self.path) {
+            return &self.path[..at];
+        }
         match self.api() {
-            "" | "/v1" => &self.path[..api_at(&self.path)],
+            "" => &self.path[..api_at(&self.path)],
+            api if api.eq_ignore_ascii_case("/v1") => &self.path[..api_at(&self.path)],
             _ => "",
+        }
+    }
+
+    /// A protocol's usual path, with the model that the URL names if both are Triton's: `/v2/models/NAME`.
+    fn path_of_model(&self, path: &str) -> String {
+        let named = triton_model_at(&self.path).map(|at| &self.path[at..]);
+        match (named, path.rsplit_once('/')) {
+            (Some(model), Some((_, operation))) if triton_model_at(path).is_some() => {
+                format!("{model}/{operation}")
+            }
+            _ => path.to_owned(),
         }
     }
 
@@ -172,15 +189,21 @@ impl Address {
     fn join(&self, path: &str, is_given: bool) -> String {
         let base = &self.path;
         let overlap = boundaries(base).find(|&at| {
-            let rest = path.strip_prefix(&base[at..]);
+            let shared = &base[at..];
+            let head = path.get(..shared.len()).filter(|head| head.eq_ignore_ascii_case(shared));
+            let rest = head.map(|head| &path[head.len()..]);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         let of_api = path.strip_prefix("/v1").filter(|rest| !is_given && rest.starts_with('/'));
         match (overlap, of_api) {
+            // The usual path takes the URL's spelling, `/V1`.
+            (Some(at), _) if !is_given => format!("{base}{}", &path[base.len() - at..]),
             (Some(at), _) => format!("{}{path}", &base[..at]),
             (None, Some(operation)) if !self.api().is_empty() => format!("{base}{operation}"),
             // The path of a server page, which is next to the API and not below it.
-            (None, _) if api_root(path).is_none() && (self.api() == "/v1" || !is_given) => {
+            (None, _)
+                if api_root(path).is_none() && (self.api().eq_ignore_ascii_case("/v1") || !is_given) =>
+            {
                 format!("{}{path}", &base[..api_at(base)])
             }
             (None, _) => format!("{base}{path}"),
@@ -283,9 +306,16 @@ fn api_at(path: &str) -> usize {
     at
 }
 
+/// The offset of Triton's `/v2/models/NAME`, perhaps with `/versions/N`, in a path that has it.
+fn triton_model_at(path: &str) -> Option<usize> {
+    const MODELS: &str = "/v2/models/";
+    let at = path.rfind(MODELS)?;
+    (!path[at + MODELS.len()..].is_empty()).then_some(at)
+}
+
 /// Whether a segment is an API version: `v1`, `v4`, `v1beta`, `v1beta1`, `v0.3`.
 fn is_version(segment: &str) -> bool {
-    let Some(rest) = segment.strip_prefix('v') else { return false };
+    let Some(rest) = segment.strip_prefix(['v', 'V']) else { return false };
     rest.starts_with(|first: char| first.is_ascii_digit())
         && rest.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'.')
         && rest.len() <= "1alpha99".len()

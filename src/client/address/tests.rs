@@ -59,6 +59,8 @@ fn chats_are_asked_under_the_api_that_the_url_names() {
             "https://d/serving-endpoints/chat/completions?x=1",
         ),
         ("http://h/v1/models", "http://h/v1/chat/completions"),
+        ("http://h/V1", "http://h/V1/chat/completions"),
+        ("http://h/models/a/V1/", "http://h/models/a/V1/chat/completions"),
     ] {
         assert_eq!(asked(url, None, Backend::OpenaiChat), asks, "{url}");
     }
@@ -79,6 +81,20 @@ fn each_protocol_has_its_own_path() {
         ("http://h:11434", Backend::Ollama, "http://h:11434/api/generate"),
         ("http://h/v1", Backend::LlamaCpp, "http://h/completion"),
         ("http://h/v2", Backend::TensorrtLlm, "http://h/v2/models/ensemble/generate_stream"),
+        ("http://h/V2", Backend::TensorrtLlm, "http://h/V2/models/ensemble/generate_stream"),
+        ("http://h/v2/models/bls", Backend::TensorrtLlm, "http://h/v2/models/bls/generate_stream"),
+        ("http://h/v2/models/bls/", Backend::TensorrtLlm, "http://h/v2/models/bls/generate_stream"),
+        (
+            "http://h/lb/v2/models/bls/versions/1",
+            Backend::TensorrtLlm,
+            "http://h/lb/v2/models/bls/versions/1/generate_stream",
+        ),
+        (
+            "http://h/v2/models/bls/generate_stream",
+            Backend::TensorrtLlm,
+            "http://h/v2/models/bls/generate_stream",
+        ),
+        ("http://h/V1", Backend::LlamaCpp, "http://h/completion"),
         ("http://h/v1", Backend::VllmPooling, "http://h/pooling"),
         ("http://h/v1/embeddings", Backend::OpenaiEmbeddings, "http://h/v1/embeddings"),
         ("http://h/v2/rerank", Backend::VllmRerank, "http://h/v2/rerank"),
