@@ -29,6 +29,8 @@ enum ResponseKind {
     /// The head has not arrived yet.
     #[default]
     Unknown,
+    /// A success whose content type is JSON where a stream was expected: the beginning of the body decides.
+    Undecided,
     /// The requested form of answer: a stream or a document.
     Expected,
     /// Any other answer. It is boxed, because it is rare and an inline value would be touched with every event.
@@ -79,7 +81,7 @@ impl ResponseReader {
     /// Whether the outcome is known, so that the request need not wait for the rest.
     pub(super) fn is_outcome_known(&self, timer: &RequestTimer) -> bool {
         match self.kind {
-            ResponseKind::Unknown => self.is_finished(),
+            ResponseKind::Unknown | ResponseKind::Undecided => self.is_finished(),
             ResponseKind::Expected => self.is_finished() || timer.is_outcome_known(),
             ResponseKind::Unexpected(_) => true,
         }
@@ -89,7 +91,7 @@ impl ResponseReader {
     /// the connection be reused.
     pub(super) fn should_drain(&self) -> bool {
         let is_full = match &self.kind {
-            ResponseKind::Unknown | ResponseKind::Expected => false,
+            ResponseKind::Unknown | ResponseKind::Undecided | ResponseKind::Expected => false,
             ResponseKind::Unexpected(unwanted) => unwanted.is_full(),
         };
         !self.is_finished() && !is_full
@@ -100,7 +102,7 @@ impl ResponseReader {
     pub(super) fn keeps_alive(&self) -> bool {
         let is_server_error = match &self.kind {
             ResponseKind::Unexpected(unwanted) => unwanted.is_server_error(),
-            ResponseKind::Unknown | ResponseKind::Expected => false,
+            ResponseKind::Unknown | ResponseKind::Undecided | ResponseKind::Expected => false,
         };
         self.broken.is_none() && self.response.keeps_alive() && !is_server_error
     }
@@ -114,6 +116,7 @@ impl ResponseReader {
     pub(super) fn finish(self) -> Result<(), Failure> {
         match (self.kind, self.broken) {
             (ResponseKind::Unexpected(unwanted), _) => Err(unwanted.failure()),
+            (ResponseKind::Undecided, None) => Err(document_failure(b"")),
             (_, Some(error)) => Err(Failure::new(FailureClass::BrokenStream, error.to_string())),
             (_, None) => Ok(()),
         }
@@ -127,9 +130,7 @@ impl ResponseKind {
             200..300 if head.coding.is_some() => {
                 Self::unexpected(UnexpectedKind::Compressed(head.coding.unwrap_or_default()))
             }
-            200..300 if head.is_json && wanted == StreamFraming::Events => {
-                Self::unexpected(UnexpectedKind::Document)
-            }
+            200..300 if head.is_json && wanted == StreamFraming::Events => Self::Undecided,
             200..300 => Self::Expected,
             _ => Self::unexpected(UnexpectedKind::Refusal(Box::new(head))),
         }
@@ -140,8 +141,16 @@ impl ResponseKind {
     }
 
     fn push_data(&mut self, at: Duration, data: &[u8], timer: &mut RequestTimer) {
+        if matches!(self, Self::Undecided) {
+            let Some(&first) = data.trim_ascii_start().first() else { return };
+            *self = if begins_stream(first) {
+                Self::Expected
+            } else {
+                Self::unexpected(UnexpectedKind::Document)
+            };
+        }
         match self {
-            Self::Unknown => {}
+            Self::Unknown | Self::Undecided => {}
             Self::Expected => timer.on_bytes(at, data),
             Self::Unexpected(unwanted) => unwanted.push_body(data),
         }
@@ -178,6 +187,12 @@ impl UnexpectedResponse {
             UnexpectedKind::Document => document_failure(&self.body),
         }
     }
+}
+
+/// Whether the first byte of a body is that of an event stream and not of JSON: of `data:`, `event:`, `id:`, `retry:`,
+/// of a comment, or of a byte order mark. Some gateways pass a stream on as `application/json`.
+fn begins_stream(first: u8) -> bool {
+    matches!(first, b'd' | b'e' | b'i' | b'r' | b':' | 0xEF)
 }
 
 fn status_failure(head: &ResponseHead, body: &[u8]) -> Failure {

@@ -59,6 +59,22 @@ async fn a_streamed_answer_is_followed_to_its_end() {
     assert!(steps.iter().all(Option::is_some) && steps.is_sorted(), "{times:?}");
 }
 
+/// Gateways that pass a stream on as JSON (B3 of the reports).
+#[tokio::test]
+async fn a_stream_that_is_sent_as_json_is_read() {
+    for before in ["", "\r\n", ": comment\n\n", "event: message\n", "id: 1\n", "\u{FEFF}"] {
+        let body = stream(&[&format!("{before}{TOKEN}"), TOKEN, DONE]);
+        let body = body.replace("text/event-stream", "application/json");
+        assert!(body.contains("application/json"), "{body}");
+        let story = ask(&answering(body).target()).await;
+        assert_eq!(story.outcome, Ok(FinishReason::Stop), "{before:?}");
+        assert_eq!(story.text.as_deref(), Some("aa"), "{before:?}");
+    }
+    let (class, detail) = failure(json("200 OK", "")).await;
+    assert_eq!(class, FailureClass::BrokenStream);
+    assert!(detail.starts_with("one JSON document instead"), "{detail}");
+}
+
 #[tokio::test]
 async fn the_users_headers_win_over_ours() {
     let stage = answering(stream(&[TOKEN, DONE]));
