@@ -6,6 +6,7 @@ mod on_run;
 use serde_json::Value;
 
 use crate::client::admin::AdminError;
+use crate::client::transport::BEFORE_ANY_BYTE;
 use crate::loadgen::{SetupFailure, is_sign_of_setup};
 use crate::model::record::{Failure, FailureClass};
 use crate::model::run::Run;
@@ -30,11 +31,26 @@ pub(super) fn on_setup_failure(setup: &SetupFailure, url: &str) -> String {
 
 /// Adds advice to the failures of a run that went on although its set-up was wrong.
 pub(super) fn add_to_failures(run: &mut Run) {
+    let is_only = run.metrics.completed == 0 && run.metrics.failures.len() == 1;
     for group in &mut run.metrics.failures {
         let failure = Failure::new(group.class, group.example.as_str());
         let is_named = matches!(group.class, FailureClass::UnknownFinishReason | FailureClass::OverLimit);
         group.advice = (is_named || is_sign_of_setup(&failure)).then(|| on_failure(&failure));
+        if is_only && may_need_tls(&failure, &run.spec.target.base_url) {
+            group.advice = Some(NEEDS_TLS.to_owned());
+        }
     }
+}
+
+/// Advice for a run of which every request was cut off before any byte of an answer.
+const NEEDS_TLS: &str = "the server closes each connection before it answers; if this port speaks TLS, write https:// \
+                         in --base-url";
+
+/// Whether a request without TLS failed in the way of servers that expect TLS: they close or reset the connection.
+fn may_need_tls(failure: &Failure, base_url: &str) -> bool {
+    let signs = ["closed the connection without an answer", BEFORE_ANY_BYTE];
+    let is_closed = signs.iter().any(|words| failure.detail.contains(words));
+    failure.class == FailureClass::BrokenStream && is_closed && base_url.starts_with("http://")
 }
 
 /// Advice by a phrase in the failure's message: a protocol that the server does not speak, a certificate, a field.
@@ -266,5 +282,28 @@ mod tests {
                 "{detail}"
             );
         }
+    }
+
+    #[test]
+    fn a_port_that_closes_every_connection_may_speak_tls() {
+        let advice = |url: &str, detail: &str, completed| {
+            let mut run = crate::testing::sample_run::run(false);
+            run.spec.target.base_url = url.into();
+            run.metrics.completed = completed;
+            run.metrics.failures.truncate(1);
+            let group = run.metrics.failures.first_mut().unwrap();
+            (group.class, group.example) = (FailureClass::BrokenStream, detail.into());
+            add_to_failures(&mut run);
+            run.metrics.failures.remove(0).advice.unwrap_or_default()
+        };
+        let (closed, reset) = (
+            "the server closed the connection without an answer",
+            "connection reset by peer before any byte of an answer",
+        );
+        assert!(advice("http://h", closed, 0).contains("https://"));
+        assert!(advice("http://h", reset, 0).contains("https://"));
+        assert_eq!(advice("http://h", "connection reset by peer", 0), "", "in the middle of a stream");
+        assert_eq!(advice("http://h", closed, 3), "", "others were answered");
+        assert_eq!(advice("https://h", closed, 0), "");
     }
 }

@@ -132,10 +132,7 @@ impl Transport {
                 settled(ended);
             }
             let idle = exchange.idle;
-            exchange.finish(followed).map_err(|failure| match idle {
-                Some(idle) => annotate_reused_connection(failure, idle, timer),
-                None => failure,
-            })
+            exchange.finish(followed).map_err(|failure| annotate_early_end(failure, idle, timer))
         }
     }
 
@@ -297,9 +294,18 @@ impl<'t> HttpExchange<'t> {
     }
 }
 
-/// Adds a note to a failure before the first byte of an answer on a reused connection: the connection may be the cause.
-fn annotate_reused_connection(mut failure: Failure, idle: Duration, timer: &RequestTimer) -> Failure {
-    if failure.class == FailureClass::BrokenStream && timer.phase() == TimeoutPhase::Headers {
+/// The note on a failure before the first byte of an answer.
+pub(crate) const BEFORE_ANY_BYTE: &str = "before any byte of an answer";
+
+/// Adds notes to a failure before the first byte of an answer. A connection that had been idle may be the cause.
+fn annotate_early_end(mut failure: Failure, idle: Option<Duration>, timer: &RequestTimer) -> Failure {
+    if failure.class != FailureClass::BrokenStream || timer.phase() != TimeoutPhase::Headers {
+        return failure;
+    }
+    if failure.detail.ends_with("reset by peer") || failure.detail.ends_with("broken pipe") {
+        failure.detail += &format!(" {BEFORE_ANY_BYTE}");
+    }
+    if let Some(idle) = idle {
         let advice = "`target.connection.keepalive = false` opens one for each request";
         failure.detail += &format!(
             " (the server closed a connection that it had kept open after an earlier answer, idle for {idle:.1?}; {advice})"
