@@ -10,7 +10,6 @@ use memchr::memmem;
 use super::{FirstEvent, StreamStats, TextSize};
 use crate::client::excerpt::excerpt;
 use crate::client::framing::StreamFraming;
-use crate::client::protocol::ResponseFormat;
 use crate::client::protocol::data_text::DataText;
 use crate::client::protocol::event_template::EventTemplate;
 use crate::client::protocol::finish::FinishSignal;
@@ -18,6 +17,7 @@ use crate::client::protocol::foreign_error::foreign_error;
 use crate::client::protocol::parsed_event::{EventOutput, OutputDelta, OutputPart, ParsedEvent, TokenUsage};
 use crate::client::protocol::small_list::SmallList;
 use crate::client::protocol::text::Text;
+use crate::client::protocol::{ResponseFormat, max_events};
 use crate::client::request_timer::captured::{CapturedOutput, part_text};
 use crate::client::request_timer::output_modes::{OutputEdits, OutputModes, REPEATABLE_PARTS};
 use crate::client::request_timer::text_mode::TextEdit;
@@ -91,6 +91,8 @@ pub(super) struct HotState {
     pub(super) events_in_first_read: u32,
     /// The second of the last output, and the number of output events in that second.
     pub(super) second: (u32, u32),
+    /// The number of output events in this second that the token limit allows.
+    pub(super) allowed: u32,
     /// The length of the output, in bytes of its JSON.
     pub(super) text_bytes: u64,
     /// The part of it that the last event added.
@@ -424,15 +426,21 @@ impl StreamState {
             self.hot.second = (second, 1);
         } else {
             *events += 1;
+            if *events > self.hot.allowed {
+                self.close_second();
+                self.hot.second = (second, 0);
+            }
         }
     }
 
-    /// Adds the events of a completed second. An answer without an end is detected here, and not on every event.
+    /// Adds the events of a completed second, and checks whether the answer goes beyond its token limit.
     pub(super) fn close_second(&mut self) {
         let (second, events) = std::mem::take(&mut self.hot.second);
         if events > 0 {
             self.events.add(second, events);
         }
+        let most = self.cold.limit.map_or(u32::MAX, max_events);
+        self.hot.allowed = most.saturating_sub(self.events.count);
         if let Some(Failure { class, detail }) = self.over_limit() {
             self.fail(class, detail);
         }
