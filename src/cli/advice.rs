@@ -42,7 +42,7 @@ pub(super) fn add_to_failures(run: &mut Run) {
     }
 }
 
-/// Advice for a run of which every request was cut off before any byte of an answer.
+/// Advice for a run in which the server closed every connection before it answered.
 const NEEDS_TLS: &str = "the server closes each connection before it answers; if this port speaks TLS, write https:// \
                          in --base-url";
 

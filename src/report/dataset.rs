@@ -38,7 +38,7 @@ pub(crate) fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl 
         .try_for_each(|(fault, rows)| writeln!(to, "  {fault}: {} (first: {})", rows.count, rows.first))
 }
 
-/// Writes what `--dry-run` prepared. `requests` holds the lengths of prompt and requested output, in tokens;
+/// Writes what `--dry-run` prepared. `requests` has the tokens of each prompt and of its requested output;
 /// `trace_span` is the time that a trace's arrivals take.
 pub(crate) fn render_workload(
     spec: &Spec,

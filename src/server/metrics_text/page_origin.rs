@@ -114,7 +114,7 @@ fn identify(names: &[&str], page: &MetricsText<'_>) -> (String, PageOrigin) {
     }
 }
 
-/// Describes an engine's page of which nothing can be used.
+/// Describes an engine's metrics page without a usable value.
 fn of_engine(engine: &str, prefixes: &[&str], page: &MetricsText<'_>) -> String {
     let samples = page.families.iter().flat_map(|family| &family.samples);
     let mut own = samples.filter(|sample| has_prefix(sample.name, prefixes));

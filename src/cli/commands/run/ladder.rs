@@ -47,7 +47,7 @@ struct MeasuredStep {
 struct MeasuredSteps {
     steps: Vec<MeasuredStep>,
     ended_by: Option<StopRule>,
-    /// The rules without an answer that the user has been told about.
+    /// The rules already reported as undecided, so that each is reported once.
     reported: Vec<StopRule>,
     worst: Option<ExitReason>,
 }
