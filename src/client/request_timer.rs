@@ -2,10 +2,12 @@
 //! [`Record`](crate::model::record::Record).
 
 mod captured;
+mod other_data;
 mod outcome;
 mod output_modes;
 mod stream_state;
 mod text_mode;
+mod text_size;
 mod unread_fields;
 
 use std::cell::RefCell;

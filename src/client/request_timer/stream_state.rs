@@ -5,12 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memchr::memmem;
-
-use super::{FirstEvent, StreamStats, TextSize};
+use super::{FirstEvent, StreamStats};
 use crate::client::excerpt::excerpt;
 use crate::client::framing::StreamFraming;
-use crate::client::protocol::data_text::DataText;
 use crate::client::protocol::event_template::EventTemplate;
 use crate::client::protocol::finish::FinishSignal;
 use crate::client::protocol::foreign_error::foreign_error;
@@ -19,6 +16,7 @@ use crate::client::protocol::small_list::SmallList;
 use crate::client::protocol::text::Text;
 use crate::client::protocol::{ResponseFormat, max_events};
 use crate::client::request_timer::captured::{CapturedOutput, part_text};
+use crate::client::request_timer::other_data::{is_ping, may_be_error};
 use crate::client::request_timer::output_modes::{OutputEdits, OutputModes, REPEATABLE_PARTS};
 use crate::client::request_timer::text_mode::TextEdit;
 use crate::client::sse::{STRAY_LINE, SseEvent};
@@ -77,7 +75,7 @@ pub(super) struct ColdState {
     /// The number of parsed events that added no text.
     pub(super) silent_events: u32,
     /// Whether the answer had output that is not text, or that is not read.
-    has_other_output: bool,
+    pub(super) has_other_output: bool,
 }
 
 /// The state that changes with every output event.
@@ -100,20 +98,6 @@ pub(super) struct HotState {
 }
 
 impl HotState {
-    /// Counts the bytes of a text that changes the output like this. A text that repeats all of its part counts twice,
-    /// because another part may be about as long.
-    fn count_text(&mut self, edit: &TextEdit, bytes: usize) {
-        let bytes = bytes as u64;
-        match edit {
-            TextEdit::Nothing => {}
-            TextEdit::Add | TextEdit::AddApart => {
-                self.text_bytes += bytes;
-                self.last_text_bytes += bytes;
-            }
-            TextEdit::Replace | TextEdit::Rewrite(_) => self.text_bytes = self.text_bytes.max(2 * bytes),
-        }
-    }
-
     /// Records a new read of the socket.
     pub(super) fn next_read(&mut self) {
         if self.events_in_first_read == 0 {
@@ -185,61 +169,6 @@ impl StreamState {
         }
     }
 
-    /// Handles data that is not an event of the protocol.
-    fn on_other_data(&mut self, data: &[u8], error: &serde_json::Error) {
-        let what = match self.reading.framing {
-            StreamFraming::Events => "event is not a chunk",
-            StreamFraming::Lines => "line is not a chunk",
-            StreamFraming::Document => "answer is not the requested document",
-        };
-        match DataText::classify(data) {
-            DataText::Ping if self.reading.framing != StreamFraming::Document => self.ignore_event(),
-            DataText::Notice if self.reading.framing != StreamFraming::Document => self.note_unknown(data),
-            DataText::Error if self.reading.framing != StreamFraming::Document => {
-                self.fail(FailureClass::ErrorEvent, excerpt(data));
-            }
-            _ => self.fail(FailureClass::BrokenStream, format!("{what} ({error}): {}", excerpt(data))),
-        }
-    }
-
-    /// Handles a line that is not part of an event. An error in the line fails the request; any other text is kept only
-    /// for failure messages.
-    fn note_stray(&mut self, line: &[u8]) {
-        match (self.reading.read)(line) {
-            Ok(ParsedEvent { error: Some(error), .. }) => self.fail(FailureClass::ErrorEvent, error),
-            _ => match foreign_error(line) {
-                Some(error) => self.fail(FailureClass::ErrorEvent, error),
-                None => self.keep_stray(line),
-            },
-        }
-    }
-
-    fn keep_stray(&mut self, words: &[u8]) {
-        let stray = &mut self.cold.stray;
-        if stray.len() < Failure::BODY_LIMIT {
-            if !stray.is_empty() {
-                stray.push(' ');
-            }
-            stray.push_str(&excerpt(words));
-        }
-    }
-
-    /// Counts a heartbeat, which is not part of the answer.
-    fn ignore_event(&mut self) {
-        self.stream_stats.borrow_mut().ignored += 1;
-    }
-
-    /// Counts an event that is not part of the answer as far as the client knows, and keeps it for failure messages.
-    fn note_unknown(&mut self, data: &[u8]) {
-        {
-            let stream_stats = &mut *self.stream_stats.borrow_mut();
-            stream_stats.ignored += 1;
-            stream_stats.unknown += 1;
-            stream_stats.first_unknown.get_or_insert_with(|| excerpt(data).into());
-        }
-        self.keep_stray(data);
-    }
-
     fn apply(&mut self, at: Duration, mut meaning: ParsedEvent<'_>) {
         self.drop_repeated_message(&mut meaning);
         if let Some(name) = meaning.unread {
@@ -286,34 +215,6 @@ impl StreamState {
     /// The number of output events so far.
     fn output_events(&self) -> u32 {
         self.events.count + self.hot.second.1
-    }
-
-    /// Counts the length of an event's text, or the event if it has none.
-    fn count_text(&mut self, edits: &OutputEdits, output: &EventOutput<'_>) {
-        let before = self.hot.text_bytes;
-        let last = std::mem::take(&mut self.hot.last_text_bytes);
-        match *output {
-            EventOutput::New(ref pieces) => {
-                for piece in pieces.iter() {
-                    self.cold.has_other_output |= piece.part == OutputPart::Sound;
-                    self.hot.count_text(edits.of(piece.part), piece.text.length());
-                }
-            }
-            EventOutput::SoFar { text: Some(text), .. } if !text.is_empty() => {
-                self.hot.count_text(edits.of(OutputPart::Message), text.length());
-            }
-            EventOutput::SoFar { .. } | EventOutput::Results(_) => {}
-        }
-        if self.hot.text_bytes == before {
-            self.cold.silent_events += 1;
-            self.hot.last_text_bytes = last;
-        }
-    }
-
-    /// The size of the answer's text; `None` if the text is not all of the output.
-    pub(super) fn text_size(&self) -> Option<TextSize> {
-        let size = TextSize { bytes: self.hot.text_bytes, silent_events: self.cold.silent_events };
-        Some(size).filter(|_| !self.cold.has_other_output)
     }
 
     fn set_finish(&mut self, at: Duration, ending: &FinishSignal<'_>) {
@@ -466,15 +367,4 @@ impl FirstEvent {
             }
         }
     }
-}
-
-/// Whether data without output may be an error of another kind. Most such events are none, and are not parsed again.
-fn may_be_error(data: &[u8]) -> bool {
-    const SIGNS: [&[u8]; 6] = [b"err", b"Err", b"ERR", b"detail", b"essage", b"fault"];
-    SIGNS.iter().any(|sign| memmem::find(data, sign).is_some())
-}
-
-/// Whether an event is a ping of a server or a proxy by its name or its data.
-fn is_ping(name: &[u8], data: &[u8]) -> bool {
-    DataText::is_ping_name(name) || DataText::is_certain_ping(data)
 }
