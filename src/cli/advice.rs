@@ -6,7 +6,7 @@ mod on_run;
 use serde_json::Value;
 
 use crate::client::admin::AdminError;
-use crate::client::transport::BEFORE_ANY_BYTE;
+use crate::client::transport_error::BEFORE_ANY_BYTE;
 use crate::loadgen::{SetupFailure, is_sign_of_setup};
 use crate::model::record::{Failure, FailureClass};
 use crate::model::run::Run;
@@ -48,9 +48,13 @@ const NEEDS_TLS: &str = "the server closes each connection before it answers; if
 
 /// Whether a request without TLS failed in the way of servers that expect TLS: they close or reset the connection.
 fn may_need_tls(failure: &Failure, base_url: &str) -> bool {
+    failure.class == FailureClass::BrokenStream && is_closed_without_tls(base_url, &failure.detail)
+}
+
+/// Whether a request to this URL, without TLS, failed with a message that the connection closed before an answer.
+fn is_closed_without_tls(url: &str, message: &str) -> bool {
     let signs = ["closed the connection without an answer", BEFORE_ANY_BYTE];
-    let is_closed = signs.iter().any(|words| failure.detail.contains(words));
-    failure.class == FailureClass::BrokenStream && is_closed && base_url.starts_with("http://")
+    url.starts_with("http://") && signs.iter().any(|words| message.contains(words))
 }
 
 /// Advice by a phrase in the failure's message: a protocol that the server does not speak, a certificate, a field.
@@ -141,6 +145,9 @@ pub(super) fn on_admin_error(error: &AdminError) -> Option<String> {
         }
         AdminError::Refused { status: 300..=399, .. } => {
             Some("the server redirects; set --base-url to the final address".to_owned())
+        }
+        AdminError::Unreachable { url, cause } if is_closed_without_tls(url, cause) => {
+            Some(NEEDS_TLS.to_owned())
         }
         AdminError::Unreachable { .. } => {
             Some("is the server running there? with --model NAME, its model list is not requested".to_owned())
@@ -305,5 +312,17 @@ mod tests {
         assert_eq!(advice("http://h", "connection reset by peer", 0), "", "in the middle of a stream");
         assert_eq!(advice("http://h", closed, 3), "", "others were answered");
         assert_eq!(advice("https://h", closed, 0), "");
+    }
+
+    #[test]
+    fn a_model_list_from_a_port_that_closes_the_connection_may_need_tls() {
+        let advice = |url: &str, cause: &str| {
+            on_admin_error(&AdminError::Unreachable { url: url.into(), cause: cause.into() }).unwrap()
+        };
+        let closed = "the server closed the connection without an answer";
+        assert!(advice("http://h/v1/models", closed).contains("https://"));
+        assert!(advice("http://h/v1/models", BEFORE_ANY_BYTE).contains("https://"));
+        assert!(advice("http://h/v1/models", "connection refused").contains("is the server running"));
+        assert!(!advice("https://h/v1/models", closed).contains("write https://"));
     }
 }

@@ -23,7 +23,7 @@ use crate::client::connector::Connector;
 use crate::client::request_timer::{ConnectStep, RequestTimer};
 use crate::client::response::ResponseReader;
 use crate::client::rx_timestamp::{ReadTime, RxTimestampGuard};
-use crate::client::transport_error;
+use crate::client::transport_error::{self, BEFORE_ANY_BYTE};
 use crate::model::record::{Failure, FailureClass, TimeoutPhase};
 use crate::model::run_spec::Target;
 use crate::model::validity::TimestampSource;
@@ -293,9 +293,6 @@ impl<'t> HttpExchange<'t> {
         }
     }
 }
-
-/// The note on a failure before the first byte of an answer.
-pub(crate) const BEFORE_ANY_BYTE: &str = "before any byte of an answer";
 
 /// Adds notes to a failure before the first byte of an answer. A connection that had been idle may be the cause.
 fn annotate_early_end(mut failure: Failure, idle: Option<Duration>, timer: &RequestTimer) -> Failure {

@@ -84,6 +84,12 @@ pub(crate) fn causes(error: reqwest::Error) -> String {
         Some(cause) if words.contains("dns error") => format!("no address for the host name: {cause}"),
         Some(cause) if error.is_connect() => format!("{NO_CONNECTION}{cause}"),
         _ if error.is_timeout() => "it did not answer in time".to_owned(),
+        _ if words.contains("connection closed before message completed") => {
+            "the server closed the connection without an answer".to_owned()
+        }
+        Some(cause) if error.is_request() && cause.ends_with("reset by peer") => {
+            format!("{cause} {BEFORE_ANY_BYTE}")
+        }
         // hyper uses this text for bytes that are not HTTP/1.x; the likeliest reasons are added.
         _ if words.contains("invalid HTTP version parsed") => {
             format!("{words} (the server speaks only HTTP/2 here, or TLS, or it is not an HTTP server)")
@@ -91,6 +97,9 @@ pub(crate) fn causes(error: reqwest::Error) -> String {
         _ => words,
     }
 }
+
+/// The note on a failure before the first byte of an answer.
+pub(crate) const BEFORE_ANY_BYTE: &str = "before any byte of an answer";
 
 /// The beginning of [`causes`] where no connection could be opened.
 const NO_CONNECTION: &str = "cannot connect: ";
@@ -174,6 +183,6 @@ mod tests {
                 Vec::new(),
             )]);
         let cause = cause_of(&closing.target().base_url).await;
-        assert!(cause.contains("closed") && !cause.contains("client error"), "{cause}");
+        assert_eq!(cause, "the server closed the connection without an answer");
     }
 }
