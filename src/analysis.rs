@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cli")]
 pub(crate) mod ab;
+#[cfg(feature = "cli")]
+pub(crate) mod audit;
 pub(crate) mod compare;
 #[cfg(feature = "cli")]
 pub(crate) mod diagnose;

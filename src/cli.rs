@@ -23,6 +23,7 @@ mod load_runs;
 mod logging;
 mod observer;
 mod presets;
+mod saved_results;
 pub(crate) mod setting_flags;
 mod stdout;
 mod target;
@@ -40,8 +41,8 @@ use crate::runner::Invocation;
 use crate::server::launch::watchdog;
 use commands::run::RunCommandLine;
 use commands::{
-    ab, compare, completions, dashboard, dataset, diagnose, gate, logs, man, plan, report, run, runs, search,
-    sim, sweep, watch,
+    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, logs, man, plan, report, run, runs,
+    search, sim, sweep, watch,
 };
 use exit::{CliError, ExitReason};
 use interrupt::InterruptSignal;
@@ -75,6 +76,12 @@ enum Command {
     ///
     /// The page is one HTML file that needs no network. Several runs are laid side by side.
     Report(report::ReportArgs),
+    /// Check whether a result is believable, of this program or of another tool
+    ///
+    /// Results of vllm bench serve, aiperf, guidellm, SGLang bench_serving, inference-perf and servegauge are read. The
+    /// exit code is 1 if figures exclude each other (impossible) or do not describe what they claim (unbelievable);
+    /// doubtful ones do not count.
+    Audit(audit::AuditArgs),
     /// Compare saved runs: better, worse, the same, or cannot tell.
     Compare(compare::CompareArgs),
     /// Measure two servers in alternating blocks: is one better?
@@ -170,6 +177,7 @@ fn perform(words: Vec<OsString>) -> Result<ExitReason, CliError> {
         }
         Command::Runs(args) => runs::execute(&args),
         Command::Report(args) => report::execute(&args),
+        Command::Audit(args) => audit::execute(&args),
         Command::Compare(args) => compare::execute(&args),
         Command::Ab(args) => ab::execute(&args, interrupts),
         Command::Gate(args) => gate::execute(&args, typed, interrupts),

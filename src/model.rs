@@ -30,6 +30,7 @@ pub(crate) mod secrets;
 pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod setting_names;
+pub(crate) mod stated;
 pub(crate) mod steady_state;
 pub(crate) mod step_load;
 pub(crate) mod stop_rule;

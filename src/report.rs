@@ -1,6 +1,7 @@
 //! Renderers: each writes a finished value to a writer. [`progress`] observes a run and draws its progress.
 
 pub(crate) mod ab;
+pub(crate) mod audit;
 pub(crate) mod client_metrics;
 pub(crate) mod compare;
 pub(crate) mod dashboard;
@@ -19,6 +20,7 @@ pub(crate) mod repeats;
 pub(crate) mod run_list;
 pub(crate) mod run_metrics;
 pub(crate) mod search;
+pub(crate) mod stated;
 pub(crate) mod sweep;
 pub(crate) mod table;
 pub(crate) mod text;

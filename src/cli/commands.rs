@@ -1,6 +1,7 @@
 //! One module per subcommand: parse, call the library, render, choose the exit code.
 
 pub(super) mod ab;
+pub(super) mod audit;
 pub(super) mod compare;
 pub(super) mod completions;
 pub(super) mod dashboard;

@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 /// A command, and lines that show its use. A test parses every line.
 type Examples = (&'static [&'static str], &'static [&'static str]);
 
-const EXAMPLES: [Examples; 19] = [
+const EXAMPLES: [Examples; 20] = [
     (
         &[],
         &[
@@ -25,6 +25,10 @@ const EXAMPLES: [Examples; 19] = [
     (
         &["report"],
         &["servegauge report last --html report.html", "servegauge report a.json b.json --format csv"],
+    ),
+    (
+        &["audit"],
+        &["servegauge audit vllm.json", "servegauge audit benchmarks.json profile_export_aiperf.json --json"],
     ),
     (
         &["compare"],

@@ -6,9 +6,10 @@ use std::path::Path;
 use crate::analysis::compare::{Comparison, ComparisonSide};
 use crate::analysis::gate::GateReport;
 use crate::cli::exit::CliError;
+use crate::cli::saved_results::SavedResult;
 use crate::cli::setting_flags::with_flags;
 use crate::model::run::{Run, file};
-use crate::report::html;
+use crate::report::html::{self, PageResult};
 use crate::report::search::SearchReport;
 
 /// The most runs of a page, which stays below a megabyte.
@@ -18,7 +19,19 @@ pub(super) const MAX_RUNS: usize = 100;
 pub(super) fn write(path: &Path, runs: &[(&str, &Run)]) -> Result<(), CliError> {
     save(path, |page| match runs {
         [(_, run)] => html::render(run, page),
-        _ => html::render_several(runs, page),
+        _ => html::render_several(&as_results(runs), page),
+    })
+}
+
+/// Writes the page of results of any tool, each with its name.
+pub(super) fn write_results(path: &Path, results: &[(String, SavedResult)]) -> Result<(), CliError> {
+    if let [(_, SavedResult::Run(run))] = results {
+        return write(path, &[("", run)]);
+    }
+    save(path, |page| {
+        let results: Vec<(&str, PageResult<'_>)> =
+            results.iter().map(|(name, result)| (name.as_str(), page_result(result))).collect();
+        html::render_several(&results, page)
     })
 }
 
@@ -37,7 +50,18 @@ pub(super) fn write_comparison(
     let names: Vec<String> = sides.iter().flat_map(|side| named(side)).collect();
     let runs = sides.iter().flat_map(|side| &side.runs);
     let runs: Vec<(&str, &Run)> = names.iter().map(String::as_str).zip(runs).take(MAX_RUNS).collect();
-    save(path, |page| html::render_comparison(comparison, &runs, page))
+    save(path, |page| html::render_comparison(comparison, &as_results(&runs), page))
+}
+
+fn as_results<'a>(runs: &[(&'a str, &'a Run)]) -> Vec<(&'a str, PageResult<'a>)> {
+    runs.iter().map(|(name, run)| (*name, PageResult::Run(run))).collect()
+}
+
+fn page_result(result: &SavedResult) -> PageResult<'_> {
+    match result {
+        SavedResult::Run(run) => PageResult::Run(run),
+        SavedResult::Stated(result) => PageResult::Stated(result),
+    }
 }
 
 /// Writes the page of a gate.

@@ -41,7 +41,9 @@ fn load_folder(path: &Path) -> Result<Vec<Run>, CliError> {
     for file in files {
         match Run::load(&file) {
             Ok(run) => runs.push(run),
-            Err(error @ RunError::Format { .. }) => print_stderr(format_args!("left out: {error}")),
+            Err(error @ (RunError::Format { .. } | RunError::OtherTool { .. })) => {
+                print_stderr(format_args!("left out: {error}"))
+            }
             Err(error) => return Err(CliError::usage(error)),
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::{Direction, Latency, OUTPUT_THROUGHPUTS, SCALARS, Scalar, scalar};
 use super::run::Run;
+use super::stated::StatedResult;
 use super::validity::{Check, CheckOutcome, CheckScope};
 use crate::model::run_spec::Slo;
 use crate::stats::{DurationHistogram, DurationInterval, Percent, Percentile, RateInterval};
@@ -107,6 +108,21 @@ impl MetricId {
                 None => from_histogram(run, latency, p),
             },
             Self::Scalar(key) => (key.definition().value)(&run.metrics),
+        }
+    }
+
+    /// The metric's value as a result states it, in the metric's unit; `None` where it does not.
+    pub(crate) fn stated_value(self, result: &StatedResult) -> Option<f64> {
+        match self {
+            Self::Latency(latency, statistic) => {
+                let stated = result.latencies.get(&latency)?;
+                match statistic {
+                    Statistic::Mean => stated.mean_ms,
+                    Statistic::Percentile(p) => stated.percentile(p),
+                }
+            }
+            Self::Scalar(key) if key.0 == "failure_rate" => result.failure_rate(),
+            Self::Scalar(key) => result.rates.get(key.0).copied(),
         }
     }
 

@@ -26,6 +26,7 @@ use super::server::ServerMetrics;
 use super::validity::Verdict;
 use super::wall_time::WallTime;
 use crate::model::run_spec::Spec;
+use crate::model::stated;
 use crate::model::steady_state::{self, NoSteadyState, SteadyWindow};
 use crate::seconds;
 use crate::stats::{DurationSketch, Percent};
@@ -36,6 +37,7 @@ mod invalid_metrics;
 mod json;
 pub(crate) mod pytorch;
 mod server_start;
+mod to_stated;
 mod vllm;
 
 pub(crate) use crate::model::run::baseline_history::{BaselinePromotion, JudgedRule, ReplacedBaseline};
@@ -330,6 +332,17 @@ pub enum RunError {
         /// What is wrong with the content.
         why: String,
     },
+    /// The file is a result of another tool.
+    #[error(
+        "{path} is not a servegauge result: it is a result of {tool}, which `report`, `compare`, `gate` and `audit` read",
+        path = path.display()
+    )]
+    OtherTool {
+        /// The file.
+        path: PathBuf,
+        /// The tool.
+        tool: String,
+    },
     /// The file cannot be written.
     #[error("cannot write {path}: {source}", path = path.display())]
     Write {
@@ -379,7 +392,10 @@ impl Run {
     pub fn load(path: &Path) -> Result<Self, RunError> {
         let text = bounded_file::read_json(path, FileLimit::RESULT)
             .map_err(|source| RunError::Read { path: path.to_owned(), source })?;
-        json::read(&text).map_err(|why| RunError::Format { path: path.to_owned(), why })
+        json::read(&text).map_err(|why| match stated::recognize(&text) {
+            Some(tool) => RunError::OtherTool { path: path.to_owned(), tool: tool.to_string() },
+            None => RunError::Format { path: path.to_owned(), why },
+        })
     }
 }
 

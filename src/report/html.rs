@@ -30,6 +30,7 @@ mod prompt_length;
 mod search_trials;
 mod side_by_side;
 mod slo_attainment;
+mod stated;
 mod summary;
 mod table;
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod where_time_goes;
 
 use foreign_text::{NAME, foreign_text};
 use page::Page;
+pub(crate) use side_by_side::PageResult;
 use summary::Summary;
 
 /// Writes the page of one run.
@@ -63,30 +65,40 @@ pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     page.write(to)
 }
 
-/// Writes the page of several runs, each with its name.
-pub(crate) fn render_several(runs: &[(&str, &Run)], to: &mut impl Write) -> io::Result<()> {
+/// Writes the page of several results, each with its name.
+pub(crate) fn render_several(results: &[(&str, PageResult<'_>)], to: &mut impl Write) -> io::Result<()> {
+    let runs = side_by_side::runs(results);
     let invalid = runs.iter().filter(|(_, run)| !run.validity.valid).count();
-    let invalid = if invalid > 0 { format!(", {invalid} INVALID") } else { String::new() };
+    let others = results.len() - runs.len();
+    let counts = [(invalid, "INVALID"), (others, "not judged")].into_iter().filter(|(count, _)| *count > 0);
+    let subtitle = std::iter::once(span(&runs)).filter(|span| !span.is_empty());
+    let subtitle = subtitle.chain(counts.map(|(count, words)| format!("{count} {words}")));
+    let mut sections = vec![side_by_side::metrics(results)];
+    sections.extend(stated::section(results));
+    if !runs.is_empty() {
+        sections.extend([load_curve::section(&runs), load_curve::distributions(&runs)]);
+    }
+    sections.push(side_by_side::measured(results));
     let page = Page {
-        title: format!("{} runs side by side", runs.len()),
-        subtitle: format!("{}{invalid}", span(runs)),
+        title: match results {
+            [(name, _)] => foreign_text(name, NAME),
+            _ if others == 0 => format!("{} runs side by side", runs.len()),
+            _ => format!("{} results side by side", results.len()),
+        },
+        subtitle: subtitle.collect::<Vec<_>>().join(", "),
         summary: None,
-        sections: vec![
-            side_by_side::metrics(runs),
-            load_curve::section(runs),
-            load_curve::distributions(runs),
-            side_by_side::measured(runs),
-        ],
+        sections,
     };
     page.write(to)
 }
 
-/// Writes the page of a comparison and of the runs that it compares, each with its name.
+/// Writes the page of a comparison and of the results that it compares, each with its name.
 pub(crate) fn render_comparison(
     comparison: &Comparison,
-    runs: &[(&str, &Run)],
+    results: &[(&str, PageResult<'_>)],
     to: &mut impl Write,
 ) -> io::Result<()> {
+    let runs = side_by_side::runs(results);
     let names = comparison.candidates.iter().map(|candidate| foreign_text(&candidate.party.name, NAME));
     let page = Page {
         title: format!(
@@ -94,14 +106,13 @@ pub(crate) fn render_comparison(
             names.collect::<Vec<_>>().join(", "),
             foreign_text(&comparison.base.name, NAME)
         ),
-        subtitle: span(runs),
+        subtitle: span(&runs),
         summary: None,
-        sections: vec![
-            comparison::section(comparison),
-            load_curve::distributions(runs),
-            side_by_side::metrics(runs),
-            side_by_side::measured(runs),
-        ],
+        sections: [comparison::section(comparison)]
+            .into_iter()
+            .chain((!runs.is_empty()).then(|| load_curve::distributions(&runs)))
+            .chain([side_by_side::metrics(results), side_by_side::measured(results)])
+            .collect(),
     };
     page.write(to)
 }

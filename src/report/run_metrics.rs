@@ -12,8 +12,6 @@ use crate::model::run::Run;
 use crate::model::validity::CheckOutcome;
 use crate::stats::{Percent, RateInterval};
 
-const CSV_HEAD: [&str; 8] = ["run", "metric", "unit", "value", "low", "high", "n", "invalid"];
-
 /// A metric of a run.
 pub(crate) struct MetricRow {
     /// The metric.
@@ -90,20 +88,15 @@ pub(crate) fn statistics(run: &Run) -> Vec<Statistic> {
     std::iter::once(Statistic::Mean).chain(percents).collect()
 }
 
-/// Writes every metric of some runs as CSV: one line for each, numbers in the metric's unit.
-pub(crate) fn csv(runs: &[(&str, &Run)], to: &mut impl Write) -> io::Result<()> {
-    let mut lines = ::csv::Writer::from_writer(to);
-    lines.write_record(CSV_HEAD)?;
-    for (name, run) in runs {
-        let statistics = statistics(run);
-        let of_latency =
-            |latency| statistics.iter().map(move |statistic| MetricId::Latency(latency, *statistic));
-        let rows = latencies(run).flat_map(of_latency).filter_map(|id| MetricRow::from_run(id, run));
-        for row in rows.chain(scalar_rows(run)) {
-            lines.write_record(csv_line(name, &row))?;
-        }
-    }
-    lines.flush()
+/// The columns of a run's CSV.
+pub(crate) const CSV_HEAD: [&str; 8] = ["run", "metric", "unit", "value", "low", "high", "n", "invalid"];
+
+/// One line of CSV for each metric of a run, numbers in the metric's unit.
+pub(crate) fn csv_lines(name: &str, run: &Run) -> Vec<[String; 8]> {
+    let statistics = statistics(run);
+    let of_latency = |latency| statistics.iter().map(move |statistic| MetricId::Latency(latency, *statistic));
+    let rows = latencies(run).flat_map(of_latency).filter_map(|id| MetricRow::from_run(id, run));
+    rows.chain(scalar_rows(run)).map(|row| csv_line(name, &row)).collect()
 }
 
 fn csv_line(name: &str, row: &MetricRow) -> [String; 8] {
@@ -185,14 +178,12 @@ mod tests {
     #[test]
     fn csv_has_a_line_for_every_metric_with_the_value_of_the_result() {
         let run = sample_run::run(false);
-        let text = written(|to| csv(&[("=a.json", &run)], to));
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "run,metric,unit,value,low,high,n,invalid");
+        let lines: Vec<String> = csv_lines("=a.json", &run).iter().map(|line| line.join(",")).collect();
         assert!(
-            lines.contains(&"'=a.json,ttft.p99,ms,100,,,1,failed requests: 50.0 % (limit 1.0 %)"),
-            "{text}"
+            lines.contains(&"'=a.json,ttft.p99,ms,100,,,1,failed requests: 50.0 % (limit 1.0 %)".to_owned()),
+            "{lines:?}"
         );
-        assert!(lines.iter().any(|line| line.starts_with("'=a.json,failure_rate,share,0.5,")), "{text}");
+        assert!(lines.iter().any(|line| line.starts_with("'=a.json,failure_rate,share,0.5,")), "{lines:?}");
     }
 
     #[test]

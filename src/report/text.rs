@@ -175,7 +175,7 @@ pub(super) fn section(title: &str, to: &mut impl Write) -> io::Result<()> {
 }
 
 /// Writes the parts with ` · ` between them, in lines of at most [`LINE`] characters where the parts fit.
-fn wrapped(parts: &[String], to: &mut impl Write) -> io::Result<()> {
+pub(super) fn wrapped(parts: &[String], to: &mut impl Write) -> io::Result<()> {
     let mut line = String::new();
     for part in parts {
         if !line.is_empty() && line.chars().count() + part.chars().count() + 3 > LINE {

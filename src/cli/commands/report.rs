@@ -1,6 +1,6 @@
 //! `servegauge report`: a saved run as text, a table, or a page.
 
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -8,18 +8,18 @@ use clap::{Args, ValueEnum};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::html_page::{self, MAX_RUNS};
 use crate::cli::load_ladder::load_ladder;
-use crate::cli::load_runs;
+use crate::cli::saved_results::{self, SavedResult};
 use crate::cli::stdout::{print, print_report, print_streaming};
 use crate::cli::user_text::UserTextWriter;
-use crate::model::run::Run;
-use crate::report::{ladder, run_metrics, text, vllm};
+use crate::report::{ladder, run_metrics, stated, text, vllm};
 
 /// Report saved runs again.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Result files, indexes of ladders, or names of kept runs; several are laid side by side
     ///
-    /// Of several runs in one file, the last counts. The index of a ladder stands for its steps.
+    /// Of several runs in one file, the last counts. The index of a ladder stands for its steps. Result files of vllm
+    /// bench serve, aiperf, guidellm, SGLang bench_serving and inference-perf are read too, and not judged.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Write one HTML file with tables and charts, which needs no network
@@ -51,67 +51,111 @@ enum ReportFormat {
 /// Runs the command.
 pub(crate) fn execute(args: &ReportArgs) -> Result<ExitReason, CliError> {
     let format = if args.json { ReportFormat::Json } else { args.format };
-    let mut runs: Vec<(String, Run)> = Vec::new();
+    let mut results: Vec<(String, SavedResult)> = Vec::new();
     for path in &args.files {
         match load_ladder(path)? {
             Some(ladder) if args.files.len() == 1 && args.html.is_none() && format == ReportFormat::Text => {
                 print_report(|out| ladder::render(&ladder.report(), out), ladder::colored)?;
                 return Ok(ExitReason::Success);
             }
-            Some(ladder) => runs.extend(ladder.into_runs()),
-            None => runs.push((path.display().to_string(), load_runs::load_run(path)?)),
+            Some(ladder) => {
+                let runs = ladder.into_runs().into_iter();
+                results.extend(runs.map(|(name, run)| (name, SavedResult::Run(Box::new(run)))));
+            }
+            None => results.extend(saved_results::load_named(path)?),
         }
     }
-    if runs.len() > MAX_RUNS {
+    if results.len() > MAX_RUNS {
         return Err(CliError::usage(format!(
-            "{} files are more than the {MAX_RUNS} that a report takes",
-            runs.len()
+            "{} results are more than the {MAX_RUNS} that a report takes",
+            results.len()
         )));
     }
-    let runs: Vec<(&str, &Run)> = runs.iter().map(|(name, run)| (name.as_str(), run)).collect();
     match &args.html {
         Some(path) => {
-            html_page::write(path, &runs)?;
+            html_page::write_results(path, &results)?;
             print_stderr(format_args!("saved {}", path.display()));
         }
-        None => print_runs(&runs, format)?,
+        None => print_results(&results, format)?,
     }
     Ok(ExitReason::Success)
 }
 
-fn print_runs(runs: &[(&str, &Run)], format: ReportFormat) -> Result<(), CliError> {
+fn print_results(results: &[(String, SavedResult)], format: ReportFormat) -> Result<(), CliError> {
     match format {
-        ReportFormat::Text => {
-            print_report(|out| each(runs, out, |run, out| text::render(run, out)), text::colored)
+        ReportFormat::Text => print_report(
+            |out| {
+                each(results, out, |result, out| match result {
+                    SavedResult::Run(run) => text::render(run, out),
+                    SavedResult::Stated(result) => stated::text(result, out),
+                })
+            },
+            text::colored,
+        ),
+        ReportFormat::Markdown => print(|out| {
+            each(results, out, |result, out| match result {
+                SavedResult::Run(run) => run_metrics::markdown(run, out),
+                SavedResult::Stated(result) => stated::markdown(result, out),
+            })
+        }),
+        ReportFormat::Csv => print(|out| csv(results, out)),
+        ReportFormat::Json => print_streaming(|out| json(results, out)).map(drop),
+        ReportFormat::Vllm => {
+            let other = results.iter().find(|(_, result)| matches!(result, SavedResult::Stated(_)));
+            if let Some((name, SavedResult::Stated(result))) = other {
+                return Err(CliError::usage(format!(
+                    "{name} is a result of {}: --format vllm prints runs of servegauge only",
+                    result.tool
+                )));
+            }
+            print(|out| {
+                each(results, out, |result, out| match result {
+                    SavedResult::Run(run) => vllm::render(run, out),
+                    SavedResult::Stated(_) => Ok(()),
+                })
+            })
         }
-        ReportFormat::Markdown => print(|out| each(runs, out, |run, out| run_metrics::markdown(run, out))),
-        ReportFormat::Csv => print(|out| run_metrics::csv(runs, out)),
-        ReportFormat::Json => {
-            let printed = print_streaming(|out| {
-                let mut out = BufWriter::new(out);
-                for (_, run) in runs {
-                    run.write(&mut out)?;
-                    writeln!(out)?;
-                }
-                out.flush()
-            });
-            printed.map(drop)
-        }
-        ReportFormat::Vllm => print(|out| each(runs, out, |run, out| vllm::render(run, out))),
     }
 }
 
-/// Writes each run, below its name if there are several.
+fn csv(results: &[(String, SavedResult)], out: &mut impl Write) -> io::Result<()> {
+    let mut lines = ::csv::Writer::from_writer(out);
+    lines.write_record(run_metrics::CSV_HEAD)?;
+    for (name, result) in results {
+        let found = match result {
+            SavedResult::Run(run) => run_metrics::csv_lines(name, run),
+            SavedResult::Stated(result) => stated::csv_lines(name, result),
+        };
+        found.iter().try_for_each(|line| lines.write_record(line))?;
+    }
+    lines.flush()
+}
+
+fn json(results: &[(String, SavedResult)], out: &mut impl Write) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    for (_, result) in results {
+        match result {
+            SavedResult::Run(run) => {
+                run.write(&mut out)?;
+                writeln!(out)?;
+            }
+            SavedResult::Stated(result) => stated::json(result, &mut out)?,
+        }
+    }
+    out.flush()
+}
+
+/// Writes each result, below its name if there are several.
 fn each(
-    runs: &[(&str, &Run)],
+    results: &[(String, SavedResult)],
     out: &mut UserTextWriter<'_>,
-    render: impl Fn(&Run, &mut UserTextWriter<'_>) -> io::Result<()>,
+    render: impl Fn(&SavedResult, &mut UserTextWriter<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
-    for (at, (name, run)) in runs.iter().enumerate() {
-        if runs.len() > 1 {
+    for (at, (name, result)) in results.iter().enumerate() {
+        if results.len() > 1 {
             writeln!(out, "{}## {name}\n", if at > 0 { "\n" } else { "" })?;
         }
-        render(run, out)?;
+        render(result, out)?;
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ fn a_page_is_below_a_megabyte_whatever_the_runs_size() {
 fn a_hundred_runs_are_below_a_megabyte() {
     let run = large(2_000);
     let name = "a-long-name-of-a-file".repeat(20);
-    let runs = vec![(name.as_str(), &run); 100];
+    let runs = vec![(name.as_str(), PageResult::Run(&run)); 100];
     let mut page = Vec::new();
     render_several(&runs, &mut page).unwrap();
     assert!(page.len() < LIMIT, "{} bytes", page.len());
@@ -164,7 +164,8 @@ fn runs_of_one_server_under_several_loads_have_a_curve() {
     let named: Vec<(&str, &Run)> = ["a", "b", "c"].into_iter().zip(&runs).collect();
     let several = |runs: &[(&str, &Run)]| {
         let mut page = Vec::new();
-        render_several(runs, &mut page).unwrap();
+        let results: Vec<_> = runs.iter().map(|(name, run)| (*name, PageResult::Run(run))).collect();
+        render_several(&results, &mut page).unwrap();
         String::from_utf8(page).unwrap()
     };
     let page = several(&named);

@@ -3,13 +3,17 @@
 use console::Style;
 
 /// The beginnings of lines that report a problem, and the severity of each.
-const MARKS: [(&str, Severity); 8] = [
+const MARKS: [(&str, Severity); 12] = [
     ("INVALID", Severity::Bad),
     ("Failed requests: ", Severity::Bad),
     ("Probe requests failed: ", Severity::Bad),
     ("RESTARTED: ", Severity::Bad),
     ("Profiler error: ", Severity::Bad),
     ("error: ", Severity::Bad),
+    ("NOT BELIEVABLE", Severity::Bad),
+    ("IMPOSSIBLE ", Severity::Bad),
+    ("UNBELIEVABLE ", Severity::Bad),
+    ("DOUBTFUL ", Severity::Doubtful),
     ("Warning: ", Severity::Doubtful),
     ("warning: ", Severity::Doubtful),
 ];

@@ -1,0 +1,59 @@
+//! Loads result files of any tool: Runs of this program, and what others state.
+
+use std::path::Path;
+
+use super::exit::{CliError, print_stderr};
+use super::kept_runs;
+use crate::model::run::{Run, RunError};
+use crate::model::stated::{self, StatedError, StatedResult};
+
+/// A result in a file.
+pub(super) enum SavedResult {
+    /// This program measured it.
+    Run(Box<Run>),
+    /// Another tool measured it.
+    Stated(Box<StatedResult>),
+}
+
+/// Loads the results in a file, or a kept run by its name. Of several runs of this program in one file, the last counts;
+/// files of other tools have all their results.
+pub(super) fn load(path: &Path) -> Result<Vec<SavedResult>, CliError> {
+    let path = kept_runs::locate(path)?;
+    let error = match Run::load(&path) {
+        Ok(run) => return Ok(vec![SavedResult::Run(Box::new(run))]),
+        Err(error @ (RunError::Format { .. } | RunError::OtherTool { .. })) => error,
+        Err(error) => return Err(CliError::usage(error)),
+    };
+    match stated::read(&path) {
+        Ok(results) => Ok(results.into_iter().map(|result| SavedResult::Stated(Box::new(result))).collect()),
+        Err(StatedError::Own { .. }) => Err(CliError::usage(error)),
+        Err(error) => Err(CliError::usage(error)),
+    }
+}
+
+/// Loads the results in a file with their names. Of several, each has its part of the file in its name.
+pub(super) fn load_named(path: &Path) -> Result<Vec<(String, SavedResult)>, CliError> {
+    let named = load(path)?.into_iter().map(|result| {
+        let part = match &result {
+            SavedResult::Stated(result) => result.part.as_ref().map(|part| format!(" ({part})")),
+            SavedResult::Run(_) => None,
+        };
+        (format!("{}{}", path.display(), part.unwrap_or_default()), result)
+    });
+    Ok(named.collect())
+}
+
+/// Loads the last result in a file, and says so if there are several.
+pub(super) fn load_last(path: &Path) -> Result<SavedResult, CliError> {
+    let mut results = load(path)?;
+    let count = results.len();
+    let last = results.pop();
+    if let Some(SavedResult::Stated(result)) = last.as_ref().filter(|_| count > 1) {
+        print_stderr(format_args!(
+            "note: {} has {count} results; the last counts: {}",
+            path.display(),
+            result.origin()
+        ));
+    }
+    last.ok_or_else(|| CliError::usage(format!("{} has no result", path.display())))
+}
