@@ -12,6 +12,7 @@ pub(crate) mod gate;
 pub(crate) mod glossary;
 pub(crate) mod html;
 pub(crate) mod ladder;
+pub(crate) mod llmd;
 pub(crate) mod log;
 pub(crate) mod plan;
 pub(crate) mod plot;

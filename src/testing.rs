@@ -9,6 +9,7 @@ pub(crate) mod sample_run;
 pub(crate) mod scripted_server;
 pub(crate) mod searches;
 pub(crate) mod service_laws;
+pub(crate) mod stated;
 mod studies;
 pub(crate) mod transcripts;
 

@@ -26,6 +26,9 @@ use serde::Serialize;
 pub use crate::analysis::compare::comparability::SpecDifference;
 pub use crate::analysis::compare::metric_sample::MetricSample;
 pub(crate) use crate::analysis::compare::metric_sample::SpreadMethod;
+pub(crate) use crate::analysis::compare::metric_source::{
+    MetricSource, StatedSide, claim_scope, start_count, stated_differences,
+};
 pub(crate) use crate::analysis::compare::sample_size::{RequiredSample, SampleUnit};
 pub(crate) use crate::analysis::compare::server_starts::ClaimScope;
 use crate::model::metric_id::{MetricId, MetricUnit, Statistic};
@@ -41,6 +44,7 @@ mod comparability;
 mod difference;
 pub(in crate::analysis) mod holm;
 mod metric_sample;
+mod metric_source;
 mod pairs;
 mod runs;
 mod sample_size;
@@ -176,6 +180,8 @@ pub enum DifferenceVerdict {
         /// The sample that would decide the row; `None` if its size cannot be estimated.
         needs: Option<RequiredSample>,
     },
+    /// A result of another tool states the metric without the requests behind it.
+    NotJudged,
 }
 
 /// The default metrics of a table, among those that both sides have. They are few, because each further metric makes
@@ -186,6 +192,23 @@ pub(crate) fn headline_metrics(sides: &[&[Run]]) -> Vec<MetricId> {
     let has_slo = sides.iter().all(|runs| runs.iter().any(|run| good.value(run).is_some()));
     let outcome = if has_slo { "goodput_ratio" } else { "failure_rate" };
     let names = ["ttft.mean", "ttft.p95", "tpot.mean", "tpot.p95", "e2el.mean", "output_throughput", outcome];
+    names.map(|name| name.parse().expect("only figures that there are stand in the list")).to_vec()
+}
+
+/// The default metrics of a table with results of other tools, which state few percentiles.
+pub(crate) fn stated_metrics() -> Vec<MetricId> {
+    let names = [
+        "ttft.mean",
+        "ttft.p50",
+        "ttft.p99",
+        "tpot.mean",
+        "tpot.p99",
+        "e2el.mean",
+        "e2el.p99",
+        "request_throughput",
+        "output_throughput",
+        "failure_rate",
+    ];
     names.map(|name| name.parse().expect("only figures that there are stand in the list")).to_vec()
 }
 
@@ -226,24 +249,33 @@ impl Comparison {
         figures: &[MetricId],
         settings: CompareConfig,
     ) -> Self {
-        let bases: Vec<_> =
-            figures.iter().map(|&figure| (figure, MetricSample::from_runs(&base.runs, figure))).collect();
-        let candidate = |side: &ComparisonSide| {
+        let candidates: Vec<&dyn MetricSource> = candidates.iter().map(|side| side as _).collect();
+        Self::from_sources(base, &candidates, figures, settings)
+    }
+
+    /// Compares these metrics of runs and results of other tools. A row whose spread a tool does not state is not judged.
+    pub(crate) fn from_sources(
+        base: &dyn MetricSource,
+        candidates: &[&dyn MetricSource],
+        figures: &[MetricId],
+        settings: CompareConfig,
+    ) -> Self {
+        let bases: Vec<_> = figures.iter().map(|&figure| (figure, base.sample(figure))).collect();
+        let candidate = |side: &&dyn MetricSource| {
             let rows = bases.iter().filter_map(|(figure, base)| {
-                Some(MetricComparison::compare(
-                    *figure,
-                    base.clone()?,
-                    MetricSample::from_runs(&side.runs, *figure)?,
-                    &settings,
-                ))
+                Some(MetricComparison::compare(*figure, base.clone()?, side.sample(*figure)?, &settings))
             });
-            let scope = ClaimScope::of(&base.runs, &side.runs);
-            CandidateComparison { party: SideInfo::from_side(side), scope, rows: rows.collect() }
+            let scope = metric_source::claim_scope(base, *side);
+            CandidateComparison { party: side.info(), scope, rows: rows.collect() }
         };
-        let mut candidates: Vec<CandidateComparison> = candidates.iter().map(candidate).collect();
+        let mut compared: Vec<CandidateComparison> = candidates.iter().map(candidate).collect();
         let family =
-            decide_all(candidates.iter_mut().flat_map(|candidate| &mut candidate.rows), settings.alpha);
-        Self { base: SideInfo::from_side(base), candidates, caveats: Vec::new(), family, settings }
+            decide_all(compared.iter_mut().flat_map(|candidate| &mut candidate.rows), settings.alpha);
+        for (candidate, side) in compared.iter_mut().zip(candidates) {
+            let stated = [base.runs(), side.runs()].map(<[Run]>::is_empty);
+            candidate.rows.iter_mut().for_each(|row| row.leave_unjudged(stated));
+        }
+        Self { base: base.info(), candidates: compared, caveats: Vec::new(), family, settings }
     }
 
     /// The rows of all candidates.
@@ -293,6 +325,14 @@ impl MetricComparison {
             verdict_alpha: 0.05,
             call: DifferenceVerdict::CannotTell { needs: None },
             difference,
+        }
+    }
+
+    /// Withdraws the verdict where a result of another tool, as marked for both sides, has no spread.
+    fn leave_unjudged(&mut self, stated: [bool; 2]) {
+        let samples = [&self.base, &self.candidate];
+        if stated.iter().zip(samples).any(|(stated, sample)| *stated && sample.method.is_none()) {
+            self.call = DifferenceVerdict::NotJudged;
         }
     }
 

@@ -39,6 +39,8 @@ mod rules;
 #[cfg(feature = "cli")]
 mod rules_file;
 mod runs;
+#[cfg(feature = "cli")]
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -48,9 +50,13 @@ pub use crate::analysis::gate::gate_report::{GateReport, GateVerdict};
 pub(crate) use crate::analysis::gate::gate_report::{OnUndecided, RuleStatus};
 pub(crate) use rules::default_rules;
 #[cfg(feature = "cli")]
+use rules::named_default_rules;
+#[cfg(feature = "cli")]
 pub(crate) use rules_file::parse_rules;
 pub use runs::{GateError, gate};
 pub(crate) use runs::{invalid_reason, unanswered_reason, valid_defaults};
+#[cfg(feature = "cli")]
+pub(crate) use sources::{SourceSides, default_source_rules, evaluate_sources, untestable};
 
 use crate::analysis::gate::margin::BoundMargins;
 
@@ -198,7 +204,11 @@ impl GateSides<'_> {
 /// `level` is the part of `alpha` that this interim analysis may spend. The spread of several runs is the spread
 /// between them, see [`compare`](super::compare); [`concatenate`] makes one run of consecutive blocks.
 pub(crate) fn evaluate_rules(rules: &[GateRule], sides: &GateSides<'_>, level: f64) -> Vec<RuleFinding> {
-    let held: Vec<EvaluatedRule> = rules.iter().map(|rule| EvaluatedRule::evaluate(rule, sides)).collect();
+    findings(rules, rules.iter().map(|rule| EvaluatedRule::evaluate(rule, sides)).collect(), level)
+}
+
+/// The findings on evaluated rules.
+fn findings(rules: &[GateRule], held: Vec<EvaluatedRule>, level: f64) -> Vec<RuleFinding> {
     let adjusted = adjusted_p_values(rules, &held);
     let share = |severity| rules.iter().filter(|rule| rule.severity == severity).count().max(1) as f64;
     let findings = rules.iter().zip(held).zip(adjusted).map(|((rule, held), adjusted_p)| {
@@ -249,15 +259,26 @@ struct EvaluatedRule {
 
 impl EvaluatedRule {
     fn evaluate(rule: &GateRule, sides: &GateSides<'_>) -> Self {
+        let figure = rule.rule.figure;
+        let candidate = MetricSample::from_runs(sides.candidate, figure);
+        let needs_baseline = rule.rule.needs_baseline();
+        let baseline = needs_baseline.then(|| MetricSample::from_runs(sides.baseline, figure)).flatten();
+        Self::from_samples(rule, candidate, baseline, sides.undecided_reason())
+    }
+
+    /// Evaluates a rule on samples; `undecided` is why limits that depend on the baseline cannot be decided.
+    fn from_samples(
+        rule: &GateRule,
+        candidate: Option<MetricSample>,
+        baseline: Option<MetricSample>,
+        undecided: Option<Undecided>,
+    ) -> Self {
         let rule = &rule.rule;
-        let candidate = MetricSample::from_runs(sides.candidate, rule.figure);
-        let baseline =
-            rule.needs_baseline().then(|| MetricSample::from_runs(sides.baseline, rule.figure)).flatten();
         let margins = match (&candidate, &baseline) {
             (None, _) => Err(Undecided::Absent),
             (Some(candidate), None) => BoundMargins::compute(rule, candidate, Err(Undecided::Absent)),
             (Some(candidate), Some(baseline)) => {
-                BoundMargins::compute(rule, candidate, sides.undecided_reason().map_or(Ok(baseline), Err))
+                BoundMargins::compute(rule, candidate, undecided.map_or(Ok(baseline), Err))
             }
         };
         Self { candidate, baseline, margins }

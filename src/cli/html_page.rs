@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use crate::analysis::compare::{Comparison, ComparisonSide};
+use crate::analysis::compare::Comparison;
 use crate::analysis::gate::GateReport;
 use crate::cli::exit::CliError;
-use crate::cli::saved_results::SavedResult;
+use crate::cli::saved_results::{LoadedSide, SavedResult};
 use crate::cli::setting_flags::with_flags;
 use crate::model::run::{Run, file};
 use crate::report::html::{self, PageResult};
@@ -39,18 +39,30 @@ pub(super) fn write_results(path: &Path, results: &[(String, SavedResult)]) -> R
 pub(super) fn write_comparison(
     path: &Path,
     comparison: &Comparison,
-    sides: &[&ComparisonSide],
+    sides: &[LoadedSide],
 ) -> Result<(), CliError> {
-    let named = |side: &ComparisonSide| {
-        let several = side.runs.len() > 1;
-        let name =
-            |number: usize| if several { format!("{} ({number})", side.name) } else { side.name.clone() };
-        (1..=side.runs.len()).map(name).collect::<Vec<_>>()
-    };
-    let names: Vec<String> = sides.iter().flat_map(|side| named(side)).collect();
-    let runs = sides.iter().flat_map(|side| &side.runs);
-    let runs: Vec<(&str, &Run)> = names.iter().map(String::as_str).zip(runs).take(MAX_RUNS).collect();
-    save(path, |page| html::render_comparison(comparison, &as_results(&runs), page))
+    let names: Vec<String> = sides.iter().flat_map(run_names).collect();
+    let results = sides.iter().flat_map(page_results);
+    let results: Vec<_> = names.iter().map(String::as_str).zip(results).take(MAX_RUNS).collect();
+    save(path, |page| html::render_comparison(comparison, &results, page))
+}
+
+/// The names of a side's runs.
+fn run_names(side: &LoadedSide) -> Vec<String> {
+    match side {
+        LoadedSide::Stated(side) => vec![side.name.clone()],
+        LoadedSide::Runs(side) if side.runs.len() == 1 => vec![side.name.clone()],
+        LoadedSide::Runs(side) => {
+            (1..=side.runs.len()).map(|number| format!("{} ({number})", side.name)).collect()
+        }
+    }
+}
+
+fn page_results(side: &LoadedSide) -> Vec<PageResult<'_>> {
+    match side {
+        LoadedSide::Runs(side) => side.runs.iter().map(PageResult::Run).collect(),
+        LoadedSide::Stated(side) => vec![PageResult::Stated(&side.result)],
+    }
 }
 
 fn as_results<'a>(runs: &[(&'a str, &'a Run)]) -> Vec<(&'a str, PageResult<'a>)> {

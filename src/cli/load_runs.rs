@@ -20,13 +20,18 @@ pub(super) fn load_side(path: &Path) -> Result<ComparisonSide, CliError> {
     if path.is_dir() {
         return Ok(ComparisonSide { name: name.to_string(), runs: load_folder(path)? });
     }
-    let run = load_run(path)?;
+    load_run(path).map(|run| side_of_run(path, run))
+}
+
+/// The side of a run that was loaded from this path.
+pub(super) fn side_of_run(path: &Path, run: Run) -> ComparisonSide {
+    let name = path.display();
     let name = match kept_runs::is_name(path) {
         // The same name is another run tomorrow.
         true => format!("{name} ({})", run.started.strftime("%Y-%m-%d %H:%M:%S")),
         false => name.to_string(),
     };
-    Ok(ComparisonSide { name, runs: vec![run] })
+    ComparisonSide { name, runs: vec![run] }
 }
 
 /// Loads every result in a folder, sorted by name. Other JSON files are skipped with a message.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::exit::{CliError, print_stderr};
-use super::kept_runs;
+use super::{kept_runs, load_runs};
+use crate::analysis::compare::{ComparisonSide, MetricSource, StatedSide};
 use crate::model::run::{Run, RunError};
 use crate::model::stated::{self, StatedError, StatedResult};
 
@@ -43,8 +44,54 @@ pub(super) fn load_named(path: &Path) -> Result<Vec<(String, SavedResult)>, CliE
     Ok(named.collect())
 }
 
+/// Whether a file is a result of another tool. A file that cannot be read is not.
+pub(super) fn is_of_other_tool(path: &Path) -> bool {
+    let located = kept_runs::locate(path);
+    located.is_ok_and(|path| path.is_file() && matches!(Run::load(&path), Err(RunError::OtherTool { .. })))
+}
+
+/// A side of a comparison that was loaded.
+pub(super) enum LoadedSide {
+    /// Runs of this program.
+    Runs(ComparisonSide),
+    /// A result of another tool.
+    Stated(Box<StatedSide>),
+}
+
+impl LoadedSide {
+    /// The runs of this program; `None` for a result of another tool.
+    pub(super) fn runs(&self) -> Option<&ComparisonSide> {
+        match self {
+            Self::Runs(side) => Some(side),
+            Self::Stated(_) => None,
+        }
+    }
+
+    /// The side's metrics.
+    pub(super) fn source(&self) -> &dyn MetricSource {
+        match self {
+            Self::Runs(side) => side,
+            Self::Stated(side) => &**side,
+        }
+    }
+}
+
+/// Loads a side: a result file of any tool, a folder of runs, or a kept run by its name.
+pub(super) fn load_side(path: &Path) -> Result<LoadedSide, CliError> {
+    if path.is_dir() {
+        return load_runs::load_side(path).map(LoadedSide::Runs);
+    }
+    Ok(match load_last(path)? {
+        SavedResult::Run(run) => LoadedSide::Runs(load_runs::side_of_run(path, *run)),
+        SavedResult::Stated(result) => {
+            let name = format!("{} [{}]", path.display(), result.origin());
+            LoadedSide::Stated(Box::new(StatedSide { name, result: *result }))
+        }
+    })
+}
+
 /// Loads the last result in a file, and says so if there are several.
-pub(super) fn load_last(path: &Path) -> Result<SavedResult, CliError> {
+fn load_last(path: &Path) -> Result<SavedResult, CliError> {
     let mut results = load(path)?;
     let count = results.len();
     let last = results.pop();

@@ -11,6 +11,8 @@ mod inference_perf;
 mod json_object;
 mod read;
 mod result;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use read::{StatedError, read, recognize};
 pub(crate) use result::{

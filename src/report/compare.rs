@@ -103,8 +103,10 @@ fn side_name(party: &SideInfo) -> String {
 pub(super) fn verdict_counts(candidate: &CandidateComparison) -> String {
     let count =
         |wanted: fn(DifferenceVerdict) -> bool| candidate.rows.iter().filter(|row| wanted(row.call)).count();
+    let unjudged = count(|call| call == DifferenceVerdict::NotJudged);
+    let unjudged = if unjudged > 0 { format!(", {unjudged} not judged") } else { String::new() };
     format!(
-        "Verdicts: {} worse, {} better, {} the same, {} cannot tell",
+        "Verdicts: {} worse, {} better, {} the same, {} cannot tell{unjudged}",
         count(|call| call == DifferenceVerdict::Worse),
         count(|call| call == DifferenceVerdict::Better),
         count(|call| call == DifferenceVerdict::Same),

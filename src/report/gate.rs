@@ -180,6 +180,7 @@ pub(super) fn notes(ruling: &GateReport) -> Vec<String> {
         );
     }
     notes.extend(required_samples_note(ruling));
+    notes.extend(ruling.caveats.iter().map(|caveat| one_line(caveat)));
     notes
 }
 

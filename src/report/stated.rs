@@ -35,7 +35,7 @@ pub(crate) fn text(result: &StatedResult, to: &mut impl Write) -> io::Result<()>
     }
     let rows = computed_rows(result);
     if rows.len() > 1 {
-        section("Latencies from the requests in the file, ms, with 95 % intervals", to)?;
+        section("Latencies from the file's requests, ms [95 % interval]", to)?;
         Table::new(&[Column::LEFT, Column::LEFT], rows).write(to)?;
     }
     section("Rates and totals as stated", to)?;
@@ -76,7 +76,9 @@ fn header(result: &StatedResult) -> Vec<String> {
     let mut parts = vec![one_line(&result.origin())];
     parts.extend(result.model.iter().map(|model| format!("model {}", one_line(model))));
     parts.extend(load(&result.load));
-    parts.extend(result.request_count().map(|count| format!("{count} requests")));
+    parts.extend(
+        result.request_count().map(|count| format!("{count} request{}", if count == 1 { "" } else { "s" })),
+    );
     parts.extend(result.started.as_deref().map(one_line));
     parts
 }
@@ -194,8 +196,10 @@ pub(super) fn totals(result: &StatedResult) -> Vec<(String, String)> {
         result.mean_in_flight.map(|mean| ("Mean requests in flight".to_owned(), format!("{mean:.2}"))),
     );
     for (name, tokens) in [("Input tokens", &result.input_tokens), ("Output tokens", &result.output_tokens)] {
-        let recount =
-            tokens.recount.map(|recount| format!(" ({recount} by a second count)")).unwrap_or_default();
+        let recount = tokens
+            .recount
+            .map(|recount| format!(" ({}: {recount})", result.tool.recount_name()))
+            .unwrap_or_default();
         lines.extend(tokens.total.map(|total| (name.to_owned(), format!("{total}{recount}"))));
     }
     lines.extend(result.distinct_prompts.map(|count| ("Different prompts".to_owned(), count.to_string())));

@@ -250,7 +250,9 @@ fn undecided_text(call: DifferenceVerdict) -> String {
         DifferenceVerdict::CannotTell { needs: Some(needs) } => {
             format!(" (cannot tell: {})", required_sample(needs))
         }
-        DifferenceVerdict::CannotTell { needs: None } => " (cannot tell)".to_owned(),
+        DifferenceVerdict::CannotTell { needs: None } | DifferenceVerdict::NotJudged => {
+            " (cannot tell)".to_owned()
+        }
         DifferenceVerdict::Better | DifferenceVerdict::Worse => String::new(),
     }
 }

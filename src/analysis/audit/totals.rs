@@ -93,10 +93,7 @@ pub(super) fn token_counts(result: &StatedResult) -> CheckResult {
     if input.is_none() && output.is_none() {
         return Err("a second count of the tokens, such as the server's usage");
     }
-    let (second, may_differ) = match result.tool {
-        Tool::SglangBench => ("the text tokenized again", true),
-        _ => ("the server's usage", false),
-    };
+    let second = result.tool.recount_name();
     let finding = |name: &str, (total, recount): (u64, u64), at_most: AuditLevel, cause: &str| {
         let level = level(deviation(total as f64, recount as f64), RECOUNT)?;
         Some(AuditFinding {
@@ -108,7 +105,8 @@ pub(super) fn token_counts(result: &StatedResult) -> CheckResult {
         })
     };
     // Texts that are tokenized again need not give the same tokens.
-    let worst = if may_differ { AuditLevel::Doubtful } else { AuditLevel::Unbelievable };
+    let worst =
+        if result.tool == Tool::SglangBench { AuditLevel::Doubtful } else { AuditLevel::Unbelievable };
     let input = input.and_then(|pair| {
         let cause = "a chat template is not counted, or another tokenizer counts";
         finding("input", pair, AuditLevel::Doubtful, cause)

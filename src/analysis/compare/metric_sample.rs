@@ -1,13 +1,16 @@
 //! What one or several runs show about a metric.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use crate::analysis::compare::server_starts;
+use crate::analysis::compare::{metric_source, server_starts};
 use crate::model::metric_id::{MetricId, MetricUnit, Statistic};
 use crate::model::metrics::{self, Latency};
 use crate::model::record::Record;
 use crate::model::run::Run;
-use crate::stats::{ConfidenceDistribution, DurationHistogram, Percent, RateInterval};
+use crate::model::stated::StatedResult;
+use crate::stats::{self, ConfidenceDistribution, DurationHistogram, Percent, RateInterval};
 
 /// The value of a metric, and how uncertain it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -87,6 +90,30 @@ impl MetricSample {
         })
     }
 
+    /// Computes the sample of a result of another tool: over its requests, else the figure as stated, whose spread is
+    /// unknown. `None` if the result has neither.
+    pub(crate) fn from_stated(result: &StatedResult, figure: MetricId) -> Option<Self> {
+        let measured = from_stated_requests(result, figure);
+        let (value, known) = match measured {
+            Some((value, known)) => (value, known),
+            None => (figure.stated_value(result)?, None),
+        };
+        let requests = result.request_count().unwrap_or_default();
+        let counted =
+            (figure.unit() == MetricUnit::Share).then_some(CountedShare { share: value, of: requests });
+        Some(Self {
+            value,
+            interval: known.as_ref().map(|known| known.belief.interval(0.05)),
+            method: known.as_ref().map(|known| known.method),
+            runs: vec![value],
+            starts: vec![vec![value]],
+            requests,
+            counting: counted.map_or(0.0, CountedShare::variance),
+            effective_n: known.as_ref().and_then(|known| known.effective_n),
+            belief: known.map(|known| known.belief),
+        })
+    }
+
     /// The mean of each start: the independent values in a difference between servers.
     pub(super) fn start_values(&self) -> Vec<f64> {
         means(&self.starts)
@@ -156,6 +183,42 @@ impl SampleEstimate {
 
     fn percentile(method: SpreadMethod, (belief, effective_n): (ConfidenceDistribution, u64)) -> Self {
         Self { method, belief, effective_n: Some(effective_n) }
+    }
+}
+
+/// The value of a metric over the requests of a result of another tool, and its spread where it can be estimated; `None`
+/// where the requests do not have the metric.
+fn from_stated_requests(result: &StatedResult, figure: MetricId) -> Option<(f64, Option<SampleEstimate>)> {
+    let records = |belief| SampleEstimate::new(SpreadMethod::Records, belief);
+    match figure {
+        MetricId::Latency(latency, statistic) => {
+            let groups = metric_source::groups(result, latency);
+            let mut values: Vec<Duration> = groups.concat();
+            values.sort_unstable();
+            match statistic {
+                Statistic::Mean => {
+                    let sum = |group: &Vec<Duration>| group.iter().sum::<Duration>().as_secs_f64();
+                    let total: f64 = groups.iter().map(sum).sum();
+                    let pairs: Vec<_> = groups.iter().map(|group| (sum(group), group.len() as f64)).collect();
+                    let belief = ConfidenceDistribution::from_ratio(pairs.into_iter());
+                    let mean = (!values.is_empty()).then(|| total / values.len() as f64 * 1e3)?;
+                    Some((mean, belief.map(|belief| records(belief.scaled(1e3)))))
+                }
+                Statistic::Percentile(p) => {
+                    let value = stats::percentile(&values, p)?.as_secs_f64() * 1e3;
+                    let known = ConfidenceDistribution::from_percentile(groups.into_iter(), p);
+                    let known = known.map(|(belief, n)| (belief.scaled(1e3), n));
+                    Some((value, known.map(|known| SampleEstimate::percentile(SpreadMethod::Records, known))))
+                }
+            }
+        }
+        MetricId::Scalar(_) if figure.to_string() == "failure_rate" => {
+            let requests = result.requests.as_ref().filter(|requests| !requests.is_empty())?;
+            let failed = requests.iter().filter(|request| request.failed).count();
+            let belief = failure_share(requests.iter().map(|request| request.failed));
+            Some((failed as f64 / requests.len() as f64, belief.map(records)))
+        }
+        MetricId::Scalar(_) => None,
     }
 }
 

@@ -36,7 +36,7 @@ impl ClaimScope {
     }
 
     /// Determines the scope of sides with different starts from the number of starts of each.
-    pub(super) fn of_counts(base: usize, candidate: usize) -> Self {
+    pub(crate) fn of_counts(base: usize, candidate: usize) -> Self {
         match (base.min(candidate), base.max(candidate)) {
             (2.., _) | (1, MIN_STARTS..) => Self::Servers,
             _ => Self::TheseStarts,

@@ -62,6 +62,9 @@ pub struct GateReport {
     pub(crate) scope: Option<ClaimScope>,
     /// The findings, in the order of the rules.
     pub findings: Vec<RuleFinding>,
+    /// What a reader must know about results of other tools.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) caveats: Vec<String>,
     /// The false-alarm probability.
     pub alpha: f64,
     /// The effect of undecided rules.

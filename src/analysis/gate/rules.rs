@@ -26,11 +26,16 @@ pub(crate) fn default_rules(baseline: &[Run]) -> Vec<GateRule> {
         let is_rate = rule.figure.to_string() == "output_throughput";
         baseline.iter().any(|run| has(run) && (!is_rate || decided_by_server(run)))
     };
+    named_default_rules().into_iter().filter(|rule| asked(&rule.rule)).collect()
+}
+
+/// All default rules.
+pub(super) fn named_default_rules() -> Vec<GateRule> {
     let rules = DEFAULT_RULES.into_iter().map(|(text, severity)| GateRule {
         rule: text.parse().expect("the default rules are rules"),
         severity,
     });
-    rules.filter(|rule| asked(&rule.rule)).collect()
+    rules.collect()
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ pub fn gate(rules: &[GateRule], baseline: &[Run], candidate: &[Run]) -> Result<G
         candidate: SideInfo::from_runs("candidate", candidate),
         scope: is_relative.then(|| sides.scope()),
         findings: evaluate_rules(rules, &sides, ALPHA),
+        caveats: Vec::new(),
         alpha: ALPHA,
         on_unsettled: OnUndecided::default(),
         looks: [1, 1],

@@ -258,6 +258,7 @@ fn ruled(
         candidate: SideInfo { name: "c".into(), runs: 1, starts: None, requests: 1 },
         scope: None,
         findings: answers.iter().map(finding).collect(),
+        caveats: Vec::new(),
         alpha: ALPHA,
         on_unsettled,
         looks: [1, 1],

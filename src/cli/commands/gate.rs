@@ -9,6 +9,7 @@ mod case;
 mod output;
 mod promote;
 mod running;
+mod stated;
 
 pub(crate) use args::GateArgs;
 use case::{Case, Heard};
@@ -51,6 +52,9 @@ fn hear(
     interrupts: &InterruptSignal,
 ) -> Result<Option<Heard>, CliError> {
     refuse_idle(args)?;
+    if let Some(heard) = stated::judge(args)? {
+        return Ok(Some(heard));
+    }
     let case = Case::of(args)?;
     if args.output.update_baseline {
         promote::check(&args.baseline)?;

@@ -13,6 +13,10 @@ use crate::cli::stdout::{print, print_report, print_streaming};
 use crate::cli::user_text::UserTextWriter;
 use crate::report::{ladder, run_metrics, stated, text, vllm};
 
+mod export;
+
+use export::ExportFormat;
+
 /// Report saved runs again.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
@@ -25,6 +29,12 @@ pub(crate) struct ReportArgs {
     /// Write one HTML file with tables and charts, which needs no network
     #[arg(long, value_name = "OUT", conflicts_with_all = ["format", "json"])]
     html: Option<PathBuf>,
+    /// Write one result in the format of another project, into the file of --out
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "out", conflicts_with_all = ["html", "format", "json"])]
+    export: Option<ExportFormat>,
+    /// File of --export; its name ends in .json, .yaml or .yml
+    #[arg(long, value_name = "OUT", requires = "export")]
+    out: Option<PathBuf>,
     /// Format of the report on stdout
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     format: ReportFormat,
@@ -70,6 +80,11 @@ pub(crate) fn execute(args: &ReportArgs) -> Result<ExitReason, CliError> {
             "{} results are more than the {MAX_RUNS} that a report takes",
             results.len()
         )));
+    }
+    if let (Some(format), Some(path)) = (args.export, &args.out) {
+        export::write(format, path, &results)?;
+        print_stderr(format_args!("saved {}", path.display()));
+        return Ok(ExitReason::Success);
     }
     match &args.html {
         Some(path) => {

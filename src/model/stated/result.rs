@@ -44,6 +44,16 @@ impl fmt::Display for Tool {
     }
 }
 
+impl Tool {
+    /// What counts the tokens of [`StatedTokens::recount`].
+    pub(crate) fn recount_name(self) -> &'static str {
+        match self {
+            Self::SglangBench => "the text tokenized again",
+            _ => "the server's usage",
+        }
+    }
+}
+
 /// What a result of a tool states.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct StatedResult {
@@ -190,11 +200,16 @@ impl StatedResult {
         }
     }
 
-    /// The tool with its version and the part of the file: `aiperf 0.13.0`.
-    pub(crate) fn origin(&self) -> String {
+    /// The tool with its version: `aiperf 0.13.0`.
+    pub(crate) fn tool_name(&self) -> String {
         let version = self.tool_version.iter().map(|version| format!(" {version}"));
+        std::iter::once(self.tool.to_string()).chain(version).collect()
+    }
+
+    /// The tool with its version and the part of the file: `guidellm 0.8.1, benchmark 2 of 3`.
+    pub(crate) fn origin(&self) -> String {
         let part = self.part.iter().map(|part| format!(", {part}"));
-        std::iter::once(self.tool.to_string()).chain(version).chain(part).collect()
+        std::iter::once(self.tool_name()).chain(part).collect()
     }
 
     /// The number of requests that were answered or failed, as far as the file counts them.

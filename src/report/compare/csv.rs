@@ -48,6 +48,7 @@ fn line(candidate: &str, row: &MetricComparison) -> Vec<String> {
         DifferenceVerdict::Worse => ("worse", None),
         DifferenceVerdict::Same => ("same", None),
         DifferenceVerdict::CannotTell { needs } => ("cannot_tell", needs),
+        DifferenceVerdict::NotJudged => ("not_judged", None),
     };
     let unit = match row.figure.unit() {
         MetricUnit::Milliseconds => "ms",

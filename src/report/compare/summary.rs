@@ -24,7 +24,14 @@ pub(crate) fn summary(candidate: &CandidateComparison) -> String {
         with(DifferenceVerdict::Better),
         with(DifferenceVerdict::Same).len(),
     );
+    let unjudged = with(DifferenceVerdict::NotJudged).len();
     let found = match (worse.is_empty(), better.is_empty()) {
+        (true, true) if unjudged > 0 => {
+            return format!(
+                "{name} and the baseline cannot be judged in {unjudged} of {} rows",
+                candidate.rows.len()
+            );
+        }
         (false, true) => format!("{name} is {}: {}", speed_word(&worse, "slower", "worse"), list(worse)),
         (true, false) => format!("{name} is {}: {}", speed_word(&better, "faster", "better"), list(better)),
         (false, false) => format!("{name} is worse in {}; better in {}", list(worse), list(better)),

@@ -58,6 +58,7 @@ fn ruling() -> GateReport {
         candidate: party("cand.json", 2),
         scope: Some(ClaimScope::Servers),
         findings,
+        caveats: Vec::new(),
         alpha: 0.05,
         on_unsettled: OnUndecided::Warn,
         looks: [1, 1],

@@ -30,7 +30,9 @@ fn table(candidate: &CandidateComparison) -> NamedTable {
         let class = match row.call {
             DifferenceVerdict::Worse => "bad",
             DifferenceVerdict::Better => "good",
-            DifferenceVerdict::Same | DifferenceVerdict::CannotTell { .. } => "",
+            DifferenceVerdict::Same | DifferenceVerdict::CannotTell { .. } | DifferenceVerdict::NotJudged => {
+                ""
+            }
         };
         table.rows.push(Row { class, cells: cells(row), ..Row::default() });
     }

@@ -147,7 +147,7 @@ fn place(row: &MetricComparison) -> usize {
         DifferenceVerdict::Worse => 0,
         DifferenceVerdict::Better => 1,
         DifferenceVerdict::Same => 2,
-        DifferenceVerdict::CannotTell { .. } => 3,
+        DifferenceVerdict::CannotTell { .. } | DifferenceVerdict::NotJudged => 3,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::analysis::compare::{CompareConfig, all_metrics, headline_metrics};
+use crate::analysis::compare::{CompareConfig, all_metrics, headline_metrics, stated_metrics};
 use crate::cli::args::values;
 use crate::cli::commands::plan::fraction;
 use crate::cli::defaults;
@@ -51,6 +51,11 @@ impl TableArgs {
     /// Returns the rows for these runs if no metrics are named.
     pub(crate) fn default_metrics(&self, sides: &[&[Run]]) -> Vec<MetricId> {
         if self.all { all_metrics() } else { headline_metrics(sides) }
+    }
+
+    /// Returns the rows for results of other tools if no metrics are named.
+    pub(crate) fn stated_metrics(&self) -> Vec<MetricId> {
+        if self.all { all_metrics() } else { stated_metrics() }
     }
 
     /// Returns the margins and the error level.

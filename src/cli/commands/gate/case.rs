@@ -169,6 +169,7 @@ impl Case {
             candidate: SideInfo::from_side(candidate),
             scope: baseline.map(|_| self.sides(&candidate.runs).scope()),
             findings,
+            caveats: Vec::new(),
             alpha: self.alpha,
             on_unsettled: self.on_unsettled,
             looks: [looks.analyses_done(), looks.max_analyses()],
@@ -242,7 +243,7 @@ fn defaults(baseline: &[Run], allow_invalid: bool) -> Vec<GateRule> {
 }
 
 /// Returns the user's rules.
-fn given(args: &StrictnessArgs) -> Result<Vec<GateRule>, CliError> {
+pub(super) fn given(args: &StrictnessArgs) -> Result<Vec<GateRule>, CliError> {
     let mut rules = Vec::new();
     if let Some(path) = &args.rules {
         let unusable = |why: String| CliError::usage(format!("--rules {}: {why}", path.display()));
