@@ -5,6 +5,7 @@ use std::path::Path;
 use super::exit::{CliError, print_stderr};
 use super::{kept_runs, load_runs};
 use crate::analysis::compare::{ComparisonSide, MetricSource, StatedSide};
+use crate::model::bounded_file::{self, FileLimit};
 use crate::model::run::{Run, RunError};
 use crate::model::stated::{self, StatedError, StatedResult};
 
@@ -46,8 +47,9 @@ pub(super) fn load_named(path: &Path) -> Result<Vec<(String, SavedResult)>, CliE
 
 /// Whether a file is a result of another tool. A file that cannot be read is not.
 pub(super) fn is_of_other_tool(path: &Path) -> bool {
-    let located = kept_runs::locate(path);
-    located.is_ok_and(|path| path.is_file() && matches!(Run::load(&path), Err(RunError::OtherTool { .. })))
+    let located = kept_runs::locate(path).ok().filter(|path| path.is_file());
+    let text = located.and_then(|path| bounded_file::read_json(&path, FileLimit::RESULT).ok());
+    text.is_some_and(|text| stated::recognize(&text).is_some())
 }
 
 /// A side of a comparison that was loaded.

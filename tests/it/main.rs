@@ -20,6 +20,7 @@ mod layers;
 mod logging;
 mod logs;
 mod name;
+mod other_tools;
 mod packages;
 mod plan;
 mod public_api;

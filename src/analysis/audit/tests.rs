@@ -115,7 +115,7 @@ fn statistics_of_other_requests_are_found() {
 #[test]
 fn totals_that_do_not_fit_are_found() {
     let check = AuditCheck::Totals;
-    let more = |r: &mut StatedResult| drop(r.rates.insert("output_throughput", 9000.0));
+    let more = |r: &mut StatedResult| r.rates.extend([("output_throughput", 9000.0)]);
     doctored("vllm-rs.json", more, check, AuditLevel::Impossible);
     let shorter = |r: &mut StatedResult| r.duration_s = Some(2.0);
     doctored("vllm-py.json", shorter, check, AuditLevel::Impossible);

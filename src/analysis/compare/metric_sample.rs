@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::analysis::compare::{metric_source, server_starts};
+use crate::analysis::compare::server_starts;
 use crate::model::metric_id::{MetricId, MetricUnit, Statistic};
 use crate::model::metrics::{self, Latency};
 use crate::model::record::Record;
@@ -192,7 +192,7 @@ fn from_stated_requests(result: &StatedResult, figure: MetricId) -> Option<(f64,
     let records = |belief| SampleEstimate::new(SpreadMethod::Records, belief);
     match figure {
         MetricId::Latency(latency, statistic) => {
-            let groups = metric_source::groups(result, latency);
+            let groups = result.sample_groups(latency);
             let mut values: Vec<Duration> = groups.concat();
             values.sort_unstable();
             match statistic {

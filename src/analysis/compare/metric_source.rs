@@ -1,7 +1,5 @@
 //! What a side of a comparison may be: runs of this program, or a result of another tool.
 
-use std::time::Duration;
-
 use super::metric_sample::MetricSample;
 use super::server_starts::{self, ClaimScope};
 use super::{ComparisonSide, SideInfo};
@@ -124,14 +122,4 @@ fn mean_tokens(
 /// Whether two settings differ by more than measuring them explains.
 fn is_another([base, candidate]: [f64; 2]) -> bool {
     base != candidate && ((candidate - base).abs() > 0.05 * base || !(base + candidate).is_finite())
-}
-
-/// The values of a latency in groups that are independent: the gaps of a request depend on each other.
-pub(super) fn groups(result: &StatedResult, latency: crate::model::metrics::Latency) -> Vec<Vec<Duration>> {
-    let answered = result.requests.iter().flatten().filter(|request| !request.failed);
-    let groups = answered.map(|request| {
-        let values = request.values(latency).iter();
-        values.filter_map(|ms| Duration::try_from_secs_f64(ms / 1e3).ok()).collect::<Vec<_>>()
-    });
-    groups.filter(|group| !group.is_empty()).collect()
 }

@@ -227,8 +227,15 @@ impl StatedResult {
     /// The values of a latency over the answered requests, in the order of their starts; empty where the file has no
     /// requests. Values that are no durations are left out.
     pub(crate) fn samples(&self, latency: Latency) -> Vec<Duration> {
+        self.sample_groups(latency).concat()
+    }
+
+    /// The same values by request: the gaps of one request depend on each other.
+    pub(crate) fn sample_groups(&self, latency: Latency) -> Vec<Vec<Duration>> {
         let answered = self.requests.iter().flatten().filter(|request| !request.failed);
-        answered.flat_map(|request| request.values(latency)).filter_map(duration).collect()
+        let groups =
+            answered.map(|request| request.values(latency).iter().filter_map(duration).collect::<Vec<_>>());
+        groups.filter(|group| !group.is_empty()).collect()
     }
 
     /// The distributions of the latencies over the answered requests of the file, with intervals.

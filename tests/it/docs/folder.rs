@@ -31,6 +31,9 @@ impl Folder {
             ("BurstGPT_1.csv", include_str!("../../fixtures/traces/burstgpt.csv")),
             ("server.log", log),
             ("server.log.1", log),
+            ("vllm.json", include_str!("../../fixtures/foreign/vllm-py.json")),
+            ("benchmarks.json", include_str!("../../fixtures/foreign/guidellm.json")),
+            ("profile_export_aiperf.json", include_str!("../../fixtures/foreign/aiperf.json")),
             ("serve.json", r#"[{"max_num_seqs": 2}, {"max_num_seqs": 16}]"#),
             ("bench.json", r#"[{"max_concurrency": 2}, {"max_concurrency": 16}]"#),
         ] {
