@@ -180,7 +180,7 @@ pub enum DifferenceVerdict {
         /// The sample that would decide the row; `None` if its size cannot be estimated.
         needs: Option<RequiredSample>,
     },
-    /// A result of another tool states the metric without the requests behind it.
+    /// A result of another tool states the metric without an interval, and none can be computed from the file.
     NotJudged,
 }
 

@@ -170,6 +170,12 @@ pub(super) fn verdict_meanings(comparison: &Comparison) -> Vec<String> {
                 .into(),
         );
     }
+    if comparison.rows().any(|row| row.call == DifferenceVerdict::NotJudged) {
+        notes.push(
+            "Not judged: another tool states the figure without an interval, and its file lacks what one could be computed from."
+                .into(),
+        );
+    }
     notes
 }
 

@@ -171,7 +171,12 @@ fn unit(figure: MetricId) -> &'static str {
 
 /// Notes on how the results came about.
 pub(super) fn notes(ruling: &GateReport) -> Vec<String> {
-    let mut notes = vec![false_failure_note(ruling)];
+    let is_by_figure = |finding: &RuleFinding| finding.answer.is_settled() && finding.margin.is_none();
+    let mut notes = Vec::new();
+    // A figure without an interval has no error probability.
+    if !ruling.findings.iter().any(is_by_figure) {
+        notes.push(false_failure_note(ruling));
+    }
     notes.extend(scope_note(ruling).map(ToOwned::to_owned));
     let methods = ruling.findings.iter().flat_map(|finding| [&finding.candidate, &finding.baseline]);
     if methods.flatten().filter_map(|sample| sample.method).min() == Some(SpreadMethod::Stated) {

@@ -145,7 +145,7 @@ fn a_broken_field_is_named() {
     let text = std::fs::read_to_string(fixture("vllm-py.json")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.json");
-    std::fs::write(&path, text.replace("\"completed\": 40", "\"completed\": -40")).unwrap();
+    std::fs::write(&path, text.replace("\"completed\":40", "\"completed\":-40")).unwrap();
     let error = stated_of(&path).unwrap_err();
     assert!(
         error.ends_with("is a result of vllm bench serve, but field `completed`: -40 is not a count"),

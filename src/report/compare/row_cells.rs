@@ -95,7 +95,7 @@ fn verdict_text(call: DifferenceVerdict) -> String {
         DifferenceVerdict::Worse => "worse".into(),
         DifferenceVerdict::Same => "the same".into(),
         DifferenceVerdict::CannotTell { needs: None } => "cannot tell".into(),
-        DifferenceVerdict::NotJudged => "not judged (no requests in a file)".into(),
+        DifferenceVerdict::NotJudged => "not judged (stated without an interval)".into(),
         DifferenceVerdict::CannotTell { needs: Some(needs) } => {
             format!("cannot tell ({})", required_sample(needs))
         }

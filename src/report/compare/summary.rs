@@ -26,10 +26,9 @@ pub(crate) fn summary(candidate: &CandidateComparison) -> String {
     );
     let unjudged = with(DifferenceVerdict::NotJudged).len();
     let found = match (worse.is_empty(), better.is_empty()) {
-        (true, true) if unjudged > 0 => {
+        (true, true) if unjudged == candidate.rows.len() => {
             return format!(
-                "{name} and the baseline cannot be judged in {unjudged} of {} rows",
-                candidate.rows.len()
+                "{name} and the baseline are not judged: the files state their figures without intervals"
             );
         }
         (false, true) => format!("{name} is {}: {}", speed_word(&worse, "slower", "worse"), list(worse)),
@@ -38,11 +37,14 @@ pub(crate) fn summary(candidate: &CandidateComparison) -> String {
         (true, true) if same == candidate.rows.len() => {
             format!("{name} is the same as the baseline, within the margin, in all {same} rows")
         }
-        (true, true) => format!(
-            "No difference found between {name} and the baseline: {same} of {} rows are the same, for {} the samples are too small",
-            candidate.rows.len(),
-            candidate.rows.len() - same
-        ),
+        (true, true) => {
+            let left_out = if unjudged > 0 { format!(", {unjudged} are not judged") } else { String::new() };
+            format!(
+                "No difference found between {name} and the baseline: {same} of {} rows are the same, for {} the samples are too small{left_out}",
+                candidate.rows.len(),
+                candidate.rows.len() - same - unjudged
+            )
+        }
     };
     found + scope
 }
