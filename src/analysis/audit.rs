@@ -128,7 +128,9 @@ pub(crate) enum AuditCheck {
 /// The findings of a check, or the figures that it lacks.
 type CheckResult = Result<Vec<AuditFinding>, &'static str>;
 
-const CHECKS: [(AuditCheck, fn(&StatedResult) -> CheckResult); 14] = [
+type CheckFn = fn(&StatedResult) -> CheckResult;
+
+const CHECKS: [(AuditCheck, CheckFn); 14] = [
     (AuditCheck::Statistics, distributions::statistics),
     (AuditCheck::PercentileSamples, distributions::samples),
     (AuditCheck::TtftWithinE2e, requests::ttft_within_e2e),

@@ -70,7 +70,7 @@ impl MetricSource for StatedSide {
 pub(crate) fn claim_scope(base: &dyn MetricSource, candidate: &dyn MetricSource) -> ClaimScope {
     match (base.runs(), candidate.runs()) {
         ([], _) | (_, []) => {
-            let [base, candidate] = [base, candidate].map(|side| start_count(side));
+            let [base, candidate] = [base, candidate].map(start_count);
             ClaimScope::of_counts(base, candidate)
         }
         (base, candidate) => ClaimScope::of(base, candidate),

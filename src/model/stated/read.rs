@@ -70,7 +70,8 @@ impl Content {
         if is_own(object) {
             return None;
         }
-        let known: [(fn(&JsonObject<'_>) -> bool, Self); 5] = [
+        type IsContentFn = fn(&JsonObject<'_>) -> bool;
+        let known: [(IsContentFn, Self); 5] = [
             (aiperf::is_summary, Self::AiperfSummary),
             (aiperf::is_request, Self::AiperfRequest),
             (guidellm::is_benchmarks, Self::Guidellm),

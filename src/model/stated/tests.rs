@@ -82,7 +82,7 @@ fn the_clients_of_vllm_are_told_apart() {
     let expected = [233.082_129_975_002_77, 32.672_213_000_068_95, 1_840.482_279_340_001];
     assert_eq!(figures(&python, Latency::Ttft), expected.map(Some));
     assert_eq!(python.load.request_rate.map(|rate| rate.get()), Some(4.0));
-    assert_eq!((rust.completed, rust.rates.get("input_throughput").is_some()), (Some(900), true));
+    assert_eq!((rust.completed, rust.rates.contains_key("input_throughput")), (Some(900), true));
 }
 
 #[test]

@@ -80,8 +80,8 @@ fn check_sides(args: &GateArgs, sides: &SourceSides<'_>) -> Result<Option<String
         )));
     }
     let invalid = |side: &dyn MetricSource| {
-        let reasons = side.runs().iter().filter_map(|run| run.validity.reason());
-        reasons.filter(|_| !args.allow_invalid).next()
+        let mut judged = side.runs().iter().filter(|_| !args.allow_invalid);
+        judged.find_map(|run| run.validity.reason())
     };
     match sides.baseline.and_then(invalid) {
         Some(why) => Err(CliError::usage(format!(
