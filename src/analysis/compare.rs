@@ -124,6 +124,9 @@ pub(crate) struct SideInfo {
     pub starts: Option<usize>,
     /// The number of requests in all runs.
     pub requests: u64,
+    /// The time over which all runs together were measured.
+    #[serde(rename = "duration_s", with = "seconds")]
+    pub duration: Duration,
 }
 
 /// The rows of one candidate.
@@ -293,7 +296,9 @@ impl SideInfo {
     /// Describes a side with this name.
     pub(crate) fn from_runs(name: &str, runs: &[Run]) -> Self {
         let requests = runs.iter().map(|run| run.metrics.request_count() as u64).sum();
-        Self { name: name.to_owned(), runs: runs.len(), starts: server_starts::known_starts(runs), requests }
+        let duration = runs.iter().map(|run| run.metrics.duration).sum();
+        let starts = server_starts::known_starts(runs);
+        Self { name: name.to_owned(), runs: runs.len(), starts, requests, duration }
     }
 }
 

@@ -255,7 +255,7 @@ fn ruled(
         outcome: GateVerdict::Pass,
         invalid: invalid.map(ToOwned::to_owned),
         baseline: None,
-        candidate: SideInfo { name: "c".into(), runs: 1, starts: None, requests: 1 },
+        candidate: SideInfo::from_runs("c", &[]),
         scope: None,
         findings: answers.iter().map(finding).collect(),
         caveats: Vec::new(),

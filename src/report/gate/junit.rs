@@ -1,6 +1,7 @@
 //! A gate's result as JUnit XML: one suite with a test case for each rule and one for validity.
 
 use std::io::Write;
+use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
@@ -30,6 +31,7 @@ pub(crate) fn render(ruling: &GateReport, to: impl Write) -> Result<(), JunitErr
     if let Some(baseline) = &ruling.baseline {
         suite.add_property(("baseline", baseline.name.as_str()));
     }
+    suite.set_time(ruling.candidate.duration);
     suite.add_test_case(validity_case(ruling));
     suite.add_test_cases(ruling.findings.iter().map(|finding| rule_case(ruling, finding)));
     suite.set_system_out(conclusion_line(ruling));
@@ -45,6 +47,9 @@ pub(crate) fn render_error(why: &str, to: impl Write) -> Result<(), JunitError> 
 
 fn write_suite(suite: TestSuite, mut to: impl Write) -> Result<(), JunitError> {
     let mut report = Report::new(NAME);
+    if let Some(time) = suite.time {
+        report.set_time(time);
+    }
     report.add_test_suite(suite);
     to.write_all(with_suite_skips(&report.to_string()?, &report).as_bytes())?;
     Ok(())
@@ -61,13 +66,16 @@ fn with_suite_skips(xml: &str, report: &Report) -> String {
     xml.replacen(&format!(" skipped=\"{}\"", report.skipped), "", 1)
 }
 
-/// The test case for validity. An INVALID run is an error, since the test itself did not work.
+/// The test case for validity, with the time of the measurement. An INVALID run is an error, since the test itself did
+/// not work.
 fn validity_case(ruling: &GateReport) -> TestCase {
     let status = match &ruling.invalid {
         None => TestCaseStatus::success(),
         Some(why) => error_status(why, "invalid"),
     };
-    test_case(status, "the run is VALID")
+    let mut case = test_case(status, "the run is VALID");
+    case.set_time(ruling.candidate.duration);
+    case
 }
 
 /// The `type` of a failure. CI systems store it, so it keeps its spelling.
@@ -97,6 +105,8 @@ fn rule_case(ruling: &GateReport, finding: &RuleFinding) -> TestCase {
         RuleStatus::Fine | RuleStatus::Warning => TestCaseStatus::success(),
     };
     let mut case = test_case(status, &finding.rule.rule.to_string());
+    // All rules read the same measurement: CI systems add the times of cases.
+    case.set_time(Duration::ZERO);
     let warning = ruling.rule_status(finding) == RuleStatus::Warning;
     case.set_system_out(if warning { format!("WARNING: {measured}") } else { measured });
     case
