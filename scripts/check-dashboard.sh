@@ -30,7 +30,7 @@ gunzip -c datasets/tokenizer.json.gz >"$folder/tokenizer.json"
 "$program" sim --port "$sim_port" --served-model-name '*' 2>"$folder/sim.log" &
 children+=($!)
 client_port=${CLIENT_PORT:-18433}
-sed -i "s/interval: 5s/interval: 1s/; s/localhost:9400/127.0.0.1:$client_port/" "$folder/vllm-1/prometheus.yml"
+sed -i "s/interval: 5s/interval: 1s/; s/localhost:19400/127.0.0.1:$client_port/" "$folder/vllm-1/prometheus.yml"
 prometheus --config.file="$folder/vllm-1/prometheus.yml" --storage.tsdb.path="$folder/tsdb" \
   --web.listen-address="127.0.0.1:$prometheus_port" >"$folder/prometheus.log" 2>&1 &
 children+=($!)
@@ -51,7 +51,7 @@ print(board["title"])
 empty = 0
 for panel in board["panels"]:
     for target in panel["targets"]:
-        expr = target["expr"].replace("$__rate_interval", "15s")
+        expr = target["expr"].replace("$__rate_interval", "15s").replace("$instance", ".*").replace("$model", ".*")
         query = server + "/api/v1/query?" + urllib.parse.urlencode({"query": expr})
         result = json.load(urllib.request.urlopen(query))["data"]["result"]
         # The simulator drafts no tokens: there the expression must only be valid.

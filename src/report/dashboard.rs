@@ -25,8 +25,10 @@ pub(crate) struct DashboardFile {
 /// The names of the files, in the order of [`dashboard_files`].
 pub(crate) const FILE_NAMES: [&str; 3] = ["prometheus.yml", "alerts.yml", "grafana.json"];
 
-/// The address at which Prometheus scrapes a client on its own machine.
-const CLIENT_TARGET: &str = "localhost:9400";
+/// The address at which Prometheus scrapes a client on its own machine. Prometheus' list of default ports has no free
+/// one from 9100 to 9999 (9400 is NVIDIA's dcgm-exporter, which runs on GPU machines). 19400 is beyond that range, and
+/// below the ports that Linux gives to outgoing connections.
+const CLIENT_TARGET: &str = "localhost:19400";
 
 /// Renders the files for a server at `target` (`host:port`) with these metric names.
 pub(crate) fn dashboard_files(names: &MetricNames, target: &str) -> [DashboardFile; 3] {
@@ -37,7 +39,7 @@ pub(crate) fn dashboard_files(names: &MetricNames, target: &str) -> [DashboardFi
 
 fn scrape(target: &str) -> String {
     format!(
-        "# Scrapes a vLLM server, and the client while it runs with `publish.metrics_listen` :9400. Several replicas: more targets.\n\
+        "# Scrapes a vLLM server, and the client while it runs with `publish.metrics_listen` :19400. Several replicas: more targets.\n\
          global:\n  scrape_interval: 5s\n  evaluation_interval: 5s\n\
          rule_files:\n  - {alerts}\n\
          scrape_configs:\n  - job_name: vllm\n    metrics_path: /metrics\n    static_configs:\n      - targets: [{target}]\n\

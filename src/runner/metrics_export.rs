@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Where the client's metrics are exported to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ExportAddresses {
-    /// The address on which to serve the metrics, such as `127.0.0.1:9400`.
+    /// The address on which to serve the metrics, such as `127.0.0.1:19400`.
     pub listen: Option<String>,
     /// The URL of a push gateway's job.
     pub push: Option<String>,

@@ -16,7 +16,7 @@ fn three_files_are_written_for_each_version() {
         assert!(ended.read("monitoring/prometheus.yml").contains("targets: [\"gpu-1:8000\"]"));
         assert!(ended.read("monitoring/alerts.yml").contains(version));
         let board: Value = serde_json::from_str(&ended.read("monitoring/grafana.json")).unwrap();
-        assert_eq!(board["panels"].as_array().unwrap().len(), 10);
+        assert_eq!(board["panels"].as_array().unwrap().len(), 12);
         let (own, others) = match version {
             "vllm-1" => ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
             _ => ("vllm:gpu_cache_usage_perc", "vllm:kv_cache_usage_perc"),

@@ -9,7 +9,7 @@ use crate::cli::args::values;
 pub(crate) struct PublishArgs {
     /// Serve the client's own metrics during the run at http://ADDRESS/metrics
     ///
-    /// `:9400` is port 9400 of all interfaces. `127.0.0.1:9400` is reachable from this machine only.
+    /// `:19400` is port 19400 of all interfaces. `127.0.0.1:19400` is reachable from this machine only.
     #[arg(long, value_name = "ADDRESS", value_parser = values::listen_address)]
     pub metrics_listen: Option<String>,
     /// Push the client's own metrics to a Prometheus Pushgateway

@@ -49,6 +49,15 @@ fn alerts(names: &MetricNames) -> Vec<PrometheusAlert> {
         "critical",
         "The server does not answer a scrape.",
     )];
+    let tpot: Vec<String> = names.tpot_names().into_iter().map(p95).collect();
+    alerts.push(alert(
+        "VllmTpotHigh",
+        // The older name counts only where the server lacks the newer one.
+        format!("({}) > 0.03", tpot.join(" or ")),
+        "5m",
+        "warning",
+        "p95 time per output token is above 30 ms. Lower --max-num-seqs, or keep KV in FP8.",
+    ));
     let mut above = |name, signal, how: fn(&str) -> String, lasting, summary| {
         if let Some(metric) = names.metric_name(signal) {
             alerts.push(alert(name, how(metric), lasting, "warning", summary));
@@ -57,16 +66,9 @@ fn alerts(names: &MetricNames) -> Vec<PrometheusAlert> {
     above(
         "VllmTtftHigh",
         ServerSignal::Ttft,
-        |m| quantile_above(0.95, m, 0.5),
+        |m| format!("{} > 0.5", p95(m)),
         "5m",
         "p95 TTFT is above 500 ms. With a queue: chunked prefill, a lower --max-model-len, then more GPUs.",
-    );
-    above(
-        "VllmTpotHigh",
-        ServerSignal::Itl,
-        |m| quantile_above(0.95, m, 0.03),
-        "5m",
-        "p95 time per output token is above 30 ms. Lower --max-num-seqs, or keep KV in FP8.",
     );
     above(
         "VllmQueueLong",
@@ -106,6 +108,7 @@ fn alerts(names: &MetricNames) -> Vec<PrometheusAlert> {
     alerts
 }
 
-fn quantile_above(q: f64, histogram: &str, limit: f64) -> String {
-    format!("histogram_quantile({q}, sum by (instance, le) (rate({histogram}_bucket[{WINDOW}]))) > {limit}")
+/// The P95 of a histogram for each server.
+fn p95(histogram: &str) -> String {
+    format!("histogram_quantile(0.95, sum by (instance, le) (rate({histogram}_bucket[{WINDOW}])))")
 }

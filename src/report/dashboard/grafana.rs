@@ -7,13 +7,20 @@ use crate::model::server::ServerSignal;
 use crate::report::dashboard::client_panels;
 use crate::report::dashboard::metric_names::MetricNames;
 
-/// Version of Grafana's dashboard schema, since Grafana 11.
-const GRAFANA_SCHEMA: u32 = 39;
+/// The version of dashboards that Grafana 12 and 13 export. An older Grafana imports it too.
+const GRAFANA_SCHEMA: u32 = 42;
 
 /// Renders the dashboard for these metric names.
 pub(crate) fn grafana_board(names: &MetricNames) -> Value {
-    let server =
-        [latency(names), throughput(names), queue(names), kv(names), prefix(names), speculation(names)];
+    let server = [
+        latency(names),
+        token_times(names),
+        throughput(names),
+        queue(names),
+        kv(names),
+        prefix(names),
+        speculation(names),
+    ];
     let panels =
         server.into_iter().chain(client_panels::client_panels()).filter(|panel| !panel.curves.is_empty());
     let panels: Vec<Panel> = panels.collect();
@@ -26,9 +33,7 @@ pub(crate) fn grafana_board(names: &MetricNames) -> Value {
         "refresh": "5s",
         "schemaVersion": GRAFANA_SCHEMA,
         "tags": ["vllm", "servegauge"],
-        "templating": { "list": [{
-            "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus",
-        }] },
+        "templating": { "list": variables(names) },
         "time": { "from": "now-30m", "to": "now" },
         "timezone": "browser",
         "title": format!("vLLM ({})", names.label),
@@ -37,10 +42,51 @@ pub(crate) fn grafana_board(names: &MetricNames) -> Value {
     })
 }
 
+/// The variables above the panels. The client's metrics have no model, so they do not follow model and instance.
+fn variables(names: &MetricNames) -> [Value; 3] {
+    // Every version has it.
+    let running = names.metric_name(ServerSignal::Running).unwrap_or("vllm:num_requests_running");
+    let source =
+        json!({ "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus" });
+    let values = |name, label, query: String| {
+        json!({
+            "name": name, "label": label, "type": "query",
+            "datasource": { "type": "prometheus", "uid": "${datasource}" },
+            "definition": query, "query": { "qryType": 5, "query": query, "refId": "variable" },
+            // When the time range changes, because a model may be served for a while only.
+            "refresh": 2, "sort": 1, "multi": true, "includeAll": true, "allValue": ".*",
+            "current": { "text": ["All"], "value": ["$__all"] },
+        })
+    };
+    [
+        source,
+        values("model", "Model", format!("label_values({running}, model_name)")),
+        values(
+            "instance",
+            "Instance",
+            format!("label_values({running}{{model_name=~\"$model\"}}, instance)"),
+        ),
+    ]
+}
+
 fn latency(names: &MetricNames) -> Panel {
-    let signals = [(ServerSignal::Ttft, "TTFT"), (ServerSignal::Itl, "TPOT"), (ServerSignal::E2e, "E2E")];
+    let signals = [(ServerSignal::Ttft, "TTFT"), (ServerSignal::E2e, "E2E")];
     let curves = signals.into_iter().filter_map(|(signal, name)| Some((names.metric_name(signal)?, name)));
-    Panel::lines("Latency", "s", curves.flat_map(quantiles).collect())
+    Panel::lines(
+        "Latency",
+        "s",
+        curves.flat_map(|(metric, name)| quantiles(&[MetricNames::chosen_buckets(metric)], name)).collect(),
+    )
+}
+
+fn token_times(names: &MetricNames) -> Panel {
+    let tpot: Vec<String> = names.tpot_names().into_iter().map(MetricNames::chosen_buckets).collect();
+    let itl = names.itl_name().map(|metric| quantiles(&[MetricNames::chosen_buckets(metric)], "ITL"));
+    Panel::lines(
+        "Time per output token",
+        "s",
+        quantiles(&tpot, "TPOT").into_iter().chain(itl.into_iter().flatten()).collect(),
+    )
 }
 
 fn throughput(names: &MetricNames) -> Panel {
@@ -66,18 +112,18 @@ fn sum_series(
     signals: &[(ServerSignal, &str)],
     of: impl Fn(&str) -> String,
 ) -> Vec<Curve> {
-    let named = signals.iter().filter_map(|(signal, name)| Some((names.metric_name(*signal)?, *name)));
-    named.map(|(metric, name)| curve(format!("sum({})", of(metric)), name)).collect()
+    let named = signals.iter().filter_map(|(signal, name)| Some((names.chosen_series(*signal)?, *name)));
+    named.map(|(series, name)| curve(format!("sum({})", of(&series)), name)).collect()
 }
 
 fn kv(names: &MetricNames) -> Panel {
     let usage = names
-        .metric_name(ServerSignal::KvUsage)
+        .chosen_series(ServerSignal::KvUsage)
         .map(|metric| curve(format!("max by (instance) ({metric})"), "KV {{instance}}"));
     let cpu = names
-        .metric_name(ServerSignal::CpuKvUsage)
+        .chosen_series(ServerSignal::CpuKvUsage)
         .map(|metric| curve(format!("max by (instance) ({metric})"), "CPU {{instance}}"));
-    let preemptions = names.metric_name(ServerSignal::Preemptions).map(|metric| Curve {
+    let preemptions = names.chosen_series(ServerSignal::Preemptions).map(|metric| Curve {
         bars: true,
         ..curve(format!("sum(increase({metric}[{WINDOW}]))"), "preemptions")
     });

@@ -29,10 +29,13 @@ pub(super) fn curve(expr: String, legend: impl Into<String>) -> Curve {
     Curve { expr, legend: legend.into(), bars: false }
 }
 
-/// Quantile curves of a histogram; `name` is its name in the legend.
-pub(super) fn quantiles((metric, name): (&str, &str)) -> [Curve; 3] {
+/// Quantile curves of a histogram with these buckets, under the first name that a server has; `name` is that of the
+/// legend.
+pub(super) fn quantiles(buckets: &[String], name: &str) -> [Curve; 3] {
     [(0.5, "p50"), (0.95, "p95"), (0.99, "p99")].map(|(q, label)| {
-        let expr = format!("histogram_quantile({q}, sum by (le) (rate({metric}_bucket[{WINDOW}])))");
+        let quantile =
+            |buckets: &String| format!("histogram_quantile({q}, sum by (le) (rate({buckets}[{WINDOW}])))");
+        let expr = buckets.iter().map(quantile).collect::<Vec<_>>().join(" or ");
         curve(expr, format!("{name} {label}"))
     })
 }

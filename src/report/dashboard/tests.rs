@@ -57,29 +57,31 @@ fn every_panel_has_datasource_expr_unit_and_legend() {
 }
 
 #[test]
-fn the_four_panels_of_the_guide_two_more_and_the_clients_are_there() {
+fn the_panels_of_the_guide_three_more_and_the_clients_are_there() {
     for names in both() {
         let panels = panels(&names);
         let titles: Vec<_> = panels.iter().map(|panel| panel["title"].as_str().unwrap()).collect();
         let wanted = [
             "Latency",
+            "Time per output token",
             "Token throughput",
             "Queue",
             "KV pool and preemptions",
             "Prefix cache hits",
             "Speculative decoding",
             "Client: latency",
+            "Client: time per output token",
             "Client: requests a second, and in flight",
             "Client: token throughput",
             "Client: lag behind the schedule",
         ];
         assert_eq!(titles, wanted);
-        assert_eq!(panels[2]["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"], "normal");
-        let bars = &panels[3]["fieldConfig"]["overrides"];
+        assert_eq!(panels[3]["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"], "normal");
+        let bars = &panels[4]["fieldConfig"]["overrides"];
         assert_eq!(bars.as_array().unwrap().len(), 1);
         let id = &bars[0]["matcher"]["options"];
         let preemptions =
-            panels[3]["targets"].as_array().unwrap().iter().find(|target| target["refId"] == *id);
+            panels[4]["targets"].as_array().unwrap().iter().find(|target| target["refId"] == *id);
         assert!(preemptions.unwrap()["expr"].as_str().unwrap().contains("num_preemptions_total"));
     }
 }
@@ -87,17 +89,53 @@ fn the_four_panels_of_the_guide_two_more_and_the_clients_are_there() {
 #[test]
 fn rates_are_gauges_where_the_server_has_them_and_ratios_of_counters_elsewhere() {
     let [gauges, counters] = both().map(|names| expressions(&names) + &alerts::alert_rules(&names));
-    for part in
-        ["max by (instance) (hit_rate >= 0)", "max by (instance) (rate)", "max by (instance) (efficiency)"]
+    for part in ["max by (instance) (hit_rate{", "max by (instance) (rate{", "max by (instance) (efficiency{"]
     {
         assert!(gauges.contains(part) && !counters.contains(part), "{part}");
     }
     for part in
-        ["rate(hits_total[", "rate(draft_tokens_total[", "1 + sum by (instance) (rate(accepted_tokens_total["]
+        ["rate(hits_total{", "rate(draft_tokens_total{", "1 + sum by (instance) (rate(accepted_tokens_total{"]
     {
         assert!(counters.contains(part) && !gauges.contains(part), "{part}");
     }
     assert!(!gauges.contains("swapped"), "neither of both swaps");
+}
+
+#[test]
+fn tpot_is_that_of_requests_where_the_server_has_it_and_itl_is_beside_it() {
+    let [mut names, _] = both();
+    let older = "vllm:time_per_output_token_seconds";
+    assert!(expressions(&names).contains(&format!("rate({older}_bucket{{")));
+    names.of.insert(ServerSignal::Tpot, "request_tpot");
+    names.of.insert(ServerSignal::Itl, "itl");
+    let (board, rules) = (panels(&names)[1].to_string(), alerts::alert_rules(&names));
+    for text in [&board, &rules] {
+        let [newer, older] = ["request_tpot_bucket", older].map(|name| text.find(name).unwrap());
+        assert!(newer < older && text[newer..older].contains(" or histogram_quantile("), "{text}");
+    }
+    assert!(board.contains("rate(itl_bucket{") && !rules.contains("itl_bucket"), "{board}");
+    assert!(rules.contains("))) or histogram_quantile(") && rules.contains(") > 0.03"), "{rules}");
+    names.of.insert(ServerSignal::Itl, "vllm:time_per_output_token_seconds");
+    assert_eq!(panels(&names)[1]["targets"].as_array().unwrap().len(), 3, "ITL is not drawn twice");
+}
+
+#[test]
+fn the_servers_panels_follow_the_variables_and_the_clients_do_not() {
+    let [names, _] = both();
+    let board = grafana::grafana_board(&names);
+    let variables = board["templating"]["list"].as_array().unwrap();
+    let names_of: Vec<_> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+    assert_eq!(names_of, ["datasource", "model", "instance"]);
+    assert_eq!(variables[1]["definition"], "label_values(running, model_name)");
+    assert_eq!(variables[2]["definition"], "label_values(running{model_name=~\"$model\"}, instance)");
+    for panel in board["panels"].as_array().unwrap() {
+        let is_client = panel["title"].as_str().unwrap().starts_with("Client");
+        for target in panel["targets"].as_array().unwrap() {
+            let expr = target["expr"].as_str().unwrap();
+            let chosen = expr.matches("{instance=~\"$instance\",model_name=~\"$model\"}").count();
+            assert_eq!(chosen > 0, !is_client, "{expr}");
+        }
+    }
 }
 
 #[test]
@@ -115,7 +153,7 @@ fn the_files_name_each_other_and_the_target() {
     assert!(pages[0].text.contains("targets: [\"gpu-1:8000\"]") && pages[0].text.contains("- alerts.yml"));
     assert!(
         pages[0].text.contains("job_name: servegauge")
-            && pages[0].text.contains("targets: [\"localhost:9400\"]")
+            && pages[0].text.contains("targets: [\"localhost:19400\"]")
     );
     assert!(pages[1].text.contains("VllmKvNearlyFull"));
     assert!(serde_json::from_str::<Value>(&pages[2].text).is_ok());

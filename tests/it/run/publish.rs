@@ -122,6 +122,6 @@ fn a_port_that_is_taken_is_a_usage_error_before_anything_is_sent() {
         ended.stderr
     );
     assert_eq!(simulator.truth().len(), 0);
-    let ended = Program::run_against("http://127.0.0.1:1", "--metrics-listen 9400").end().with_code(2);
-    assert!(ended.stderr.contains(":9400"), "{}", ended.stderr);
+    let ended = Program::run_against("http://127.0.0.1:1", "--metrics-listen 19400").end().with_code(2);
+    assert!(ended.stderr.contains(":19400"), "{}", ended.stderr);
 }

@@ -7,9 +7,9 @@ pub(crate) fn metrics_url(text: &str) -> Result<String, String> {
     Address::parse(text).map(|address| address.metrics_page())
 }
 
-/// Reads an address to listen on: `:9400` (all interfaces), `127.0.0.1:9400`, `[::1]:9400`.
+/// Reads an address to listen on: `:19400` (all interfaces), `127.0.0.1:19400`, `[::1]:19400`.
 pub(crate) fn listen_address(text: &str) -> Result<String, String> {
-    let wrong = || "write it as :9400, 127.0.0.1:9400 or [::1]:9400".to_owned();
+    let wrong = || "write it as :19400, 127.0.0.1:19400 or [::1]:19400".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     port.parse::<u16>().map_err(|_| wrong())?;
     match host {
@@ -36,12 +36,12 @@ mod tests {
 
     #[test]
     fn an_address_without_a_host_is_every_interface() {
-        assert_eq!(listen_address(":9400").unwrap(), "0.0.0.0:9400");
-        for address in ["127.0.0.1:9400", "[::1]:9400", "localhost:0"] {
+        assert_eq!(listen_address(":19400").unwrap(), "0.0.0.0:19400");
+        for address in ["127.0.0.1:19400", "[::1]:19400", "localhost:0"] {
             assert_eq!(listen_address(address).unwrap(), address);
         }
-        for wrong in ["9400", ":", ":http", "::1:9400", ":99999", "localhost"] {
-            assert!(listen_address(wrong).unwrap_err().contains(":9400"), "{wrong}");
+        for wrong in ["19400", ":", ":http", "::1:19400", ":99999", "localhost"] {
+            assert!(listen_address(wrong).unwrap_err().contains(":19400"), "{wrong}");
         }
     }
 
