@@ -22,6 +22,7 @@ pub(crate) mod record;
 pub(crate) mod record_log;
 pub(crate) mod request;
 pub(crate) mod request_id;
+pub(crate) mod rfc3339;
 pub(crate) mod rng;
 pub(crate) mod rule;
 pub(crate) mod run;

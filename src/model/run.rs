@@ -21,6 +21,7 @@ use super::probes::ProbeSummary;
 use super::profile::ProfileReport;
 use super::record::{Record, TokenSource};
 use super::record_log::details::LoggedDetails;
+use super::rfc3339;
 use super::series::RunSeries;
 use super::server::ServerMetrics;
 use super::validity::Verdict;
@@ -57,6 +58,7 @@ pub struct Run {
     /// The program's version.
     pub version: String,
     /// The run's t0, which every offset is relative to, in the client's time zone.
+    #[serde(with = "rfc3339")]
     pub(crate) started: Zoned,
     /// t0 as a number, with its uncertainty. Results of earlier versions have none, and their `started` precedes the
     /// warm-up.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::table::{Column, Table, row};
 use super::text::header;
 use crate::model::plain_text::one_line;
+use crate::model::rfc3339;
 use crate::model::run::Run;
 
 /// A kept run of the list.
@@ -29,6 +30,7 @@ pub(crate) struct ListedRun {
 /// The summary of a run, for one line.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunSummary {
+    #[serde(serialize_with = "rfc3339::serialize")]
     started: Zoned,
     valid: bool,
     interrupted: bool,

@@ -333,6 +333,8 @@ fn a_passing_candidate_becomes_the_baseline_and_says_whom_it_replaced() {
     assert_eq!(promotion["replaced"][0]["started"], fast_run()["servegauge"]["started"]);
     assert_eq!(promotion["rules"], json!([{"rule": "tpot.mean < 1000ms", "answer": "pass"}]));
     assert_eq!((&promotion["outcome"], &promotion["forced"]), (&json!("pass"), &json!(false)));
+    let at = promotion["at"].as_str().unwrap();
+    assert!(!at.contains('[') && at.parse::<jiff::Timestamp>().is_ok(), "{at}");
 }
 
 #[test]

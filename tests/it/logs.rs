@@ -50,12 +50,16 @@ fn json_has_the_alerts_with_start_and_duration() {
     let ended = Program::new("logs --json server.log").file("server.log", OVERLOAD).end().well();
     let found: Value = serde_json::from_str(&ended.stdout).unwrap();
     let summary = &found["summary"];
-    assert_eq!((&found["log"], &summary["start"]), (&"server.log".into(), &"07-28 05:59:00".into()));
+    // The log has no year: the time has the latest in which the day has begun.
+    let year = summary["start"].as_str().unwrap().split_once('-').unwrap().0;
+    let time = |rest: &str| Value::from(format!("{year}-{rest}"));
+    assert!(year.len() == 4 && year > "2025", "{year}");
+    assert_eq!((&found["log"], &summary["start"]), (&"server.log".into(), &time("07-28T05:59:00")));
     assert_eq!(summary["engines"]["engine 0"]["waiting"]["max"], 71.0);
     assert_eq!(summary["start_up"]["kv_tokens"], 131_072);
     let alerts = summary["alerts"].as_array().unwrap();
     let waiting = alerts.iter().find(|alert| alert["rule"] == "waiting").unwrap();
-    assert_eq!((&waiting["start"], &waiting["seconds"]), (&"07-28 06:02:20".into(), &250.0.into()));
+    assert_eq!((&waiting["start"], &waiting["seconds"]), (&time("07-28T06:02:20"), &250.0.into()));
 }
 
 #[test]

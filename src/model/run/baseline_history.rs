@@ -4,11 +4,13 @@ use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::digest::Digest;
+use crate::model::rfc3339;
 
 /// A gate's promotion of a run to the baseline of later runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BaselinePromotion {
     /// When the gate promoted the run.
+    #[serde(with = "rfc3339")]
     pub at: Zoned,
     /// The runs that it replaced; empty where there was no baseline.
     pub replaced: Vec<ReplacedBaseline>,
@@ -24,6 +26,7 @@ pub(crate) struct BaselinePromotion {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ReplacedBaseline {
     /// When its first request was due.
+    #[serde(with = "rfc3339")]
     pub started: Zoned,
     /// The version reported by the server's `/version`.
     pub server_version: Option<String>,

@@ -329,6 +329,8 @@ fn a_moment_is_written_as_the_log_has_it() {
         found.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["07-28 06:42:09", "2025-07-28 06:42:09"]
     );
+    let json = serde_json::to_value(&found).unwrap();
+    assert_eq!(json, serde_json::json!(["2026-07-28T06:42:09", "2025-07-28T06:42:09"]));
 }
 
 fn all_lines(bytes: &[u8]) -> Vec<Vec<u8>> {

@@ -136,8 +136,10 @@ impl fmt::Display for LogTime {
 }
 
 impl Serialize for LogTime {
+    /// Writes the date and time without an offset, since the log has none. The year is inferred where the log has none,
+    /// so that a program can read it.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
+        to.collect_str(&self.at.strftime("%Y-%m-%dT%H:%M:%S"))
     }
 }
 
