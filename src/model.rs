@@ -19,6 +19,7 @@ pub(crate) mod plain_text;
 pub(crate) mod probes;
 pub(crate) mod profile;
 pub(crate) mod record;
+pub(crate) mod record_columns;
 pub(crate) mod record_log;
 pub(crate) mod request;
 pub(crate) mod request_id;

@@ -38,14 +38,52 @@ pub(crate) struct ProfileReport {
 
 /// A request to the server's profiler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "SavedCall", into = "SavedCall")]
 pub(crate) struct ProfilerCall {
     /// When the request was sent.
     pub sent: Timestamp,
     /// How long the server took to respond: it writes the profile before it responds to the request to stop.
-    #[serde(rename = "took_s", with = "seconds")]
     pub took: Duration,
     /// The server's response, or the error.
     pub answer: Result<String, String>,
+}
+
+/// A call in JSON: with an `answer` or an `error`.
+#[derive(Serialize, Deserialize)]
+struct SavedCall {
+    sent: Timestamp,
+    #[serde(with = "seconds")]
+    took_s: Duration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<SavedAnswer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum SavedAnswer {
+    Text(String),
+    /// The form of schema 1: `{"Ok": …}` or `{"Err": …}`.
+    Tagged(Result<String, String>),
+}
+
+impl From<ProfilerCall> for SavedCall {
+    fn from(ProfilerCall { sent, took, answer }: ProfilerCall) -> Self {
+        let error = answer.as_ref().err().cloned();
+        Self { sent, took_s: took, answer: answer.ok().map(SavedAnswer::Text), error }
+    }
+}
+
+impl From<SavedCall> for ProfilerCall {
+    fn from(saved: SavedCall) -> Self {
+        let answer = match saved.answer {
+            Some(SavedAnswer::Text(answer)) => Ok(answer),
+            Some(SavedAnswer::Tagged(answer)) => answer,
+            None => Err(saved.error.unwrap_or_default()),
+        };
+        Self { sent: saved.sent, took: saved.took_s, answer }
+    }
 }
 
 impl ProfileReport {
@@ -127,6 +165,21 @@ mod tests {
             let capture = capture(trigger, order(Ok("HTTP 200")), order(Err("gone")));
             let json = serde_json::to_string(&capture).unwrap();
             assert_eq!(serde_json::from_str::<ProfileReport>(&json).unwrap(), capture, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_a_plain_text_and_is_read_in_the_form_of_schema_1_too() {
+        let sent = r#""sent":"1970-01-01T00:00:00Z","took_s":0.003"#;
+        for (answer, new, old) in [
+            (order(Ok("HTTP 200")), r#""answer":"HTTP 200""#, r#""answer":{"Ok":"HTTP 200"}"#),
+            (order(Err("gone")), r#""error":"gone""#, r#""answer":{"Err":"gone"}"#),
+        ] {
+            let written = format!("{{{sent},{new}}}");
+            assert_eq!(serde_json::to_string(&answer).unwrap(), written);
+            for form in [written, format!("{{{sent},{old}}}")] {
+                assert_eq!(serde_json::from_str::<Option<ProfilerCall>>(&form).unwrap(), answer);
+            }
         }
     }
 }

@@ -24,31 +24,28 @@ mod timestamps;
 /// The timeline and outcome of one request. Offsets are durations since the run's t0; `None` marks an event that did
 /// not happen.
 ///
-/// Derived values ([`Record::ttft`] and the others) are methods, so that an absent value can never be a stored zero.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Derived values ([`Record::ttft`] and the others) are methods, so that an absent value can never be a stored zero. In
+/// JSON a Record is a flat object with the columns of `docs/records.md`.
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Record {
     /// Position in the schedule, from 0.
     pub ordinal: usize,
     /// The request's `x-request-id`; `None` where the client sent none.
-    #[serde(default)]
     pub(crate) id: Option<RequestId>,
     /// The times of the request's milestones.
     pub times: Timestamps,
     /// Prompt tokens: the server's usage if it reports one, else the client's count.
     pub prompt_tokens: TokenCount,
     /// The number of prompt tokens that the server found in its prefix cache; `None` if it does not report it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u32>,
     /// Output tokens; zero for a request that failed before the first.
     pub output_tokens: TokenCount,
     /// Reasoning tokens that the server counted and did not stream, included in `output_tokens`: generated before the
     /// first output event.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub hidden_tokens: u32,
     /// Streamed tokens in the first output event, and the source of the count; `None` if the count is unknown, so that
     /// the first event is assumed to carry as many tokens as the others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_event_tokens: Option<TokenCount>,
     /// The output events and their times.
     pub(crate) events: Events,
@@ -56,26 +53,21 @@ pub struct Record {
     pub outcome: Result<FinishReason, Box<Failure>>,
     /// The time after `sent` at which the user was scheduled to leave, whether or not the answer came first; `None` for
     /// a user who stays.
-    #[serde(default, rename = "leaves_after_s", skip_serializing_if = "OptionalDuration::is_none")]
     pub leaves_after: OptionalDuration,
     /// The request's input besides its tokens.
-    #[serde(default)]
     pub(crate) input: RequestInput,
     /// The groups that the request belongs to; `None` without groups.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) facets: Option<Box<RequestLabels>>,
     /// The generated text, kept only when something needs it. A saved run stores it in vLLM's `generated_texts`.
-    #[serde(skip)]
     pub text: Option<Box<str>>,
 }
 
 /// A request's input besides its tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestInput {
     /// The number of texts that are embedded or ranked; one for generation.
     pub sequences: u32,
     /// The length of the request's recording.
-    #[serde(default, rename = "audio_s", skip_serializing_if = "OptionalDuration::is_none")]
     pub audio: OptionalDuration,
 }
 
@@ -86,22 +78,18 @@ impl Default for RequestInput {
 }
 
 /// The groups that a request belongs to: each label gets its own rows in a report.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub(crate) struct RequestLabels {
     /// The class of a mixed workload.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
     /// The LoRA adapter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
     /// The session, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<u32>,
     /// The turn of the session, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<u32>,
     /// The planned number of turns of the session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<u32>,
 }
 
@@ -260,11 +248,6 @@ impl Record {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
 fn elapsed_since(start: Duration, end: Option<Duration>) -> Option<Duration> {
     Some(end?.saturating_sub(start))
 }
@@ -294,6 +277,16 @@ pub enum TokenSource {
 }
 
 impl TokenSource {
+    /// The key in JSON.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Tokenizer => "tokenizer",
+            Self::Events => "events",
+            Self::Estimate => "estimate",
+        }
+    }
+
     /// The name of the source in reports.
     pub fn label(self) -> &'static str {
         match self {
@@ -306,7 +299,7 @@ impl TokenSource {
 }
 
 /// How a successful answer ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {

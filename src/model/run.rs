@@ -34,10 +34,13 @@ use crate::stats::{DurationSketch, Percent};
 
 mod baseline_history;
 pub(crate) mod file;
+mod flat_record;
 mod invalid_metrics;
 mod json;
+mod nested_record;
 pub(crate) mod pytorch;
 mod server_start;
+mod steady_json;
 mod to_stated;
 mod vllm;
 
@@ -45,16 +48,11 @@ pub(crate) use crate::model::run::baseline_history::{BaselinePromotion, JudgedRu
 pub(crate) use crate::model::run::server_start::ServerStart;
 pub(crate) use vllm::file_name;
 
-/// The version of the `servegauge` object; it changes when a field is removed or changes its meaning.
-pub(crate) const SCHEMA: u32 = 1;
-
 /// One measured run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[must_use = "save it, or read its metrics"]
 pub struct Run {
-    /// The [`SCHEMA`] of the program that wrote it.
-    pub(crate) schema: u32,
     /// The program's version.
     pub version: String,
     /// The run's t0, which every offset is relative to, in the client's time zone.
@@ -100,6 +98,7 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) unread_metrics: Vec<String>,
     /// The metrics of the steady-state window, or the reason why there is none.
+    #[serde(with = "steady_json")]
     pub(crate) steady: Result<SteadyState, NoSteadyState>,
     /// The time series of the run.
     pub(crate) series: RunSeries,
@@ -110,8 +109,8 @@ pub struct Run {
     /// How the run became a baseline; `None` if no gate made it one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) promotion: Option<BaselinePromotion>,
-    /// Every request, with `--save-detailed`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Every request, with `--save-detailed`. [`Run::write`] writes them.
+    #[serde(skip)]
     pub records: Option<Vec<Record>>,
     /// The gaps and texts of the records, if the run's record log has them and the records do not.
     #[serde(skip)]

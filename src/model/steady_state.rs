@@ -58,7 +58,7 @@ pub(crate) struct SteadyWindow {
 
 /// Why a run has no steady state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "reason", rename_all = "snake_case")]
 pub(crate) enum NoSteadyState {
     /// The search for a window is disabled.
     #[error("not detected, because `spec.steadiness = none` is set")]

@@ -10,7 +10,7 @@ use crate::model::profile::ProfileReport;
 use crate::model::record::Record;
 use crate::model::record_log::RecordLogHeader;
 use crate::model::record_log::details::LoggedDetails;
-use crate::model::run::{Run, RunEnvironment, SCHEMA, SteadyState, StreamAnomalies, VllmRequestColumns};
+use crate::model::run::{Run, RunEnvironment, SteadyState, StreamAnomalies, VllmRequestColumns};
 use crate::model::series::RunSeries;
 use crate::model::server::ServerMetrics;
 use crate::model::validity::{RunDiagnostics, Verdict};
@@ -40,7 +40,6 @@ impl RunBuilder {
         let percents = &selection.percents;
         let metrics = Metrics::compute(&records, &itl, &spec.slo, percents);
         let run = Run {
-            schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: t0.zoned(),
             t0: Some(t0),

@@ -11,7 +11,7 @@ use crate::model::record::{
     RequestInput, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::run::{
-    ReportSelection, Run, RunEnvironment, RunInputs, RunLabels, SCHEMA, SteadyState, StreamAnomalies,
+    ReportSelection, Run, RunEnvironment, RunInputs, RunLabels, SteadyState, StreamAnomalies,
     TokenizerOrigin, VllmRequestColumns,
 };
 use crate::model::run_spec::{Load, Spec};
@@ -91,7 +91,6 @@ pub(crate) fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent
     let histograms = Latency::SELECTABLE.map(|latency| (latency, tally(latency)));
     let histograms = histograms.into_iter().filter(|(_, tally)| !tally.is_empty());
     Run {
-        schema: SCHEMA,
         version: "0.1.0".into(),
         t0: None,
         started: "2026-11-22T09:44:51+01:00[Europe/Berlin]".parse().unwrap(),

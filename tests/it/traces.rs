@@ -72,7 +72,7 @@ impl Replay {
         let mut off = Vec::new();
         for ((record, story), row) in self.records.iter().zip(&self.stories).zip(rows) {
             let due = (row.at - rows[0].at) / speed;
-            assert!((record["times"]["due"].as_f64().unwrap() - due).abs() < 1e-6, "{record}");
+            assert!((record["due_s"].as_f64().unwrap() - due).abs() < 1e-6, "{record}");
             assert_eq!((story.prompt_tokens, story.output_tokens), (row.input, row.output));
             off.push(((story.read_ns - self.stories[0].read_ns) as f64 / 1e9 - due).abs());
         }
@@ -155,9 +155,9 @@ fn sessions_of_a_trace_come_at_its_times_and_think_as_it_says() {
     let result = program.words("--think-time trace").end().well().result();
     let mut records = BTreeMap::<u64, Vec<&Value>>::new();
     for record in result["servegauge"]["records"].as_array().unwrap() {
-        records.entry(record["facets"]["session"].as_u64().unwrap()).or_default().push(record);
+        records.entry(record["session"].as_u64().unwrap()).or_default().push(record);
     }
-    let time = |record: &Value, name: &str| record["times"][name].as_f64().unwrap();
+    let time = |record: &Value, name: &str| record[format!("{name}_s")].as_f64().unwrap();
     assert_eq!(records.len(), PLANNED.len());
     for (turns, (due, thinks)) in records.values().zip(PLANNED) {
         assert!((time(turns[0], "due") - due).abs() < 1e-6, "{turns:?}");

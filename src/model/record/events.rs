@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::gaps::OutputGaps;
 use crate::model::record::timestamps::Timestamps;
 
 /// The output events of a request, in a form whose size does not grow with the number of tokens.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Events {
     /// The number of events that carried output.
     pub count: u32,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::secrets;
 
 /// Why a request was not answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Failure {
     /// The failure class, by which failures are counted.

@@ -126,15 +126,3 @@ fn events_are_counted_by_second() {
     assert_eq!(events.count, 6);
     assert_eq!(events.by_second[..], [(0, 2), (1, 1), (2, 3)]);
 }
-
-#[test]
-fn a_record_survives_json() {
-    let mut failed = record();
-    failed.outcome = Err(Failure::new(FailureClass::Timeout(TimeoutPhase::Headers), "30s").into());
-    let grouped = Record { hidden_tokens: 3, leaves_after: ms(1500).into(), ..fifty_tokens(7) };
-    let counted = Record { first_event_tokens: first(8, TokenSource::Tokenizer), ..grouped };
-    for record in [record(), failed, counted] {
-        let text = serde_json::to_string(&record).unwrap();
-        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
-    }
-}

@@ -3,10 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::optional_duration::OptionalDuration;
-use crate::seconds;
 
 /// The milestones of a request after it is due, in their usual order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,90 +146,9 @@ impl fmt::Debug for Timestamps {
     }
 }
 
-/// The times in JSON: seconds by name, `null` for a milestone that did not happen.
-#[derive(Serialize, Deserialize)]
-struct TimestampsJson {
-    #[serde(with = "seconds")]
-    due: Duration,
-    #[serde(default, with = "seconds::option")]
-    released: Option<Duration>,
-    #[serde(with = "seconds::option")]
-    sent: Option<Duration>,
-    #[serde(default, with = "seconds::option")]
-    resolved: Option<Duration>,
-    #[serde(default, with = "seconds::option")]
-    connected: Option<Duration>,
-    #[serde(default, with = "seconds::option")]
-    secured: Option<Duration>,
-    #[serde(default, with = "seconds::option")]
-    written: Option<Duration>,
-    #[serde(with = "seconds::option")]
-    headers: Option<Duration>,
-    #[serde(with = "seconds::option")]
-    first_chunk: Option<Duration>,
-    #[serde(with = "seconds::option")]
-    first_token: Option<Duration>,
-    #[serde(with = "seconds::option")]
-    last_token: Option<Duration>,
-    #[serde(with = "seconds::option")]
-    done: Option<Duration>,
-}
-
-impl Serialize for Timestamps {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let [released, sent, resolved, connected, secured, written, headers, chunk, first, last, done] =
-            Milestone::ALL.map(|milestone| self.get(milestone));
-        TimestampsJson {
-            due: self.due(),
-            released,
-            sent,
-            resolved,
-            connected,
-            secured,
-            written,
-            headers,
-            first_chunk: chunk,
-            first_token: first,
-            last_token: last,
-            done,
-        }
-        .serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamps {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let named = TimestampsJson::deserialize(from)?;
-        let at = [
-            named.released,
-            named.sent,
-            named.resolved,
-            named.connected,
-            named.secured,
-            named.written,
-            named.headers,
-            named.first_chunk,
-            named.first_token,
-            named.last_token,
-            named.done,
-        ];
-        Ok(Self { due: named.due.into(), at: at.map(OptionalDuration::from) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_by_name_in_seconds_and_read_back() {
-        let times =
-            Timestamps::new(Duration::from_millis(5)).with_time(Milestone::Sent, Duration::from_nanos(7));
-        let json = serde_json::to_value(times).unwrap();
-        assert_eq!((&json["due"], &json["sent"], &json["done"]), (&0.005.into(), &7e-9.into(), &().into()));
-        assert_eq!(json.as_object().unwrap().len(), 12);
-        assert_eq!(serde_json::from_value::<Timestamps>(json).unwrap(), times);
-    }
 
     #[test]
     fn a_request_costs_six_bytes_a_time() {

@@ -10,9 +10,15 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Run, SCHEMA, VllmRequestColumns, vllm};
+use super::flat_record::FlatRecord;
+use super::nested_record::NestedRecord;
+use super::{Run, VllmRequestColumns, vllm};
 use crate::model::record::Record;
 use crate::model::record_log::details::LoggedDetails;
+
+/// The version of the `servegauge` object; it changes when a field is removed or changes its meaning. In version 1
+/// Records were nested objects, and `steady` was under `Ok` or `Err`.
+const SCHEMA: u64 = 2;
 
 /// Writes a Run as one JSON object in one line.
 pub(super) fn write(run: &Run, out: impl Write) -> serde_json::Result<()> {
@@ -91,7 +97,7 @@ impl Serialize for RunJsonValue<'_> {
         let seconds = |time: Option<Duration>| time.unwrap_or_default().as_secs_f64();
         match *self {
             Self::Value(ref value) => value.serialize(serializer),
-            Self::Run(run) => run.serialize(serializer),
+            Self::Run(run) => ServegaugeObject::new(run).serialize(serializer),
             Self::Always(all, value) => serializer.collect_seq(all.iter().map(value)),
             Self::Detail(records, detail, details) => match detail {
                 DetailColumn::Count(count) => serializer.collect_seq(records.iter().map(count)),
@@ -110,6 +116,34 @@ impl Serialize for RunJsonValue<'_> {
                 }
             },
         }
+    }
+}
+
+/// The `servegauge` object. What a Record has lists of is beside the Records, which are rows of plain values.
+#[derive(Serialize)]
+struct ServegaugeObject<'a> {
+    schema: u64,
+    #[serde(flatten)]
+    run: &'a Run,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<&'a [Record]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events_by_second: Option<EventsBySecond<'a>>,
+}
+
+impl<'a> ServegaugeObject<'a> {
+    fn new(run: &'a Run) -> Self {
+        let records = run.records.as_deref();
+        Self { schema: SCHEMA, run, records, events_by_second: records.map(EventsBySecond) }
+    }
+}
+
+/// The output events of each request by second: pairs of the second since t0 and the events in it.
+struct EventsBySecond<'a>(&'a [Record]);
+
+impl Serialize for EventsBySecond<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|record| &record.events.by_second))
     }
 }
 
@@ -178,8 +212,9 @@ pub(super) fn read(text: &[u8]) -> Result<Run, String> {
     }
     let saved: RunFileContent<'_> = serde_json::from_str(last).map_err(words)?;
     let ours = saved.servegauge.ok_or("it has no key `servegauge`")?.get();
-    check_schema(ours)?;
+    let parts = SavedRecords::find(ours)?;
     let mut run: Run = serde_json::from_str(ours).map_err(words)?;
+    run.records = parts.read()?;
     run.always = saved
         .latencies
         .into_iter()
@@ -200,16 +235,55 @@ pub(super) fn read(text: &[u8]) -> Result<Run, String> {
     Ok(run)
 }
 
-fn check_schema(ours: &str) -> Result<(), String> {
-    #[derive(Deserialize)]
-    struct SchemaField {
-        schema: Option<Value>,
+/// The parts of the `servegauge` object whose form depends on its schema.
+#[derive(Deserialize)]
+struct SavedRecords<'a> {
+    #[serde(borrow)]
+    schema: Option<&'a RawValue>,
+    #[serde(borrow)]
+    records: Option<&'a RawValue>,
+    #[serde(default)]
+    events_by_second: Vec<Vec<(u32, u32)>>,
+}
+
+impl<'a> SavedRecords<'a> {
+    /// Finds the parts, and checks that this program reads the schema.
+    fn find(ours: &'a str) -> Result<Self, String> {
+        let parts: Self = serde_json::from_str(ours).map_err(|error| error.to_string())?;
+        match parts.schema() {
+            Some(1..=SCHEMA) => Ok(parts),
+            Some(schema) => Err(format!("its schema is {schema}, this program reads 1 to {SCHEMA}")),
+            None => Err("its key `servegauge` has no `schema`".to_owned()),
+        }
     }
-    let found = serde_json::from_str::<SchemaField>(ours).map_err(|error| error.to_string())?;
-    match found.schema.as_ref().and_then(Value::as_u64) {
-        Some(schema) if schema == u64::from(SCHEMA) => Ok(()),
-        Some(schema) => Err(format!("its schema is {schema}, this program reads {SCHEMA}")),
-        None => Err("its key `servegauge` has no `schema`".to_owned()),
+
+    fn schema(&self) -> Option<u64> {
+        self.schema.and_then(|schema| serde_json::from_str(schema.get()).ok())
+    }
+
+    /// Reads the Records; `None` if the file has none. Each is converted as it is read, so that a file's rows are in
+    /// memory once.
+    fn read(self) -> Result<Option<Vec<Record>>, String> {
+        let Some(text) = self.records.map(RawValue::get).filter(|text| *text != "null") else {
+            return Ok(None);
+        };
+        let place = |error: serde_json::Error| format!("its `records`: {error}");
+        if self.schema() == Some(1) {
+            let records: Vec<NestedRecord> = serde_json::from_str(text).map_err(place)?;
+            return Ok(Some(records.into_iter().map(|NestedRecord(record)| record).collect()));
+        }
+        let records: Vec<FlatRecord> = serde_json::from_str(text).map_err(place)?;
+        let mut records: Vec<Record> = records.into_iter().map(|FlatRecord(record)| record).collect();
+        if records.len() != self.events_by_second.len() {
+            return Err(format!(
+                "it has {} `records`, and `events_by_second` of {} requests",
+                records.len(),
+                self.events_by_second.len()
+            ));
+        }
+        let events = self.events_by_second.into_iter();
+        records.iter_mut().zip(events).for_each(|(record, events)| record.events.by_second = events);
+        Ok(Some(records))
     }
 }
 

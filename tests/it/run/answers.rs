@@ -59,7 +59,7 @@ fn an_aborted_answer_is_a_failure_unless_its_reason_is_accepted() {
     );
     let result = ended.result();
     assert_eq!((&result["completed"], &result["failed"]), (&json!(0), &json!(2)));
-    assert_eq!(result["servegauge"]["records"][0]["outcome"]["Err"]["class"], "aborted");
+    assert_eq!(result["servegauge"]["records"][0]["failure_class"], "aborted");
 
     let ended = measure(stream(), "--random-output-len 8 --accept-finish-reason abort").well();
     assert_eq!(ended.line("Finish reasons"), "abort 2");

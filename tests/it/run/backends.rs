@@ -47,7 +47,7 @@ fn every_backend_that_writes_is_streamed_and_counted_by_its_server() {
         assert_eq!((&result["completed"], &result["backend"]), (&json!(8), &json!(backend)));
         assert_eq!(result["total_output_tokens"], total(&truth, |story| story.output_tokens), "{backend}");
         let records = result["servegauge"]["records"].as_array().unwrap();
-        let seen: u64 = records.iter().map(|record| record["events"]["count"].as_u64().unwrap()).sum();
+        let seen: u64 = records.iter().map(|record| record["output_events"].as_u64().unwrap()).sum();
         let written: usize = truth.iter().map(|story| story.tokens_ns.len()).sum();
         assert_eq!(seen, written as u64, "{backend}: an event is an output event if it brings text");
         let ttft = &result["servegauge"]["metrics"]["latencies"]["ttft"]["n"];
@@ -55,8 +55,9 @@ fn every_backend_that_writes_is_streamed_and_counted_by_its_server() {
         // Triton tells nothing of tokens.
         let counter = if backend == "tensorrt-llm" { "tokenizer" } else { "usage" };
         assert_eq!(sources(&result, "output_tokens"), &json!({ counter: 8 }), "{backend}");
-        let finish = &records[0]["outcome"]["Ok"];
-        assert_eq!(finish, if backend == "tensorrt-llm" { "unsaid" } else { "length" }, "{backend}");
+        let finish = &records[0]["finish_reason"];
+        let reason = if backend == "tensorrt-llm" { Value::Null } else { "length".into() };
+        assert_eq!(finish, &reason, "{backend}");
     }
 }
 
@@ -66,8 +67,7 @@ fn reasoning_is_output_in_every_protocol_that_has_it() {
         let output = OutputSpec { reasoning: 4, ..quick().output };
         let (ended, truth) = measure(SimSpec { output, ..quick() }, &format!("--backend {backend}"));
         let records = ended.result()["servegauge"]["records"].take();
-        let seen =
-            records.as_array().unwrap().iter().map(|record| record["events"]["count"].as_u64().unwrap());
+        let seen = records.as_array().unwrap().iter().map(|record| record["output_events"].as_u64().unwrap());
         let written: usize = truth.iter().map(|story| story.tokens_ns.len()).sum();
         assert_eq!(seen.sum::<u64>(), written as u64, "{backend}");
     }

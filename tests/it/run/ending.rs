@@ -127,5 +127,5 @@ fn measure(words: &str) -> Value {
 /// When each request was due, in seconds.
 fn due_times(result: &Value) -> impl Iterator<Item = f64> {
     let records = result["servegauge"]["records"].as_array().unwrap();
-    records.iter().map(|record| record["times"]["due"].as_f64().unwrap())
+    records.iter().map(|record| record["due_s"].as_f64().unwrap())
 }

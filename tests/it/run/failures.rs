@@ -165,7 +165,7 @@ fn all_failed_as(ended: &Ended, class: &str, words: &str) {
         assert_eq!(result[key], Value::Null, "{key}");
     }
     for record in result["servegauge"]["records"].as_array().unwrap() {
-        assert_eq!(record["outcome"]["Err"]["class"], class);
+        assert_eq!(record["failure_class"], class);
     }
 }
 

@@ -40,7 +40,7 @@ fn each_class_sends_its_own_and_is_held_to_its_own_limits() {
     }
     let result = ended.result();
     let records = result["servegauge"]["records"].as_array().unwrap();
-    let of_chat = records.iter().filter(|record| record["facets"]["class"] == "chat").count();
+    let of_chat = records.iter().filter(|record| record["workload_class"] == "chat").count();
     assert_eq!((records.len(), of_chat), (40, chats));
     assert_eq!(result["servegauge"]["metrics"]["good"], chats, "no batch request is as fast as asked");
     assert!(ended.stdout.contains("Class chat: E2E ≤ 60000 ms"), "{}", ended.stdout);

@@ -127,5 +127,5 @@ fn a_steady_state_that_nobody_wants_is_not_looked_for() {
     let simulator = Simulator::start(quick());
     let ended = simulator.run(SMALL).words("--no-steady-state --save-result").end().well();
     assert!(!ended.stdout.contains("Steady state"), "{}", ended.stdout);
-    assert_eq!(ended.result()["servegauge"]["steady"]["Err"], "not_looked_for");
+    assert_eq!(ended.result()["servegauge"]["steady"]["absent"]["reason"], "not_looked_for");
 }

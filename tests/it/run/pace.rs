@@ -7,7 +7,7 @@ const SMALL: &str = "--dataset-name random --random-input-len 8 --random-output-
 fn dues(ended: &Ended) -> Vec<f64> {
     let result = ended.result();
     let records = result["servegauge"]["records"].as_array().unwrap();
-    records.iter().map(|record| record["times"]["due"].as_f64().unwrap()).collect()
+    records.iter().map(|record| record["due_s"].as_f64().unwrap()).collect()
 }
 
 #[test]

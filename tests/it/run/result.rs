@@ -105,7 +105,7 @@ fn label_and_metadata_are_kept() {
 fn what_vllm_leaves_out_is_under_servegauge() {
     let result = measure("--max-concurrency 2 --seed 7");
     let ours = &result["servegauge"];
-    assert_eq!((&ours["schema"], &ours["interrupted"]), (&1.into(), &false.into()));
+    assert_eq!((&ours["schema"], &ours["interrupted"]), (&2.into(), &false.into()));
     assert_eq!(ours["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(ours["spec"]["seed"], 7);
     assert_eq!(ours["spec"]["workload"]["dataset"]["input_len"], 8);

@@ -17,7 +17,7 @@ fn a_window_of_a_mapped_trace_is_sent_at_its_speed() {
     let ended = program.words("--trace-window 1s..2m --trace-speed 100x --save-detailed").end().well();
     let result = ended.result();
     let records = result["servegauge"]["records"].as_array().unwrap();
-    let dues: Vec<f64> = records.iter().map(|record| record["times"]["due"].as_f64().unwrap()).collect();
+    let dues: Vec<f64> = records.iter().map(|record| record["due_s"].as_f64().unwrap()).collect();
     assert_eq!(dues, [0.0, 0.59, 0.6]);
     assert_eq!((&result["num_prompts"], &result["request_rate"]), (&3.into(), &"inf".into()));
     assert_eq!(result["servegauge"]["spec"]["load"]["pace"]["kind"], "trace");
