@@ -23,6 +23,7 @@ mod load_runs;
 mod logging;
 mod observer;
 mod presets;
+mod records_file;
 mod saved_results;
 pub(crate) mod setting_flags;
 mod stdout;

@@ -14,6 +14,7 @@ pub(crate) mod html;
 pub(crate) mod ladder;
 pub(crate) mod llmd;
 pub(crate) mod log;
+pub(crate) mod parquet_records;
 pub(crate) mod plan;
 pub(crate) mod plot;
 pub(crate) mod progress;

@@ -19,6 +19,15 @@ pub(crate) enum ReportStyle {
     Json,
 }
 
+/// Reads the name of a Parquet file. The name says the format, so that it can never be another.
+pub(crate) fn parquet_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().is_some_and(|extension| extension == "parquet") {
+        true => Ok(path),
+        false => Err("the file is Parquet: let its name end in `.parquet`".to_owned()),
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
@@ -57,6 +66,12 @@ pub(crate) struct OutputArgs {
     /// `servegauge report FILE --html OUT` writes the page of a saved run.
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
+    /// Write every request to this Parquet file, a row each
+    ///
+    /// The columns are those of the requests in a saved result; --save-detailed adds texts and gaps. Each of several
+    /// runs has a file, with the number or the load of the run in its name.
+    #[arg(long, value_name = "FILE.parquet", value_parser = parquet_path)]
+    pub save_records: Option<PathBuf>,
     /// Do not keep this run as `last` in the cache folder (SERVEGAUGE_KEEP=0 never keeps one)
     #[arg(long)]
     pub no_keep: bool,

@@ -1,13 +1,15 @@
 //! `servegauge report`: a saved run as text, a table, or a page.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::args::parquet_path;
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::html_page::{self, MAX_RUNS};
 use crate::cli::load_ladder::load_ladder;
+use crate::cli::records_file;
 use crate::cli::saved_results::{self, SavedResult};
 use crate::cli::stdout::{print, print_report, print_streaming};
 use crate::cli::user_text::UserTextWriter;
@@ -35,6 +37,12 @@ pub(crate) struct ReportArgs {
     /// File of --export; its name ends in .json, .yaml or .yml
     #[arg(long, value_name = "OUT", requires = "export")]
     out: Option<PathBuf>,
+    /// Write every request of the run to this Parquet file, a row each
+    ///
+    /// The result must have its requests: `servegauge run --save-detailed` saves them.
+    #[arg(long, value_name = "FILE.parquet", value_parser = parquet_path,
+          conflicts_with_all = ["html", "format", "json"])]
+    save_records: Option<PathBuf>,
     /// Format of the report on stdout
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     format: ReportFormat,
@@ -83,17 +91,42 @@ pub(crate) fn execute(args: &ReportArgs) -> Result<ExitReason, CliError> {
     }
     if let (Some(format), Some(path)) = (args.export, &args.out) {
         export::write(format, path, &results)?;
-        print_stderr(format_args!("saved {}", path.display()));
-        return Ok(ExitReason::Success);
+    } else if let Some(path) = &args.html {
+        html_page::write_results(path, &results)?;
+    } else if let Some(path) = &args.save_records {
+        save_records(path, &results)?;
+    } else {
+        print_results(&results, format)?;
     }
-    match &args.html {
-        Some(path) => {
-            html_page::write_results(path, &results)?;
-            print_stderr(format_args!("saved {}", path.display()));
-        }
-        None => print_results(&results, format)?,
-    }
+    let saved = args.html.iter().chain(&args.save_records).chain(&args.out);
+    saved.for_each(|path| print_stderr(format_args!("saved {}", path.display())));
     Ok(ExitReason::Success)
+}
+
+/// Writes the requests of a saved run as Parquet.
+fn save_records(path: &Path, results: &[(String, SavedResult)]) -> Result<(), CliError> {
+    let [(name, result)] = results else {
+        return Err(CliError::usage(format!(
+            "--save-records takes one run, and these are {}: a file for each keeps their requests apart",
+            results.len()
+        )));
+    };
+    let run = match result {
+        SavedResult::Run(run) => run,
+        SavedResult::Stated(result) => {
+            return Err(CliError::usage(format!(
+                "{name} is a result of {}: --save-records takes runs of servegauge only",
+                result.tool
+            )));
+        }
+    };
+    let Some(records) = &run.records else {
+        return Err(CliError::usage(format!(
+            "{name} has no requests: save the run with --save-detailed, or measure with `run --save-records`"
+        )));
+    };
+    let detailed = records.iter().any(|record| record.text.is_some() || record.events.gaps.is_some());
+    records_file::write(path, run, detailed)
 }
 
 fn print_results(results: &[(String, SavedResult)], format: ReportFormat) -> Result<(), CliError> {

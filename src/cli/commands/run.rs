@@ -14,6 +14,7 @@ use crate::runner::{Invocation, LadderPlan, PreparedRun, Repeats};
 mod command_line;
 mod deliver;
 mod ladder;
+mod other_files;
 mod outcome;
 mod recover;
 mod repeats;

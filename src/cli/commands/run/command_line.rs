@@ -19,9 +19,10 @@ use crate::model::run_spec::Spec;
 use crate::runner::{Invocation, RecordDetail};
 
 /// Flags of `run` that decide what happens with a single result.
-const RESULT_FLAGS: [&str; 9] = [
+const RESULT_FLAGS: [&str; 10] = [
     "save-result",
     "save-detailed",
+    "save-records",
     "append-result",
     "result-dir",
     "result-filename",
@@ -139,6 +140,17 @@ impl RunCommandLine {
     /// decides that itself.
     pub(crate) fn first_result_flag(&self) -> Option<&'static str> {
         self.first_of(&RESULT_FLAGS)
+    }
+
+    /// Refuses a Parquet file of requests, which is that of a single run. The error is a clause that fits into another
+    /// sentence.
+    pub(crate) fn refuse_records_file(&self) -> Result<(), String> {
+        match self.gives("save-records") {
+            true => Err("--save-records is of one run: save the runs with --save-detailed, then \
+                         `servegauge report FILE --save-records OUT.parquet` writes the requests of one"
+                .to_owned()),
+            false => Ok(()),
+        }
     }
 
     /// Records a flag's value that was not given on the command line, to be stored with the Run.

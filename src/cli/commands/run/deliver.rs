@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
+use super::other_files::OtherFiles;
 use crate::cli::advice;
 use crate::cli::args::{OutputArgs, ReportStyle};
 use crate::cli::exit::{CliError, print_stderr, print_stderr_lines};
-use crate::cli::html_page;
 use crate::cli::kept_runs::KeptRuns;
 use crate::cli::stdout::{print, print_report, print_streaming};
 use crate::model::record::Record;
@@ -36,8 +36,7 @@ pub(super) struct Delivery {
     /// The result's file name; vLLM's naming scheme if `None`.
     name: Option<PathBuf>,
     plots: Vec<Plot>,
-    /// The file of the page with charts.
-    html: Option<PathBuf>,
+    others: OtherFiles,
     kept: Option<KeptRuns>,
 }
 
@@ -91,7 +90,7 @@ impl Delivery {
             folder: args.result_dir.clone().unwrap_or_default(),
             name,
             plots: timeline.chain(args.plot_dataset_stats.then_some(Plot::Lengths)).collect(),
-            html: args.html.clone(),
+            others: OtherFiles { html: args.html.clone(), records: args.save_records.clone() },
             kept: KeptRuns::to_write().filter(|_| !args.no_keep),
         };
         delivery.probe()?;
@@ -117,7 +116,7 @@ impl Delivery {
             return Ok(Some(LogFile::asked_for(path.clone())?));
         }
         if self.saves.is_none() {
-            return Ok(None);
+            return Ok(self.others.records.as_deref().map(LogFile::beside));
         }
         let name =
             self.name.clone().unwrap_or_else(|| file_name(spec, args.label.as_deref(), &Zoned::now()).into());
@@ -143,7 +142,7 @@ impl Delivery {
         log: Option<&LogFile>,
     ) -> Result<(), CliError> {
         let path = self.path(run);
-        settle(log, self.deliver_to(&path, self.html.as_deref(), run, records))
+        settle(log, self.deliver_to(&path, &self.others, run, records))
     }
 
     /// Writes the files of one of several runs, then prints its report. The file names contain the run's number (from
@@ -161,8 +160,8 @@ impl Delivery {
             Some(SaveMode::Append) => path,
             _ => numbered(&path, number),
         };
-        let html = self.html.as_deref().map(|page| numbered(page, number));
-        settle(log, self.deliver_to(&path, html.as_deref(), run, records))
+        let others = self.others.rename(|path| numbered(path, number));
+        settle(log, self.deliver_to(&path, &others, run, records))
     }
 
     /// Prints how much several runs differ.
@@ -188,7 +187,9 @@ impl Delivery {
         log: Option<&LogFile>,
     ) -> Result<Option<PathBuf>, CliError> {
         let path = self.step_path(suffix, run);
-        let written = self.write_files(&path, None, run, records);
+        // The page of a ladder shows all steps.
+        let others = OtherFiles { html: None, ..self.others.rename(|path| suffixed(path, suffix)) };
+        let written = self.write_files(&path, &others, run, records);
         settle(log, written.announce())?;
         Ok(self.saves.map(|_| path))
     }
@@ -212,7 +213,7 @@ impl Delivery {
 
     /// The file of the page with charts.
     pub(super) fn html(&self) -> Option<&Path> {
-        self.html.as_deref()
+        self.others.html.as_deref()
     }
 
     /// Whether the result goes to stdout as JSON.
@@ -228,11 +229,11 @@ impl Delivery {
     fn deliver_to(
         &self,
         path: &Path,
-        html: Option<&Path>,
+        others: &OtherFiles,
         run: &mut Run,
         records: Vec<Record>,
     ) -> Result<(), CliError> {
-        let mut written = self.write_files(path, html, run, records);
+        let mut written = self.write_files(path, others, run, records);
         let printed = self.print(run);
         let kept = written.kept.take();
         let announced = written.announce();
@@ -246,28 +247,27 @@ impl Delivery {
     fn write_files(
         &self,
         path: &Path,
-        html: Option<&Path>,
+        others: &OtherFiles,
         run: &mut Run,
         records: Vec<Record>,
     ) -> WrittenFiles {
         advice::add_to_failures(run);
         let drawn = self.plots.iter().map(|plot| plot.draw(run, &records)).collect::<io::Result<Vec<_>>>();
         run.records = Some(records);
-        // The page shows every request, whether the result keeps them or not.
-        let paged = html.map_or(Ok(()), |page| html_page::write(page, &[("", run)]));
+        let (mut saved, mut shown) = (Vec::new(), Vec::new());
+        let showed = others.write(run, self.detailed, &mut shown);
         if !self.detailed {
             run.records = None;
         }
-        let mut saved = Vec::new();
         let written = self.save(run, path, &mut saved);
-        saved.extend(html.filter(|_| paged.is_ok()).map(Path::to_owned));
+        saved.append(&mut shown);
         let kept = self.keep_run(run);
         let plotted = drawn.map_err(CliError::io).and_then(|pictures| {
             self.plots.iter().zip(pictures).try_for_each(|(plot, picture)| {
                 write(path.with_extension(plot.extension()), &picture, &mut saved)
             })
         });
-        WrittenFiles { saved, kept, outcome: written.and(paged).and(plotted) }
+        WrittenFiles { saved, kept, outcome: written.and(showed).and(plotted) }
     }
 
     /// Keeps a run as the user's last one. A folder that cannot be written costs a note, not the run.
@@ -295,7 +295,8 @@ impl Delivery {
         if files {
             file::check_writable(&path).map_err(unwritable)?;
         }
-        self.html.as_deref().map_or(Ok(()), |page| file::check_writable(page).map_err(CliError::io))
+        let OtherFiles { html, records } = &self.others;
+        html.iter().chain(records).try_for_each(|path| file::check_writable(path).map_err(CliError::io))
     }
 
     /// Prints the report on stdout. If stdout is taken by the JSON, prints the report on stderr and the JSON on

@@ -173,6 +173,7 @@ fn prompts(next: TrialPlan, last: Option<&Trial>) -> usize {
 }
 
 fn refuse(line: &RunCommandLine, over: LoadAxis) -> Result<(), CliError> {
+    line.refuse_records_file().map_err(|why| CliError::usage(format!("after `--`: {why}")))?;
     let cap = (over == LoadAxis::Concurrency).then_some("max-concurrency");
     match DECIDED.into_iter().chain(cap).find(|flag| line.gives(flag)) {
         None => Ok(()),

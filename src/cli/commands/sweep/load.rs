@@ -62,6 +62,7 @@ impl Load {
         if let Some(flag) = run.first_of(&["dry-run", "repeats"]) {
             return Err(wrong(format!("--{flag} is a flag of the sweep itself")));
         }
+        run.refuse_records_file().map_err(wrong)?;
         if run.gives("sim") {
             return Err(wrong(
                 "--sim is a server: a set's command `servegauge sim --port {port}` starts it".into(),
