@@ -201,6 +201,11 @@ impl BlockPair {
         Arm::BOTH.into_iter().zip(&self.runs).filter(is_invalid).map(|(arm, _)| arm).collect()
     }
 
+    /// Whether the pair counts: none of its runs is INVALID, or INVALID runs count.
+    pub(crate) fn is_counted(&self, allow_invalid: bool) -> bool {
+        self.exclusion_reason(allow_invalid).is_none()
+    }
+
     /// Why the pair does not count.
     fn exclusion_reason(&self, allow_invalid: bool) -> Option<String> {
         let reasons = Arm::BOTH.into_iter().zip(&self.runs).filter_map(|(arm, run)| {

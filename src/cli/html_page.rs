@@ -3,14 +3,18 @@
 use std::io;
 use std::path::Path;
 
+use crate::analysis::ab::AbComparison;
 use crate::analysis::compare::Comparison;
 use crate::analysis::gate::GateReport;
+use crate::analysis::plan::CapacityPlan;
+use crate::analysis::plan::check::PlanCheck;
 use crate::cli::exit::CliError;
 use crate::cli::saved_results::{LoadedSide, SavedResult};
 use crate::cli::setting_flags::with_flags;
 use crate::model::run::{Run, file};
-use crate::report::html::{self, PageResult};
+use crate::report::html::{self, PageResult, SideLatencies};
 use crate::report::search::SearchReport;
+use crate::report::sweep::SweepReport;
 
 /// The most runs of a page, which stays below a megabyte.
 pub(super) const MAX_RUNS: usize = 100;
@@ -44,7 +48,10 @@ pub(super) fn write_comparison(
     let names: Vec<String> = sides.iter().flat_map(run_names).collect();
     let results = sides.iter().flat_map(page_results);
     let results: Vec<_> = names.iter().map(String::as_str).zip(results).take(MAX_RUNS).collect();
-    save(path, |page| html::render_comparison(comparison, &results, page))
+    let runs = sides.iter().filter_map(LoadedSide::runs);
+    let latencies: Vec<_> =
+        runs.map(|side| SideLatencies::from_runs(&side.name, side.runs.iter())).collect();
+    save(path, |page| html::render_comparison(comparison, &results, &latencies, page))
 }
 
 /// The names of a side's runs.
@@ -84,6 +91,25 @@ pub(super) fn write_gate(path: &Path, ruling: &GateReport) -> Result<(), CliErro
 /// Writes the page of a search.
 pub(super) fn write_search(path: &Path, report: &SearchReport<'_>) -> Result<(), CliError> {
     save(path, |page| html::render_search(report, page))
+}
+
+/// Writes the page of an A/B comparison.
+pub(super) fn write_ab(
+    path: &Path,
+    ab: &AbComparison,
+    latencies: &[SideLatencies; 2],
+) -> Result<(), CliError> {
+    save(path, |page| html::render_ab(ab, latencies, page))
+}
+
+/// Writes the page of a sweep.
+pub(super) fn write_sweep(path: &Path, report: &SweepReport<'_>) -> Result<(), CliError> {
+    save(path, |page| html::render_sweep(report, page))
+}
+
+/// Writes the page of a plan that was checked against a run.
+pub(super) fn write_plan(path: &Path, plan: &CapacityPlan, check: &PlanCheck) -> Result<(), CliError> {
+    save(path, |page| html::render_plan(plan, check, page))
 }
 
 fn save(path: &Path, render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), CliError> {

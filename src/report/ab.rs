@@ -8,7 +8,8 @@ use crate::analysis::ab::AbComparison;
 use crate::analysis::compare::{DifferenceVerdict, MetricComparison};
 use crate::model::plain_text::{markdown as markdown_text, one_line};
 
-const COLUMNS: [&str; 5] = ["", "A", "B", "B − A, in pairs", "verdict on B"];
+/// The headers of the columns.
+pub(super) const COLUMNS: [&str; 5] = ["", "A", "B", "B − A, in pairs", "verdict on B"];
 
 /// Writes an A/B comparison as text.
 pub(crate) fn text(ab: &AbComparison, to: &mut impl Write) -> io::Result<()> {
@@ -49,7 +50,8 @@ fn rows(ab: &AbComparison) -> &[MetricComparison] {
     ab.comparison.candidates.first().map_or(&[], |b| &b.rows)
 }
 
-fn heading(ab: &AbComparison) -> [String; 3] {
+/// Which servers were measured, and how.
+pub(super) fn heading(ab: &AbComparison) -> [String; 3] {
     let [a, b] = &ab.design.servers;
     let of_b = ab.comparison.candidates.first().map_or(0, |b| b.party.requests);
     let order: Vec<String> =
@@ -67,7 +69,8 @@ fn heading(ab: &AbComparison) -> [String; 3] {
     ]
 }
 
-fn notes(ab: &AbComparison) -> Vec<String> {
+/// What the verdicts mean, and what they rest on.
+pub(super) fn notes(ab: &AbComparison) -> Vec<String> {
     let own = [
         "A and B are means over blocks, and their intervals show how much blocks vary. Both blocks of a pair have the same \
          requests at the same offsets, and only differences within pairs count (paired t test, unless the Wilcoxon \

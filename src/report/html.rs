@@ -1,19 +1,25 @@
-//! A run, or several side by side, as one HTML file: without a network, without a server, readable without JavaScript.
+//! A run, several side by side, or the result of another command as one HTML file: without a network, without a server, readable without JavaScript.
 //!
 //! The page is made of the saved Runs alone, and its bytes depend on nothing else. Every chart has a table of what it
 //! shows. What a Run does not hold is absent, with the reason.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use jiff::Zoned;
 
-use crate::analysis::compare::Comparison;
+use crate::analysis::ab::AbComparison;
+use crate::analysis::compare::{Comparison, ComparisonSide};
 use crate::analysis::gate::GateReport;
+use crate::analysis::plan::CapacityPlan;
+use crate::analysis::plan::check::PlanCheck;
 use crate::model::run::Run;
 use crate::report::search::SearchReport;
+use crate::report::sweep::SweepReport;
 use crate::report::text::header;
 
 mod axis;
+mod block_pairs;
 mod chart;
 mod comparison;
 mod distributions;
@@ -21,17 +27,22 @@ mod failures;
 mod foreign_text;
 mod gate_rules;
 mod heat_map;
+mod interval_rows;
+mod latency_values;
 mod load_curve;
 mod measured;
 mod over_time;
 mod page;
 mod phases;
+mod plan;
 mod prompt_length;
 mod search_trials;
 mod side_by_side;
+mod side_distributions;
 mod slo_attainment;
 mod stated;
 mod summary;
+mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -41,6 +52,7 @@ mod where_time_goes;
 use foreign_text::{NAME, foreign_text};
 use page::Page;
 pub(crate) use side_by_side::PageResult;
+pub(crate) use side_distributions::SideLatencies;
 use summary::Summary;
 
 /// Writes the page of one run.
@@ -76,7 +88,7 @@ pub(crate) fn render_several(results: &[(&str, PageResult<'_>)], to: &mut impl W
     let mut sections = vec![side_by_side::metrics(results)];
     sections.extend(stated::section(results));
     if !runs.is_empty() {
-        sections.extend([load_curve::section(&runs), load_curve::distributions(&runs)]);
+        sections.extend([load_curve::section(&runs), side_distributions::section(&each_run(&runs))]);
     }
     sections.push(side_by_side::measured(results));
     let page = Page {
@@ -92,10 +104,17 @@ pub(crate) fn render_several(results: &[(&str, PageResult<'_>)], to: &mut impl W
     page.write(to)
 }
 
-/// Writes the page of a comparison and of the results that it compares, each with its name.
+/// The latencies of runs, each by itself.
+fn each_run(runs: &[(&str, &Run)]) -> Vec<SideLatencies> {
+    runs.iter().map(|(name, run)| SideLatencies::from_runs(name, std::iter::once(*run))).collect()
+}
+
+/// Writes the page of a comparison and of the results that it compares, each with its name, with the latencies of the
+/// sides that have requests.
 pub(crate) fn render_comparison(
     comparison: &Comparison,
     results: &[(&str, PageResult<'_>)],
+    latencies: &[SideLatencies],
     to: &mut impl Write,
 ) -> io::Result<()> {
     let runs = side_by_side::runs(results);
@@ -108,9 +127,9 @@ pub(crate) fn render_comparison(
         ),
         subtitle: span(&runs),
         summary: None,
-        sections: [comparison::section(comparison)]
+        sections: [comparison::of_runs(comparison)]
             .into_iter()
-            .chain((!runs.is_empty()).then(|| load_curve::distributions(&runs)))
+            .chain((!latencies.is_empty()).then(|| side_distributions::section(latencies)))
             .chain([side_by_side::metrics(results), side_by_side::measured(results)])
             .collect(),
     };
@@ -135,6 +154,61 @@ pub(crate) fn render_search(report: &SearchReport<'_>, to: &mut impl Write) -> i
         subtitle: format!("{} trials", report.search.trials().len()),
         summary: None,
         sections: vec![search_trials::answer(report), search_trials::trials(report)],
+    };
+    page.write(to)
+}
+
+/// Writes the page of an A/B comparison, with the latencies of A and B.
+pub(crate) fn render_ab(
+    ab: &AbComparison,
+    latencies: &[SideLatencies; 2],
+    to: &mut impl Write,
+) -> io::Result<()> {
+    let [a, b] = ab.design.servers.each_ref().map(|server| foreign_text(server, NAME));
+    let page = Page {
+        title: format!("{b} against {a}"),
+        subtitle: format!("A: {a} · B: {b}"),
+        summary: None,
+        sections: vec![
+            comparison::of_servers(ab),
+            side_distributions::section(latencies),
+            block_pairs::section(ab),
+        ],
+    };
+    page.write(to)
+}
+
+/// Writes the page of a sweep.
+pub(crate) fn render_sweep(report: &SweepReport<'_>, to: &mut impl Write) -> io::Result<()> {
+    let mut sections = vec![sweep::sets(report.ranking)];
+    sections.extend(sweep::searches(report.capacities));
+    sections.push(sweep::curves(report));
+    sections.extend(sweep::levels(report.ranking));
+    sections.push(sweep::measured(report));
+    let sets: BTreeSet<&str> = report.cells.iter().map(|cell| cell.set).collect();
+    let loads: BTreeSet<&str> = report.cells.iter().map(|cell| cell.load).collect();
+    let interrupted = if report.interrupted { ", interrupted" } else { "" };
+    let page = Page {
+        title: "Sweep".to_owned(),
+        subtitle: format!(
+            "{} sets, {} loads, {} cells{interrupted}",
+            sets.len(),
+            loads.len(),
+            report.cells.len()
+        ),
+        summary: None,
+        sections,
+    };
+    page.write(to)
+}
+
+/// Writes the page of a plan that was checked against a run.
+pub(crate) fn render_plan(plan: &CapacityPlan, check: &PlanCheck, to: &mut impl Write) -> io::Result<()> {
+    let page = Page {
+        title: "Capacity plan against a run".to_owned(),
+        subtitle: format!("at most {} concurrent requests, suggested {}", plan.limit, plan.suggestion),
+        summary: None,
+        sections: vec![plan::check(check), plan::planned(plan)],
     };
     page.write(to)
 }

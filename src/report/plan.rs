@@ -16,11 +16,34 @@ const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// Writes a plan.
 pub(crate) fn render(plan: &CapacityPlan, to: &mut impl Write) -> io::Result<()> {
-    section("KV pool", to)?;
-    pool(&plan.pool, to)?;
-    section("Requests", to)?;
-    requests(plan, to)?;
-    section("Capacity", to)?;
+    for (title, text) in sections(plan)? {
+        section(title, to)?;
+        to.write_all(&text)?;
+    }
+    Ok(())
+}
+
+/// The titles and the lines of the plan's sections.
+pub(super) fn sections(plan: &CapacityPlan) -> io::Result<Vec<(&'static str, Vec<u8>)>> {
+    let mut sections: Vec<(&str, Vec<u8>)> =
+        ["KV pool", "Requests", "Capacity"].map(|title| (title, Vec::new())).into();
+    pool(&plan.pool, &mut sections[0].1)?;
+    requests(plan, &mut sections[1].1)?;
+    capacity(plan, &mut sections[2].1)?;
+    if let Some(service) = &plan.service {
+        let mut text = Vec::new();
+        served(service, plan.suggestion, &mut text)?;
+        sections.push(("At this suggestion", text));
+    }
+    if let (Some(fleet), Some(service)) = (&plan.fleet, &plan.service) {
+        let mut text = Vec::new();
+        replicas(fleet, service, plan.suggestion, &mut text)?;
+        sections.push(("Wanted load", text));
+    }
+    Ok(sections)
+}
+
+fn capacity(plan: &CapacityPlan, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "Limit: {} concurrent requests, each at its full length", plan.limit)?;
     let stages = plan.at_all_stages;
     let percent = percentile_name(stages.percent);
@@ -37,14 +60,7 @@ pub(crate) fn render(plan: &CapacityPlan, to: &mut impl Write) -> io::Result<()>
         to,
         "Requests at all stages: {} fit at {percent} of their demand (drawn, seed {})",
         stages.limit, stages.seed
-    )?;
-    if let Some(service) = &plan.service {
-        served(service, plan.suggestion, to)?;
-    }
-    match (&plan.fleet, &plan.service) {
-        (Some(fleet), Some(service)) => replicas(fleet, service, plan.suggestion, to),
-        _ => Ok(()),
-    }
+    )
 }
 
 fn pool(pool: &KvPool, to: &mut impl Write) -> io::Result<()> {
@@ -90,7 +106,6 @@ fn requests(plan: &CapacityPlan, to: &mut impl Write) -> io::Result<()> {
 }
 
 fn served(service: &ServiceCapacity, suggestion: u64, to: &mut impl Write) -> io::Result<()> {
-    section("At this suggestion", to)?;
     speed(service, suggestion, to)?;
     writeln!(to, "Time of a request: {}", seconds_of(service.demand.time_s))?;
     let bound = if service.reach == Some(ConcurrencyReach::Above) { "at most " } else { "" };
@@ -176,7 +191,6 @@ fn replicas(
     suggestion: u64,
     to: &mut impl Write,
 ) -> io::Result<()> {
-    section("Wanted load", to)?;
     writeln!(to, "Wanted: {}", requests_per_second(Some(fleet.wanted_per_s)))?;
     let bound = if service.reach == Some(ConcurrencyReach::Above) { "at least " } else { "" };
     writeln!(
@@ -195,13 +209,18 @@ fn replicas(
 pub(crate) fn render_check(check: &PlanCheck, to: &mut impl Write) -> io::Result<()> {
     section("Plan and run", to)?;
     writeln!(to, "{:<46}{:>12}{:>12}{:>10}", "", "plan", "run", "run/plan")?;
-    for PlanComparison { what, unit, planned, shown } in &check.rows {
-        let ratio = planned.zip(*shown).filter(|(planned, _)| *planned > 0.0);
-        let ratio = ratio.map_or(NOT_AVAILABLE.to_owned(), |(planned, shown)| share_text(shown / planned));
-        let (planned, shown) = (plain_number(*planned, unit), plain_number(*shown, unit));
+    for row in &check.rows {
+        let [what, planned, shown, ratio] = check_cells(row);
         writeln!(to, "{what:<46}{planned:>12}{shown:>12}{ratio:>10}")?;
     }
     check.findings.iter().try_for_each(|finding| writeln!(to, "{finding}"))
+}
+
+/// The quantity, its planned and its measured value, and their ratio as text.
+pub(super) fn check_cells(row: &PlanComparison) -> [String; 4] {
+    let ratio = row.ratio().map_or(NOT_AVAILABLE.to_owned(), share_text);
+    let [planned, shown] = [row.planned, row.shown].map(|value| plain_number(value, row.unit));
+    [row.what.to_owned(), planned, shown, ratio]
 }
 
 #[cfg(test)]

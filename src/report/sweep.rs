@@ -20,7 +20,7 @@ use crate::model::rule::MetricRule;
 use crate::model::run::Run;
 use crate::report::format::{NOT_AVAILABLE, bounds_text, unit_symbol};
 
-mod capacities;
+pub(super) mod capacities;
 
 /// Version of `sweep.json`. It changes when a field is removed or changes its meaning.
 const SCHEMA: u32 = 1;
@@ -73,7 +73,8 @@ impl<'a> CellOutput<'a> {
         }
     }
 
-    fn run(self) -> Option<&'a Run> {
+    /// The Run; `None` for a search.
+    pub(super) fn run(self) -> Option<&'a Run> {
         match self {
             Self::Run(run) => Some(run),
             Self::Answer(_) => None,
@@ -102,7 +103,8 @@ pub(crate) enum CellState<'a> {
 }
 
 impl<'a> CellState<'a> {
-    fn name(self) -> &'static str {
+    /// The state's name in files.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Measured(_) => "measured",
             Self::Invalid(_) => "invalid",
@@ -111,7 +113,8 @@ impl<'a> CellState<'a> {
         }
     }
 
-    fn output(self) -> Option<CellOutput<'a>> {
+    /// The result; `None` if the cell was not measured.
+    pub(super) fn output(self) -> Option<CellOutput<'a>> {
         match self {
             Self::Measured(found) | Self::Invalid(found) => Some(found),
             Self::Failed(_) | Self::Open => None,
@@ -132,13 +135,7 @@ pub(crate) fn render(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result
             true => table(&format!("Load {load}"), "Set", standings, &leads, to)?,
             false => table(&format!("Set {}", standings[0].set), "Load", standings, &leads, to)?,
         }
-        leads.iter().try_for_each(|lead| ahead(lead, to))?;
-        if leads.iter().any(|lead| is_undecided(lead)) {
-            writeln!(to, "{MORE_REPEATS}")?;
-        }
-        if leads.iter().any(|lead| lead.scope.is_some_and(|scope| scope != ClaimScope::Servers)) {
-            writeln!(to, "{OF_THESE_STARTS}")?;
-        }
+        conclusions(&leads, to)?;
     }
     sweep.capacities.iter().try_for_each(|searched| capacities::render(searched, to))?;
     if !ranking.efficiencies.is_empty() {
@@ -148,7 +145,20 @@ pub(crate) fn render(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result
         section("SLO", to)?;
         ranking.best.iter().try_for_each(|best| service(best, to))?;
     }
+    section("Cells", to)?;
     cells(sweep, to)
+}
+
+/// Writes which set leads in each metric, and what would decide the open ones.
+pub(super) fn conclusions(leads: &[&LeaderComparison], to: &mut impl Write) -> io::Result<()> {
+    leads.iter().try_for_each(|lead| ahead(lead, to))?;
+    if leads.iter().any(|lead| is_undecided(lead)) {
+        writeln!(to, "{MORE_REPEATS}")?;
+    }
+    if leads.iter().any(|lead| lead.scope.is_some_and(|scope| scope != ClaimScope::Servers)) {
+        writeln!(to, "{OF_THESE_STARTS}")?;
+    }
+    Ok(())
 }
 
 /// The advice for leads that the repeats do not decide.
@@ -270,7 +280,8 @@ fn front(points: &[PointEfficiency], to: &mut impl Write) -> io::Result<()> {
     Table::left(rows).write(to)
 }
 
-fn service(best: &SloWinner, to: &mut impl Write) -> io::Result<()> {
+/// Writes which set serves most within rules.
+pub(super) fn service(best: &SloWinner, to: &mut impl Write) -> io::Result<()> {
     let rules = best.rules.iter().map(MetricRule::to_string).collect::<Vec<_>>().join(", ");
     let place = |kept: &SloCompliance| format!("{} under {}", kept.set, kept.load);
     let almost = || {
@@ -290,9 +301,8 @@ fn service(best: &SloWinner, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "{rules}: {} serves most, {throughput} per GPU{rivals}{}", place(kept), almost())
 }
 
-/// Writes which cells were not measured or are INVALID, and why.
-fn cells(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result<()> {
-    section("Cells", to)?;
+/// Writes how many cells were measured, and which were not or are INVALID, and why.
+pub(super) fn cells(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result<()> {
     let measured = sweep.cells.iter().filter(|cell| matches!(cell.state, CellState::Measured(_))).count();
     writeln!(to, "Measured: {measured} of {}", sweep.cells.len())?;
     let mut troubles: Vec<(&str, &str, Vec<&SweepCell<'_>>)> = Vec::new();

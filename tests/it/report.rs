@@ -135,16 +135,23 @@ fn opened(browser: &str, page: &Path) -> (String, String) {
     [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).into()
 }
 
-/// Checks that the browser finds no fault, that the script ran, and that the numbers of the result are in the document.
+/// The page's document after its script ran. Checks that the browser finds no fault.
+#[track_caller]
+fn document_without_faults(browser: &str, page: &Path) -> String {
+    let (document, log) = opened(browser, page);
+    let faults: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+    assert!(document.contains(">Copy CSV</button>"), "the script did not run: {log}");
+    document
+}
+
+/// Checks that the browser finds no fault, and that the numbers of the result are in the document.
 #[track_caller]
 fn check_in_browser(browser: &str, ended: &Ended, name: &str, result: &Value) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, ended.read(name)).unwrap();
-    let (document, log) = opened(browser, &path);
-    let faults: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
-    assert!(faults.is_empty(), "{faults:?}");
-    assert!(document.contains(">Copy CSV</button>"), "the script did not run: {log}");
+    let document = document_without_faults(browser, &path);
     let shown = |metric: &str| {
         let end = format!("\" data-metric=\"{metric}\">");
         let (before, _) = document.split_once(&end)?;
@@ -209,4 +216,68 @@ fn compare_gate_and_search_write_a_page_too() {
     );
     let page = Program::new(&words).end().read("page.html");
     assert!(page.contains("<h2>Answer</h2>") && page.contains("TTFT P95 against load"), "{page}");
+}
+
+/// Opens a page in the browser, where there is one, and checks that it finds no fault.
+#[track_caller]
+fn check_for_faults(page: &str) {
+    let Some(browser) = browser() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("page.html");
+    std::fs::write(&path, page).unwrap();
+    document_without_faults(browser, &path);
+}
+
+#[test]
+fn ab_writes_a_page_too() {
+    let [a, b] = [quick(), quick()].map(Simulator::start);
+    let words = format!(
+        "ab --a {} --b {} --blocks 2 --block 400ms --html page.html -- run --model </script><b>\"'& --allow-invalid \
+         --skip-tokenizer-init --dataset-name random --random-input-len 8 --random-output-len 8 --request-rate 40",
+        a.base_url(),
+        b.base_url()
+    );
+    let ended = Program::new(&words).end();
+    assert!(ended.stderr.contains("saved page.html"), "{}", ended.stderr);
+    let page = ended.read("page.html");
+    assert!(page.contains("<h3>Differences of B</h3>") && page.contains("TTFT mean by pair"), "{page}");
+    check_for_faults(&page);
+}
+
+#[test]
+fn sweep_writes_a_page_too() {
+    let [a, b] = [quick(), quick()].map(Simulator::start);
+    let set = |name: &str, url: String| format!("[[set]]\nname = \"{name}\"\nurl = \"{url}\"\n");
+    let load = |cap: usize| {
+        format!("[[load]]\nname = \"c{cap}\"\nflags = \"--num-prompts 20 --max-concurrency {cap}\"\n")
+    };
+    let toml = [
+        "repeats = 2\nslo = [\"ttft.p95 < 10s\"]\n[base]\nflags = \"--dataset-name random --random-input-len 8 \
+         --random-output-len 8 --skip-tokenizer-init --model some-model --allow-invalid\"\n",
+        &set("a<b>&", a.base_url()),
+        &set("b", b.base_url()),
+        &load(1),
+        &load(4),
+    ];
+    let words = "sweep s.toml --out out --html page.html";
+    let ended = Program::new(words).file("s.toml", toml.concat()).end().well();
+    let page = ended.read("page.html");
+    let result: Value = serde_json::from_str(&ended.read("out/sweep.json")).unwrap();
+    let throughput = &result["ranking"]["standings"][0]["figures"][0];
+    let (value, metric) = (&throughput["value"], throughput["figure"].as_str().unwrap());
+    let data = format!("<data value=\"{value}\" data-metric=\"{metric}\">");
+    assert!(page.contains(&data), "{data}");
+    assert!(page.contains("Throughput per GPU against speed per user") && page.contains("8 cells"), "{page}");
+    check_for_faults(&page);
+}
+
+#[test]
+fn plan_writes_a_page_of_its_check() {
+    let words = "plan --kv-tokens 20000 --prompt-tokens 8 --output-tokens 16 --tpot 10ms --html plan.html";
+    let run = saved("");
+    let plan = |more: &str| Program::new(&format!("{words} {more}")).file("a.json", &run).end();
+    let page = plan("--check a.json").well().read("plan.html");
+    assert!(page.contains("<h2>Plan and run</h2>") && page.contains("run, % of the plan"), "{page}");
+    check_for_faults(&page);
+    assert!(plan("").with_code(2).stderr.contains("--check"), "a page needs a run to check");
 }

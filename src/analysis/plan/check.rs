@@ -24,6 +24,14 @@ pub(crate) struct PlanComparison {
     pub shown: Option<f64>,
 }
 
+impl PlanComparison {
+    /// The measured value as a share of the planned one; `None` if one of them is unknown or nothing was planned.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        let (planned, shown) = self.planned.zip(self.shown).filter(|(planned, _)| *planned > 0.0)?;
+        Some(shown / planned)
+    }
+}
+
 /// The comparison of a run with a plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct PlanCheck {
@@ -92,10 +100,8 @@ pub(crate) fn check_plan(plan: &CapacityPlan, run: &Run) -> PlanCheck {
 fn findings(plan: &CapacityPlan, rows: &[PlanComparison], peak: u64) -> Vec<String> {
     let mut findings = Vec::new();
     for row in [&rows[0], &rows[1], &rows[4]] {
-        let Some((planned, shown)) = row.planned.zip(row.shown).filter(|(planned, _)| *planned > 0.0) else {
-            continue;
-        };
-        let off = shown / planned - 1.0;
+        let Some(ratio) = row.ratio() else { continue };
+        let off = ratio - 1.0;
         if off.abs() > NOTABLE_DIFFERENCE {
             let side = if off > 0.0 { "above" } else { "below" };
             findings.push(format!("{}: the run is {:.0} % {side} the plan", row.what, 100.0 * off.abs()));

@@ -11,10 +11,10 @@ use super::run::RunCommandLine;
 use crate::analysis::ab::{AbComparison, AbDesign, Arm, BlockPair};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::interrupt::InterruptSignal;
-use crate::cli::stdout;
 use crate::cli::withheld::tell_withheld;
+use crate::cli::{html_page, stdout};
 use crate::model::run::file;
-use crate::report;
+use crate::report::{self, html::SideLatencies};
 
 mod args;
 mod blocks;
@@ -40,6 +40,7 @@ const TAKEN: [(&str, &str); 7] = [
 pub(crate) fn execute(args: &AbArgs, interrupts: &InterruptSignal) -> Result<ExitReason, CliError> {
     let block = check(args)?;
     probe(args.save.as_deref())?;
+    args.html.as_deref().map_or(Ok(()), |path| file::check_writable(path).map_err(CliError::usage))?;
     if Arm::BOTH.into_iter().any(|arm| matches!(source(args, arm), Source::Command(_))) {
         tell_withheld(&args.pass_env);
     }
@@ -152,7 +153,13 @@ fn conclude(
         }
         named => named.to_vec(),
     };
+    // The comparison keeps the metrics of the runs, not the runs.
+    let latencies = args.html.as_ref().map(|_| latencies(&pairs, design.allow_invalid));
     let ab = AbComparison::compare(design, pairs, &wanted, args.table.compare_config());
+    if let (Some(path), Some(latencies)) = (&args.html, &latencies) {
+        html_page::write_ab(path, &ab, latencies)?;
+        print_stderr(format_args!("saved {}", path.display()));
+    }
     print(&ab, args.table.format())?;
     match ending {
         Some(Break::Failed(halt)) => Err(halt),
@@ -160,6 +167,13 @@ fn conclude(
         None if ab.is_believable() => Ok(ExitReason::Success),
         None => Ok(ExitReason::Invalid),
     }
+}
+
+/// The latencies of A and of B in the pairs that count.
+fn latencies(pairs: &[BlockPair], allow_invalid: bool) -> [SideLatencies; 2] {
+    let counted = || pairs.iter().filter(|pair| pair.is_counted(allow_invalid));
+    let runs = |arm: Arm| counted().map(move |pair| &pair.runs[arm as usize]);
+    Arm::BOTH.map(|arm| SideLatencies::from_runs(&arm.to_string(), runs(arm)))
 }
 
 fn print(ab: &AbComparison, format: TableFormat) -> Result<(), CliError> {

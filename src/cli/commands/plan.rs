@@ -13,8 +13,8 @@ use crate::analysis::plan::mix::{RequestLengths, RequestMix};
 use crate::analysis::plan::speed::{MeasuredSpeed, ServerSpeed};
 use crate::analysis::plan::{self, CapacityPlan, PlanInput};
 use crate::cli::args::{JsonArgs, values};
-use crate::cli::exit::{CliError, ExitReason};
-use crate::cli::{defaults, load_runs, stdout};
+use crate::cli::exit::{CliError, ExitReason, print_stderr};
+use crate::cli::{defaults, html_page, load_runs, stdout};
 use crate::model::run::Run;
 use crate::model::units::Rate;
 use crate::report;
@@ -66,6 +66,9 @@ pub(crate) struct PlanArgs {
     /// Compare the plan with this saved run
     #[arg(long, value_name = "FILE", help_heading = "Plan")]
     check: Option<PathBuf>,
+    /// Write the plan and the run side by side as one HTML file that needs no network
+    #[arg(long, value_name = "OUT", requires = "check", help_heading = "Plan")]
+    html: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Plan")]
     json: JsonArgs,
 }
@@ -95,6 +98,10 @@ pub(crate) fn execute(args: &PlanArgs) -> Result<ExitReason, CliError> {
     };
     let plan = plan::plan(&question).map_err(CliError::usage)?;
     let check = checked.map(|run| check::check_plan(&plan, &run));
+    if let (Some(path), Some(check)) = (&args.html, &check) {
+        html_page::write_plan(path, &plan, check)?;
+        print_stderr(format_args!("saved {}", path.display()));
+    }
     print(&PlanOutput { plan, check }, args.json.is_wanted())?;
     Ok(ExitReason::Success)
 }

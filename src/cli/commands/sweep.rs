@@ -10,6 +10,7 @@ use crate::cli::exit::{CliError, ExitReason};
 use crate::cli::interrupt::InterruptSignal;
 use crate::cli::stdout::print;
 use crate::cli::withheld::tell_withheld;
+use crate::model::run::file::check_writable;
 use perform::Performance;
 use plan::Order;
 use plan::Plan;
@@ -61,6 +62,9 @@ pub(crate) struct SweepArgs {
     /// Keys and tokens are withheld by default.
     #[arg(long, value_name = "NAME")]
     pass_env: Vec<String>,
+    /// Write the results, with charts, as one HTML file that needs no network
+    #[arg(long, value_name = "OUT")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     json: JsonArgs,
     #[command(flatten)]
@@ -114,9 +118,11 @@ pub(crate) fn execute(args: &SweepArgs, interrupts: &InterruptSignal) -> Result<
     if plan.sets.iter().any(|set| matches!(set.server, plan::Source::Command(..))) {
         tell_withheld(&plan.pass_env);
     }
+    let page = args.html.as_deref();
+    page.map_or(Ok(()), |page| check_writable(page).map_err(CliError::usage))?;
     interrupts.allow_report();
     let performance = Performance::new(&plan, folder, interrupts)?.perform()?;
-    result::deliver(&plan, &performance, args.json.is_wanted())
+    result::deliver(&plan, &performance, args.json.is_wanted(), page)
 }
 
 fn override_with(args: &SweepArgs, plan: &mut Plan) {

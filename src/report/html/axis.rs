@@ -18,6 +18,8 @@ pub(super) struct Axis {
     pub low: f64,
     /// The largest value on the axis.
     pub high: f64,
+    /// The first tick of a linear axis, and the distance to the next.
+    first: f64,
     step: f64,
 }
 
@@ -32,12 +34,44 @@ impl Axis {
     pub(super) fn from_zero(label: impl Into<String>, most: f64) -> Self {
         let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
         let step = round_up(most / TICKS);
-        Self { label: label.into(), scale: Scale::Linear, low: 0.0, high: (most / step).ceil() * step, step }
+        Self {
+            label: label.into(),
+            scale: Scale::Linear,
+            low: 0.0,
+            high: (most / step).ceil() * step,
+            first: 0.0,
+            step,
+        }
+    }
+
+    /// A linear axis between round numbers that has these values.
+    pub(super) fn spanning(label: impl Into<String>, values: impl Iterator<Item = f64>) -> Self {
+        let values = values.filter(|value| value.is_finite());
+        let widened = values.fold(None, |range: Option<(f64, f64)>, value| {
+            let (low, high) = range.unwrap_or((value, value));
+            Some((low.min(value), high.max(value)))
+        });
+        let (low, high) = match widened {
+            Some((low, high)) if low < high => (low, high),
+            // The range of a single value begins or ends at zero.
+            Some((value, _)) if value != 0.0 => (value.min(0.0), value.max(0.0)),
+            _ => (0.0, 1.0),
+        };
+        let step = round_up((high - low) / TICKS);
+        let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+        Self { label: label.into(), scale: Scale::Linear, low, high, first: low, step }
     }
 
     /// A linear axis of exactly this range, with ticks at multiples of a step.
     pub(super) fn exact(label: impl Into<String>, (low, high): (f64, f64), step: f64) -> Self {
-        Self { label: label.into(), scale: Scale::Linear, low, high, step }
+        Self { label: label.into(), scale: Scale::Linear, low, high, first: low, step }
+    }
+
+    /// A linear axis of the whole numbers from `first` to `last`, such as the turns of a session.
+    pub(super) fn whole(label: impl Into<String>, first: usize, last: usize) -> Self {
+        let step = (last - first).div_ceil(12).max(1) as f64;
+        let (first, ends) = (first as f64, (first as f64 - 0.5, last as f64 + 0.5));
+        Self { first, ..Self::exact(label, ends, step) }
     }
 
     /// A linear axis from zero to exactly `end`, such as the length of a run.
@@ -59,7 +93,7 @@ impl Axis {
         if low >= high {
             high = round_up(low * 1.01);
         }
-        Self { label: label.into(), scale: Scale::Log, low, high, step: 0.0 }
+        Self { label: label.into(), scale: Scale::Log, low, high, first: low, step: 0.0 }
     }
 
     /// The place of a value, from 0 to 1.
@@ -76,8 +110,8 @@ impl Axis {
     pub(super) fn ticks(&self) -> Vec<(f64, String)> {
         let values = match self.scale {
             Scale::Linear => {
-                let count = ((self.high - self.low) / self.step + 1e-9).floor() as u32;
-                (0..=count).map(|i| self.low + f64::from(i) * self.step).collect()
+                let count = ((self.high - self.first) / self.step + 1e-9).floor() as u32;
+                (0..=count).map(|i| at_zero(self.first + f64::from(i) * self.step, self.step)).collect()
             }
             Scale::Log => self.log_ticks(),
         };
@@ -96,6 +130,11 @@ impl Axis {
         let fine = of(&[1.0, 2.0, 5.0]);
         if fine.len() <= MAX_FINE_TICKS { fine } else { of(&[1.0]) }
     }
+}
+
+/// Zero for a value that is a rounding error of a step away from it.
+fn at_zero(value: f64, step: f64) -> f64 {
+    if value.abs() < step * 1e-6 { 0.0 } else { value }
 }
 
 /// The least of 1, 2, 5, 10, … that is not below a value.
@@ -157,6 +196,24 @@ mod tests {
         assert_eq!(texts(&Axis::from_zero("share", 0.3)), ["0", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3"]);
         assert_eq!(texts(&Axis::until("s", 15.5)), ["0", "5", "10", "15"]);
         assert_eq!(texts(&Axis::from_zero("tok/s", 23_456.0)).last().unwrap(), "25,000");
+    }
+
+    #[test]
+    fn an_axis_of_differences_has_zero_as_a_tick() {
+        let axis = Axis::spanning("%", [-33.0, 4.0, f64::INFINITY].into_iter());
+        assert_eq!(texts(&axis), ["-40", "-30", "-20", "-10", "0", "10"]);
+        assert_eq!(texts(&Axis::spanning("%", [0.3, 0.0].into_iter())).last().unwrap(), "0.3");
+        for values in [vec![], vec![0.0], vec![-7.0], vec![1e300, -1e300]] {
+            let axis = Axis::spanning("", values.into_iter());
+            assert!(axis.low < axis.high && (2..=14).contains(&axis.ticks().len()), "{axis:?}");
+        }
+    }
+
+    #[test]
+    fn an_axis_of_whole_numbers_has_ticks_at_them() {
+        assert_eq!(texts(&Axis::whole("turn", 1, 4)), ["1", "2", "3", "4"]);
+        assert_eq!(texts(&Axis::whole("turn", 1, 1)), ["1"]);
+        assert!(texts(&Axis::whole("turn", 1, 1000)).len() <= 13);
     }
 
     #[test]

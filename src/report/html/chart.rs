@@ -44,6 +44,8 @@ pub(super) struct Chart {
     pub group: &'static str,
     /// The height of the space between the axes, if the content sets it.
     pub inner_height: Option<f64>,
+    /// The space for the labels of the y axis.
+    pub left: f64,
 }
 
 /// What is drawn on a chart.
@@ -118,6 +120,7 @@ impl Chart {
             note: None,
             group: "",
             inner_height: None,
+            left: LEFT,
         }
     }
 
@@ -126,7 +129,7 @@ impl Chart {
     }
 
     fn x_of(&self, value: f64) -> f64 {
-        LEFT + self.x.position(value) * (WIDTH - LEFT - RIGHT)
+        self.left + self.x.position(value) * (WIDTH - self.left - RIGHT)
     }
 
     fn y_of(&self, value: f64) -> f64 {
@@ -140,11 +143,12 @@ impl Chart {
         let _ = write!(
             svg,
             "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{}\" data-low=\"{}\" data-high=\"{}\"{log} \
-             data-left=\"{LEFT}\" data-right=\"{}\" data-top=\"{TOP}\" data-foot=\"{}\">",
+             data-left=\"{}\" data-right=\"{}\" data-top=\"{TOP}\" data-foot=\"{}\">",
             self.height(),
             escaped(&self.title),
             number(self.x.low),
             number(self.x.high),
+            self.left,
             WIDTH - RIGHT,
             self.height() - BOTTOM,
         );
@@ -158,7 +162,7 @@ impl Chart {
     }
 
     fn draw_axes(&self, svg: &mut String) {
-        let (left, right, foot) = (LEFT, WIDTH - RIGHT, self.height() - BOTTOM);
+        let (left, right, foot) = (self.left, WIDTH - RIGHT, self.height() - BOTTOM);
         let mut grid = String::new();
         if !self.layers.iter().any(|layer| matches!(layer, Layer::RowLabel { .. })) {
             for (value, text) in self.y.ticks() {
@@ -207,7 +211,7 @@ impl Chart {
                 rectangle(svg, class, (from, to), (head, foot))
             }
             Layer::Zone { class, from, to } => {
-                rectangle(svg, class, (LEFT, WIDTH - RIGHT), (self.y_of(*to), self.y_of(*from)))
+                rectangle(svg, class, (self.left, WIDTH - RIGHT), (self.y_of(*to), self.y_of(*from)))
             }
             Layer::Rule { class, x, label } => {
                 let at = self.x_of(*x);
@@ -257,7 +261,12 @@ impl Chart {
             }
             Layer::RowLabel { y, text } => {
                 let y = self.y_of(*y) + 4.0;
-                write!(svg, "<text class=\"e\" x=\"{}\" y=\"{y:.1}\">{}</text>", LEFT - 7.0, escaped(text))
+                write!(
+                    svg,
+                    "<text class=\"e\" x=\"{}\" y=\"{y:.1}\">{}</text>",
+                    self.left - 7.0,
+                    escaped(text)
+                )
             }
         };
     }

@@ -1,17 +1,14 @@
 //! The cumulative distributions of the latencies, with their 95 % bands.
 
-use std::time::Duration;
-
 use super::axis::Axis;
 use super::chart::{Chart, DotLabel, Layer, LegendKey};
+use super::latency_values::{LatencyValues, curve_percents, milliseconds};
 use super::page::Section;
 use super::table::{optional_number, short_number};
 use crate::model::metrics::{Latency, samples};
 use crate::model::run::Run;
 use crate::report::run_metrics;
-use crate::stats::{
-    Bucket, Distribution, DurationHistogram, DurationInterval, Percent, enclosing_shares, min_sample_size,
-};
+use crate::stats::{Bucket, Distribution, DurationHistogram, Percent};
 
 /// The rows of a chart's table.
 const TABLE: [Percent; 17] =
@@ -49,88 +46,7 @@ pub(super) fn section(run: &Run) -> Section {
     section
 }
 
-/// The values of a latency: the percentiles that the run lists, and a histogram for all others.
-pub(super) struct LatencyValues<'a> {
-    found: &'a Distribution,
-    histogram: DurationHistogram,
-}
-
-impl<'a> LatencyValues<'a> {
-    /// Reads the values of a latency; `None` if the run has none.
-    pub(super) fn from_run(run: &'a Run, latency: Latency) -> Option<Self> {
-        let found = run.metrics.latencies.get(&latency)?;
-        let histogram = run.histograms.get(&latency).and_then(|text| DurationHistogram::decode(text))?;
-        (!histogram.is_empty()).then_some(Self { found, histogram })
-    }
-
-    /// The percentile in milliseconds: the run's own where it lists it, else within 0.1 %.
-    pub(super) fn percentile(&self, p: Percent) -> f64 {
-        let listed = self.found.percentiles.iter().find(|listed| listed.p == p);
-        let value = listed.map(|listed| listed.value).or_else(|| self.histogram.percentile(p));
-        milliseconds(value.unwrap_or_default())
-    }
-
-    /// The 95 % interval of a percentile in milliseconds; `None` where there are too few values.
-    fn interval(&self, p: Percent) -> Option<(f64, f64)> {
-        if let Some(listed) = self.found.percentiles.iter().find(|listed| listed.p == p) {
-            return listed
-                .interval
-                .map(|DurationInterval { low, high }| (milliseconds(low), milliseconds(high)));
-        }
-        let n = self.effective_n(p)?;
-        let (low, high) =
-            enclosing_shares(n, p).filter(|_| min_sample_size(p).is_some_and(|least| n >= least))?;
-        let end = |share| self.histogram.quantile(share).map(milliseconds);
-        Some((end(low)?, end(high)?))
-    }
-
-    /// The number of independent values for a percentile, between those of the listed percentiles beside it.
-    fn effective_n(&self, p: Percent) -> Option<u64> {
-        let mut listed: Vec<(Percent, u64)> =
-            self.found.percentiles.iter().map(|listed| (listed.p, listed.effective_n)).collect();
-        listed.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let after = listed.iter().position(|(at, _)| *at >= p);
-        match after {
-            None => listed.last().map(|(_, n)| *n),
-            Some(0) => listed.first().map(|(_, n)| *n),
-            Some(at) => {
-                let ((from, few), (to, many)) = (listed[at - 1], listed[at]);
-                let share = (p - from) / (to - from);
-                Some((few as f64 + share * (many as f64 - few as f64)) as u64)
-            }
-        }
-    }
-
-    /// The highest percentile that the sample is large enough for; `None` if it is too small for the median.
-    fn highest_supported(&self) -> Option<Percent> {
-        let is_supported = |p: &Percent| {
-            let needs = min_sample_size(*p);
-            self.effective_n(*p).zip(needs).is_some_and(|(n, needs)| n >= needs)
-        };
-        let steps = (500..1000).map(|step| f64::from(step) / 10.0).chain([99.95, 99.99, 99.999]);
-        steps.take_while(is_supported).last()
-    }
-
-    /// The line: more points in the tail than elsewhere.
-    pub(super) fn curve(&self) -> Vec<Option<(f64, f64)>> {
-        curve_percents(self.found.n).map(|p| Some((self.percentile(p), p))).collect()
-    }
-}
-
-/// The percentiles that a line of `n` values goes through, ascending.
-fn curve_percents(n: u64) -> impl Iterator<Item = Percent> {
-    let tail = [99.25, 99.5, 99.75, 99.9, 99.95, 99.99];
-    let count = (n - 1).clamp(1, 99);
-    let body = (0..=count).map(move |i| 99.0 * i as f64 / count as f64);
-    let tail = tail.into_iter().filter(move |_| n > 100);
-    body.chain(tail).chain([100.0])
-}
-
-fn milliseconds(value: Duration) -> f64 {
-    value.as_secs_f64() * 1e3
-}
-
-fn chart(run: &Run, latency: Latency, found: &Distribution, values: &LatencyValues<'_>) -> Chart {
+fn chart(run: &Run, latency: Latency, found: &Distribution, values: &LatencyValues) -> Chart {
     let curve = values.curve();
     let due = from_due(run, latency);
     let band: Vec<Option<(Percent, (f64, f64))>> = curve_percents(found.n)
@@ -199,7 +115,7 @@ fn from_due(run: &Run, latency: Latency) -> Option<Vec<Option<(f64, f64)>>> {
     }
     let mut histogram = DurationHistogram::default();
     samples(run.records.as_deref()?, late).for_each(|value| histogram.add(Bucket::from_duration(value), 1));
-    let values = LatencyValues { found: due, histogram };
+    let values = LatencyValues::new(due, histogram);
     (due.n > 1).then(|| values.curve())
 }
 
@@ -215,7 +131,7 @@ fn note(latency: Latency, found: &Distribution, supported: Option<Percent>) -> S
     format!("{} {kind}{worth}: {end}. Curves are within 0.1 %.", found.n)
 }
 
-fn fill_table(chart: &mut Chart, run: &Run, latency: Latency, values: &LatencyValues<'_>) {
+fn fill_table(chart: &mut Chart, run: &Run, latency: Latency, values: &LatencyValues) {
     let mut percents = [&TABLE[..], &run_metrics::table_percents(run)].concat();
     percents.sort_unstable_by(f64::total_cmp);
     percents.dedup();

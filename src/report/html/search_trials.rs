@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::chart::{Chart, DotLabel, Layer, LegendKey};
-use super::foreign_text::{MESSAGE, foreign_text};
+use super::foreign_text::{MESSAGE, foreign_text, report_lines};
 use super::page::{NamedTable, Section};
 use super::table::{Cell, Row, Table, optional_number, short_number};
 use crate::analysis::search::evidence::CriterionOutcome;
@@ -25,12 +25,8 @@ const COLUMNS: [TrialColumn; 5] = [
 
 /// The section of the answer.
 pub(super) fn answer(report: &SearchReport<'_>) -> Section {
-    let mut text = Vec::new();
-    // Writing into memory does not fail.
-    let _ = report.render_answer(&mut text);
     let mut section = Section::new("answer", "Answer");
-    let text = String::from_utf8_lossy(&text);
-    section.notes.extend(text.lines().map(|line| foreign_text(line, MESSAGE)));
+    section.notes = report_lines(|to| report.render_answer(to));
     section
 }
 

@@ -29,7 +29,8 @@ pub(super) fn render(searched: &LoadCapacities, to: &mut impl Write) -> io::Resu
     ahead(searched, to)
 }
 
-fn ahead(searched: &LoadCapacities, to: &mut impl Write) -> io::Result<()> {
+/// Writes which set sustains most, if the intervals show it.
+pub(in crate::report) fn ahead(searched: &LoadCapacities, to: &mut impl Write) -> io::Result<()> {
     let ahead = &searched.ahead;
     match (searched.is_clear_winner(), searched.as_good.as_slice()) {
         (true, _) => writeln!(to, "Boundary: {ahead} wins"),
@@ -47,7 +48,7 @@ pub(super) fn search_line(answer: &SearchAnswer) -> String {
 }
 
 /// Formats `12 [11.4, 12.6]`, or only the known bound.
-fn boundary_text(answer: &SearchAnswer) -> String {
+pub(in crate::report) fn boundary_text(answer: &SearchAnswer) -> String {
     let interval_text = |Boundary { estimate, low, high }: Boundary| {
         let end = |end: Option<f64>| end.map_or(NOT_AVAILABLE.to_owned(), number);
         format!("{} [{}, {}]", number(estimate), end(low), end(high))
@@ -68,7 +69,7 @@ fn boundary_text(answer: &SearchAnswer) -> String {
 }
 
 /// The criteria that bound the set's searches, each once.
-fn missed_first(set: &SetCapacity) -> String {
+pub(in crate::report) fn missed_first(set: &SetCapacity) -> String {
     let bounded =
         set.answers.iter().filter(|answer| !matches!(answer.finding, SearchFinding::NeverSaturated { .. }));
     let mut levels: Vec<String> =

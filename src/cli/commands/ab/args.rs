@@ -48,6 +48,9 @@ pub(crate) struct AbArgs {
     /// Save the run of every block into DIR/a and DIR/b, with the servers' logs
     #[arg(long = "out", aliases = ["output", "save"], value_name = "DIR")]
     pub save: Option<PathBuf>,
+    /// Write the verdicts, with charts, as one HTML file that needs no network
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub table: TableArgs,
     /// After `--`: `run` with its flags for a block, such as `-- run --request-rate 20`

@@ -1,6 +1,7 @@
 //! Turns the results into the table and the files.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -10,17 +11,19 @@ use super::plan::{Plan, Source};
 use crate::analysis::sweep::capacity::{LoadCapacities, SetCapacity};
 use crate::analysis::sweep::{SweepPoint, SweepRanking};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
+use crate::cli::html_page;
 use crate::cli::setting_flags::with_flags;
 use crate::cli::stdout::print;
 use crate::model::run::Run;
 use crate::model::secrets;
 use crate::report::sweep::{self, CellOutput, CellState, SweepCell, SweepReport};
 
-/// Writes `sweep.json` and `sweep.csv`, prints the table or the JSON, and returns the exit code.
+/// Writes `sweep.json`, `sweep.csv` and the page, prints the table or the JSON, and returns the exit code.
 pub(super) fn deliver(
     plan: &Plan,
     performance: &Performance<'_>,
     prints_json: bool,
+    page: Option<&Path>,
 ) -> Result<ExitReason, CliError> {
     // Loads whose INVALID runs are counted (`--allow-invalid`).
     let believed: Vec<bool> = plan.loads.iter().map(|load| load.run.args.measure.allow_invalid).collect();
@@ -56,7 +59,11 @@ pub(super) fn deliver(
     if json.is_ok() {
         print_stderr(format_args!("saved {}", folder.path().join("sweep.json").display()));
     }
-    json.and(csv).and(printed)?;
+    let paged = page.map_or(Ok(()), |page| html_page::write_sweep(page, &sweep));
+    if let Some(page) = page.filter(|_| paged.is_ok()) {
+        print_stderr(format_args!("saved {}", page.display()));
+    }
+    json.and(csv).and(paged).and(printed)?;
     let complete = states.iter().all(|state| matches!(state, CellState::Measured(_)));
     Ok(match (performance.interrupted, complete) {
         (true, _) => ExitReason::Interrupted,
