@@ -20,6 +20,8 @@ const TOP: f64 = 26.0;
 const BOTTOM: f64 = 42.0;
 /// Height of the drawings whose content does not set it.
 const HEIGHT: f64 = 270.0;
+/// The width of a letter, about.
+const LETTER: f64 = 6.6;
 
 /// The number of colors of series.
 pub(super) const COLORS: usize = 8;
@@ -60,7 +62,7 @@ pub(super) enum Layer {
     Span { class: &'static str, from: f64, to: f64 },
     /// A span of the y axis in the background.
     Zone { class: &'static str, from: f64, to: f64 },
-    /// A vertical line.
+    /// A vertical line. The labels of lines are in ascending order.
     Rule { class: &'static str, x: f64, label: String },
     /// A short mark at the foot of the chart.
     Tick { x: f64 },
@@ -152,11 +154,21 @@ impl Chart {
             WIDTH - RIGHT,
             self.height() - BOTTOM,
         );
-        let is_behind = |layer: &&Layer| matches!(layer, Layer::Span { .. } | Layer::Zone { .. });
-        self.layers.iter().filter(is_behind).for_each(|layer| self.draw(layer, &mut svg));
         self.draw_axes(&mut svg);
-        let front = self.layers.iter().filter(|layer| !is_behind(layer));
-        front.for_each(|layer| self.draw(layer, &mut svg));
+        if self.group.is_empty() {
+            self.layers.iter().for_each(|layer| self.draw(layer, &mut svg));
+        } else {
+            // The script zooms by the inner picture's view.
+            let (left, width, height) = (self.left, WIDTH - self.left - RIGHT, self.height());
+            let _ = write!(
+                svg,
+                "<svg class=\"plot\" x=\"{left}\" width=\"{width}\" height=\"{height}\" viewBox=\"{left} 0 {width} \
+                 {height}\" preserveAspectRatio=\"none\">"
+            );
+            self.layers.iter().for_each(|layer| self.draw(layer, &mut svg));
+            svg.push_str("</svg>");
+        }
+        self.draw_rule_labels(&mut svg);
         svg.push_str("</svg>");
         svg
     }
@@ -172,23 +184,48 @@ impl Chart {
                     write!(svg, "<text class=\"e\" x=\"{}\" y=\"{:.1}\">{text}</text>", left - 7.0, y + 4.0);
             }
         }
-        for (value, text) in self.x.ticks() {
-            let x = self.x_of(value);
-            let _ = write!(grid, "M{x:.1} {foot}v5");
-            // A label in the corner would leave the picture.
-            let class = if x > right - 12.0 { "e" } else { "m" };
-            let at = if x > right - 12.0 { right + 12.0 } else { x };
-            let _ = write!(svg, "<text class=\"{class}\" x=\"{at:.1}\" y=\"{}\">{text}</text>", foot + 18.0);
-        }
         let middle = f64::midpoint(left, right);
         let _ = write!(
             svg,
             "<path class=\"grid\" d=\"{grid}\"/><path class=\"axis\" d=\"M{left} {foot}H{right}\"/>\
-             <text class=\"m\" x=\"{middle}\" y=\"{}\">{}</text><text x=\"8\" y=\"14\">{}</text>",
+             <text class=\"m\" x=\"{middle}\" y=\"{}\">{}</text><text x=\"8\" y=\"14\">{}</text><g class=\"ticks\">",
             foot + 36.0,
             escaped(&self.x.label),
             escaped(&self.y.label),
         );
+        for (value, text) in self.x.ticks() {
+            let x = self.x_of(value);
+            // A label in the corner would leave the picture.
+            let (class, at) = if x > right - 12.0 { ("e", right + 12.0) } else { ("m", x) };
+            let _ = write!(
+                svg,
+                "<path class=\"grid\" d=\"M{x:.1} {foot}v5\"/><text class=\"{class}\" x=\"{at:.1}\" y=\"{}\">{text}</text>",
+                foot + 18.0
+            );
+        }
+        svg.push_str("</g>");
+    }
+
+    /// Writes the labels of vertical lines where they do not cover each other.
+    fn draw_rule_labels(&self, svg: &mut String) {
+        let mut free_from = 0.0;
+        for layer in &self.layers {
+            let Layer::Rule { x: value, label, .. } = layer else { continue };
+            let (at, length) = (self.x_of(*value), LETTER * label.chars().count() as f64);
+            let (anchor, beside) = if at + length > WIDTH { ("e", at - 4.0) } else { ("s", at + 4.0) };
+            let start = if anchor == "e" { beside - length } else { beside };
+            if label.is_empty() || start < free_from {
+                continue;
+            }
+            free_from = start + length;
+            let _ = write!(
+                svg,
+                "<text class=\"{anchor}\" x=\"{beside:.1}\" y=\"{}\" data-at=\"{}\">{}</text>",
+                TOP + 10.0,
+                number(*value),
+                escaped(label)
+            );
+        }
     }
 
     fn draw(&self, layer: &Layer, svg: &mut String) {
@@ -213,16 +250,8 @@ impl Chart {
             Layer::Zone { class, from, to } => {
                 rectangle(svg, class, (self.left, WIDTH - RIGHT), (self.y_of(*to), self.y_of(*from)))
             }
-            Layer::Rule { class, x, label } => {
-                let at = self.x_of(*x);
-                let (anchor, beside) = if at > WIDTH - 90.0 { ("e", at - 4.0) } else { ("s", at + 4.0) };
-                write!(
-                    svg,
-                    "<path class=\"{class}\" d=\"M{at:.1} {head}V{foot}\"/>\
-                     <text class=\"{anchor}\" x=\"{beside:.1}\" y=\"{}\">{}</text>",
-                    head + 10.0,
-                    escaped(label)
-                )
+            Layer::Rule { class, x, .. } => {
+                write!(svg, "<path class=\"{class}\" d=\"M{:.1} {head}V{foot}\"/>", self.x_of(*x))
             }
             Layer::Tick { x } => {
                 write!(svg, "<path class=\"failure\" d=\"M{:.1} {}v9\"/>", self.x_of(*x), foot - 9.0)
