@@ -36,11 +36,14 @@ pub(crate) struct RunSeries {
     pub itl: Option<BucketQuantiles>,
 }
 
-/// Two quantiles per bucket, in seconds with microsecond precision; `None` in buckets without a value.
+/// Quantiles per bucket, in seconds with microsecond precision; `None` in buckets without a value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BucketQuantiles {
     /// The median.
     pub p50_s: Vec<Option<f64>>,
+    /// The 95th percentile; empty in results from before it was kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub p95_s: Vec<Option<f64>>,
     /// The 99th percentile; with fewer than a hundred values it is close to their maximum.
     pub p99_s: Vec<Option<f64>>,
 }
@@ -65,6 +68,7 @@ impl BucketQuantiles {
     fn push(&mut self, percentile: impl Fn(Percent) -> Option<Duration>) {
         let at = |p| percentile(p).map(|value| round_to_step(value.as_secs_f64(), 1e6));
         self.p50_s.push(at(50.0));
+        self.p95_s.push(at(95.0));
         self.p99_s.push(at(99.0));
     }
 }
@@ -234,6 +238,7 @@ mod tests {
         (0..100).for_each(|i| itl.record(ms(1_005 + i), micros(if i == 0 { 200 } else { 100 })));
         let itl = RunSeries::compute(&[record(0, ms(0), ms(10), ms(2_500))], &itl).itl.unwrap();
         assert_eq!(itl.p50_s, [None, Some(0.000_1), None]);
+        assert_eq!(itl.p95_s, [None, Some(0.000_1), None]);
         assert_eq!(itl.p99_s, [None, Some(0.000_101), None]);
     }
 

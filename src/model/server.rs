@@ -128,6 +128,14 @@ impl ServerMetrics {
         })
     }
 
+    /// The increase of a counter by point, of all replicas together; `None` where no replica reported it.
+    pub fn counter_series(&self, signal: ServerSignal) -> Vec<Option<f64>> {
+        let columns: Vec<_> =
+            self.replicas.iter().filter_map(|replica| replica.counters.get(&signal)).collect();
+        let at = |point| columns.iter().filter_map(move |column| *column.get(point)?);
+        (0..self.point_count()).map(|point| Aggregation::Sum.aggregate(at(point))).collect()
+    }
+
     /// The increase of a counter over the run; `None` if no replica reported it.
     pub fn counter_total(&self, signal: ServerSignal) -> Option<f64> {
         let columns = self.replicas.iter().filter_map(|replica| replica.counters.get(&signal));

@@ -36,7 +36,10 @@ mod page;
 mod phases;
 mod plan;
 mod prompt_length;
+mod run_marks;
 mod search_trials;
+mod server_over_time;
+mod session_turns;
 mod side_by_side;
 mod side_distributions;
 mod slo_attainment;
@@ -46,6 +49,7 @@ mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
+mod time_chart;
 mod time_points;
 mod where_time_goes;
 

@@ -6,6 +6,8 @@ use super::axis::Axis;
 use super::chart::{Chart, Layer, LegendKey};
 use super::page::Section;
 use super::table::short_number;
+use super::time_chart::GROUP;
+use super::time_points::{TimePoints, TimeUnit};
 use crate::model::metrics::Latency;
 use crate::model::record::{OutputGaps, Record};
 use crate::model::run::Run;
@@ -34,7 +36,7 @@ pub(super) fn section(run: &Run) -> Section {
         return Section::absent("gaps", TITLE, "Gaps: the file does not have the time of each output event.");
     }
     let mut section = Section::new("gaps", TITLE);
-    section.charts.push(chart(&gaps));
+    section.charts.push(chart(&gaps, run));
     section
 }
 
@@ -49,14 +51,17 @@ fn requests_with_gaps(run: &Run) -> impl Iterator<Item = (Duration, OutputGaps)>
     })
 }
 
-fn chart(gaps: &[(f64, Duration)]) -> Chart {
-    let end = gaps.iter().map(|(at, _)| *at).fold(0.0, f64::max).max(0.001);
-    let (unit, seconds) = if end < 900.0 { ("s", 1.0) } else { ("min", 60.0) };
+fn chart(gaps: &[(f64, Duration)], run: &Run) -> Chart {
+    let last = gaps.iter().map(|(at, _)| *at).fold(0.0, f64::max).max(0.001);
+    // The time axis is that of the other charts over time.
+    let points = (!run.series.arrivals.is_empty()).then(|| TimePoints::from_run(run));
+    let end = points.as_ref().map_or(last, |points| points.end.max(last));
+    let TimeUnit { name: unit, seconds } = points.map_or(TimeUnit::for_length(end), |points| points.unit);
     // A gap of zero is that of two events that were read together.
     let milliseconds = |gap: Duration| (gap.as_secs_f64() * 1e3).max(0.001);
     let y = Axis::log("gap, ms", gaps.iter().map(|(_, gap)| milliseconds(*gap)));
     let x = Axis::until(format!("time since the start, {unit}"), end / seconds);
-    let mut chart = Chart { group: "time", ..Chart::new("Inter-token latency over time", x, y) };
+    let mut chart = Chart { group: GROUP, ..Chart::new("Inter-token latency over time", x, y) };
     let mut counts = vec![[0_u32; ROWS]; COLUMNS];
     let mut columns = vec![DurationHistogram::default(); COLUMNS];
     let mut totals = [0_u64; COLUMNS];

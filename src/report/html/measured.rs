@@ -8,8 +8,9 @@ use crate::model::metric_id::{MetricId, Statistic};
 use crate::model::metrics::Latency;
 use crate::model::run::Run;
 use crate::model::run_spec::{Slo, SloFrom};
+use crate::model::server::{ServerMetrics, SpecDecodeStats};
 use crate::model::validity::{Check, CheckOutcome, Quantity};
-use crate::report::format::{milliseconds, seconds};
+use crate::report::format::{milliseconds, seconds, share_text};
 use crate::report::run_metrics::{self, MetricRow};
 use crate::report::text::header;
 
@@ -57,6 +58,17 @@ pub(super) fn metrics(run: &Run) -> Section {
     }
     let peak = metrics.peak_in_flight;
     rates.rows.push(plain("Peak requests in flight", peak as f64, peak.to_string()));
+    let server = run.server.as_ref();
+    let share = |share: f64| (share, share_text(share));
+    let speculation = server.and_then(SpecDecodeStats::from_server);
+    let tokens = |length: f64| (length, format!("{length:.2} tokens a step"));
+    let of_server = [
+        ("Prefix cache hit rate (server)", server.and_then(ServerMetrics::prefix_hit_rate).map(share)),
+        ("Accepted draft tokens", speculation.as_ref().map(|stats| share(stats.acceptance_rate()))),
+        ("Acceptance length", speculation.and_then(|stats| stats.acceptance_length()).map(tokens)),
+    ];
+    let of_server = of_server.into_iter().filter_map(|(name, known)| Some((name, known?)));
+    rates.rows.extend(of_server.map(|(name, (value, text))| plain(name, value, text)));
     section.tables.push(NamedTable { title: "Rates and totals".into(), class: "numbers", table: rates });
     section
 }

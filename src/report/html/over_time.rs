@@ -3,17 +3,14 @@
 use super::axis::Axis;
 use super::chart::{Chart, Layer, LegendKey};
 use super::page::Section;
+use super::run_marks::RunMarks;
+use super::server_over_time;
 use super::table::{optional_number, short_number};
-use super::time_points::{TimePoints, TimeUnit};
+use super::time_chart::{TimeColumn, chart, draw_columns};
+use super::time_points::TimePoints;
 use crate::model::run::Run;
 use crate::model::series::BucketQuantiles;
-use crate::model::server::{ServerMetrics, ServerSignal};
-
-/// The charts over time share their cursor.
-const GROUP: &str = "time";
-
-/// The most marks of failures.
-const MAX_MARKS: usize = 200;
+use crate::model::server::ServerSignal;
 
 /// The section of what happened when.
 pub(super) fn section(run: &Run) -> Section {
@@ -23,7 +20,9 @@ pub(super) fn section(run: &Run) -> Section {
         return section;
     }
     let points = TimePoints::from_run(run);
+    let marks = RunMarks::from_run(run, points.end);
     section.notes.push(points.note());
+    section.tables.extend(marks.table(run, &points));
     section.charts.push(rates(run, &points));
     section.charts.push(in_flight(run, &points));
     section.charts.extend(quantiles("TTFT", &run.series.ttft, run, &points));
@@ -35,35 +34,18 @@ pub(super) fn section(run: &Run) -> Section {
         section.charts.push(tokens(run, &points));
     }
     match &run.server {
-        Some(server) => section.charts.extend(kv_cache(run, server, &points)),
+        Some(server) => section.charts.extend(server_over_time::charts(run, server, &points)),
         None => section.notes.push("The server's own metrics were not recorded.".into()),
+    }
+    for (at, chart) in section.charts.iter_mut().enumerate() {
+        marks.draw(chart, &points, at == 0);
+        mark_failures(chart, run, &points);
     }
     section
 }
 
-/// A chart on the time axis, with the steady window in the background.
-fn chart(title: &str, y: Axis, run: &Run, points: &TimePoints) -> Chart {
-    let TimeUnit { name, seconds } = points.unit;
-    let x = Axis::until(format!("time since the start, {name}"), points.end / seconds);
-    let mut chart = Chart { group: GROUP, ..Chart::new(title, x, y) };
-    if let Ok(steady) = &run.steady {
-        let [from, to] = [steady.window.start, steady.window.end].map(|at| at.as_secs_f64() / seconds);
-        chart.layers.push(Layer::Span { class: "steady", from, to });
-        chart.legend.push((LegendKey::Class("steady"), "steady state".into()));
-    }
-    chart.table.head = vec![format!("time, {name}")];
-    chart
-}
-
-/// Marks restarts of the server, and points with failures, on a chart.
-fn mark_incidents(chart: &mut Chart, run: &Run, points: &TimePoints) {
-    for at in run.server.iter().flat_map(ServerMetrics::restarts).take(MAX_MARKS) {
-        chart.layers.push(Layer::Rule {
-            class: "restart",
-            x: at / points.unit.seconds,
-            label: "restart".into(),
-        });
-    }
+/// Marks points with failures.
+fn mark_failures(chart: &mut Chart, run: &Run, points: &TimePoints) {
     let failures = points.sums(&run.series.failures);
     let mut failed = (0..points.len()).filter(|at| failures[*at] > 0.0).peekable();
     if failed.peek().is_some() {
@@ -93,7 +75,6 @@ fn rates(run: &Run, points: &TimePoints) -> Chart {
         chart.layers.push(Layer::Line { color, points: points.steps(&points.rates(counts)) });
         chart.legend.push((LegendKey::Line(color), (*name).into()));
     }
-    mark_incidents(&mut chart, run, points);
     chart.table.head.extend(columns.iter().map(|(name, _)| format!("{name}, requests")));
     for at in 0..points.len() {
         let counts = columns.iter().map(|(_, counts)| short_count(counts[at]));
@@ -106,7 +87,7 @@ fn rates(run: &Run, points: &TimePoints) -> Chart {
 
 fn in_flight(run: &Run, points: &TimePoints) -> Chart {
     let series = &run.series;
-    let mut columns = vec![
+    let mut columns: Vec<TimeColumn> = vec![
         ("in flight, mean", points.means(&series.in_flight_mean)),
         ("in flight, highest", points.highest(&series.in_flight_max)),
     ];
@@ -126,35 +107,38 @@ fn in_flight(run: &Run, points: &TimePoints) -> Chart {
     chart
 }
 
-/// The P50 to P99 band of a latency; `None` where it has no value.
+/// The P50 to P95 band of a latency; `None` where it has no value.
 fn quantiles(name: &str, latency: &BucketQuantiles, run: &Run, points: &TimePoints) -> Option<Chart> {
     let scaled = |values: &[Option<f64>]| {
         let values = points.highest_of(values).into_iter();
         values.map(|value| value.map(|seconds| seconds * 1e3)).collect::<Vec<_>>()
     };
-    let (p50, p99) = (scaled(&latency.p50_s), scaled(&latency.p99_s));
-    let most = p99.iter().chain(&p50).flatten().copied().fold(0.0, f64::max);
-    (most > 0.0).then(|| {
-        let mut chart = chart(&format!("{name} over time"), Axis::from_zero("ms", most), run, points);
-        let band = (0..points.len()).map(|at| Some((points.middle(at), p50[at]?, p99[at]?)));
-        chart.layers.push(Layer::Band { color: 0, points: band.collect() });
-        chart.layers.push(Layer::Line { color: 0, points: points.line(&p50) });
-        chart.layers.push(Layer::Line { color: 1, points: points.line(&p99) });
-        chart.legend.push((LegendKey::Line(0), "P50".into()));
-        chart.legend.push((LegendKey::Line(1), "P99".into()));
-        mark_incidents(&mut chart, run, points);
-        chart.note = Some(match points.per_point {
-            1 => "Of the values that ended in each interval; with fewer than 100 of them P99 is close to their maximum."
-                .to_owned(),
-            n => format!("The highest of the {n} intervals that each point covers."),
-        });
-        chart.table.head.extend([format!("{name} P50, ms"), format!("{name} P99, ms")]);
-        for at in 0..points.len() {
-            let cells = vec![points.start_text(at), optional_number(p50[at]), optional_number(p99[at])];
-            chart.table.push_at(points.middle(at), cells);
-        }
-        chart
-    })
+    let columns = [("P50", &latency.p50_s), ("P95", &latency.p95_s), ("P99", &latency.p99_s)];
+    // Results from before P95 was kept have P99 alone.
+    let columns = columns.map(|(p, values)| (p, scaled(values)));
+    let columns: Vec<_> = columns.into_iter().filter(|(_, values)| !values.is_empty()).collect();
+    let [(_, p50), (high_name, high), ..] = &columns[..] else { return None };
+    let most = high.iter().chain(p50).flatten().copied().fold(0.0, f64::max);
+    let mut chart = chart(&format!("{name} over time"), Axis::from_zero("ms", most), run, points);
+    let band = (0..points.len()).map(|at| Some((points.middle(at), p50[at]?, high[at]?)));
+    chart.layers.push(Layer::Band { color: 0, points: band.collect() });
+    for (color, (p, values)) in [("P50", p50), (*high_name, high)].into_iter().enumerate() {
+        chart.layers.push(Layer::Line { color, points: points.line(values) });
+        chart.legend.push((LegendKey::Line(color), p.into()));
+    }
+    chart.note = Some(match points.per_point {
+        1 => format!(
+            "Of the values that ended in each interval; with few of them {high_name} is close to their maximum."
+        ),
+        n => format!("The highest of the {n} intervals that each point covers."),
+    });
+    chart.table.head.extend(columns.iter().map(|(p, _)| format!("{name} {p}, ms")));
+    for at in 0..points.len() {
+        let values = columns.iter().map(|(_, values)| optional_number(values[at]));
+        let cells = std::iter::once(points.start_text(at)).chain(values).collect();
+        chart.table.push_at(points.middle(at), cells);
+    }
+    (most > 0.0).then_some(chart)
 }
 
 fn tokens(run: &Run, points: &TimePoints) -> Chart {
@@ -170,50 +154,6 @@ fn tokens(run: &Run, points: &TimePoints) -> Chart {
         chart.table.push_at(points.middle(at), cells);
     }
     chart
-}
-
-/// The KV cache and preemptions of the server; `None` if it reports neither.
-fn kv_cache(run: &Run, server: &ServerMetrics, points: &TimePoints) -> Option<Chart> {
-    let share = server.gauge_series(ServerSignal::KvUsage);
-    let usage: Vec<Option<f64>> = points
-        .sampled(&server.at_s, &share)
-        .into_iter()
-        .map(|value| value.map(|share| 100.0 * share))
-        .collect();
-    let hits = server.gauge_series(ServerSignal::PrefixHitRate);
-    let hits: Vec<Option<f64>> = points
-        .sampled(&server.at_s, &hits)
-        .into_iter()
-        .map(|value| value.map(|share| 100.0 * share))
-        .collect();
-    let columns: Vec<(&str, Vec<Option<f64>>)> = [("KV cache usage", usage), ("prefix cache hit rate", hits)]
-        .into_iter()
-        .filter(|(_, values)| values.iter().any(Option::is_some))
-        .collect();
-    if columns.is_empty() {
-        return None;
-    }
-    let most = columns.iter().flat_map(|(_, values)| values).flatten().copied().fold(1.0, f64::max);
-    let mut chart = chart("The server's caches", Axis::from_zero("%", most), run, points);
-    draw_columns(&mut chart, &columns, points);
-    let preemptions = server.counter_total(ServerSignal::Preemptions);
-    chart.note = preemptions.map(|count| format!("Preemptions during the run: {count}."));
-    Some(chart)
-}
-
-/// Draws columns as lines, and writes them into the table.
-fn draw_columns(chart: &mut Chart, columns: &[(&str, Vec<Option<f64>>)], points: &TimePoints) {
-    for (color, (name, values)) in columns.iter().enumerate() {
-        chart.layers.push(Layer::Line { color, points: points.line(values) });
-        chart.legend.push((LegendKey::Line(color), (*name).into()));
-        chart.table.head.push((*name).into());
-    }
-    for at in 0..points.len() {
-        let values = columns.iter().map(|(_, values)| optional_number(values[at]));
-        chart
-            .table
-            .push_at(points.middle(at), std::iter::once(points.start_text(at)).chain(values).collect());
-    }
 }
 
 fn short_count(count: f64) -> String {

@@ -67,6 +67,29 @@ impl PhaseTimes {
     }
 }
 
+/// Milliseconds, or seconds for longer times.
+#[derive(Clone, Copy)]
+pub(super) struct TimeScale {
+    /// The name of the unit.
+    pub name: &'static str,
+    per_second: f64,
+}
+
+impl TimeScale {
+    /// The unit for these times in seconds.
+    pub(super) fn for_longest(seconds: impl Iterator<Item = f64>) -> Self {
+        match seconds.fold(0.0, f64::max) {
+            longest if longest < 2.0 => Self { name: "ms", per_second: 1e3 },
+            _ => Self { name: "s", per_second: 1.0 },
+        }
+    }
+
+    /// A time in this unit.
+    pub(super) fn of(self, time: Duration) -> f64 {
+        time.as_secs_f64() * self.per_second
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,6 +87,9 @@ fn chart(report: &SearchReport<'_>, trials: &[&Trial], (name, unit, value): Tria
         }
         chart.layers.push(Layer::Rule { class: "limit", x: boundary.estimate, label: "boundary".into() });
     }
+    if let Some(knee) = report.answer.knee {
+        chart.layers.push(Layer::Rule { class: "marker", x: knee, label: "knee".into() });
+    }
     chart.layers.push(Layer::Line { color: 0, points: points.iter().copied().map(Some).collect() });
     chart.table.head = vec![report.answer.over.unit().to_owned(), format!("{name}, {unit}")];
     for (load, value) in points {

@@ -29,7 +29,8 @@ pub(super) struct TimeUnit {
 }
 
 impl TimeUnit {
-    fn for_length(seconds: f64) -> Self {
+    /// The unit for a span of this length.
+    pub(super) fn for_length(seconds: f64) -> Self {
         match seconds {
             ..900.0 => Self { name: "s", seconds: 1.0 },
             ..36_000.0 => Self { name: "min", seconds: 60.0 },
@@ -108,6 +109,19 @@ impl TimePoints {
         points
     }
 
+    /// The sum of the values that were sampled in each point; `None` where none was.
+    pub(super) fn sampled_sums(&self, at_s: &[f64], values: &[Option<f64>]) -> Vec<Option<f64>> {
+        let mut points = vec![None; self.count];
+        for (at, value) in at_s.iter().zip(values).filter(|(at, _)| **at >= 0.0) {
+            if let Some(value) = value {
+                // The increase until a sample shortly after the end is of the run.
+                let point: &mut Option<f64> = &mut points[((at / self.width) as usize).min(self.count - 1)];
+                *point = Some(point.unwrap_or_default() + value);
+            }
+        }
+        points
+    }
+
     /// The rate of each point per second. The last point has none if it is cut to less than half.
     pub(super) fn rates(&self, counts: &[f64]) -> Vec<Option<f64>> {
         let of = |(at, count): (usize, &f64)| {
@@ -174,6 +188,8 @@ mod tests {
         let sampled =
             points.sampled(&[-0.1, 0.5, 1.2, 1.4, 9.0], &[Some(9.0), None, Some(2.0), Some(3.0), Some(8.0)]);
         assert_eq!(sampled, [None, Some(3.0), None]);
+        let sums = points.sampled_sums(&[-0.1, 1.2, 1.4, 9.0], &[Some(9.0), Some(2.0), Some(3.0), Some(8.0)]);
+        assert_eq!(sums, [None, Some(5.0), Some(8.0)]);
         let line = points.line(&[Some(1.0), None, Some(3.0)]);
         assert_eq!(line, [Some((0.5, 1.0)), Some((2.25, 3.0))], "one point without a sample is no gap");
         assert_eq!(points.line(&[Some(1.0), None, None]).len(), 3);

@@ -1,12 +1,11 @@
 //! The mean phases of all and of the slowest requests, and the slowest requests one by one.
 
-use std::time::Duration;
-
 use super::axis::Axis;
 use super::chart::{Chart, Layer, LegendKey};
 use super::foreign_text::{NAME, foreign_text};
 use super::page::Section;
-use super::phases::{PHASES, PhaseTimes};
+use super::phases::{PHASES, PhaseTimes, TimeScale};
+use super::session_turns;
 use super::table::{Cell, Row, number, short_number};
 use crate::model::record::Record;
 use crate::model::run::Run;
@@ -46,6 +45,7 @@ pub(super) fn section(run: &Run) -> Section {
     if !all.is_empty() {
         section.charts.push(lanes(&all[..all.len().min(MAX_LANES)], all.len()));
     }
+    section.charts.extend(session_turns::charts(records));
     section
 }
 
@@ -155,24 +155,4 @@ fn lanes(slowest: &[(PhaseTimes, &Record)], all: usize) -> Chart {
         chart.table.rows.push(Row { cells: cells.into_iter().map(Cell::from).collect(), ..Row::default() });
     }
     chart
-}
-
-/// Milliseconds, or seconds for longer times.
-#[derive(Clone, Copy)]
-struct TimeScale {
-    name: &'static str,
-    per_second: f64,
-}
-
-impl TimeScale {
-    fn for_longest(seconds: impl Iterator<Item = f64>) -> Self {
-        match seconds.fold(0.0, f64::max) {
-            longest if longest < 2.0 => Self { name: "ms", per_second: 1e3 },
-            _ => Self { name: "s", per_second: 1.0 },
-        }
-    }
-
-    fn of(self, time: Duration) -> f64 {
-        time.as_secs_f64() * self.per_second
-    }
 }
