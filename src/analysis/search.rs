@@ -21,6 +21,7 @@ use boundary::{Boundary, BoundaryDraws};
 use evidence::{Criterion, CriterionError, CriterionEvidence, CriterionOutcome};
 use trial::{Trial, TrialEnd, TrialPlan};
 
+pub(crate) use crate::analysis::search::knee::knee_of_curve;
 pub use crate::analysis::search::runs::{SearchError, search};
 pub(crate) use crate::analysis::search::search_answer::{KvPoolCheck, LoadLimit};
 pub use crate::analysis::search::search_answer::{SearchAnswer, SearchFinding};

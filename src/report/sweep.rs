@@ -150,15 +150,17 @@ pub(crate) fn render(sweep: &SweepReport<'_>, to: &mut impl Write) -> io::Result
 }
 
 /// Writes which set leads in each metric, and what would decide the open ones.
-pub(super) fn conclusions(leads: &[&LeaderComparison], to: &mut impl Write) -> io::Result<()> {
+fn conclusions(leads: &[&LeaderComparison], to: &mut impl Write) -> io::Result<()> {
     leads.iter().try_for_each(|lead| ahead(lead, to))?;
-    if leads.iter().any(|lead| is_undecided(lead)) {
-        writeln!(to, "{MORE_REPEATS}")?;
-    }
-    if leads.iter().any(|lead| lead.scope.is_some_and(|scope| scope != ClaimScope::Servers)) {
-        writeln!(to, "{OF_THESE_STARTS}")?;
-    }
-    Ok(())
+    advice(leads).try_for_each(|advice| writeln!(to, "{advice}"))
+}
+
+/// What would decide open leads, and what the leads apply to.
+pub(super) fn advice(leads: &[&LeaderComparison]) -> impl Iterator<Item = &'static str> {
+    let is_open = leads.iter().any(|lead| is_undecided(lead));
+    let is_of_starts = leads.iter().any(|lead| lead.scope.is_some_and(|scope| scope != ClaimScope::Servers));
+    let advice = [(is_open, MORE_REPEATS), (is_of_starts, OF_THESE_STARTS)];
+    advice.into_iter().filter(|(applies, _)| *applies).map(|(_, advice)| advice)
 }
 
 /// The advice for leads that the repeats do not decide.

@@ -31,6 +31,19 @@ pub struct RateInterval {
     pub high: f64,
 }
 
+impl RateInterval {
+    /// The interval with ends beyond `most` on either side made infinite.
+    pub(crate) fn open_beyond(self, most: f64) -> Self {
+        let open = |end: f64| if end.abs() > most { end.signum() * f64::INFINITY } else { end };
+        Self { low: open(self.low), high: open(self.high) }
+    }
+
+    /// Both ends times a factor above zero, as for percent.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        Self { low: self.low * factor, high: self.high * factor }
+    }
+}
+
 impl DurationInterval {
     /// The interval of a ratio of seconds to a count.
     pub(super) fn from_ratio(ratio: &RatioSeries) -> Option<Self> {

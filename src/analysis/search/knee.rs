@@ -9,21 +9,31 @@ const MIN_LOADS: usize = 4;
 /// A curve whose distance from the straight line between its ends never exceeds this value has no knee.
 const MIN_CURVATURE: f64 = 0.15;
 
-/// Returns the load at the knee by the rule of Kneedle (Satopää, Albrecht, Irwin and Raghavan 2011): with both axes
-/// scaled to 0 … 1, the point of a convex rising curve that is furthest below the diagonal.
-///
-/// The latency is P95 TTFT, or E2E where an answer arrives in one piece. It is made monotone first, so that a single
-/// unlucky trial does not become a knee. `None` for a curve without a knee.
+/// The knee of the trials' latency: P95 TTFT, or E2E where an answer arrives in one piece. `None` without a knee.
 pub(super) fn find_knee(trials: &[Trial]) -> Option<f64> {
     let streams = trials.iter().any(|trial| trial.service.ttft_p95_ms.is_some());
     let latency = |trial: &Trial| if streams { trial.service.ttft_p95_ms } else { trial.service.e2e_p95_ms };
-    let mut points: Vec<IsotonicPoint> = trials
-        .iter()
-        .filter_map(|trial| {
-            let weight = trial.service.requests.max(1) as f64;
-            Some(IsotonicPoint { at: trial.load, height: latency(trial)?, weight })
-        })
-        .collect();
+    knee_of_curve(
+        trials
+            .iter()
+            .filter_map(|trial| Some((trial.load, latency(trial)?, trial.service.requests)))
+            .collect(),
+    )
+}
+
+/// Returns the load at the knee of a curve of loads, latencies and numbers of requests, by the rule of Kneedle
+/// (Satopää, Albrecht, Irwin and Raghavan 2011): with both axes scaled to 0 … 1, the point of a convex rising curve that
+/// is furthest below the diagonal.
+///
+/// The latency is made monotone first, so that a single unlucky run does not become a knee. `None` for a curve without a
+/// knee.
+pub(crate) fn knee_of_curve(curve: Vec<(f64, f64, usize)>) -> Option<f64> {
+    let point = |(at, height, requests): (f64, f64, usize)| IsotonicPoint {
+        at,
+        height,
+        weight: requests.max(1) as f64,
+    };
+    let mut points: Vec<IsotonicPoint> = curve.into_iter().map(point).collect();
     points.sort_by(|a, b| a.at.total_cmp(&b.at));
     let heights = isotonic::isotonic_fit(&points);
     let (first, last) = (points.first()?, points.last()?);

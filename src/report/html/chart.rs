@@ -21,7 +21,7 @@ const BOTTOM: f64 = 42.0;
 /// Height of the drawings whose content does not set it.
 const HEIGHT: f64 = 270.0;
 /// The width of a letter, about.
-const LETTER: f64 = 6.6;
+pub(super) const LETTER: f64 = 7.2;
 
 /// The number of colors of series.
 pub(super) const COLORS: usize = 8;
@@ -64,6 +64,8 @@ pub(super) enum Layer {
     Zone { class: &'static str, from: f64, to: f64 },
     /// A vertical line. The labels of lines are in ascending order.
     Rule { class: &'static str, x: f64, label: String },
+    /// A horizontal line, with its label at the left.
+    Level { class: &'static str, y: f64, label: String },
     /// A short mark at the foot of the chart.
     Tick { x: f64 },
     /// A point, with a number in its label.
@@ -232,8 +234,12 @@ impl Chart {
         let (head, foot) = (TOP, self.height() - BOTTOM);
         let _ = match layer {
             Layer::Line { color, points } => {
-                let path = self.line(points);
-                write!(svg, "<path class=\"line c{}\" d=\"{path}\"/>", color % COLORS)
+                let (path, lone) = self.line(points);
+                let class = color % COLORS;
+                if !lone.is_empty() {
+                    let _ = write!(svg, "<path class=\"lone c{class}\" d=\"{lone}\"/>");
+                }
+                write!(svg, "<path class=\"line c{class}\" d=\"{path}\"/>")
             }
             Layer::Outline { color, parts } => {
                 let path: String = parts.iter().map(|part| self.outline(part.iter().copied())).collect();
@@ -253,6 +259,16 @@ impl Chart {
             Layer::Rule { class, x, .. } => {
                 write!(svg, "<path class=\"{class}\" d=\"M{:.1} {head}V{foot}\"/>", self.x_of(*x))
             }
+            Layer::Level { class, y, label } => {
+                let (left, right, y) = (self.left, WIDTH - RIGHT, self.y_of(*y));
+                write!(
+                    svg,
+                    "<path class=\"{class}\" d=\"M{left} {y:.1}H{right}\"/><text x=\"{}\" y=\"{:.1}\">{}</text>",
+                    left + 4.0,
+                    (y - 4.0).max(head + 10.0),
+                    escaped(label)
+                )
+            }
             Layer::Tick { x } => {
                 write!(svg, "<path class=\"failure\" d=\"M{:.1} {}v9\"/>", self.x_of(*x), foot - 9.0)
             }
@@ -263,12 +279,13 @@ impl Chart {
                     svg,
                     "<circle class=\"dot c{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>"
                 );
-                let (anchor, beside) = if x > WIDTH - 100.0 { ("e", x - 7.0) } else { ("s", x + 7.0) };
                 let (height, text) = match label {
                     DotLabel::None => return,
                     DotLabel::Below(text) => ((y + 17.0).min(foot - 3.0), text),
                     DotLabel::Above(text) => ((y - 5.0).max(head + 10.0), text),
                 };
+                let length = LETTER * text.chars().count() as f64;
+                let (anchor, beside) = if x + 7.0 + length > WIDTH { ("e", x - 7.0) } else { ("s", x + 7.0) };
                 write!(
                     svg,
                     "<text class=\"{anchor}\" x=\"{beside:.1}\" y=\"{height:.1}\">{}</text>",
@@ -276,13 +293,20 @@ impl Chart {
                 )
             }
             Layer::Interval { color, y, from, to } => {
-                let (from, to, y) = (self.x_of(*from), self.x_of(*to), self.y_of(*y));
+                let y = self.y_of(*y);
+                // An end that is not bounded has no bar.
+                let bar = |end: f64| match end.is_finite() {
+                    true => format!("M{:.1} {:.1}v8", self.x_of(end), y - 4.0),
+                    false => String::new(),
+                };
                 write!(
                     svg,
-                    "<path class=\"whisker c{}\" d=\"M{from:.1} {:.1}v8M{from:.1} {y:.1}H{to:.1}M{to:.1} {:.1}v8\"/>",
+                    "<path class=\"whisker c{}\" d=\"M{:.1} {y:.1}H{:.1}{}{}\"/>",
                     color % COLORS,
-                    y - 4.0,
-                    y - 4.0
+                    self.x_of(*from),
+                    self.x_of(*to),
+                    bar(*from),
+                    bar(*to)
                 )
             }
             Layer::Block { class, x, y } => {
@@ -300,20 +324,17 @@ impl Chart {
         };
     }
 
-    fn line(&self, points: &[Option<(f64, f64)>]) -> String {
-        let mut path = String::new();
-        let mut is_begun = false;
-        for point in points {
-            let Some((x, y)) = point else {
-                is_begun = false;
-                continue;
-            };
-            // A stroke of no length is a dot: a value between two gaps.
-            let (command, dot) = if is_begun { ("L", "") } else { ("M", "h0") };
-            let _ = write!(path, "{command}{:.1} {:.1}{dot}", self.x_of(*x), self.y_of(*y));
-            is_begun = true;
+    /// The path of a line, and that of the values between two gaps: strokes of no length, which are dots.
+    fn line(&self, points: &[Option<(f64, f64)>]) -> (String, String) {
+        let (mut path, mut lone) = (String::new(), String::new());
+        for part in points.split(Option::is_none) {
+            for (at, (x, y)) in part.iter().flatten().enumerate() {
+                let command = if at == 0 { "M" } else { "L" };
+                let (path, end) = if part.len() == 1 { (&mut lone, "h0") } else { (&mut path, "") };
+                let _ = write!(path, "{command}{:.1} {:.1}{end}", self.x_of(*x), self.y_of(*y));
+            }
         }
-        path
+        (path, lone)
     }
 
     fn band(&self, points: &[Option<(f64, f64, f64)>]) -> String {

@@ -11,7 +11,9 @@ use crate::model::metric_id::MetricUnit;
 use crate::report::ab;
 use crate::report::compare::row_cells::{COLUMNS, difference_text, row_cells};
 use crate::report::compare::{scope_text, summary, verdict_counts, verdict_meanings};
-use crate::stats::RateInterval;
+
+/// Ends of intervals beyond this difference, in percent, are outside of the chart unless a difference is larger.
+const WIDEST: f64 = 100.0;
 
 /// The section of the verdicts on runs.
 pub(super) fn of_runs(comparison: &Comparison) -> Section {
@@ -35,8 +37,8 @@ fn section(comparison: &Comparison, columns: [&str; 5], who: &[String], meanings
         section.tables.push(table(candidate, columns));
         section.charts.extend(differences(candidate));
     }
-    notes.extend_from_slice(meanings);
     section.notes = notes.iter().map(|note| foreign_text(note, MESSAGE)).collect();
+    section.remarks = meanings.iter().map(|line| foreign_text(line, MESSAGE)).collect();
     section
 }
 
@@ -85,17 +87,19 @@ fn differences(candidate: &CandidateComparison) -> Option<Chart> {
             _ if row.base.value != 0.0 => (100.0 / row.base.value.abs(), ""),
             _ => return None,
         };
-        let scaled = |RateInterval { low, high }| RateInterval { low: low * scale, high: high * scale };
         Some(IntervalRow {
             name: format!("{}{unit}", row.figure.label()),
             color: verdict_color(row.call).0,
             value: row.difference.absolute * scale,
-            interval: row.verdict_interval.map(scaled),
+            interval: row.verdict_interval.map(|interval| interval.scaled(scale)),
             margin: Some(row.tolerance * scale),
         })
     };
     let drawn = candidate.rows.iter().filter_map(|row| Some((row, of_row(row)?)));
-    let (drawn, rows): (Vec<&MetricComparison>, Vec<IntervalRow>) = drawn.unzip();
+    let (drawn, mut rows): (Vec<&MetricComparison>, Vec<IntervalRow>) = drawn.unzip();
+    // An interval that says little would leave no space for the others.
+    let most = rows.iter().map(|row| 1.2 * row.value.abs()).fold(WIDEST, f64::max);
+    rows.iter_mut().for_each(|row| row.interval = row.interval.map(|interval| interval.open_beyond(most)));
     let name = foreign_text(&candidate.party.name, NAME);
     let mut chart = interval_rows::chart(
         format!("Differences of {name}"),
@@ -112,6 +116,6 @@ fn differences(candidate: &CandidateComparison) -> Option<Chart> {
         chart.table.push([row.figure.label(), difference_text(row), word.to_owned()]);
     }
     chart.legend.push((LegendKey::Class("few"), "margin: smaller differences do not matter".into()));
-    chart.note = Some("Each interval is the one that the verdict of its row rests on.".into());
+    chart.note = Some("Each interval is the one that the verdict of its row rests on. An end without a bar is outside of the chart.".into());
     (!rows.is_empty()).then_some(chart)
 }

@@ -33,7 +33,11 @@ pub(super) fn section(run: &Run) -> Section {
         }
     }
     if gaps.is_empty() {
-        return Section::absent("gaps", TITLE, "Gaps: the file does not have the time of each output event.");
+        let why = match run.metrics.completed {
+            0 => "Gaps: no request was answered.",
+            _ => "Gaps: the file does not have the time of each output event.",
+        };
+        return Section::absent("gaps", TITLE, why);
     }
     let mut section = Section::new("gaps", TITLE);
     section.charts.push(chart(&gaps, run));

@@ -1,7 +1,7 @@
 //! Charts of one row a name: a value and its interval on a common axis.
 
 use super::axis::Axis;
-use super::chart::{Chart, DotLabel, Layer};
+use super::chart::{Chart, DotLabel, LETTER, Layer};
 use super::foreign_text::label;
 use crate::stats::RateInterval;
 
@@ -11,9 +11,8 @@ const ROW: f64 = 24.0;
 /// The height of a chart of few rows.
 const LEAST_HEIGHT: f64 = 48.0;
 
-/// The space for the names, and how much of a name fits.
-const LEFT: f64 = 190.0;
-const MAX_NAME: usize = 26;
+/// The longest name that fits.
+const MAX_NAME: usize = 36;
 
 /// A row: a name, its value, and how uncertain the value is.
 pub(super) struct IntervalRow {
@@ -39,14 +38,16 @@ pub(super) fn chart(title: impl Into<String>, x_label: impl Into<String>, rows: 
     let x = Axis::spanning(x_label, rows.iter().flat_map(ends));
     let count = rows.len() as f64;
     let mut chart = Chart::new(title, x, Axis::exact("", (0.0, count.max(1.0)), 1.0));
-    chart.left = LEFT;
+    let names: Vec<String> = rows.iter().map(|row| label(&row.name, MAX_NAME)).collect();
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    chart.left = chart.left.max(14.0 + LETTER * longest as f64);
     chart.inner_height = Some((count * ROW).max(LEAST_HEIGHT));
     if chart.x.low < 0.0 {
         chart.layers.push(Layer::Rule { class: "marker", x: 0.0, label: String::new() });
     }
-    for (at, row) in rows.iter().enumerate() {
+    for (at, (row, text)) in rows.iter().zip(names).enumerate() {
         let y = count - at as f64 - 0.5;
-        chart.layers.push(Layer::RowLabel { y, text: label(&row.name, MAX_NAME) });
+        chart.layers.push(Layer::RowLabel { y, text });
         if let Some(margin) = row.margin {
             chart.layers.push(Layer::Block {
                 class: "few".into(),

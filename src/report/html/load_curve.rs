@@ -7,6 +7,7 @@ use super::chart::{COLORS, Chart, DotLabel, Layer, LegendKey};
 use super::foreign_text::{NAME, foreign_text};
 use super::page::Section;
 use super::table::short_number;
+use crate::analysis::search::knee_of_curve;
 use crate::model::metric_id::{MetricId, MetricUnit, Statistic};
 use crate::model::metrics::Latency;
 use crate::model::run::Run;
@@ -137,7 +138,50 @@ fn against_load(id: MetricId, label: &str, curves: &Curves<'_>) -> Option<Chart>
             chart.table.push_at(point.load, cells);
         }
     }
+    mark_limit(&mut chart, id, curves);
+    mark_knees(&mut chart, id, curves);
     Some(chart)
+}
+
+/// Marks the limit of the SLO on the latency that it is about, where all runs have the same one.
+fn mark_limit(chart: &mut Chart, id: MetricId, curves: &Curves<'_>) {
+    let limit = |point: &CurvePoint<'_>| match id {
+        MetricId::Latency(Latency::Ttft, _) => point.run.spec.slo.ttft,
+        MetricId::Latency(Latency::Tpot, _) => point.run.spec.slo.tpot,
+        MetricId::Latency(Latency::E2e, _) => point.run.spec.slo.e2e,
+        _ => None,
+    };
+    let limits: BTreeSet<_> = curves.values().flatten().map(limit).collect();
+    let (Some(Some(limit)), 1) = (limits.first(), limits.len()) else { return };
+    let y = 1e3 * limit.as_secs_f64();
+    // A limit far above the values is not in the picture.
+    if y <= chart.y.high {
+        let label = format!("limit of the SLO, {} ms", short_number(y));
+        chart.layers.push(Layer::Level { class: "limit", y, label });
+    }
+}
+
+/// Marks where the latency of the first output turns from flat to steep.
+fn mark_knees(chart: &mut Chart, id: MetricId, curves: &Curves<'_>) {
+    if !matches!(id, MetricId::Latency(Latency::Ttft, _)) {
+        return;
+    }
+    let at =
+        |point: &CurvePoint<'_>| Some((point.load, id.value(point.run)?, point.run.metrics.request_count()));
+    let knee = |points: &[CurvePoint<'_>]| knee_of_curve(points.iter().filter_map(at).collect());
+    let knees: Vec<(&String, f64)> =
+        curves.iter().filter_map(|(name, points)| Some((name, knee(points)?))).collect();
+    match &knees[..] {
+        [] => {}
+        [(_, knee)] if curves.len() == 1 => {
+            chart.layers.push(Layer::Rule { class: "marker", x: *knee, label: "knee".into() });
+        }
+        several => {
+            let knees: Vec<String> =
+                several.iter().map(|(name, knee)| format!("{name} at {}", short_number(*knee))).collect();
+            chart.note = Some(format!("Knees: {}.", knees.join(", ")));
+        }
+    }
 }
 
 /// Throughput against the speed that one user sees; `None` where a run has neither.

@@ -28,12 +28,14 @@ pub(super) struct Section {
     pub tables: Vec<NamedTable>,
     /// The charts, each with its table.
     pub charts: Vec<Chart>,
+    /// Lines at the end, such as how to read the tables.
+    pub remarks: Vec<String>,
 }
 
 impl Section {
     /// A section without content.
     pub(super) fn new(id: &'static str, title: &'static str) -> Self {
-        Self { id, title, notes: Vec::new(), tables: Vec::new(), charts: Vec::new() }
+        Self { id, title, notes: Vec::new(), tables: Vec::new(), charts: Vec::new(), remarks: Vec::new() }
     }
 
     /// A section that says why it has no content.
@@ -85,6 +87,7 @@ struct SectionView<'a> {
     notes: &'a [String],
     tables: &'a [NamedTable],
     figures: Vec<FigureView<'a>>,
+    remarks: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -118,8 +121,8 @@ impl Page {
 
 impl<'a> SectionView<'a> {
     fn new(section: &'a Section) -> Self {
-        let Section { id, title, notes, tables, charts } = section;
-        Self { id, title, notes, tables, figures: charts.iter().map(FigureView::new).collect() }
+        let Section { id, title, notes, tables, charts, remarks } = section;
+        Self { id, title, notes, tables, figures: charts.iter().map(FigureView::new).collect(), remarks }
     }
 }
 

@@ -107,7 +107,7 @@ impl RunMarks {
             table
                 .push([String::new(), format!("failures at {left_out} further times: see the request rate")]);
         }
-        (!table.rows.is_empty()).then(|| NamedTable { title: "Marks".into(), class: "plain", table })
+        (!table.rows.is_empty()).then(|| NamedTable { title: "Marks".into(), class: "marks", table })
     }
 }
 

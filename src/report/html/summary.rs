@@ -109,7 +109,7 @@ fn tiles(run: &Run) -> Vec<Tile> {
 pub(super) fn metric_cell(row: &MetricRow) -> Cell {
     let interval = row.interval_text();
     let detail = match (&row.invalid, interval) {
-        (Some(_), Some(interval)) => format!("{interval} INVALID"),
+        (Some(_), Some(interval)) => format!("{interval}\nINVALID"),
         (Some(_), None) => "INVALID".to_owned(),
         (None, Some(interval)) => interval,
         (None, None) => "no interval".to_owned(),

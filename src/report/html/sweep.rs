@@ -10,18 +10,23 @@ use super::load_curve;
 use super::page::{NamedTable, Section};
 use super::table::{Cell, Row, Table, short_number};
 use crate::analysis::sweep::capacity::LoadCapacities;
-use crate::analysis::sweep::{LeaderComparison, MetricEstimate, PointEfficiency, PointMetrics, SweepRanking};
+use crate::analysis::sweep::{
+    DifferenceVerdict, LeaderComparison, MetricEstimate, PointEfficiency, PointMetrics, SweepRanking,
+};
 use crate::model::metric_id::MetricUnit;
 use crate::report::compare::without_unit;
 use crate::report::format::{bounds_text, unit_symbol};
 use crate::report::sweep::capacities::{ahead, boundary_text, missed_first};
-use crate::report::sweep::{CellState, SweepReport, cells, conclusions, service};
+use crate::report::sweep::{CellState, SweepReport, advice, cells, service};
 use crate::stats::RateInterval;
 
 /// The most loads, the most rows of a chart, and the most cells of a page.
 const MAX_LOADS: usize = 8;
 const MAX_ROWS: usize = 40;
 const MAX_CELLS: usize = 500;
+
+/// The most sets that are named in a cell.
+const MAX_NAMED: usize = 3;
 
 /// The most loads whose metrics have charts.
 const MAX_DRAWN_LOADS: usize = 4;
@@ -46,20 +51,44 @@ pub(super) fn sets(ranking: &SweepRanking) -> Section {
     for (at, standings) in loads.take(MAX_LOADS).enumerate() {
         let load = &standings[0].load;
         let leads: Vec<&LeaderComparison> = ranking.leads.iter().filter(|lead| lead.load == *load).collect();
-        let conclusions = report_lines(|to| conclusions(&leads, to));
         let name = foreign_text(load, NAME);
-        section.notes.extend(conclusions.into_iter().map(|line| format!("{name}: {line}")));
-        let title = format!("Load {name}");
-        section.tables.push(NamedTable {
-            title,
-            class: "numbers",
-            table: standings_table(standings, &leads),
-        });
+        let (title, table) = (format!("Load {name}"), standings_table(standings, &leads));
+        section.tables.push(NamedTable { title, class: "numbers full", table });
+        if standings.len() > 1 {
+            let (title, table) = (format!("Who leads under {name}"), leads_table(&leads));
+            section.tables.push(NamedTable { title, class: "plain full", table });
+        }
         if at < MAX_DRAWN_LOADS && standings.len() > 1 {
             section.charts.extend(leads.iter().filter_map(|lead| standings_chart(standings, lead)));
         }
     }
+    let leads: Vec<&LeaderComparison> = ranking.leads.iter().collect();
+    section.remarks.extend(advice(&leads).map(ToOwned::to_owned));
     section
+}
+
+/// The set that leads in each metric, and the sets that may be as good.
+fn leads_table(leads: &[&LeaderComparison]) -> Table {
+    let mut table = Table::new(["Metric", "Ahead", "Verdict", "May be as good"]);
+    for lead in leads {
+        let tied: Vec<&str> = lead.tied_contenders().map(|rival| rival.set.as_str()).collect();
+        let all_same = lead.rivals.iter().all(|rival| rival.call == DifferenceVerdict::Same);
+        let (class, verdict) = match (lead.is_clear_winner(), all_same) {
+            (true, _) => ("good", "wins"),
+            (false, true) => ("", "the same, within the margin"),
+            (false, false) => ("", "no winner"),
+        };
+        let others = match tied.len() {
+            0 if lead.is_clear_winner() => String::new(),
+            0 => "it may be a chance finding".to_owned(),
+            1..=MAX_NAMED => tied.join(", "),
+            count => format!("{count} of the {} others", lead.rivals.len()),
+        };
+        let texts = [&lead.figure.label(), &lead.set, verdict, &others];
+        let cells = texts.map(|text| Cell::from(foreign_text(text, MESSAGE))).to_vec();
+        table.rows.push(Row { class, cells, ..Row::default() });
+    }
+    table
 }
 
 fn standings_table(standings: &[PointMetrics], leads: &[&LeaderComparison]) -> Table {
@@ -104,12 +133,11 @@ fn standings_chart(standings: &[PointMetrics], lead: &LeaderComparison) -> Optio
     };
     let row = |standing: &PointMetrics| {
         let sample = &estimate(standing, lead)?.sample;
-        let scaled = |RateInterval { low, high }| RateInterval { low: low * scale, high: high * scale };
         Some(IntervalRow {
             name: standing.set.clone(),
             color: color(&standing.set),
             value: sample.value * scale,
-            interval: sample.interval.map(scaled),
+            interval: sample.interval.map(|interval| interval.scaled(scale)),
             margin: None,
         })
     };

@@ -287,6 +287,7 @@ fn the_page_of_a_sweep_has_sets_front_curves_and_cells() {
     for part in [
         "4 sets, 2 loads, 19 cells",
         "<h3>Load load1</h3>",
+        "<h3>Who leads under load1</h3>",
         "<h3>Output token throughput, load load0</h3>",
         "<h3>Throughput per GPU against speed per user</h3>",
         "<h3>TTFT P95 against load</h3>",
