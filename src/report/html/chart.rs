@@ -256,6 +256,17 @@ impl Chart {
             Layer::Zone { class, from, to } => {
                 rectangle(svg, class, (self.left, WIDTH - RIGHT), (self.y_of(*to), self.y_of(*from)))
             }
+            Layer::Block { class, x, y } => {
+                rectangle(svg, class, (self.x_of(x.0), self.x_of(x.1)), (self.y_of(y.1), self.y_of(y.0)))
+            }
+            mark => return self.draw_mark(mark, svg),
+        };
+    }
+
+    /// Draws the layers that are not areas or lines through values.
+    fn draw_mark(&self, mark: &Layer, svg: &mut String) {
+        let (head, foot) = (TOP, self.height() - BOTTOM);
+        let _ = match mark {
             Layer::Rule { class, x, .. } => {
                 write!(svg, "<path class=\"{class}\" d=\"M{:.1} {head}V{foot}\"/>", self.x_of(*x))
             }
@@ -309,9 +320,6 @@ impl Chart {
                     bar(*to)
                 )
             }
-            Layer::Block { class, x, y } => {
-                rectangle(svg, class, (self.x_of(x.0), self.x_of(x.1)), (self.y_of(y.1), self.y_of(y.0)))
-            }
             Layer::RowLabel { y, text } => {
                 let y = self.y_of(*y) + 4.0;
                 write!(
@@ -321,6 +329,7 @@ impl Chart {
                     escaped(text)
                 )
             }
+            _ => return,
         };
     }
 

@@ -85,7 +85,12 @@ for (const chart of charts) {
   chart.svg.addEventListener('dblclick', () => each(other => other.zoom()));
 }
 const timeNote = document.querySelector('#time .note');
-if (timeNote) timeNote.textContent += ' Drag across a chart to zoom all of them, double-click for the whole run.';
+if (timeNote) {
+  const hint = document.createElement('p');
+  hint.className = 'readout';
+  hint.textContent = 'Drag across a chart to zoom all of them, double-click for the whole run.';
+  timeNote.after(hint);
+}
 
 const cellsOf = table => [...table.rows].map(row => [...row.cells].map(textOf));
 const forms = {

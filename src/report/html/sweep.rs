@@ -46,7 +46,9 @@ pub(super) fn sets(ranking: &SweepRanking) -> Section {
     section.notes.push("Means of the runs with their 95 % intervals.".into());
     let loads = ranking.standings.chunk_by(|a, b| a.load == b.load);
     if loads.clone().count() > MAX_LOADS {
-        section.notes.push(format!("The first {MAX_LOADS} loads are shown; `sweep.csv` has all of them."));
+        section.notes.push(format!(
+            "The first {MAX_LOADS} loads are shown; the CSV file in the folder of the sweep has all of them."
+        ));
     }
     for (at, standings) in loads.take(MAX_LOADS).enumerate() {
         let load = &standings[0].load;
@@ -255,7 +257,7 @@ fn pareto(points: &[PointEfficiency]) -> Option<Chart> {
         ["tok/s per user", "set", "load", "tok/s per GPU", "Pareto front"].map(ToOwned::to_owned).to_vec();
     for point in points.iter().take(MAX_CELLS) {
         let (color, text) = match point.on_front {
-            true => (WINS, DotLabel::Above(label(&format!("{} {}", point.set, point.load), 24))),
+            true => (WINS, DotLabel::Above(label(&format!("{} {}", point.load, point.set), 30))),
             false => (BEHIND, DotLabel::None),
         };
         let (x, y) = (point.per_user, point.per_gpu);
