@@ -18,6 +18,8 @@ mod help;
 mod html_page;
 mod interrupt;
 mod kept_runs;
+mod live_screen;
+mod load_display;
 mod load_ladder;
 mod load_runs;
 mod logging;

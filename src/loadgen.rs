@@ -302,6 +302,7 @@ pub(crate) fn run_load_packed(
         let pool = WorkerPool::spawn(scope, plan, &shared, &to_collector)?;
         drop(to_collector);
         log_plan(plan);
+        let _abort = AbortOnPanic(stop);
         let begun = RunClock::start();
         pool.start(begun);
         let collected = RecordCollector::new(plan, tokenizer).collect(&from_workers, observe);
@@ -346,6 +347,17 @@ pub(crate) fn run_load_packed(
         outcome.worker_cpu.push(end.cpu);
     }
     Ok(outcome)
+}
+
+/// Aborts the load if its caller's thread panics: the scope would else wait until all requests are sent.
+struct AbortOnPanic<'a>(&'a StopHandle);
+
+impl Drop for AbortOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.abort();
+        }
+    }
 }
 
 fn log_plan(plan: &LoadPlan<'_>) {

@@ -1,15 +1,17 @@
 //! Shows on stderr what happens during runs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::advice;
 use super::exit::print_stderr;
 use super::interrupt::InterruptSignal;
+use super::load_display::LoadDisplay;
 use super::target::warn_insecure;
 use crate::dataset::PrepareProgress as PreparationProgress;
 use crate::report::client_metrics::ClientMetrics;
-use crate::report::progress::{LiveStats, ProgressMode, ProgressReporter, ProgressUnit};
-use crate::runner::{Event, LoadProgress, Observer, Phase, Warning};
+use crate::report::live_run::LiveGoal;
+use crate::report::progress::{ProgressMode, ProgressReporter, ProgressUnit};
+use crate::runner::{Event, Observer, Phase, Warning};
 
 /// Shows progress in the given mode, and all other events as lines. From the start of the load on, the first signal
 /// leaves time for a report.
@@ -24,7 +26,8 @@ pub(super) fn observer(
         if let Some(metrics) = &metrics {
             count(metrics, event);
         }
-        let mut display = display.lock().expect("a bar does not panic");
+        // A panic elsewhere must not hide behind a second one here.
+        let mut display = display.lock().unwrap_or_else(PoisonError::into_inner);
         display.show(event);
         if let Event::Phase(Phase::WarmUp { .. } | Phase::Measuring { .. }) = event {
             interrupts.allow_report();
@@ -63,27 +66,20 @@ fn count(metrics: &ClientMetrics, event: &Event<'_>) {
     }
 }
 
-/// The progress bars, one at a time. Each names the phase of the run.
+/// What is shown of the phases of a run, one at a time.
 struct Display {
     medium: ProgressMode,
     preparing: Preparing,
     /// The bar of a phase that only takes time: waiting, warm-up.
     phase: Option<ProgressReporter>,
-    load: Option<ProgressReporter>,
-    live: LiveStats,
-    latest: LoadProgress,
+    load: Option<LoadDisplay>,
+    /// The run among several that is being measured.
+    part: Option<String>,
 }
 
 impl Display {
     fn new(medium: ProgressMode) -> Self {
-        Self {
-            medium,
-            preparing: Preparing::new(medium),
-            phase: None,
-            load: None,
-            live: LiveStats::default(),
-            latest: LoadProgress::default(),
-        }
+        Self { medium, preparing: Preparing::new(medium), phase: None, load: None, part: None }
     }
 
     fn show(&mut self, event: &Event<'_>) {
@@ -93,28 +89,20 @@ impl Display {
                 self.preparing.show(*progress);
             }
             Event::Phase(phase) => self.enter(*phase),
-            Event::RequestEnded(record) => {
-                self.live.record_ended(record.ttft(), record.is_failure());
-                self.draw();
-            }
-            Event::Progress(progress) => {
-                self.live.update(progress.elapsed, progress.gaps);
-                self.latest = *progress;
-                self.draw();
-            }
-            _ => {}
+            Event::Repeat { number, of, .. } => self.part = Some(format!("run {number} of {of}")),
+            Event::Step { number, of, load } => self.part = Some(format!("step {number} of {of}: {load}")),
+            _ => self.load.iter_mut().for_each(|load| load.show(event)),
         }
     }
 
     fn enter(&mut self, phase: Phase) {
         if phase == Phase::Draining {
-            self.load.iter_mut().for_each(|bar| bar.rename("draining"));
-            return self.draw();
+            return self.load.iter_mut().for_each(LoadDisplay::drain);
         }
         self.clear_phase();
         self.preparing.clear();
-        if let Some(bar) = self.load.take() {
-            bar.finish();
+        if let Some(load) = self.load.take() {
+            load.finish();
         }
         match phase {
             Phase::Preparing => self.wait("preparing"),
@@ -125,11 +113,9 @@ impl Display {
                 self.wait("waiting for the server");
             }
             Phase::WarmUp { .. } => self.wait("warm-up"),
-            Phase::Measuring { requests } => {
-                let bar = ProgressReporter::new("measuring", requests, ProgressUnit::Count, self.medium);
-                self.load = Some(bar.tick());
-                self.live = LiveStats::default();
-                self.latest = LoadProgress::default();
+            Phase::Measuring { requests, duration } => {
+                let goal = LiveGoal { part: self.part.clone(), requests, duration };
+                self.load = Some(LoadDisplay::new(goal, self.medium));
             }
             _ => {}
         }
@@ -146,18 +132,12 @@ impl Display {
         }
     }
 
-    /// Writes lines beside the bar, which would else be drawn over them.
-    fn beside_bar(&self, write: impl FnOnce()) {
-        match self.load.as_ref().or(self.phase.as_ref()).or(self.preparing.bar()) {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
-    }
-
-    fn draw(&mut self) {
-        let (live, latest) = (&self.live, self.latest);
-        if let Some(bar) = &mut self.load {
-            bar.show(live.ended_count(), || live.progress_note(latest.sent, latest.in_flight));
+    /// Writes lines beside the bar or the panel, which would else be drawn over them.
+    fn beside_bar(&mut self, write: impl FnOnce()) {
+        match (&mut self.load, self.phase.as_ref().or(self.preparing.bar())) {
+            (Some(load), _) => load.suspend(write),
+            (None, Some(bar)) => bar.suspend(write),
+            (None, None) => write(),
         }
     }
 }

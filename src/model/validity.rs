@@ -63,6 +63,7 @@ use super::record::Record;
 use super::setting_names::{SettingNames, with_names};
 use crate::model::run_spec::Spec;
 pub(crate) use crate::model::validity::check_scope::CheckScope;
+pub(crate) use crate::model::validity::checks::ChecksSoFar;
 pub(crate) use crate::model::validity::diagnostics::{
     EmptyAnswers, EstimatedPrompts, LengthComparison, OutputLengths, PrefixCacheCounts, ProfilerEffect,
     RunDiagnostics, ServerMeanLatencies, TemplateTokens, TextClaims, TimestampSource,

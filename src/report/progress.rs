@@ -1,12 +1,10 @@
-//! The progress display: one bar for preparation and one for the run. Without a terminal, plain lines.
+//! Progress bars: of a preparation, or of a wait. Without a terminal, plain lines.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
+use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
-
-use crate::report::format::milliseconds;
-use crate::stats::DurationSketch;
 
 /// The time between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -14,25 +12,32 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// The form of the progress display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgressMode {
-    /// Bars, on a terminal.
+    /// Bars, and a panel during the measured load, on a terminal.
     Bar,
-    /// A line every ten seconds, for a file or a pipe.
+    /// A line every ten seconds, for a file, a pipe, or a terminal without cursor movement.
     Lines,
     /// No progress display.
     Silent,
 }
 
 impl ProgressMode {
-    /// Picks the mode that fits the process's stderr.
-    pub(crate) fn from_stderr(disabled: bool) -> Self {
+    /// Picks the mode that fits the process's stderr. `is_plain` asks for lines on a terminal too.
+    pub(crate) fn from_stderr(is_disabled: bool, is_plain: bool) -> Self {
         // Log lines would break up a bar.
         let is_logging = tracing::enabled!(tracing::Level::INFO);
-        match (disabled, std::io::stderr().is_terminal() && !is_logging) {
-            (true, _) => Self::Silent,
-            (false, true) => Self::Bar,
-            (false, false) => Self::Lines,
+        if is_disabled {
+            Self::Silent
+        } else if moves_cursor(&Term::stderr()) && !is_plain && !is_logging {
+            Self::Bar
+        } else {
+            Self::Lines
         }
     }
+}
+
+/// Whether this is a terminal on which lines can be replaced.
+pub(crate) fn moves_cursor(term: &Term) -> bool {
+    term.is_term() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 /// Shows the progress of one task.
@@ -102,12 +107,6 @@ impl ProgressReporter {
         }
     }
 
-    /// Says what happens now, in place of the name.
-    pub(crate) fn rename(&mut self, name: &'static str) {
-        self.name = name;
-        self.bar.set_prefix(name);
-    }
-
     /// Draws the elapsed time again each second, for work that does not report its progress.
     pub(crate) fn tick(self) -> Self {
         if self.medium == ProgressMode::Bar {
@@ -139,54 +138,6 @@ fn style(bounded: bool, unit: ProgressUnit) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("a constant template")
 }
 
-/// Live statistics of a run, computed from its progress reports and finished requests.
-#[derive(Default)]
-pub(crate) struct LiveStats {
-    ttft: DurationSketch,
-    done: usize,
-    failed: usize,
-    last: (Duration, usize, u64),
-    request_rate: f64,
-    event_rate: f64,
-}
-
-impl LiveStats {
-    /// Adds a request that ended.
-    pub(crate) fn record_ended(&mut self, ttft: Option<Duration>, failed: bool) {
-        self.done += 1;
-        self.failed += usize::from(failed);
-        ttft.into_iter().for_each(|ttft| self.ttft.record(ttft));
-    }
-
-    /// Adds the counts at time `elapsed`. Rates cover the time since the last update, which is a second or more.
-    pub(crate) fn update(&mut self, elapsed: Duration, events: u64) {
-        let (before, done, events_before) = self.last;
-        let seconds = elapsed.saturating_sub(before).as_secs_f64();
-        if seconds >= 1.0 {
-            self.request_rate = (self.done - done) as f64 / seconds;
-            self.event_rate = events.saturating_sub(events_before) as f64 / seconds;
-            self.last = (elapsed, self.done, events);
-        }
-    }
-
-    /// The number of requests that ended.
-    pub(crate) fn ended_count(&self) -> u64 {
-        self.done as u64
-    }
-
-    /// Formats the note beside the bar.
-    pub(crate) fn progress_note(&self, sent: usize, in_flight: usize) -> String {
-        let failed = if self.failed == 0 { String::new() } else { format!("failed {}, ", self.failed) };
-        format!(
-            "{failed}in flight {in_flight}, {:.1} req/s, TTFT p50 {} p99 {}, {:.0} tok/s, sent {sent}",
-            self.request_rate,
-            milliseconds(self.ttft.percentile(50.0)),
-            milliseconds(self.ttft.percentile(99.0)),
-            self.event_rate,
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -195,26 +146,6 @@ mod tests {
     use indicatif::{ProgressDrawTarget, TermLike};
 
     use super::*;
-
-    #[test]
-    fn live_figures_add_up() {
-        let mut live = LiveStats::default();
-        for ms in [10, 20, 30] {
-            live.record_ended(Some(Duration::from_millis(ms)), false);
-        }
-        live.record_ended(None, true);
-        live.update(Duration::from_secs(2), 100);
-        let note = live.progress_note(9, 5);
-        for part in ["sent 9", "failed 1", "in flight 5", "2.0 req/s", "50 tok/s", "p50 20 ms"] {
-            assert!(note.contains(part), "{part} is not in {note}");
-        }
-        assert_eq!(live.ended_count(), 4);
-    }
-
-    #[test]
-    fn before_the_first_answer_there_are_no_figures() {
-        assert!(LiveStats::default().progress_note(0, 0).contains("TTFT p50 n/a p99 n/a"));
-    }
 
     /// A terminal of 80 columns that remembers what was written on it.
     #[derive(Debug, Clone, Default)]
@@ -261,10 +192,7 @@ mod tests {
 
     #[test]
     fn a_progress_line_fits_80_columns() {
-        let mut live = LiveStats::default();
-        (0..1000).for_each(|n| live.record_ended(Some(Duration::from_secs(100)), n % 2 == 0));
-        live.update(Duration::from_secs(2), 10_000_000);
-        let note = live.progress_note(123_456, 10_000);
+        let note = "a note that is longer than what a terminal has room for ".repeat(3);
         for unit in [ProgressUnit::Count, ProgressUnit::Bytes, ProgressUnit::Time] {
             for total in [None, Some(100_000_000)] {
                 let terminal = NarrowTerminal::default();

@@ -7,6 +7,7 @@ use super::metrics_client::ScrapeError;
 use crate::client::admin::AdminError;
 use crate::dataset;
 use crate::model::record::Record;
+use crate::model::validity::Check;
 use crate::model::wall_time::WallTime;
 use crate::tokenizer::TokenizerError;
 
@@ -25,6 +26,18 @@ pub enum Event<'a> {
     Started(WallTime),
     /// The progress of the measured load, five times a second.
     Progress(LoadProgress),
+    /// What the checks say of the measured load until now, once a second: those that ended requests decide.
+    ChecksSoFar(&'a [Check]),
+    /// A sample of the server's own metrics during the measured load, over all replicas. A level is `None` if no
+    /// replica reports it.
+    ServerLevels {
+        /// The number of requests that the server is processing.
+        running: Option<f64>,
+        /// The number of requests that wait in the server.
+        waiting: Option<f64>,
+        /// The share of the KV cache in use, of the fullest replica.
+        kv_usage: Option<f64>,
+    },
     /// A measured request has ended.
     RequestEnded(&'a Record),
     /// The user asked for the end of the run. In-flight requests have a grace period to finish.
@@ -75,6 +88,8 @@ pub enum Phase {
     Measuring {
         /// The number of requests to send; `None` if the duration decides.
         requests: Option<u64>,
+        /// The time after which no more requests are sent; `None` if their number decides.
+        duration: Option<Duration>,
     },
     /// No more requests are sent, and the run waits for in-flight requests.
     Draining,

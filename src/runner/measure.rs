@@ -29,6 +29,7 @@ use crate::model::record_log::PackedRecords;
 use crate::model::request::Request;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{BackendTask, Spec};
+use crate::model::validity::ChecksSoFar;
 
 /// The number of tokens above which the text of the answers takes megabytes.
 const MANY_TOKENS: usize = 1 << 20;
@@ -130,7 +131,10 @@ impl Measurement<'_> {
         let load = &self.spec.load;
         match self.warmup(warmup) {
             Some(warmup) => RunPhase::WarmUp { requests: total(&warmup) },
-            None => RunPhase::Measuring { requests: (!load.cycle).then_some(requests.len() as u64) },
+            None => RunPhase::Measuring {
+                requests: (!load.cycle).then_some(requests.len() as u64),
+                duration: load.duration,
+            },
         }
     }
 
@@ -179,6 +183,7 @@ impl Measurement<'_> {
         observe: StopEarly<'_>,
     ) -> DriveOutcome {
         let mut progress = ProgressOfAll::new(plan);
+        let mut checks = LiveChecks::default();
         // Work that accompanies the measured load waits for its first event. Probes begin when `hold` is dropped.
         let (hold, begin) = channel();
         let mut hold = plan.warmup.is_some().then_some(hold);
@@ -192,9 +197,11 @@ impl Measurement<'_> {
         let mut load = move || {
             let outcome = loadgen::run_load_packed(plan, self.session.tokenizer(), stop, &mut |event| {
                 if hold.take().is_some() {
-                    emit(&Event::Phase(RunPhase::Measuring { requests: total(&plan.measured) }));
+                    let (requests, duration) = (total(&plan.measured), plan.measured.duration);
+                    emit(&Event::Phase(RunPhase::Measuring { requests, duration }));
                 }
                 progress.take(&event, &mut emit);
+                checks.take(&event, self.spec, &mut emit);
                 in_flight.send_replace(Some(progress.sum.in_flight as u64));
             });
             emit(&Event::Phase(RunPhase::Assembling));
@@ -318,6 +325,31 @@ impl ProgressOfAll {
     fn has_sent_all(&self) -> bool {
         let is_over = self.duration.is_some_and(|duration| self.sum.elapsed >= duration);
         self.sum.in_flight > 0 && (is_over || self.total == Some(self.sum.sent))
+    }
+}
+
+/// The time between two judgments of the load so far.
+const JUDGMENT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Judges the load while it goes on.
+#[derive(Default)]
+struct LiveChecks {
+    so_far: ChecksSoFar,
+    judged_at: Duration,
+}
+
+impl LiveChecks {
+    fn take(&mut self, event: &loadgen::LoadEvent<'_>, spec: &Spec, emit: &mut dyn FnMut(&Event<'_>)) {
+        match event {
+            loadgen::LoadEvent::Started(_) => {}
+            loadgen::LoadEvent::Done(record) => self.so_far.add_record(record),
+            loadgen::LoadEvent::Progress(beat) => {
+                if beat.elapsed.saturating_sub(self.judged_at) >= JUDGMENT_INTERVAL {
+                    self.judged_at = beat.elapsed;
+                    emit(&Event::ChecksSoFar(&self.so_far.judge(spec)));
+                }
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::info;
 
 use super::error::Error;
-use super::event::{Event, Warning};
+use super::event::{Event, Observer, Warning};
 use super::measure::InFlightCount;
 use super::metrics_client::{EMPTY, MetricsClient, ScrapeError};
 use super::options::RunOptions;
@@ -19,7 +19,7 @@ use super::stop::StopHandle;
 use crate::client::address;
 use crate::client::admin::AdminClient;
 use crate::model::run_spec::Target;
-use crate::model::server::{Aggregation, ServerSignal};
+use crate::model::server::{Aggregation, ServerSignal, is_possible};
 use crate::server::recorder::MetricsRecorder;
 use crate::server::signals::MetricsSnapshot;
 
@@ -74,7 +74,8 @@ impl Scraper {
         let first = first.into_iter().map(Result::ok).collect();
         let (over, is_over) = oneshot::channel();
         let stop = session.stop_handle().clone();
-        let sampling = Sampling { pages, every: wanted.interval, stop };
+        let observer = session.observer().clone();
+        let sampling = Sampling { pages, every: wanted.interval, stop, observer };
         let recording = sampling.record((Timestamp::now(), first), in_flight, is_over);
         Ok((Some(Self { over, recording: session.runtime().spawn(recording) }), unread))
     }
@@ -127,11 +128,25 @@ pub(super) async fn running(pages: &MetricsClient) -> Option<u64> {
     Aggregation::Sum.aggregate(running).map(|running| running as u64)
 }
 
+/// The levels of one sample, over all servers that answered.
+fn levels(readings: &[Option<MetricsSnapshot>]) -> Event<'static> {
+    let level = |signal: ServerSignal| {
+        let values = readings.iter().flatten().filter_map(|reading| reading.number(signal));
+        signal.info().merge.aggregate(values)
+    };
+    Event::ServerLevels {
+        running: level(ServerSignal::Running),
+        waiting: level(ServerSignal::Waiting),
+        kv_usage: level(ServerSignal::KvUsage).filter(|share| is_possible(*share)),
+    }
+}
+
 /// Reads the pages at a fixed interval.
 struct Sampling {
     pages: MetricsClient,
     every: Duration,
     stop: StopHandle,
+    observer: Observer,
 }
 
 impl Sampling {
@@ -141,7 +156,7 @@ impl Sampling {
         in_flight: Option<watch::Receiver<InFlightCount>>,
         mut over: oneshot::Receiver<()>,
     ) -> MetricsRecorder {
-        let Self { pages, every, stop } = self;
+        let Self { pages, every, stop, observer } = self;
         let mut recorder = MetricsRecorder::new(pages.urls().map(str::to_owned), every);
         match in_flight {
             None => recorder.push(first.0, first.1),
@@ -165,7 +180,10 @@ impl Sampling {
         loop {
             tokio::select! {
                 _ = &mut over => break,
-                readings = next(&mut ticks) => recorder.push(Timestamp::now(), readings),
+                readings = next(&mut ticks) => {
+                    observer(&levels(&readings));
+                    recorder.push(Timestamp::now(), readings);
+                }
             }
         }
         if let Some(last) = stop.briefly_if_requested(readings(&pages)).await {

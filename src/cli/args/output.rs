@@ -99,4 +99,7 @@ pub(crate) struct OutputArgs {
     /// Show no progress
     #[arg(long)]
     pub disable_tqdm: bool,
+    /// Show progress as plain lines on a terminal too, in place of the live panel
+    #[arg(long)]
+    pub no_tui: bool,
 }

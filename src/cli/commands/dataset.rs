@@ -62,7 +62,7 @@ pub(crate) fn execute(args: &DatasetArgs) -> Result<ExitReason, CliError> {
         None => bundled::tokenizer(),
     };
     let dataset = dataset(args).map_err(CliError::usage)?;
-    let display = Mutex::new(Preparing::new(ProgressMode::from_stderr(args.disable_tqdm)));
+    let display = Mutex::new(Preparing::new(ProgressMode::from_stderr(args.disable_tqdm, false)));
     let stats = dataset_stats::stats(&dataset, args.strict, &tokenizer, &|step| {
         display.lock().expect("a bar does not panic").show(step);
     });

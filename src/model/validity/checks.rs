@@ -2,15 +2,17 @@
 
 mod answer_checks;
 mod prompt_checks;
+mod so_far;
 
 use std::time::Duration;
 
 use super::{Check, CheckName, CheckOutcome, CheckScope, Quantity, RunDiagnostics, TimestampSource};
 use crate::model::metrics::{Latency, Metrics};
 use crate::model::record::{FailureClass, Record, TokenSource};
-use crate::model::run_spec::Spec;
+use crate::model::run_spec::{Load, Spec};
 use crate::model::steady_state::{Drift, LatencyTrend};
 use crate::stats::{Percent, percentile};
+pub(crate) use so_far::ChecksSoFar;
 
 /// The input of the checks.
 pub(super) struct CheckInput<'a> {
@@ -119,7 +121,10 @@ fn schedule_lag(case: &CheckInput<'_>) -> Check {
     let mut lags: Vec<Duration> = case.records.iter().filter_map(Record::own_lag).collect();
     lags.sort_unstable();
     let Some(lag) = percentile(&lags, 99.0) else { return Check::not_judged(name, "nothing was sent") };
-    let ttft = case.median(Latency::Ttft);
+    grade_schedule_lag(load, lag, case.median(Latency::Ttft))
+}
+
+fn grade_schedule_lag(load: &Load, lag: Duration, ttft: Duration) -> Check {
     let scheduled = load.is_paced() || load.is_closed_loop();
     let bounds = CheckBounds {
         warning: Some(Quantity::Time(Duration::from_millis(10).max(ttft / 20))),
@@ -127,7 +132,7 @@ fn schedule_lag(case: &CheckInput<'_>) -> Check {
     };
     let advice = "the client sent later than scheduled, so the load was not the requested one: \
                   use a less busy machine, more `load.workers`, or a lower rate";
-    Check::grade(name, Quantity::Time(lag), bounds, advice)
+    Check::grade(CheckName::ScheduleLag, Quantity::Time(lag), bounds, advice)
 }
 
 fn read_delay(case: &CheckInput<'_>) -> Check {
@@ -248,24 +253,23 @@ fn client_cpu(case: &CheckInput<'_>) -> Check {
 }
 
 fn failures(case: &CheckInput<'_>) -> Check {
-    let name = CheckName::Failures;
     let cancelled = case.metrics.failures.iter().filter(|failure| failure.class == FailureClass::Cancelled);
     let cancelled: usize = cancelled.map(|failure| failure.count).sum();
-    let ended = case.metrics.completed + case.metrics.failed - cancelled;
+    let failed = case.metrics.failed - cancelled;
+    grade_failures(failed, case.metrics.completed + failed, case.spec.max_failure_rate)
+}
+
+fn grade_failures(failed: usize, ended: usize, limit: f64) -> Check {
+    let name = CheckName::Failures;
     if ended == 0 {
         let advice = "no request finished: there is nothing to report".into();
         let (outcome, scope) = (CheckOutcome::Invalid, CheckScope::Run);
         return Check { name, outcome, scope, figure: None, bound: None, advice };
     }
-    let share = (case.metrics.failed - cancelled) as f64 / ended as f64;
+    let share = failed as f64 / ended as f64;
     let advice = "latencies cover successful requests only: see the failures by class; \
                   `spec.max_failure_rate` sets the limit";
-    Check::grade(
-        name,
-        Quantity::Share(share),
-        CheckBounds::invalid(Quantity::Share(case.spec.max_failure_rate)),
-        advice,
-    )
+    Check::grade(name, Quantity::Share(share), CheckBounds::invalid(Quantity::Share(limit)), advice)
 }
 
 fn samples(case: &CheckInput<'_>) -> Check {
@@ -298,8 +302,12 @@ fn token_source(case: &CheckInput<'_>) -> Check {
     };
     let output = guesses(&[TokenSource::Events, TokenSource::Estimate], &case.metrics.output_tokens);
     let input = guesses(&[TokenSource::Estimate], &case.metrics.input_tokens);
+    grade_token_source(output.max(input))
+}
+
+fn grade_token_source(guessed: usize) -> Check {
     let advice = "rates in tokens and TPOT are not comparable: give `workload.tokenizer`, or make the server send usage";
-    let figure = Quantity::Count(output.max(input) as u64);
+    let figure = Quantity::Count(guessed as u64);
     Check::grade(CheckName::TokenSource, figure, CheckBounds::warning(Quantity::Count(0)), advice)
 }
 
@@ -404,7 +412,6 @@ fn profiler(case: &CheckInput<'_>) -> Option<Check> {
 
 fn descriptors(case: &CheckInput<'_>) -> Check {
     let name = CheckName::Descriptors;
-    let starved = Quantity::Count(case.evidence.starved as u64);
     let peak = case.metrics.peak_in_flight as u64;
     let nearly = case.evidence.descriptor_limit.map(|limit| limit - limit / 10).filter(|bound| peak > *bound);
     if let (0, Some(bound)) = (case.evidence.starved, nearly) {
@@ -419,9 +426,14 @@ fn descriptors(case: &CheckInput<'_>) -> Check {
                     .into(),
         };
     }
+    grade_starved(case.evidence.starved)
+}
+
+fn grade_starved(starved: usize) -> Check {
     let advice = "this machine had no descriptor or port left for them, so the load stopped at the client's limit: \
                   raise `ulimit -n`, widen net.ipv4.ip_local_port_range, or use more machines";
-    Check::grade(name, starved, CheckBounds::invalid(Quantity::Count(0)), advice)
+    let starved = Quantity::Count(starved as u64);
+    Check::grade(CheckName::Descriptors, starved, CheckBounds::invalid(Quantity::Count(0)), advice)
 }
 
 /// Present only where errors occurred: no run is expected to have any.

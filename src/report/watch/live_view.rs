@@ -1,6 +1,5 @@
 //! The live view of a monitored server: a frame that replaces the last one, a line appended to the last one, or JSON.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{advice, duration_text, family, label, limit_text, signal, status_name, value_text};
 use crate::model::server::{ServerSignal, SignalCondition, SignalKind, SignalStatus};
+use crate::report::sparkline::sparkline;
 use crate::server::monitor::{Incident, ServerMonitor, SignalTrack, StatusChange};
 
 /// Samples that a sparkline shows.
@@ -92,7 +92,7 @@ fn track_line(signal: ServerSignal, row: &SignalTrack) -> String {
         None => ("-".to_owned(), String::new()),
     };
     let whole = (signal.info().kind == SignalKind::Gauge && signal.info().unit.is_empty()).then_some(1.0);
-    let history = sparkline(&row.history, whole);
+    let history = sparkline(row.history.iter().copied(), SPARKLINE_LEN, whole);
     let line = format!("  {:<28}{shown:>16}  {history:>SPARKLINE_LEN$}  {state}", label(signal, row.aspect));
     line.trim_end().to_owned()
 }
@@ -105,20 +105,6 @@ fn colored(state: SignalStatus, text: String) -> StyledObject<String> {
         SignalStatus::Warn => style(text).yellow(),
         SignalStatus::Alert => style(text).red().bold(),
     }
-}
-
-/// Draws the last values as bars of eight heights, relative to `whole` or, without it, to the highest value shown.
-fn sparkline(history: &VecDeque<Option<f64>>, whole: Option<f64>) -> String {
-    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let shown = || history.iter().skip(history.len().saturating_sub(SPARKLINE_LEN));
-    let highest = shown().flatten().copied().fold(whole.unwrap_or_default(), f64::max);
-    let bar = |figure: &Option<f64>| match figure {
-        None => ' ',
-        Some(_) if highest <= 0.0 => BARS[0],
-        // The nearest of eight steps. A value far above the rest leaves the rest at the lowest step.
-        Some(figure) => BARS[((figure / highest * 7.0).round().max(0.0) as usize).min(7)],
-    };
-    shown().map(bar).collect()
 }
 
 /// Renders the current state in a line: `WARN  running 38 requests, waiting 0 requests, KV 93.4 %`, or what is

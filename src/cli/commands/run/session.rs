@@ -72,7 +72,7 @@ impl RunSession {
             info!(url = spec.target.base_url, "the simulator listens");
         }
         let metrics = is_exported.then(Arc::<ClientMetrics>::default);
-        let medium = ProgressMode::from_stderr(args.output.disable_tqdm);
+        let medium = ProgressMode::from_stderr(args.output.disable_tqdm, args.output.no_tui);
         let observer = observer(medium, interrupts, metrics.clone());
         let stop = interrupts.stop_handle().clone();
         let session = Session::connect(spec, &to_spec::session_options(args), contact, observer, stop)?;

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use console::{Term, truncate_str};
+use console::Term;
 use jiff::{Timestamp, Zoned};
 
 use super::watched::Watched;
 use crate::cli::exit::CliError;
+use crate::cli::live_screen::LiveScreen;
 use crate::cli::stdout::{self, StdoutReader, print_streaming};
+use crate::report::progress::moves_cursor;
 use crate::report::watch::live_view;
 use crate::server::monitor::StatusChange;
 
@@ -30,10 +32,10 @@ impl OutputMode {
     /// Chooses the mode that fits the process's stdout.
     pub(super) fn from_stdout(json: bool) -> Self {
         let term = Term::buffered_stdout();
-        match (json, term.is_term()) {
+        match (json, moves_cursor(&term)) {
             (true, _) => Self::Json,
             (false, true) => {
-                Self::Terminal(TerminalScreen { size: term.size(), term, drawn: 0, lately: VecDeque::new() })
+                Self::Terminal(TerminalScreen { screen: LiveScreen::new(term), lately: VecDeque::new() })
             }
             (false, false) => Self::Lines,
         }
@@ -92,38 +94,22 @@ impl OutputMode {
     }
 }
 
-/// A terminal and its current content.
+/// A terminal, and the latest changes.
 pub(super) struct TerminalScreen {
-    term: Term,
-    /// Rows and columns.
-    size: (u16, u16),
-    /// The number of lines to overwrite.
-    drawn: usize,
+    screen: LiveScreen,
     lately: VecDeque<String>,
 }
 
 impl TerminalScreen {
     fn draw(&mut self, servers: &[Watched], time: &str) -> io::Result<()> {
-        let size = self.term.size();
-        if size == self.size {
-            self.term.clear_last_lines(self.drawn)?;
-        } else {
-            // After a resize, the terminal has wrapped the old lines in an unknown way.
-            self.term.clear_screen()?;
-            self.size = size;
-        }
         while self.lately.len() > RECENT_LINES {
             self.lately.pop_front();
         }
-        let (rows, columns) = (usize::from(size.0), usize::from(size.1));
+        let (rows, _) = self.screen.size();
         // The cursor takes a separate line.
         let room = rows.saturating_sub(1 + self.lately.len()) / servers.len().max(1);
         let frames = servers.iter().flat_map(|server| live_view::frame(server.shown(), time, room));
         let lines: Vec<String> = frames.chain(self.lately.iter().cloned()).collect();
-        for line in &lines {
-            self.term.write_line(&truncate_str(line, columns, "…"))?;
-        }
-        self.drawn = lines.len();
-        self.term.flush()
+        self.screen.draw(&lines)
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use super::*;
 use crate::model::server::SignalAspect;
 
@@ -7,15 +9,6 @@ fn history(figures: &[f64]) -> VecDeque<Option<f64>> {
 
 fn condition(signal: ServerSignal, aspect: SignalAspect, figure: f64, seconds: u64) -> SignalCondition {
     SignalCondition::new(signal, aspect, figure, Duration::from_secs(seconds))
-}
-
-#[test]
-fn sparks_are_of_the_highest_or_of_the_whole() {
-    assert_eq!(sparkline(&history(&[0.0, 1.0, 2.0, f64::NAN, 7.0]), None), "▁▂▃ █");
-    assert_eq!(sparkline(&history(&[0.5, 0.1]), Some(1.0)), "▅▂");
-    assert_eq!(sparkline(&history(&[0.0, 0.0]), None), "▁▁");
-    assert_eq!(sparkline(&history(&[3.0; 99]), None).chars().count(), SPARKLINE_LEN);
-    assert_eq!(sparkline(&history(&[]), None), "");
 }
 
 #[test]
