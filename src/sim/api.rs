@@ -37,11 +37,13 @@ mod generate_request;
 mod generation;
 mod media;
 mod message;
+mod openapi;
 mod pooling;
 mod protocol;
 mod response_writer;
 mod server_info;
 mod stream;
+mod token_details;
 
 use crate::sim::api::api_error::ApiError;
 use crate::sim::api::generate_request::{Endpoint, RawRequest};
@@ -164,6 +166,7 @@ pub(super) fn router(parts: Arc<ApiState>) -> Router {
         }
     }
     router
+        .route("/openapi.json", get(openapi::document))
         .route("/v1/models", get(server_info::models))
         .route("/tokenize", post(server_info::tokenize))
         .route("/detokenize", post(server_info::detokenize))
@@ -193,7 +196,8 @@ async fn respond(
 ) -> Result<Response, ApiError> {
     let read = Instant::now();
     let ordinal = parts.next_ordinal();
-    let ask = (endpoint.read)(call, &parts.spec).map_err(|refusal| refusal.in_format(endpoint.dialect))?;
+    let mut ask =
+        (endpoint.read)(call, &parts.spec).map_err(|refusal| refusal.in_format(endpoint.dialect))?;
     let dialect = ask.endpoint.dialect;
     let prompt = match prompt_tokens(&parts, &ask).await {
         Err(UnusablePrompt::AsItIs(refusal)) => return Err(refusal.in_format(dialect)),
@@ -204,6 +208,9 @@ async fn respond(
         Err(UnusablePrompt::InTheModel(refusal)) => return Err(refusal.in_format(dialect)),
         Ok(prompt) => prompt,
     };
+    if let Some(ids) = &mut ask.details.prompt_ids {
+        ids.clone_from(&prompt);
+    }
     let story = RequestTrace {
         ordinal,
         fault: parts.spec.faults.fault_for(parts.spec.seed, ordinal),

@@ -1,6 +1,7 @@
 //! Writes answers in vLLM's JSON formats without a serializer: the constant parts of a stream's events are formatted
 //! once, so that a token costs only a few copies.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use crate::sim::api::{
@@ -53,6 +54,24 @@ pub(super) struct ChunkOutput<'a> {
     pub usage: Option<UsageCounts>,
     /// Whether this is the stream's last object, which carries the fingerprint.
     pub signed: bool,
+    pub tokens: &'a TokenFields,
+}
+
+/// The JSON of the fields about tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TokenFields {
+    pub logprobs: Cow<'static, str>,
+    pub token_ids: Cow<'static, str>,
+    pub prompt_token_ids: Cow<'static, str>,
+}
+
+impl TokenFields {
+    /// The fields of a request that asks for none.
+    pub(super) const NULL: Self = Self {
+        logprobs: Cow::Borrowed("null"),
+        token_ids: Cow::Borrowed("null"),
+        prompt_token_ids: Cow::Borrowed("null"),
+    };
 }
 
 impl ChunkWriter {
@@ -66,14 +85,16 @@ impl ChunkWriter {
     }
 
     /// Writes the chunk that opens a chat stream and carries no output.
-    pub(super) fn write_role(&self, out: &mut Vec<u8>, usage: Option<UsageCounts>) {
+    pub(super) fn write_role(&self, out: &mut Vec<u8>, usage: Option<UsageCounts>, prompt_token_ids: &str) {
         const ROLE: &str =
             r#"{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]"#;
         self.open(out);
         push_text(out, ROLE);
         put_usage(out, usage);
-        push_text(out, r#","prompt_token_ids":null,"prompt_text":null}"#);
-        push_text(out, self.blank_line);
+        push_all(
+            out,
+            &[r#","prompt_token_ids":"#, prompt_token_ids, r#","prompt_text":null}"#, self.blank_line],
+        );
     }
 
     /// Writes a chunk with output, a finish reason, or both.
@@ -89,21 +110,21 @@ impl ChunkWriter {
             }
         }
         push_text(out, piece.text);
+        let TokenFields { logprobs, token_ids, prompt_token_ids } = piece.tokens;
         push_text(
             out,
-            if self.kind == CompletionApi::Chat { r#""},"logprobs":null"# } else { r#"","logprobs":null"# },
+            if self.kind == CompletionApi::Chat { r#""},"logprobs":"# } else { r#"","logprobs":"# },
         );
+        push_text(out, logprobs);
         put_finish(out, piece.finish);
-        push_text(
-            out,
-            match (self.kind, piece.finish) {
-                (CompletionApi::Completions, _) => {
-                    r#","stop_reason":null,"prompt_token_ids":null,"token_ids":null}]"#
-                }
-                (CompletionApi::Chat, None) => r#","token_ids":null}]"#,
-                (CompletionApi::Chat, Some(_)) => r#","stop_reason":null,"token_ids":null}]"#,
-            },
-        );
+        match (self.kind, piece.finish) {
+            (CompletionApi::Completions, _) => {
+                push_all(out, &[r#","stop_reason":null,"prompt_token_ids":"#, prompt_token_ids]);
+            }
+            (CompletionApi::Chat, None) => {}
+            (CompletionApi::Chat, Some(_)) => push_text(out, r#","stop_reason":null"#),
+        }
+        push_all(out, &[r#","token_ids":"#, token_ids, "}]"]);
         put_usage(out, piece.usage);
         self.close(out, piece.signed);
     }
@@ -158,6 +179,7 @@ pub(super) fn full_body(
     who: &GenerationIdentity,
     answer: &FullResponse,
     usage: Option<UsageCounts>,
+    tokens: &TokenFields,
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024 + answer.said.text.len());
     push_text(&mut out, "{");
@@ -167,8 +189,8 @@ pub(super) fn full_body(
     };
     push_text(&mut out, &head(kind, object, who));
     match kind {
-        CompletionApi::Completions => put_text(&mut out, answer),
-        CompletionApi::Chat => put_message(&mut out, answer),
+        CompletionApi::Completions => put_text(&mut out, answer, tokens),
+        CompletionApi::Chat => put_message(&mut out, answer, tokens),
     }
     push_text(&mut out, r#","service_tier":null,"system_fingerprint":""#);
     push_text(&mut out, FINGERPRINT);
@@ -182,33 +204,35 @@ pub(super) fn full_body(
         push_text(&mut out, r#","completion_tokens_details":null}"#);
     }
     if kind == CompletionApi::Chat {
-        push_text(&mut out, r#","prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null"#);
+        let ids = &tokens.prompt_token_ids;
+        push_all(
+            &mut out,
+            &[r#","prompt_logprobs":null,"prompt_token_ids":"#, ids, r#","prompt_text":null"#],
+        );
     }
     push_text(&mut out, r#","kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#);
     out
 }
 
-fn put_text(out: &mut Vec<u8>, answer: &FullResponse) {
+fn put_text(out: &mut Vec<u8>, answer: &FullResponse, tokens: &TokenFields) {
     push_text(out, r#"{"index":0,"text":""#);
     push_text(out, answer.said.text);
-    push_text(out, r#"","logprobs":null"#);
+    push_all(out, &[r#"","logprobs":"#, &tokens.logprobs]);
     put_finish(out, answer.finish);
-    push_text(
-        out,
-        r#","stop_reason":null,"token_ids":null,"prompt_logprobs":null,"prompt_token_ids":null,"routed_experts":null}]"#,
-    );
+    push_all(out, &[r#","stop_reason":null,"token_ids":"#, &tokens.token_ids, r#","prompt_logprobs":null"#]);
+    push_all(out, &[r#","prompt_token_ids":"#, &tokens.prompt_token_ids, r#","routed_experts":null}]"#]);
 }
 
-fn put_message(out: &mut Vec<u8>, answer: &FullResponse) {
+fn put_message(out: &mut Vec<u8>, answer: &FullResponse, tokens: &TokenFields) {
     push_text(out, r#"{"index":0,"message":{"role":"assistant","content":""#);
     push_text(out, answer.said.text);
     push_text(out, r#"","refusal":null,"annotations":null,"audio":null,"function_call":null,"reasoning":"#);
     let reasoning =
         if answer.reasoning.is_empty() { "null".to_owned() } else { format!("\"{}\"", answer.reasoning) };
     push_text(out, &reasoning);
-    push_text(out, r#"},"logprobs":null"#);
+    push_all(out, &[r#"},"logprobs":"#, &tokens.logprobs]);
     put_finish(out, answer.finish);
-    push_text(out, r#","stop_reason":null,"token_ids":null,"routed_experts":null}]"#);
+    push_all(out, &[r#","stop_reason":null,"token_ids":"#, &tokens.token_ids, r#","routed_experts":null}]"#]);
 }
 
 fn head(kind: CompletionApi, object: &str, who: &GenerationIdentity) -> String {
@@ -228,6 +252,10 @@ pub(super) fn quoted(text: &str) -> String {
 
 fn push_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
+}
+
+fn push_all(out: &mut Vec<u8>, texts: &[&str]) {
+    texts.iter().for_each(|text| push_text(out, text));
 }
 
 fn put_finish(out: &mut Vec<u8>, finish: Option<SimFinishReason>) {

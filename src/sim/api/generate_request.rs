@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::sim::api::{
     api_error::{ApiError, ErrorFormat},
     response_writer::{GenerationIdentity, ResponseWriter},
+    token_details::TokenDetails,
 };
 use crate::sim::{
     spec::SimSpec,
@@ -69,6 +70,8 @@ pub(super) struct GenerateRequest {
     pub cache_salt: Option<String>,
     /// The duration of the audio in the request.
     pub heard: Duration,
+    /// What the request wants to know of each token.
+    pub details: TokenDetails,
 }
 
 impl GenerateRequest {
@@ -85,6 +88,7 @@ impl GenerateRequest {
             usage: UsageReporting::AtTheEnd,
             cache_salt: None,
             heard: Duration::ZERO,
+            details: TokenDetails::default(),
         }
     }
 }

@@ -235,3 +235,29 @@ async fn a_spec_no_server_can_be_made_of_is_refused() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("raise num_gpu_blocks"), "{error}");
 }
+
+#[tokio::test]
+async fn options_is_answered_and_openapi_names_paths_that_exist() {
+    let sim = Sim::start(tiny()).await;
+    let options = |path: &str| sim.client.request(reqwest::Method::OPTIONS, sim.url(path)).send();
+    for path in ["/v1/models", "/v1/completions", "/v1/chat/completions"] {
+        let response = options(path).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        assert!(response.headers()["allow"].to_str().unwrap().contains("POST"));
+    }
+    assert_eq!(options("/v1/nothing").await.unwrap().status(), 404);
+    let document: Value =
+        serde_json::from_str(&sim.get("/openapi.json").await.text().await.unwrap()).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3."), "{document}");
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths["/v1/chat/completions"]["post"]["requestBody"].is_object());
+    for (path, item) in paths {
+        let response = match item.get("get") {
+            Some(_) => sim.get(path).await,
+            None => sim.post(path, &json!({})).await,
+        };
+        assert!(![404, 405].contains(&response.status().as_u16()), "{path}: {}", response.status());
+    }
+    sim.stop().await;
+}

@@ -11,4 +11,5 @@ mod protocols;
 mod responses;
 mod sessions;
 mod shapes;
+mod token_details;
 mod truth;

@@ -10,7 +10,7 @@ use tokio::{net::TcpStream, sync::oneshot};
 
 use super::super::{
     ApiState,
-    chunks::{ChunkOutput, ChunkWriter, CompletionApi, OutputField, UsageCounts},
+    chunks::{ChunkOutput, ChunkWriter, CompletionApi, OutputField, TokenFields, UsageCounts},
     protocol::openai::DEFAULT_COMPLETION,
 };
 use crate::sim::api::{
@@ -96,7 +96,7 @@ impl PreparedStream {
         out.clear();
         out.resize(LENGTH_DIGITS + 2, b'\n');
         if self.trace.output_tokens == 0 && self.kind == CompletionApi::Chat {
-            self.chunks.write_role(out, self.running_usage());
+            self.chunks.write_role(out, self.running_usage(), "null");
         }
         for _ in 0..events.min(self.tokens - self.trace.output_tokens) {
             self.compose_token(out);
@@ -124,7 +124,9 @@ impl PreparedStream {
         let finish = self.is_over().then_some(SimFinishReason::Length);
         let signed = finish.is_some() && self.usage == UsageReporting::Never;
         let (text, usage) = (vocabulary.word_text(word), self.running_usage());
-        self.chunks.write_output(out, &ChunkOutput { field: OutputField::Text, text, finish, usage, signed });
+        let tokens = &TokenFields::NULL;
+        let chunk = ChunkOutput { field: OutputField::Text, text, finish, usage, signed, tokens };
+        self.chunks.write_output(out, &chunk);
     }
 
     fn count(&self) -> UsageCounts {

@@ -1,5 +1,7 @@
 //! `/v1/completions` and `/v1/chat/completions` as vLLM serves them.
 
+use std::{borrow::Cow, mem};
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -14,6 +16,7 @@ use crate::sim::api::{
         read_object, served_model,
     },
     response_writer::{FullResponse, GenerationIdentity, GenerationProgress, OutputChunk, ResponseWriter},
+    token_details::{MAX_LOGPROBS, TokenDetails},
 };
 use crate::sim::output_plan::SimFinishReason;
 use crate::sim::spec::SimSpec;
@@ -55,6 +58,17 @@ struct OpenAiBody {
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     cache_salt: Option<String>,
+    return_token_ids: Option<bool>,
+    logprobs: Option<Logprobs>,
+    top_logprobs: Option<i64>,
+}
+
+/// A number of alternatives for completions, a switch for chats.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Logprobs {
+    Switch(bool),
+    Alternatives(i64),
 }
 
 #[derive(Deserialize)]
@@ -84,6 +98,7 @@ pub(in crate::sim::api) fn read(
     check_temperature(body.temperature)?;
     body.check_number()?;
     let max_tokens = output_limit("max_tokens", body.max_completion_tokens.or(body.max_tokens), spec)?;
+    let details = body.token_details(kind)?;
     let model = served_model(body.model, spec)?;
     let (endpoint, prompt) = match kind {
         CompletionApi::Completions => (&COMPLETIONS, completion_prompt(body.prompt)?),
@@ -96,6 +111,7 @@ pub(in crate::sim::api) fn read(
         stream,
         usage,
         cache_salt: body.cache_salt,
+        details,
         ..GenerateRequest::new(endpoint, model, prompt)
     })
 }
@@ -114,6 +130,30 @@ impl OpenAiBody {
             (true, false) => UsageReporting::AtTheEnd,
             (true, true) => UsageReporting::WithEveryEvent,
         })
+    }
+
+    /// What is asked of each token, within vLLM's limits.
+    fn token_details(&self, kind: CompletionApi) -> Result<TokenDetails, ApiError> {
+        let (field, asked) = match (kind, self.logprobs, self.top_logprobs) {
+            (_, None | Some(Logprobs::Switch(false)), None | Some(0)) => ("logprobs", None),
+            (CompletionApi::Chat, None | Some(Logprobs::Switch(false)), Some(_)) => {
+                let message =
+                    "when using `top_logprobs`, `logprobs` must be set to true. (parameter=top_logprobs)";
+                return Err(ApiError::bad_parameter("top_logprobs", message.to_owned()));
+            }
+            (CompletionApi::Chat, Some(_), top) => ("top_logprobs", Some(top.unwrap_or(0))),
+            (CompletionApi::Completions, Some(Logprobs::Alternatives(count)), _) => ("logprobs", Some(count)),
+            (CompletionApi::Completions, on, _) => ("logprobs", on.map(|_| 1)),
+        };
+        let logprobs = asked.map(|count| match usize::try_from(count) {
+            Ok(count) if count <= MAX_LOGPROBS => Ok(count),
+            _ => {
+                let message = format!("{field} must be between 0 and {MAX_LOGPROBS}, got {count}.");
+                Err(ApiError::invalid_value(field, count, &message))
+            }
+        });
+        let prompt_ids = self.return_token_ids.unwrap_or(false).then(Vec::new);
+        Ok(TokenDetails { prompt_ids, logprobs: logprobs.transpose()? })
     }
 
     fn check_number(&self) -> Result<(), ApiError> {
@@ -187,6 +227,11 @@ struct OpenAiWriter {
     /// Whether an answer in one piece reports usage.
     tells: bool,
     reasoning_field: &'static str,
+    tokens: TokenDetails,
+    /// The prompt's ids, until a stream's first part has them.
+    prompt_json: Cow<'static, str>,
+    /// The number of characters that were written.
+    offset: usize,
     id: String,
     created: u64,
     model: String,
@@ -202,6 +247,9 @@ impl OpenAiWriter {
             details: output.prompt_tokens_details,
             tells: output.usage,
             reasoning_field: output.reasoning_field.name(),
+            prompt_json: ask.details.prompt_json(),
+            tokens: ask.details.clone(),
+            offset: 0,
             id: who.id.to_owned(),
             created: who.created,
             model: who.model.to_owned(),
@@ -220,7 +268,7 @@ impl OpenAiWriter {
     }
 
     fn put(
-        &self,
+        &mut self,
         out: &mut Vec<u8>,
         fragment: &OutputChunk,
         finish: Option<SimFinishReason>,
@@ -232,7 +280,13 @@ impl OpenAiWriter {
             OutputField::Text
         };
         let signed = finish.is_some() && self.reports == UsageReporting::Never;
-        let piece = ChunkOutput { field, text: fragment.text, finish, usage: self.running(so_far), signed };
+        let mut tokens = self.tokens.fields(self.kind, fragment, self.offset);
+        if self.kind == CompletionApi::Completions {
+            tokens.prompt_token_ids = mem::replace(&mut self.prompt_json, Cow::Borrowed("null"));
+        }
+        self.offset += fragment.text.chars().count();
+        let (text, usage) = (fragment.text, self.running(so_far));
+        let piece = ChunkOutput { field, text, finish, usage, signed, tokens: &tokens };
         self.chunks.write_output(out, &piece);
     }
 }
@@ -241,7 +295,7 @@ impl ResponseWriter for OpenAiWriter {
     fn open(&mut self, out: &mut Vec<u8>, so_far: &GenerationProgress) {
         if self.kind == CompletionApi::Chat {
             let nothing_yet = GenerationProgress { output: 0, ..*so_far };
-            self.chunks.write_role(out, self.running(&nothing_yet));
+            self.chunks.write_role(out, self.running(&nothing_yet), &self.prompt_json);
         }
     }
 
@@ -274,6 +328,8 @@ impl ResponseWriter for OpenAiWriter {
 
     fn full_body(&mut self, answer: &FullResponse, so_far: &GenerationProgress) -> Vec<u8> {
         let who = GenerationIdentity { id: &self.id, created: self.created, model: &self.model };
-        full_body(self.kind, &who, answer, self.tells.then(|| self.count(so_far)))
+        let mut tokens = self.tokens.fields(self.kind, &answer.said, 0);
+        tokens.prompt_token_ids = mem::replace(&mut self.prompt_json, Cow::Borrowed("null"));
+        full_body(self.kind, &who, answer, self.tells.then(|| self.count(so_far)), &tokens)
     }
 }
