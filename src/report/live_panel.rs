@@ -222,7 +222,7 @@ mod tests {
             "req/s     ██████████ 6.0",
             "tok/s     ██████████ 300",
             "TTFT      p50 125 ms    p99 150 ms    last 10 s, 54 answers",
-            "ITL       p50 12 ms     p99 15 ms     means of these answers",
+            "ITL       p50 13 ms     p99 15 ms     means of these answers",
             "server    running 8   waiting 0   KV 12.3 %",
         ];
         assert_eq!(panel(&load(), area(80, 9)), expected);

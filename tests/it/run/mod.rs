@@ -15,6 +15,7 @@ mod first_answers;
 mod hostile;
 mod interrupt;
 mod late_counts;
+mod live_panel;
 mod mistakes;
 mod mix;
 mod orders;
