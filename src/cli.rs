@@ -44,7 +44,7 @@ use crate::runner::Invocation;
 use crate::server::launch::watchdog;
 use commands::run::RunCommandLine;
 use commands::{
-    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, logs, man, plan, report, run, runs,
+    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, logs, man, plan, quick, report, run, runs,
     search, sim, sweep, watch,
 };
 use exit::{CliError, ExitReason};
@@ -71,6 +71,10 @@ enum Command {
     /// The report has TTFT, TPOT, ITL, E2E and throughput.
     #[command(after_long_help = glossary::definitions_text())]
     Run(Box<args::RunArgs>),
+    /// Look for a server, measure it for a minute, and say how many users it serves
+    ///
+    /// Without a URL it asks the usual ports of this machine. `--sim` tries it without a server.
+    Quick(Box<quick::QuickArgs>),
     /// List the kept runs: `last`, `last-1` and so on
     ///
     /// Every `servegauge run` is kept in the cache folder. Commands that read a result take these names.
@@ -178,6 +182,7 @@ fn perform(words: Vec<OsString>) -> Result<ExitReason, CliError> {
             let invocation = Invocation { command: typed, settings: line.settings, record_log: None };
             run::execute(&line.args, invocation, gathered.like.as_ref(), interrupts)
         }
+        Command::Quick(args) => quick::execute(&args, interrupts),
         Command::Runs(args) => runs::execute(&args),
         Command::Report(args) => report::execute(&args),
         Command::Audit(args) => audit::execute(&args),

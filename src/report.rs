@@ -20,6 +20,7 @@ pub(crate) mod parquet_records;
 pub(crate) mod plan;
 pub(crate) mod plot;
 pub(crate) mod progress;
+pub(crate) mod quick;
 pub(crate) mod repeats;
 pub(crate) mod run_list;
 pub(crate) mod run_metrics;

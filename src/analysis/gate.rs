@@ -41,6 +41,7 @@ mod rules_file;
 mod runs;
 #[cfg(feature = "cli")]
 mod sources;
+mod suggested_rules;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +58,7 @@ pub use runs::{GateError, gate};
 pub(crate) use runs::{invalid_reason, unanswered_reason, valid_defaults};
 #[cfg(feature = "cli")]
 pub(crate) use sources::{SourceSides, default_source_rules, evaluate_sources, untestable};
+pub(crate) use suggested_rules::{SuggestedRule, suggest_rules};
 
 use crate::analysis::gate::margin::BoundMargins;
 

@@ -11,6 +11,7 @@ pub(super) mod gate;
 pub(super) mod logs;
 pub(super) mod man;
 pub(super) mod plan;
+pub(super) mod quick;
 pub(super) mod report;
 pub(super) mod run;
 pub(super) mod runs;

@@ -34,7 +34,7 @@ const FLAGS: [(&str, &str); 21] = [
 const TAKE_AN_ADDRESS: [&str; 4] = ["run", "plan", "diagnose", "dashboard"];
 
 /// Commands that take flags of `run` after `--`.
-const TAKE_RUN_FLAGS: [&str; 4] = ["ab", "gate", "search", "plan"];
+const TAKE_RUN_FLAGS: [&str; 5] = ["ab", "gate", "search", "plan", "quick"];
 
 /// The same words with `--base-url` before an address that stands right after the command.
 pub(super) fn name_bare_address(mut words: Vec<OsString>) -> Vec<OsString> {
@@ -55,7 +55,11 @@ pub(super) fn right_words(error: &clap::Error, typed: &[String], program: &Comma
     let command = typed.get(1)?;
     match error.kind() {
         ErrorKind::UnknownArgument => unknown_word(word(ContextKind::InvalidArg)?, command, program),
-        ErrorKind::MissingRequiredArgument if command == "gate" => Some(missing_side(error, typed)),
+        ErrorKind::MissingRequiredArgument
+            if command == "gate" && typed.get(2).is_none_or(|word| word != "init") =>
+        {
+            Some(missing_side(error, typed))
+        }
         ErrorKind::InvalidSubcommand => match word(ContextKind::InvalidSubcommand)? {
             "bench" => Some("`vllm bench serve` is `servegauge run` here, with the same flags".to_owned()),
             word if is_address(word) => {

@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 /// A command, and lines that show its use. A test parses every line.
 type Examples = (&'static [&'static str], &'static [&'static str]);
 
-const EXAMPLES: [Examples; 20] = [
+const EXAMPLES: [Examples; 22] = [
     (
         &[],
         &[
@@ -19,6 +19,14 @@ const EXAMPLES: [Examples; 20] = [
             "servegauge run --sim",
             "servegauge run --base-url http://localhost:8000 --request-rate 20 --duration 60s",
             "servegauge run --base-url http://localhost:8000 --max-concurrency 1,2,4,8,16 --out c.json",
+        ],
+    ),
+    (
+        &["quick"],
+        &[
+            "servegauge quick",
+            "servegauge quick http://localhost:8000 --slo 'ttft.p95<1s'",
+            "servegauge quick --sim",
         ],
     ),
     (&["runs"], &["servegauge runs", "servegauge runs --json"]),
@@ -47,6 +55,10 @@ const EXAMPLES: [Examples; 20] = [
             "servegauge gate --baseline base.json -- run --base-url http://localhost:8000 --request-rate 20",
             "servegauge gate --baseline base.json --candidate new.json --rule 'ttft.p95 < 500ms'",
         ],
+    ),
+    (
+        &["gate", "init"],
+        &["servegauge gate init --out baseline -- run --base-url http://localhost:8000 --request-rate 20"],
     ),
     (
         &["search"],

@@ -18,6 +18,7 @@ use crate::stats::RateInterval;
 pub(crate) mod github;
 pub(crate) mod junit;
 pub(crate) mod markdown;
+pub(crate) mod rules_text;
 #[cfg(test)]
 mod tests;
 

@@ -308,7 +308,7 @@ fn end_text(end: SearchEnd) -> &'static str {
 }
 
 /// Formats three significant digits without trailing zeros.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let decimals = match value {
         value if value >= 100.0 => 0,
         value if value >= 10.0 => 1,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use servegauge::sim::SimSpec;
 
-use crate::support::{Ended, Program, Simulator, quick, steps};
+use crate::support::{Ended, Port, Program, Simulator, quick, steps};
 
 /// Forty short requests, a hundred a second.
 const LOAD: &str = "--model some-model --dataset-name random --rng native --random-input-len 8 --random-output-len 16 \
@@ -498,4 +498,64 @@ fn is_well_formed(xml: &str) -> bool {
             Err(_) => return false,
         }
     }
+}
+
+/// The flags of a baseline's runs. Whether they are VALID depends on how busy the machine is.
+fn initial(simulator: &Simulator, words: &str) -> Program {
+    let run = format!("-- run --allow-invalid {LOAD} --base-url {}", simulator.base_url());
+    Program::new("gate init").words(words).words(&run)
+}
+
+#[test]
+fn init_measures_a_baseline_and_writes_rules_that_the_gate_takes() {
+    let simulator = Simulator::start(quick());
+    let ended = initial(&simulator, "--repeats 2").end().well();
+    let mut runs = ended.files("baseline");
+    runs.sort();
+    assert_eq!(runs, ["run-001.json", "run-002.json"]);
+    let rules = ended.read("gate.toml");
+    assert!(rules.contains("[[rule]]\nrule = \"failure_rate <= baseline + 1%\"\n"), "{rules}");
+    assert!(ended.stderr.contains("from 1 server start,"), "{}", ended.stderr);
+    let next = ended.stdout.lines().last().unwrap().trim();
+    assert!(
+        next.starts_with("servegauge gate --baseline baseline --rules gate.toml --same-start -- run "),
+        "{next}"
+    );
+    // The command that it names works on what it wrote.
+    let gate = Program::new("gate --allow-invalid")
+        .words(next.strip_prefix("servegauge gate").unwrap())
+        .file("gate.toml", &rules)
+        .file("baseline/run-001.json", ended.read("baseline/run-001.json"))
+        .file("baseline/run-002.json", ended.read("baseline/run-002.json"));
+    let judged = gate.end();
+    assert!(matches!(judged.code, Some(0 | 1)), "{}{}", judged.stdout, judged.stderr);
+    assert!(last_line(&judged).starts_with("GATE "), "{}", judged.stdout);
+}
+
+#[test]
+fn init_adds_runs_of_the_same_settings_and_replaces_no_file_that_it_did_not_write() {
+    let simulator = Simulator::start(quick());
+    let first = initial(&simulator, "--repeats 1").end().well();
+    let run = first.read("baseline/run-001.json");
+    let again =
+        initial(&simulator, "--repeats 1").file("baseline/run-001.json", &run).file("gate.toml", "# mine\n");
+    let again = again.end().well();
+    assert!(again.read("gate.toml").contains("from 2 runs in baseline"), "{}", again.read("gate.toml"));
+    let other =
+        initial(&simulator, "--repeats 1").file("baseline/run-001.json", &run).words("--request-rate 50");
+    let other = other.end().with_code(2).stderr;
+    assert!(other.contains("the runs in baseline had other settings ("), "{other}");
+    let refused = initial(&simulator, "--repeats 1").file("gate.toml", "# mine\n").end().with_code(2);
+    assert!(refused.stderr.contains("gate.toml exists: --force replaces it"), "{}", refused.stderr);
+    let forced = initial(&simulator, "--repeats 1 --force").file("gate.toml", "# mine\n").end().well();
+    assert!(forced.read("gate.toml").contains("[[rule]]"));
+}
+
+#[test]
+fn init_needs_a_run_and_a_server() {
+    let bare = Program::new("gate init").end().with_code(2).stderr;
+    assert!(bare.contains("RUN'S FLAGS"), "{bare}");
+    let gone = Port::take().base_url();
+    let ended = Program::new(&format!("gate init -- run {LOAD} --base-url {gone}")).end().with_code(1);
+    assert!(!ended.files("").contains(&"gate.toml".to_owned()), "no rules without a baseline");
 }

@@ -24,6 +24,7 @@ mod other_tools;
 mod packages;
 mod plan;
 mod public_api;
+mod quick;
 mod records;
 mod report;
 mod run;

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 /// Whether a command prints JSON: `--json`, or `--format json`.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct JsonArgs {
     /// Print JSON; `--format json` is the same
     #[arg(long)]
@@ -13,7 +13,7 @@ pub(crate) struct JsonArgs {
 }
 
 /// `--format` of the commands that print text or JSON.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct FormatArgs {
     /// Format of the output
     #[arg(long, value_enum, value_name = "FORMAT", hide = true, conflicts_with = "json")]

@@ -8,6 +8,9 @@ use clap::Args;
 use crate::cli::args::values::{self, Pair};
 use crate::model::run_spec::Backend;
 
+const DEFAULT_HOST: &str = "127.0.0.1";
+const DEFAULT_PORT: u16 = 8000;
+
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetArgs {
@@ -27,10 +30,10 @@ pub(crate) struct TargetArgs {
     #[arg(long, alias = "url", value_name = "URL")]
     pub base_url: Option<String>,
     /// Host of the server
-    #[arg(long, default_value = "127.0.0.1")]
+    #[arg(long, default_value = DEFAULT_HOST)]
     pub host: String,
     /// Port of the server
-    #[arg(long, default_value_t = 8000, value_parser = values::port)]
+    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = values::port)]
     pub port: u16,
     /// Path of the measured endpoint [default: the backend's]
     #[arg(long, value_name = "PATH")]
@@ -80,4 +83,11 @@ pub(crate) struct TargetArgs {
     /// Time limit of a request, from sending it (a bare number is seconds)
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::seconds)]
     pub timeout: Duration,
+}
+
+impl TargetArgs {
+    /// Whether the flags name a server, rather than leaving it to the defaults.
+    pub(crate) fn names_server(&self) -> bool {
+        self.sim || self.base_url.is_some() || self.host != DEFAULT_HOST || self.port != DEFAULT_PORT
+    }
 }

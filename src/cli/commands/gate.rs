@@ -6,12 +6,14 @@ use crate::cli::interrupt::InterruptSignal;
 
 mod args;
 mod case;
+mod init;
 mod output;
 mod promote;
 mod running;
 mod stated;
 
 pub(crate) use args::GateArgs;
+use args::GateCommand;
 use case::{Case, Heard};
 use output::Output;
 
@@ -21,6 +23,9 @@ pub(crate) fn execute(
     typed: Vec<String>,
     interrupts: &InterruptSignal,
 ) -> Result<ExitReason, CliError> {
+    if let Some(GateCommand::Init(init)) = &args.command {
+        return init::execute(init, typed, interrupts);
+    }
     let output = Output::of(&args.output)?;
     let Heard { ruling, runs } = match hear(args, typed, interrupts) {
         Ok(Some(heard)) => heard,

@@ -19,6 +19,13 @@ pub(super) fn command(arguments: &[String], base_url: &str) -> Vec<String> {
     match name.as_str() {
         "run" => own = run(own, base_url),
         "compare" => own.push("--anyway".to_owned()),
+        "quick" => {
+            if !own.iter().any(|word| word == "--sim" || word.starts_with("http")) {
+                own.insert(1, base_url.to_owned());
+            }
+            set(&mut own, "--time", "4s");
+        }
+        "gate" if own.get(1).is_some_and(|word| word == "init") => replace(&mut own, "--repeats", "2"),
         "gate" => {
             replace(&mut own, "--extend", "1s");
             own.push("--allow-invalid".to_owned());
@@ -36,13 +43,17 @@ pub(super) fn command(arguments: &[String], base_url: &str) -> Vec<String> {
         "watch" | "diagnose" => replace(&mut own, "--for", "3s"),
         _ => {}
     }
-    let Some(run_flags) = run_flags else { return own };
+    let Some(run_flags) = run_flags else {
+        // On a busy machine its measurements may be INVALID.
+        own.extend(["--", "--allow-invalid"].iter().filter(|_| name == "quick").map(ToString::to_string));
+        return own;
+    };
     own.push("--".to_owned());
     let run_flags = run_flags[1..].to_vec();
     own.extend(match name.as_str() {
         "gate" | "plan" => run(run_flags, base_url),
         "ab" => shorter(run_flags).into_iter().chain(LENIENT.map(ToOwned::to_owned)).collect(),
-        "search" => [run_flags, vec!["--allow-invalid".to_owned()]].concat(),
+        "search" | "quick" => [run_flags, vec!["--allow-invalid".to_owned()]].concat(),
         _ => run_flags,
     });
     own

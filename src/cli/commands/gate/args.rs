@@ -1,9 +1,10 @@
 //! The flags of `servegauge gate`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::analysis::gate::OnUndecided;
 use crate::cli::args::{FormatArgs, values};
@@ -12,7 +13,10 @@ use crate::model::rule::MetricRule;
 
 /// Compare a candidate with a baseline or limits; pass or fail.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct GateArgs {
+    #[command(subcommand)]
+    pub command: Option<GateCommand>,
     /// Baseline: saved runs or folders of repeats
     ///
     /// Several paths are repeats too. Intervals that account for individual requests need --save-detailed.
@@ -41,6 +45,39 @@ pub(crate) struct GateArgs {
     pub strictness: StrictnessArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// What a gate does besides judging.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateCommand {
+    /// Measure a baseline, and write the rules that it can decide
+    Init(InitArgs),
+}
+
+/// Measure a baseline, and write the rules that it can decide
+///
+/// The runs have different seeds. Their differences decide the margins of the rules. After a restart of the server, the
+/// same command adds runs to the folder and writes the rules again: a gate wants the runs of three server starts.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 success, 1 the server answered no request, 2 usage or I/O error, 3 a run is INVALID, 130 interrupted."
+)]
+pub(crate) struct InitArgs {
+    /// Folder of the baseline's runs, with every request
+    #[arg(long = "out", aliases = ["output", "baseline"], value_name = "DIR", default_value = "baseline")]
+    pub out: PathBuf,
+    /// TOML file for the rules
+    #[arg(long, value_name = "FILE", default_value = "gate.toml")]
+    pub rules: PathBuf,
+    /// Number of runs to measure now
+    #[arg(long, value_name = "N", default_value = "5", value_parser = values::count)]
+    pub repeats: NonZeroUsize,
+    /// Replace the file of rules if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// After `--`: `run` with its flags for target and workload
+    #[arg(last = true, required = true, value_name = "run RUN'S FLAGS")]
+    pub run: Vec<String>,
 }
 
 /// The rules, and how strictly they are tested.

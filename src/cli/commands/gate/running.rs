@@ -38,7 +38,7 @@ pub(super) fn measure(
 }
 
 /// Parses the flags, with the additions of the environment and of files.
-fn run_line(words: &[String]) -> Result<RunCommandLine, CliError> {
+pub(super) fn run_line(words: &[String]) -> Result<RunCommandLine, CliError> {
     let line = RunCommandLine::parse_with_layers(words)
         .map_err(|why| CliError::usage(format!("after `--`: {why}; see `servegauge run --help`")))?;
     if let Some(flag) = line.first_of(&["dry-run", "repeats"]) {
@@ -52,7 +52,8 @@ fn run_line(words: &[String]) -> Result<RunCommandLine, CliError> {
     Ok(line)
 }
 
-fn unlike(baseline: &Run, trial: &PreparedRun) -> Vec<String> {
+/// How the settings of a run that is prepared differ from those of a saved one.
+pub(super) fn unlike(baseline: &Run, trial: &PreparedRun) -> Vec<String> {
     // Compare the specs as they are stored, with secrets masked on both sides.
     let (base, ours) = (redact::spec(&baseline.spec), redact::spec(&trial.spec));
     let mut found = SpecDifference::between_specs(&base, &ours);

@@ -11,12 +11,13 @@ use crate::cli::exit::{CliError, print_stderr};
 use crate::cli::interrupt::InterruptSignal;
 use crate::cli::observer::observer;
 use crate::cli::to_spec;
+use crate::client::admin::AdminError;
 use crate::model::run_spec::Spec;
 use crate::report::client_metrics::{ClientMetrics, TEXT_FORMAT};
 use crate::report::progress::ProgressMode;
 use crate::runner::{
-    Contact, ExportAddresses, MetricsExporter, MetricsPage, PreparedRun, RecordDetail, RunOptions, Runner,
-    Session, cached_prompts,
+    Contact, Error, ExportAddresses, MetricsExporter, MetricsPage, PreparedRun, RecordDetail, RunOptions,
+    Runner, Session, cached_prompts,
 };
 
 /// A session, the options of its runs, and what runs alongside them.
@@ -75,7 +76,8 @@ impl RunSession {
         let medium = ProgressMode::from_stderr(args.output.disable_tqdm, args.output.no_tui);
         let observer = observer(medium, interrupts, metrics.clone());
         let stop = interrupts.stop_handle().clone();
-        let session = Session::connect(spec, &to_spec::session_options(args), contact, observer, stop)?;
+        let session = Session::connect(spec, &to_spec::session_options(args), contact, observer, stop)
+            .map_err(|error| without_server(error, args))?;
         let exporter = match metrics {
             Some(metrics) => {
                 let write = Arc::new(move || metrics.encode());
@@ -110,4 +112,18 @@ impl RunSession {
             exporter.stop(&self.session);
         }
     }
+}
+
+/// Adds what a newcomer may do if no server answers and no flag names one.
+fn without_server(error: Error, args: &RunArgs) -> CliError {
+    let is_silent =
+        matches!(error, Error::ModelNotNamed(AdminError::Unreachable { .. }) | Error::NotReady { .. });
+    let error = CliError::from(error);
+    if !is_silent || args.target.names_server() {
+        return error;
+    }
+    CliError::failed(format!(
+        "{}; to try servegauge without a server: `servegauge run --sim`; `servegauge quick` looks for one on this machine",
+        error.message()
+    ))
 }

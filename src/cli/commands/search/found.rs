@@ -65,7 +65,8 @@ impl Found {
         (unanswered && !self.is_interrupted()).then_some("no request of any trial was answered")
     }
 
-    fn exit(&self) -> ExitReason {
+    /// Returns the exit code of the search.
+    pub(crate) fn exit(&self) -> ExitReason {
         if self.is_interrupted() {
             ExitReason::Interrupted
         } else if self.why_nothing().is_some() {
