@@ -130,7 +130,7 @@ impl QuickReport<'_> {
         }
     }
 
-    /// The sentence for a limit of which only the upper end is known.
+    /// The sentence for a limit whose lower end is not known.
     fn too_many(&self, boundary: Boundary) -> String {
         match boundary.high {
             Some(high) => format!(
@@ -147,9 +147,10 @@ impl QuickReport<'_> {
         }
     }
 
-    /// What the most users that are fine experienced, in the longest trial at that load.
+    /// What the most users that are fine experienced, in the longest trial at that load. A trial that decides nothing
+    /// alone counts too: its figures were measured.
     fn experience(&self, users: u64) -> Option<String> {
-        let fine = |trial: &&Trial| trial.outcome() == CriterionOutcome::Met && trial.load <= users as f64;
+        let fine = |trial: &&Trial| trial.outcome() != CriterionOutcome::Missed && trial.load <= users as f64;
         let trials = self.search.trials().iter().filter(fine);
         let trial = trials.max_by(|a, b| a.load.total_cmp(&b.load).then(a.length.cmp(&b.length)))?;
         let service = &trial.service;
