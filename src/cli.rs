@@ -44,8 +44,8 @@ use crate::runner::Invocation;
 use crate::server::launch::watchdog;
 use commands::run::RunCommandLine;
 use commands::{
-    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, logs, man, plan, quick, report, run, runs,
-    search, sim, sweep, watch,
+    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, logs, man, plan, quick, report, run,
+    runs, search, sim, sweep, watch,
 };
 use exit::{CliError, ExitReason};
 use interrupt::InterruptSignal;

@@ -49,8 +49,7 @@ pub(super) fn write_comparison(
     let results = sides.iter().flat_map(page_results);
     let results: Vec<_> = names.iter().map(String::as_str).zip(results).take(MAX_RUNS).collect();
     let runs = sides.iter().filter_map(LoadedSide::runs);
-    let latencies: Vec<_> =
-        runs.map(|side| SideLatencies::from_runs(&side.name, side.runs.iter())).collect();
+    let latencies: Vec<_> = runs.map(|side| SideLatencies::from_runs(&side.name, side.runs.iter())).collect();
     save(path, |page| html::render_comparison(comparison, &results, &latencies, page))
 }
 

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use jiff::Zoned;
 
 use crate::analysis::ab::AbComparison;
-use crate::analysis::compare::{Comparison, ComparisonSide};
+use crate::analysis::compare::Comparison;
 use crate::analysis::gate::GateReport;
 use crate::analysis::plan::CapacityPlan;
 use crate::analysis::plan::check::PlanCheck;

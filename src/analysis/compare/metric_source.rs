@@ -1,5 +1,7 @@
 //! What a side of a comparison may be: runs of this program, or a result of another tool.
 
+use std::time::Duration;
+
 use super::metric_sample::MetricSample;
 use super::server_starts::{self, ClaimScope};
 use super::{ComparisonSide, SideInfo};
@@ -49,7 +51,9 @@ pub(crate) struct StatedSide {
 impl MetricSource for StatedSide {
     fn info(&self) -> SideInfo {
         let requests = self.result.request_count().unwrap_or_default();
-        SideInfo { name: self.name.clone(), runs: 1, starts: None, requests }
+        let seconds = self.result.duration_s.unwrap_or_default();
+        let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        SideInfo { name: self.name.clone(), runs: 1, starts: None, requests, duration }
     }
 
     fn sample(&self, figure: MetricId) -> Option<MetricSample> {

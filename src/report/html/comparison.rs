@@ -76,6 +76,7 @@ fn verdict_color(verdict: DifferenceVerdict) -> (usize, &'static str) {
         DifferenceVerdict::Worse => (6, "worse"),
         DifferenceVerdict::Same => (0, "the same"),
         DifferenceVerdict::CannotTell { .. } => (7, "cannot tell"),
+        DifferenceVerdict::NotJudged => (7, "not judged"),
     }
 }
 
