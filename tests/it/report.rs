@@ -93,7 +93,7 @@ fn mistakes_are_told_with_code_2() {
     let cases = [
         ("report", "<FILE>"),
         ("report gone.json", "cannot read gone.json"),
-        ("report broken.json", "broken.json is not a result that can be read"),
+        ("report broken.json", "broken.json is not a servegauge result"),
         ("report run.json --html a.html --format csv", "cannot be used with"),
         ("report run.json --html taken/a.html", "cannot write taken/a.html"),
     ];

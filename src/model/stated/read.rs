@@ -25,8 +25,9 @@ pub(crate) enum StatedError {
     },
     /// No tool that is known wrote the file.
     #[error(
-        "{path} is not a result that can be read: {found}; read are results of servegauge, aiperf (the summary in JSON, the \
-         requests in JSONL), guidellm (JSON), vllm bench serve, vllm-rs bench serve, SGLang bench_serving, and inference-perf",
+        "{path} is not a servegauge result and not one of another tool that is read: {found}; read are results of aiperf (the \
+         summary in JSON, the requests in JSONL), guidellm (JSON), vllm bench serve, vllm-rs bench serve, SGLang \
+         bench_serving, and inference-perf",
         path = path.display()
     )]
     Unknown {
