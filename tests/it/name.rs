@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::support::Program;
 
 /// The files in which the old name may stand: the reader of old results, the fixture it is tested with, and the history.
-const MAY_NAME_IT: [&str; 3] =
-    ["src/model/run/json.rs", "tests/fixtures/results/before-the-new-name.json", "CHANGELOG.md"];
+const MAY_NAME_IT: [&str; 4] = [
+    "src/model/run/json.rs",
+    "src/model/stated/read.rs",
+    "tests/fixtures/results/before-the-new-name.json",
+    "CHANGELOG.md",
+];
 
 const OLD_NAME: &str = concat!("serve", "bench");
 

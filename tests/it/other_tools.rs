@@ -79,7 +79,7 @@ fn a_page_has_results_of_all_tools_side_by_side() {
 
 #[test]
 fn names_in_a_tools_file_are_shown_as_text() {
-    let hostile = AIPERF.replace("servebench-sim", "</script><b>\\u001b[31m");
+    let hostile = AIPERF.replace("servegauge-sim", "</script><b>\\u001b[31m");
     let ended = Program::new("report a.json --html page.html").file("a.json", &hostile).end().well();
     let page = ended.read("page.html");
     assert!(!page.contains("</script><b>") && page.contains("script&gt;&lt;b&gt;"), "{page}");

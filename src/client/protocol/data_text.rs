@@ -42,6 +42,11 @@ impl DataText {
         }
     }
 
+    /// Whether an event is a ping of a server or a proxy by its name or its data.
+    pub(crate) fn is_ping_event(name: &[u8], data: &[u8]) -> bool {
+        Self::is_ping_name(name) || Self::is_certain_ping(data)
+    }
+
     /// Whether an event's name says that it is a ping.
     pub(crate) fn is_ping_name(name: &[u8]) -> bool {
         PING_WORDS.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes()))

@@ -1,5 +1,6 @@
 //! Errors in JSON that has none of the protocol's fields: of web frameworks, gateways, and servers of another kind.
 
+use memchr::memmem;
 use serde_json::{Map, Value};
 
 use super::error;
@@ -22,6 +23,12 @@ pub(crate) const CODE_FIELDS: [&str; 3] = ["errorcode", "errcode", "errno"];
 
 /// Names of fields that hold an HTTP status, which is an error from 400 on if a message is beside it.
 const STATUS_FIELDS: [&str; 3] = ["code", "status", "statuscode"];
+
+/// Whether data without output may be an error of another kind. Most such events are none, and are not parsed again.
+pub(crate) fn may_be_error(data: &[u8]) -> bool {
+    const SIGNS: [&[u8]; 6] = [b"err", b"Err", b"ERR", b"detail", b"essage", b"fault"];
+    SIGNS.iter().any(|sign| memmem::find(data, sign).is_some())
+}
 
 /// The error in data without output; `None` if it reports none.
 pub(crate) fn foreign_error(data: &[u8]) -> Option<String> {

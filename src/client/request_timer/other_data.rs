@@ -1,7 +1,5 @@
 //! Data of a stream that is not part of the answer: pings, notices, errors in other shapes, and stray lines.
 
-use memchr::memmem;
-
 use crate::client::excerpt::excerpt;
 use crate::client::framing::StreamFraming;
 use crate::client::protocol::data_text::DataText;
@@ -65,15 +63,4 @@ impl StreamState {
         }
         self.keep_stray(data);
     }
-}
-
-/// Whether data without output may be an error of another kind. Most such events are none, and are not parsed again.
-pub(super) fn may_be_error(data: &[u8]) -> bool {
-    const SIGNS: [&[u8]; 6] = [b"err", b"Err", b"ERR", b"detail", b"essage", b"fault"];
-    SIGNS.iter().any(|sign| memmem::find(data, sign).is_some())
-}
-
-/// Whether an event is a ping of a server or a proxy by its name or its data.
-pub(super) fn is_ping(name: &[u8], data: &[u8]) -> bool {
-    DataText::is_ping_name(name) || DataText::is_certain_ping(data)
 }

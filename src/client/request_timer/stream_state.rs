@@ -8,15 +8,15 @@ use std::time::Duration;
 use super::{FirstEvent, StreamStats};
 use crate::client::excerpt::excerpt;
 use crate::client::framing::StreamFraming;
+use crate::client::protocol::data_text::DataText;
 use crate::client::protocol::event_template::EventTemplate;
 use crate::client::protocol::finish::FinishSignal;
-use crate::client::protocol::foreign_error::foreign_error;
+use crate::client::protocol::foreign_error::{foreign_error, may_be_error};
 use crate::client::protocol::parsed_event::{EventOutput, OutputDelta, OutputPart, ParsedEvent, TokenUsage};
 use crate::client::protocol::small_list::SmallList;
 use crate::client::protocol::text::Text;
 use crate::client::protocol::{ResponseFormat, max_events};
 use crate::client::request_timer::captured::{CapturedOutput, part_text};
-use crate::client::request_timer::other_data::{is_ping, may_be_error};
 use crate::client::request_timer::output_modes::{OutputEdits, OutputModes, REPEATABLE_PARTS};
 use crate::client::request_timer::text_mode::TextEdit;
 use crate::client::sse::{STRAY_LINE, SseEvent};
@@ -118,7 +118,9 @@ impl StreamState {
             None if data.is_empty() && self.reading.framing != StreamFraming::Document => {}
             None if data == b"[DONE]" => self.ended = Some(Ok(())),
             None if event.name == STRAY_LINE => self.note_stray(data),
-            None if self.reading.framing != StreamFraming::Document && is_ping(event.name, data) => {
+            None if self.reading.framing != StreamFraming::Document
+                && DataText::is_ping_event(event.name, data) =>
+            {
                 self.ignore_event()
             }
             None => self.parse_event(at, event.name, data),

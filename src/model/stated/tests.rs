@@ -16,7 +16,7 @@ fn close(found: Option<f64>, expected: f64) -> bool {
 fn aiperf_states_milliseconds_and_its_inter_token_latency_is_tpot() {
     let result = result("aiperf.json");
     assert_eq!(result.origin(), "aiperf 0.13.0");
-    assert_eq!(result.model.as_deref(), Some("servebench-sim"));
+    assert_eq!(result.model.as_deref(), Some("servegauge-sim"));
     assert_eq!((result.completed, result.failed, result.load.max_concurrency), (Some(20), Some(0), Some(4)));
     assert_eq!(figures(&result, Latency::Tpot)[0], Some(4.00916236));
     assert_eq!(figures(&result, Latency::E2e)[0], Some(71.64572985));
