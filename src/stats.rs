@@ -142,12 +142,15 @@ impl Distribution {
     }
 }
 
-/// Count, sum and sum of squares, from which the mean and the standard deviation follow.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// Count, sum and sum of squares, from which the mean and the standard deviation follow. Whole numbers, so that the sums
+/// are the same in every order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Moments {
     n: u64,
-    sum: f64,
-    squares: f64,
+    #[serde(rename = "sum_ns")]
+    sum: u128,
+    #[serde(rename = "squares_ns2")]
+    squares: u128,
 }
 
 impl Moments {
@@ -158,25 +161,29 @@ impl Moments {
     }
 
     fn add(&mut self, value: Duration) {
-        let value = value.as_secs_f64();
+        let value = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
         self.n += 1;
-        self.sum += value;
-        self.squares += value * value;
+        self.sum += u128::from(value);
+        self.squares = self.squares.saturating_add(u128::from(value) * u128::from(value));
     }
 
     fn merge(&mut self, other: &Self) {
         self.n += other.n;
         self.sum += other.sum;
-        self.squares += other.squares;
+        self.squares = self.squares.saturating_add(other.squares);
     }
 
     fn mean(&self) -> Option<Duration> {
-        (self.n > 0).then(|| Duration::from_secs_f64(self.sum / self.n as f64))
+        let n = u128::from(self.n);
+        let nanos = (self.sum + n / 2).checked_div(n)?;
+        Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
     fn std(&self) -> Option<Duration> {
-        let mean = self.mean()?.as_secs_f64();
-        Some(Duration::from_secs_f64((self.squares / self.n as f64 - mean * mean).max(0.0).sqrt()))
+        let n = self.n as f64;
+        let mean = self.sum as f64 / n;
+        let variance = (self.squares as f64 / n - mean * mean).max(0.0);
+        (self.n > 0).then(|| Duration::from_nanos(variance.sqrt().round() as u64))
     }
 }
 
