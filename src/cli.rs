@@ -44,8 +44,8 @@ use crate::runner::Invocation;
 use crate::server::launch::watchdog;
 use commands::run::RunCommandLine;
 use commands::{
-    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, logs, man, plan, quick, report, run,
-    runs, search, sim, sweep, watch,
+    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, logs, man, merge, plan, quick,
+    report, run, runs, search, sim, sweep, watch,
 };
 use exit::{CliError, ExitReason};
 use interrupt::InterruptSignal;
@@ -83,6 +83,10 @@ enum Command {
     ///
     /// The page is one HTML file that needs no network. Several runs are laid side by side.
     Report(report::ReportArgs),
+    /// Make one result of the record logs of a run's clients
+    ///
+    /// `servegauge run --shard` does this by itself; the command is for logs that shard 0 did not receive.
+    Merge(merge::MergeArgs),
     /// Check whether a result is believable, of this program or of another tool
     ///
     /// Results of vllm bench serve, aiperf, guidellm, SGLang bench_serving, inference-perf and servegauge are read. The
@@ -185,6 +189,7 @@ fn perform(words: Vec<OsString>) -> Result<ExitReason, CliError> {
         Command::Quick(args) => quick::execute(&args, interrupts),
         Command::Runs(args) => runs::execute(&args),
         Command::Report(args) => report::execute(&args),
+        Command::Merge(args) => merge::execute(&args),
         Command::Audit(args) => audit::execute(&args),
         Command::Compare(args) => compare::execute(&args),
         Command::Ab(args) => ab::execute(&args, interrupts),

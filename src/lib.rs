@@ -84,6 +84,8 @@ mod report;
 mod runner;
 mod seconds;
 mod server;
+#[cfg(feature = "cli")]
+mod shards;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stats;
@@ -132,7 +134,7 @@ pub mod internals {
     pub use crate::client::request_timer::{Capture, CaptureGaps, CaptureText, RequestTimer};
     pub use crate::dataset::{bundled, prepare};
     pub use crate::loadgen::pacer::Pacer;
-    pub use crate::loadgen::{LoadPhase, LoadPlan, StopHandle, run_load};
+    pub use crate::loadgen::{LoadPhase, LoadPlan, LoadShare, StopHandle, run_load};
     pub use crate::model::arrival::Schedule;
     pub use crate::model::record::{Events, Milestone};
     pub use crate::model::record_log::PackedRecords;

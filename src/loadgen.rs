@@ -9,23 +9,24 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+use uuid::Uuid;
 
 use super::client::ClientError;
 use super::tokenizer::Tokenizer;
 use crate::client::clock::RunClock;
-use crate::client::request_timer::{Capture, StreamStats};
+use crate::client::request_timer::Capture;
 use crate::dataset::salt::PromptSalter;
 use crate::model::arrival::Schedule;
 use crate::model::record::{Failure, Record};
 use crate::model::record_log::PackedRecords;
 use crate::model::request::Request;
 use crate::model::run_spec::{HistoryMode, Sampling, Target};
-use crate::model::validity::{TextClaims, TimestampSource};
+use crate::model::shard::Shard;
 use crate::model::wall_time::WallTime;
 
 mod cancel;
@@ -33,6 +34,7 @@ mod descriptor_limits;
 mod first_responses;
 mod history;
 mod late_counts;
+mod observations;
 pub(crate) mod pacer;
 mod peak_cpu;
 mod phase;
@@ -54,9 +56,13 @@ mod worker_tasks;
 pub(crate) use crate::loadgen::descriptor_limits::prepare_descriptors;
 pub(crate) use crate::loadgen::first_responses::{SetupFailure, is_sign_of_setup};
 pub(crate) use crate::loadgen::late_counts::UncountedAnswers;
+pub(crate) use crate::loadgen::observations::{ClientObservations, TokenAgreement, WarmupCount};
 use crate::loadgen::record_collector::{CollectedRecords, RecordCollector};
 use shared::WorkerShared;
 use worker::WorkerPool;
+
+/// How long before the common start of several clients this one begins to spin: a thread that sleeps wakes late.
+const SPIN_BEFORE_START: Duration = Duration::from_millis(1);
 
 /// How long in-flight requests may continue after an interrupt.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,6 +93,42 @@ pub struct LoadPlan<'a> {
     pub keep_going: bool,
     /// Adds a unique prefix to each prompt; `None` leaves the prompts as they are.
     pub salter: Option<PromptSalter>,
+    /// This client's share of the load.
+    pub share: LoadShare<'a>,
+}
+
+/// The share of a load that this client sends, and when it begins. [`LoadShare::default`] is all of it, now.
+#[derive(Clone, Copy)]
+pub struct LoadShare<'a> {
+    /// The requests and sessions that this client sends. Limits of the plan are those of this client.
+    pub(crate) shard: Shard,
+    /// What the request ids of the run have in common.
+    pub(crate) nonce: Uuid,
+    /// Waits until all clients are ready, and returns the instant at which the load begins; `None` begins at once.
+    pub(crate) start: Option<StartSignal<'a>>,
+}
+
+/// Returns the instant at which all clients begin, or why they do not.
+pub(crate) type StartSignal<'a> = &'a (dyn Fn() -> Result<Instant, String> + Sync);
+
+impl LoadShare<'_> {
+    /// Waits for the start of the load, and returns its clock.
+    fn wait_for_start(&self) -> Result<RunClock, LoadError> {
+        let Some(signal) = self.start else { return Ok(RunClock::start()) };
+        let start = signal().map_err(LoadError::NotStarted)?;
+        let left = || start.saturating_duration_since(Instant::now());
+        std::thread::sleep(left().saturating_sub(SPIN_BEFORE_START));
+        while !left().is_zero() {
+            std::hint::spin_loop();
+        }
+        Ok(RunClock::from_instant(start))
+    }
+}
+
+impl Default for LoadShare<'_> {
+    fn default() -> Self {
+        Self { shard: Shard::WHOLE, nonce: Uuid::new_v4(), start: None }
+    }
 }
 
 /// Requests and when they are due. If some requests are turns of sessions, the schedule is that of the sessions. A
@@ -171,32 +213,10 @@ impl StopHandle {
 
 /// The result of a load. Its Records are packed until [`LoadResult::unpack`].
 pub struct LoadResult<Records = Vec<Record>> {
-    /// t0 by the wall clock; every offset counts from it. If the run ended during the warm-up, this is the warm-up's
-    /// start.
-    pub t0: WallTime,
     /// Every measured request that was due before the end. Unpacked Records are in the order of the schedule.
     pub records: Records,
-    /// The combined stream statistics of the measured requests, failed ones included.
-    pub stream_stats: StreamStats,
-    /// The source of the arrival times of bytes.
-    pub timestamp_source: TimestampSource,
-    /// The largest step of the wall clock during the run; zero if there was none.
-    pub clock_step: Duration,
-    /// The number of files and sockets that the process may have open; `None` means no limit.
-    pub descriptors: Option<u64>,
-    /// How our prompt lengths compare with the server's.
-    pub agreement: TokenAgreement,
-    /// How the server's counts of output tokens compare with the texts of the answers.
-    pub(crate) claims: TextClaims,
-    /// The counts of unmeasured requests.
-    pub warmup: WarmupCount,
-    /// The share of a core that each worker used over the busiest five seconds of its measured phase. Time that the
-    /// worker spins for a due time is not included.
-    pub worker_cpu: Vec<f64>,
-    /// Whether [`StopHandle`] ended the run early.
-    pub interrupted: bool,
-    /// Errors of the client itself that ended the run early: errors of the system, and panics.
-    pub client_errors: Vec<String>,
+    /// What the client observed besides the Records.
+    pub observed: ClientObservations,
     /// Why the server answered no request, if that ended the run.
     pub setup_failure: Option<SetupFailure>,
     /// The answers whose tokens the server is to count now that the load has ended.
@@ -208,48 +228,12 @@ impl LoadResult<PackedRecords> {
     /// first, above all the requests.
     pub fn unpack(self) -> LoadResult {
         LoadResult {
-            t0: self.t0,
             records: self.records.into_records(),
-            stream_stats: self.stream_stats,
-            timestamp_source: self.timestamp_source,
-            clock_step: self.clock_step,
-            descriptors: self.descriptors,
-            agreement: self.agreement,
-            claims: self.claims,
-            warmup: self.warmup,
-            worker_cpu: self.worker_cpu,
-            interrupted: self.interrupted,
-            client_errors: self.client_errors,
+            observed: self.observed,
             setup_failure: self.setup_failure,
             uncounted: self.uncounted,
         }
     }
-}
-
-/// Compares our counts of prompt tokens with the server's usage, over the requests that both counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TokenAgreement {
-    /// Whether our counts are estimates, because there is no tokenizer.
-    pub is_estimate: bool,
-    /// The number of prompts that both counted.
-    pub prompts: u64,
-    /// The number of tokens by our count.
-    pub ours: u64,
-    /// The number of tokens by the server's usage.
-    pub servers: u64,
-    /// The total number of tokens by which the server's counts exceed ours.
-    pub more: u64,
-    /// The total number of tokens by which the server's counts are below ours.
-    pub less: u64,
-}
-
-/// The counts of the unmeasured requests of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct WarmupCount {
-    /// The number of requests sent.
-    pub sent: usize,
-    /// The number of requests that failed.
-    pub failed: usize,
 }
 
 /// Why the load was not sent.
@@ -264,6 +248,9 @@ pub enum LoadError {
     /// The client failed before a measured request had ended.
     #[error("the client failed before the first request ended: {0}")]
     Nothing(String),
+    /// The clients of a shared load did not begin.
+    #[error("{0}")]
+    NotStarted(String),
     /// The operating system refused a thread, a timer or an event loop.
     #[error("cannot start sending: {0}")]
     Machine(#[from] io::Error),
@@ -303,7 +290,7 @@ pub(crate) fn run_load_packed(
         drop(to_collector);
         log_plan(plan);
         let _abort = AbortOnPanic(stop);
-        let begun = RunClock::start();
+        let begun = plan.share.wait_for_start()?;
         pool.start(begun);
         let collected = RecordCollector::new(plan, tokenizer).collect(&from_workers, observe);
         Ok::<_, LoadError>((collected, begun, pool.join(&shared)))
@@ -315,38 +302,27 @@ pub(crate) fn run_load_packed(
     if let (true, Some(error)) = (records.is_empty(), client_errors.first()) {
         return Err(LoadError::Nothing(error.clone()));
     }
-    let mut outcome = LoadResult {
-        t0,
-        records,
+    let mut observed = ClientObservations {
         agreement,
         claims,
-        stream_stats: StreamStats::default(),
-        timestamp_source: TimestampSource::Kernel,
-        clock_step: Duration::ZERO,
         descriptors,
-        warmup: WarmupCount::default(),
-        worker_cpu: Vec::new(),
         interrupted: stop.is_requested(),
         client_errors,
-        setup_failure: wrong_setup,
-        uncounted,
+        ..ClientObservations::new(t0)
     };
     info!(
-        records = outcome.records.len(),
-        interrupted = outcome.interrupted,
+        records = records.len(),
+        interrupted = observed.interrupted,
         "all requests have ended: the load is over"
     );
     for end in ends {
-        outcome.stream_stats.merge(&end.stream_stats);
-        if end.timestamp_source == TimestampSource::Reader {
-            outcome.timestamp_source = TimestampSource::Reader;
-        }
-        outcome.clock_step = outcome.clock_step.max(end.clock_step);
-        outcome.warmup.sent += end.warmup.sent;
-        outcome.warmup.failed += end.warmup.failed;
-        outcome.worker_cpu.push(end.cpu);
+        observed.stream_stats.merge(&end.stream_stats);
+        observed.timestamp_source = observed.timestamp_source.max(end.timestamp_source);
+        observed.clock_step = observed.clock_step.max(end.clock_step);
+        observed.warmup.add(end.warmup);
+        observed.worker_cpu.push(end.cpu);
     }
-    Ok(outcome)
+    Ok(LoadResult { records, observed, setup_failure: wrong_setup, uncounted })
 }
 
 /// Aborts the load if its caller's thread panics: the scope would else wait until all requests are sent.

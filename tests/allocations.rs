@@ -14,8 +14,9 @@ use std::thread;
 use std::time::Duration;
 
 use servegauge::internals::{
-    Capture, CaptureGaps, CaptureText, Client, Events, HistoryMode, LoadPhase, LoadPlan, Milestone,
-    PackedRecords, Request, RequestIds, RequestTimer, RunClock, Schedule, StopHandle, Tokenizer, run_load,
+    Capture, CaptureGaps, CaptureText, Client, Events, HistoryMode, LoadPhase, LoadPlan, LoadShare,
+    Milestone, PackedRecords, Request, RequestIds, RequestTimer, RunClock, Schedule, StopHandle, Tokenizer,
+    run_load,
 };
 use servegauge::{Backend, Record, Run, Sampling, Target, Timestamps, TokenCount, TokenSource};
 
@@ -217,11 +218,15 @@ fn bytes_of_a_run(warmup: usize, measured: usize) -> usize {
         workers: NonZeroUsize::MIN,
         keep_going: false,
         salter: None,
+        share: LoadShare::default(),
     };
     let before = BYTES.load(Ordering::SeqCst);
     let outcome = run_load(&plan, &Tokenizer::Estimate, &StopHandle::default(), &mut |_| {}).unwrap();
     let bytes = BYTES.load(Ordering::SeqCst) - before;
-    assert_eq!((outcome.records.len(), outcome.warmup.sent, outcome.warmup.failed), (measured, warmup, 0));
+    assert_eq!(
+        (outcome.records.len(), outcome.observed.warmup.sent, outcome.observed.warmup.failed),
+        (measured, warmup, 0)
+    );
     bytes
 }
 

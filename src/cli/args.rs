@@ -11,6 +11,7 @@ mod publish;
 mod sampling;
 mod server;
 mod sessions;
+mod shards;
 mod target;
 mod trace;
 pub(super) mod values;
@@ -29,6 +30,7 @@ pub(crate) use publish::PublishArgs;
 pub(crate) use sampling::SamplingArgs;
 pub(crate) use server::ServerArgs;
 pub(crate) use sessions::{HistoryName, SessionArgs};
+pub(crate) use shards::{ShardArgs, ShardChoice};
 pub(crate) use target::TargetArgs;
 pub(crate) use trace::{TraceArgs, TraceLengthsName};
 pub(crate) use workload::{DatasetName, FormArgs, LoraAssignmentName, RngName, WorkloadArgs};
@@ -58,6 +60,8 @@ pub(super) struct RunArgs {
     pub server: ServerArgs,
     #[command(flatten)]
     pub publish: PublishArgs,
+    #[command(flatten)]
+    pub shards: ShardArgs,
     #[command(flatten)]
     pub output: OutputArgs,
     #[command(flatten)]

@@ -10,6 +10,7 @@ pub(super) mod diagnose;
 pub(super) mod gate;
 pub(super) mod logs;
 pub(super) mod man;
+pub(super) mod merge;
 pub(super) mod plan;
 pub(super) mod quick;
 pub(super) mod report;

@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 /// A command, and lines that show its use. A test parses every line.
 type Examples = (&'static [&'static str], &'static [&'static str]);
 
-const EXAMPLES: [Examples; 22] = [
+const EXAMPLES: [Examples; 23] = [
     (
         &[],
         &[
@@ -34,6 +34,7 @@ const EXAMPLES: [Examples; 22] = [
         &["report"],
         &["servegauge report last --html report.html", "servegauge report a.json b.json --format csv"],
     ),
+    (&["merge"], &["servegauge merge run-shard0.reclog run-shard1.reclog --out all.json"]),
     (
         &["audit"],
         &["servegauge audit vllm.json", "servegauge audit benchmarks.json profile_export_aiperf.json --json"],

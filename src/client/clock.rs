@@ -24,6 +24,11 @@ impl RunClock {
         Self { t0: Instant::now() }
     }
 
+    /// Creates a clock whose t0 is this instant.
+    pub(crate) fn from_instant(t0: Instant) -> Self {
+        Self { t0 }
+    }
+
     /// The clock whose t0 is later than this clock's t0 by `offset`.
     pub fn later(&self, offset: Duration) -> Self {
         Self { t0: self.instant(offset) }

@@ -15,6 +15,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::framing::{FrameDecoder, StreamFraming};
 use crate::client::clock::RunClock;
 use crate::client::protocol::ResponseFormat;
@@ -64,7 +66,7 @@ pub enum CaptureText {
 }
 
 /// Statistics that all requests of a thread share, because the single values are too many to keep.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct StreamStats {
     /// Gaps between output events of answered requests, without requests that were planned to be canceled.
     pub itl: DurationSketch,
@@ -74,6 +76,7 @@ pub struct StreamStats {
     /// The number of gaps so far.
     pub gaps: u64,
     /// Gap buffers of ended requests, which later requests reuse.
+    #[serde(skip)]
     spare: Vec<PendingDurations>,
     /// How long bytes waited in the socket before the client read them: the time of the read minus the kernel's
     /// timestamp, for each read that has one.

@@ -11,6 +11,7 @@ use super::slots::{Slot, SlotPool};
 use crate::client::clock::RunClock;
 use crate::loadgen::pacer::Pacer;
 use crate::loadgen::session_index::SessionIndex;
+use crate::model::shard::Shard;
 
 /// One worker's share of a phase, and the clock of its offsets.
 pub(super) struct PhaseContext<'a> {
@@ -19,6 +20,7 @@ pub(super) struct PhaseContext<'a> {
     pub sessions: Option<SessionIndex>,
     pub measured: bool,
     pub workers: usize,
+    pub shard: Shard,
     pub clock: &'a dyn Fn() -> RunClock,
 }
 

@@ -70,7 +70,7 @@ impl<'a> WorkerShared<'a> {
             first_answers: FirstResponses::new(stop, plan.keep_going),
             warmup_barrier: Barrier::new(plan.workers.get()),
             failures: Mutex::default(),
-            ids: request_ids(plan.target),
+            ids: request_ids(plan.target, plan.share.nonce),
         }
     }
 
@@ -135,11 +135,11 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// The kind of request ids that the target asks for. If the user sets the header, we add no id.
-fn request_ids(target: &Target) -> RequestIds {
+fn request_ids(target: &Target, nonce: Uuid) -> RequestIds {
     let is_given = target.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("x-request-id"));
     match &target.request_id_prefix {
         _ if target.no_request_id || is_given => RequestIds::None,
         Some(prefix) => RequestIds::Prefix(prefix.clone()),
-        None => RequestIds::Uuids(Uuid::new_v4()),
+        None => RequestIds::Uuids(nonce),
     }
 }

@@ -58,6 +58,7 @@ fn plan<'a>(target: &'a Target, warmup: Option<LoadPhase<'a>>, measured: LoadPha
         workers: NonZeroUsize::new(2).unwrap(),
         keep_going: false,
         salter: None,
+        share: LoadShare::default(),
     }
 }
 
@@ -68,20 +69,20 @@ fn ordinals(outcome: &LoadResult) -> Vec<usize> {
 #[test]
 fn a_worker_that_fails_ends_the_run_and_loses_no_record() {
     let outcome = run(&server(), "error:10", 0, 100_000).unwrap();
-    assert_eq!(outcome.client_errors, ["no timer left"]);
+    assert_eq!(outcome.observed.client_errors, ["no timer left"]);
     assert!((5..100_000).contains(&outcome.records.len()), "{} records", outcome.records.len());
     assert!(outcome.records.iter().all(Record::is_success), "what was in flight could finish");
     let mut even = ordinals(&outcome);
     even.retain(|ordinal| ordinal % 2 == 0);
     assert_eq!(even, [0, 2, 4, 6, 8], "the worker that failed before request 10 keeps what it had");
-    assert!(!outcome.interrupted && outcome.worker_cpu.len() == 2);
-    assert_eq!(outcome.stream_stats.itl.len(), outcome.records.len() as u64, "nor any gap");
+    assert!(!outcome.observed.interrupted && outcome.observed.worker_cpu.len() == 2);
+    assert_eq!(outcome.observed.stream_stats.itl.len(), outcome.records.len() as u64, "nor any gap");
 }
 
 #[test]
 fn a_request_that_panics_ends_the_run_and_loses_no_other() {
     let outcome = run(&server(), "panic:10", 0, 100_000).unwrap();
-    assert_eq!(outcome.client_errors, ["a request panicked: a bug in one request"]);
+    assert_eq!(outcome.observed.client_errors, ["a request panicked: a bug in one request"]);
     let ordinals = ordinals(&outcome);
     assert!((5..100_000).contains(&ordinals.len()), "{} records", ordinals.len());
     assert!([0, 2, 4, 6, 8].iter().all(|ordinal| ordinals.contains(ordinal)) && !ordinals.contains(&10));
@@ -108,7 +109,7 @@ fn warm_up_sessions_give_their_seats_to_measured_ones_at_t0() {
     let plan = LoadPlan { cap: None, max_active: Some(2), workers: NonZeroUsize::MIN, ..plan };
     let outcome = run_load(&plan, &Tokenizer::Estimate, &StopHandle::default(), &mut |_| {}).unwrap();
     assert_eq!(outcome.records.len(), 40);
-    assert!((3..100).contains(&outcome.warmup.sent), "{:?}", outcome.warmup);
+    assert!((3..100).contains(&outcome.observed.warmup.sent), "{:?}", outcome.observed.warmup);
     // Ordinals 0 and 1 are the first session. If a warm-up session kept the other slot, no other session would run
     // beside it.
     let sent = |ordinal: usize| outcome.records[ordinal].times.sent().unwrap();

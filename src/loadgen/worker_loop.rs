@@ -238,12 +238,12 @@ impl WorkerLoop {
         begun: RunClock,
         tasks: &mut JoinSet<()>,
     ) -> io::Result<()> {
-        let workers = plan.workers.get();
+        let (workers, shard) = (plan.workers.get(), plan.share.shard);
         let mut pacer = Pacer::new(self.deadline())?;
         let mut start: Box<dyn Fn() -> RunClock> = Box::new(move || begun);
         if let Some(phase) = &plan.warmup {
             let sessions = SessionIndex::from_requests(phase.requests);
-            let context = PhaseContext { phase, sessions, measured: false, workers, clock: &|| begun };
+            let context = PhaseContext { phase, sessions, measured: false, workers, shard, clock: &|| begun };
             self.send_phase(&context, &mut pacer, shared, tasks).await?;
             match phase.warmup_handoff() {
                 WarmupHandoff::At(offset) => {
@@ -274,7 +274,7 @@ impl WorkerLoop {
         let _beat = AbortOnDrop(tokio::task::spawn_local(Rc::clone(self).report_periodically(beating)));
         let sessions = SessionIndex::from_requests(plan.measured.requests);
         let context =
-            PhaseContext { phase: &plan.measured, sessions, measured: true, workers, clock: &clock };
+            PhaseContext { phase: &plan.measured, sessions, measured: true, workers, shard, clock: &clock };
         self.send_phase(&context, &mut pacer, shared, tasks).await?;
         self.drain(tasks, shared).await;
         self.report_progress(beating);
@@ -302,7 +302,7 @@ impl WorkerLoop {
             return self.send_sessions(context, pacer, shared, tasks).await;
         }
         let end = context.phase.total().unwrap_or(if requests.is_empty() { 0 } else { usize::MAX });
-        for ordinal in (self.worker..end).step_by(context.workers) {
+        for ordinal in context.shard.worker_numbers(self.worker, context.workers, end) {
             let request = &requests[ordinal % requests.len()];
             let body = self.client.body(&self.salted_request(request, ordinal, context.measured));
             let id = shared.request_id(ordinal, context.measured);

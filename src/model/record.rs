@@ -94,6 +94,12 @@ pub(crate) struct RequestLabels {
 }
 
 impl Record {
+    /// Shifts every time of the request.
+    pub(crate) fn shift(&mut self, by: Duration) {
+        self.events = self.events.later(&self.times, by);
+        self.times = self.times.shifted(by);
+    }
+
     /// A request that was answered up to its token limit, with these prompt and output tokens.
     #[doc(hidden)]
     pub fn answered(

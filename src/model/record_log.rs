@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::record::{LateCounts, Record};
 use super::run::{ReportSelection, RunInputs, RunLabels};
 use super::wall_time::WallTime;
 use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, StringTable};
 use crate::model::run_spec::Spec;
+use crate::model::shard::Shard;
 use details::LoggedDetails;
 use frame::{read_frame, write_frame};
 pub use packed::PackedRecords;
@@ -45,6 +47,7 @@ mod kind {
     pub(super) const MARK: u8 = 2;
     pub(super) const ENDED: u8 = 3;
     pub(super) const COUNTED: u8 = 4;
+    pub(super) const OBSERVED: u8 = 5;
 }
 
 /// The parts of a Run besides its Records.
@@ -66,6 +69,32 @@ pub(crate) struct RecordLogHeader {
     pub inputs: RunInputs,
     /// The version reported by the server's `/version`.
     pub server_version: Option<String>,
+    /// The share of a run that several clients send; `None` for a run of one client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<RunShare>,
+}
+
+/// A client's share of a run that several clients send.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunShare {
+    /// The requests that this client sends.
+    pub shard: Shard,
+    /// What all clients of the run have in common: the request ids begin with it.
+    pub run: Uuid,
+    /// The client's host name.
+    pub host: String,
+    /// How far this client's wall clock is ahead of the first client's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockOffset>,
+}
+
+/// How far one client's wall clock is ahead of another's, with its uncertainty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClockOffset {
+    /// The difference in nanoseconds; negative if this clock is behind.
+    pub ahead_ns: i64,
+    /// The largest error of the difference: half of the fastest round trip, in nanoseconds.
+    pub doubt_ns: u64,
 }
 
 /// The progress of a run.
@@ -88,6 +117,8 @@ pub(crate) enum RecordLogEntry {
     Mark(ProgressMark),
     /// The server counted the tokens of a request whose Record is in the log.
     Counted(LateCounts),
+    /// What the client observed besides the Records, as JSON of the program that wrote the log.
+    Observed(Vec<u8>),
     /// The run ended, and every Record is in the log.
     Ended {
         /// Whether an interrupt ended the run early.
@@ -144,6 +175,13 @@ impl<W: Write> RecordLogWriter<W> {
         self.encoder.begin(kind::MARK);
         self.encoder.duration(mark.at);
         self.encoder.number(mark.sent);
+        self.write_entry()
+    }
+
+    /// Writes what the client observed besides the Records.
+    pub(crate) fn write_observed(&mut self, observed: &impl Serialize) -> io::Result<()> {
+        self.encoder.begin(kind::OBSERVED);
+        self.encoder.text(&serde_json::to_string(observed)?);
         self.write_entry()
     }
 
@@ -264,6 +302,7 @@ fn decode(payload: &[u8], strings: &mut StringTable) -> Option<Option<RecordLogE
         kind::RECORD => RecordLogEntry::Record(Box::new(entry::decode(&mut from)?)),
         kind::MARK => RecordLogEntry::Mark(ProgressMark { at: from.duration()?, sent: from.number()? }),
         kind::COUNTED => RecordLogEntry::Counted(entry::decode_counts(&mut from)?),
+        kind::OBSERVED => RecordLogEntry::Observed(from.text()?.into_bytes()),
         kind::ENDED => RecordLogEntry::Ended { interrupted: from.byte()? != 0 },
         _ => return Some(None),
     }))
@@ -278,6 +317,8 @@ pub(crate) struct RecordLogContent {
     pub t0: Option<WallTime>,
     /// Every complete Record, in the order of the schedule.
     pub records: Vec<Record>,
+    /// What the client observed besides the Records, as JSON; `None` if it was killed before the end.
+    pub observed: Option<Vec<u8>>,
     /// The last known progress of the run.
     pub mark: Option<ProgressMark>,
     /// Whether an interrupt ended the run early; `None` if the run did not end or a Record is missing.
@@ -290,7 +331,7 @@ impl RecordLogContent {
     /// Reads the whole log.
     pub(crate) fn read(from: impl Read) -> Result<Self, RecordLogError> {
         let mut reader = RecordLogReader::new(from)?;
-        let (mut t0, mut records, mut mark, mut ended) = (None, Vec::new(), None, None);
+        let (mut t0, mut records, mut observed, mut mark, mut ended) = (None, Vec::new(), None, None, None);
         let mut counts = HashMap::new();
         while let Some(entry) = reader.next_entry()? {
             match entry {
@@ -298,6 +339,7 @@ impl RecordLogContent {
                 RecordLogEntry::Record(record) => records.push(*record),
                 RecordLogEntry::Mark(last) => mark = Some(last),
                 RecordLogEntry::Counted(late) => _ = counts.insert(late.ordinal, late),
+                RecordLogEntry::Observed(json) => observed = Some(json),
                 RecordLogEntry::Ended { interrupted } => ended = Some(interrupted),
             }
         }
@@ -306,7 +348,7 @@ impl RecordLogContent {
         }
         records.sort_by_key(|record| record.ordinal);
         let lost_bytes = reader.lost_byte_count();
-        Ok(Self { header: reader.header, t0, records, mark, ended, lost_bytes })
+        Ok(Self { header: reader.header, t0, records, observed, mark, ended, lost_bytes })
     }
 
     /// The number of sent requests without a Record: in flight at the last mark, or ended after the last flush.

@@ -2,72 +2,74 @@
 
 use std::collections::BTreeMap;
 
+use super::diagnostics::RunObservations;
 use crate::client::request_timer::StreamStats;
-use crate::loadgen::LoadResult;
+use crate::loadgen::ClientObservations;
 use crate::model::metrics::{Latency, Metrics, samples};
-use crate::model::probes::ProbeSummary;
-use crate::model::profile::ProfileReport;
 use crate::model::record::Record;
 use crate::model::record_log::RecordLogHeader;
 use crate::model::record_log::details::LoggedDetails;
 use crate::model::run::{Run, RunEnvironment, SteadyState, StreamAnomalies, VllmRequestColumns};
 use crate::model::series::RunSeries;
-use crate::model::server::ServerMetrics;
 use crate::model::validity::{RunDiagnostics, Verdict};
 use crate::stats::DurationSketch;
 
-/// The parts of a Run other than its measurements.
-pub(super) struct RunBuilder {
-    pub header: RecordLogHeader,
-    pub diagnostics: RunDiagnostics,
-    pub probes: Option<ProbeSummary>,
-    pub profile: Option<ProfileReport>,
-    pub server: Option<ServerMetrics>,
-    pub unread_metrics: Vec<String>,
-    /// The gaps and texts of the Records, if the Records do not contain them.
-    pub details: Option<LoggedDetails>,
+/// Assembles a Run from its header, its Records in the order of the schedule, and what the clients observed besides.
+/// `details` has the gaps and texts of the Records, if the Records do not. Also returns the Records: the caller decides
+/// whether to save them with the Run.
+pub(super) fn assemble(
+    header: RecordLogHeader,
+    records: Vec<Record>,
+    observed: RunObservations,
+    details: Option<LoggedDetails>,
+) -> (Run, Vec<Record>) {
+    let diagnostics = observed.diagnostics(&header.spec, &records);
+    assemble_judged(header, records, observed, details, &diagnostics)
 }
 
-impl RunBuilder {
-    /// Summarizes the result of the load. The Records are returned separately: the caller decides whether to save them
-    /// with the Run.
-    pub(super) fn build(self, outcome: LoadResult) -> (Run, Vec<Record>) {
-        let RecordLogHeader { command, settings, spec, notes, selection, inputs, server_version, .. } =
-            self.header;
-        let LoadResult { t0, records, stream_stats, interrupted, .. } = outcome;
-        let streams = anomalies(&stream_stats);
-        let StreamStats { itl, itl_by_second, .. } = stream_stats;
-        let percents = &selection.percents;
-        let metrics = Metrics::compute(&records, &itl, &spec.slo, percents);
-        let run = Run {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: t0.zoned(),
-            t0: Some(t0),
-            command,
-            settings: Some(settings),
-            interrupted,
-            streams,
-            steady: SteadyState::find(&spec, &records, self.details.as_ref(), percents),
-            series: RunSeries::compute(&records, &itl_by_second),
-            validity: Verdict::judge(&self.diagnostics, &spec, &records, &metrics, percents),
-            metrics,
-            probes: self.probes,
-            profile: self.profile,
-            server: self.server,
-            unread_metrics: self.unread_metrics,
-            histograms: histograms(&records, &itl),
-            spec,
-            notes,
-            selection,
-            inputs,
-            environment: environment(server_version),
-            promotion: None,
-            always: records.iter().map(VllmRequestColumns::from_record).collect(),
-            records: None,
-            details: self.details,
-        };
-        (run, records)
-    }
+/// Assembles a Run whose validity is judged by these diagnostics.
+pub(super) fn assemble_judged(
+    header: RecordLogHeader,
+    records: Vec<Record>,
+    observed: RunObservations,
+    details: Option<LoggedDetails>,
+    diagnostics: &RunDiagnostics,
+) -> (Run, Vec<Record>) {
+    let RecordLogHeader { command, settings, spec, notes, selection, inputs, server_version, .. } = header;
+    let RunObservations { client, probes, profile, server, unread_metrics, .. } = observed;
+    let ClientObservations { t0, stream_stats, interrupted, .. } = client;
+    let streams = anomalies(&stream_stats);
+    let StreamStats { itl, itl_by_second, .. } = stream_stats;
+    let percents = &selection.percents;
+    let metrics = Metrics::compute(&records, &itl, &spec.slo, percents);
+    let run = Run {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: t0.zoned(),
+        t0: Some(t0),
+        command,
+        settings: Some(settings),
+        interrupted,
+        streams,
+        steady: SteadyState::find(&spec, &records, details.as_ref(), percents),
+        series: RunSeries::compute(&records, &itl_by_second),
+        validity: Verdict::judge(diagnostics, &spec, &records, &metrics, percents),
+        metrics,
+        probes,
+        profile,
+        server,
+        unread_metrics,
+        histograms: histograms(&records, &itl),
+        spec,
+        notes,
+        selection,
+        inputs,
+        environment: environment(server_version),
+        promotion: None,
+        always: records.iter().map(VllmRequestColumns::from_record).collect(),
+        records: None,
+        details,
+    };
+    (run, records)
 }
 
 fn anomalies(stream_stats: &StreamStats) -> StreamAnomalies {

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::lengths;
 use crate::client::request_timer::StreamStats;
 use crate::dataset::{PreparedWorkload, sessions, shared_prefix};
-use crate::loadgen::{LoadResult, TokenAgreement};
+use crate::loadgen::{ClientObservations, TokenAgreement};
+use crate::model::probes::ProbeSummary;
 use crate::model::profile::ProfileReport;
 use crate::model::record::{FailureClass, Record, whole_second};
 use crate::model::record_log::PackedRecords;
@@ -19,6 +21,7 @@ use crate::model::validity::{
     EmptyAnswers, EstimatedPrompts, OutputLengths, PrefixCacheCounts, ProfilerEffect, RunDiagnostics,
     ServerMeanLatencies, TemplateTokens,
 };
+use crate::model::wall_time::WallTime;
 use crate::server::prefix_cache::PrefixCacheCounters;
 
 /// The prefix cache's counters before and after the run, from a server that reports them.
@@ -29,13 +32,15 @@ pub(super) struct PrefixCacheReadings {
 }
 
 /// The number of prompt tokens that were looked up in the prefix cache during the run, and the number found.
-struct CacheMoves {
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct CacheMoves {
     queries: u64,
     hits: u64,
 }
 
 impl PrefixCacheReadings {
-    fn moves(&self) -> Option<CacheMoves> {
+    /// The increase of the counters; `None` if they were not read twice, or fell.
+    pub(super) fn moves(&self) -> Option<CacheMoves> {
         let (before, after) = (self.before?, self.after?);
         Some(CacheMoves {
             queries: after.queries.checked_sub(before.queries)?,
@@ -47,8 +52,8 @@ impl PrefixCacheReadings {
 impl CacheMoves {
     /// The counts from the `cached_tokens` in the usage of the measured requests; `None` if no answer has them. vLLM
     /// omits the field from an answer without cached tokens.
-    fn by_usage(outcome: &LoadResult) -> Option<Self> {
-        let answered = || outcome.records.iter().filter(|record| record.is_success());
+    fn by_usage(records: &[Record]) -> Option<Self> {
+        let answered = || records.iter().filter(|record| record.is_success());
         let hits =
             answered().filter_map(|record| record.cached_tokens).map(u64::from).reduce(|a, b| a + b)?;
         let queries = answered().map(|record| u64::from(record.prompt_tokens.count)).sum();
@@ -57,117 +62,160 @@ impl CacheMoves {
 }
 
 /// A run's Records compared with the workload.
-pub(super) struct AgainstPlan<'a> {
-    spec: &'a Spec,
-    repeated_prompts: usize,
-    lengths: Option<OutputLengths>,
-    /// The number of tokens that the prompts share by design of the workload, and those that later turns repeat.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct WorkloadComparison {
+    /// Prompts of the workload that repeat others although none is meant to.
+    repeated: usize,
+    /// The number of tokens that the prompts share by design of the workload.
     shared: u64,
-    history: u64,
-}
-
-impl<'a> AgainstPlan<'a> {
-    /// Compares the Records of a run that has just ended with its workload, and unpacks them. A run may have millions
-    /// of requests, and memory does not suffice for the workload beside the unpacked Records. So the workload is
-    /// dropped first.
-    pub(super) fn hold(
-        spec: &'a Spec,
-        workload: PreparedWorkload,
-        outcome: LoadResult<PackedRecords>,
-    ) -> (Self, LoadResult) {
-        let planned = planned(spec, &workload);
-        let mut sums = Sums { planned, again: 0, again_tokens: 0, history: 0 };
-        let mut lengths = lengths::Comparison::new(spec, &workload.requests);
-        for record in outcome.records.iter() {
-            sums.note(&record, &workload);
-            lengths.note(&record);
-        }
-        let is_generation = spec.target.backend.task() == BackendTask::Generation;
-        let has_history = spec.sessions.history != HistoryMode::None || !spec.workload.dataset.has_sessions();
-        let against_plan = Self {
-            spec,
-            repeated_prompts: match are_unique(spec) {
-                true => 0,
-                false => workload.provenance.repeated + sums.again + sharing_blocks(spec, &workload),
-            },
-            lengths: is_generation.then(|| lengths.lengths()),
-            shared: match are_unique(spec) && has_history {
-                true => 0,
-                false => shared_prefix::shared_tokens(&workload.requests) + sums.again_tokens,
-            },
-            history: sums.history,
-        };
-        drop(workload);
-        (against_plan, outcome.unpack())
-    }
-
-    /// Gathers the input of the verdict.
-    pub(super) fn gather(
-        self,
-        cache: PrefixCacheReadings,
-        (server, profile): (Option<&ServerMetrics>, Option<&ProfileReport>),
-        outcome: &LoadResult,
-    ) -> RunDiagnostics {
-        let starved = outcome.records.iter().filter_map(|record| record.outcome.as_ref().err());
-        let starved = starved
-            .filter(|failure| matches!(failure.class, FailureClass::Descriptors | FailureClass::Ports));
-        RunDiagnostics {
-            timestamp_source: Some(outcome.timestamp_source),
-            read_delay: outcome.stream_stats.read_delay.percentile(99.0),
-            merged_reads: merged_reads(outcome),
-            burst_starts: burst_starts(&outcome.stream_stats),
-            profiler_effect: profile.and_then(|profile| profiled(profile, outcome)),
-            server_times: server.and_then(|server| server_times(server, outcome)),
-            worker_cpu: outcome.worker_cpu.clone(),
-            clock_step: Some(outcome.clock_step),
-            starved: starved.count(),
-            descriptor_limit: outcome.descriptors,
-            prefix_cache: self.prefix_cache(cache, outcome),
-            repeated_prompts: self.repeated_prompts,
-            client_errors: outcome.client_errors.clone(),
-            token_disagreement: disagreement(self.spec, &outcome.agreement),
-            template_tokens: template_tokens(self.spec, &outcome.agreement),
-            estimated_prompts: estimated_prompts(&outcome.agreement),
-            lengths: self.lengths.map(|lengths| lengths.resolve_by_text(&outcome.claims)),
-            text_claims: outcome.claims,
-            repeated_answers: EmptyAnswers {
-                all: outcome.stream_stats.turns,
-                silent: outcome.stream_stats.silent_turns,
-            },
-        }
-    }
-
-    /// The cache hits that the workload explains: prefixes that its prompts share, whole prompts that it repeats, and
-    /// what the server's chat template adds to each prompt, which is the same for all.
-    fn prefix_cache(&self, cache: PrefixCacheReadings, outcome: &LoadResult) -> Option<PrefixCacheCounts> {
-        let CacheMoves { queries, hits } = cache.moves().or_else(|| CacheMoves::by_usage(outcome))?;
-        // An estimate cannot distinguish a template's tokens from its own error.
-        let TokenAgreement { more, is_estimate, .. } = outcome.agreement;
-        let explained = self.shared + self.history + if is_estimate { 0 } else { more };
-        Some(PrefixCacheCounts { queries, hits, explained })
-    }
-}
-
-/// Sums over the Records of the tokens that they repeat.
-struct Sums {
-    /// The number of the workload's requests that are measured.
-    planned: usize,
     /// The number of requests that were sent again, and their tokens.
     again: usize,
     again_tokens: u64,
-    /// The number of tokens that turns repeat from earlier turns.
+    /// The number of tokens that later turns repeat from earlier ones.
     history: u64,
+    /// The lengths of the answers; `None` if the server does not generate.
+    lengths: Option<OutputLengths>,
 }
 
-impl Sums {
-    fn note(&mut self, record: &Record, workload: &PreparedWorkload) {
-        if record.ordinal >= self.planned {
+impl WorkloadComparison {
+    /// Compares the Records of a run that has just ended with its workload.
+    pub(super) fn compute(spec: &Spec, workload: &PreparedWorkload, records: &PackedRecords) -> Self {
+        let is_generation = spec.target.backend.task() == BackendTask::Generation;
+        let mut comparison = Self::default();
+        if !are_unique(spec) {
+            comparison.repeated = workload.provenance.repeated + sharing_blocks(spec, workload);
+        }
+        comparison.shared = shared_prefix::shared_tokens(&workload.requests);
+        let planned = planned(spec, workload);
+        let mut lengths = lengths::Comparison::new(spec, &workload.requests);
+        for record in records.iter() {
+            comparison.note(&record, workload, planned);
+            lengths.note(&record);
+        }
+        comparison.lengths = is_generation.then(|| lengths.lengths());
+        comparison
+    }
+
+    /// Adds a Record. `planned` is the number of the workload's requests that are measured.
+    fn note(&mut self, record: &Record, workload: &PreparedWorkload, planned: usize) {
+        if record.ordinal >= planned {
             self.again += 1;
             self.again_tokens += u64::from(record.prompt_tokens.count);
         }
         let request = workload.requests.get(record.ordinal);
         if let Some(request) = request.filter(|request| request.turn().is_some_and(|turn| turn.index > 0)) {
             self.history += u64::from(record.prompt_tokens.count.saturating_sub(request.prompt_tokens));
+        }
+    }
+
+    /// Adds the comparison of other Records with the same workload.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.again += other.again;
+        self.again_tokens += other.again_tokens;
+        self.history += other.history;
+        match (&mut self.lengths, other.lengths) {
+            (Some(lengths), Some(more)) => lengths.merge(more),
+            (lengths, more) => *lengths = lengths.or(more),
+        }
+    }
+
+    /// The number of prompts that were sent before.
+    fn repeated_prompts(&self, spec: &Spec) -> usize {
+        if are_unique(spec) { 0 } else { self.repeated + self.again }
+    }
+
+    /// The number of tokens that the prompts share by design of the workload, or because they were sent again.
+    fn shared_tokens(&self, spec: &Spec) -> u64 {
+        let has_history = spec.sessions.history != HistoryMode::None || !spec.workload.dataset.has_sessions();
+        if are_unique(spec) && has_history { 0 } else { self.shared + self.again_tokens }
+    }
+
+    /// The cache hits that the workload explains: prefixes that its prompts share, whole prompts that it repeats, and
+    /// what the server's chat template adds to each prompt, which is the same for all.
+    fn prefix_cache(&self, moves: CacheMoves, spec: &Spec, agreement: &TokenAgreement) -> PrefixCacheCounts {
+        let CacheMoves { queries, hits } = moves;
+        // An estimate cannot distinguish a template's tokens from its own error.
+        let TokenAgreement { more, is_estimate, .. } = *agreement;
+        let explained = self.shared_tokens(spec) + self.history + if is_estimate { 0 } else { more };
+        PrefixCacheCounts { queries, hits, explained }
+    }
+}
+
+/// What the clients of a run observed besides its Records.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct RunObservations {
+    /// What the clients observed of themselves and of the answers.
+    pub client: ClientObservations,
+    /// The Records compared with the workload.
+    pub workload: WorkloadComparison,
+    /// The increase of the server's prefix-cache counters.
+    pub cache: Option<CacheMoves>,
+    /// The results of the probes.
+    pub probes: Option<ProbeSummary>,
+    /// The report on the server's profiler.
+    pub profile: Option<ProfileReport>,
+    /// The server's own metrics.
+    pub server: Option<ServerMetrics>,
+    /// Problems with the server's metrics pages.
+    pub unread_metrics: Vec<String>,
+}
+
+impl RunObservations {
+    /// What one client observed of itself, with nothing of the workload or the server.
+    pub(super) fn of_client(client: ClientObservations) -> Self {
+        Self {
+            client,
+            workload: WorkloadComparison::default(),
+            cache: None,
+            probes: None,
+            profile: None,
+            server: None,
+            unread_metrics: Vec::new(),
+        }
+    }
+
+    /// Adds what another client of the same run observed. The server's own metrics, the probes and the profiler are
+    /// those of the first client that has them.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.client.merge(&other.client);
+        self.workload.merge(other.workload);
+        self.cache = self.cache.or(other.cache);
+        self.probes = self.probes.take().or(other.probes);
+        self.profile = self.profile.take().or(other.profile);
+        self.server = self.server.take().or(other.server);
+        self.unread_metrics.extend(other.unread_metrics);
+    }
+
+    /// Gathers the input of the verdict.
+    pub(super) fn diagnostics(&self, spec: &Spec, records: &[Record]) -> RunDiagnostics {
+        let Self { client, workload, profile, server, .. } = self;
+        let starved = records.iter().filter_map(|record| record.outcome.as_ref().err());
+        let starved = starved
+            .filter(|failure| matches!(failure.class, FailureClass::Descriptors | FailureClass::Ports));
+        let cache = self.cache.or_else(|| CacheMoves::by_usage(records));
+        RunDiagnostics {
+            timestamp_source: Some(client.timestamp_source),
+            read_delay: client.stream_stats.read_delay.percentile(99.0),
+            merged_reads: merged_reads(&client.stream_stats, records),
+            burst_starts: burst_starts(&client.stream_stats),
+            profiler_effect: profile.as_ref().and_then(|profile| profiled(profile, client.t0, records)),
+            server_times: server.as_ref().and_then(|server| server_times(server, records)),
+            worker_cpu: client.worker_cpu.clone(),
+            clock_step: Some(client.clock_step),
+            starved: starved.count(),
+            descriptor_limit: client.descriptors,
+            prefix_cache: cache.map(|moves| workload.prefix_cache(moves, spec, &client.agreement)),
+            repeated_prompts: workload.repeated_prompts(spec),
+            client_errors: client.client_errors.clone(),
+            token_disagreement: disagreement(spec, &client.agreement),
+            template_tokens: template_tokens(spec, &client.agreement),
+            estimated_prompts: estimated_prompts(&client.agreement),
+            lengths: workload.lengths.map(|lengths| lengths.resolve_by_text(&client.claims)),
+            text_claims: client.claims,
+            repeated_answers: EmptyAnswers {
+                all: client.stream_stats.turns,
+                silent: client.stream_stats.silent_turns,
+            },
         }
     }
 }
@@ -188,9 +236,9 @@ fn planned(spec: &Spec, workload: &PreparedWorkload) -> usize {
     sessions::split_last(&workload.requests, spec.load.warmup_prompts()).0.len()
 }
 
-fn merged_reads(outcome: &LoadResult) -> Option<f64> {
-    let events: u64 = outcome.records.iter().map(|record| u64::from(record.events.count)).sum();
-    (events > 0).then(|| outcome.stream_stats.shared as f64 / events as f64)
+fn merged_reads(stream_stats: &StreamStats, records: &[Record]) -> Option<f64> {
+    let events: u64 = records.iter().map(|record| u64::from(record.events.count)).sum();
+    (events > 0).then(|| stream_stats.shared as f64 / events as f64)
 }
 
 fn burst_starts(stream_stats: &StreamStats) -> Option<f64> {
@@ -199,25 +247,24 @@ fn burst_starts(stream_stats: &StreamStats) -> Option<f64> {
 
 /// The server's mean latencies, if it counted about the number of requests that we sent. Otherwise other clients'
 /// requests are included, and the means are not comparable.
-fn server_times(server: &ServerMetrics, outcome: &LoadResult) -> Option<ServerMeanLatencies> {
+fn server_times(server: &ServerMetrics, records: &[Record]) -> Option<ServerMeanLatencies> {
     let (ttft, tpot) =
         (server.histogram_total(ServerSignal::Ttft)?, server.histogram_total(ServerSignal::Tpot)?);
-    let ours = outcome.records.iter().filter(|record| record.is_success()).count() as f64;
+    let ours = records.iter().filter(|record| record.is_success()).count() as f64;
     let alone = (ttft.count - ours).abs() <= ours / 10.0;
     Some(ServerMeanLatencies { ttft: ttft.mean_time()?, tpot: tpot.mean_time()? }).filter(|_| alone)
 }
 
 /// The effect of the profiler on the run; `None` if it was never on during the run.
-fn profiled(profile: &ProfileReport, outcome: &LoadResult) -> Option<ProfilerEffect> {
-    let began = outcome.t0.timestamp();
+fn profiled(profile: &ProfileReport, t0: WallTime, records: &[Record]) -> Option<ProfilerEffect> {
+    let began = t0.timestamp();
     let offset = |at: Timestamp| Duration::try_from(at.duration_since(began)).unwrap_or_default();
-    let end = outcome.records.iter().filter_map(|record| record.times.done()).max()?;
+    let end = records.iter().filter_map(|record| record.times.done()).max()?;
     let start = profile.start.as_ref().filter(|_| profile.is_started())?;
     let stop = profile.stop.as_ref();
     let from = offset(start.sent).min(end);
     let until = stop.map_or(end, |stop| (offset(stop.sent) + stop.took).min(end));
-    let events: BTreeSet<u32> = outcome
-        .records
+    let events: BTreeSet<u32> = records
         .iter()
         .flat_map(|record| &record.events.by_second)
         .filter(|(_, events)| *events > 0)

@@ -98,8 +98,21 @@ pub enum Error {
         path: PathBuf,
     },
     /// The record log cannot be read.
-    #[error(transparent)]
-    RecordLog(#[from] RecordLogError),
+    #[error("cannot read the record log {path}: {source}", path = path.display())]
+    RecordLog {
+        /// The path of the file.
+        path: PathBuf,
+        /// Why the log cannot be read.
+        source: RecordLogError,
+    },
+    /// The record logs are not of the clients of one run.
+    #[error("{path} cannot be merged: {why}", path = path.display())]
+    NotOneRun {
+        /// The path of the log.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The record log contains no measured request.
     #[error("the run was killed before its first measured request had ended")]
     EmptyRecordLog,

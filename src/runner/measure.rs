@@ -20,7 +20,8 @@ use crate::client::request_timer::{Capture, CaptureText};
 use crate::dataset::salt::PromptSalter;
 use crate::dataset::{PreparedWorkload, sessions};
 use crate::loadgen::{
-    self, DRAIN_TIMEOUT, LoadError, LoadPhase, LoadPlan, LoadResult, StopHandle, WarmupCount, WorkerProgress,
+    self, DRAIN_TIMEOUT, LoadError, LoadPhase, LoadPlan, LoadResult, LoadShare, StopHandle, WarmupCount,
+    WorkerProgress,
 };
 use crate::model::arrival::{self, Schedule};
 use crate::model::probes::ProbeSummary;
@@ -65,6 +66,8 @@ pub(super) struct Measurement<'a> {
     pub keep_going: bool,
     /// Adds a unique prefix to each prompt.
     pub salter: Option<&'a PromptSalter>,
+    /// This client's share of the load.
+    pub share: LoadShare<'a>,
 }
 
 /// The result of the load, and of the probes if the Spec has some.
@@ -158,6 +161,14 @@ impl Measurement<'_> {
         let Spec { load, .. } = self.spec;
         let measured = LoadPhase { requests, schedule, cycle: load.cycle, duration: load.duration };
         let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
+        let shard = self.share.shard;
+        let plan = LoadPlan {
+            share: self.share,
+            cap: plan.cap.map(|cap| shard.part_of(cap)),
+            max_active: plan.max_active.map(|most| shard.part_of(most)),
+            preconnect: shard.part_of(plan.preconnect),
+            ..plan
+        };
         let stop = StopHandle::default();
         let on_request = self.on_request(stop.clone());
         let (outcome, probes) = self.drive(&plan, &stop, in_flight, observe);
@@ -167,8 +178,8 @@ impl Measurement<'_> {
             return Err(Error::WrongSetup { url: self.spec.target.display_url(), setup });
         }
         let probes = probes.transpose()?;
-        if outcome.warmup.failed > 0 && !outcome.interrupted {
-            let WarmupCount { sent, failed } = outcome.warmup;
+        if outcome.observed.warmup.failed > 0 && !outcome.observed.interrupted {
+            let WarmupCount { sent, failed } = outcome.observed.warmup;
             self.session.emit(&Event::Warning(Warning::WarmupFailed { failed, sent }));
         }
         Ok((outcome, probes))
@@ -207,7 +218,8 @@ impl Measurement<'_> {
             emit(&Event::Phase(RunPhase::Assembling));
             outcome
         };
-        match self.spec.load.probes {
+        // Probes measure the server, so one client sends all of them.
+        match self.spec.load.probes.filter(|_| self.share.shard.index() == 0) {
             None => (load(), None),
             Some(rate) => {
                 let request = probes::request(&self.spec.target);
@@ -253,6 +265,7 @@ impl Measurement<'_> {
             workers: self.spec.load.workers,
             keep_going: self.keep_going,
             salter: self.salter.cloned(),
+            share: LoadShare::default(),
         }
     }
 
@@ -379,6 +392,7 @@ mod tests {
             workers: NonZeroUsize::new(2).unwrap(),
             keep_going: false,
             salter: None,
+            share: LoadShare::default(),
         };
         let mut progress = ProgressOfAll::new(&plan);
         let mut sums = Vec::new();

@@ -101,22 +101,23 @@ pub(super) fn check(spec: &Spec, workload: &PreparedWorkload) -> Result<(), Erro
 }
 
 /// Creates the unique prefixes of this run's prompts, if the Spec asks for them. The prefix counts toward the prompt's
-/// length.
+/// length. All clients of a run have the same prefixes.
 pub(super) fn salter(
     spec: &mut Spec,
     workload: &mut PreparedWorkload,
     session: &Session,
+    run: Uuid,
 ) -> Result<Option<PromptSalter>, Error> {
-    let Some(unique) = new_salt(spec) else { return Ok(None) };
+    let Some(unique) = new_salt(spec, run) else { return Ok(None) };
     let salter = PromptSalter::new(unique, spec.sessions.history, session.tokenizer())?;
     salter.count_into(&mut workload.requests)?;
     Ok(Some(salter))
 }
 
-/// Draws a new salt for a run that has one.
-pub(super) fn new_salt(spec: &mut Spec) -> Option<UniquePrefix> {
+/// Sets a new salt for a run that has one: each run has another id.
+pub(super) fn new_salt(spec: &mut Spec, run: Uuid) -> Option<UniquePrefix> {
     let unique = spec.workload.unique.as_mut()?;
-    unique.salt = Salt(Uuid::new_v4().as_u64_pair().0);
+    unique.salt = Salt(run.as_u64_pair().0);
     Some(*unique)
 }
 

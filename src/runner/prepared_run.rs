@@ -1,12 +1,13 @@
 //! Prepares and measures runs on a session.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::info;
+use uuid::Uuid;
 
-use super::assemble::RunBuilder;
-use super::diagnostics::{AgainstPlan, PrefixCacheReadings};
+use super::assemble::assemble;
+use super::diagnostics::{PrefixCacheReadings, RunObservations, WorkloadComparison};
 use super::error::Error;
 use super::event::{Event, Warning};
 use super::measure::{Measurement, PlannedLoad, StopEarly};
@@ -18,8 +19,9 @@ use super::session::Session;
 use super::{prepare, redact};
 use crate::dataset::salt::PromptSalter;
 use crate::dataset::{PreparedWorkload, fingerprint, sessions};
+use crate::loadgen::{LoadResult, LoadShare, StartSignal};
 use crate::model::record::Record;
-use crate::model::record_log::RecordLogHeader;
+use crate::model::record_log::{RecordLogHeader, RunShare};
 use crate::model::request::Request;
 use crate::model::rng::RunRng;
 use crate::model::run::{Run, RunInputs};
@@ -31,6 +33,16 @@ use crate::model::server::ServerMetrics;
 pub(crate) struct Runner<'a> {
     session: &'a Session,
     options: &'a RunOptions,
+    membership: Option<&'a Membership<'a>>,
+}
+
+/// A client's membership in a run that several clients send.
+pub(crate) struct Membership<'a> {
+    /// The client's share of the run.
+    pub share: RunShare,
+    /// Waits until all clients have prepared the same run and are ready. Returns the instant of the common start, or
+    /// why there is none.
+    pub wait_for_start: &'a (dyn Fn(&PreparedRun) -> Result<Instant, String> + Sync),
 }
 
 /// A prepared run, before its first request is sent.
@@ -64,7 +76,7 @@ impl PreparedRun {
     /// prefixes.
     pub(crate) fn with_target(&self, target: Target) -> Self {
         let mut spec = Spec { target, ..self.spec.clone() };
-        let salter = self.salter.as_ref().zip(prepare::new_salt(&mut spec));
+        let salter = self.salter.as_ref().zip(prepare::new_salt(&mut spec, Uuid::new_v4()));
         Self {
             salter: salter.map(|(salter, unique)| salter.for_run(unique)),
             spec,
@@ -78,7 +90,12 @@ impl PreparedRun {
 impl<'a> Runner<'a> {
     /// Creates a runner on this session.
     pub(crate) fn new(session: &'a Session, options: &'a RunOptions) -> Self {
-        Self { session, options }
+        Self { session, options, membership: None }
+    }
+
+    /// Returns a runner whose runs are shares of runs that several clients send.
+    pub(crate) fn with_membership(self, membership: &'a Membership<'a>) -> Self {
+        Self { membership: Some(membership), ..self }
     }
 
     /// The session of the runs.
@@ -102,7 +119,7 @@ impl<'a> Runner<'a> {
         let mut workload = prepare::workload(&mut spec, &mut dice, session)?;
         prepare::check(&spec, &workload)?;
         prepare::apply_user_behavior(&spec, &mut workload);
-        let salter = prepare::salter(&mut spec, &mut workload, session)?;
+        let salter = prepare::salter(&mut spec, &mut workload, session, self.run_id())?;
         let inputs = RunInputs {
             dataset: workload.provenance.clone(),
             tokenizer: session.tokenizer().describe(),
@@ -126,19 +143,24 @@ impl<'a> Runner<'a> {
     /// If the server is not ready in time, or if no measured request has ended.
     pub(crate) fn measure(
         &self,
-        mut prepared: PreparedRun,
+        prepared: PreparedRun,
         invocation: &Invocation,
         observe: StopEarly<'_>,
     ) -> Result<(Run, Vec<Record>), Error> {
         let (options, session) = (self.options, self.session);
         let record_log = invocation.record_log.as_ref();
         let detail = if record_log.is_some() { options.detail.logged() } else { options.detail };
+        let start = || match self.membership {
+            Some(membership) => (membership.wait_for_start)(&prepared),
+            None => Ok(Instant::now()),
+        };
         let measurement = Measurement {
             spec: &prepared.spec,
             session,
             detail,
             keep_going: options.keep_going,
             salter: prepared.salter.as_ref(),
+            share: self.load_share(&start),
         };
         info!("waiting for the server to answer a small request");
         measurement.wait_until_ready(options.ready_timeout)?;
@@ -146,7 +168,7 @@ impl<'a> Runner<'a> {
             session.reset_prefix_cache()?;
         }
         let before = session.runtime().block_on(session.prefix_cache());
-        let schedule = measurement.arrivals(&prepared.workload, &mut prepared.dice);
+        let schedule = measurement.arrivals(&prepared.workload, &mut prepared.dice.clone());
         let (requests, warmup) = prepared.requests();
         let (sender, in_flight) = watch::channel(None);
         let after_warm_up = !warmup.is_empty();
@@ -177,16 +199,26 @@ impl<'a> Runner<'a> {
         session.count_answers(&mut outcome, &mut |counts| {
             log.iter_mut().for_each(|log| log.write_counts(counts));
         });
-        let details = log.and_then(|log| log.end(outcome.interrupted));
-        let (against_plan, outcome) = AgainstPlan::hold(&prepared.spec, prepared.workload, outcome);
+        let LoadResult { records, observed: client, .. } = outcome;
+        let workload = WorkloadComparison::compute(&prepared.spec, &prepared.workload, &records);
         let cache = PrefixCacheReadings { before, after };
         let server = recorder.map(|recorder| ServerMetrics {
-            warmup: outcome.warmup.sent,
-            ..recorder.finish(outcome.t0.timestamp())
+            warmup: client.warmup.sent,
+            ..recorder.finish(client.t0.timestamp())
         });
-        let diagnostics = against_plan.gather(cache, (server.as_ref(), profile.as_ref()), &outcome);
-        let builder = RunBuilder { header, diagnostics, probes, profile, server, unread_metrics, details };
-        let (mut run, records) = builder.build(outcome);
+        let observed = RunObservations {
+            client,
+            workload,
+            cache: cache.moves(),
+            probes,
+            profile,
+            server,
+            unread_metrics,
+        };
+        let details = log.and_then(|log| log.end(&observed, observed.client.interrupted));
+        // A run may have millions of requests, and memory does not suffice for the workload beside the unpacked Records.
+        drop(prepared.workload);
+        let (mut run, records) = assemble(header, records.into_records(), observed, details);
         run.validity.name_settings(options.setting_names);
         if let Some(unread) = run.streams.unread_fields() {
             session.emit(&Event::Warning(Warning::UnreadOutput(unread)));
@@ -194,6 +226,18 @@ impl<'a> Runner<'a> {
         let reason = run.validity.reason();
         info!(valid = run.validity.valid, reason, completed = run.metrics.completed, "the run is assembled");
         Ok((run, records))
+    }
+
+    /// What all clients of the run have in common.
+    fn run_id(&self) -> Uuid {
+        self.membership.map_or_else(Uuid::new_v4, |membership| membership.share.run)
+    }
+
+    /// This client's share of the load, which begins when `start` says.
+    fn load_share<'s>(&self, start: StartSignal<'s>) -> LoadShare<'s> {
+        let Some(membership) = self.membership else { return LoadShare::default() };
+        let RunShare { shard, run, .. } = membership.share;
+        LoadShare { shard, nonce: run, start: Some(start) }
     }
 
     /// The metadata of a run before it is measured, without secrets.
@@ -207,6 +251,7 @@ impl<'a> Runner<'a> {
             selection: self.options.selection.clone(),
             inputs: prepared.inputs.clone(),
             server_version: self.session.server_version().map(ToOwned::to_owned),
+            share: self.membership.map(|membership| membership.share.clone()),
         }
     }
 }

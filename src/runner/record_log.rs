@@ -6,6 +6,8 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::error::Error;
 use super::event::{Event, LoadProgress, Observer, Warning};
 use crate::model::record::LateCounts;
@@ -48,6 +50,11 @@ impl LogFile {
     /// The log of one of several runs, whose file name ends with this suffix.
     pub(crate) fn suffixed(&self, suffix: &str) -> Self {
         Self { path: suffixed(&self.path, suffix), ..self.clone() }
+    }
+
+    /// The path of the log.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The path of the log; `None` if the file does not exist.
@@ -140,9 +147,10 @@ impl RecordLog {
         self.write(|writer| writer.write_counts(counts));
     }
 
-    /// Records that the run ended normally. Returns the details, if only the log has them.
-    pub(super) fn end(mut self, interrupted: bool) -> Option<LoggedDetails> {
+    /// Writes what the client observed, and that the run ended normally. Returns the details, if only the log has them.
+    pub(super) fn end(mut self, observed: &impl Serialize, interrupted: bool) -> Option<LoggedDetails> {
         self.flush();
+        self.write(|writer| writer.write_observed(observed));
         self.write(|writer| writer.write_end(interrupted));
         Some(self.writer?.into_details(self.places?))
     }

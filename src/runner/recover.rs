@@ -1,71 +1,181 @@
-//! Recovers a Run from the record log of a run that was killed.
+//! Makes a Run from record logs: from that of a run that was killed, or from those of the clients that sent one run
+//! together.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::assemble::RunBuilder;
+use super::assemble::{assemble, assemble_judged};
+use super::diagnostics::RunObservations;
 use super::error::Error;
 use crate::client::request_timer::StreamStats;
-use crate::loadgen::{LoadResult, TokenAgreement, UncountedAnswers, WarmupCount};
+use crate::loadgen::ClientObservations;
 use crate::model::metrics;
 use crate::model::record::Record;
-use crate::model::record_log::{RecordLogContent, RecordLogError};
+use crate::model::record_log::{RecordLogContent, RecordLogError, RunShare};
 use crate::model::run::Run;
-use crate::model::validity::{RunDiagnostics, TextClaims, TimestampSource};
+use crate::model::validity::RunDiagnostics;
+use crate::model::wall_time::WallTime;
 
-/// A run that was killed, as recovered from its record log.
+/// A run, as read from its record logs.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    /// The Run. It is INVALID, unless the run had ended and its log was kept.
+    /// The Run. It is INVALID if something of it is missing.
     pub run: Run,
     /// The requests that had ended.
     pub records: Vec<Record>,
-    /// A sentence that says what is missing; `None` for a run that ended normally.
-    pub lost: Option<String>,
+    /// A sentence for each thing that is missing; empty for a run that ended normally.
+    pub lost: Vec<String>,
 }
 
-/// Recovers a run from a record log.
+/// Reads a run from its record logs: one, or one of each client that sent a share of it, in any order.
 ///
 /// # Errors
-/// If the log cannot be read, or if it contains no measured request.
-pub(crate) fn recover(path: &Path) -> Result<Recovered, Error> {
-    let log = File::open(path).map_err(RecordLogError::from)?;
-    let log = RecordLogContent::read(log)?;
-    let (Some(t0), false) = (log.t0, log.records.is_empty()) else { return Err(Error::EmptyRecordLog) };
-    let lost = what_is_lost(&log);
-    let stream_stats = stream_stats(&log.records);
-    let outcome = LoadResult {
-        t0,
-        records: log.records,
-        stream_stats,
-        timestamp_source: TimestampSource::Kernel,
-        clock_step: Duration::ZERO,
-        descriptors: None,
-        agreement: TokenAgreement::default(),
-        claims: TextClaims::default(),
-        warmup: WarmupCount::default(),
-        worker_cpu: Vec::new(),
-        interrupted: log.ended != Some(false),
-        client_errors: Vec::new(),
-        setup_failure: None,
-        uncounted: UncountedAnswers::default(),
+/// If a log cannot be read, if the logs are not of one run, or if they contain no measured request.
+pub(crate) fn recover(paths: &[PathBuf]) -> Result<Recovered, Error> {
+    let mut parts = paths.iter().map(|path| ClientPart::read(path)).collect::<Result<Vec<_>, _>>()?;
+    parts.sort_by_key(ClientPart::index);
+    check_one_run(&parts)?;
+    merge(parts)
+}
+
+/// One client's part of a run.
+struct ClientPart {
+    path: PathBuf,
+    log: RecordLogContent,
+    /// What the client observed besides its Records; `None` if it was killed before it wrote that.
+    observed: Option<RunObservations>,
+}
+
+impl ClientPart {
+    fn read(path: &Path) -> Result<Self, Error> {
+        let in_log = |source| Error::RecordLog { path: path.to_owned(), source };
+        let file = File::open(path).map_err(|error| in_log(RecordLogError::from(error)))?;
+        let log = RecordLogContent::read(file).map_err(in_log)?;
+        let observed = log.observed.as_deref().and_then(|json| serde_json::from_slice(json).ok());
+        Ok(Self { path: path.to_owned(), log, observed })
+    }
+
+    fn share(&self) -> Option<&RunShare> {
+        self.log.header.share.as_ref()
+    }
+
+    /// The index of the client's shard.
+    fn index(&self) -> usize {
+        self.share().map_or(0, |share| share.shard.index())
+    }
+
+    /// When the measured load began, on the first client's clock, in nanoseconds since the Unix epoch.
+    fn common_t0(&self) -> Option<i128> {
+        let ahead = self.share().and_then(|share| share.clock).map_or(0, |clock| clock.ahead_ns);
+        Some(i128::from(self.log.t0?.unix_ns) - i128::from(ahead))
+    }
+
+    /// Shifts every time of the Records and observations.
+    fn shift(&mut self, by: Duration) {
+        for record in &mut self.log.records {
+            record.shift(by);
+        }
+        if let Some(observed) = &mut self.observed {
+            let by_second = &mut observed.client.stream_stats.itl_by_second;
+            *by_second = by_second.shifted(by);
+        }
+    }
+
+    /// What the client observed, or what its Records still say of it.
+    fn observations(&mut self, t0: WallTime) -> RunObservations {
+        self.observed.take().unwrap_or_else(|| {
+            RunObservations::of_client(ClientObservations {
+                stream_stats: stream_stats(&self.log.records),
+                interrupted: self.log.ended != Some(false),
+                ..ClientObservations::new(self.log.t0.unwrap_or(t0))
+            })
+        })
+    }
+}
+
+/// Merges the parts of a run, in the order of the shards.
+fn merge(mut parts: Vec<ClientPart>) -> Result<Recovered, Error> {
+    let mut lost: Vec<String> = parts.iter().filter_map(|part| what_is_lost(&part.log)).collect();
+    lost.extend(missing_shards(&parts));
+    let is_observed = parts.iter().all(|part| part.observed.is_some());
+    align(&mut parts);
+    let t0 = parts.iter().find_map(|part| part.log.t0).ok_or(Error::EmptyRecordLog)?;
+    let observed = parts.iter_mut().map(|part| part.observations(t0)).reduce(|mut all, part| {
+        all.merge(part);
+        all
+    });
+    let mut logs = parts.into_iter().map(|part| part.log);
+    let (Some(mut observed), Some(first)) = (observed, logs.next()) else {
+        return Err(Error::EmptyRecordLog);
     };
-    let builder = RunBuilder {
-        header: log.header,
-        // A log does not contain what the client observed of itself and of the server, so those checks are not judged.
-        diagnostics: RunDiagnostics {
-            client_errors: lost.clone().into_iter().collect(),
-            ..RunDiagnostics::default()
-        },
-        probes: None,
-        profile: None,
-        server: None,
-        unread_metrics: Vec::new(),
-        details: None,
+    let mut records = first.records;
+    records.extend(logs.flat_map(|log| log.records));
+    if records.is_empty() {
+        return Err(Error::EmptyRecordLog);
+    }
+    records.sort_by_key(|record| record.ordinal);
+    observed.client.client_errors.extend(lost.iter().cloned());
+    let (run, records) = if is_observed {
+        assemble(first.header, records, observed, None)
+    } else {
+        // A client was killed before it wrote what it had observed, so those checks are not judged.
+        let client_errors = lost.clone();
+        let diagnostics = RunDiagnostics { client_errors, ..RunDiagnostics::default() };
+        assemble_judged(first.header, records, observed, None, &diagnostics)
     };
-    let (run, records) = builder.build(outcome);
     Ok(Recovered { run, records, lost })
+}
+
+/// Checks whether the parts, in the order of the shards, are of one run, and each of another client.
+fn check_one_run(parts: &[ClientPart]) -> Result<(), Error> {
+    let Some((first, others)) = parts.split_first() else { return Ok(()) };
+    for (before, part) in parts.iter().zip(others) {
+        let why = match (part.share(), first.share()) {
+            (Some(share), Some(of_first)) if share.run != of_first.run => "it is of another run than",
+            (Some(share), Some(of_first)) if share.shard.count() != of_first.shard.count() => {
+                "it has another number of shards than"
+            }
+            (Some(_), Some(_)) if part.log.header.inputs != first.log.header.inputs => {
+                "it has other prompts than"
+            }
+            (Some(_), Some(_)) if part.index() == before.index() => "it is a log of the same shard as",
+            (Some(_), Some(_)) => continue,
+            _ => "one client sent a whole run: it, or that of",
+        };
+        let why = format!("{why} {}", before.path.display());
+        return Err(Error::NotOneRun { path: part.path.clone(), why });
+    }
+    Ok(())
+}
+
+/// The clients without a log, and the share of the load that they were to send; `None` if there are none.
+fn missing_shards(parts: &[ClientPart]) -> Option<String> {
+    let count = parts.first()?.share()?.shard.count();
+    let has = |index: &usize| parts.iter().any(|part| part.index() == *index);
+    let missing: Vec<String> =
+        (0..count).filter(|index| !has(index)).map(|index| index.to_string()).collect();
+    let share = 100.0 * missing.len() as f64 / count as f64;
+    (!missing.is_empty()).then(|| {
+        let missing = missing.join(", ");
+        format!("of {count} shards, {missing} left no record log: {share:.0} % of the load was not measured")
+    })
+}
+
+/// Puts everything on the time axis of the client whose load began first. With a schedule, all clients have one t0, by
+/// the common start. Without one, each has its own, and the offsets of their clocks relate them.
+fn align(parts: &mut [ClientPart]) {
+    if parts.iter().any(|part| !part.log.header.spec.load.is_closed_loop()) {
+        return;
+    }
+    let Some(earliest) = parts.iter().filter_map(ClientPart::common_t0).min() else { return };
+    for part in parts {
+        let later = part.common_t0().map_or(0, |t0| t0 - earliest);
+        let later = Duration::from_nanos(u64::try_from(later).unwrap_or_default());
+        if !later.is_zero() {
+            part.shift(later);
+        }
+    }
 }
 
 /// What is missing of a run that was killed; `None` for a run that ended normally.
@@ -98,4 +208,143 @@ fn stream_stats(records: &[Record]) -> StreamStats {
         }
     }
     stream_stats
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::record_log::{ClockOffset, RecordLogHeader};
+    use crate::model::run_spec::Spec;
+    use crate::model::shard::Shard;
+    use crate::testing::queue::{self, Queue};
+    use crate::testing::sample_run;
+
+    const T0: WallTime = WallTime { unix_ns: 1_764_426_428_123_456_789, doubt_ns: 70 };
+
+    fn header(spec: &Spec, share: Option<RunShare>) -> RecordLogHeader {
+        let run = sample_run::run(false);
+        RecordLogHeader {
+            version: run.version,
+            command: run.command,
+            settings: run.settings.unwrap_or_default(),
+            spec: spec.clone(),
+            notes: run.notes,
+            selection: run.selection,
+            inputs: run.inputs,
+            server_version: None,
+            share,
+        }
+    }
+
+    /// The part of a client that sent these requests.
+    fn part(spec: &Spec, share: Option<RunShare>, records: Vec<Record>) -> ClientPart {
+        let stream_stats = stream_stats(&records);
+        let client = ClientObservations { stream_stats, ..ClientObservations::new(T0) };
+        let log = RecordLogContent {
+            header: header(spec, share),
+            t0: Some(T0),
+            records,
+            observed: None,
+            mark: None,
+            ended: Some(false),
+            lost_bytes: 0,
+        };
+        ClientPart { path: "a.reclog".into(), log, observed: Some(RunObservations::of_client(client)) }
+    }
+
+    fn share(index: usize, count: usize) -> RunShare {
+        let shard = Shard::new(index, NonZeroUsize::new(count).unwrap()).unwrap();
+        RunShare { shard, run: Uuid::from_u128(7), host: format!("node{index}"), clock: None }
+    }
+
+    /// The parts of a run that `count` clients sent.
+    fn parts(spec: &Spec, records: &[Record], count: usize) -> Vec<ClientPart> {
+        let of = |index: usize| records.iter().filter(move |record| record.ordinal % count == index).cloned();
+        (0..count).map(|index| part(spec, Some(share(index, count)), of(index).collect())).collect()
+    }
+
+    fn records(n: usize) -> Vec<Record> {
+        let mut records = Queue::default().open(n, 18.0);
+        for record in &mut records {
+            let gap = Duration::from_micros(7_000 + 13 * record.ordinal as u64);
+            record.events.gaps = Some(std::iter::repeat_n(gap, record.ordinal % 5 + 1).collect());
+        }
+        records
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn the_merged_run_is_that_of_one_client(count in 1..17_usize, rotation in 0..16_usize) {
+            let spec = queue::spec(queue::open_load(18.0));
+            let records = records(120);
+            let alone = merge(vec![part(&spec, None, records.clone())]).unwrap();
+            let mut parts = parts(&spec, &records, count);
+            parts.rotate_left(rotation % count);
+            parts.sort_by_key(ClientPart::index);
+            prop_assert!(check_one_run(&parts).is_ok());
+            let together = merge(parts).unwrap();
+            prop_assert_eq!(together.lost, Vec::<String>::new());
+            prop_assert_eq!(&together.records, &alone.records);
+            let json = |mut run: Run| {
+                run.environment.host = String::new();
+                serde_json::to_string(&run).unwrap()
+            };
+            prop_assert_eq!(json(together.run), json(alone.run));
+        }
+    }
+
+    #[test]
+    fn a_missing_client_makes_the_run_invalid_and_its_share_is_named() {
+        let spec = queue::spec(queue::open_load(18.0));
+        let mut parts = parts(&spec, &records(40), 4);
+        parts.remove(2);
+        let merged = merge(parts).unwrap();
+        assert_eq!(merged.lost, ["of 4 shards, 2 left no record log: 25 % of the load was not measured"]);
+        assert!(!merged.run.validity.valid);
+        assert_eq!(merged.run.metrics.completed, 30);
+    }
+
+    #[test]
+    fn logs_of_two_runs_and_two_logs_of_one_client_are_refused() {
+        let spec = queue::spec(queue::open_load(18.0));
+        let error = |change: fn(&mut ClientPart)| {
+            let mut parts = parts(&spec, &records(20), 2);
+            change(&mut parts[1]);
+            parts.sort_by_key(ClientPart::index);
+            check_one_run(&parts).unwrap_err().to_string()
+        };
+        let other_run = error(|part| part.log.header.share.as_mut().unwrap().run = Uuid::from_u128(8));
+        assert!(other_run.contains("another run than a.reclog"), "{other_run}");
+        let twice = error(|part| part.log.header.share = Some(share(0, 2)));
+        assert!(twice.contains("of the same shard as"), "{twice}");
+        let alone = error(|part| part.log.header.share = None);
+        assert!(alone.contains("one client sent a whole run"), "{alone}");
+        let prompts = error(|part| part.log.header.inputs.prompts = None);
+        assert!(prompts.contains("other prompts than"), "{prompts}");
+    }
+
+    #[test]
+    fn clients_without_a_schedule_meet_on_one_axis_by_their_clocks() {
+        let spec = queue::spec(queue::closed_load(4));
+        let records = Queue::default().closed(20, 4);
+        let mut parts = parts(&spec, &records, 2);
+        // Its load began 250 ms later, and its wall clock is an hour ahead.
+        let hour = 3_600_000_000_000;
+        parts[1].log.t0 = Some(WallTime { unix_ns: T0.unix_ns + hour + 250_000_000, ..T0 });
+        let clock = ClockOffset { ahead_ns: hour as i64, doubt_ns: 1000 };
+        parts[1].log.header.share.as_mut().unwrap().clock = Some(clock);
+        let merged = merge(parts).unwrap();
+        for (merged, record) in merged.records.iter().zip(&records) {
+            let later = Duration::from_millis(250) * (record.ordinal as u32 % 2);
+            assert_eq!(merged.times.sent(), record.times.sent().map(|at| at + later));
+            assert_eq!(merged.ttft(), record.ttft());
+        }
+    }
 }

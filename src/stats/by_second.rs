@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Percent, interpolate};
 
@@ -71,6 +72,19 @@ impl PerSecondHistogram {
         }
     }
 
+    /// Returns the values of another time axis, whose t0 is earlier by `by`, to the nearest second.
+    pub(crate) fn shifted(&self, by: Duration) -> Self {
+        let by = u32::try_from((by + Duration::from_millis(500)).as_secs()).unwrap_or(u32::MAX);
+        let mut shifted = Self::default();
+        let seconds = self.seconds();
+        let last = seconds.keys().next_back().copied().unwrap_or_default();
+        shifted.widen(self.width.max(span_width(last.saturating_add(by))));
+        for (second, counts) in seconds {
+            shifted.closed.entry(shifted.span(second.saturating_add(by))).or_default().merge(&counts);
+        }
+        shifted
+    }
+
     /// The first second of the span that contains a second.
     fn span(&self, second: u32) -> u32 {
         second - second % self.width
@@ -116,13 +130,38 @@ impl PerSecondHistogram {
     }
 }
 
+/// In JSON: the width of the spans, and the values of each.
+#[derive(Serialize, Deserialize)]
+struct SavedSpans {
+    width_s: u32,
+    spans: BTreeMap<u32, BucketCounts>,
+}
+
+impl Serialize for PerSecondHistogram {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        SavedSpans { width_s: self.width, spans: self.seconds() }.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for PerSecondHistogram {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let SavedSpans { width_s, spans } = SavedSpans::deserialize(from)?;
+        let mut all = Self::default();
+        all.widen(width_s.max(1).checked_next_power_of_two().unwrap_or(1 << 31));
+        for (second, counts) in spans {
+            all.closed.entry(all.span(second)).or_default().merge(&counts);
+        }
+        Ok(all)
+    }
+}
+
 /// The microseconds that represent all values of a bucket: its middle.
 fn bucket_middle(histogram: &Histogram<u32>, micros: u64) -> u32 {
     u32::try_from(histogram.median_equivalent(micros)).unwrap_or(u32::MAX)
 }
 
 /// The number of values in each non-empty bucket: `(microseconds, values)`, ascending.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketCounts(Vec<(u32, u32)>);
 
 impl BucketCounts {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::{Percent, interpolate};
 
@@ -33,8 +34,9 @@ impl Bucket {
     }
 }
 
-/// The number of durations in each bucket.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The number of durations in each bucket. In JSON it is [encoded](Self::encode).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub(crate) struct DurationHistogram {
     /// Counts by bucket index, up to the octave of the largest value.
     counts: Vec<u64>,
@@ -113,6 +115,20 @@ impl DurationHistogram {
             counts.add(Bucket::from_duration(Duration::from_nanos(middle)), step.count_at_value());
         }
         Some(counts)
+    }
+}
+
+impl From<DurationHistogram> for String {
+    fn from(histogram: DurationHistogram) -> Self {
+        histogram.encode()
+    }
+}
+
+impl TryFrom<String> for DurationHistogram {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::decode(&text).ok_or("this is not a histogram in HdrHistogram's V2 format")
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::bootstrap::RatioSeries;
 use super::histogram::{Bucket, DurationHistogram};
 use super::interval::DurationInterval;
@@ -12,7 +14,7 @@ use crate::stats::order_statistics;
 /// A sample of durations too large to keep: exact moments and a histogram, in constant memory.
 ///
 /// Percentiles are within 0.1 % of the exact ones, and exact below 1,024 ns.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct DurationSketch {
     moments: Moments,
     histogram: DurationHistogram,

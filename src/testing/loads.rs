@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::client::protocol::Protocol;
 use crate::client::request_timer::{Capture, CaptureGaps, CaptureText};
 use crate::dataset::bundled;
-use crate::loadgen::{self, LoadEvent, LoadPhase, LoadPlan, LoadResult, StopHandle};
+use crate::loadgen::{self, LoadEvent, LoadPhase, LoadPlan, LoadResult, LoadShare, StopHandle};
 use crate::model::arrival::Schedule;
 use crate::model::metrics::{Metrics, scalar};
 use crate::model::record::OutputGaps;
@@ -57,6 +57,7 @@ fn send(
         workers: NonZeroUsize::MIN,
         keep_going: false,
         salter: None,
+        share: LoadShare::default(),
     };
     let mut see = |event: LoadEvent<'_>| see(event);
     loadgen::run_load(&plan, &bundled::tokenizer(), &StopHandle::default(), &mut see).unwrap()
@@ -68,7 +69,7 @@ fn metrics(backend: Backend, whole: bool, requests: &[Request]) -> Metrics {
     for record in &outcome.records {
         assert!(record.is_success(), "{:?}", record.outcome);
     }
-    Metrics::compute(&outcome.records, &outcome.stream_stats.itl, &Slo::default(), &[99.0])
+    Metrics::compute(&outcome.records, &outcome.observed.stream_stats.itl, &Slo::default(), &[99.0])
 }
 
 #[test]

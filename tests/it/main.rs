@@ -30,6 +30,7 @@ mod report;
 mod run;
 mod search;
 mod sessions;
+mod shards;
 mod sim;
 #[allow(dead_code, reason = "tests/truth.rs shares it, and uses what is not used here")]
 mod support;

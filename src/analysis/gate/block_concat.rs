@@ -45,7 +45,6 @@ fn shift_record(record: &Record, by: Duration, sessions: u32) -> Record {
     if let Some(session) = record.facets.as_mut().and_then(|facets| facets.session.as_mut()) {
         *session += sessions;
     }
-    record.events = record.events.later(&record.times, by);
-    record.times = record.times.shifted(by);
+    record.shift(by);
     record
 }

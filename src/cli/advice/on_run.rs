@@ -18,7 +18,8 @@ impl From<Error> for CliError {
             | Error::UnsupportedRequest { .. }
             | Error::MetricsInterval
             | Error::RecordLogExists { .. }
-            | Error::RecordLog(_)
+            | Error::RecordLog { .. }
+            | Error::NotOneRun { .. }
             | Error::EmptyRecordLog
             | Error::MetricsListen { .. } => Self::usage(message),
             Error::ModelNotNamed(_)

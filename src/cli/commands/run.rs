@@ -14,11 +14,13 @@ use crate::runner::{Invocation, LadderPlan, PreparedRun, Repeats};
 mod command_line;
 mod deliver;
 mod ladder;
+mod local_shards;
 mod other_files;
 mod outcome;
 mod recover;
 mod repeats;
 mod session;
+mod sharded;
 
 pub(crate) use crate::cli::args::values::{Pair, metrics_url, pair, seconds};
 pub(super) use crate::cli::args::{DatasetName, RunArgs};
@@ -28,6 +30,7 @@ use deliver::Delivery;
 use ladder::LadderCommand;
 use outcome::exit_status;
 pub(crate) use outcome::failure_reason;
+pub(crate) use recover::deliver_logs;
 pub(crate) use session::RunSession;
 
 /// Runs the command. `like` is the saved run to repeat.
@@ -39,6 +42,9 @@ pub(crate) fn execute(
 ) -> Result<ExitReason, CliError> {
     if let Some(log) = &args.configuration.recover {
         return recover::recover(log, args);
+    }
+    if let Some(shard) = sharded::shard_of(args)? {
+        return sharded::execute(args, shard, invocation, interrupts);
     }
     let mut spec = to_spec::spec(args).map_err(CliError::usage)?;
     let plan = to_spec::ladder(args, &spec).map_err(CliError::usage)?;

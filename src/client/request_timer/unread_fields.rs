@@ -1,5 +1,7 @@
 //! Counts events by the field whose text was not read.
 
+use serde::{Deserialize, Serialize};
+
 /// The largest number of fields that are counted by name.
 const MAX_FIELDS: usize = 8;
 
@@ -8,7 +10,7 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// The number of events with text in an unknown field, by the field's name. The table is small, and only a new name
 /// allocates.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadFields(Vec<(Box<str>, u64)>);
 
 impl UnreadFields {

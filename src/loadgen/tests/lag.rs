@@ -33,6 +33,7 @@ fn held(schedule: Schedule, cap: Option<usize>) -> Vec<Timestamps> {
         workers: NonZeroUsize::MIN,
         keep_going: true,
         salter: None,
+        share: LoadShare::default(),
     };
     let stop = StopHandle::default();
     let shared = WorkerShared::new(&plan, &stop);

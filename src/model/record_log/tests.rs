@@ -22,6 +22,7 @@ pub(super) fn header() -> RecordLogHeader {
         notes: run.notes,
         selection: run.selection,
         inputs: run.inputs,
+        share: None,
         server_version: Some("0.33.0".into()),
     }
 }

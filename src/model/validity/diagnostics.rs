@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Diagnostics of the client, its machine and the server during a run. [`RunDiagnostics::default`] has none.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct RunDiagnostics {
@@ -48,7 +50,7 @@ pub(crate) struct RunDiagnostics {
 }
 
 /// Answers by the comparison of their tokens to the request and to the received events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutputLengths {
     /// The number of answers with a token count.
     pub answers: usize,
@@ -70,6 +72,18 @@ pub(crate) struct OutputLengths {
 }
 
 impl OutputLengths {
+    /// Adds the comparison of other answers.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.answers += other.answers;
+        self.longer.merge(other.longer);
+        self.bound += other.bound;
+        self.shorter.merge(other.shorter);
+        self.by_usage += other.by_usage;
+        self.usage_above.merge(other.usage_above);
+        self.usage_above_at_stop.merge(other.usage_above_at_stop);
+        self.usage_below.merge(other.usage_below);
+    }
+
     /// Decides the answers whose usage is above their limit although they stopped: they are too long if the texts are
     /// as long as claimed, and counted wrong otherwise.
     pub(crate) fn resolve_by_text(mut self, claims: &TextClaims) -> Self {
@@ -84,7 +98,7 @@ impl OutputLengths {
 
 /// The server's counts of output tokens compared with the texts, over the answers whose count is above the number of
 /// their events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TextClaims {
     /// All of these answers: the claimed tokens, and the bytes of text plus the silent events.
     pub by_bytes: LengthComparison,
@@ -103,6 +117,15 @@ impl TextClaims {
     /// and tool calls, and a stop string.
     pub(crate) const SLACK: u32 = 64;
 
+    /// Adds the comparison of other answers.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.by_bytes.merge(other.by_bytes);
+        self.beyond.merge(other.beyond);
+        self.at_limit.merge(other.at_limit);
+        self.by_tokenizer.merge(other.by_tokenizer);
+        self.beyond_tokenizer.merge(other.beyond_tokenizer);
+    }
+
     /// Whether the texts are about as long as claimed: a token of usual text has two bytes or more.
     pub(crate) fn are_supported(&self) -> bool {
         let (compared, factor) = match self.by_tokenizer.answers {
@@ -114,7 +137,7 @@ impl TextClaims {
 }
 
 /// The sums of two contradictory numbers over a group of answers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LengthComparison {
     /// The number of answers.
     pub answers: usize,
@@ -147,7 +170,7 @@ impl LengthComparison {
 }
 
 /// Answers that the next turn of their session repeats.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EmptyAnswers {
     /// The number of repeated answers.
     pub all: u64,
@@ -183,7 +206,7 @@ pub(crate) struct ServerMeanLatencies {
 }
 
 /// The source of receive timestamps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimestampSource {
     /// The kernel, when the segment arrived.
@@ -193,7 +216,7 @@ pub enum TimestampSource {
 }
 
 /// Prefix-cache counters of the server, in prompt tokens, over the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PrefixCacheCounts {
     /// The number of looked-up tokens.
     pub queries: u64,

@@ -89,7 +89,7 @@ fn a_record_log_is_never_written_over_and_no_other_file_is_read_as_one() {
         assert!(ended.stderr.contains(why), "{}", ended.stderr);
     }
     let ended = Program::new("run --recover nowhere").end().with_code(2);
-    assert!(ended.stderr.contains("--recover: nowhere: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot read the record log nowhere: "), "{}", ended.stderr);
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod witness;
 
 pub(crate) use gateway::Gateway;
 pub(crate) use pages::Pages;
-pub(crate) use program::{Ended, Program};
+pub(crate) use program::{Ended, Program, Running};
 pub(crate) use scripted::Scripted;
 pub(crate) use server::{Port, Server};
 pub(crate) use simulator::{Simulator, Story, fault, quick, steps};

@@ -196,6 +196,13 @@ impl Running {
         self.child.kill().unwrap();
     }
 
+    /// The names and sizes of the files in the program's folder.
+    pub(crate) fn files(&self) -> Vec<(String, u64)> {
+        let folder = self.folder.as_ref().expect("it has not ended").path();
+        let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap());
+        files.map(|file| (file.file_name().into_string().unwrap(), file.metadata().unwrap().len())).collect()
+    }
+
     /// The program's stderr until now.
     pub(crate) fn stderr_so_far(&self) -> String {
         self.stderr.so_far()

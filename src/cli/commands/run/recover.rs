@@ -1,23 +1,31 @@
 //! `--recover`: turns the record log of a killed run into a report and a result.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::deliver::Delivery;
-use crate::cli::args::RunArgs;
+use crate::cli::args::{OutputArgs, RunArgs};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::setting_flags::FLAGS;
 use crate::runner::{self, Recovered};
 
 /// Reads the log, reports and saves. The result is INVALID unless the run had ended and its log was kept.
 pub(super) fn recover(path: &Path, args: &RunArgs) -> Result<ExitReason, CliError> {
-    let recovered = runner::recover(path);
-    let Recovered { mut run, records, lost } =
-        recovered.map_err(|error| CliError::usage(format!("--recover: {}: {error}", path.display())))?;
+    deliver_logs(&[path.to_owned()], &args.output, args.measure.allow_invalid, true)
+}
+
+/// Reads the logs of one run and reports. Saves the result where the flags say, or beside the first log if `saves`.
+pub(crate) fn deliver_logs(
+    logs: &[PathBuf],
+    output: &OutputArgs,
+    allow_invalid: bool,
+    saves: bool,
+) -> Result<ExitReason, CliError> {
+    let Recovered { mut run, records, lost } = runner::recover(logs).map_err(CliError::usage)?;
     run.validity.name_settings(FLAGS);
-    let delivery = Delivery::recovered(&args.output, path)?;
+    let delivery = if saves { Delivery::recovered(output, &logs[0])? } else { Delivery::of(output)? };
     delivery.note_replaced_file();
     lost.iter().for_each(|lost| print_stderr(format_args!("warning: {lost}")));
     delivery.deliver(&mut run, records, None)?;
-    let is_believed = run.validity.valid || args.measure.allow_invalid;
+    let is_believed = run.validity.valid || allow_invalid;
     Ok(if is_believed { ExitReason::Success } else { ExitReason::Invalid })
 }

@@ -1,0 +1,177 @@
+//! One run from several processes.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::support::{Ended, Program, Running, Simulator, Witness, quick, until};
+
+const WORDS: &str = "--dataset-name random --random-input-len 8 --random-output-len 6 --ignore-eos";
+
+/// The requests of a result, by the name of a column.
+fn column(result: &Value, name: &str) -> Vec<Value> {
+    let records = result["servegauge"]["records"].as_array().unwrap();
+    records.iter().map(|record| record[name].clone()).collect()
+}
+
+/// A shard of two that meet at an address.
+fn shard(simulator: &Simulator, index: usize, address: &str, words: &str) -> Program {
+    simulator.run(&format!("{WORDS} {words} --shard {index}/2 --rendezvous {address} --shard-timeout 60s"))
+}
+
+/// Starts a program that is shard 0, and returns where the others join it.
+fn start_first(program: Program) -> (Running, String) {
+    const PLACE: &str = "waits for the others at ";
+    let running = program.start();
+    running.wait_for(PLACE);
+    running.wait_for("\n");
+    let stderr = running.stderr_so_far();
+    let (_, rest) = stderr.split_once(PLACE).unwrap();
+    let address = rest.split_whitespace().next().unwrap().to_owned();
+    (running, address)
+}
+
+/// Starts shard 0 of two.
+fn first(simulator: &Simulator, words: &str) -> (Running, String) {
+    start_first(shard(simulator, 0, "127.0.0.1:0", words))
+}
+
+/// Whether a record log with more than a header is in a running program's folder.
+fn measures(shard: &Running) -> bool {
+    shard.files().iter().any(|(name, bytes)| name.ends_with(".reclog") && *bytes > 4000)
+}
+
+#[test]
+fn the_processes_of_a_run_send_its_schedule_together() {
+    let simulator = Simulator::start(quick());
+    let words = format!("{WORDS} --num-prompts 60 --request-rate 60 --seed 3 --save-detailed");
+    let alone = simulator.run(&format!("{words} --result-filename r.json")).end().with_code(0).result();
+    let witness = Witness::before(&simulator);
+    let together =
+        witness.run(&format!("{words} --result-filename r.json --local-shards 3")).end().with_code(0);
+    assert!(together.stderr.contains("shard 2/3: 20 requests ended"), "{}", together.stderr);
+    let result = together.result();
+    assert_eq!(column(&result, "ordinal"), (0..60).map(Value::from).collect::<Vec<_>>());
+    assert_eq!(column(&result, "due_s"), column(&alone, "due_s"), "the schedule is that of one client");
+    assert_eq!(result["input_lens"], alone["input_lens"]);
+    assert_eq!(result["servegauge"]["inputs"]["prompts"], alone["servegauge"]["inputs"]["prompts"]);
+    let ids: Vec<_> = column(&result, "id").iter().map(|id| id.as_str().unwrap()[..24].to_owned()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "the ids of a run begin alike");
+    let left: Vec<_> = together.files("").into_iter().filter(|file| file != "r.json").collect();
+    assert_eq!(left, Vec::<String>::new(), "the logs go when the result is saved");
+}
+
+#[test]
+fn a_limit_is_split_and_each_shard_needs_a_part() {
+    let simulator = Simulator::start(quick());
+    let words = format!("{WORDS} --num-prompts 40 --max-concurrency 3 --local-shards 2 --json");
+    let ended = simulator.run(&words).end().with_code(0);
+    let result: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(result["completed"], 40);
+    assert!(result["max_concurrent_requests"].as_u64().unwrap() <= 3, "{result}");
+    let refused = simulator.run(&format!("{WORDS} --max-concurrency 1 --local-shards 2")).end().with_code(2);
+    assert!(refused.stderr.contains("cannot be split into 2 shards"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_shard_with_another_seed_ends_the_run_by_name() {
+    let simulator = Simulator::start(quick());
+    let (first, address) = first(&simulator, "--num-prompts 4 --seed 1");
+    let other = shard(&simulator, 1, &address, "--num-prompts 4 --seed 2").end().with_code(1);
+    let first = first.end().with_code(1);
+    for ended in [&first, &other] {
+        assert!(ended.stderr.contains("shard 1 has another"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn nobody_joins_without_the_token_and_garbage_harms_nothing() {
+    let simulator = Simulator::start(quick());
+    let with_token = |index, address: &str, token: &str| {
+        let words = "--num-prompts 6 --request-rate 50 --json";
+        shard(&simulator, index, address, words).env("SERVEGAUGE_SHARD_TOKEN", token)
+    };
+    let (first, address) = start_first(with_token(0, "127.0.0.1:0", "secret-token"));
+    let refused = with_token(1, &address, "guess").end().with_code(1);
+    assert!(refused.stderr.contains("token of the shards"), "{}", refused.stderr);
+    for garbage in [
+        &b"\0\xff\xfe garbage"[..],
+        b"POST /servegauge/shards/join HTTP/1.1\r\ncontent-length: 9\r\n\r\nnot json",
+    ] {
+        let mut socket = TcpStream::connect(&address).unwrap();
+        socket.write_all(garbage).unwrap();
+    }
+    with_token(1, &address, "secret-token").end().with_code(0);
+    let first = first.end().with_code(0);
+    let result: Value = serde_json::from_str(&first.stdout).unwrap();
+    assert_eq!(result["completed"], 6);
+    assert!(!first.stdout.contains("secret-token") && !first.stderr.contains("secret-token"));
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_token() {
+    let simulator = Simulator::start(quick());
+    let words = format!("{WORDS} --shard 0/2 --rendezvous 0.0.0.0:0");
+    let refused = simulator.run(&words).end().with_code(2);
+    assert!(refused.stderr.contains("set SERVEGAUGE_SHARD_TOKEN"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_shard_that_is_killed_leaves_an_invalid_run_that_names_it() {
+    let simulator = Simulator::start(quick());
+    let words = "--num-prompts 300 --request-rate 60 --result-filename r.json";
+    let (first, address) = first(&simulator, words);
+    let mut second = shard(&simulator, 1, &address, words).start();
+    until("the second shard measures", || measures(&second));
+    second.kill();
+    let first = first.end().with_code(0);
+    assert!(first.stderr.contains("warning: shard 1 on"), "{}", first.stderr);
+    let result = first.result();
+    assert_eq!(result["servegauge"]["validity"]["valid"], false);
+    assert_eq!(result["completed"], 150);
+}
+
+#[test]
+fn without_shard_0_the_logs_are_merged_later() {
+    let simulator = Simulator::start(quick());
+    let words = |index: usize| format!("--num-prompts 120 --request-rate 30 --record-log log{index}.reclog");
+    let (mut first, address) = first(&simulator, &words(0));
+    let second = shard(&simulator, 1, &address, &words(1)).start();
+    until("the first shard measures", || measures(&first));
+    first.kill();
+    let second = second.end().with_code(3);
+    assert!(second.stderr.contains("`servegauge merge`"), "{}", second.stderr);
+    let first: Ended = first.end();
+    let merged = Program::new("merge a.reclog b.reclog --out all.json")
+        .file("a.reclog", second.bytes("log1-shard1.reclog"))
+        .file("b.reclog", first.bytes("log0.reclog"))
+        .end()
+        .with_code(3);
+    assert!(merged.stderr.contains("the client was killed"), "{}", merged.stderr);
+    let completed = merged.result()["completed"].as_u64().unwrap();
+    assert!((61..120).contains(&completed), "all of one shard and a part of the other: {completed}");
+}
+
+#[test]
+fn who_is_missing_is_named_after_the_timeout() {
+    let simulator = Simulator::start(quick());
+    let words = format!("{WORDS} --shard 0/3 --rendezvous 127.0.0.1:0 --shard-timeout 1s");
+    let ended = simulator.run(&words).end().with_code(1);
+    assert!(ended.stderr.contains("after 1s, shards 1, 2 did not join"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_interrupt_ends_all_shards_with_a_report_of_what_was_measured() {
+    let simulator = Simulator::start(quick());
+    let words = "--num-prompts 5000 --request-rate 40 --result-filename r.json";
+    let (first, address) = first(&simulator, words);
+    let second = shard(&simulator, 1, &address, words).start();
+    until("both measure", || measures(&first) && measures(&second));
+    first.interrupt();
+    let first = first.end().with_code(130);
+    second.end().with_code(130);
+    let result = first.result();
+    assert_eq!(result["servegauge"]["interrupted"], true);
+    assert!(result["completed"].as_u64().unwrap() > 10, "{}", result["completed"]);
+}
