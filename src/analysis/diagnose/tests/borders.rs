@@ -320,7 +320,9 @@ fn the_diagnosis_is_json_with_figures_and_times() {
     let json = serde_json::to_value(Kit::log(log).diagnosis()).unwrap();
     let fact = &json["findings"][0]["facts"][0];
     assert_eq!((&fact["origin"], &fact["figure"]["count"]), (&"log".into(), &71.into()));
-    assert_eq!((&fact["when"]["at"], &fact["when"]["lasted_s"]), (&"07-28 10:00:00".into(), &120.0.into()));
+    // The log has no years, so the latest is assumed that is not in the future.
+    assert!(fact["when"]["at"].as_str().unwrap().ends_with("-07-28T10:00:00"), "{fact}");
+    assert_eq!(fact["when"]["lasted_s"], 120.0);
     let lever = &json["findings"][0]["changes"][0]["lever"];
     assert_eq!((&lever["name"], &lever["here"]), (&"--max-model-len".into(), &"here".into()));
     assert_eq!(lever["versions"]["since"]["in"], "v0.2.0");
