@@ -25,9 +25,13 @@
 //! | silent turns | answers without text, of those that the next turn repeats | any | | the next turn repeats an empty answer: this is not a conversation |
 //! | profiler | seconds without any output while the server wrote a profile | the profiler was on during the run | 2 s | the latencies are those of a server that is profiled, or that stalls for the profile |
 //! | descriptors | requests without a file descriptor or port | 90 % of the limit in flight | any | the load stopped at the client's limit |
+//! | shard lag | the same as schedule lag, of the shard with the largest one | as schedule lag | as schedule lag | one slow client of several hides in the percentile of all |
+//! | start skew | largest distance between the starts of two shards with a schedule, by their wall clocks | 10 ms or 5 % of the median TTFT | 50 ms or 25 % | the load is not one schedule, or the clocks were not related |
+//! | clock uncertainty | half of the fastest round trip to shard 0, of the shard with the largest one | 10 ms or 5 % of the median TTFT | 50 ms or 25 % | so far the starts of the shards may be apart |
 //! | client errors | errors and panics of the client itself | | any | the run ended early, and the requests in flight are missing |
 //!
-//! A verdict contains client errors and silent turns only where there were any, and the profiler only where it was on.
+//! A verdict contains client errors and silent turns only where there were any, the profiler only where it was on, and
+//! what concerns shards only where several clients sent the run.
 //!
 //! "10 ms or 5 %" is the larger of the two. A check without the data that it needs reports that it was not judged. For
 //! n arrivals a pile-up of 1.5·√(2/n) is distinguishable from chance (34 % for 40, 11 % for 400, 5 % for 1,800 or
@@ -66,7 +70,7 @@ pub(crate) use crate::model::validity::check_scope::CheckScope;
 pub(crate) use crate::model::validity::checks::ChecksSoFar;
 pub(crate) use crate::model::validity::diagnostics::{
     EmptyAnswers, EstimatedPrompts, LengthComparison, OutputLengths, PrefixCacheCounts, ProfilerEffect,
-    RunDiagnostics, ServerMeanLatencies, TemplateTokens, TextClaims, TimestampSource,
+    RunDiagnostics, ServerMeanLatencies, ShardDiagnostics, TemplateTokens, TextClaims, TimestampSource,
 };
 use crate::seconds;
 use crate::stats::Percent;
@@ -243,6 +247,12 @@ pub enum CheckName {
     Profiler,
     /// The client's file descriptors and ports.
     Descriptors,
+    /// The schedule lag of the worst of several clients.
+    ShardLag,
+    /// How far the starts of several clients are apart.
+    StartSkew,
+    /// How exactly the clocks of several clients are related.
+    ClockUncertainty,
     /// Errors and panics of the client itself.
     ClientErrors,
 }
@@ -271,6 +281,9 @@ impl CheckName {
             Self::WallClock => "wall clock",
             Self::Profiler => "profiler",
             Self::Descriptors => "descriptors",
+            Self::ShardLag => "shard lag",
+            Self::StartSkew => "start skew",
+            Self::ClockUncertainty => "clock uncertainty",
             Self::ClientErrors => "client errors",
         }
     }
@@ -298,6 +311,9 @@ impl CheckName {
             Self::WallClock => "step of the wall clock",
             Self::Profiler => "time without output while the server wrote a profile",
             Self::Descriptors => "requests at the client's descriptor or port limit",
+            Self::ShardLag => "P99 schedule lag of the worst shard",
+            Self::StartSkew => "distance between the starts of the shards",
+            Self::ClockUncertainty => "uncertainty of a shard's clock",
             Self::ClientErrors => "errors of the client itself",
         }
     }

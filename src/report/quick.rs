@@ -165,7 +165,7 @@ impl QuickReport<'_> {
         ];
         let metrics: Vec<String> = metrics.into_iter().flatten().collect();
         let load = users_text(trial.load as u64);
-        (!metrics.is_empty()).then(|| format!("With {load} it had {}.", metrics.join(", ")))
+        (!metrics.is_empty()).then(|| format!("With {load}: {}.", metrics.join(", ")))
     }
 
     /// The levels without the guard against failures, which the user did not ask for.
@@ -254,7 +254,7 @@ mod tests {
             [
                 "http://localhost:8000 serves 32 users at once with TTFT P95 < 500ms. Its limit is between 32 and 64 \
                  (95 % interval).",
-                "With 32 users at once it had TTFT p95 120 ms, 2300 tok/s.",
+                "With 32 users at once: TTFT p95 120 ms, 2300 tok/s.",
                 "Each user asks again at once."
             ]
         );

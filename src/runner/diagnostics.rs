@@ -19,7 +19,7 @@ use crate::model::run_spec::{Backend, BackendTask, Dataset, HistoryMode, SaltSco
 use crate::model::server::{ServerMetrics, ServerSignal};
 use crate::model::validity::{
     EmptyAnswers, EstimatedPrompts, OutputLengths, PrefixCacheCounts, ProfilerEffect, RunDiagnostics,
-    ServerMeanLatencies, TemplateTokens,
+    ServerMeanLatencies, ShardDiagnostics, TemplateTokens,
 };
 use crate::model::wall_time::WallTime;
 use crate::server::prefix_cache::PrefixCacheCounters;
@@ -158,6 +158,9 @@ pub(super) struct RunObservations {
     pub server: Option<ServerMetrics>,
     /// Problems with the server's metrics pages.
     pub unread_metrics: Vec<String>,
+    /// The clients, if several sent the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardDiagnostics>,
 }
 
 impl RunObservations {
@@ -171,6 +174,7 @@ impl RunObservations {
             profile: None,
             server: None,
             unread_metrics: Vec::new(),
+            shards: Vec::new(),
         }
     }
 
@@ -184,6 +188,7 @@ impl RunObservations {
         self.profile = self.profile.take().or(other.profile);
         self.server = self.server.take().or(other.server);
         self.unread_metrics.extend(other.unread_metrics);
+        self.shards.extend(other.shards);
     }
 
     /// Gathers the input of the verdict.
@@ -216,6 +221,7 @@ impl RunObservations {
                 all: client.stream_stats.turns,
                 silent: client.stream_stats.silent_turns,
             },
+            shards: self.shards.clone(),
         }
     }
 }

@@ -214,6 +214,7 @@ impl<'a> Runner<'a> {
             profile,
             server,
             unread_metrics,
+            shards: Vec::new(),
         };
         let details = log.and_then(|log| log.end(&observed, observed.client.interrupted));
         // A run may have millions of requests, and memory does not suffice for the workload beside the unpacked Records.

@@ -14,8 +14,9 @@ use crate::model::metrics;
 use crate::model::record::Record;
 use crate::model::record_log::{RecordLogContent, RecordLogError, RunShare};
 use crate::model::run::Run;
-use crate::model::validity::RunDiagnostics;
+use crate::model::validity::{RunDiagnostics, ShardDiagnostics};
 use crate::model::wall_time::WallTime;
+use crate::stats::percentile;
 
 /// A run, as read from its record logs.
 #[derive(Debug)]
@@ -99,6 +100,7 @@ fn merge(mut parts: Vec<ClientPart>) -> Result<Recovered, Error> {
     let mut lost: Vec<String> = parts.iter().filter_map(|part| what_is_lost(&part.log)).collect();
     lost.extend(missing_shards(&parts));
     let is_observed = parts.iter().all(|part| part.observed.is_some());
+    let shards = shard_diagnostics(&parts);
     align(&mut parts);
     let t0 = parts.iter().find_map(|part| part.log.t0).ok_or(Error::EmptyRecordLog)?;
     let observed = parts.iter_mut().map(|part| part.observations(t0)).reduce(|mut all, part| {
@@ -115,6 +117,7 @@ fn merge(mut parts: Vec<ClientPart>) -> Result<Recovered, Error> {
         return Err(Error::EmptyRecordLog);
     }
     records.sort_by_key(|record| record.ordinal);
+    observed.shards = shards;
     observed.client.client_errors.extend(lost.iter().cloned());
     let (run, records) = if is_observed {
         assemble(first.header, records, observed, None)
@@ -125,6 +128,33 @@ fn merge(mut parts: Vec<ClientPart>) -> Result<Recovered, Error> {
         assemble_judged(first.header, records, observed, None, &diagnostics)
     };
     Ok(Recovered { run, records, lost })
+}
+
+/// What the verdict needs of each client; empty for a run of one client.
+fn shard_diagnostics(parts: &[ClientPart]) -> Vec<ShardDiagnostics> {
+    if parts.len() < 2 {
+        return Vec::new();
+    }
+    let has_schedule = parts.iter().all(|part| !part.log.header.spec.load.is_closed_loop());
+    let earliest = parts.iter().filter_map(ClientPart::common_t0).min().filter(|_| has_schedule);
+    let of_part = |part: &ClientPart| {
+        let later = part.common_t0().zip(earliest).map(|(t0, earliest)| t0 - earliest);
+        let clock = part.share().and_then(|share| share.clock);
+        ShardDiagnostics {
+            index: part.index(),
+            start: later.map(|later| Duration::from_nanos(u64::try_from(later).unwrap_or(u64::MAX))),
+            clock_doubt: clock.map(|clock| Duration::from_nanos(clock.doubt_ns)),
+            lag: p99_lag(&part.log.records),
+        }
+    };
+    parts.iter().map(of_part).collect()
+}
+
+/// The 99th percentile of the lag that the client itself caused.
+fn p99_lag(records: &[Record]) -> Option<Duration> {
+    let mut lags: Vec<Duration> = records.iter().filter_map(Record::own_lag).collect();
+    lags.sort_unstable();
+    percentile(&lags, 99.0)
 }
 
 /// Checks whether the parts, in the order of the shards, are of one run, and each of another client.
@@ -221,6 +251,7 @@ mod tests {
     use crate::model::record_log::{ClockOffset, RecordLogHeader};
     use crate::model::run_spec::Spec;
     use crate::model::shard::Shard;
+    use crate::model::validity::{CheckName, CheckOutcome};
     use crate::testing::queue::{self, Queue};
     use crate::testing::sample_run;
 
@@ -296,7 +327,12 @@ mod tests {
                 run.environment.host = String::new();
                 serde_json::to_string(&run).unwrap()
             };
-            prop_assert_eq!(json(together.run), json(alone.run));
+            let names = |run: &Run| run.validity.checks.iter().map(|check| check.name).collect::<Vec<_>>();
+            let of_shards = [CheckName::ShardLag, CheckName::StartSkew];
+            prop_assert_eq!(count > 1, of_shards.iter().all(|name| names(&together.run).contains(name)));
+            let mut together = together.run;
+            together.validity.checks.retain(|check| !of_shards.contains(&check.name));
+            prop_assert_eq!(json(together), json(alone.run));
         }
     }
 
@@ -309,6 +345,22 @@ mod tests {
         assert_eq!(merged.lost, ["of 4 shards, 2 left no record log: 25 % of the load was not measured"]);
         assert!(!merged.run.validity.valid);
         assert_eq!(merged.run.metrics.completed, 30);
+    }
+
+    #[test]
+    fn shards_that_begin_apart_or_whose_clocks_are_not_related_are_invalid() {
+        let spec = queue::spec(queue::open_load(18.0));
+        let outcomes = |later_ns: u64, doubt_ns: u64| {
+            let mut parts = parts(&spec, &records(40), 2);
+            parts[1].log.t0 = Some(WallTime { unix_ns: T0.unix_ns + later_ns, ..T0 });
+            parts[1].log.header.share.as_mut().unwrap().clock = Some(ClockOffset { ahead_ns: 0, doubt_ns });
+            let run = merge(parts).unwrap().run;
+            [CheckName::StartSkew, CheckName::ClockUncertainty]
+                .map(|name| run.validity.checks.iter().find(|check| check.name == name).unwrap().outcome)
+        };
+        assert_eq!(outcomes(20_000, 30_000), [CheckOutcome::Passed; 2]);
+        assert_eq!(outcomes(20_000_000, 0), [CheckOutcome::Warning, CheckOutcome::Passed]);
+        assert_eq!(outcomes(900_000_000, 900_000_000), [CheckOutcome::Invalid; 2]);
     }
 
     #[test]

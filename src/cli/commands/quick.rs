@@ -39,8 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const WORKLOAD: &str = "--dataset-name random --random-input-len 256 --random-output-len 64";
 
 /// What a user of [`WORKLOAD`] does.
-const USER: &str =
-    "A user here reads nothing: 256 tokens are asked and 64 answered, then the next question is sent.";
+const USER: &str = "Each user asks 256 tokens, gets an answer of 64, and asks again at once.";
 
 /// The search: few, short trials. Its interval says what they are worth. A start at 16 leaves time to reach 256 users.
 const SEARCH: &str = "--over concurrency --start 16 --max 256 --trial 5s --precision 20%";
@@ -88,8 +87,11 @@ pub(crate) fn execute(args: &QuickArgs, interrupts: &InterruptSignal) -> Result<
     let question = args.search_args()?;
     search::check(&question, line.clone())?;
     let found = search::find(&question, line, interrupts)?;
-    let user =
-        if args.run.is_empty() { USER } else { "A user sends the next request when the last is answered." };
+    let user = if args.run.is_empty() {
+        USER
+    } else {
+        "Each user sends the next request as soon as the last is answered."
+    };
     let report = QuickReport { server: &server.name, user, search: &found.search, answer: &found.answer };
     if let Some(why) = found.why_nothing() {
         return Err(CliError::failed(format!("{}: {why}", server.name)));

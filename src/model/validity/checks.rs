@@ -2,6 +2,7 @@
 
 mod answer_checks;
 mod prompt_checks;
+mod shard_checks;
 mod so_far;
 
 use std::time::Duration;
@@ -49,6 +50,7 @@ pub(super) fn run_checks(case: &CheckInput<'_>) -> Vec<Check> {
     always
         .chain(answer_checks::answer_checks(case))
         .chain(profiler(case))
+        .chain(shard_checks::shard_checks(case))
         .chain(client_errors(case))
         .collect()
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::seconds;
+
 /// Diagnostics of the client, its machine and the server during a run. [`RunDiagnostics::default`] has none.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct RunDiagnostics {
@@ -47,6 +49,24 @@ pub(crate) struct RunDiagnostics {
     pub text_claims: TextClaims,
     /// Answers that the next turn of their session repeats, and the number of empty ones.
     pub repeated_answers: EmptyAnswers,
+    /// The clients of a run that several clients sent; empty for a run of one client.
+    pub shards: Vec<ShardDiagnostics>,
+}
+
+/// One of several clients that sent a run together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShardDiagnostics {
+    /// The index of its shard.
+    pub index: usize,
+    /// How much later than the earliest client it began, by its wall clock; `None` without a common schedule.
+    #[serde(rename = "start_s", with = "seconds::option")]
+    pub start: Option<Duration>,
+    /// The largest error of the relation between its clock and the first client's; `None` if it is not known.
+    #[serde(rename = "clock_doubt_s", with = "seconds::option")]
+    pub clock_doubt: Option<Duration>,
+    /// The 99th percentile of its schedule lag; `None` if it sent nothing.
+    #[serde(rename = "lag_s", with = "seconds::option")]
+    pub lag: Option<Duration>,
 }
 
 /// Answers by the comparison of their tokens to the request and to the received events.

@@ -34,6 +34,7 @@ impl Case {
     fn of(spec: Spec, records: Vec<Record>) -> Self {
         let evidence = RunDiagnostics {
             client_errors: Vec::new(),
+            shards: Vec::new(),
             timestamp_source: Some(TimestampSource::Kernel),
             read_delay: Some(Duration::from_micros(200)),
             merged_reads: Some(0.002),
