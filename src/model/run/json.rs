@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::ser::{Error as _, SerializeMap as _};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 
 use super::flat_record::FlatRecord;
@@ -22,7 +23,28 @@ const SCHEMA: u64 = 2;
 
 /// Writes a Run as one JSON object in one line.
 pub(super) fn write(run: &Run, out: impl Write) -> serde_json::Result<()> {
-    serde_json::to_writer(out, &RunFile(run))
+    RunFile(run).serialize(&mut serde_json::Serializer::with_formatter(out, PrintableJson))
+}
+
+/// Compact JSON whose characters are all printable: others, which models generate, are escaped. JSON allows them, but
+/// readers of YAML, which some tools read JSON with, refuse them.
+struct PrintableJson;
+
+impl Formatter for PrintableJson {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, found)) = rest.char_indices().find(|(_, found)| !is_printable(*found)) {
+            out.write_all(&rest.as_bytes()[..at])?;
+            write!(out, "\\u{:04x}", u32::from(found))?;
+            rest = &rest[at + found.len_utf8()..];
+        }
+        out.write_all(rest.as_bytes())
+    }
+}
+
+/// Whether YAML takes a character as it is. Those that it does not are below U+10000.
+fn is_printable(character: char) -> bool {
+    !matches!(character, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
 }
 
 struct RunFile<'a>(&'a Run);

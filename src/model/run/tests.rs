@@ -61,6 +61,21 @@ fn recordings_give_a_result_their_factor() {
     assert_eq!(json(&run)["rtfx"], 3.0);
 }
 
+/// pyyaml, which llmd-benchmark-report reads results with, refuses other characters.
+#[test]
+fn a_result_has_only_characters_that_readers_of_yaml_take() {
+    let mut detailed = run(true);
+    let text = "\u{7f}\u{80}\u{85}\u{9f}\u{fffe}\u{ffff} é 日 \u{1f600} \"\n";
+    detailed.records.as_mut().unwrap()[0].text = Some(text.into());
+    let mut written = Vec::new();
+    detailed.write(&mut written).unwrap();
+    let written = String::from_utf8(written).unwrap();
+    let refused = |character: &char| !matches!(character, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..);
+    assert_eq!(written.chars().find(refused), None);
+    let file: Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(file["generated_texts"][0], text);
+}
+
 #[test]
 fn details_are_saved_only_when_asked_for() {
     let file = json(&run(false));
