@@ -5,7 +5,7 @@ use crate::analysis::compare::{Comparison, MetricSource, stated_differences};
 use crate::cli::exit::CliError;
 use crate::cli::saved_results::LoadedSide;
 
-/// Compares sides of which at least one is a result of another tool.
+/// Compares sides, where at least one is a result of another tool.
 pub(super) fn compare(args: &CompareArgs, sides: &[LoadedSide]) -> Result<Comparison, CliError> {
     let [base, candidates @ ..] = sides else { return Err(CliError::usage("nothing to compare")) };
     let differences = differences(base.source(), candidates);
