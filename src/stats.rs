@@ -142,6 +142,12 @@ impl Distribution {
     }
 }
 
+/// A duration in nanoseconds; the largest number for one of 584 years and more. Cheaper than `as_nanos`, which has 128
+/// bits: this is done for each gap between tokens.
+fn whole_nanoseconds(value: Duration) -> u64 {
+    value.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(value.subsec_nanos()))
+}
+
 /// Count, sum and sum of squares, from which the mean and the standard deviation follow. Whole numbers, so that the sums
 /// are the same in every order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +167,7 @@ impl Moments {
     }
 
     fn add(&mut self, value: Duration) {
-        let value = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
+        let value = whole_nanoseconds(value);
         self.n += 1;
         self.sum += u128::from(value);
         self.squares = self.squares.saturating_add(u128::from(value) * u128::from(value));

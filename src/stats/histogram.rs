@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::{Percent, interpolate};
+use super::{Percent, interpolate, whole_nanoseconds};
 
 /// The number of buckets in each octave (a factor of two) from 1,024 ns up; below, each nanosecond has its own bucket.
 const PER_OCTAVE: u64 = 512;
@@ -19,7 +19,7 @@ pub(crate) struct Bucket(u16);
 impl Bucket {
     /// The bucket that contains a duration.
     pub(crate) fn from_duration(value: Duration) -> Self {
-        let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = whole_nanoseconds(value);
         let shift = (nanos / PER_OCTAVE).checked_ilog2().unwrap_or_default();
         // The index is at most 54 · 512 + 1023.
         Self((u64::from(shift) * PER_OCTAVE + (nanos >> shift)) as u16)
