@@ -159,8 +159,8 @@ fn what_makes_no_ladder_is_refused_with_what_to_do() {
 fn a_gate_and_a_sweep_refuse_a_ladder() {
     let simulator = Simulator::start(quick());
     let baseline = simulator.run(LOAD).words("--num-prompts 4 --out b.json").end().well().read("b.json");
-    let gate =
-        Program::new("gate --baseline b.json -- run --sim --max-concurrency 1,2").file("b.json", baseline);
+    let gate = Program::new("gate --allow-invalid --baseline b.json -- run --sim --max-concurrency 1,2")
+        .file("b.json", baseline);
     let toml = "repeats = 1\n[[set]]\nname = \"a\"\nurl = \"http://localhost:1\"\n[[load]]\nname = \"l\"\n\
                 flags = \"--max-concurrency 1,2\"\n";
     let sweep = Program::new("sweep s.toml --dry-run").file("s.toml", toml);
