@@ -9,7 +9,7 @@ use super::table::{Cell, Row, short_number};
 use crate::model::metrics::Latency;
 use crate::model::run::Run;
 
-/// The most sides that are drawn over each other: more colors cannot be told apart.
+/// The largest number of sides in one chart: a reader cannot distinguish more colors.
 const MAX_SIDES: usize = COLORS;
 
 /// The percentiles of the tables.
