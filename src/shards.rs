@@ -18,6 +18,7 @@ mod launcher;
 mod member;
 mod messages;
 mod state;
+pub(crate) mod variables;
 
 pub(crate) use coordinator::{Coordinator, ReceivedLogs};
 pub(crate) use launcher::launcher_shard;

@@ -2,11 +2,12 @@
 
 use std::num::NonZeroUsize;
 
+use super::variables;
 use crate::model::shard::Shard;
 
 /// The variables of the launchers: the index of a process, and the number of processes.
 const LAUNCHERS: [(&str, &str, &str); 4] = [
-    ("a Kubernetes Indexed Job", "JOB_COMPLETION_INDEX", "SERVEGAUGE_SHARDS"),
+    ("a Kubernetes Indexed Job", "JOB_COMPLETION_INDEX", variables::COUNT),
     ("Slurm", "SLURM_PROCID", "SLURM_NTASKS"),
     ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("MPICH", "PMI_RANK", "PMI_SIZE"),

@@ -8,8 +8,12 @@ use super::flags::{FlagArity, FlagSet, arity};
 use super::setting::{FlagSetting, SettingOrigin};
 use crate::cli::exit::print_stderr;
 use crate::cli::kept_runs;
+use crate::shards::variables as shards;
 
 const VARIABLE_PREFIX: &str = "SERVEGAUGE_";
+
+/// The variables with the prefix that are no flags.
+const OTHER_VARIABLES: [&str; 3] = [kept_runs::VARIABLE, shards::TOKEN, shards::COUNT];
 
 /// Reads the flags in these variables. A variable with the prefix that names no flag causes a warning, since it may
 /// belong to another program.
@@ -22,7 +26,7 @@ pub(super) fn read(
 ) -> Result<Vec<FlagSetting>, String> {
     let mut settings = Vec::new();
     for (name, value) in variables {
-        if name == kept_runs::VARIABLE {
+        if OTHER_VARIABLES.contains(&name.as_str()) {
             continue;
         }
         let Some(flag) = name.strip_prefix(VARIABLE_PREFIX).map(str::to_lowercase) else { continue };

@@ -66,6 +66,10 @@ fn a_mistake_in_a_file_or_a_variable_is_one_line_that_names_the_place() {
     let expected = "warning: environment variable SERVEGAUGE_REQEST_RATE is not a flag and is ignored; \
                     is it SERVEGAUGE_REQUEST_RATE?\n";
     assert_eq!(ended.stderr, expected);
+    let own = ["SERVEGAUGE_KEEP", "SERVEGAUGE_SHARD_TOKEN", "SERVEGAUGE_SHARDS"];
+    let program =
+        own.iter().fold(Program::new("run --sim --dump-config"), |program, name| program.env(name, "2"));
+    assert_eq!(program.end().well().stderr, "", "variables that are no flags");
 }
 
 #[test]

@@ -16,10 +16,8 @@ use crate::model::record_log::RunShare;
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
 use crate::runner::{Invocation, LogFile, Membership, PreparedRun, discard_log};
+use crate::shards::variables::TOKEN;
 use crate::shards::{Coordinator, Member, ReceivedLogs, RunIdentity, launcher_shard};
-
-/// The environment variable with the secret that the clients share.
-const TOKEN: &str = "SERVEGAUGE_SHARD_TOKEN";
 
 /// The shard of this process; `None` for a run of one client.
 pub(super) fn shard_of(args: &RunArgs) -> Result<Option<Shard>, CliError> {
