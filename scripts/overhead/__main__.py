@@ -7,6 +7,7 @@ from pathlib import Path
 import clients
 import compare
 import lab
+import many
 import memory
 import pacing
 import scraping
@@ -15,7 +16,7 @@ import start
 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/overhead.sh", description=__doc__)
-    questions = ["compare", "memory", "pacing", "scraping", "start"]
+    questions = ["compare", "many", "memory", "pacing", "scraping", "start"]
     parser.add_argument("question", nargs="?", default="compare", choices=questions)
     parser.add_argument(
         "--client",
@@ -30,6 +31,9 @@ def arguments():
     )
     parser.add_argument("--reading", action="store_true", help="of pacing, only the scene with long answers")
     parser.add_argument("--repeat", type=int, default=1, help="medians of this many runs of each cell; rounds of scraping, and of pacing beside long answers")
+    parser.add_argument(
+        "--requests", type=int, nargs="+", default=[1_000_000, 2_000_000], help="of many: the sizes of the runs"
+    )
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
     parser.add_argument(
@@ -54,6 +58,8 @@ def main():
             if not args.reading:
                 pacing.pacing(cores, folder)
             pacing.while_reading(others, cores, folder, args.repeat)
+        elif args.question == "many":
+            many.many(cores, folder, args.requests)
         elif args.question == "scraping":
             scraping.scraping(cores, folder, args.repeat)
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 import lab
 
 # What a command may contain in braces.
-BLANKS = "url address tokenizer folder result streams requests tokens rate burstiness workers"
+BLANKS = "url address tokenizer folder result streams requests tokens rate burstiness workers shards"
 
 SERVEGAUGE = (
     f"{lab.SERVEGAUGE} run --base-url {{url}} --model servegauge-sim --tokenizer {{tokenizer}}"
@@ -47,7 +47,8 @@ class Client:
         stdout = folder / "stdout"
         (folder / result).unlink(missing_ok=True)
         blanks.update(url=simulator.url, address=simulator.address, tokenizer=tokenizer(folder))
-        used = lab.run(self.command(folder=folder, result=result, **blanks), cores, stdout)
+        patience_s = max(lab.PATIENCE_S, blanks["requests"] / 1000)
+        used = lab.run(self.command(folder=folder, result=result, **blanks), cores, stdout, patience_s)
         report = lab.read_json(folder / result if "{result}" in self.template else stdout)
         if report["completed"] != blanks["requests"]:
             raise SystemExit(f"{self.name} completed {report['completed']} of {blanks['requests']} requests")

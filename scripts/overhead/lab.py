@@ -93,8 +93,8 @@ class CpuCurve(threading.Thread):
 class Simulator:
     """`servegauge sim` with fixed timing; its truth log can be read when it has ended."""
 
-    def __init__(self, cores, folder, *flags):
-        self.truth_log = folder / "truth.jsonl"
+    def __init__(self, cores, folder, *flags, truth=True):
+        self.truth_log = folder / "truth.jsonl" if truth else Path(os.devnull)
         self.cores = cores
         fixed = ["--port", "0", "--max-model-len", "131072", "--truth-log", self.truth_log]
         self.command = [SERVEGAUGE, "sim", *fixed, *flags]
@@ -138,7 +138,7 @@ class BusyLoop:
         self.process.wait()
 
 
-def run(command, cores, stdout):
+def run(command, cores, stdout, patience_s=PATIENCE_S):
     """Runs a client on its core to its end."""
     start = time.monotonic()
     errors = stdout.with_suffix(".stderr")
@@ -147,7 +147,7 @@ def run(command, cores, stdout):
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=lambda: enter_client(cores)
         )
         cpu = CpuCurve(process.pid)
-        status, used = wait(process)
+        status, used = wait(process, patience_s)
         wall = time.monotonic() - start
     if status != 0:
         tail = errors.read_text(errors="replace")[-2000:]
@@ -162,9 +162,9 @@ def enter_client(cores):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def wait(process):
+def wait(process, patience_s):
     """The exit status and what the process used, which only `wait4` tells of one process alone."""
-    patience = threading.Timer(PATIENCE_S, process.kill)
+    patience = threading.Timer(patience_s, process.kill)
     patience.start()
     _, status, used = os.wait4(process.pid, 0)
     patience.cancel()
