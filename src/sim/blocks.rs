@@ -34,6 +34,19 @@ pub(super) fn content_hash(parent: Option<ContentHash>, tokens: &[u32]) -> Conte
     hasher.finish()
 }
 
+/// Returns the contents of the full blocks of `tokens`. Blocks of sequences with different salts differ.
+pub(super) fn block_contents(
+    tokens: &[u32],
+    salt: Option<ContentHash>,
+    block_size: usize,
+) -> Vec<ContentHash> {
+    let hash = |parent: &mut Option<ContentHash>, block| {
+        *parent = Some(content_hash(*parent, block));
+        *parent
+    };
+    tokens.chunks_exact(block_size).scan(salt, hash).collect()
+}
+
 impl BlockPool {
     pub(super) fn new(size: usize) -> Self {
         let mut pool = Self {

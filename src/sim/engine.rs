@@ -15,9 +15,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{
-    blocks::ContentHash,
+    blocks::{ContentHash, block_contents},
     metrics::{EngineMetrics, FinishedRequest},
-    scheduler::{GeneratedToken, Scheduler, SchedulerLimits, SeqId, StepBatch},
+    scheduler::{GeneratedToken, Scheduler, SchedulerLimits, SeqId, SequenceShape, StepBatch},
     spec::SimSpec,
 };
 use crate::sim::{output_plan::SimFinishReason, precise_timer::PreciseTimer, step_time::StepTime};
@@ -219,7 +219,7 @@ impl StepLoop {
 
     fn queue(&mut self, id: SeqId, job: EngineJob, events: UnboundedSender<TokenEvent>) {
         let now = Instant::now();
-        let salt = cache_salt(&job);
+        let shape = self.shape(&job);
         let max_tokens = match job.work {
             JobKind::Generate { max_tokens, .. } => max_tokens,
             JobKind::Pool => 0,
@@ -239,7 +239,16 @@ impl StepLoop {
             adapter: job.adapter,
         };
         self.running_jobs.insert(id, running);
-        self.scheduler.add(id, job.prompt, job.output, salt);
+        self.scheduler.add(id, shape);
+    }
+
+    fn shape(&self, job: &EngineJob) -> SequenceShape {
+        let EngineJob { prompt, output, .. } = job;
+        let contents = match self.scheduler.cached_block_size() {
+            Some(size) => block_contents(&[&**prompt, output].concat(), cache_salt(job), size),
+            None => Vec::new(),
+        };
+        SequenceShape { prompt: prompt.len(), output: output.len(), contents }
     }
 
     /// Waits until the step ends: its duration after the end of the previous step.

@@ -1,4 +1,4 @@
-//! Continuous batching as a pure state machine, without clock and sockets.
+//! Continuous batching as a pure state machine of lengths and block contents, without tokens, clock and sockets.
 //!
 //! [`Scheduler::begin_step`] decides what the next step computes; [`Scheduler::complete_step`] returns the tokens
 //! that the step generated. The order of decisions is that of vLLM's V1 scheduler: running sequences first, in the
@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::blocks::{BlockId, BlockPool, ContentHash, content_hash};
+use super::blocks::{BlockId, BlockPool, ContentHash};
 
 /// Identifies a sequence.
 pub(super) type SeqId = u64;
@@ -43,11 +43,21 @@ pub(super) struct AdmittedSequence {
     pub resumed: bool,
 }
 
+/// A sequence to schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SequenceShape {
+    /// The number of prompt tokens, at least 1.
+    pub prompt: usize,
+    /// The number of tokens that it will generate, at least 1.
+    pub output: usize,
+    /// The content of each full block of the prompt and the output after it; empty if it shares no block with others.
+    pub contents: Vec<ContentHash>,
+}
+
 /// A token that a step generated.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GeneratedToken {
     pub id: SeqId,
-    pub token: u32,
     /// Whether the token was its sequence's last. The scheduler then drops the sequence.
     pub last: bool,
 }
@@ -63,15 +73,9 @@ pub(super) struct SchedulerLoad {
 
 struct Sequence {
     id: SeqId,
-    /// The prompt and the output so far.
-    tokens: Vec<u32>,
-    prompt_len: usize,
-    /// All planned output. The length of `tokens` shows how much of it exists.
-    output: Vec<u32>,
-    /// The parent of the first block's hash.
-    salt: Option<ContentHash>,
-    /// Content hashes of the full blocks of `tokens`.
-    contents: Vec<ContentHash>,
+    shape: SequenceShape,
+    /// The number of tokens that it has generated.
+    generated: usize,
     blocks: Vec<BlockId>,
     computed: usize,
     /// The number of tokens that the current step computes.
@@ -80,16 +84,22 @@ struct Sequence {
 }
 
 impl Sequence {
-    fn to_compute(&self) -> usize {
-        self.tokens.len() - self.computed
+    /// The number of tokens of the prompt and the output so far.
+    fn len(&self) -> usize {
+        self.shape.prompt + self.generated
     }
 
-    fn hash_full_blocks(&mut self, block_size: usize) {
-        while (self.contents.len() + 1) * block_size <= self.tokens.len() {
-            let start = self.contents.len() * block_size;
-            let block = &self.tokens[start..start + block_size];
-            self.contents.push(content_hash(self.contents.last().copied().or(self.salt), block));
-        }
+    fn to_compute(&self) -> usize {
+        self.len() - self.computed
+    }
+
+    fn is_finished(&self) -> bool {
+        self.generated >= self.shape.output
+    }
+
+    fn generate_token(&mut self) -> GeneratedToken {
+        self.generated += 1;
+        GeneratedToken { id: self.id, last: self.is_finished() }
     }
 }
 
@@ -109,26 +119,19 @@ impl Scheduler {
         Self { limits, pool, waiting: VecDeque::new(), running: Vec::new() }
     }
 
-    /// Queues a sequence that will generate `output` after `prompt`; neither may be empty. It shares blocks only with
-    /// sequences of the same `salt`.
-    pub(super) fn add(&mut self, id: SeqId, prompt: Vec<u32>, output: Vec<u32>, salt: Option<ContentHash>) {
-        debug_assert!(!prompt.is_empty() && !output.is_empty());
-        let mut sequence = Sequence {
+    /// Queues a sequence.
+    pub(super) fn add(&mut self, id: SeqId, shape: SequenceShape) {
+        debug_assert!(shape.prompt > 0 && shape.output > 0);
+        let (blocks, preempted) = (Vec::new(), false);
+        self.waiting.push_back(Sequence {
             id,
-            prompt_len: prompt.len(),
-            tokens: prompt,
-            output,
-            salt,
-            contents: Vec::new(),
-            blocks: Vec::new(),
+            shape,
+            generated: 0,
+            blocks,
             computed: 0,
             scheduled: 0,
-            preempted: false,
-        };
-        if self.limits.prefix_caching {
-            sequence.hash_full_blocks(self.limits.block_size);
-        }
-        self.waiting.push_back(sequence);
+            preempted,
+        });
     }
 
     /// Drops a running or waiting sequence; only between steps. Returns whether the sequence existed.
@@ -154,6 +157,11 @@ impl Scheduler {
             waiting: self.waiting.len(),
             kv_usage: self.pool.held_count() as f64 / self.pool.size().max(1) as f64,
         }
+    }
+
+    /// The number of tokens of a block that later sequences may find; `None` without prefix caching.
+    pub(super) fn cached_block_size(&self) -> Option<usize> {
+        self.limits.prefix_caching.then_some(self.limits.block_size)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -212,7 +220,7 @@ impl Scheduler {
             let Some(sequence) = self.waiting.front() else { break };
             let found = self.find_prefix(sequence);
             let cached = found.len() * self.limits.block_size;
-            let left = sequence.tokens.len() - cached;
+            let left = sequence.len() - cached;
             if left > *budget && !self.limits.chunked_prefill {
                 break;
             }
@@ -231,9 +239,12 @@ impl Scheduler {
     /// Returns the blocks that already hold the beginning of the sequence. The last token is always computed, since
     /// its computation yields the next token.
     fn find_prefix(&self, sequence: &Sequence) -> Vec<BlockId> {
-        let most = (sequence.tokens.len() - 1) / self.limits.block_size;
-        let contents = &sequence.contents[..most.min(sequence.contents.len())];
-        self.pool.find(contents)
+        if !self.limits.prefix_caching {
+            return Vec::new();
+        }
+        let most = (sequence.len() - 1) / self.limits.block_size;
+        let contents = &sequence.shape.contents;
+        self.pool.find(&contents[..most.min(contents.len())])
     }
 
     /// Ends the step that [`begin_step`](Self::begin_step) decided on. Returns its tokens, in the order of admission.
@@ -241,13 +252,12 @@ impl Scheduler {
         let mut emissions = Vec::with_capacity(self.running.len());
         for sequence in &mut self.running {
             let tokens = std::mem::take(&mut sequence.scheduled);
-            remember_full_blocks(&mut self.pool, sequence, tokens, self.limits.block_size);
+            if self.limits.prefix_caching {
+                remember_full_blocks(&mut self.pool, sequence, tokens, self.limits.block_size);
+            }
             sequence.computed += tokens;
             if tokens > 0 && sequence.to_compute() == 0 {
-                emissions.push(emit_token(sequence));
-                if self.limits.prefix_caching {
-                    sequence.hash_full_blocks(self.limits.block_size);
-                }
+                emissions.push(sequence.generate_token());
             }
         }
         self.drop_finished();
@@ -257,18 +267,17 @@ impl Scheduler {
     fn drop_finished(&mut self) {
         let pool = &mut self.pool;
         self.running.retain_mut(|sequence| {
-            let going_on = sequence.tokens.len() < sequence.prompt_len + sequence.output.len();
-            if !going_on {
+            if sequence.is_finished() {
                 pool.release(std::mem::take(&mut sequence.blocks));
             }
-            going_on
+            !sequence.is_finished()
         });
     }
 }
 
 fn schedule(sequence: &mut Sequence, tokens: usize, batch: &mut StepBatch) {
     sequence.scheduled = tokens;
-    let decoding = sequence.computed + 1 == sequence.tokens.len() && sequence.computed >= sequence.prompt_len;
+    let decoding = sequence.to_compute() == 1 && sequence.generated > 0;
     if decoding {
         batch.decode_seqs += 1;
     } else {
@@ -279,17 +288,10 @@ fn schedule(sequence: &mut Sequence, tokens: usize, batch: &mut StepBatch) {
 fn remember_full_blocks(pool: &mut BlockPool, sequence: &Sequence, tokens: usize, block_size: usize) {
     let full = (sequence.computed / block_size)..((sequence.computed + tokens) / block_size);
     for at in full {
-        if let Some(content) = sequence.contents.get(at) {
+        if let Some(content) = sequence.shape.contents.get(at) {
             pool.remember(sequence.blocks[at], *content);
         }
     }
-}
-
-fn emit_token(sequence: &mut Sequence) -> GeneratedToken {
-    let emitted = sequence.tokens.len() - sequence.prompt_len;
-    let token = sequence.output[emitted];
-    sequence.tokens.push(token);
-    GeneratedToken { id: sequence.id, token, last: emitted + 1 == sequence.output.len() }
 }
 
 #[cfg(test)]
