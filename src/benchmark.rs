@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::metrics::Latency;
 use crate::model::run::{ReportSelection, Run, RunLabels};
+use crate::model::run_records::MANY_REQUESTS;
 use crate::model::run_spec::{
     BackendTask, Dataset, Load, RngKind, Sampling, SessionSpec, Slo, Spec, SteadyStateConfig, Target,
     WorkloadSpec,
@@ -140,7 +141,7 @@ impl Benchmark {
         let session = Session::connect(&mut spec, &options, Contact::Required, observer, self.stop.clone())?;
         let options = self.options();
         let (mut run, records) = Runner::new(&session, &options).run(spec, &Invocation::default())?;
-        run.records = self.keeps_records.then_some(records);
+        run.records = if self.keeps_records { records.into_whole() } else { None };
         Ok(run)
     }
 
@@ -185,6 +186,7 @@ impl Benchmark {
             server_metrics: Some(ServerMetrics { interval: METRICS_INTERVAL, urls: Vec::new() }),
             profiler: None,
             detail: if self.keeps_records { RecordDetail::ALL } else { RecordDetail::NONE },
+            most_records: Some(MANY_REQUESTS),
             selection: ReportSelection {
                 latencies: Latency::ALL.into_iter().filter(applies).collect(),
                 percents: self.percentiles.clone(),

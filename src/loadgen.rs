@@ -85,6 +85,9 @@ pub struct LoadPlan<'a> {
     pub history: HistoryMode,
     /// What the Records hold in addition to times and counts.
     pub capture: Capture,
+    /// The number of Records above which the result has none of them, because the observer keeps them; `None` without a
+    /// limit.
+    pub most_records: Option<usize>,
     /// The number of connections to open before the first request is sent.
     pub preconnect: usize,
     /// The number of worker threads.
@@ -267,7 +270,15 @@ pub fn run_load(
     observe: &mut dyn FnMut(LoadEvent<'_>),
 ) -> Result<LoadResult, LoadError> {
     let mut outcome = run_load_packed(plan, tokenizer, stop, observe)?;
-    outcome.count_answers(tokenizer, &|| true, &mut |_| {});
+    let records = std::mem::take(&mut outcome.records);
+    let late = outcome.count_answers(tokenizer, &|| true, &mut |take| {
+        records.iter().for_each(|record| take(&record));
+        Ok(())
+    })?;
+    outcome.records = match late.is_empty() {
+        true => records,
+        false => records.with_counts(&late.into_iter().map(|counts| (counts.ordinal, counts)).collect()),
+    };
     Ok(outcome.unpack())
 }
 

@@ -27,6 +27,7 @@ pub(crate) mod rfc3339;
 pub(crate) mod rng;
 pub(crate) mod rule;
 pub(crate) mod run;
+pub(crate) mod run_records;
 pub(crate) mod run_spec;
 pub(crate) mod secrets;
 pub(crate) mod series;

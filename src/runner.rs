@@ -13,6 +13,7 @@ mod event;
 mod ladder;
 mod lengths;
 mod measure;
+mod measured_records;
 mod metrics_client;
 #[cfg(feature = "cli")]
 mod metrics_export;

@@ -214,6 +214,7 @@ fn bytes_of_a_run(warmup: usize, measured: usize) -> usize {
         max_active: None,
         history: HistoryMode::None,
         capture: Capture { text: CaptureText::Never, gaps: CaptureGaps::Never },
+        most_records: None,
         preconnect: 0,
         workers: NonZeroUsize::MIN,
         keep_going: false,

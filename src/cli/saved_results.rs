@@ -1,13 +1,16 @@
 //! Loads result files of any tool: Runs of this program, and what others state.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::exit::{CliError, print_stderr};
+use super::setting_flags::FLAGS;
 use super::{kept_runs, load_runs};
 use crate::analysis::compare::{ComparisonSide, MetricSource, StatedSide};
 use crate::model::bounded_file::{self, FileLimit};
+use crate::model::record_log;
 use crate::model::run::{Run, RunError};
 use crate::model::stated::{self, StatedError, StatedResult};
+use crate::runner::{self, Recovered};
 
 /// A result in a file.
 pub(super) enum SavedResult {
@@ -21,6 +24,9 @@ pub(super) enum SavedResult {
 /// files of other tools have all their results.
 pub(super) fn load(path: &Path) -> Result<Vec<SavedResult>, CliError> {
     let path = kept_runs::locate(path)?;
+    if record_log::is_record_log(&path) {
+        return Ok(vec![SavedResult::Run(Box::new(from_log(path)?))]);
+    }
     let error = match Run::load(&path) {
         Ok(run) => return Ok(vec![SavedResult::Run(Box::new(run))]),
         Err(error @ (RunError::Format { .. } | RunError::OtherTool { .. })) => error,
@@ -31,6 +37,19 @@ pub(super) fn load(path: &Path) -> Result<Vec<SavedResult>, CliError> {
         Err(StatedError::Own { .. }) => Err(CliError::usage(error)),
         Err(error) => Err(CliError::usage(error)),
     }
+}
+
+/// Reads the run of a record log, with its Records if they fit in memory.
+fn from_log(path: PathBuf) -> Result<Run, CliError> {
+    let name = path.display().to_string();
+    let Recovered { mut run, records, lost } = runner::recover(&[path]).map_err(CliError::usage)?;
+    lost.iter().for_each(|lost| print_stderr(format_args!("warning: {name}: {lost}")));
+    run.validity.name_settings(FLAGS);
+    if let Some(sampled) = &mut run.sampled {
+        sampled.log = Some(name);
+    }
+    run.records = records.into_whole();
+    Ok(run)
 }
 
 /// Loads the results in a file with their names. Of several, each has its part of the file in its name.

@@ -22,6 +22,7 @@ use crate::cli::setting_flags::FLAGS;
 use crate::model::metrics::Latency;
 use crate::model::profile::ProfileTrigger;
 use crate::model::run::{ReportSelection, RunLabels};
+use crate::model::run_records::MANY_REQUESTS;
 use crate::model::run_spec::{BackendTask, Spec, SteadyStateConfig};
 use crate::runner::{
     ProfilerOptions, RecordDetail, RunOptions, ServerMetrics, SessionOptions, TokenizerChoice,
@@ -89,6 +90,7 @@ pub(super) fn run_options(args: &RunArgs, detail: RecordDetail) -> Result<RunOpt
             .then(|| ServerMetrics { interval: server.metrics_interval, urls: server.metrics_url.clone() }),
         profiler: profiler(&args.measure),
         detail,
+        most_records: Some(MANY_REQUESTS),
         selection: selection(args)?,
         notes: notes(args),
         setting_names: FLAGS,

@@ -5,13 +5,14 @@
 //! So no count is asked while a request of the load may be in flight: the Records have the number of events until then.
 
 use std::collections::HashMap;
+use std::io;
 
 use rayon::prelude::*;
 use tracing::info;
 
 use super::LoadResult;
 use crate::model::record::{LateCounts, Record, TokenCount, TokenSource};
-use crate::model::record_log::PackedRecords;
+use crate::model::record_log::{PackedRecords, RecordPass};
 use crate::model::run_spec::HistoryMode;
 use crate::tokenizer::Tokenizer;
 
@@ -36,8 +37,9 @@ impl UncountedAnswers {
 
     /// Keeps the text of an answer, if there is room for it.
     pub(super) fn push(&mut self, ordinal: usize, text: Box<str>) {
-        if self.bytes + text.len() <= MAX_KEPT_BYTES {
-            self.bytes += text.len();
+        let size = size_of::<(usize, Box<str>)>() + text.len();
+        if self.bytes + size <= MAX_KEPT_BYTES {
+            self.bytes += size;
             self.answers.push((ordinal, text));
         }
     }
@@ -53,28 +55,28 @@ impl UncountedAnswers {
 }
 
 impl LoadResult<PackedRecords> {
-    /// Counts the answers that wait for the server's tokenizer, until `goes_on` says no. `see` receives each Record's
-    /// new counts.
+    /// Counts the answers that wait for the server's tokenizer, until `goes_on` says no, and returns the Records' new
+    /// counts. `records` gives the Records in the order in which their requests ended, as they are in the record log.
+    ///
+    /// # Errors
+    /// The record log cannot be read.
     pub(crate) fn count_answers(
         &mut self,
         tokenizer: &Tokenizer,
         goes_on: &(dyn Fn() -> bool + Sync),
-        see: &mut dyn FnMut(&LateCounts),
-    ) {
+        records: RecordPass<'_>,
+    ) -> io::Result<Vec<LateCounts>> {
         let uncounted = std::mem::take(&mut self.uncounted);
         let (waiting, are_repeated) = (uncounted.answers.len(), uncounted.are_repeated);
+        let mut late = Vec::new();
         if waiting == 0 {
-            return;
+            return Ok(late);
         }
         let mut recount =
             Recount { counts: uncounted.count(tokenizer, goes_on), are_repeated, longer: HashMap::new() };
         info!(waiting, counted = recount.counts.len(), "the server counted the answers");
-        self.records = std::mem::take(&mut self.records).map(|record| {
-            if let Some(counts) = recount.late_counts(record) {
-                see(&counts);
-                counts.apply_to(record);
-            }
-        });
+        records(&mut |record| late.extend(recount.late_counts(record)))?;
+        Ok(late)
     }
 }
 
@@ -148,7 +150,7 @@ mod tests {
     #[test]
     fn texts_beyond_the_limit_are_not_kept() {
         let mut uncounted = UncountedAnswers::new(HistoryMode::None);
-        uncounted.bytes = MAX_KEPT_BYTES - 3;
+        uncounted.bytes = MAX_KEPT_BYTES - size_of::<(usize, Box<str>)>() - 3;
         uncounted.push(0, "four".into());
         uncounted.push(1, "two".into());
         assert_eq!(uncounted.answers, [(1, "two".into())]);

@@ -24,6 +24,7 @@ pub(super) struct RecordCollector<'a> {
     requests: &'a [Request],
     tokenizer: &'a Tokenizer,
     keep: Capture,
+    most_records: Option<usize>,
     sessions: Option<SessionIndex>,
     history: HistoryMode,
     /// The number of tokens that the next turn of a session repeats, by the session's number.
@@ -50,6 +51,7 @@ impl<'a> RecordCollector<'a> {
             requests: plan.measured.requests,
             tokenizer,
             keep: plan.capture,
+            most_records: plan.most_records,
             sessions: SessionIndex::from_requests(plan.measured.requests),
             history: plan.history,
             repeated: HashMap::new(),
@@ -63,7 +65,7 @@ impl<'a> RecordCollector<'a> {
         reports: &Receiver<WorkerReport>,
         observe: &mut dyn FnMut(LoadEvent<'_>),
     ) -> CollectedRecords {
-        let mut records = PackedRecords::default();
+        let mut records = PackedRecords::with_limit(self.most_records);
         let mut agreement = TokenAgreement::default();
         let mut claims = TextClaims::default();
         for report in reports {

@@ -54,6 +54,7 @@ fn plan<'a>(target: &'a Target, warmup: Option<LoadPhase<'a>>, measured: LoadPha
         max_active: None,
         history: HistoryMode::None,
         capture: Capture { text: CaptureText::Never, gaps: CaptureGaps::Never },
+        most_records: None,
         preconnect: 0,
         workers: NonZeroUsize::new(2).unwrap(),
         keep_going: false,

@@ -1,11 +1,49 @@
-//! The exact number of requests in flight: a step function of time.
+//! The number of requests in flight: a step function of time.
 //!
-//! A request is in flight from sent to done; at the same instant, an end precedes a start.
+//! A request is in flight from sent to done; at the same instant, an end precedes a start. The curve is exact where it
+//! is made of the Records themselves, and that of the ends of short bins where a run has too many ([`ConcurrencyBins`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::record::Record;
+pub(crate) use active_sessions::ActiveSessions;
+pub(crate) use bins::{ConcurrencyBins, Peak, PeakSearch};
+
+mod active_sessions;
+mod bins;
+
+/// When a request starts to count as in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FlightStart {
+    /// From due: includes the wait for the cap and the time in the server.
+    Due,
+    /// From sent: includes the time in the server only.
+    Sent,
+}
+
+impl FlightStart {
+    /// When the request starts to count.
+    pub(crate) fn start(self, record: &Record) -> Option<Duration> {
+        match self {
+            Self::Due => Some(record.times.due()),
+            Self::Sent => record.times.sent(),
+        }
+    }
+
+    /// The time from this start to the last output event.
+    pub(crate) fn e2e(self, record: &Record) -> Option<Duration> {
+        match self {
+            Self::Due => record.e2e_from_due(),
+            Self::Sent => record.e2e(),
+        }
+    }
+
+    /// The time in which the request counts as in flight.
+    pub(crate) fn span(self, record: &Record) -> Option<(Duration, Duration)> {
+        Some((self.start(record)?, record.times.done()?))
+    }
+}
 
 /// The number of requests in flight over time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,14 +51,19 @@ pub(crate) struct ConcurrencyCurve {
     /// Starts and ends in the order of time, in eight bytes each, as a run may have millions: twice the nanosecond, and
     /// 1 more for a start, so that an end precedes a start at the same instant.
     edges: Vec<u64>,
+    /// The numbers at the ends of bins of this many nanoseconds, in place of the edges.
+    bins: (u64, Vec<u32>),
 }
 
 impl ConcurrencyCurve {
     /// Computes the curve of the requests in flight from Records in any order.
     pub(crate) fn from_records(records: &[Record]) -> Self {
-        Self::from_spans(
-            records.iter().filter_map(|record| Some((record.times.sent()?, record.times.done()?))),
-        )
+        Self::since(FlightStart::Sent, records)
+    }
+
+    /// Computes the curve of the requests in flight since this start.
+    pub(crate) fn since(start: FlightStart, records: &[Record]) -> Self {
+        Self::from_spans(records.iter().filter_map(|record| start.span(record)))
     }
 
     /// Computes the curve of active sessions: each from the sending of its first request to the end of its last one.
@@ -39,11 +82,11 @@ impl ConcurrencyCurve {
     }
 
     /// Computes the curve from time spans (start, end) in any order.
-    pub(in crate::model) fn from_spans(spans: impl Iterator<Item = (Duration, Duration)>) -> Self {
+    fn from_spans(spans: impl Iterator<Item = (Duration, Duration)>) -> Self {
         let mut edges = Vec::with_capacity(2 * spans.size_hint().1.unwrap_or_default());
         edges.extend(spans.flat_map(|(start, end)| [2 * nanos(start) + 1, 2 * nanos(end)]));
         edges.sort_unstable();
-        Self { edges }
+        Self { edges, bins: (0, Vec::new()) }
     }
 
     /// The maximum at any instant.
@@ -53,11 +96,15 @@ impl ConcurrencyCurve {
 
     /// Each instant at which the number changes, with the number from then on.
     pub(crate) fn steps(&self) -> impl Iterator<Item = (Duration, u32)> {
-        self.edges.iter().scan(0_i64, |level, edge| {
+        let exact = self.edges.iter().scan(0_i64, |level, edge| {
             *level += if edge % 2 == 1 { 1 } else { -1 };
             // A request whose `done` precedes its `sent` would make the level negative: it counts as never in flight.
             Some((Duration::from_nanos(edge / 2), u32::try_from(*level).unwrap_or(0)))
-        })
+        });
+        let (width, levels) = &self.bins;
+        let binned = levels.iter().zip(0_u64..);
+        exact
+            .chain(binned.map(move |(level, bin)| (Duration::from_nanos(bin.saturating_mul(*width)), *level)))
     }
 
     /// The maximum and the time-weighted mean in each of `count` consecutive intervals of length `stretch` from `start`

@@ -8,18 +8,22 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::record::{FailureClass, Record, TokenCount, TokenSource};
+use crate::model::concurrency::{ConcurrencyCurve, Peak};
 pub use crate::model::metrics::definitions::Latency;
 pub(crate) use crate::model::metrics::definitions::{Direction, OUTPUT_THROUGHPUTS, SCALARS, Scalar, scalar};
 pub(crate) use crate::model::metrics::groups::{GroupBy, GroupMetrics, LatencySummary};
 use crate::model::run_spec::{Slo, SloFrom};
+#[cfg(test)]
 use crate::model::steady_state::SteadyWindow;
 use crate::seconds;
 use crate::stats::{Distribution, DurationSketch, Percent, RateInterval};
+pub(crate) use fold::{MetricsFold, MetricsInput};
 use measurement_window::MeasurementWindow;
+use rates::SecondSums;
 pub(crate) use sessions::SessionTotals;
 
-mod assemble;
 mod definitions;
+mod fold;
 mod groups;
 mod measurement_window;
 mod rates;
@@ -62,8 +66,12 @@ pub struct Metrics {
     /// The largest number of output tokens in one second of the run, with each request's usage spread over its events.
     /// It is never below the average, which it equals in a run shorter than one second.
     pub peak_output_tokens_per_s: Option<f64>,
-    /// The largest number of requests in flight at any instant, exactly.
+    /// The largest number of requests in flight at any instant.
     pub peak_in_flight: usize,
+    /// Whether `peak_in_flight` is a lower bound: a run of more requests than fit in memory may have had a few more in
+    /// flight for some milliseconds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) peak_is_lower_bound: bool,
     /// Requests that met every limit of the SLO; `None` without an SLO.
     pub good: Option<usize>,
     /// Requests whose users were scheduled to stay, compared to the SLO: the denominator of the share of good requests.
@@ -117,7 +125,7 @@ impl TokenTotal {
 }
 
 /// Requests whose users were scheduled to stay, compared to the SLO.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SloCounts {
     /// The number of requests, failed ones included.
     pub requests: usize,
@@ -129,16 +137,14 @@ pub(crate) struct SloCounts {
 }
 
 impl SloCounts {
-    /// Compares the Records that ended to the SLO.
-    fn from_records<'a>(records: impl Iterator<Item = &'a Record>, slo: &Slo) -> Self {
-        let mut judged = Self { requests: 0, good: 0, unmeasured: 0 };
-        for record in records.filter(|record| !record.has_early_cancel()) {
+    /// Adds a Record that ended.
+    fn add(&mut self, record: &Record, slo: &Slo) {
+        if !record.has_early_cancel() {
             let verdict = slo_result(record, slo);
-            judged.requests += 1;
-            judged.good += usize::from(verdict == Some(true));
-            judged.unmeasured += usize::from(verdict.is_none());
+            self.requests += 1;
+            self.good += usize::from(verdict == Some(true));
+            self.unmeasured += usize::from(verdict.is_none());
         }
-        judged
     }
 
     /// The share of good requests; `None` without requests.
@@ -207,32 +213,25 @@ impl Metrics {
     /// Computes the metrics of Records, given in the order of the schedule. `itl` holds the gaps that count, since
     /// Records may not keep them. Latencies have the percentiles of `percents` and `TABLE_PERCENTS`.
     pub fn compute(records: &[Record], itl: &DurationSketch, slo: &Slo, percents: &[Percent]) -> Self {
-        MeasurementWindow::whole_run(records).metrics(itl, slo, percents)
+        let mut fold = MetricsFold::whole_run(slo);
+        records.iter().for_each(|record| fold.add(record));
+        let peak = Peak { level: ConcurrencyCurve::from_records(records).peak(), is_exact: true };
+        fold.finish(&MetricsInput { kept: records.into(), itl: Some(itl), percents, peak })
     }
 
-    /// Computes the metrics of a window of the run: latencies over the requests that were sent in it, counts and
-    /// request throughput over those that ended in it, output tokens over the events in it. ITL exists only where the
-    /// Records keep their gaps.
+    /// Computes the metrics of a window of a run, as [`MetricsFold::steady`] does. ITL exists only where the Records
+    /// keep their gaps.
+    #[cfg(test)]
     pub(crate) fn compute_window(
         window: &SteadyWindow,
         records: &[Record],
         slo: &Slo,
         percents: &[Percent],
     ) -> Self {
-        let itl = recorded_gaps(MeasurementWindow::steady(records, window).started()).collect();
-        Self::within_by_gaps(window, records, &itl, slo, percents)
-    }
-
-    /// Computes the metrics of a window with separate `itl`: the gaps that count of the requests that were sent in the
-    /// window, since Records may not keep them.
-    pub(crate) fn within_by_gaps(
-        window: &SteadyWindow,
-        records: &[Record],
-        itl: &DurationSketch,
-        slo: &Slo,
-        percents: &[Percent],
-    ) -> Self {
-        MeasurementWindow::steady(records, window).metrics(itl, slo, percents)
+        let mut fold = MetricsFold::steady(window, slo);
+        records.iter().for_each(|record| fold.add(record));
+        let peak = window.peak(&ConcurrencyCurve::from_records(records));
+        fold.finish(&MetricsInput { kept: records.into(), itl: None, percents, peak })
     }
 
     /// The number of requests, answered or not.
@@ -297,7 +296,10 @@ pub(crate) fn gap_sums(records: &[Record]) -> impl Iterator<Item = (Duration, u3
 
 /// The data of each rate metric, by its key: a pair (events, duration in seconds) for each second of the run.
 pub(crate) fn by_second(records: &[Record], slo: &Slo) -> BTreeMap<&'static str, Vec<(f64, f64)>> {
-    rates::by_second(MeasurementWindow::whole_run(records), slo)
+    let mut seconds = SecondSums::new(MeasurementWindow::WHOLE_RUN);
+    records.iter().for_each(|record| seconds.add(record, slo));
+    let end = records.iter().filter_map(|record| record.times.done()).max();
+    seconds.by_second(end.unwrap_or_default(), slo)
 }
 
 /// Whether each request that was not abandoned failed, in the order of the Records.

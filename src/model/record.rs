@@ -154,6 +154,12 @@ impl Record {
         self.outcome.as_ref().err().map(Box::as_ref)
     }
 
+    /// Returns whether no other turn of the request's session follows this one: it is the last, or it was not answered.
+    pub(crate) fn ends_session(&self) -> bool {
+        let turn = self.facets.as_deref().and_then(|labels| labels.turn.zip(labels.turns));
+        !self.is_success() || turn.is_some_and(|(turn, turns)| turn.saturating_add(1) >= turns)
+    }
+
     /// sent − due: the delay by the client or the concurrency cap.
     pub fn lag(&self) -> Option<Duration> {
         elapsed_since(self.times.due(), self.times.sent())

@@ -6,8 +6,10 @@
 //! a truncated or damaged file stops being valid.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::num::NonZeroU64;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,8 @@ use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
 use details::LoggedDetails;
 use frame::{read_frame, write_frame};
+use logged_records::for_each_record;
+pub(crate) use logged_records::{ClientLog, LoggedRecords};
 pub use packed::PackedRecords;
 pub(crate) use spool::Spool;
 
@@ -29,8 +33,12 @@ pub(crate) mod details;
 mod encoding;
 mod entry;
 mod frame;
+mod logged_records;
 mod packed;
 mod spool;
+
+/// Gives every Record of a run to a function, one after the other.
+pub(crate) type RecordPass<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&Record)) -> io::Result<()>;
 
 /// The version of the format. A reader refuses unknown versions.
 pub(crate) const VERSION: u16 = 2;
@@ -40,6 +48,9 @@ const OLDEST: u16 = 1;
 
 /// The first bytes of a log. They reveal a transfer that changed line endings or stripped the eighth bit.
 const MAGIC: [u8; 8] = *b"\x89reclog\n";
+
+/// The number of bytes of a log that are read at a time.
+const READ_SIZE: usize = 1 << 16;
 
 mod kind {
     pub(super) const STARTED: u8 = 0;
@@ -211,6 +222,16 @@ impl<W: Write> RecordLogWriter<W> {
 }
 
 impl RecordLogWriter<Spool> {
+    /// Reads the Records that are in the log so far.
+    pub(crate) fn for_each_record(&self, take: &mut dyn FnMut(Record)) -> io::Result<()> {
+        for_each_record(&self.out, take)
+    }
+
+    /// Finishes the log and returns its bytes.
+    pub(crate) fn into_spool(self) -> Spool {
+        self.out
+    }
+
     /// Finishes the log and returns the details of its Records. `places` has the position of each record's entry by its
     /// ordinal.
     pub(crate) fn into_details(self, places: Vec<Option<NonZeroU64>>) -> LoggedDetails {
@@ -235,6 +256,13 @@ pub enum RecordLogError {
     Header(String),
 }
 
+/// Returns whether a file begins like a record log. One that cannot be read does not.
+pub(crate) fn is_record_log(path: &Path) -> bool {
+    let mut start = [0; MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == MAGIC
+}
+
 /// Reads a log, entry by entry, up to its end or to the first truncated or damaged entry.
 pub(crate) struct RecordLogReader<R> {
     from: BufReader<R>,
@@ -246,7 +274,7 @@ pub(crate) struct RecordLogReader<R> {
 impl<R: Read> RecordLogReader<R> {
     /// Reads the header.
     pub(crate) fn new(from: R) -> Result<Self, RecordLogError> {
-        let mut from = BufReader::new(from);
+        let mut from = BufReader::with_capacity(READ_SIZE, from);
         let mut start = Vec::new();
         from.by_ref().take(MAGIC.len() as u64 + 2).read_to_end(&mut start)?;
         let version = match start.strip_prefix(&MAGIC) {
@@ -308,15 +336,17 @@ fn decode(payload: &[u8], strings: &mut StringTable) -> Option<Option<RecordLogE
     }))
 }
 
-/// The content of a whole log.
+/// What a log has besides its Records.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RecordLogContent {
+pub(crate) struct RecordLogSummary {
     /// The parts of the Run besides its Records.
     pub header: RecordLogHeader,
     /// The run's t0; `None` if the measured load never started.
     pub t0: Option<WallTime>,
-    /// Every complete Record, in the order of the schedule.
-    pub records: Vec<Record>,
+    /// The number of complete Records.
+    pub records: u64,
+    /// The counts that replace those of Records, by ordinal.
+    pub counts: HashMap<usize, LateCounts>,
     /// What the client observed besides the Records, as JSON; `None` if it was killed before the end.
     pub observed: Option<Vec<u8>>,
     /// The last known progress of the run.
@@ -327,34 +357,30 @@ pub(crate) struct RecordLogContent {
     pub lost_bytes: u64,
 }
 
-impl RecordLogContent {
+impl RecordLogSummary {
     /// Reads the whole log.
-    pub(crate) fn read(from: impl Read) -> Result<Self, RecordLogError> {
+    fn read(from: impl Read) -> Result<Self, RecordLogError> {
         let mut reader = RecordLogReader::new(from)?;
-        let (mut t0, mut records, mut observed, mut mark, mut ended) = (None, Vec::new(), None, None, None);
+        let (mut t0, mut records, mut observed, mut mark, mut ended) = (None, 0, None, None, None);
         let mut counts = HashMap::new();
         while let Some(entry) = reader.next_entry()? {
             match entry {
                 RecordLogEntry::Started(at) => t0 = Some(at),
-                RecordLogEntry::Record(record) => records.push(*record),
+                RecordLogEntry::Record(_) => records += 1,
                 RecordLogEntry::Mark(last) => mark = Some(last),
                 RecordLogEntry::Counted(late) => _ = counts.insert(late.ordinal, late),
                 RecordLogEntry::Observed(json) => observed = Some(json),
                 RecordLogEntry::Ended { interrupted } => ended = Some(interrupted),
             }
         }
-        for record in &mut records {
-            counts.get(&record.ordinal).into_iter().for_each(|late: &LateCounts| late.apply_to(record));
-        }
-        records.sort_by_key(|record| record.ordinal);
         let lost_bytes = reader.lost_byte_count();
-        Ok(Self { header: reader.header, t0, records, observed, mark, ended, lost_bytes })
+        Ok(Self { header: reader.header, t0, records, counts, observed, mark, ended, lost_bytes })
     }
 
     /// The number of sent requests without a Record: in flight at the last mark, or ended after the last flush.
     pub(crate) fn missing_requests(&self) -> u64 {
         let sent = self.mark.map_or(0, |mark| mark.sent);
-        sent.saturating_sub(self.records.len() as u64)
+        sent.saturating_sub(self.records)
     }
 }
 

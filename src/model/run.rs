@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
@@ -26,11 +25,11 @@ use super::series::RunSeries;
 use super::server::ServerMetrics;
 use super::validity::Verdict;
 use super::wall_time::WallTime;
+use crate::model::run_records::SampledRecords;
 use crate::model::run_spec::Spec;
 use crate::model::stated;
-use crate::model::steady_state::{self, NoSteadyState, SteadyWindow};
-use crate::seconds;
-use crate::stats::{DurationSketch, Percent};
+use crate::model::steady_state::NoSteadyState;
+use crate::stats::Percent;
 
 mod baseline_history;
 pub(crate) mod file;
@@ -40,12 +39,14 @@ mod json;
 mod nested_record;
 pub(crate) mod pytorch;
 mod server_start;
+mod steady;
 mod steady_json;
 mod to_stated;
 mod vllm;
 
 pub(crate) use crate::model::run::baseline_history::{BaselinePromotion, JudgedRule, ReplacedBaseline};
 pub(crate) use crate::model::run::server_start::ServerStart;
+pub(crate) use crate::model::run::steady::{BeforeSteadyState, SteadyFold, SteadyState};
 pub(crate) use vllm::file_name;
 
 /// One measured run.
@@ -106,6 +107,9 @@ pub struct Run {
     pub validity: Verdict,
     /// Histograms in HdrHistogram's V2 format, base64, in nanoseconds.
     pub(crate) histograms: BTreeMap<Latency, String>,
+    /// How the Records of a run with many requests were kept; `None` if all were in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sampled: Option<SampledRecords>,
     /// How the run became a baseline; `None` if no gate made it one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) promotion: Option<BaselinePromotion>,
@@ -180,80 +184,6 @@ impl VllmRequestColumns {
         let latency = record.e2e().filter(|_| record.is_success()).unwrap_or_default().as_secs_f64();
         Self { latency, queue_time: record.lag().unwrap_or_default().as_secs_f64() }
     }
-}
-
-/// The part of a run without its start-up and its drain.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SteadyState {
-    /// The window of the steady state.
-    pub window: SteadyWindow,
-    /// The metrics of the window.
-    pub metrics: Metrics,
-    /// The requests before the window; empty in results from before they were counted.
-    #[serde(default)]
-    pub before: BeforeSteadyState,
-}
-
-/// The requests that were sent before the steady-state window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BeforeSteadyState {
-    /// The number of requests.
-    pub requests: usize,
-    /// Their mean TTFT; `None` where no answer had a first token.
-    #[serde(rename = "mean_ttft_s", with = "seconds::option")]
-    pub ttft: Option<Duration>,
-    /// Their mean E2E; `None` where none was answered.
-    #[serde(rename = "mean_e2el_s", with = "seconds::option")]
-    pub e2e: Option<Duration>,
-}
-
-impl BeforeSteadyState {
-    fn compute(window: &SteadyWindow, records: &[Record]) -> Self {
-        let sent = || records.iter().filter(|record| record.times.sent().is_some_and(|at| at < window.start));
-        let mean = |latency: fn(&Record) -> Option<Duration>| {
-            let times: Vec<Duration> =
-                sent().filter(|record| record.is_success()).filter_map(latency).collect();
-            (!times.is_empty()).then(|| times.iter().sum::<Duration>().div_f64(times.len() as f64))
-        };
-        Self { requests: sent().count(), ttft: mean(Record::ttft), e2e: mean(Record::e2e) }
-    }
-}
-
-impl SteadyState {
-    /// Finds the steady-state window and computes its metrics. Records are in the order of the schedule; `details` has
-    /// their gaps where the Records do not.
-    pub(crate) fn find(
-        spec: &Spec,
-        records: &[Record],
-        details: Option<&LoggedDetails>,
-        percents: &[Percent],
-    ) -> Result<Self, NoSteadyState> {
-        let rules = spec.steadiness.ok_or(NoSteadyState::NotLookedFor)?;
-        let window = steady_state::find_window(&spec.load, rules, records)?;
-        let metrics = match details {
-            None => Metrics::compute_window(&window, records, &spec.slo, percents),
-            Some(details) => {
-                let itl = logged_gaps(&window, records, details);
-                Metrics::within_by_gaps(&window, records, &itl, &spec.slo, percents)
-            }
-        };
-        Ok(Self { window, metrics, before: BeforeSteadyState::compute(&window, records) })
-    }
-}
-
-/// The gaps that count of the requests that were sent in a window. Unreadable gaps are left out here: writing the
-/// result, which uses the same log, then fails.
-fn logged_gaps(window: &SteadyWindow, records: &[Record], details: &LoggedDetails) -> DurationSketch {
-    let is_within = |record: &&Record| {
-        record.times.sent().is_some_and(|at| window.start <= at && at < window.end)
-            && Latency::Itl.applies_to(record)
-    };
-    let (mut itl, mut reader) = (DurationSketch::default(), details.reader());
-    for record in records.iter().filter(is_within) {
-        let gaps = reader.record(record.ordinal).ok().and_then(|record| record.events.gaps);
-        gaps.iter().flatten().for_each(|gap| itl.record(gap));
-    }
-    itl
 }
 
 /// The user's labels of a run.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Record, whole_second};
-use crate::model::concurrency::ConcurrencyCurve;
+use crate::model::concurrency::FlightStart;
+use crate::model::run_records::RunView;
 use crate::seconds;
-use crate::stats::{BucketCounts, PerSecondHistogram, Percent, percentile, span_width};
+use crate::stats::{BucketCounts, FixedPointSum, PerSecondHistogram, Percent, percentile, span_width};
 
 /// A run in buckets of equal width from t0 on, column by column. All columns have one entry per bucket.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -76,45 +77,150 @@ impl BucketQuantiles {
 impl RunSeries {
     /// Computes the series from the Records, in any order, and the gaps between output events, which Records may not
     /// keep.
+    #[cfg(test)]
     pub(crate) fn compute(records: &[Record], itl: &PerSecondHistogram) -> Self {
-        let Some(end) = records.iter().flat_map(end_times).max() else { return Self::default() };
-        let width = u64::from(span_width(whole_second(end)));
+        let mut fold = SeriesFold::default();
+        records.iter().for_each(|record| fold.add(record));
+        fold.finish(records.into(), itl)
+    }
+}
+
+/// Adds up a series from Records in any order.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesFold {
+    /// The latest time of any request.
+    end: Option<Duration>,
+    buckets: Buckets,
+    ttft: PerSecondHistogram,
+}
+
+impl SeriesFold {
+    /// Adds a Record.
+    pub(crate) fn add(&mut self, record: &Record) {
+        let times = &record.times;
+        let end = [Some(times.due()), times.sent(), times.first_token(), times.last_token(), times.done()];
+        self.end = self.end.max(end.into_iter().flatten().max());
+        self.buckets.at(times.due()).arrivals += 1;
+        times.sent().into_iter().for_each(|at| self.buckets.at(at).sent += 1);
+        if let Some(at) = times.done() {
+            let bucket = self.buckets.at(at);
+            bucket.completions += u32::from(record.is_success());
+            bucket.failures += u32::from(record.is_failure());
+        }
+        if record.is_success() {
+            for (second, tokens) in record.tokens_by_second() {
+                self.buckets.at(Duration::from_secs(second.into())).output_tokens.add(tokens);
+            }
+            if let Some((at, ttft)) = first_tokens(record) {
+                self.ttft.record(at, ttft);
+            }
+        }
+    }
+
+    /// The series, of which these Records are kept.
+    pub(crate) fn finish(mut self, kept: RunView<'_>, itl: &PerSecondHistogram) -> RunSeries {
+        let Some(end) = self.end else { return RunSeries::default() };
+        self.buckets.widen(span_width(whole_second(end)));
+        let width = u64::from(self.buckets.width);
         let count = usize::try_from(end.as_secs() / width + 1).unwrap_or(usize::MAX);
         let grid = BucketGrid { width, count };
-        let levels = ConcurrencyCurve::from_records(records).levels_within(
-            Duration::ZERO,
-            Duration::from_secs(width),
-            count,
-        );
-        let ended = |how: fn(&Record) -> bool| {
-            let records = records.iter().filter(move |record| how(record));
-            grid.count(records.filter_map(|record| record.times.done()))
-        };
-        Self {
-            bucket: Duration::from_secs(width),
-            arrivals: grid.count(records.iter().map(|record| record.times.due())),
-            sent: grid.count(records.iter().filter_map(|record| record.times.sent())),
-            completions: ended(Record::is_success),
-            failures: ended(Record::is_failure),
-            output_tokens: grid.output_tokens(records),
+        let buckets = self.buckets.into_buckets(count);
+        let bucket = Duration::from_secs(width);
+        let levels = kept.in_flight(FlightStart::Sent).levels_within(Duration::ZERO, bucket, count);
+        let column = |value: fn(&SeriesBucket) -> u32| buckets.iter().map(value).collect();
+        let tokens = buckets.iter().map(|bucket| round_to_step(bucket.output_tokens.value(), 1e3));
+        RunSeries {
+            bucket,
+            arrivals: column(|bucket| bucket.arrivals),
+            sent: column(|bucket| bucket.sent),
+            completions: column(|bucket| bucket.completions),
+            failures: column(|bucket| bucket.failures),
+            output_tokens: tokens.collect(),
             in_flight_max: levels.iter().map(|level| level.max).collect(),
             in_flight_mean: levels.iter().map(|level| round_to_step(level.mean, 1e3)).collect(),
-            ttft: BucketQuantiles::from_values(grid.ttfts(records)),
-            itl: (!itl.is_empty()).then(|| BucketQuantiles::from_counts(&grid.gaps(itl))),
+            ttft: match kept.is_whole() {
+                true => BucketQuantiles::from_values(grid.ttfts(kept.records)),
+                false => BucketQuantiles::from_counts(&grid.values(&self.ttft)),
+            },
+            itl: (!itl.is_empty()).then(|| BucketQuantiles::from_counts(&grid.values(itl))),
         }
     }
 }
 
-/// The times of a request that a bucket must exist for.
-fn end_times(record: &Record) -> impl Iterator<Item = Duration> {
-    let times = record.times;
-    [Some(times.due()), times.sent(), times.first_token(), times.last_token(), times.done()]
-        .into_iter()
-        .flatten()
+/// The TTFT of an answer, and when its first token came.
+fn first_tokens(record: &Record) -> Option<(Duration, Duration)> {
+    record.times.first_token().zip(record.ttft()).filter(|_| record.is_success())
 }
 
 fn round_to_step(value: f64, steps: f64) -> f64 {
     (value * steps).round() / steps
+}
+
+/// The sums of a bucket.
+#[derive(Debug, Clone, Copy, Default)]
+struct SeriesBucket {
+    arrivals: u32,
+    sent: u32,
+    completions: u32,
+    failures: u32,
+    output_tokens: FixedPointSum,
+}
+
+impl SeriesBucket {
+    fn merge(mut self, other: &Self) -> Self {
+        self.arrivals += other.arrivals;
+        self.sent += other.sent;
+        self.completions += other.completions;
+        self.failures += other.failures;
+        self.output_tokens.merge(other.output_tokens);
+        self
+    }
+}
+
+/// Buckets whose width grows with the run.
+#[derive(Debug)]
+struct Buckets {
+    /// The width of a bucket in seconds: a power of two.
+    width: u32,
+    sums: Vec<SeriesBucket>,
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self { width: 1, sums: Vec::new() }
+    }
+}
+
+impl Buckets {
+    fn at(&mut self, at: Duration) -> &mut SeriesBucket {
+        let second = whole_second(at);
+        self.widen(span_width(second));
+        let index = (second / self.width) as usize;
+        if index >= self.sums.len() {
+            self.sums.resize(index + 1, SeriesBucket::default());
+        }
+        &mut self.sums[index]
+    }
+
+    /// Merges buckets until they have this width.
+    fn widen(&mut self, width: u32) {
+        if width > self.width {
+            let merged = self.sums.chunks((width / self.width) as usize);
+            self.sums =
+                merged.map(|part| part.iter().fold(SeriesBucket::default(), SeriesBucket::merge)).collect();
+            self.width = width;
+        }
+    }
+
+    /// The first `count` buckets, with what lies beyond them in the last.
+    fn into_buckets(mut self, count: usize) -> Vec<SeriesBucket> {
+        let beyond = self.sums.split_off(count.min(self.sums.len()));
+        self.sums.resize(count, SeriesBucket::default());
+        if let Some(last) = self.sums.last_mut() {
+            *last = beyond.iter().fold(*last, SeriesBucket::merge);
+        }
+        self.sums
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -129,36 +235,17 @@ impl BucketGrid {
         usize::try_from(second / self.width).unwrap_or(usize::MAX).min(self.count - 1)
     }
 
-    fn count(&self, times: impl Iterator<Item = Duration>) -> Vec<u32> {
-        let mut counts = vec![0; self.count];
-        times.for_each(|at| counts[self.bucket(at.as_secs())] += 1);
-        counts
-    }
-
-    fn output_tokens(&self, records: &[Record]) -> Vec<f64> {
-        let mut tokens = vec![0.0; self.count];
-        for record in records.iter().filter(|record| record.is_success()) {
-            for (second, share) in record.tokens_by_second() {
-                tokens[self.bucket(u64::from(second))] += share;
-            }
-        }
-        tokens.iter_mut().for_each(|tokens| *tokens = round_to_step(*tokens, 1e3));
-        tokens
-    }
-
     fn ttfts(&self, records: &[Record]) -> Vec<Vec<Duration>> {
         let mut buckets = vec![Vec::new(); self.count];
-        for record in records.iter().filter(|record| record.is_success()) {
-            if let (Some(ttft), Some(first)) = (record.ttft(), record.times.first_token()) {
-                buckets[self.bucket(first.as_secs())].push(ttft);
-            }
+        for (at, ttft) in records.iter().filter_map(first_tokens) {
+            buckets[self.bucket(at.as_secs())].push(ttft);
         }
         buckets
     }
 
-    fn gaps(&self, itl: &PerSecondHistogram) -> Vec<BucketCounts> {
+    fn values(&self, by_second: &PerSecondHistogram) -> Vec<BucketCounts> {
         let mut buckets = vec![BucketCounts::default(); self.count];
-        for (second, counts) in itl.seconds() {
+        for (second, counts) in by_second.seconds() {
             buckets[self.bucket(u64::from(second))].merge(&counts);
         }
         buckets

@@ -24,7 +24,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use crate::model::concurrency::ConcurrencyCurve;
+use crate::model::concurrency::{ConcurrencyCurve, FlightStart, Peak};
+use crate::model::run_records::RunView;
 use crate::model::run_spec::{Load, SteadyStateConfig};
 use crate::seconds;
 use crate::stats::{TruncationPoint, percentile};
@@ -106,19 +107,30 @@ pub(crate) enum NoSteadyState {
     NeverSettled,
 }
 
-/// Finds the steady-state window of a run under this load. Records are in the order of the schedule.
-pub(crate) fn find_window(
+impl SteadyWindow {
+    /// The largest number of requests in flight within the window.
+    pub(crate) fn peak(&self, in_flight: &ConcurrencyCurve) -> Peak {
+        let levels = in_flight.levels_within(self.start, self.end - self.start, 1);
+        Peak { level: levels.first().map_or(0, |level| level.max), is_exact: true }
+    }
+}
+
+/// Finds the steady-state window of a run under this load. The number of requests in it is exact if all Records are
+/// kept.
+pub(crate) fn find_window<'a>(
     load: &Load,
     rules: SteadyStateConfig,
-    records: &[Record],
+    run: impl Into<RunView<'a>>,
 ) -> Result<SteadyWindow, NoSteadyState> {
+    let run: RunView<'a> = run.into();
+    let records = run.records;
     let full = match load.is_closed_loop() {
-        true => plateau(load, rules.threshold, records)?,
+        true => plateau(load, rules.threshold, run)?,
         false if load.has_changing_rate() => return Err(NoSteadyState::RateChanged),
         false if load.is_paced() => arrivals(load, records),
         false => return Err(NoSteadyState::AllAtOnce),
     };
-    if Drift::measure(load, records).is_some_and(|drift| drift.is_significant()) {
+    if Drift::measure(load, run).is_some_and(|drift| drift.is_significant()) {
         return Err(NoSteadyState::NeverSettled);
     }
     let sent_in = |span: TimeSpan| records.iter().filter(move |record| span.contains(record.times.sent()));
@@ -130,7 +142,7 @@ pub(crate) fn find_window(
         return Err(NoSteadyState::NeverSettled);
     }
     let whole = TimeSpan { start: next_second(start), end: Duration::from_secs(full.end.as_secs()) };
-    let requests = sent_in(whole).count();
+    let requests = sent_in(whole).count() * run.weight;
     let length = whole.end.saturating_sub(whole.start);
     if requests < MIN_REQUESTS || length < rules.shortest {
         return Err(NoSteadyState::TooShort { requests, length, needed: rules.shortest });
@@ -195,12 +207,12 @@ fn arrivals(load: &Load, records: &[Record]) -> TimeSpan {
 }
 
 /// The longest interval in which at least this share of a closed loop's slots is in use, except for momentary dips.
-fn plateau(load: &Load, share: f64, records: &[Record]) -> Result<TimeSpan, NoSteadyState> {
+fn plateau(load: &Load, share: f64, run: RunView<'_>) -> Result<TimeSpan, NoSteadyState> {
     let needed = (load.closed_loop_size().map_or(1, usize::from) as f64 * share).ceil() as u32;
     // A session uses its slot while its user thinks, too.
     let in_flight = match load.max_active_sessions {
-        Some(_) => ConcurrencyCurve::from_sessions(records.iter()),
-        None => ConcurrencyCurve::from_records(records),
+        Some(_) => run.sessions(),
+        None => run.in_flight(FlightStart::Sent),
     };
     let mut longest = TimeSpan::default();
     let mut current: Option<TimeSpan> = None;

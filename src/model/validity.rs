@@ -63,7 +63,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Metrics;
-use super::record::Record;
 use super::setting_names::{SettingNames, with_names};
 use crate::model::run_spec::Spec;
 pub(crate) use crate::model::validity::check_scope::CheckScope;
@@ -72,12 +71,14 @@ pub(crate) use crate::model::validity::diagnostics::{
     EmptyAnswers, EstimatedPrompts, LengthComparison, OutputLengths, PrefixCacheCounts, ProfilerEffect,
     RunDiagnostics, ServerMeanLatencies, ShardDiagnostics, TemplateTokens, TextClaims, TimestampSource,
 };
+pub(crate) use crate::model::validity::sent_load::{ScheduleFold, SentLoad};
 use crate::seconds;
 use crate::stats::Percent;
 
 mod check_scope;
 mod checks;
 mod diagnostics;
+mod sent_load;
 
 /// The verdict on a run's validity, and the checks behind it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,16 +91,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges a run. Records are in the order of the schedule, `metrics` are computed from them, and `asked` are the
-    /// percentiles that the user requested.
+    /// Judges a run. `metrics` are computed from its Records, and `asked` are the percentiles that the user requested.
     pub(crate) fn judge(
         evidence: &RunDiagnostics,
         spec: &Spec,
-        records: &[Record],
+        load: &SentLoad<'_>,
         metrics: &Metrics,
         asked: &[Percent],
     ) -> Self {
-        let checks = checks::run_checks(&checks::CheckInput { evidence, spec, records, metrics, asked });
+        let checks = checks::run_checks(&checks::CheckInput { evidence, spec, load, metrics, asked });
         Self { valid: checks.iter().all(|check| check.outcome != CheckOutcome::Invalid), checks }
     }
 

@@ -14,6 +14,7 @@ use crate::analysis::gate::GateReport;
 use crate::analysis::plan::CapacityPlan;
 use crate::analysis::plan::check::PlanCheck;
 use crate::model::run::Run;
+use crate::model::run_records::SampledRecords;
 use crate::report::search::SearchReport;
 use crate::report::sweep::SweepReport;
 use crate::report::text::header;
@@ -71,14 +72,26 @@ pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let page = Page {
         title: foreign_text(&run.spec.target.model, NAME),
         subtitle: format!(
-            "{} · {}",
+            "{} · {}{}",
             header::load(&run.spec.load),
-            run.started.strftime("%Y-%m-%d %H:%M:%S %:z")
+            run.started.strftime("%Y-%m-%d %H:%M:%S %:z"),
+            sampling(run)
         ),
         summary: Some(Summary::from_run(run)),
         sections,
     };
     page.write(to)
+}
+
+/// Says that charts of single requests show a sample.
+fn sampling(run: &Run) -> String {
+    let note = |sampled: &SampledRecords| {
+        format!(
+            " · {} requests: charts of single requests show a sample of {}",
+            sampled.requests, sampled.sample
+        )
+    };
+    run.sampled.as_ref().map(note).unwrap_or_default()
 }
 
 /// Writes the page of several results, each with its name.

@@ -15,7 +15,8 @@ use parquet::schema::parser::parse_message_type;
 
 use crate::model::record::Record;
 use crate::model::record_columns::{COLUMNS, ColumnValues, RecordColumn};
-use crate::model::record_log::details::LoggedDetails;
+use crate::model::record_log::RecordPass;
+use crate::model::record_log::details::{DetailsReader, LoggedDetails};
 use crate::model::rfc3339;
 use crate::model::run::Run;
 
@@ -29,11 +30,11 @@ const DETAILED_ROWS: usize = 1 << 12;
 const DETAIL_COLUMNS: &str = "optional binary generated_text (STRING);\n\
     optional group itl_s (LIST) { repeated group list { required double element; } }\n";
 
-/// Writes these requests of a run. With `detailed`, their texts and gaps too, which the record log has where the Records
-/// do not.
+/// Writes the requests of a run, in the order in which `records` gives them. With `detailed`, their texts and gaps too,
+/// which the record log has where the Records do not.
 pub(crate) fn render(
     run: &Run,
-    records: &[Record],
+    records: RecordPass<'_>,
     detailed: bool,
     out: impl Write + Send,
 ) -> io::Result<()> {
@@ -43,15 +44,55 @@ pub(crate) fn render(
         .set_created_by(format!("servegauge {}", run.version))
         .set_key_value_metadata(Some(vec![started]))
         .build();
-    let mut file = SerializedFileWriter::new(out, schema(detailed)?.into(), Arc::new(properties))?;
-    let mut log = run.details.as_ref().filter(|_| detailed).map(LoggedDetails::reader);
-    for rows in records.chunks(if detailed { DETAILED_ROWS } else { ROWS }) {
-        let mut group = file.next_row_group()?;
+    let mut file = RecordsFile {
+        file: SerializedFileWriter::new(out, schema(detailed)?.into(), Arc::new(properties))?,
+        log: run.details.as_ref().filter(|_| detailed).map(LoggedDetails::reader),
+        detailed,
+        rows: Vec::new(),
+        outcome: Ok(()),
+    };
+    records(&mut |record| file.add(record))?;
+    file.finish()
+}
+
+/// A Parquet file of Records, of which one group is in memory.
+struct RecordsFile<'a, W: Write + Send> {
+    file: SerializedFileWriter<W>,
+    /// The log that has texts and gaps.
+    log: Option<DetailsReader<'a>>,
+    detailed: bool,
+    rows: Vec<Record>,
+    /// The first error.
+    outcome: io::Result<()>,
+}
+
+impl<W: Write + Send> RecordsFile<'_, W> {
+    fn add(&mut self, record: &Record) {
+        self.rows.push(record.clone());
+        if self.rows.len() >= if self.detailed { DETAILED_ROWS } else { ROWS } && self.outcome.is_ok() {
+            self.outcome = self.write_group();
+            self.rows.clear();
+        }
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        std::mem::replace(&mut self.outcome, Ok(()))?;
+        if !self.rows.is_empty() {
+            self.write_group()?;
+        }
+        self.file.close()?;
+        Ok(())
+    }
+
+    fn write_group(&mut self) -> io::Result<()> {
+        let rows = &self.rows;
+        let mut group = self.file.next_row_group()?;
         for RecordColumn { values, .. } in &COLUMNS {
             write_column(&mut group, |to| write_values(*values, rows, to))?;
         }
-        if detailed {
-            let logged = log.as_mut().map(|log| rows.iter().map(|row| log.record(row.ordinal)).collect());
+        if self.detailed {
+            let logged =
+                self.log.as_mut().map(|log| rows.iter().map(|row| log.record(row.ordinal)).collect());
             let logged: Option<Vec<Record>> = logged.transpose()?;
             let rows = logged.as_deref().unwrap_or(rows);
             write_column(&mut group, |to| {
@@ -60,9 +101,8 @@ pub(crate) fn render(
             write_column(&mut group, |to| write_gaps(rows, to))?;
         }
         group.close()?;
+        Ok(())
     }
-    file.close()?;
-    Ok(())
 }
 
 /// Writes the next column of a group.
@@ -162,7 +202,11 @@ mod tests {
 
     fn written(run: &Run, records: &[Record], detailed: bool) -> SerializedFileReader<bytes::Bytes> {
         let mut file = Vec::new();
-        render(run, records, detailed, &mut file).unwrap();
+        let mut pass = |take: &mut dyn FnMut(&Record)| {
+            records.iter().for_each(take);
+            Ok(())
+        };
+        render(run, &mut pass, detailed, &mut file).unwrap();
         SerializedFileReader::new(file.into()).unwrap()
     }
 

@@ -20,6 +20,7 @@ pub(super) mod header;
 mod latencies;
 pub(super) mod latency;
 mod profiler;
+mod sampling;
 mod server;
 mod sessions;
 mod steady;
@@ -102,6 +103,7 @@ fn latencies(run: &Run, printed: &[Latency], to: &mut impl Write) -> io::Result<
         .filter(|latency| !late.contains(latency) || metrics.latencies.contains_key(latency))
         .partition(|latency| run.spec.sampling.whole && latency.is_stream_only());
     Latencies { metrics, rows: &rows, asked: &run.selection.percents, printed }.render(to)?;
+    sampling::render(run, to)?;
     let absent = absent.iter().filter(|latency| !printed.contains(latency));
     absent.into_iter().try_for_each(|latency| latency::does_not_apply(*latency, to))?;
     if is_late {
@@ -299,7 +301,8 @@ fn arrivals(run: &Run, to: &mut impl Write) -> io::Result<()> {
         let (name, value) = worst.map_or(("Median".into(), lag.median), |p| (percentile_name(p.p), p.value));
         writeln!(to, "{name} lag (sent − due): {}", milliseconds(Some(value)))?;
     }
-    writeln!(to, "Peak requests in flight: {}", metrics.peak_in_flight)?;
+    let least = if metrics.peak_is_lower_bound { "at least " } else { "" };
+    writeln!(to, "Peak requests in flight: {least}{}", metrics.peak_in_flight)?;
     if metrics.is_pooling() {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 //! prefix cache.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use crate::loadgen::{ClientObservations, TokenAgreement};
 use crate::model::probes::ProbeSummary;
 use crate::model::profile::ProfileReport;
 use crate::model::record::{FailureClass, Record, whole_second};
-use crate::model::record_log::PackedRecords;
+use crate::model::record_log::RecordPass;
 use crate::model::run_spec::{Backend, BackendTask, Dataset, HistoryMode, SaltScope, Spec};
 use crate::model::server::{ServerMetrics, ServerSignal};
 use crate::model::validity::{
@@ -49,17 +50,7 @@ impl PrefixCacheReadings {
     }
 }
 
-impl CacheMoves {
-    /// The counts from the `cached_tokens` in the usage of the measured requests; `None` if no answer has them. vLLM
-    /// omits the field from an answer without cached tokens.
-    fn by_usage(records: &[Record]) -> Option<Self> {
-        let answered = || records.iter().filter(|record| record.is_success());
-        let hits =
-            answered().filter_map(|record| record.cached_tokens).map(u64::from).reduce(|a, b| a + b)?;
-        let queries = answered().map(|record| u64::from(record.prompt_tokens.count)).sum();
-        Some(Self { queries, hits })
-    }
-}
+impl CacheMoves {}
 
 /// A run's Records compared with the workload.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -79,7 +70,14 @@ pub(super) struct WorkloadComparison {
 
 impl WorkloadComparison {
     /// Compares the Records of a run that has just ended with its workload.
-    pub(super) fn compute(spec: &Spec, workload: &PreparedWorkload, records: &PackedRecords) -> Self {
+    ///
+    /// # Errors
+    /// The Records are in a record log that cannot be read.
+    pub(super) fn compute(
+        spec: &Spec,
+        workload: &PreparedWorkload,
+        records: RecordPass<'_>,
+    ) -> io::Result<Self> {
         let is_generation = spec.target.backend.task() == BackendTask::Generation;
         let mut comparison = Self::default();
         if !are_unique(spec) {
@@ -88,12 +86,12 @@ impl WorkloadComparison {
         comparison.shared = shared_prefix::shared_tokens(&workload.requests);
         let planned = planned(spec, workload);
         let mut lengths = lengths::Comparison::new(spec, &workload.requests);
-        for record in records.iter() {
-            comparison.note(&record, workload, planned);
-            lengths.note(&record);
-        }
+        records(&mut |record| {
+            comparison.note(record, workload, planned);
+            lengths.note(record);
+        })?;
         comparison.lengths = is_generation.then(|| lengths.lengths());
-        comparison
+        Ok(comparison)
     }
 
     /// Adds a Record. `planned` is the number of the workload's requests that are measured.
@@ -191,23 +189,25 @@ impl RunObservations {
         self.shards.extend(other.shards);
     }
 
+    /// Adds up the Records for [`RunObservations::diagnostics`].
+    pub(super) fn answer_sums(&self) -> AnswerSums {
+        AnswerSums { event_seconds: self.profile.is_some().then(BTreeSet::new), ..AnswerSums::default() }
+    }
+
     /// Gathers the input of the verdict.
-    pub(super) fn diagnostics(&self, spec: &Spec, records: &[Record]) -> RunDiagnostics {
+    pub(super) fn diagnostics(&self, spec: &Spec, answers: &AnswerSums) -> RunDiagnostics {
         let Self { client, workload, profile, server, .. } = self;
-        let starved = records.iter().filter_map(|record| record.outcome.as_ref().err());
-        let starved = starved
-            .filter(|failure| matches!(failure.class, FailureClass::Descriptors | FailureClass::Ports));
-        let cache = self.cache.or_else(|| CacheMoves::by_usage(records));
+        let cache = self.cache.or_else(|| answers.cache_moves());
         RunDiagnostics {
             timestamp_source: Some(client.timestamp_source),
             read_delay: client.stream_stats.read_delay.percentile(99.0),
-            merged_reads: merged_reads(&client.stream_stats, records),
+            merged_reads: merged_reads(&client.stream_stats, answers),
             burst_starts: burst_starts(&client.stream_stats),
-            profiler_effect: profile.as_ref().and_then(|profile| profiled(profile, client.t0, records)),
-            server_times: server.as_ref().and_then(|server| server_times(server, records)),
+            profiler_effect: profile.as_ref().and_then(|profile| profiled(profile, client.t0, answers)),
+            server_times: server.as_ref().and_then(|server| server_times(server, answers)),
             worker_cpu: client.worker_cpu.clone(),
             clock_step: Some(client.clock_step),
-            starved: starved.count(),
+            starved: answers.starved,
             descriptor_limit: client.descriptors,
             prefix_cache: cache.map(|moves| workload.prefix_cache(moves, spec, &client.agreement)),
             repeated_prompts: workload.repeated_prompts(spec),
@@ -223,6 +223,51 @@ impl RunObservations {
             },
             shards: self.shards.clone(),
         }
+    }
+}
+
+/// What the diagnostics need of the Records of a run, in any order.
+#[derive(Debug, Default)]
+pub(super) struct AnswerSums {
+    /// Requests for which the client had no descriptor or port.
+    starved: usize,
+    answered: u64,
+    events: u64,
+    /// The prompt tokens of the answered requests.
+    prompt_tokens: u64,
+    /// The cached prompt tokens of the answers; `None` if no answer has them.
+    cached_tokens: Option<u64>,
+    end: Option<Duration>,
+    /// The seconds with output events, if a profiler was used.
+    event_seconds: Option<BTreeSet<u32>>,
+}
+
+impl AnswerSums {
+    /// Adds a Record.
+    pub(super) fn add(&mut self, record: &Record) {
+        let failure = record.outcome.as_ref().err();
+        let is_starved = failure
+            .is_some_and(|error| matches!(error.class, FailureClass::Descriptors | FailureClass::Ports));
+        self.starved += usize::from(is_starved);
+        self.events += u64::from(record.events.count);
+        self.end = self.end.max(record.times.done());
+        if let Some(seconds) = &mut self.event_seconds {
+            let seen = record.events.by_second.iter().filter(|(_, events)| *events > 0);
+            seconds.extend(seen.map(|(second, _)| *second));
+        }
+        if record.is_success() {
+            self.answered += 1;
+            self.prompt_tokens += u64::from(record.prompt_tokens.count);
+            if let Some(cached) = record.cached_tokens {
+                *self.cached_tokens.get_or_insert_default() += u64::from(cached);
+            }
+        }
+    }
+
+    /// The counts from the `cached_tokens` in the usage of the measured requests; `None` if no answer has them. vLLM
+    /// omits the field from an answer without cached tokens.
+    fn cache_moves(&self) -> Option<CacheMoves> {
+        Some(CacheMoves { queries: self.prompt_tokens, hits: self.cached_tokens? })
     }
 }
 
@@ -242,8 +287,8 @@ fn planned(spec: &Spec, workload: &PreparedWorkload) -> usize {
     sessions::split_last(&workload.requests, spec.load.warmup_prompts()).0.len()
 }
 
-fn merged_reads(stream_stats: &StreamStats, records: &[Record]) -> Option<f64> {
-    let events: u64 = records.iter().map(|record| u64::from(record.events.count)).sum();
+fn merged_reads(stream_stats: &StreamStats, answers: &AnswerSums) -> Option<f64> {
+    let events = answers.events;
     (events > 0).then(|| stream_stats.shared as f64 / events as f64)
 }
 
@@ -253,33 +298,29 @@ fn burst_starts(stream_stats: &StreamStats) -> Option<f64> {
 
 /// The server's mean latencies, if it counted about the number of requests that we sent. Otherwise other clients'
 /// requests are included, and the means are not comparable.
-fn server_times(server: &ServerMetrics, records: &[Record]) -> Option<ServerMeanLatencies> {
+fn server_times(server: &ServerMetrics, answers: &AnswerSums) -> Option<ServerMeanLatencies> {
     let (ttft, tpot) =
         (server.histogram_total(ServerSignal::Ttft)?, server.histogram_total(ServerSignal::Tpot)?);
-    let ours = records.iter().filter(|record| record.is_success()).count() as f64;
+    let ours = answers.answered as f64;
     let alone = (ttft.count - ours).abs() <= ours / 10.0;
     Some(ServerMeanLatencies { ttft: ttft.mean_time()?, tpot: tpot.mean_time()? }).filter(|_| alone)
 }
 
 /// The effect of the profiler on the run; `None` if it was never on during the run.
-fn profiled(profile: &ProfileReport, t0: WallTime, records: &[Record]) -> Option<ProfilerEffect> {
+fn profiled(profile: &ProfileReport, t0: WallTime, answers: &AnswerSums) -> Option<ProfilerEffect> {
     let began = t0.timestamp();
     let offset = |at: Timestamp| Duration::try_from(at.duration_since(began)).unwrap_or_default();
-    let end = records.iter().filter_map(|record| record.times.done()).max()?;
+    let end = answers.end?;
     let start = profile.start.as_ref().filter(|_| profile.is_started())?;
     let stop = profile.stop.as_ref();
     let from = offset(start.sent).min(end);
     let until = stop.map_or(end, |stop| (offset(stop.sent) + stop.took).min(end));
-    let events: BTreeSet<u32> = records
-        .iter()
-        .flat_map(|record| &record.events.by_second)
-        .filter(|(_, events)| *events > 0)
-        .map(|(second, _)| *second)
-        .collect();
     // The server writes the profile before it answers the stop request.
     let writing = stop.map_or(until..until, |stop| offset(stop.sent).min(end)..until);
     let whole_seconds = whole_second(writing.start) + 1..whole_second(writing.end);
-    let silent = whole_seconds.filter(|second| !events.contains(second)).count();
+    let had_events =
+        |second: &u32| answers.event_seconds.as_ref().is_some_and(|seconds| seconds.contains(second));
+    let silent = whole_seconds.filter(|second| !had_events(second)).count();
     (until > from)
         .then(|| ProfilerEffect { on: until - from, standstill: Duration::from_secs(silent as u64) })
 }

@@ -6,8 +6,8 @@ use super::options::Invocation;
 use super::prepared_run::{PreparedRun, Runner};
 use super::series::RunSeries;
 use crate::model::metric_id::MetricId;
-use crate::model::record::Record;
 use crate::model::run::Run;
+use crate::model::run_records::RunRecords;
 use crate::model::run_spec::Spec;
 use crate::model::step_load::StepLoad;
 use crate::model::stop_rule::StopRule;
@@ -44,7 +44,7 @@ pub(crate) struct LadderStep {
     /// How this step alone would be requested.
     pub invocation: Invocation,
     /// The Run and its Records, or why there is none.
-    pub measured: Result<(Run, Vec<Record>), Error>,
+    pub measured: Result<(Run, RunRecords), Error>,
     /// The rule that ends the ladder after this step.
     pub ended_by: Option<StopRule>,
     /// The rules that this step cannot answer, because it does not have their metrics.

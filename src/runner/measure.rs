@@ -62,6 +62,8 @@ pub(super) struct Measurement<'a> {
     pub session: &'a Session,
     /// What is kept of each request.
     pub detail: RecordDetail,
+    /// The number of Records above which only the record log has them; `None` without a limit.
+    pub most_records: Option<usize>,
     /// Whether to send every request even if the first requests all fail alike.
     pub keep_going: bool,
     /// Adds a unique prefix to each prompt.
@@ -261,6 +263,7 @@ impl Measurement<'_> {
             max_active: self.spec.load.max_active_sessions.map(usize::from),
             history: self.spec.sessions.history,
             capture: Capture { text, gaps: self.detail.gaps },
+            most_records: self.most_records,
             preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,
             keep_going: self.keep_going,
@@ -388,6 +391,7 @@ mod tests {
             max_active: None,
             history: HistoryMode::None,
             capture: Capture { text: CaptureText::Never, gaps: RecordDetail::NONE.gaps },
+            most_records: None,
             preconnect: 0,
             workers: NonZeroUsize::new(2).unwrap(),
             keep_going: false,

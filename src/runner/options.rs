@@ -49,6 +49,8 @@ pub(crate) struct RunOptions {
     pub profiler: Option<ProfilerOptions>,
     /// What is kept of each request.
     pub detail: RecordDetail,
+    /// The number of Records above which they are kept in a record log and not in memory; `None` keeps all in memory.
+    pub most_records: Option<usize>,
     /// The selection of the Run's metrics for the report.
     pub selection: ReportSelection,
     /// The labels that the user gives the Run.
@@ -104,6 +106,11 @@ impl RecordDetail {
             true => Self { text: CaptureText::UntilEnded, gaps: CaptureGaps::UntilEnded, ..self },
             false => self,
         }
+    }
+
+    /// Whether everything that is kept of a request may be in the record log only.
+    pub(crate) fn fits_in_log(self) -> bool {
+        !self.in_log && self.text != CaptureText::Always && self.gaps != CaptureGaps::Always
     }
 
     /// Returns this detail for a run with an observer, if `is_observed`: an ended request then includes its gaps.

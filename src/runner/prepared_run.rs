@@ -1,30 +1,32 @@
 //! Prepares and measures runs on a session.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::info;
 use uuid::Uuid;
 
-use super::assemble::assemble;
+use super::assemble::{MeasuredRun, assemble};
 use super::diagnostics::{PrefixCacheReadings, RunObservations, WorkloadComparison};
 use super::error::Error;
 use super::event::{Event, Warning};
 use super::measure::{Measurement, PlannedLoad, StopEarly};
-use super::options::{Invocation, RunOptions};
+use super::measured_records::{MeasuredRecords, unreadable};
+use super::options::{Invocation, RecordDetail, RunOptions};
 use super::profiler::{Profiler, RunStart};
-use super::record_log::{self, RecordLog};
+use super::record_log::{self, LogFile, LogUse, RecordLog};
 use super::scraper::Scraper;
 use super::session::Session;
 use super::{prepare, redact};
 use crate::dataset::salt::PromptSalter;
 use crate::dataset::{PreparedWorkload, fingerprint, sessions};
 use crate::loadgen::{LoadResult, LoadShare, StartSignal};
-use crate::model::record::Record;
-use crate::model::record_log::{RecordLogHeader, RunShare};
+use crate::model::record_log::{PackedRecords, RecordLogHeader, RunShare};
 use crate::model::request::Request;
 use crate::model::rng::RunRng;
 use crate::model::run::{Run, RunInputs};
+use crate::model::run_records::RunRecords;
 use crate::model::run_spec::{Dataset, Spec, Target};
 use crate::model::secrets;
 use crate::model::server::ServerMetrics;
@@ -132,7 +134,7 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// The same as for [`Runner::prepare`] and [`Runner::measure`].
-    pub(crate) fn run(&self, spec: Spec, invocation: &Invocation) -> Result<(Run, Vec<Record>), Error> {
+    pub(crate) fn run(&self, spec: Spec, invocation: &Invocation) -> Result<(Run, RunRecords), Error> {
         self.measure(self.prepare(spec)?, invocation, &mut |_, _| {})
     }
 
@@ -146,7 +148,7 @@ impl<'a> Runner<'a> {
         prepared: PreparedRun,
         invocation: &Invocation,
         observe: StopEarly<'_>,
-    ) -> Result<(Run, Vec<Record>), Error> {
+    ) -> Result<(Run, RunRecords), Error> {
         let (options, session) = (self.options, self.session);
         let record_log = invocation.record_log.as_ref();
         let detail = if record_log.is_some() { options.detail.logged() } else { options.detail };
@@ -158,6 +160,7 @@ impl<'a> Runner<'a> {
             spec: &prepared.spec,
             session,
             detail,
+            most_records: self.most_records(&prepared, invocation, detail),
             keep_going: options.keep_going,
             salter: prepared.salter.as_ref(),
             share: self.load_share(&start),
@@ -180,8 +183,7 @@ impl<'a> Runner<'a> {
             Scraper::start(options, target, session, after_warm_up.then_some(in_flight))?;
         let command = secrets::mask_args(&invocation.command);
         let header = self.header(&prepared, &command, invocation);
-        let observer = || session.observer().clone();
-        let mut log = record_log.map(|file| RecordLog::begin(file, &header, detail.in_log, observer()));
+        let mut log = self.begin_log(record_log, &header, detail, measurement.most_records);
         let load = PlannedLoad { requests, warmup, schedule };
         let outcome = measurement.measure(load, sender, &mut |event, stop| {
             log.iter_mut().for_each(|log| log.take(event));
@@ -194,13 +196,11 @@ impl<'a> Runner<'a> {
         let profile = profiler.map(|profiler| profiler.stop(session));
         // A run that measured nothing leaves no record log.
         let (mut outcome, probes) = outcome.inspect_err(|_| record_log::discard(record_log))?;
-        log.iter_mut().for_each(RecordLog::flush);
-        // Nothing is measured any more, so the server may be asked for counts.
-        session.count_answers(&mut outcome, &mut |counts| {
-            log.iter_mut().for_each(|log| log.write_counts(counts));
-        });
-        let LoadResult { records, observed: client, .. } = outcome;
-        let workload = WorkloadComparison::compute(&prepared.spec, &prepared.workload, &records);
+        let path = log.as_ref().map(|log| log.path().to_owned()).unwrap_or_default();
+        let unread = |error| unreadable(path.clone(), error);
+        let mut records = MeasuredRecords::new(std::mem::take(&mut outcome.records), log);
+        let workload = self.compare(&prepared, &mut outcome, &mut records).map_err(unread)?;
+        let client = outcome.observed;
         let cache = PrefixCacheReadings { before, after };
         let server = recorder.map(|recorder| ServerMetrics {
             warmup: client.warmup.sent,
@@ -216,10 +216,13 @@ impl<'a> Runner<'a> {
             unread_metrics,
             shards: Vec::new(),
         };
-        let details = log.and_then(|log| log.end(&observed, observed.client.interrupted));
         // A run may have millions of requests, and memory does not suffice for the workload beside the unpacked Records.
         drop(prepared.workload);
-        let (mut run, records) = assemble(header, records.into_records(), observed, details);
+        let limit = options.most_records.unwrap_or(usize::MAX);
+        let (records, details) = records.finish(&observed, observed.client.interrupted, limit)?;
+        let (mut run, records) =
+            assemble(header, MeasuredRun { records, observed, details, diagnostics: None })
+                .map_err(unread)?;
         run.validity.name_settings(options.setting_names);
         if let Some(unread) = run.streams.unread_fields() {
             session.emit(&Event::Warning(Warning::UnreadOutput(unread)));
@@ -227,6 +230,53 @@ impl<'a> Runner<'a> {
         let reason = run.validity.reason();
         info!(valid = run.validity.valid, reason, completed = run.metrics.completed, "the run is assembled");
         Ok((run, records))
+    }
+
+    /// Lets the server count the answers that only it can count, since nothing is measured any more, and compares the
+    /// Records with the workload.
+    fn compare(
+        &self,
+        prepared: &PreparedRun,
+        outcome: &mut LoadResult<PackedRecords>,
+        records: &mut MeasuredRecords,
+    ) -> io::Result<WorkloadComparison> {
+        let late = self.session.count_answers(outcome, &mut |take| records.for_each(take))?;
+        records.replace_counts(late);
+        WorkloadComparison::compute(&prepared.spec, &prepared.workload, &mut |take| records.for_each(take))
+    }
+
+    /// The number of Records above which only the record log has them; `None` if they stay in memory, because they have
+    /// details or the run has no such log.
+    fn most_records(
+        &self,
+        prepared: &PreparedRun,
+        invocation: &Invocation,
+        detail: RecordDetail,
+    ) -> Option<usize> {
+        let limit = self.options.most_records.filter(|_| detail.fits_in_log())?;
+        let load = &prepared.spec.load;
+        let may_be_more = load.cycle || load.duration.is_some() || prepared.requests().0.len() > limit;
+        (invocation.record_log.is_some() || may_be_more).then_some(limit)
+    }
+
+    /// Starts the record log: the user's, or a temporary one for a run whose Records may be too many for memory.
+    fn begin_log(
+        &self,
+        file: Option<&LogFile>,
+        header: &RecordLogHeader,
+        detail: RecordDetail,
+        most_records: Option<usize>,
+    ) -> Option<RecordLog> {
+        let observer = self.session.observer().clone();
+        let used_for = match most_records {
+            Some(_) => LogUse::Records,
+            None if detail.in_log => LogUse::Details,
+            None => LogUse::Nothing,
+        };
+        match file {
+            Some(file) => Some(RecordLog::begin(file, header, used_for, observer)),
+            None => most_records.map(|_| RecordLog::temporary(header, observer)),
+        }
     }
 
     /// What all clients of the run have in common.

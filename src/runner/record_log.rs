@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::error::Error;
 use super::event::{Event, LoadProgress, Observer, Warning};
-use crate::model::record::LateCounts;
+use crate::model::record::{LateCounts, Record};
 use crate::model::record_log::details::LoggedDetails;
 use crate::model::record_log::{ProgressMark, RecordLogHeader, RecordLogWriter, Spool};
 
@@ -57,6 +58,11 @@ impl LogFile {
         &self.path
     }
 
+    /// Whether the user asked for the log, so that it stays.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.is_asked_for
+    }
+
     /// The path of the log; `None` if the file does not exist.
     pub(crate) fn existing(&self) -> Option<&Path> {
         self.path.exists().then_some(&*self.path)
@@ -86,35 +92,66 @@ pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Writes a record log. The first error is reported, and the run continues without a log. Details that were to be read
-/// from the log later then stay in memory.
+/// What is read back from the record log of a run when it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogUse {
+    /// Nothing: the log is for a run that is killed.
+    Nothing,
+    /// The details of the Records.
+    Details,
+    /// The Records, if they are too many for memory.
+    Records,
+}
+
+/// What only the record log of a run has.
+pub(super) enum OnlyLogged {
+    /// The details of the Records.
+    Details(LoggedDetails),
+    /// The whole log.
+    Records(Spool),
+}
+
+/// Writes a record log. The first error is reported, and the run continues without a log. What was to be read from the
+/// log later then stays in memory.
 pub(super) struct RecordLog {
     path: PathBuf,
     writer: Option<RecordLogWriter<Spool>>,
+    used_for: LogUse,
     /// The offset of each Record's entry, by ordinal, if only the log has the details.
-    places: Option<Vec<Option<NonZeroU64>>>,
+    places: Vec<Option<NonZeroU64>>,
     progress: Option<LoadProgress>,
     observer: Observer,
     flushed: Instant,
 }
 
 impl RecordLog {
-    /// Creates the log of a run. With `has_details`, the details of the Records are read from it at the end.
+    /// Creates the log of a run.
     pub(super) fn begin(
         file: &LogFile,
         header: &RecordLogHeader,
-        has_details: bool,
+        used_for: LogUse,
         observer: Observer,
     ) -> Self {
         let opened = File::options().read(true).write(true).create_new(true).open(&file.path);
-        let mut log = Self {
-            path: file.path.clone(),
-            writer: None,
-            places: has_details.then(Vec::new),
-            progress: None,
-            observer,
-            flushed: Instant::now(),
-        };
+        Self::on_file(file.path.clone(), opened, header, (used_for, observer))
+    }
+
+    /// Creates the log of a run that leaves none: a file without a name, in the folder for temporary files.
+    pub(super) fn temporary(header: &RecordLogHeader, observer: Observer) -> Self {
+        let path = std::env::temp_dir().join(format!("servegauge-{}.reclog", Uuid::new_v4()));
+        let opened = File::options().read(true).write(true).create_new(true).open(&path);
+        let opened = opened.and_then(|file| fs::remove_file(&path).map(|()| file));
+        Self::on_file(path, opened, header, (LogUse::Records, observer))
+    }
+
+    fn on_file(
+        path: PathBuf,
+        opened: io::Result<File>,
+        header: &RecordLogHeader,
+        (used_for, observer): (LogUse, Observer),
+    ) -> Self {
+        let (writer, flushed) = (None, Instant::now());
+        let mut log = Self { path, writer, used_for, places: Vec::new(), progress: None, observer, flushed };
         match RecordLogWriter::new(Spool::new(opened), header) {
             Ok(writer) => log.writer = Some(writer),
             Err(error) => log.give_up(&error),
@@ -123,15 +160,20 @@ impl RecordLog {
         log
     }
 
+    /// The path of the log.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes an event of the load.
     pub(super) fn take(&mut self, event: &Event<'_>) {
         match event {
             Event::Started(t0) => drop(self.write(|writer| writer.write_start(*t0))),
             Event::RequestEnded(record) => {
                 let place = self.write(|writer| writer.write_record(record)).and_then(NonZeroU64::new);
-                if let Some(places) = &mut self.places {
-                    places.resize(places.len().max(record.ordinal + 1), None);
-                    places[record.ordinal] = place;
+                if self.used_for == LogUse::Details {
+                    self.places.resize(self.places.len().max(record.ordinal + 1), None);
+                    self.places[record.ordinal] = place;
                 }
             }
             Event::Progress(progress) => self.progress = Some(*progress),
@@ -147,12 +189,26 @@ impl RecordLog {
         self.write(|writer| writer.write_counts(counts));
     }
 
-    /// Writes what the client observed, and that the run ended normally. Returns the details, if only the log has them.
-    pub(super) fn end(mut self, observed: &impl Serialize, interrupted: bool) -> Option<LoggedDetails> {
+    /// Reads every Record that was written, in the order in which the requests ended.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub(super) fn for_each(&self, take: &mut dyn FnMut(Record)) -> io::Result<()> {
+        let writer = self.writer.as_ref().ok_or_else(|| io::Error::other("it could not be written"))?;
+        writer.for_each_record(take)
+    }
+
+    /// Writes what the client observed, and that the run ended normally. Returns what only the log has.
+    pub(super) fn end(mut self, observed: &impl Serialize, interrupted: bool) -> Option<OnlyLogged> {
         self.flush();
         self.write(|writer| writer.write_observed(observed));
         self.write(|writer| writer.write_end(interrupted));
-        Some(self.writer?.into_details(self.places?))
+        let writer = self.writer?;
+        match self.used_for {
+            LogUse::Nothing => None,
+            LogUse::Details => Some(OnlyLogged::Details(writer.into_details(self.places))),
+            LogUse::Records => Some(OnlyLogged::Records(writer.into_spool())),
+        }
     }
 
     /// Flushes what the log has, so that a client that is killed now loses none of it.
@@ -180,6 +236,6 @@ impl RecordLog {
         let (path, cause) = (self.path.display().to_string(), error.to_string());
         (self.observer)(&Event::Warning(Warning::RecordLog { path, cause }));
         // The entries that the result needs stay available.
-        self.writer.take_if(|_| self.places.is_none());
+        self.writer.take_if(|_| self.used_for == LogUse::Nothing);
     }
 }

@@ -5,18 +5,19 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::assemble::{assemble, assemble_judged};
+use super::assemble::{MeasuredRun, assemble};
 use super::diagnostics::RunObservations;
 use super::error::Error;
+use super::measured_records::unreadable;
 use crate::client::request_timer::StreamStats;
 use crate::loadgen::ClientObservations;
 use crate::model::metrics;
 use crate::model::record::Record;
-use crate::model::record_log::{RecordLogContent, RecordLogError, RunShare};
+use crate::model::record_log::{ClientLog, LoggedRecords, RecordLogError, RecordLogSummary, RunShare};
 use crate::model::run::Run;
-use crate::model::validity::{RunDiagnostics, ShardDiagnostics};
+use crate::model::run_records::{MANY_REQUESTS, RunRecords};
+use crate::model::validity::{RunDiagnostics, ScheduleFold, ShardDiagnostics};
 use crate::model::wall_time::WallTime;
-use crate::stats::percentile;
 
 /// A run, as read from its record logs.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(crate) struct Recovered {
     /// The Run. It is INVALID if something of it is missing.
     pub run: Run,
     /// The requests that had ended.
-    pub records: Vec<Record>,
+    pub records: RunRecords,
     /// A sentence for each thing that is missing; empty for a run that ended normally.
     pub lost: Vec<String>,
 }
@@ -37,13 +38,14 @@ pub(crate) fn recover(paths: &[PathBuf]) -> Result<Recovered, Error> {
     let mut parts = paths.iter().map(|path| ClientPart::read(path)).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(ClientPart::index);
     check_one_run(&parts)?;
-    merge(parts)
+    merge(parts, MANY_REQUESTS)
 }
 
 /// One client's part of a run.
 struct ClientPart {
     path: PathBuf,
-    log: RecordLogContent,
+    summary: RecordLogSummary,
+    log: ClientLog,
     /// What the client observed besides its Records; `None` if it was killed before it wrote that.
     observed: Option<RunObservations>,
 }
@@ -52,13 +54,13 @@ impl ClientPart {
     fn read(path: &Path) -> Result<Self, Error> {
         let in_log = |source| Error::RecordLog { path: path.to_owned(), source };
         let file = File::open(path).map_err(|error| in_log(RecordLogError::from(error)))?;
-        let log = RecordLogContent::read(file).map_err(in_log)?;
-        let observed = log.observed.as_deref().and_then(|json| serde_json::from_slice(json).ok());
-        Ok(Self { path: path.to_owned(), log, observed })
+        let (summary, log) = ClientLog::read(file).map_err(in_log)?;
+        let observed = summary.observed.as_deref().and_then(|json| serde_json::from_slice(json).ok());
+        Ok(Self { path: path.to_owned(), summary, log, observed })
     }
 
     fn share(&self) -> Option<&RunShare> {
-        self.log.header.share.as_ref()
+        self.summary.header.share.as_ref()
     }
 
     /// The index of the client's shard.
@@ -69,14 +71,12 @@ impl ClientPart {
     /// When the measured load began, on the first client's clock, in nanoseconds since the Unix epoch.
     fn common_t0(&self) -> Option<i128> {
         let ahead = self.share().and_then(|share| share.clock).map_or(0, |clock| clock.ahead_ns);
-        Some(i128::from(self.log.t0?.unix_ns) - i128::from(ahead))
+        Some(i128::from(self.summary.t0?.unix_ns) - i128::from(ahead))
     }
 
     /// Shifts every time of the Records and observations.
     fn shift(&mut self, by: Duration) {
-        for record in &mut self.log.records {
-            record.shift(by);
-        }
+        self.log.shift(by);
         if let Some(observed) = &mut self.observed {
             let by_second = &mut observed.client.stream_stats.itl_by_second;
             *by_second = by_second.shifted(by);
@@ -84,77 +84,82 @@ impl ClientPart {
     }
 
     /// What the client observed, or what its Records still say of it.
-    fn observations(&mut self, t0: WallTime) -> RunObservations {
-        self.observed.take().unwrap_or_else(|| {
-            RunObservations::of_client(ClientObservations {
-                stream_stats: stream_stats(&self.log.records),
-                interrupted: self.log.ended != Some(false),
-                ..ClientObservations::new(self.log.t0.unwrap_or(t0))
-            })
-        })
+    fn observations(&mut self, t0: WallTime) -> Result<RunObservations, Error> {
+        if let Some(observed) = self.observed.take() {
+            return Ok(observed);
+        }
+        let mut stream_stats = StreamStats::default();
+        self.for_each(&mut |record| add_gaps(&mut stream_stats, &record))?;
+        Ok(RunObservations::of_client(ClientObservations {
+            stream_stats,
+            interrupted: self.summary.ended != Some(false),
+            ..ClientObservations::new(self.summary.t0.unwrap_or(t0))
+        }))
+    }
+
+    /// The 99th percentile of the lag that the client itself caused.
+    fn own_lag(&self) -> Result<Option<Duration>, Error> {
+        let mut schedule = ScheduleFold::default();
+        self.for_each(&mut |record| schedule.add(&record))?;
+        Ok(schedule.own_lag())
+    }
+
+    fn for_each(&self, take: &mut dyn FnMut(Record)) -> Result<(), Error> {
+        self.log.for_each(take).map_err(|error| unreadable(self.path.clone(), error))
     }
 }
 
 /// Merges the parts of a run, in the order of the shards.
-fn merge(mut parts: Vec<ClientPart>) -> Result<Recovered, Error> {
-    let mut lost: Vec<String> = parts.iter().filter_map(|part| what_is_lost(&part.log)).collect();
+fn merge(mut parts: Vec<ClientPart>, limit: usize) -> Result<Recovered, Error> {
+    let mut lost: Vec<String> = parts.iter().filter_map(|part| what_is_lost(&part.summary)).collect();
     lost.extend(missing_shards(&parts));
     let is_observed = parts.iter().all(|part| part.observed.is_some());
-    let shards = shard_diagnostics(&parts);
+    let shards = shard_diagnostics(&parts)?;
     align(&mut parts);
-    let t0 = parts.iter().find_map(|part| part.log.t0).ok_or(Error::EmptyRecordLog)?;
-    let observed = parts.iter_mut().map(|part| part.observations(t0)).reduce(|mut all, part| {
-        all.merge(part);
-        all
+    let t0 = parts.iter().find_map(|part| part.summary.t0).ok_or(Error::EmptyRecordLog)?;
+    let observed = parts.iter_mut().map(|part| part.observations(t0)).reduce(|all, part| {
+        let mut all = all?;
+        all.merge(part?);
+        Ok(all)
     });
-    let mut logs = parts.into_iter().map(|part| part.log);
-    let (Some(mut observed), Some(first)) = (observed, logs.next()) else {
+    let (Some(observed), Some(first)) = (observed, parts.first()) else {
         return Err(Error::EmptyRecordLog);
     };
-    let mut records = first.records;
-    records.extend(logs.flat_map(|log| log.records));
+    let (mut observed, header, path) = (observed?, first.summary.header.clone(), first.path.clone());
+    let unread = |error| unreadable(path.clone(), error);
+    let logs = LoggedRecords::new(parts.into_iter().map(|part| part.log).collect());
+    let records = RunRecords::read(logs, limit).map_err(unread)?;
     if records.is_empty() {
         return Err(Error::EmptyRecordLog);
     }
-    records.sort_by_key(|record| record.ordinal);
     observed.shards = shards;
     observed.client.client_errors.extend(lost.iter().cloned());
-    let (run, records) = if is_observed {
-        assemble(first.header, records, observed, None)
-    } else {
-        // A client was killed before it wrote what it had observed, so those checks are not judged.
-        let client_errors = lost.clone();
-        let diagnostics = RunDiagnostics { client_errors, ..RunDiagnostics::default() };
-        assemble_judged(first.header, records, observed, None, &diagnostics)
-    };
+    // If a client was killed before it wrote what it had observed, those checks are not judged.
+    let diagnostics =
+        (!is_observed).then(|| RunDiagnostics { client_errors: lost.clone(), ..RunDiagnostics::default() });
+    let measured = MeasuredRun { records, observed, details: None, diagnostics };
+    let (run, records) = assemble(header, measured).map_err(unread)?;
     Ok(Recovered { run, records, lost })
 }
 
 /// What the verdict needs of each client; empty for a run of one client.
-fn shard_diagnostics(parts: &[ClientPart]) -> Vec<ShardDiagnostics> {
+fn shard_diagnostics(parts: &[ClientPart]) -> Result<Vec<ShardDiagnostics>, Error> {
     if parts.len() < 2 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let has_schedule = parts.iter().all(|part| !part.log.header.spec.load.is_closed_loop());
+    let has_schedule = parts.iter().all(|part| !part.summary.header.spec.load.is_closed_loop());
     let earliest = parts.iter().filter_map(ClientPart::common_t0).min().filter(|_| has_schedule);
     let of_part = |part: &ClientPart| {
         let later = part.common_t0().zip(earliest).map(|(t0, earliest)| t0 - earliest);
         let clock = part.share().and_then(|share| share.clock);
-        ShardDiagnostics {
+        Ok(ShardDiagnostics {
             index: part.index(),
             start: later.map(|later| Duration::from_nanos(u64::try_from(later).unwrap_or(u64::MAX))),
             clock_doubt: clock.map(|clock| Duration::from_nanos(clock.doubt_ns)),
-            lag: p99_lag(&part.log.records),
-        }
+            lag: part.own_lag()?,
+        })
     };
     parts.iter().map(of_part).collect()
-}
-
-/// The 99th percentile of the lag that the client itself caused.
-fn p99_lag(records: &[Record]) -> Option<Duration> {
-    let mut lags: Vec<Duration> = records.iter().filter_map(Record::own_lag).collect();
-    lags.sort_unstable();
-    percentile(&lags, 99.0)
 }
 
 /// Checks whether the parts, in the order of the shards, are of one run, and each of another client.
@@ -166,7 +171,7 @@ fn check_one_run(parts: &[ClientPart]) -> Result<(), Error> {
             (Some(share), Some(of_first)) if share.shard.count() != of_first.shard.count() => {
                 "it has another number of shards than"
             }
-            (Some(_), Some(_)) if part.log.header.inputs != first.log.header.inputs => {
+            (Some(_), Some(_)) if part.summary.header.inputs != first.summary.header.inputs => {
                 "it has other prompts than"
             }
             (Some(_), Some(_)) if part.index() == before.index() => "it is a log of the same shard as",
@@ -195,7 +200,7 @@ fn missing_shards(parts: &[ClientPart]) -> Option<String> {
 /// Puts everything on the time axis of the client whose load began first. With a schedule, all clients have one t0, by
 /// the common start. Without one, each has its own, and the offsets of their clocks relate them.
 fn align(parts: &mut [ClientPart]) {
-    if parts.iter().any(|part| !part.log.header.spec.load.is_closed_loop()) {
+    if parts.iter().any(|part| !part.summary.header.spec.load.is_closed_loop()) {
         return;
     }
     let Some(earliest) = parts.iter().filter_map(ClientPart::common_t0).min() else { return };
@@ -209,13 +214,13 @@ fn align(parts: &mut [ClientPart]) {
 }
 
 /// What is missing of a run that was killed; `None` for a run that ended normally.
-fn what_is_lost(log: &RecordLogContent) -> Option<String> {
+fn what_is_lost(log: &RecordLogSummary) -> Option<String> {
     if log.ended.is_some() {
         return None;
     }
     let at = log.mark.map_or(Duration::ZERO, |mark| mark.at).as_secs_f64();
     let sent = log.mark.map_or(0, |mark| mark.sent);
-    let (kept, missing) = (log.records.len(), log.missing_requests());
+    let (kept, missing) = (log.records, log.missing_requests());
     let cut = match log.lost_bytes {
         0 => String::new(),
         bytes => format!("; the last {bytes} bytes of its record log are cut or damaged"),
@@ -226,18 +231,14 @@ fn what_is_lost(log: &RecordLogContent) -> Option<String> {
     ))
 }
 
-/// The statistics of the gaps, if the log has them.
-fn stream_stats(records: &[Record]) -> StreamStats {
-    let mut stream_stats = StreamStats::default();
-    stream_stats.itl = metrics::gaps(records).collect();
-    for record in records {
-        let mut at = record.times.first_token().unwrap_or_default();
-        for gap in record.events.gaps.iter().flatten() {
-            at += gap;
-            stream_stats.itl_by_second.record(at, gap);
-        }
+/// Adds the gaps of a Record to the statistics of the gaps, if the log has them.
+fn add_gaps(stream_stats: &mut StreamStats, record: &Record) {
+    metrics::gaps(std::slice::from_ref(record)).for_each(|gap| stream_stats.itl.record(gap));
+    let mut at = record.times.first_token().unwrap_or_default();
+    for gap in record.events.gaps.iter().flatten() {
+        at += gap;
+        stream_stats.itl_by_second.record(at, gap);
     }
-    stream_stats
 }
 
 #[cfg(test)]
@@ -248,7 +249,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::record_log::{ClockOffset, RecordLogHeader};
+    use crate::model::record_log::{ClockOffset, RecordLogHeader, RecordLogWriter, Spool};
     use crate::model::run_spec::Spec;
     use crate::model::shard::Shard;
     use crate::model::validity::{CheckName, CheckOutcome};
@@ -258,34 +259,23 @@ mod tests {
     const T0: WallTime = WallTime { unix_ns: 1_764_426_428_123_456_789, doubt_ns: 70 };
 
     fn header(spec: &Spec, share: Option<RunShare>) -> RecordLogHeader {
-        let run = sample_run::run(false);
-        RecordLogHeader {
-            version: run.version,
-            command: run.command,
-            settings: run.settings.unwrap_or_default(),
-            spec: spec.clone(),
-            notes: run.notes,
-            selection: run.selection,
-            inputs: run.inputs,
-            server_version: None,
-            share,
-        }
+        RecordLogHeader { spec: spec.clone(), server_version: None, share, ..sample_run::log_header() }
     }
 
     /// The part of a client that sent these requests.
-    fn part(spec: &Spec, share: Option<RunShare>, records: Vec<Record>) -> ClientPart {
-        let stream_stats = stream_stats(&records);
+    fn part(spec: &Spec, share: Option<RunShare>, records: &[Record]) -> ClientPart {
+        let mut stream_stats = StreamStats::default();
+        records.iter().for_each(|record| add_gaps(&mut stream_stats, record));
         let client = ClientObservations { stream_stats, ..ClientObservations::new(T0) };
-        let log = RecordLogContent {
-            header: header(spec, share),
-            t0: Some(T0),
-            records,
-            observed: None,
-            mark: None,
-            ended: Some(false),
-            lost_bytes: 0,
-        };
-        ClientPart { path: "a.reclog".into(), log, observed: Some(RunObservations::of_client(client)) }
+        let mut writer = RecordLogWriter::new(Spool::in_memory(), &header(spec, share)).unwrap();
+        writer.write_start(T0).unwrap();
+        for record in records {
+            writer.write_record(record).unwrap();
+        }
+        writer.write_end(false).unwrap();
+        let (summary, log) = ClientLog::from_spool(writer.into_spool()).unwrap();
+        let observed = Some(RunObservations::of_client(client));
+        ClientPart { path: "a.reclog".into(), summary, log, observed }
     }
 
     fn share(index: usize, count: usize) -> RunShare {
@@ -295,8 +285,10 @@ mod tests {
 
     /// The parts of a run that `count` clients sent.
     fn parts(spec: &Spec, records: &[Record], count: usize) -> Vec<ClientPart> {
-        let of = |index: usize| records.iter().filter(move |record| record.ordinal % count == index).cloned();
-        (0..count).map(|index| part(spec, Some(share(index, count)), of(index).collect())).collect()
+        let of = |index: usize| -> Vec<Record> {
+            records.iter().filter(|record| record.ordinal % count == index).cloned().collect()
+        };
+        (0..count).map(|index| part(spec, Some(share(index, count)), &of(index))).collect()
     }
 
     fn records(n: usize) -> Vec<Record> {
@@ -315,14 +307,14 @@ mod tests {
         fn the_merged_run_is_that_of_one_client(count in 1..17_usize, rotation in 0..16_usize) {
             let spec = queue::spec(queue::open_load(18.0));
             let records = records(120);
-            let alone = merge(vec![part(&spec, None, records.clone())]).unwrap();
+            let alone = merge(vec![part(&spec, None, &records)], MANY_REQUESTS).unwrap();
             let mut parts = parts(&spec, &records, count);
             parts.rotate_left(rotation % count);
             parts.sort_by_key(ClientPart::index);
             prop_assert!(check_one_run(&parts).is_ok());
-            let together = merge(parts).unwrap();
+            let together = merge(parts, MANY_REQUESTS).unwrap();
             prop_assert_eq!(together.lost, Vec::<String>::new());
-            prop_assert_eq!(&together.records, &alone.records);
+            prop_assert_eq!(together.records.sample(), alone.records.sample());
             let json = |mut run: Run| {
                 run.environment.host = String::new();
                 serde_json::to_string(&run).unwrap()
@@ -341,7 +333,7 @@ mod tests {
         let spec = queue::spec(queue::open_load(18.0));
         let mut parts = parts(&spec, &records(40), 4);
         parts.remove(2);
-        let merged = merge(parts).unwrap();
+        let merged = merge(parts, MANY_REQUESTS).unwrap();
         assert_eq!(merged.lost, ["of 4 shards, 2 left no record log: 25 % of the load was not measured"]);
         assert!(!merged.run.validity.valid);
         assert_eq!(merged.run.metrics.completed, 30);
@@ -352,9 +344,10 @@ mod tests {
         let spec = queue::spec(queue::open_load(18.0));
         let outcomes = |later_ns: u64, doubt_ns: u64| {
             let mut parts = parts(&spec, &records(40), 2);
-            parts[1].log.t0 = Some(WallTime { unix_ns: T0.unix_ns + later_ns, ..T0 });
-            parts[1].log.header.share.as_mut().unwrap().clock = Some(ClockOffset { ahead_ns: 0, doubt_ns });
-            let run = merge(parts).unwrap().run;
+            parts[1].summary.t0 = Some(WallTime { unix_ns: T0.unix_ns + later_ns, ..T0 });
+            parts[1].summary.header.share.as_mut().unwrap().clock =
+                Some(ClockOffset { ahead_ns: 0, doubt_ns });
+            let run = merge(parts, MANY_REQUESTS).unwrap().run;
             [CheckName::StartSkew, CheckName::ClockUncertainty]
                 .map(|name| run.validity.checks.iter().find(|check| check.name == name).unwrap().outcome)
         };
@@ -372,13 +365,13 @@ mod tests {
             parts.sort_by_key(ClientPart::index);
             check_one_run(&parts).unwrap_err().to_string()
         };
-        let other_run = error(|part| part.log.header.share.as_mut().unwrap().run = Uuid::from_u128(8));
+        let other_run = error(|part| part.summary.header.share.as_mut().unwrap().run = Uuid::from_u128(8));
         assert!(other_run.contains("another run than a.reclog"), "{other_run}");
-        let twice = error(|part| part.log.header.share = Some(share(0, 2)));
+        let twice = error(|part| part.summary.header.share = Some(share(0, 2)));
         assert!(twice.contains("of the same shard as"), "{twice}");
-        let alone = error(|part| part.log.header.share = None);
+        let alone = error(|part| part.summary.header.share = None);
         assert!(alone.contains("one client sent a whole run"), "{alone}");
-        let prompts = error(|part| part.log.header.inputs.prompts = None);
+        let prompts = error(|part| part.summary.header.inputs.prompts = None);
         assert!(prompts.contains("other prompts than"), "{prompts}");
     }
 
@@ -389,11 +382,11 @@ mod tests {
         let mut parts = parts(&spec, &records, 2);
         // Its load began 250 ms later, and its wall clock is an hour ahead.
         let hour = 3_600_000_000_000;
-        parts[1].log.t0 = Some(WallTime { unix_ns: T0.unix_ns + hour + 250_000_000, ..T0 });
+        parts[1].summary.t0 = Some(WallTime { unix_ns: T0.unix_ns + hour + 250_000_000, ..T0 });
         let clock = ClockOffset { ahead_ns: hour as i64, doubt_ns: 1000 };
-        parts[1].log.header.share.as_mut().unwrap().clock = Some(clock);
-        let merged = merge(parts).unwrap();
-        for (merged, record) in merged.records.iter().zip(&records) {
+        parts[1].summary.header.share.as_mut().unwrap().clock = Some(clock);
+        let merged = merge(parts, MANY_REQUESTS).unwrap();
+        for (merged, record) in merged.records.sample().iter().zip(&records) {
             let later = Duration::from_millis(250) * (record.ordinal as u32 % 2);
             assert_eq!(merged.times.sent(), record.times.sent().map(|at| at + later));
             assert_eq!(merged.ttft(), record.ttft());

@@ -7,8 +7,8 @@ use super::event::Event;
 use super::options::Invocation;
 use super::prepared_run::{PreparedRun, Runner};
 use super::series::RunSeries;
-use crate::model::record::Record;
 use crate::model::run::Run;
+use crate::model::run_records::RunRecords;
 use crate::model::run_spec::Spec;
 
 /// Runs that differ only in their seeds.
@@ -27,7 +27,7 @@ pub(crate) struct Repeat {
     /// How this run alone would be requested.
     pub invocation: Invocation,
     /// The Run and its Records, or why there is none.
-    pub measured: Result<(Run, Vec<Record>), Error>,
+    pub measured: Result<(Run, RunRecords), Error>,
 }
 
 impl<'a> Repeats<'a> {

@@ -4,8 +4,8 @@ use super::error::Error;
 use super::event::{Event, Note};
 use super::options::Invocation;
 use super::prepared_run::{PreparedRun, Runner};
-use crate::model::record::Record;
 use crate::model::run::Run;
+use crate::model::run_records::RunRecords;
 use crate::model::run_spec::Spec;
 
 /// Runs that follow each other. Each begins with an empty prefix cache if the server can empty it, so that no run finds
@@ -38,7 +38,7 @@ impl<'a> RunSeries<'a> {
         spec: Spec,
         begins: &Event<'_>,
         invocation: &Invocation,
-    ) -> Option<Result<(Run, Vec<Record>), Error>> {
+    ) -> Option<Result<(Run, RunRecords), Error>> {
         let session = self.runner.session();
         if self.begun > 0 && self.empties_cache {
             self.empty_cache();

@@ -1,5 +1,6 @@
 //! What several runs share: the server, its model's name, and the tokenizer.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +18,7 @@ use crate::client::admin::{AdminClient, AdminError, TokenCounter};
 use crate::dataset::bundled;
 use crate::loadgen::{DRAIN_TIMEOUT, LoadResult};
 use crate::model::record::LateCounts;
-use crate::model::record_log::PackedRecords;
+use crate::model::record_log::{PackedRecords, RecordPass};
 use crate::model::run_spec::{Spec, Target};
 use crate::model::secrets;
 use crate::server::prefix_cache;
@@ -144,14 +145,15 @@ impl Session {
     pub(super) fn count_answers(
         &self,
         outcome: &mut LoadResult<PackedRecords>,
-        see: &mut dyn FnMut(&LateCounts),
-    ) {
+        records: RecordPass<'_>,
+    ) -> io::Result<Vec<LateCounts>> {
         let asked = OnceLock::new();
         let goes_on =
             || !self.stop.is_requested() || asked.get_or_init(Instant::now).elapsed() < DRAIN_TIMEOUT;
         self.counts_answers.store(true, Ordering::Relaxed);
-        outcome.count_answers(&self.tokenizer, &goes_on, see);
+        let late = outcome.count_answers(&self.tokenizer, &goes_on, records);
         self.counts_answers.store(false, Ordering::Relaxed);
+        late
     }
 
     /// The version that the server's `/version` reports.

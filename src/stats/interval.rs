@@ -45,6 +45,11 @@ impl RateInterval {
 }
 
 impl DurationInterval {
+    /// The interval, widened to a value that is known more exactly than the sample that the interval is of.
+    pub(super) fn enclosing(self, value: Duration) -> Self {
+        Self { low: self.low.min(value), high: self.high.max(value) }
+    }
+
     /// The interval of a ratio of seconds to a count.
     pub(super) fn from_ratio(ratio: &RatioSeries) -> Option<Self> {
         let (low, high) = positive_interval(ratio)?;

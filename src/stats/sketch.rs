@@ -66,11 +66,12 @@ impl DurationSketch {
     pub fn distribution(&self, percents: &[Percent], clusters: &SampleClusters) -> Option<Distribution> {
         let effective_n = clusters.effective_n().min(self.len());
         let percentile = |p| self.percentile_of_clusters(p, effective_n);
-        let median = percentile(50.0)?;
+        let (median, mean) = (percentile(50.0)?, self.moments.mean()?);
         Some(Distribution {
             n: self.len(),
-            mean: self.moments.mean()?,
-            mean_interval: DurationInterval::from_ratio(&clusters.ratio),
+            mean,
+            mean_interval: DurationInterval::from_ratio(&clusters.ratio)
+                .map(|interval| interval.enclosing(mean)),
             std: self.moments.std()?,
             median: median.value,
             median_interval: median.interval,
@@ -118,6 +119,12 @@ impl SampleClusters {
             ratio: RatioSeries::from_pairs(pairs),
             size: if squares > 0.0 { sum * sum / squares } else { 0.0 },
         }
+    }
+
+    /// Each value of a sample is a group of its own, in the order of time: the values of a [`DurationSketch`] that are
+    /// kept, where it has too many to keep all.
+    pub(crate) fn from_sample(values: &[Duration]) -> Self {
+        Self::from_groups(&values.iter().map(|value| (*value, 1)).collect::<Vec<_>>())
     }
 
     /// The groups are unknown: the summary has no intervals.

@@ -53,6 +53,7 @@ fn send(
         max_active: None,
         history: HistoryMode::Real,
         capture,
+        most_records: None,
         preconnect: 0,
         workers: NonZeroUsize::MIN,
         keep_going: false,

@@ -10,6 +10,7 @@ use crate::model::record::{
     Events, Failure, FailureClass, FinishReason, Milestone, OptionalDuration, OutputGaps, Record,
     RequestInput, Timestamps, TokenCount, TokenSource,
 };
+use crate::model::record_log::RecordLogHeader;
 use crate::model::run::{
     ReportSelection, Run, RunEnvironment, RunInputs, RunLabels, SteadyState, StreamAnomalies,
     TokenizerOrigin, VllmRequestColumns,
@@ -17,7 +18,7 @@ use crate::model::run::{
 use crate::model::run_spec::{Load, Spec};
 use crate::model::series::RunSeries;
 use crate::model::units::Secret;
-use crate::model::validity::{RunDiagnostics, Verdict};
+use crate::model::validity::{RunDiagnostics, SentLoad, Verdict};
 use crate::stats::{DurationSketch, PerSecondHistogram, Percent};
 use crate::testing::queue::{self, open_load};
 
@@ -80,6 +81,22 @@ pub(crate) fn run(detailed: bool) -> Run {
     of_records(spec(), records(), vec![50.0, 99.0, 99.9], detailed)
 }
 
+/// The header of the record log of that run.
+pub(crate) fn log_header() -> RecordLogHeader {
+    let run = run(false);
+    RecordLogHeader {
+        version: run.version,
+        command: run.command,
+        settings: run.settings.unwrap_or_default(),
+        spec: run.spec,
+        notes: run.notes,
+        selection: run.selection,
+        inputs: run.inputs,
+        share: None,
+        server_version: Some("0.33.0".into()),
+    }
+}
+
 /// Creates a run from any Records.
 pub(crate) fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent>, detailed: bool) -> Run {
     let itl: DurationSketch = gaps(&records).collect();
@@ -128,11 +145,18 @@ pub(crate) fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent
         unread_metrics: Vec::new(),
         steady: SteadyState::find(&spec, &records, None, &percents),
         series: RunSeries::compute(&records, &PerSecondHistogram::default()),
-        validity: Verdict::judge(&RunDiagnostics::default(), &spec, &records, &metrics, &percents),
+        validity: Verdict::judge(
+            &RunDiagnostics::default(),
+            &spec,
+            &SentLoad::of_records(&records),
+            &metrics,
+            &percents,
+        ),
         metrics,
         histograms: histograms.map(|(latency, tally)| (latency, tally.encode())).collect(),
         spec,
         promotion: None,
+        sampled: None,
         always: records.iter().map(VllmRequestColumns::from_record).collect(),
         records: detailed.then_some(records),
         details: None,

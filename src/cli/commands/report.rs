@@ -126,7 +126,15 @@ fn save_records(path: &Path, results: &[(String, SavedResult)]) -> Result<(), Cl
         )));
     };
     let detailed = records.iter().any(|record| record.text.is_some() || record.events.gaps.is_some());
-    records_file::write(path, run, detailed)
+    records_file::write(
+        path,
+        run,
+        &mut |take| {
+            records.iter().for_each(take);
+            Ok(())
+        },
+        detailed,
+    )
 }
 
 fn print_results(results: &[(String, SavedResult)], format: ReportFormat) -> Result<(), CliError> {

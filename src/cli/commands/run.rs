@@ -15,6 +15,7 @@ mod command_line;
 mod deliver;
 mod ladder;
 mod local_shards;
+mod log_ending;
 mod other_files;
 mod outcome;
 mod recover;

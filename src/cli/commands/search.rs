@@ -13,8 +13,8 @@ use crate::analysis::search::trial::{Trial, TrialPlan};
 use crate::analysis::search::{DEFAULT_HEADROOM, KvPoolCheck, Search, SearchAnswer, SearchStep};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::interrupt::InterruptSignal;
-use crate::model::record::Record;
 use crate::model::run::Run;
+use crate::model::run_records::RunRecords;
 use crate::model::run_spec::Spec;
 use crate::model::server::ServerSignal;
 use crate::report;
@@ -81,6 +81,8 @@ pub(crate) fn find(
     let session = RunSession::connect(&specs.line.args, &mut spec, RecordDetail::NONE, interrupts)?;
     let mut options = session.options().clone();
     options.selection.percents = specs.percents().to_vec();
+    // What a trial shows is computed from all of its requests.
+    options.most_records = None;
     let search = Search::new(question);
     let mut runner = SearchRunner { args, specs, session, options, interrupts, best: None, search };
     runner.run()?;
@@ -147,7 +149,7 @@ impl SearchRunner<'_> {
         let (run, records) =
             runner.measure(prepared, &invocation, &mut |event, stop| observer.take(event, stop))?;
         let ending = observer.ending();
-        let trial = Trial::from_run(question, next, ending, (&run, &records));
+        let trial = Trial::from_run(question, next, ending, (&run, records.sample()));
         self.require_measurable(&trial, &run)?;
         self.keep(&trial, run, records)?;
         Ok(trial)
@@ -167,8 +169,8 @@ impl SearchRunner<'_> {
         }
     }
 
-    fn keep(&mut self, trial: &Trial, mut run: Run, records: Vec<Record>) -> Result<(), CliError> {
-        run.records = Some(records);
+    fn keep(&mut self, trial: &Trial, mut run: Run, records: RunRecords) -> Result<(), CliError> {
+        run.records = records.into_whole();
         if let Some(folder) = &self.args.save_trials {
             let path = folder.join(format!("trial-{:03}-{}.json", trial.number, trial.load));
             run.save(&path).map_err(CliError::io)?;

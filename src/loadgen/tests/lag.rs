@@ -29,6 +29,7 @@ fn held(schedule: Schedule, cap: Option<usize>) -> Vec<Timestamps> {
         max_active: None,
         history: HistoryMode::Real,
         capture: Capture { text: CaptureText::Never, gaps: CaptureGaps::Never },
+        most_records: None,
         preconnect: 0,
         workers: NonZeroUsize::MIN,
         keep_going: true,

@@ -48,7 +48,7 @@ impl GroupBy {
 }
 
 /// The name of a group; numbers sort by value.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum GroupKey {
     Number(u32),
     Text(String),
@@ -109,23 +109,24 @@ impl GroupMetrics {
         self.vllm_tpot.or(self.tpot)
     }
 
-    fn compute(name: GroupKey, records: &[&Record]) -> Self {
-        let answered = || records.iter().filter(|record| record.is_success());
+    /// The metrics of a group with these counts. Its latencies are those of the kept requests, in the order of time.
+    fn compute(name: GroupKey, counts: &GroupCounts, kept: &[&Record]) -> Self {
         let timing =
-            |latency| LatencySummary::from_times(latency_values(records.iter().copied(), latency).collect());
+            |latency| LatencySummary::from_times(latency_values(kept.iter().copied(), latency).collect());
+        let (cached, prompts) = counts.cached;
         Self {
             name: name.into(),
-            requests: records.len(),
-            completed: answered().count(),
-            failed: records.iter().filter(|record| record.is_failure()).count(),
-            abandoned: records.iter().filter(|record| record.is_abandoned()).count(),
-            input_tokens: answered().map(|record| u64::from(record.prompt_tokens.count)).sum(),
-            output_tokens: answered().map(|record| u64::from(record.output_tokens.count)).sum(),
+            requests: counts.completed + counts.failed + counts.abandoned,
+            completed: counts.completed,
+            failed: counts.failed,
+            abandoned: counts.abandoned,
+            input_tokens: counts.input_tokens,
+            output_tokens: counts.output_tokens,
             output_share: None,
-            cached_share: cached_share(records),
+            cached_share: share_of(cached as f64, prompts as f64),
             ttft: timing(Latency::Ttft),
             tpot: timing(Latency::Tpot),
-            vllm_tpot: vllm_tpot(records),
+            vllm_tpot: vllm_tpot(kept),
             e2e: timing(Latency::E2e),
         }
     }
@@ -174,36 +175,76 @@ fn vllm_tpot(records: &[&Record]) -> Option<LatencySummary> {
         .flatten()
 }
 
-/// Computed over the requests whose cached tokens the server reported; `None` also if they exceed the prompts.
-fn cached_share(records: &[&Record]) -> Option<f64> {
-    let reported =
-        records.iter().filter_map(|record| Some((record.cached_tokens?, record.prompt_tokens.count)));
-    let (cached, all) = reported
-        .fold((0_u64, 0_u64), |(cached, all), (more, of)| (cached + u64::from(more), all + u64::from(of)));
-    share_of(cached as f64, all as f64)
+/// The counts of one group.
+#[derive(Debug, Default)]
+struct GroupCounts {
+    completed: usize,
+    failed: usize,
+    abandoned: usize,
+    input_tokens: u64,
+    output_tokens: u64,
+    /// The cached tokens, and the prompt tokens of the requests whose cached tokens the server reported.
+    cached: (u64, u64),
 }
 
-/// The groups of every grouping that any of the requests has.
-pub(super) fn group_metrics<'a>(
-    records: impl Iterator<Item = &'a Record> + Clone,
-) -> BTreeMap<GroupBy, Vec<GroupMetrics>> {
-    // Most runs have no labels at all.
-    if !records.clone().any(|record| record.facets.is_some()) {
-        return BTreeMap::new();
+impl GroupCounts {
+    fn add(&mut self, record: &Record) {
+        if record.is_success() {
+            self.completed += 1;
+            self.input_tokens += u64::from(record.prompt_tokens.count);
+            self.output_tokens += u64::from(record.output_tokens.count);
+        } else if record.is_abandoned() {
+            self.abandoned += 1;
+        } else {
+            self.failed += 1;
+        }
+        if let Some(cached) = record.cached_tokens {
+            self.cached.0 += u64::from(cached);
+            self.cached.1 += u64::from(record.prompt_tokens.count);
+        }
     }
-    let of = |facet: GroupBy| {
-        let mut groups = BTreeMap::<GroupKey, Vec<&Record>>::new();
-        for record in records.clone() {
-            if let Some(name) = facet.group_key(record) {
-                groups.entry(name).or_default().push(record);
+}
+
+/// The counts of the groups of every grouping that any of the requests has.
+#[derive(Debug, Default)]
+pub(super) struct GroupTally(BTreeMap<GroupBy, BTreeMap<GroupKey, GroupCounts>>);
+
+impl GroupTally {
+    /// Adds a Record.
+    pub(super) fn add(&mut self, record: &Record) {
+        // Most runs have no labels at all.
+        if record.facets.is_none() {
+            return;
+        }
+        for grouping in GroupBy::ALL {
+            if let Some(name) = grouping.group_key(record) {
+                self.0.entry(grouping).or_default().entry(name).or_default().add(record);
             }
         }
-        let mut rows: Vec<GroupMetrics> =
-            groups.into_iter().map(|(name, records)| GroupMetrics::compute(name, &records)).collect();
-        set_output_shares(&mut rows);
-        rows
-    };
-    GroupBy::ALL.into_iter().map(|facet| (facet, of(facet))).filter(|(_, rows)| !rows.is_empty()).collect()
+    }
+
+    /// The metrics of the groups. Their latencies are those of the kept requests, in the order of time.
+    pub(super) fn finish<'a>(
+        self,
+        kept: impl Iterator<Item = &'a Record> + Clone,
+    ) -> BTreeMap<GroupBy, Vec<GroupMetrics>> {
+        let rows = |grouping: GroupBy, groups: BTreeMap<GroupKey, GroupCounts>| {
+            let mut records = BTreeMap::<GroupKey, Vec<&Record>>::new();
+            for record in kept.clone() {
+                if let Some(name) = grouping.group_key(record) {
+                    records.entry(name).or_default().push(record);
+                }
+            }
+            let row = |(name, counts): (GroupKey, GroupCounts)| {
+                let kept = records.remove(&name).unwrap_or_default();
+                GroupMetrics::compute(name, &counts, &kept)
+            };
+            let mut rows: Vec<GroupMetrics> = groups.into_iter().map(row).collect();
+            set_output_shares(&mut rows);
+            rows
+        };
+        self.0.into_iter().map(|(grouping, groups)| (grouping, rows(grouping, groups))).collect()
+    }
 }
 
 fn set_output_shares(rows: &mut [GroupMetrics]) {
@@ -230,6 +271,14 @@ mod tests {
         record.output_tokens.count = 10;
         record.facets = Some(facets.into());
         record
+    }
+
+    fn group_metrics<'a>(
+        records: impl Iterator<Item = &'a Record> + Clone,
+    ) -> BTreeMap<GroupBy, Vec<GroupMetrics>> {
+        let mut tally = GroupTally::default();
+        records.clone().for_each(|record| tally.add(record));
+        tally.finish(records)
     }
 
     fn turn(turn: u32) -> RequestLabels {

@@ -6,70 +6,51 @@ use super::Latency;
 use crate::model::record::Record;
 use crate::model::steady_state::SteadyWindow;
 
-/// Records and the interval that metrics are computed over: the whole run or its steady part.
-#[derive(Clone, Copy)]
-pub(super) struct MeasurementWindow<'a> {
-    pub(super) records: &'a [Record],
+/// The interval that metrics are computed over: the whole run or its steady part.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MeasurementWindow {
     start: Duration,
-    end: Duration,
-    /// Whether requests may lie outside the interval.
-    pub(super) cut: bool,
+    /// The end; `None` for the whole run, outside which there are no requests.
+    end: Option<Duration>,
 }
 
-impl<'a> MeasurementWindow<'a> {
+impl MeasurementWindow {
     /// The whole run: from t0 to the end of the last request.
-    pub(super) fn whole_run(records: &'a [Record]) -> Self {
-        let end = records.iter().filter_map(|record| record.times.done()).max().unwrap_or_default();
-        Self { records, start: Duration::ZERO, end, cut: false }
-    }
+    pub(super) const WHOLE_RUN: Self = Self { start: Duration::ZERO, end: None };
 
     /// The steady part of the run.
-    pub(super) fn steady(records: &'a [Record], window: &SteadyWindow) -> Self {
-        Self { records, start: window.start, end: window.end, cut: true }
+    pub(super) fn steady(window: &SteadyWindow) -> Self {
+        Self { start: window.start, end: Some(window.end) }
     }
 
-    pub(super) fn start(&self) -> Duration {
+    /// The start of the interval.
+    pub(super) fn start(self) -> Duration {
         self.start
     }
 
-    pub(super) fn length(&self) -> Duration {
-        self.end - self.start
+    /// The start and end of a part of the run; `None` for the whole run.
+    pub(super) fn part(self) -> Option<std::ops::Range<Duration>> {
+        self.end.map(|end| self.start..end)
     }
 
-    /// Returns whether the time lies within the window.
-    pub(super) fn holds(&self, at: Option<Duration>) -> bool {
-        !self.cut || at.is_some_and(|at| self.start <= at && at < self.end)
+    /// Returns whether the time lies within the interval.
+    pub(super) fn contains(self, at: Option<Duration>) -> bool {
+        self.end.is_none_or(|end| at.is_some_and(|at| self.start <= at && at < end))
     }
 
-    /// Requests that were sent within the window.
-    pub(super) fn started(self) -> impl Iterator<Item = &'a Record> + Clone {
-        self.records.iter().filter(move |record| self.holds(record.times.sent()))
+    /// Returns whether a whole second since t0 lies within the interval. Windows consist of whole seconds.
+    pub(super) fn contains_second(self, second: u32) -> bool {
+        self.end.is_none_or(|end| (self.start.as_secs()..end.as_secs()).contains(&u64::from(second)))
     }
 
-    /// Requests that ended within the window.
-    pub(super) fn ended(self) -> impl Iterator<Item = &'a Record> + Clone {
-        self.records.iter().filter(move |record| self.holds(record.times.done()))
+    /// Requests that were sent within the interval.
+    pub(super) fn started(self, records: &[Record]) -> impl Iterator<Item = &Record> + Clone {
+        records.iter().filter(move |record| self.contains(record.times.sent()))
     }
 
-    /// Requests that ended within the window with an answer.
-    pub(super) fn answered(self) -> impl Iterator<Item = &'a Record> + Clone {
-        self.ended().filter(|record| record.is_success())
-    }
-
-    /// Output tokens of answered requests by whole second since t0, within the window. Windows consist of whole
-    /// seconds.
-    pub(super) fn tokens_by_second(self) -> impl Iterator<Item = (u32, f64)> {
-        let within = self.start.as_secs()..self.end.as_secs();
-        let answered = self.records.iter().filter(|record| record.is_success());
-        answered
-            .flat_map(Record::tokens_by_second)
-            .filter(move |(second, _)| !self.cut || within.contains(&u64::from(*second)))
-    }
-
-    /// Returns whether vectors or scores were requested: no answer then has a token. In generation, single answers may
-    /// lack a token count, but not all do.
-    pub(super) fn is_pooled(self) -> bool {
-        self.answered().next().is_some() && self.answered().all(|record| record.output_tokens.count == 0)
+    /// Requests that ended within the interval.
+    pub(super) fn ended(self, records: &[Record]) -> impl Iterator<Item = &Record> + Clone {
+        records.iter().filter(move |record| self.contains(record.times.done()))
     }
 }
 

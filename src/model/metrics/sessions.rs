@@ -1,11 +1,10 @@
 //! Totals of the sessions of a run.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::concurrency::ConcurrencyCurve;
 use crate::model::record::Record;
 use crate::seconds;
 
@@ -33,42 +32,70 @@ pub(crate) struct SessionTotals {
     pub mean_duration: Option<Duration>,
 }
 
-impl SessionTotals {
-    /// Computes the totals from Records in any order; `None` if none belongs to a session.
-    pub(super) fn from_records<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> Option<Self> {
-        let mut sessions = BTreeMap::<u32, SessionProgress>::new();
-        for record in records.clone() {
-            if let Some(number) = record.facets.as_deref().and_then(|facets| facets.session) {
-                sessions.entry(number).or_default().add(record);
-            }
+/// Adds up sessions. Only those that go on are in memory, so the turns of a session must come in their order: as they do
+/// in the schedule and in a record log.
+#[derive(Debug, Default)]
+pub(super) struct SessionTally {
+    open: HashMap<u32, SessionProgress>,
+    completed: usize,
+    failed: usize,
+    abandoned: usize,
+    cut: usize,
+    answered: u64,
+    /// The total length of the completed sessions with a known length, and their number.
+    lengths: (Duration, u32),
+}
+
+impl SessionTally {
+    /// Adds a Record, which may be of no session.
+    pub(super) fn add(&mut self, record: &Record) {
+        let Some(number) = record.facets.as_deref().and_then(|labels| labels.session) else { return };
+        let session = self.open.entry(number).or_default();
+        session.add(record);
+        if record.ends_session()
+            && let Some(session) = self.open.remove(&number)
+        {
+            self.close(&session);
         }
-        let count =
-            |end: fn(&SessionProgress) -> bool| sessions.values().filter(|session| end(session)).count();
-        let started = sessions.len();
-        let (failed, abandoned) = (count(|session| session.failed), count(|session| session.abandoned));
-        let completed = count(SessionProgress::is_complete);
-        let turns: u32 = sessions.values().map(|session| session.answered).sum();
-        (started > 0).then(|| Self {
+    }
+
+    fn close(&mut self, session: &SessionProgress) {
+        self.answered += u64::from(session.answered);
+        self.failed += usize::from(session.failed);
+        self.abandoned += usize::from(session.abandoned);
+        if session.is_complete() {
+            self.completed += 1;
+            let length = session.start.zip(session.end).map(|(start, end)| end.saturating_sub(start));
+            if let Some(length) = length {
+                self.lengths = (self.lengths.0.saturating_add(length), self.lengths.1.saturating_add(1));
+            }
+        } else if !session.failed && !session.abandoned {
+            self.cut += 1;
+        }
+    }
+
+    /// The totals, with this peak number of active sessions; `None` if no Record belongs to a session.
+    pub(super) fn finish(mut self, peak_active: impl FnOnce() -> u32) -> Option<SessionTotals> {
+        for session in std::mem::take(&mut self.open).into_values() {
+            self.close(&session);
+        }
+        let Self { completed, failed, abandoned, cut, answered, lengths: (length, count), .. } = self;
+        let started = completed + failed + abandoned + cut;
+        (started > 0).then(|| SessionTotals {
             started,
             completed,
             failed,
             abandoned,
-            cut: started - completed - failed - abandoned,
-            peak_active: ConcurrencyCurve::from_sessions(records).peak() as usize,
-            mean_turns: f64::from(turns) / started as f64,
-            mean_duration: mean_duration_of(sessions.values().filter(|session| session.is_complete())),
+            cut,
+            peak_active: peak_active() as usize,
+            mean_turns: answered as f64 / started as f64,
+            mean_duration: (count > 0).then(|| length / count),
         })
     }
 }
 
-fn mean_duration_of<'a>(sessions: impl Iterator<Item = &'a SessionProgress>) -> Option<Duration> {
-    let lengths: Vec<Duration> = sessions.filter_map(|session| Some(session.end? - session.start?)).collect();
-    let count = u32::try_from(lengths.len()).ok().filter(|count| *count > 0)?;
-    Some(lengths.iter().sum::<Duration>() / count)
-}
-
 /// The observed turns of one session.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct SessionProgress {
     answered: u32,
     /// The planned number of turns.
@@ -98,6 +125,7 @@ impl SessionProgress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::concurrency::ConcurrencyCurve;
     use crate::model::record::{Failure, FailureClass, Milestone, RequestLabels};
     use crate::testing::queue::record;
 
@@ -120,6 +148,12 @@ mod tests {
         record
     }
 
+    fn totals(records: &[Record]) -> Option<SessionTotals> {
+        let mut tally = SessionTally::default();
+        records.iter().for_each(|record| tally.add(record));
+        tally.finish(|| ConcurrencyCurve::from_sessions(records.iter()).peak())
+    }
+
     #[test]
     fn every_session_ends_in_one_of_four_ways() {
         let records = [
@@ -130,7 +164,7 @@ mod tests {
             ended(turn(2, 1, 4, 6), FailureClass::Abandoned),
             turn(3, 0, 5, 7),
         ];
-        let totals = SessionTotals::from_records(records.iter()).unwrap();
+        let totals = totals(&records).unwrap();
         let SessionTotals { started, completed, failed, abandoned, cut, .. } = totals;
         assert_eq!((started, completed, failed, abandoned, cut), (4, 1, 1, 1, 1));
         assert_eq!((totals.mean_turns, totals.mean_duration), (1.0, Some(s(5))));
@@ -139,15 +173,11 @@ mod tests {
     #[test]
     fn a_session_is_active_while_its_user_thinks() {
         let records = [turn(0, 0, 0, 1), turn(0, 1, 8, 9), turn(1, 0, 3, 4), turn(2, 0, 9, 10)];
-        assert_eq!(
-            SessionTotals::from_records(records.iter()).unwrap().peak_active,
-            2,
-            "the third begins at the end"
-        );
+        assert_eq!(totals(&records).unwrap().peak_active, 2, "the third begins at the end");
     }
 
     #[test]
     fn requests_by_themselves_are_no_sessions() {
-        assert_eq!(SessionTotals::from_records([record(0, s(0), s(1), s(2))].iter()), None);
+        assert_eq!(totals(&[record(0, s(0), s(1), s(2))]), None);
     }
 }

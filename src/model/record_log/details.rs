@@ -121,14 +121,14 @@ mod tests {
     use std::io::Write as _;
     use std::time::Duration;
 
-    use super::super::tests::{header, simulated};
+    use super::super::tests::simulated;
     use super::*;
     use crate::model::metrics::Latency;
     use crate::model::record_log::RecordLogWriter;
     use crate::model::run::SteadyState;
     use crate::model::run_spec::SteadyStateConfig;
     use crate::testing::queue::{Queue, open_load};
-    use crate::testing::sample_run;
+    use crate::testing::sample_run::{self, log_header as header};
 
     /// A log of these Records in a file; the last entry is that of the first Record.
     fn details(records: &[Record], file: io::Result<File>) -> LoggedDetails {

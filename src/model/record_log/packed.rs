@@ -1,7 +1,9 @@
 //! Records in memory in the encoding of the record log: a quarter of the memory that they take as values.
 
+use std::collections::HashMap;
+
 use super::entry;
-use crate::model::record::Record;
+use crate::model::record::{LateCounts, Record};
 use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, StringTable};
 
 /// The number of bytes that are allocated and freed at a time.
@@ -14,11 +16,28 @@ pub struct PackedRecords {
     /// Blocks of encoded entries; no entry spans two blocks.
     blocks: Vec<Vec<u8>>,
     count: usize,
+    /// The number of Records above which only their number is kept.
+    limit: Option<usize>,
 }
 
 impl PackedRecords {
+    /// An empty collection. Once it has more Records than `limit`, it forgets them all: a record log has them.
+    pub(crate) fn with_limit(limit: Option<usize>) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    /// Whether the Records are only in the record log.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.limit.is_some_and(|limit| self.count > limit)
+    }
+
     /// Adds a Record.
     pub fn push(&mut self, record: &Record) {
+        self.count += 1;
+        if self.is_forgotten() {
+            self.blocks = Vec::new();
+            return;
+        }
         self.encoder.clear();
         entry::encode(record, &mut self.encoder);
         let bytes = self.encoder.bytes();
@@ -30,7 +49,6 @@ impl PackedRecords {
                 self.blocks.push(block);
             }
         }
-        self.count += 1;
     }
 
     /// The number of Records.
@@ -64,12 +82,12 @@ impl PackedRecords {
         records
     }
 
-    /// Changes each Record, in the order in which they were added.
+    /// Replaces counts of the Records, by ordinal.
     #[must_use]
-    pub(crate) fn map(self, mut change: impl FnMut(&mut Record)) -> Self {
-        let mut changed = Self::default();
+    pub(crate) fn with_counts(self, late: &HashMap<usize, LateCounts>) -> Self {
+        let mut changed = Self::with_limit(self.limit);
         self.for_each(|mut record| {
-            change(&mut record);
+            late.get(&record.ordinal).into_iter().for_each(|counts| counts.apply_to(&mut record));
             changed.push(&record);
         });
         changed

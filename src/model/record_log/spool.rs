@@ -33,6 +33,17 @@ impl Spool {
         Self { is_broken: file.is_none(), file, written: 0, pending: Vec::new(), error }
     }
 
+    /// A spool in memory alone.
+    pub(crate) fn in_memory() -> Self {
+        Self { file: None, written: 0, pending: Vec::new(), error: None, is_broken: true }
+    }
+
+    /// A spool with the content of a file, to be read back.
+    pub(crate) fn whole(file: File) -> io::Result<Self> {
+        let written = file.metadata()?.len();
+        Ok(Self { file: Some(file), written, ..Self::in_memory() })
+    }
+
     /// The number of bytes written: the position of the next one.
     pub(crate) fn len(&self) -> u64 {
         self.written + self.pending.len() as u64
@@ -41,6 +52,23 @@ impl Spool {
     /// Returns the error after which the file accepts no more bytes, the first time it is called.
     pub(crate) fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
+    }
+
+    /// Reads bytes from a position on, as many as are there and fit; none at the end.
+    pub(crate) fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        match &self.file {
+            Some(file) if at < self.written => {
+                let left = usize::try_from(self.written - at).unwrap_or(usize::MAX).min(buf.len());
+                file.read_at(&mut buf[..left], at)
+            }
+            _ => {
+                let start = usize::try_from(at.saturating_sub(self.written)).unwrap_or(usize::MAX);
+                let rest = self.pending.get(start..).unwrap_or_default();
+                let count = rest.len().min(buf.len());
+                buf[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            }
+        }
     }
 
     /// Reads up to `length` bytes from a position on into an empty buffer: fewer only at the end.

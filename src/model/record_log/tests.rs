@@ -10,22 +10,7 @@ use crate::model::record::{
 };
 use crate::model::request_id::RequestIds;
 use crate::testing::queue::Queue;
-use crate::testing::sample_run;
-
-pub(super) fn header() -> RecordLogHeader {
-    let run = sample_run::run(false);
-    RecordLogHeader {
-        version: run.version,
-        command: run.command,
-        settings: run.settings.unwrap_or_default(),
-        spec: run.spec,
-        notes: run.notes,
-        selection: run.selection,
-        inputs: run.inputs,
-        share: None,
-        server_version: Some("0.33.0".into()),
-    }
-}
+use crate::testing::sample_run::log_header as header;
 
 const T0: WallTime = WallTime { unix_ns: 1_764_426_428_123_456_789, doubt_ns: 70 };
 
@@ -40,6 +25,24 @@ fn log_of(records: &[Record]) -> Vec<u8> {
         .write_mark(ProgressMark { at: Duration::from_millis(1500), sent: records.len() as u64 + 3 })
         .unwrap();
     bytes
+}
+
+/// What a log has, and its Records in the order of the schedule.
+#[derive(Debug)]
+struct WholeLog {
+    summary: RecordLogSummary,
+    records: Vec<Record>,
+}
+
+fn read(bytes: &[u8]) -> Result<WholeLog, RecordLogError> {
+    let mut log = Spool::in_memory();
+    log.write_all(bytes)?;
+    let (summary, log) = ClientLog::from_spool(log)?;
+    let mut records = Vec::new();
+    log.for_each(&mut |record| records.push(record))?;
+    assert_eq!(summary.records, records.len() as u64);
+    records.sort_by_key(|record| record.ordinal);
+    Ok(WholeLog { summary, records })
 }
 
 fn duration() -> impl Strategy<Value = Duration> {
@@ -128,18 +131,18 @@ proptest! {
 
     #[test]
     fn every_record_comes_back_as_it_was(mut records in vec(record(), 0..20)) {
-        let log = RecordLogContent::read(&log_of(&records)[..]).unwrap();
+        let log = read(&log_of(&records)[..]).unwrap();
         records.sort_by_key(|record| record.ordinal);
         prop_assert_eq!(&log.records, &records);
         let mut packed = PackedRecords::default();
         packed.extend(&records);
         prop_assert!(packed.iter().eq(records.iter().cloned()));
         prop_assert_eq!((packed.len(), packed.into_records()), (records.len(), records));
-        prop_assert_eq!((log.t0, log.lost_bytes), (Some(T0), 0));
+        prop_assert_eq!((log.summary.t0, log.summary.lost_bytes), (Some(T0), 0));
         // Secrets are masked.
         let json = |header: &RecordLogHeader| serde_json::to_value(header).unwrap();
-        prop_assert_eq!(json(&log.header), json(&header()));
-        prop_assert_eq!(log.mark.map(|mark| mark.at), Some(Duration::from_millis(1500)));
+        prop_assert_eq!(json(&log.summary.header), json(&header()));
+        prop_assert_eq!(log.summary.mark.map(|mark| mark.at), Some(Duration::from_millis(1500)));
     }
 
     /// Damage anywhere, or bytes that never were a log, give an error or fewer records, never a panic and never a false
@@ -156,13 +159,13 @@ proptest! {
             let at = at.index(damaged.len());
             damaged[at] = byte;
         }
-        if let Ok(log) = RecordLogContent::read(&damaged[..]) {
+        if let Ok(log) = read(&damaged[..]) {
             prop_assert!(log.records.iter().all(|record| records.contains(record)));
-            prop_assert!(damaged == sound || log.lost_bytes > 0 || log.records.len() == records.len());
+            prop_assert!(damaged == sound || log.summary.lost_bytes > 0 || log.records.len() == records.len());
         }
         let start = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
-        let _ = RecordLogContent::read(&[&start[..], &noise].concat()[..]);
-        let _ = RecordLogContent::read(&[&sound[..], &noise].concat()[..]);
+        let _ = read(&[&start[..], &noise].concat()[..]);
+        let _ = read(&[&sound[..], &noise].concat()[..]);
         let _ = entry::decode(&mut EntryDecoder::new(&noise, &mut StringTable::default()));
     }
 }
@@ -180,23 +183,23 @@ fn a_log_that_is_cut_anywhere_keeps_what_is_before_the_cut() {
     let header = log_of(&[]).len() - 40;
     let mut kept = 0;
     for length in header..whole.len() {
-        let Ok(log) = RecordLogContent::read(&whole[..length]) else { continue };
+        let Ok(log) = read(&whole[..length]) else { continue };
         assert!(log.records.len() >= kept && records.starts_with(&log.records), "cut at {length}");
         kept = log.records.len();
-        assert!(log.lost_bytes < 400);
+        assert!(log.summary.lost_bytes < 400);
     }
     assert_eq!(kept, 3);
     assert!(start > header);
-    assert!(matches!(RecordLogContent::read(&whole[..20]), Err(RecordLogError::Header(_))));
+    assert!(matches!(read(&whole[..20]), Err(RecordLogError::Header(_))));
 }
 
 #[test]
 fn what_is_no_log_of_this_version_is_refused() {
     let mut other = log_of(&[]);
     other[MAGIC.len()] = 9;
-    assert!(matches!(RecordLogContent::read(&other[..]), Err(RecordLogError::Version(9))));
+    assert!(matches!(read(&other[..]), Err(RecordLogError::Version(9))));
     for text in ["", "{}", "\u{89}reclog"] {
-        assert!(matches!(RecordLogContent::read(text.as_bytes()), Err(RecordLogError::NotALog)), "{text}");
+        assert!(matches!(read(text.as_bytes()), Err(RecordLogError::NotALog)), "{text}");
     }
 }
 
@@ -207,13 +210,13 @@ fn entries_of_a_later_program_are_passed_over() {
     let mut end = Vec::new();
     write_frame(&[kind::ENDED, 0], &mut Vec::new(), &mut end).unwrap();
     bytes.extend(end);
-    let log = RecordLogContent::read(&bytes[..]).unwrap();
-    assert_eq!((log.records.len(), log.ended, log.lost_bytes), (2, Some(false), 0));
+    let log = read(&bytes[..]).unwrap();
+    assert_eq!((log.records.len(), log.summary.ended, log.summary.lost_bytes), (2, Some(false), 0));
 }
 
 #[test]
 fn what_is_missing_is_what_was_sent_and_is_not_there() {
-    assert_eq!(RecordLogContent::read(&log_of(&simulated(5))[..]).unwrap().missing_requests(), 3);
+    assert_eq!(read(&log_of(&simulated(5))[..]).unwrap().summary.missing_requests(), 3);
 }
 
 /// The size that the format's description states: about 80 bytes a request.

@@ -55,9 +55,11 @@ impl Serialize for RunFile<'_> {
         let run = self.0;
         let keys = vllm::keys(run).into_iter().map(|(key, value)| (key, RunJsonValue::Value(value)));
         let mut parts: BTreeMap<String, RunJsonValue<'_>> = keys.collect();
-        parts.extend(
-            VLLM_COLUMNS.map(|(key, value)| (key.to_owned(), RunJsonValue::Always(&run.always, value))),
-        );
+        if run.sampled.is_none() {
+            parts.extend(
+                VLLM_COLUMNS.map(|(key, value)| (key.to_owned(), RunJsonValue::Always(&run.always, value))),
+            );
+        }
         if let Some(records) = &run.records {
             let details = run.details.as_ref();
             parts.extend(

@@ -18,8 +18,9 @@
 use std::time::Duration;
 
 use super::TimeSpan;
-use crate::model::concurrency::ConcurrencyCurve;
+use crate::model::concurrency::FlightStart;
 use crate::model::record::Record;
+use crate::model::run_records::RunView;
 use crate::model::run_spec::{Load, SteadyStateConfig};
 use crate::stats::{LinearTrend, percentile};
 
@@ -79,31 +80,6 @@ pub(crate) enum DriftUnknown {
     CapNotReached,
 }
 
-/// When a request starts to count as in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FlightStart {
-    /// From due: includes the wait for the cap and the time in the server.
-    Due,
-    /// From sent: includes the time in the server only.
-    Sent,
-}
-
-impl FlightStart {
-    fn start(self, record: &Record) -> Option<Duration> {
-        match self {
-            Self::Due => Some(record.times.due()),
-            Self::Sent => record.times.sent(),
-        }
-    }
-
-    fn e2e(self, record: &Record) -> Option<Duration> {
-        match self {
-            Self::Due => record.e2e_from_due(),
-            Self::Sent => record.e2e(),
-        }
-    }
-}
-
 impl Drift {
     /// A pile-up of this share of the arrivals means that the load exceeds the server's capacity.
     pub(crate) const MAX_PILE_UP: f64 = 0.05;
@@ -112,22 +88,20 @@ impl Drift {
     pub(crate) const MAX_SLOWDOWN: f64 = 0.5;
 
     /// Measures the drift of a run under this load; `None` if it is unknown.
-    pub(crate) fn measure(load: &Load, records: &[Record]) -> Option<Self> {
-        Self::try_measure(load, records).ok()
+    pub(crate) fn measure<'a>(load: &Load, run: impl Into<RunView<'a>>) -> Option<Self> {
+        Self::try_measure(load, run).ok()
     }
 
     /// Measures the drift of a run under this load, or returns why it is unknown.
     ///
     /// Behind a cap, work beyond the server's capacity waits in the client: there, requests count as in flight from
     /// due.
-    pub(crate) fn try_measure(load: &Load, records: &[Record]) -> Result<Self, DriftUnknown> {
+    pub(crate) fn try_measure<'a>(load: &Load, run: impl Into<RunView<'a>>) -> Result<Self, DriftUnknown> {
+        let run = run.into();
         if load.is_closed_loop() {
-            slowdown(load, records)
+            slowdown(load, run)
         } else if load.is_paced() && !load.has_changing_rate() {
-            pile_up(
-                records,
-                if load.closed_loop_size().is_some() { FlightStart::Due } else { FlightStart::Sent },
-            )
+            pile_up(run, if load.closed_loop_size().is_some() { FlightStart::Due } else { FlightStart::Sent })
         } else {
             Err(DriftUnknown::NoSteadyLoad)
         }
@@ -135,9 +109,9 @@ impl Drift {
 
     /// Returns whether work piles up only in front of the cap: then the server's own latencies do not depend on the
     /// length of the run.
-    pub(crate) fn is_cap_limited(load: &Load, records: &[Record]) -> bool {
+    pub(crate) fn is_cap_limited<'a>(load: &Load, run: impl Into<RunView<'a>>) -> bool {
         load.closed_loop_size().is_some()
-            && !pile_up(records, FlightStart::Sent).is_ok_and(|drift| drift.is_significant())
+            && !pile_up(run.into(), FlightStart::Sent).is_ok_and(|drift| drift.is_significant())
     }
 
     /// The size of the drift.
@@ -167,7 +141,8 @@ impl Drift {
 ///
 /// By Little's law work that piles up also lengthens E2E, by the same share of the time; without that the level only
 /// rises because answers are long and the run is short. The smaller of the two shares counts.
-fn pile_up(records: &[Record], since: FlightStart) -> Result<Drift, DriftUnknown> {
+fn pile_up(run: RunView<'_>, since: FlightStart) -> Result<Drift, DriftUnknown> {
+    let records = run.records;
     let answered = records.iter().filter(|record| record.is_success()).count();
     if answered < MIN_ARRIVALS {
         return Err(DriftUnknown::TooFew { answered, needed: MIN_ARRIVALS });
@@ -175,16 +150,11 @@ fn pile_up(records: &[Record], since: FlightStart) -> Result<Drift, DriftUnknown
     // Too few requests arrived after the queue had filled.
     let too_few = DriftUnknown::TooFew { answered, needed: answered + answered / 2 };
     let span = filled_span(records, since).ok_or(too_few)?;
-    let under_way = records.iter().filter_map(|record| Some((since.start(record)?, record.times.done()?)));
-    let levels = ConcurrencyCurve::from_spans(under_way).levels_within(
-        span.start,
-        span.length() / STRETCHES as u32,
-        STRETCHES,
-    );
+    let levels = run.in_flight(since).levels_within(span.start, span.length() / STRETCHES as u32, STRETCHES);
     let levels: Vec<f64> = levels.iter().map(|level| level.mean).collect();
     let trend = LinearTrend::fit(&levels).ok_or(too_few)?;
     let within = || records.iter().filter(|record| span.contains(since.start(record)));
-    let arrivals = within().count().max(1) as f64;
+    let arrivals = (within().count() * run.weight).max(1) as f64;
     let wandering = QUEUE_WANDER * (2.0 * arrivals).sqrt();
     let answers = within().filter(|record| record.is_success()).filter_map(|record| since.e2e(record));
     let slower =
@@ -205,14 +175,15 @@ pub(super) fn filled_span(records: &[Record], since: FlightStart) -> Option<Time
 }
 
 /// The growth of TTFT while the cap was full, without the burst at the start (as many requests as the cap).
-fn slowdown(load: &Load, records: &[Record]) -> Result<Drift, DriftUnknown> {
+fn slowdown(load: &Load, run: RunView<'_>) -> Result<Drift, DriftUnknown> {
     let threshold = SteadyStateConfig::default().threshold;
-    let full = super::plateau(load, threshold, records).map_err(|_| DriftUnknown::CapNotReached)?;
-    let ttfts = records
+    let full = super::plateau(load, threshold, run).map_err(|_| DriftUnknown::CapNotReached)?;
+    let ttfts = run
+        .records
         .iter()
         .filter(|record| record.is_success() && full.contains(record.times.sent()))
         .filter_map(|record| Some(record.ttft()?.as_secs_f64()));
-    let ttfts: Vec<f64> = ttfts.skip(load.closed_loop_size().map_or(1, usize::from)).collect();
+    let ttfts: Vec<f64> = ttfts.skip(load.closed_loop_size().map_or(1, usize::from) / run.weight).collect();
     let too_few = DriftUnknown::TooFew { answered: ttfts.len(), needed: MIN_LOOP_ANSWERS };
     if ttfts.len() < MIN_LOOP_ANSWERS {
         return Err(too_few);

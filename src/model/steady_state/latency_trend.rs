@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use super::TimeSpan;
-use super::drift::{FlightStart, filled_span};
+use super::drift::filled_span;
+use crate::model::concurrency::FlightStart;
 use crate::model::metrics::Latency;
 use crate::model::record::Record;
+use crate::model::run_records::RunView;
 use crate::model::run_spec::{Load, SteadyStateConfig};
 use crate::stats::LinearTrend;
 
@@ -34,10 +36,12 @@ impl LatencyTrend {
     /// Measures the trend of the latency that changed most, a significant one first; `None` without a steady load or
     /// with fewer than a hundred answers under it. The trend is that of logarithms, so that one slow answer does not
     /// outweigh many others.
-    pub(crate) fn measure(load: &Load, records: &[Record]) -> Option<Self> {
-        let (span, storm) = under_load(load, records)?;
-        let within =
-            || records.iter().filter(move |record| record.is_success() && span.contains(record.times.sent()));
+    pub(crate) fn measure<'a>(load: &Load, run: impl Into<RunView<'a>>) -> Option<Self> {
+        let run = run.into();
+        let (span, storm) = under_load(load, run)?;
+        let within = || {
+            run.records.iter().filter(move |record| record.is_success() && span.contains(record.times.sent()))
+        };
         let trend = |latency, of: fn(&Record) -> Option<Duration>| {
             let logs: Vec<f64> = within()
                 .skip(storm)
@@ -63,12 +67,12 @@ impl LatencyTrend {
 }
 
 /// The interval of steady load, and the number of requests to skip at its start.
-fn under_load(load: &Load, records: &[Record]) -> Option<(TimeSpan, usize)> {
+fn under_load(load: &Load, run: RunView<'_>) -> Option<(TimeSpan, usize)> {
     if load.is_closed_loop() {
-        let full = super::plateau(load, SteadyStateConfig::default().threshold, records).ok()?;
-        Some((full, load.closed_loop_size()?.get()))
+        let full = super::plateau(load, SteadyStateConfig::default().threshold, run).ok()?;
+        Some((full, load.closed_loop_size()?.get() / run.weight))
     } else if load.is_paced() && !load.has_changing_rate() {
-        Some((filled_span(records, FlightStart::Sent)?, 0))
+        Some((filled_span(run.records, FlightStart::Sent)?, 0))
     } else {
         None
     }

@@ -7,19 +7,21 @@ mod so_far;
 
 use std::time::Duration;
 
-use super::{Check, CheckName, CheckOutcome, CheckScope, Quantity, RunDiagnostics, TimestampSource};
+use super::{
+    Check, CheckName, CheckOutcome, CheckScope, Quantity, RunDiagnostics, SentLoad, TimestampSource,
+};
 use crate::model::metrics::{Latency, Metrics};
-use crate::model::record::{FailureClass, Record, TokenSource};
+use crate::model::record::{FailureClass, TokenSource};
 use crate::model::run_spec::{Load, Spec};
 use crate::model::steady_state::{Drift, LatencyTrend};
-use crate::stats::{Percent, percentile};
+use crate::stats::Percent;
 pub(crate) use so_far::ChecksSoFar;
 
 /// The input of the checks.
 pub(super) struct CheckInput<'a> {
     pub evidence: &'a RunDiagnostics,
     pub spec: &'a Spec,
-    pub records: &'a [Record],
+    pub load: &'a SentLoad<'a>,
     pub metrics: &'a Metrics,
     /// The percentiles that the user requested.
     pub asked: &'a [Percent],
@@ -114,15 +116,13 @@ fn schedule_lag(case: &CheckInput<'_>) -> Check {
     let name = CheckName::ScheduleLag;
     let load = &case.spec.load;
     let held = load.closed_loop_size().is_some() && !load.is_closed_loop();
-    if held && case.records.iter().all(|record| record.times.released().is_none()) {
+    if held && !case.load.has_releases {
         return Check::not_judged(
             name,
             "the records lack the times at which `load.max_concurrency` released the requests",
         );
     }
-    let mut lags: Vec<Duration> = case.records.iter().filter_map(Record::own_lag).collect();
-    lags.sort_unstable();
-    let Some(lag) = percentile(&lags, 99.0) else { return Check::not_judged(name, "nothing was sent") };
+    let Some(lag) = case.load.own_lag else { return Check::not_judged(name, "nothing was sent") };
     grade_schedule_lag(load, lag, case.median(Latency::Ttft))
 }
 
@@ -228,8 +228,7 @@ fn achieved_rate(case: &CheckInput<'_>) -> Check {
     let Some((offered, achieved)) = rates.filter(|_| load.is_paced()) else {
         return Check::not_judged(name, "no rate was requested");
     };
-    let sent = case.records.iter().filter(|record| record.times.sent().is_some()).count();
-    let bound = Quantity::Share((sent.max(1) as f64).sqrt().recip().max(0.01));
+    let bound = Quantity::Share((case.load.sent.max(1) as f64).sqrt().recip().max(0.01));
     let gap = Quantity::Share((achieved / offered - 1.0).abs());
     if load.closed_loop_size().is_some() {
         let advice = "`load.max_concurrency` held requests back, so the server received less than the requested rate: \
@@ -316,13 +315,13 @@ fn grade_token_source(guessed: usize) -> Check {
 fn stationarity(case: &CheckInput<'_>) -> Check {
     let name = CheckName::Stationarity;
     let load = &case.spec.load;
-    let drift = match Drift::try_measure(load, case.records) {
+    let drift = match Drift::try_measure(load, case.load.kept) {
         Ok(drift) => drift,
         Err(why) => return Check::not_judged(name, &why.to_string()),
     };
     let bound = Quantity::Share(drift.bound());
     let (bounds, scope, advice) = match drift {
-        Drift::PileUp { .. } if Drift::is_cap_limited(load, case.records) => (
+        Drift::PileUp { .. } if Drift::is_cap_limited(load, case.load.kept) => (
             CheckBounds::invalid(bound),
             CheckScope::FromDue,
             "this share of the arrivals piled up in front of the cap: the offered load is above the server's capacity at that \
@@ -350,7 +349,7 @@ fn stationarity(case: &CheckInput<'_>) -> Check {
 fn latency_trend(case: &CheckInput<'_>) -> Check {
     let name = CheckName::LatencyTrend;
     let load = &case.spec.load;
-    let Some(trend) = LatencyTrend::measure(load, case.records) else {
+    let Some(trend) = LatencyTrend::measure(load, case.load.kept) else {
         return Check::not_judged(name, "fewer than 100 requests were answered under a steady load");
     };
     let bound = Quantity::Share(LatencyTrend::MAX_CHANGE);
@@ -361,7 +360,7 @@ fn latency_trend(case: &CheckInput<'_>) -> Check {
         trend.latency.symbol()
     );
     // A change that may be chance does not count, and a pile-up of work has its own check.
-    let piles_up = Drift::measure(load, case.records).is_some_and(|drift| drift.is_significant());
+    let piles_up = Drift::measure(load, case.load.kept).is_some_and(|drift| drift.is_significant());
     let change = trend.change.abs();
     let share =
         if trend.is_significant() && !piles_up { change } else { change.min(LatencyTrend::MAX_CHANGE) };

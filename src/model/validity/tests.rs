@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::model::metrics::Latency;
-use crate::model::record::{Failure, FailureClass, Milestone};
+use crate::model::record::{Failure, FailureClass, Milestone, Record};
 use crate::model::units::Rate;
 use crate::stats::DurationSketch;
 use crate::testing::queue::{Queue, closed_load, open_load, spec};
@@ -65,7 +65,13 @@ impl Case {
 
     fn verdict(&self) -> Verdict {
         let metrics = Metrics::compute(&self.records, &self.itl, &self.spec.slo, &self.percents);
-        Verdict::judge(&self.evidence, &self.spec, &self.records, &metrics, &self.percents)
+        Verdict::judge(
+            &self.evidence,
+            &self.spec,
+            &SentLoad::of_records(&self.records),
+            &metrics,
+            &self.percents,
+        )
     }
 
     /// The only check that this degraded run does not pass.

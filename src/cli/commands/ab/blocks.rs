@@ -11,8 +11,8 @@ use crate::cli::commands::run::failure_reason;
 use crate::cli::config::as_words;
 use crate::cli::exit::{CliError, print_stderr};
 use crate::cli::interrupt::InterruptSignal;
-use crate::model::record::Record;
 use crate::model::run::Run;
+use crate::model::run_records::RunRecords;
 use crate::model::run_spec::Spec;
 use crate::model::secrets;
 use crate::runner::{Invocation, PreparedRun};
@@ -99,9 +99,9 @@ impl Blocks<'_> {
     }
 
     /// Saves the run, and drops what the comparison does not need.
-    fn keep(&self, mut run: Run, records: Vec<Record>, arm: Arm, pair: usize) -> Result<Run, CliError> {
+    fn keep(&self, mut run: Run, records: RunRecords, arm: Arm, pair: usize) -> Result<Run, CliError> {
         if let Some(folder) = &self.args.save {
-            run.records = self.detailed.then_some(records);
+            run.records = self.detailed.then(|| records.into_sample());
             let name = format!("{pair:03}.json");
             run.save(&folder.join(subfolder(arm)).join(name)).map_err(CliError::io)?;
             run.records = None;

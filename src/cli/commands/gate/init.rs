@@ -93,7 +93,7 @@ fn measure(
                 "a run of the baseline is INVALID ({why}): no rules are written"
             )));
         }
-        run.records = Some(records);
+        run.records = records.into_whole();
         let number = earlier.len() + runs.len() + 1;
         let path = args.out.join(format!("run-{number:03}.json"));
         run.save(&path).map_err(CliError::io)?;

@@ -135,7 +135,7 @@ impl CandidateRunner<'_> {
     fn block(&self, prepared: PreparedRun, block: usize) -> Result<Run, CliError> {
         let invocation = self.line.invocation(self.typed.clone(), prepared.spec.seed);
         let (mut run, records) = self.runner.measure(prepared, &invocation, &mut |_, _| {})?;
-        run.records = Some(records);
+        run.records = records.into_whole();
         if let Some(folder) = self.save {
             let name = run.file_name();
             let name = name.strip_suffix(".json").unwrap_or(&name);

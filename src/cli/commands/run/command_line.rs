@@ -198,7 +198,7 @@ impl RunCommandLine {
         let measured = session.runner().run(spec, &self.invocation(command, seed));
         session.close();
         let (mut run, records) = measured?;
-        run.records = self.args.output.save_detailed.then_some(records);
+        run.records = self.args.output.save_detailed.then(|| records.into_sample());
         Ok(run)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
+use super::log_ending::LogEnding;
 use super::other_files::OtherFiles;
 use crate::cli::advice;
 use crate::cli::args::{OutputArgs, ReportStyle};
@@ -14,10 +15,11 @@ use crate::cli::kept_runs::KeptRuns;
 use crate::cli::stdout::{print, print_report, print_streaming};
 use crate::model::record::Record;
 use crate::model::run::{Run, RunError, file, file_name, pytorch};
+use crate::model::run_records::RunRecords;
 use crate::model::run_spec::Spec;
 use crate::report::plot::{lengths, timeline};
 use crate::report::{repeats, text, vllm};
-use crate::runner::{LogFile, RecordDetail, discard_log, numbered, suffixed};
+use crate::runner::{LogFile, RecordDetail, numbered, suffixed};
 
 /// vLLM's variable: if it is set, the result is also written in PyTorch's benchmark format.
 const PYTORCH: &str = "SAVE_TO_PYTORCH_BENCHMARK_FORMAT";
@@ -138,11 +140,12 @@ impl Delivery {
     pub(super) fn deliver(
         &self,
         run: &mut Run,
-        records: Vec<Record>,
+        records: RunRecords,
         log: Option<&LogFile>,
     ) -> Result<(), CliError> {
         let path = self.path(run);
-        settle(log, self.deliver_to(&path, &self.others, run, records))
+        let ending = self.log_ending(log, run, &path);
+        ending.settle(self.deliver_to(&path, &self.others, run, records))
     }
 
     /// Writes the files of one of several runs, then prints its report. The file names contain the run's number (from
@@ -151,7 +154,7 @@ impl Delivery {
         &self,
         number: usize,
         run: &mut Run,
-        records: Vec<Record>,
+        records: RunRecords,
         log: Option<&LogFile>,
     ) -> Result<(), CliError> {
         let path = self.path(run);
@@ -161,7 +164,8 @@ impl Delivery {
             _ => numbered(&path, number),
         };
         let others = self.others.rename(|path| numbered(path, number));
-        settle(log, self.deliver_to(&path, &others, run, records))
+        let ending = self.log_ending(log, run, &path);
+        ending.settle(self.deliver_to(&path, &others, run, records))
     }
 
     /// Prints how much several runs differ.
@@ -171,6 +175,16 @@ impl Delivery {
         }
         print_stderr_lines(|out| repeats::render(runs, out));
         Ok(())
+    }
+
+    fn log_ending<'a>(&self, log: Option<&'a LogFile>, run: &mut Run, path: &Path) -> LogEnding<'a> {
+        let result = self.saves.map(|_| path);
+        LogEnding::new(log, run, result, self.saves == Some(SaveMode::Append))
+    }
+
+    /// Whether the result is saved.
+    pub(super) fn saves(&self) -> bool {
+        self.saves.is_some()
     }
 
     fn path(&self, run: &Run) -> PathBuf {
@@ -183,14 +197,15 @@ impl Delivery {
         &self,
         suffix: &str,
         run: &mut Run,
-        records: Vec<Record>,
+        records: RunRecords,
         log: Option<&LogFile>,
     ) -> Result<Option<PathBuf>, CliError> {
         let path = self.step_path(suffix, run);
         // The page of a ladder shows all steps.
         let others = OtherFiles { html: None, ..self.others.rename(|path| suffixed(path, suffix)) };
+        let ending = self.log_ending(log, run, &path);
         let written = self.write_files(&path, &others, run, records);
-        settle(log, written.announce())?;
+        ending.settle(written.announce())?;
         Ok(self.saves.map(|_| path))
     }
 
@@ -231,7 +246,7 @@ impl Delivery {
         path: &Path,
         others: &OtherFiles,
         run: &mut Run,
-        records: Vec<Record>,
+        records: RunRecords,
     ) -> Result<(), CliError> {
         let mut written = self.write_files(path, others, run, records);
         let printed = self.print(run);
@@ -249,16 +264,13 @@ impl Delivery {
         path: &Path,
         others: &OtherFiles,
         run: &mut Run,
-        records: Vec<Record>,
+        records: RunRecords,
     ) -> WrittenFiles {
         advice::add_to_failures(run);
-        let drawn = self.plots.iter().map(|plot| plot.draw(run, &records)).collect::<io::Result<Vec<_>>>();
-        run.records = Some(records);
+        let drawn = self.plots.iter().map(|plot| plot.draw(run, records.sample()));
+        let drawn = drawn.collect::<io::Result<Vec<_>>>();
         let (mut saved, mut shown) = (Vec::new(), Vec::new());
-        let showed = others.write(run, self.detailed, &mut shown);
-        if !self.detailed {
-            run.records = None;
-        }
+        let showed = others.write(run, records, self.detailed, &mut shown);
         let written = self.save(run, path, &mut saved);
         saved.append(&mut shown);
         let kept = self.keep_run(run);
@@ -364,19 +376,6 @@ impl Plot {
         }
         Ok(picture)
     }
-}
-
-/// Removes the record log of a saved result. If saving failed, says that the log has the requests.
-fn settle(log: Option<&LogFile>, delivered: Result<(), CliError>) -> Result<(), CliError> {
-    if delivered.is_ok() {
-        discard_log(log);
-    } else if let Some(path) = log.and_then(LogFile::existing) {
-        print_stderr(format_args!(
-            "every request that ended is in {}: `servegauge run --recover` reports them",
-            path.display()
-        ));
-    }
-    delivered
 }
 
 fn write(path: PathBuf, content: &[u8], saved: &mut Vec<PathBuf>) -> Result<(), CliError> {

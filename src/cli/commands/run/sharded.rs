@@ -214,13 +214,16 @@ fn report_all(args: &RunArgs, coordinator: &Coordinator, log: &LogFile) -> Resul
     lost.iter().for_each(|lost| print_stderr(format_args!("warning: {lost}")));
     let mut logs = vec![log.path().to_owned()];
     logs.extend(files.iter().cloned());
-    let exit = recover::deliver_logs(&logs, &args.output, args.measure.allow_invalid, false)?;
+    let delivered = recover::deliver_logs(&logs, &args.output, args.measure.allow_invalid, false)?;
+    if delivered.are_needed {
+        return Ok(delivered.exit);
+    }
     discard_log(Some(log));
     if args.output.record_log.is_none() {
         // The result has what the logs have.
         files.iter().for_each(|file| _ = std::fs::remove_file(file));
     }
-    Ok(exit)
+    Ok(delivered.exit)
 }
 
 /// Gives this shard's log to shard 0. A log that shard 0 does not take stays, for `servegauge merge`.
