@@ -9,6 +9,7 @@ use crate::analysis::compare::{ComparisonSide, MetricSource, StatedSide};
 use crate::model::bounded_file::{self, FileLimit};
 use crate::model::record_log;
 use crate::model::run::{Run, RunError};
+use crate::model::run_records::MANY_REQUESTS;
 use crate::model::stated::{self, StatedError, StatedResult};
 use crate::runner::{self, Recovered};
 
@@ -42,7 +43,8 @@ pub(super) fn load(path: &Path) -> Result<Vec<SavedResult>, CliError> {
 /// Reads the run of a record log, with its Records if they fit in memory.
 fn from_log(path: PathBuf) -> Result<Run, CliError> {
     let name = path.display().to_string();
-    let Recovered { mut run, records, lost } = runner::recover(&[path]).map_err(CliError::usage)?;
+    let Recovered { mut run, records, lost } =
+        runner::recover(&[path], Some(MANY_REQUESTS)).map_err(CliError::usage)?;
     lost.iter().for_each(|lost| print_stderr(format_args!("warning: {name}: {lost}")));
     run.validity.name_settings(FLAGS);
     if let Some(sampled) = &mut run.sampled {

@@ -102,7 +102,7 @@ pub(super) fn percentile_of_values(
 
 /// The number of independent values that give as much information about the share at or below a limit as this series
 /// does.
-fn effective_n(series: &[Duration], limit: Duration) -> u64 {
+pub(super) fn effective_n(series: &[Duration], limit: Duration) -> u64 {
     RatioSeries::from_pairs(series.iter().map(|&value| (f64::from(u8::from(value <= limit)), 1.0)))
         .effective_n() as u64
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap::RatioSeries;
 use super::histogram::{Bucket, DurationHistogram};
-use super::interval::DurationInterval;
+use super::interval::{self, DurationInterval};
 use super::pending::PendingDurations;
 use super::{Distribution, Moments, Percent, Percentile};
 use crate::stats::order_statistics;
@@ -65,13 +65,36 @@ impl DurationSketch {
     /// [`SampleClusters`].
     pub fn distribution(&self, percents: &[Percent], clusters: &SampleClusters) -> Option<Distribution> {
         let effective_n = clusters.effective_n().min(self.len());
-        let percentile = |p| self.percentile_of_clusters(p, effective_n);
+        self.summarize(percents, &clusters.ratio, |_| effective_n)
+    }
+
+    /// The summary; `None` without values. The intervals are those of an even sample of the values, in the order of
+    /// time, by the methods of [`Distribution::from_values`].
+    pub(crate) fn distribution_by_sample(
+        &self,
+        percents: &[Percent],
+        sample: &[Duration],
+    ) -> Option<Distribution> {
+        let ratio = RatioSeries::from_pairs(sample.iter().map(|value| (value.as_secs_f64(), 1.0)));
+        self.summarize(percents, &ratio, |value| interval::effective_n(sample, value))
+    }
+
+    /// `effective_n` is the number of independent values that the values are worth for a percentile of this value.
+    fn summarize(
+        &self,
+        percents: &[Percent],
+        ratio: &RatioSeries,
+        effective_n: impl Fn(Duration) -> u64,
+    ) -> Option<Distribution> {
+        let percentile = |p| {
+            let value = self.percentile(p)?;
+            Some(self.percentile_with_interval(p, value, effective_n(value)))
+        };
         let (median, mean) = (percentile(50.0)?, self.moments.mean()?);
         Some(Distribution {
             n: self.len(),
             mean,
-            mean_interval: DurationInterval::from_ratio(&clusters.ratio)
-                .map(|interval| interval.enclosing(mean)),
+            mean_interval: DurationInterval::from_ratio(ratio).map(|interval| interval.enclosing(mean)),
             std: self.moments.std()?,
             median: median.value,
             median_interval: median.interval,
@@ -79,12 +102,11 @@ impl DurationSketch {
         })
     }
 
-    fn percentile_of_clusters(&self, p: Percent, effective_n: u64) -> Option<Percentile> {
-        let value = self.percentile(p)?;
+    fn percentile_with_interval(&self, p: Percent, value: Duration, effective_n: u64) -> Percentile {
         let at = |rank: u64| self.histogram.quantile(rank as f64 / effective_n as f64).unwrap_or(value);
         let interval = order_statistics::enclosing_ranks(effective_n, p)
             .map(|(low, high)| DurationInterval { low: at(low).min(value), high: at(high).max(value) });
-        Some(Percentile { p, value, interval, effective_n, needs: order_statistics::min_sample_size(p) })
+        Percentile { p, value, interval, effective_n, needs: order_statistics::min_sample_size(p) }
     }
 
     /// Encodes the histogram with [`DurationHistogram::encode`].
@@ -119,12 +141,6 @@ impl SampleClusters {
             ratio: RatioSeries::from_pairs(pairs),
             size: if squares > 0.0 { sum * sum / squares } else { 0.0 },
         }
-    }
-
-    /// Each value of a sample is a group of its own, in the order of time: the values of a [`DurationSketch`] that are
-    /// kept, where it has too many to keep all.
-    pub(crate) fn from_sample(values: &[Duration]) -> Self {
-        Self::from_groups(&values.iter().map(|value| (*value, 1)).collect::<Vec<_>>())
     }
 
     /// The groups are unknown: the summary has no intervals.

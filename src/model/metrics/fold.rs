@@ -281,7 +281,7 @@ fn summary(
 ) -> Option<Distribution> {
     match view.is_whole() {
         true => Distribution::from_values(kept, percents),
-        false => all.distribution(percents, &SampleClusters::from_sample(&kept)),
+        false => all.distribution_by_sample(percents, &kept),
     }
 }
 

@@ -77,6 +77,21 @@ fn a_record_log_that_was_asked_for_stays_and_says_the_same_as_the_result() {
 }
 
 #[test]
+fn a_record_log_is_read_like_a_result() {
+    let simulator = Simulator::start(quick());
+    let words = format!("{WORDS} --num-prompts 12 --result-filename r.json --record-log all.reclog");
+    let ended = simulator.run(&words).end().with_code(0);
+    let report =
+        |file: &str| Program::new(&format!("report {file}")).file(file, ended.bytes(file)).end().with_code(0);
+    assert_eq!(report("all.reclog").stdout, report("r.json").stdout);
+    let requests = Program::new("report all.reclog --save-records r.parquet")
+        .file("all.reclog", ended.bytes("all.reclog"))
+        .end()
+        .with_code(0);
+    assert!(requests.files("").contains(&"r.parquet".to_owned()), "a log has every request");
+}
+
+#[test]
 fn a_record_log_is_never_written_over_and_no_other_file_is_read_as_one() {
     let taken = Program::new(&format!("run --sim {WORDS} --num-prompts 1 --record-log mine"))
         .file("mine", "precious")

@@ -6,6 +6,7 @@ use super::deliver::Delivery;
 use crate::cli::args::{OutputArgs, RunArgs};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::setting_flags::FLAGS;
+use crate::model::run_records::MANY_REQUESTS;
 use crate::runner::{self, Recovered};
 
 /// Reads the log, reports and saves. The result is INVALID unless the run had ended and its log was kept.
@@ -28,7 +29,10 @@ pub(crate) fn deliver_logs(
     allow_invalid: bool,
     saves: bool,
 ) -> Result<DeliveredLogs, CliError> {
-    let Recovered { mut run, records, lost } = runner::recover(logs).map_err(CliError::usage)?;
+    let needs_details = output.save_detailed || output.plot_timeline;
+    let most_records = (!needs_details).then_some(MANY_REQUESTS);
+    let Recovered { mut run, records, lost } =
+        runner::recover(logs, most_records).map_err(CliError::usage)?;
     run.validity.name_settings(FLAGS);
     let delivery = if saves { Delivery::recovered(output, &logs[0])? } else { Delivery::of(output)? };
     let are_needed = run.sampled.is_some() && (saves || delivery.saves());
