@@ -28,6 +28,7 @@ mod random;
 mod random_mm;
 mod read_options;
 mod repeat;
+pub(crate) mod requests;
 mod retokenizer;
 mod rng_stream;
 mod row_limit;
@@ -45,15 +46,16 @@ mod text_limit;
 mod trace;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::dataset::chat_template::ChatTemplate;
 use crate::dataset::read_options::ReadOptions;
+use crate::dataset::requests::{RequestSink, Requests};
 use crate::dataset::text_limit::TextLimit;
+use crate::model::arrival::{OffsetSink, Offsets};
 use crate::model::dataset::Provenance;
-use crate::model::request::Request;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{self, Dataset, DatasetSampling, LengthBounds, PromptFormat};
+use crate::model::spool::KEPT_IN_MEMORY;
 use crate::tokenizer::Tokenizer;
 
 pub(crate) use error::{DatasetError, DatasetFault, DatasetFormat, FilePosition};
@@ -62,9 +64,9 @@ pub(crate) use error::{DatasetError, DatasetFault, DatasetFormat, FilePosition};
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreparedWorkload {
     /// The requests. Their number is the number that the caller asked for.
-    pub requests: Vec<Request>,
+    pub requests: Requests,
     /// When each request is due, counted from the first request. `None` unless the dataset is a trace with timestamps.
-    pub arrivals: Option<Vec<Duration>>,
+    pub arrivals: Option<Offsets>,
     /// The dataset that the requests come from.
     pub provenance: Provenance,
 }
@@ -106,6 +108,17 @@ pub fn prepare(
     tokenizer: &Tokenizer,
     progress: &ProgressFn<'_>,
 ) -> Result<PreparedWorkload, DatasetError> {
+    prepare_keeping(KEPT_IN_MEMORY, spec, dice, tokenizer, progress)
+}
+
+/// Like [`prepare`], with at most `kept` requests in memory. The others are in a temporary file.
+fn prepare_keeping(
+    kept: usize,
+    spec: &run_spec::WorkloadSpec,
+    dice: &mut RunRng,
+    tokenizer: &Tokenizer,
+    progress: &ProgressFn<'_>,
+) -> Result<PreparedWorkload, DatasetError> {
     let template = template_for(&spec.form, &spec.dataset, tokenizer)?;
     let job = PrepareContext {
         num_prompts: spec.num_prompts.saturating_add(spec.spare),
@@ -119,23 +132,26 @@ pub fn prepare(
         tokenizer,
         progress,
         lengths: None,
+        kept,
     };
     let mut workload = length_bounds::within_bounds(&spec.dataset, &job, dice)?;
     if let Some(lora) = spec.lora.as_ref().filter(|lora| !lora.modules.is_empty()) {
-        let adapters = lora::assign(sessions::session_count(&workload.requests), lora, dice);
-        // All turns of a session use the same adapter.
-        let parties = workload.requests.chunk_by(|_, next| sessions::is_later_turn(next)).zip(adapters);
-        let sent_to = |(requests, adapter): (&[Request], &str)| -> Vec<Request> {
-            let requests = requests.iter().cloned();
-            requests.map(|request| request.with(|own| own.model = Some(adapter.into()))).collect()
-        };
-        workload.requests = parties.flat_map(sent_to).collect();
+        let mut adapters = lora::assign(lora, dice);
+        let mut adapter = None;
+        workload.requests.update(|request| {
+            // All turns of a session use the same adapter.
+            if !request.is_later_turn() {
+                adapter = adapters.next();
+            }
+            *request = request.clone().with(|own| own.model = adapter.map(ToOwned::to_owned));
+            Ok::<(), DatasetError>(())
+        })?;
     }
     Ok(workload)
 }
 
 /// Prepares the requests of one dataset, before length limits are applied.
-fn requests(
+fn prepare_dataset(
     dataset: &Dataset,
     job: &PrepareContext<'_>,
     dice: &mut RunRng,
@@ -201,6 +217,8 @@ struct PrepareContext<'a> {
     progress: &'a ProgressFn<'a>,
     /// Receives the lengths of each request of a file, in tokens, in place of the request: no request is kept.
     lengths: Option<&'a LengthFn<'a>>,
+    /// The number of requests that may stay in memory.
+    kept: usize,
 }
 
 /// Receives the length of a prompt and of its requested output, in tokens.
@@ -222,6 +240,7 @@ impl<'a> PrepareContext<'a> {
             tokenizer,
             progress: &|_| {},
             lengths: None,
+            kept: KEPT_IN_MEMORY,
         }
     }
 
@@ -231,6 +250,16 @@ impl<'a> PrepareContext<'a> {
             strict: self.strict,
             text_limit: TextLimit::from_bounds(&self.bounds),
         }
+    }
+
+    /// Collects the requests that are prepared.
+    fn request_sink(&self) -> RequestSink {
+        RequestSink::new(self.kept)
+    }
+
+    /// Collects the due times of a trace.
+    fn offset_sink(&self) -> OffsetSink {
+        OffsetSink::new(self.kept)
     }
 
     /// The number of requests that are not measured.

@@ -132,10 +132,11 @@ pub mod internals {
     pub use crate::client::Client;
     pub use crate::client::clock::RunClock;
     pub use crate::client::request_timer::{Capture, CaptureGaps, CaptureText, RequestTimer};
+    pub use crate::dataset::requests::{RequestRange, Requests};
     pub use crate::dataset::{bundled, prepare};
     pub use crate::loadgen::pacer::Pacer;
     pub use crate::loadgen::{LoadPhase, LoadPlan, LoadShare, StopHandle, run_load};
-    pub use crate::model::arrival::Schedule;
+    pub use crate::model::arrival::{Offsets, Schedule};
     pub use crate::model::record::{Events, Milestone};
     pub use crate::model::record_log::PackedRecords;
     pub use crate::model::request::Request;

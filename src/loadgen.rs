@@ -20,11 +20,11 @@ use super::client::ClientError;
 use super::tokenizer::Tokenizer;
 use crate::client::clock::RunClock;
 use crate::client::request_timer::Capture;
+use crate::dataset::requests::RequestRange;
 use crate::dataset::salt::PromptSalter;
 use crate::model::arrival::Schedule;
 use crate::model::record::{Failure, Record};
 use crate::model::record_log::PackedRecords;
-use crate::model::request::Request;
 use crate::model::run_spec::{HistoryMode, Sampling, Target};
 use crate::model::shard::Shard;
 use crate::model::wall_time::WallTime;
@@ -139,7 +139,7 @@ impl Default for LoadShare<'_> {
 #[derive(Debug, Clone)]
 pub struct LoadPhase<'a> {
     /// The requests, in the order of sending.
-    pub requests: &'a [Request],
+    pub requests: RequestRange<'a>,
     /// When each request, or each session, is due, measured from the start of the phase.
     pub schedule: Schedule,
     /// Whether to start over when all requests are sent. This is only sensible with a `duration`.
@@ -303,7 +303,8 @@ pub(crate) fn run_load_packed(
         let _abort = AbortOnPanic(stop);
         let begun = plan.share.wait_for_start()?;
         pool.start(begun);
-        let collected = RecordCollector::new(plan, tokenizer).collect(&from_workers, observe);
+        let collected = RecordCollector::new(plan, shared.sessions.measured.clone(), tokenizer)
+            .collect(&from_workers, observe);
         Ok::<_, LoadError>((collected, begun, pool.join(&shared)))
     })?;
     let wrong_setup = shared.first_answers.setup_failure();

@@ -34,6 +34,7 @@ pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod setting_names;
 pub(crate) mod shard;
+pub(crate) mod spool;
 pub(crate) mod stated;
 pub(crate) mod steady_state;
 pub(crate) mod step_load;

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use servegauge::internals::{
     Capture, CaptureGaps, CaptureText, Client, Events, HistoryMode, LoadPhase, LoadPlan, LoadShare,
-    Milestone, PackedRecords, Request, RequestIds, RequestTimer, RunClock, Schedule, StopHandle, Tokenizer,
-    run_load,
+    Milestone, PackedRecords, Request, RequestIds, RequestRange, RequestTimer, RunClock, Schedule,
+    StopHandle, Tokenizer, run_load,
 };
 use servegauge::{Backend, Record, Run, Sampling, Target, Timestamps, TokenCount, TokenSource};
 
@@ -208,8 +208,8 @@ fn bytes_of_a_run(warmup: usize, measured: usize) -> usize {
     let plan = LoadPlan {
         target: &target,
         sampling: &Sampling::default(),
-        warmup: (warmup > 0).then(|| phase(&first)),
-        measured: phase(&rest),
+        warmup: (warmup > 0).then(|| phase(RequestRange::from(&first))),
+        measured: phase(RequestRange::from(&rest)),
         cap: Some(1),
         max_active: None,
         history: HistoryMode::None,

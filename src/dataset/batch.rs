@@ -4,6 +4,7 @@
 //! the query with one document at a time and a separator between them. Query, separator and document together have the
 //! requested length.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{DatasetError, PrepareContext, PreparedWorkload, random};
@@ -22,16 +23,33 @@ pub(super) fn prepare(
 ) -> Result<PreparedWorkload, DatasetError> {
     let size = batch.batch_size.max(1) as usize;
     let mut workload = texts(&batch.text, size, job, dice)?;
-    let batches = workload.requests.chunks(size).map(|requests| {
+    regroup(&mut workload, size, job, |requests| {
         let content = Content::Batch(requests.iter().map(text).collect());
-        Request::of(
-            content,
-            tokens(requests),
-            requests.iter().map(|request| request.max_tokens).max().unwrap_or(0),
-        )
-    });
-    workload.requests = batches.collect();
+        let output = requests.iter().map(|request| request.max_tokens).max();
+        Request::of(content, tokens(requests), output.unwrap_or(0))
+    })?;
     Ok(workload)
+}
+
+/// Makes one request of each `size` requests.
+fn regroup(
+    workload: &mut PreparedWorkload,
+    size: usize,
+    job: &PrepareContext<'_>,
+    join: impl Fn(&[Request]) -> Request,
+) -> Result<(), DatasetError> {
+    let mut joined = job.request_sink();
+    let mut texts = workload.requests.iter().map(Cow::into_owned);
+    loop {
+        let group: Vec<Request> = texts.by_ref().take(size).collect();
+        if group.is_empty() {
+            break;
+        }
+        joined.push(join(&group))?;
+    }
+    drop(texts);
+    workload.requests = joined.finish()?;
+    Ok(())
 }
 
 /// Writes the query and the documents of all requests.
@@ -60,7 +78,8 @@ pub(super) fn prepare_rerank(
         bounds: LengthBounds::default(),
         ..*job
     };
-    let query = texts(&lengths(length, rerank), 1, &query_job, dice)?.requests.remove(0);
+    let query = texts(&lengths(length, rerank), 1, &query_job, dice)?;
+    let query = query.requests.all().reader().get(0).into_owned();
     let specials = job.tokenizer.special_token_count()?;
     let query_tokens = query.prompt_tokens.saturating_sub(specials);
     let document_len = match rerank.is_reranker {
@@ -68,11 +87,10 @@ pub(super) fn prepare_rerank(
         false => rerank.input_len,
     };
     let mut workload = texts(&lengths(document_len, rerank), documents as usize, job, dice)?;
-    let chunks = workload.requests.chunks(documents as usize);
-    workload.requests = match rerank.is_reranker {
-        true => chunks.map(|documents| rerank_pair(&query, query_tokens + SEPARATOR, documents)).collect(),
-        false => chunks.map(|documents| batched_pair(&query, documents)).collect(),
-    };
+    regroup(&mut workload, documents as usize, job, |documents| match rerank.is_reranker {
+        true => rerank_pair(&query, query_tokens + SEPARATOR, documents),
+        false => batched_pair(&query, documents),
+    })?;
     workload.provenance.dataset = "random-rerank".into();
     Ok(workload)
 }

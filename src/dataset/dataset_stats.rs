@@ -17,6 +17,7 @@ use crate::model::digest::Digest;
 use crate::model::length_counts::LengthCounts;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{Dataset, DatasetSampling, LengthBounds, PromptFormat, WorkloadSpec};
+use crate::model::spool::KEPT_IN_MEMORY;
 use crate::tokenizer::{TokenizeError, Tokenizer};
 
 /// Number of conversations that are counted at a time and kept in memory.
@@ -76,6 +77,7 @@ fn whole_file_context<'a>(
         tokenizer,
         progress,
         lengths: None,
+        kept: KEPT_IN_MEMORY,
     }
 }
 
@@ -109,12 +111,12 @@ fn requests(
         ..whole_file_context(&form, strict, tokenizer, progress)
     };
     let made = length_bounds::within_bounds(dataset, &job, &mut RunRng::native(0))?;
-    made.requests.iter().for_each(|request| count(request.prompt_tokens, request.max_tokens));
+    made.requests.all().outlines().for_each(|request| count(request.prompt_tokens, request.max_tokens));
     let lengths = counted.into_inner().expect("counting does not panic");
     let conversations = made.provenance.candidates;
     let usable = match is_of_single_requests(dataset) {
         true => lengths.prompt.len(),
-        false => sessions::session_count(&made.requests),
+        false => sessions::session_count(made.requests.all()),
     };
     let (origin, digest) = (made.provenance.path, made.provenance.sha256);
     let name = origin.unwrap_or(made.provenance.dataset);

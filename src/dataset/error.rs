@@ -7,6 +7,7 @@ use serde_json::error::Category;
 use thiserror::Error;
 
 use crate::model::dataset::DropCounts;
+use crate::model::spool::SpoolError;
 use crate::tokenizer::{TokenizeError, TokenizerError};
 
 /// Why the requests of a run cannot be prepared.
@@ -194,6 +195,9 @@ pub enum DatasetError {
     /// The tokens of a text could not be counted.
     #[error(transparent)]
     Tokenize(#[from] TokenizeError),
+    /// The requests fit neither into memory nor into a temporary file.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 impl DatasetError {

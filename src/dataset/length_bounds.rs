@@ -1,8 +1,11 @@
 //! Length limits for generated requests. A request beyond the limits is not sent; another one is generated in its
 //! place.
 
+use std::borrow::Cow;
+
 use super::sampler::is_admitted;
-use super::{DatasetError, PrepareContext, PreparedWorkload, requests, sessions};
+use super::{DatasetError, PrepareContext, PreparedWorkload, prepare_dataset, sessions};
+use crate::dataset::requests::Requests;
 use crate::model::dataset::DropCounts;
 use crate::model::request::{Content, Request};
 use crate::model::rng::RunRng;
@@ -19,15 +22,15 @@ pub(super) fn within_bounds(
     dice: &mut RunRng,
 ) -> Result<PreparedWorkload, DatasetError> {
     let Some(rule) = job.bounds.describe().filter(|_| !filters_lengths(dataset)) else {
-        return requests(dataset, job, dice);
+        return prepare_dataset(dataset, job, dice);
     };
     let (mut extra, mut wanted) = (0, None);
     for round in 1.. {
         let wider = PrepareContext { num_prompts: job.num_prompts.saturating_add(extra), ..*job };
-        let mut workload = requests(dataset, &wider, dice)?;
-        let dropped = retain_fitting(&mut workload, dataset, job.bounds);
+        let mut workload = prepare_dataset(dataset, &wider, dice)?;
+        let dropped = retain_fitting(&mut workload, dataset, job)?;
         workload.provenance.dropped.merge(dropped);
-        let kept = sessions::session_count(&workload.requests);
+        let kept = sessions::session_count(workload.requests.all());
         let candidates = kept + workload.provenance.dropped.total();
         // The Python-compatible RNG may generate slightly fewer requests than requested.
         let wanted = *wanted.get_or_insert(candidates.min(job.num_prompts));
@@ -84,23 +87,45 @@ fn has_independent_turns(dataset: &Dataset) -> bool {
 }
 
 /// Keeps the sessions in which every turn is within the limits.
-fn retain_fitting(workload: &mut PreparedWorkload, dataset: &Dataset, bounds: LengthBounds) -> DropCounts {
+fn retain_fitting(
+    workload: &mut PreparedWorkload,
+    dataset: &Dataset,
+    job: &PrepareContext<'_>,
+) -> Result<DropCounts, DatasetError> {
     let mut dropped = DropCounts::default();
-    let parties = workload.requests.chunk_by(|_, next| sessions::is_later_turn(next));
-    let fitting: Vec<bool> = parties
-        .clone()
-        .map(|party| is_within_bounds(party, has_independent_turns(dataset), bounds, &mut dropped))
-        .collect();
-    if fitting.iter().all(|fits| *fits) {
-        return dropped;
+    let stand_alone = has_independent_turns(dataset);
+    let mut fits = |party: &[Request]| is_within_bounds(party, stand_alone, job.bounds, &mut dropped);
+    if whole_sessions(&workload.requests).filter(|party| !fits(party)).count() == 0 {
+        return Ok(dropped);
     }
-    let kept = parties.zip(&fitting).filter(|(_, fits)| **fits).flat_map(|(party, _)| party.to_vec());
-    workload.requests = kept.collect();
-    if let Some(arrivals) = &mut workload.arrivals {
-        let mut fitting = fitting.into_iter();
-        arrivals.retain(|_| fitting.next().unwrap_or(true));
+    dropped = DropCounts::default();
+    let (mut kept, mut due) = (job.request_sink(), job.offset_sink());
+    let mut arrivals = workload.arrivals.iter().flat_map(|arrivals| arrivals.iter());
+    for party in whole_sessions(&workload.requests) {
+        let arrival = arrivals.next();
+        if is_within_bounds(&party, stand_alone, job.bounds, &mut dropped) {
+            kept.extend(party)?;
+            arrival.map_or(Ok(()), |arrival| due.push(arrival))?;
+        }
     }
-    dropped
+    drop(arrivals);
+    workload.requests = kept.finish()?;
+    if workload.arrivals.is_some() {
+        workload.arrivals = Some(due.finish()?);
+    }
+    Ok(dropped)
+}
+
+/// The requests of each session, one session at a time.
+fn whole_sessions(requests: &Requests) -> impl Iterator<Item = Vec<Request>> + '_ {
+    let mut requests = requests.iter().map(Cow::into_owned).peekable();
+    std::iter::from_fn(move || {
+        let mut party = vec![requests.next()?];
+        while let Some(turn) = requests.next_if(Request::is_later_turn) {
+            party.push(turn);
+        }
+        Some(party)
+    })
 }
 
 /// Whether all turns of a session are within the limits. The model's length limit applies to a turn together with the
@@ -136,8 +161,8 @@ fn sequence_tokens(request: &Request) -> u32 {
 
 /// Keeps at most this number of sessions, from the first.
 fn truncate(workload: &mut PreparedWorkload, sessions: usize) {
-    let surplus = sessions::session_count(&workload.requests).saturating_sub(sessions);
-    let (kept, _) = sessions::split_last(&workload.requests, surplus);
+    let surplus = sessions::session_count(workload.requests.all()).saturating_sub(sessions);
+    let (kept, _) = sessions::split_last(workload.requests.all(), surplus);
     let kept = kept.len();
     workload.requests.truncate(kept);
     if let Some(arrivals) = &mut workload.arrivals {

@@ -7,25 +7,23 @@ use crate::dataset::rng_stream::RngStream;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{LoraAdapters, LoraAssignment};
 
-/// Assigns adapters to `n` requests. Returns an empty list if there are no adapters.
+/// Assigns an adapter to each of any number of requests. There is none if there are no adapters.
 ///
 /// `random` is `random.choice` with the Python-compatible RNG, as in vLLM. Zipf's law has the exponent 1.
-pub(super) fn assign<'a>(n: usize, lora: &'a LoraAdapters, dice: &mut RunRng) -> Vec<&'a str> {
+pub(super) fn assign<'a>(lora: &'a LoraAdapters, dice: &'a mut RunRng) -> impl Iterator<Item = &'a str> {
     let count = lora.modules.len();
-    if count == 0 {
-        return Vec::new();
-    }
     let mut rng = RngStream::Lora.rng(dice.seed());
-    let mut choose: Box<dyn FnMut(usize) -> usize> = match (lora.assignment, dice.python_mut()) {
-        (LoraAssignment::RoundRobin, _) => Box::new(|index| index % count),
-        (LoraAssignment::Random, Some(globals)) => Box::new(|_| globals.random.below(count)),
+    let mut choose: Box<dyn FnMut(usize) -> usize + 'a> = match (lora.assignment, dice.python_mut()) {
+        _ if count == 0 => Box::new(|_| 0),
+        (LoraAssignment::RoundRobin, _) => Box::new(move |index| index % count),
+        (LoraAssignment::Random, Some(globals)) => Box::new(move |_| globals.random.below(count)),
         (LoraAssignment::Random, None) => Box::new(move |_| rng.random_range(0..count)),
         (LoraAssignment::Zipf, _) => {
             let law = Zipf::new(count as f64, 1.0).expect("there is an adapter, and the exponent is 1");
             Box::new(move |_| (law.sample(&mut rng) as usize).clamp(1, count) - 1)
         }
     };
-    (0..n).map(|index| lora.modules[choose(index)].as_str()).collect()
+    (0..).map_while(move |index| lora.modules.get(choose(index)).map(String::as_str))
 }
 
 #[cfg(test)]
@@ -40,7 +38,8 @@ mod tests {
     fn shares(assignment: LoraAssignment, rng: RngKind) -> [f64; 3] {
         const N: usize = 30_000;
         let lora = lora(assignment);
-        let assigned = assign(N, &lora, &mut RunRng::new(rng, 4));
+        let mut dice = RunRng::new(rng, 4);
+        let assigned: Vec<&str> = assign(&lora, &mut dice).take(N).collect();
         ["red", "green", "blue"]
             .map(|name| assigned.iter().filter(|assigned| **assigned == name).count() as f64 / N as f64)
     }
@@ -48,7 +47,8 @@ mod tests {
     #[test]
     fn round_robin_takes_turns() {
         let lora = lora(LoraAssignment::RoundRobin);
-        assert_eq!(assign(4, &lora, &mut RunRng::native(0)), ["red", "green", "blue", "red"]);
+        let mut dice = RunRng::native(0);
+        assert!(assign(&lora, &mut dice).take(4).eq(["red", "green", "blue", "red"]));
     }
 
     #[test]
@@ -71,6 +71,6 @@ mod tests {
     #[test]
     fn no_adapters_are_assigned_where_there_are_none() {
         let none = LoraAdapters { modules: Vec::new(), assignment: LoraAssignment::Random };
-        assert!(assign(3, &none, &mut RunRng::native(0)).is_empty());
+        assert_eq!(assign(&none, &mut RunRng::native(0)).next(), None);
     }
 }

@@ -14,13 +14,17 @@ use crate::dataset::length_fitter::LengthFitter;
 use crate::dataset::retokenizer::Retokenizer;
 use crate::dataset::rng_stream::RngStream;
 use crate::model::dataset::Provenance;
-use crate::model::request::Request;
+use crate::model::request::{Content, Request};
 use crate::model::rng::{NumpyRandomState, PythonRng, RunRng};
 use crate::model::run_spec::PrefixRepetition;
 use crate::tokenizer::{LocalTokenizer, Tokenizer};
 
 /// Longer than every context window. A greater length is a mistake.
 const MAX_LEN: u64 = 1 << 24;
+
+/// Number of prompts that are written at a time: large enough to keep all cores busy, small enough to take little
+/// memory.
+const PROMPTS_PER_BLOCK: usize = 4096;
 
 /// Makes all prompts.
 pub(super) fn prepare(
@@ -33,22 +37,24 @@ pub(super) fn prepare(
     };
     check(shape, job.measured)?;
     let specials = job.tokenizer.special_token_count()?;
-    let mut prompts = match dice.python_mut() {
-        Some(globals) => PythonPrompts { shape, job, local }.write(globals)?,
-        None => Vec::new(),
-    };
-    let native_from = if dice.is_python_compatible() { job.measured } else { 0 };
-    prompts.extend(NativePrompts { shape, job, local }.write(native_from..job.num_prompts)?);
     let mut provenance = Provenance::from_generator("prefix_repetition");
-    let mut requests = Vec::with_capacity(prompts.len());
-    for RepetitionPrompt { text, off } in prompts {
-        let request = Request::text(text.text, text.tokens.saturating_add(specials), shape.output_len);
-        if is_admitted(job.bounds, request.prompt_tokens, request.max_tokens, &mut provenance.dropped) {
-            provenance.record_length_error(off);
-            requests.push(request);
+    let mut requests = job.request_sink();
+    let mut take = |prompts: Vec<RepetitionPrompt>| {
+        for RepetitionPrompt { text, off } in prompts {
+            let request = Request::text(text.text, text.tokens.saturating_add(specials), shape.output_len);
+            if is_admitted(job.bounds, request.prompt_tokens, request.max_tokens, &mut provenance.dropped) {
+                provenance.record_length_error(off);
+                requests.push(request)?;
+            }
         }
+        Ok(())
+    };
+    if let Some(globals) = dice.python_mut() {
+        PythonPrompts { shape, job, local }.write(globals, &mut take)?;
     }
-    Ok(PreparedWorkload { requests, arrivals: None, provenance })
+    let native_from = if dice.is_python_compatible() { job.measured } else { 0 };
+    NativePrompts { shape, job, local }.write(native_from..job.num_prompts, &mut take)?;
+    Ok(PreparedWorkload { requests: requests.finish()?, arrivals: None, provenance })
 }
 
 fn unmakeable(cause: String) -> DatasetError {
@@ -72,13 +78,16 @@ fn check(shape: &PrefixRepetition, measured: usize) -> Result<(), DatasetError> 
     Ok(())
 }
 
+/// Receives finished prompts.
+type PromptFn<'a> = dyn FnMut(Vec<RepetitionPrompt>) -> Result<(), DatasetError> + 'a;
+
 /// A prompt, and the number of tokens by which it exceeds its target length.
 struct RepetitionPrompt {
     text: CountedText,
     off: i64,
 }
 
-/// Makes prompts as vLLM's client does.
+/// Makes prompts as vLLM's client does: all tokens are drawn, then the prompts are shuffled.
 struct PythonPrompts<'a> {
     shape: &'a PrefixRepetition,
     job: &'a PrepareContext<'a>,
@@ -86,33 +95,42 @@ struct PythonPrompts<'a> {
 }
 
 impl PythonPrompts<'_> {
-    fn write(&self, globals: &mut PythonRng) -> Result<Vec<RepetitionPrompt>, DatasetError> {
+    fn write(&self, globals: &mut PythonRng, take: &mut PromptFn<'_>) -> Result<(), DatasetError> {
         *globals = PythonRng::new(self.job.seed);
         let each = self.job.measured / self.shape.num_prefixes;
-        let mut written = Vec::with_capacity(each * self.shape.num_prefixes);
+        let mut written = self.job.request_sink();
         for _ in 0..self.shape.num_prefixes {
             let prefix = self.part(self.shape.prefix_len, &mut globals.numpy)?;
             for _ in 0..each {
                 let suffix = self.part(self.shape.suffix_len, &mut globals.numpy)?;
-                written.push((
-                    [&prefix.ids[..], &suffix.ids].concat(),
-                    prefix.length_error() + suffix.length_error(),
-                ));
+                let ids = [&prefix.ids[..], &suffix.ids].concat();
+                let tokens = ids.len() as u32;
+                written.push(Request::of(Content::TokenIds(ids.into()), tokens, self.shape.output_len))?;
             }
             (self.job.progress)(PrepareProgress::Tokenizing {
                 done: written.len(),
                 of: self.job.num_prompts,
             });
         }
+        let written = written.finish()?;
+        let mut order: Vec<usize> = (0..written.len()).collect();
         if self.job.draw.shuffle {
-            globals.random.shuffle(&mut written);
+            globals.random.shuffle(&mut order);
         }
-        // As in vLLM, tokens that merge or split where prefix and suffix meet are not corrected.
-        let prompt = |(ids, off): (Vec<u32>, i64)| {
-            let text = CountedText { text: self.local.decode(&ids)?, tokens: ids.len() as u32 };
-            Ok(RepetitionPrompt { text, off })
-        };
-        written.into_par_iter().map(prompt).collect()
+        let mut reader = written.all().reader();
+        for places in order.chunks(PROMPTS_PER_BLOCK) {
+            let block: Vec<_> = places.iter().map(|place| reader.get(*place)).collect();
+            take(block.par_iter().map(|request| self.prompt(&request.content)).collect::<Result<_, _>>()?)?;
+        }
+        Ok(())
+    }
+
+    /// As in vLLM, tokens that merge or split where prefix and suffix meet are not corrected.
+    fn prompt(&self, content: &Content) -> Result<RepetitionPrompt, DatasetError> {
+        let Content::TokenIds(ids) = content else { return Err(unmakeable("a prompt has no tokens".into())) };
+        let target = i64::from(self.shape.prefix_len) + i64::from(self.shape.suffix_len);
+        let text = CountedText { text: self.local.decode(ids)?, tokens: ids.len() as u32 };
+        Ok(RepetitionPrompt { text, off: ids.len() as i64 - target })
     }
 
     /// Draws a prefix or a suffix. It may contain special tokens of the vocabulary.
@@ -139,7 +157,7 @@ struct NativePrompts<'a> {
 impl NativePrompts<'_> {
     /// Writes the prompts at these indices. If prompts are shuffled, they use the prefixes in turn; otherwise all
     /// prompts of one prefix come before those of the next.
-    fn write(&self, indices: std::ops::Range<usize>) -> Result<Vec<RepetitionPrompt>, DatasetError> {
+    fn write(&self, indices: std::ops::Range<usize>, take: &mut PromptFn<'_>) -> Result<(), DatasetError> {
         let (shape, job) = (self.shape, self.job);
         let prefixes = (0..shape.num_prefixes).into_par_iter().map(|index| {
             let mut rng = RngStream::Prefix.rng_for_index(job.seed, index);
@@ -156,7 +174,11 @@ impl NativePrompts<'_> {
             let off = i64::from(text.tokens) - i64::from(shape.prefix_len) - i64::from(shape.suffix_len);
             Ok(RepetitionPrompt { text, off })
         };
-        indices.into_par_iter().map(prompt).collect()
+        for begin in indices.clone().step_by(PROMPTS_PER_BLOCK) {
+            let block = begin..indices.end.min(begin + PROMPTS_PER_BLOCK);
+            take(block.into_par_iter().map(prompt).collect::<Result<_, DatasetError>>()?)?;
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ use rayon::prelude::*;
 
 use super::sampler::is_admitted;
 use super::{DatasetError, PrepareContext, PrepareProgress, PreparedWorkload};
+use crate::dataset::length_fitter::LengthFitter;
 pub(super) use crate::dataset::random::id_generator::IdGenerator;
 pub(super) use crate::dataset::random::word_generator::COMMON_WORDS;
 use crate::dataset::random::word_generator::WordGenerator;
@@ -54,32 +55,37 @@ pub(super) fn prepare(
     let ranges = LengthRanges::compute(lengths, specials)?;
     let maker = PromptBuilder { lengths, ranges, job, done: AtomicUsize::new(0) };
     let mut author = PromptGenerator::new(job.tokenizer, lengths.prefix_len, job.seed)?;
-    let first = match (dice.is_python_compatible(), job.tokenizer) {
-        (false, _) => Vec::new(),
-        (true, Tokenizer::Local(local)) => maker.build_python(local, &mut author)?,
-        (true, Tokenizer::Server(_) | Tokenizer::Estimate) => maker.build_python_words(&author)?,
-    };
-    author.prepare_walks(maker.tokens(job.num_prompts - first.len()))?;
-    let draws = draw_prompts(&maker.ranges, author.vocabulary(), job.num_prompts, job.seed);
     let mut provenance = Provenance::from_generator("random");
-    let mut requests = Vec::with_capacity(job.num_prompts);
+    let mut requests = job.request_sink();
     let mut take = |prompts: Vec<RandomPrompt>| {
         for prompt in prompts {
             let off = prompt.off;
             let request = prompt.request(specials);
             if is_admitted(job.bounds, request.prompt_tokens, request.max_tokens, &mut provenance.dropped) {
                 provenance.record_length_error(off);
-                requests.push(request);
+                requests.push(request)?;
             }
         }
+        Ok(())
     };
-    let mut written = first.len();
-    take(first);
-    for block in draws[written..].chunks(BLOCK) {
-        take(maker.write(&author, block, written)?);
-        written += block.len();
+    let native_from = if dice.is_python_compatible() { job.measured } else { 0 };
+    match (dice.is_python_compatible(), job.tokenizer) {
+        (false, _) => {}
+        (true, Tokenizer::Local(local)) => maker.build_python(local, &mut author, &mut take)?,
+        (true, Tokenizer::Server(_) | Tokenizer::Estimate) => maker.build_python_words(&author, &mut take)?,
     }
-    Ok(PreparedWorkload { requests, arrivals: None, provenance })
+    author.prepare_walks(maker.tokens(job.num_prompts - native_from))?;
+    let draws = draw_prompts(&maker.ranges, author.vocabulary(), job.num_prompts, job.seed);
+    maker.write_blocks(&author, draws.skip(native_from), native_from, &mut take)?;
+    Ok(PreparedWorkload { requests: requests.finish()?, arrivals: None, provenance })
+}
+
+/// Receives finished prompts.
+type PromptFn<'a> = dyn FnMut(Vec<RandomPrompt>) -> Result<(), DatasetError> + 'a;
+
+/// The next block of draws; empty after the last one.
+fn next_block(draws: &mut impl Iterator<Item = PromptDraw>) -> Vec<PromptDraw> {
+    draws.take(BLOCK).collect()
 }
 
 fn unmakeable(cause: String) -> DatasetError {
@@ -134,34 +140,52 @@ impl PromptBuilder<'_> {
         &self,
         local: &LocalTokenizer,
         author: &mut PromptGenerator<'_>,
-    ) -> Result<Vec<RandomPrompt>, DatasetError> {
+        take: &mut PromptFn<'_>,
+    ) -> Result<(), DatasetError> {
         let mut generator = NumpyGenerator::new(self.job.seed);
-        let draws = python_generator::draw_prompts(
+        let mut draws = python_generator::draw_prompts(
             &self.ranges,
             local.vocabulary_size(),
             self.job.measured,
             &mut generator,
         );
-        let writer = python_generator::PythonGenerator::new(
+        let mut writer = python_generator::PythonGenerator::new(
             local,
             generator,
             self.lengths.prefix_len,
-            self.tokens(draws.len()),
+            self.tokens(self.job.measured),
         )?;
         author.set_prefix(&writer.prefix);
-        if self.lengths.token_ids {
-            let ids = draws.iter().enumerate().map(|(index, draw)| writer.ids(draw, index));
-            return Ok(ids.zip(&draws).map(|(ids, draw)| self.ids_prompt(ids, draw)).collect());
+        let mut written = 0;
+        loop {
+            let block = next_block(&mut draws);
+            if block.is_empty() {
+                return Ok(());
+            }
+            take(self.python_block(&mut writer, &block, written)?)?;
+            written += block.len();
         }
-        let drafts = writer.write(&draws, &|| self.report_done())?;
-        let prompt =
-            |(draft, draw): (crate::dataset::length_fitter::LengthFitter, &PromptDraw)| RandomPrompt {
-                tokens: draft.ids.len() as u32,
-                off: draft.length_error(),
-                sent: Sent::Text(draft.text),
-                output: draw.output,
-            };
-        Ok(drafts.into_iter().zip(&draws).map(prompt).collect())
+    }
+
+    /// Writes a block of prompts from an index on, as vLLM's client does.
+    fn python_block(
+        &self,
+        writer: &mut python_generator::PythonGenerator<'_>,
+        draws: &[PromptDraw],
+        from: usize,
+    ) -> Result<Vec<RandomPrompt>, DatasetError> {
+        if self.lengths.token_ids {
+            let prompt = |(place, draw)| self.ids_prompt(writer.ids(draw, from + place), draw);
+            return Ok(draws.iter().enumerate().map(prompt).collect());
+        }
+        let drafts = writer.write(draws, from, &|| self.report_done())?;
+        let prompt = |(draft, draw): (LengthFitter, &PromptDraw)| RandomPrompt {
+            tokens: draft.ids.len() as u32,
+            off: draft.length_error(),
+            sent: Sent::Text(draft.text),
+            output: draw.output,
+        };
+        Ok(drafts.into_iter().zip(draws).map(prompt).collect())
     }
 
     /// Approximate number of tokens of `prompts` prompts.
@@ -171,7 +195,11 @@ impl PromptBuilder<'_> {
 
     /// Writes the measured prompts with the lengths that vLLM's client draws. The texts differ from vLLM's, because
     /// those need a tokenizer that can decode.
-    fn build_python_words(&self, author: &PromptGenerator<'_>) -> Result<Vec<RandomPrompt>, DatasetError> {
+    fn build_python_words(
+        &self,
+        author: &PromptGenerator<'_>,
+        take: &mut PromptFn<'_>,
+    ) -> Result<(), DatasetError> {
         let (measured, mut generator) = (self.job.measured, NumpyGenerator::new(self.job.seed));
         let draws = python_generator::draw_prompts(
             &self.ranges,
@@ -179,7 +207,26 @@ impl PromptBuilder<'_> {
             measured,
             &mut generator,
         );
-        self.write(author, &draws, 0)
+        self.write_blocks(author, draws, 0, take)
+    }
+
+    /// Writes prompts from an index on, block by block.
+    fn write_blocks(
+        &self,
+        author: &PromptGenerator<'_>,
+        mut draws: impl Iterator<Item = PromptDraw>,
+        from: usize,
+        take: &mut PromptFn<'_>,
+    ) -> Result<(), DatasetError> {
+        let mut written = from;
+        loop {
+            let block = next_block(&mut draws);
+            if block.is_empty() {
+                return Ok(());
+            }
+            take(self.write(author, &block, written)?)?;
+            written += block.len();
+        }
     }
 
     /// Writes the prompts from an index on. Each prompt has its own stream.
@@ -271,16 +318,21 @@ struct PromptDraw {
 }
 
 /// Draws the numbers of `n` prompts. No other function draws them.
-fn draw_prompts(ranges: &LengthRanges, vocabulary: usize, n: usize, seed: u64) -> Vec<PromptDraw> {
+fn draw_prompts(
+    ranges: &LengthRanges,
+    vocabulary: usize,
+    n: usize,
+    seed: u64,
+) -> impl Iterator<Item = PromptDraw> {
     let mut input = RngStream::InputLength.rng(seed);
     let mut output = RngStream::OutputLength.rng(seed);
     let mut offset = RngStream::Offset.rng(seed);
-    let draw = |_| PromptDraw {
+    let draw = move |_| PromptDraw {
         input: input.random_range(ranges.input.clone()),
         output: output.random_range(ranges.output.clone()),
         offset: offset.random_range(0..vocabulary),
     };
-    (0..n).map(draw).collect()
+    (0..n).map(draw)
 }
 
 /// A text and its number of tokens, without special tokens.

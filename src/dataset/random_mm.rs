@@ -5,6 +5,7 @@
 //! are independent and uniform, which is the worst case for JPEG compression. The numbers come from the native RNG.
 //! Videos are not supported, because no video encoder is written in Rust.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +24,9 @@ use crate::model::run_spec::{MediaBucket, RandomMedia};
 /// The default JPEG quality of Python's imaging library, which vLLM uses.
 const QUALITY: u8 = 75;
 
+/// Number of requests that get their images at a time, in parallel.
+const REQUESTS_PER_BLOCK: usize = 1024;
+
 /// Writes all prompts and draws all images, in parallel.
 pub(super) fn prepare(
     media: &RandomMedia,
@@ -32,15 +36,26 @@ pub(super) fn prepare(
     let album = ImageSampler::from_spec(media)?;
     let mut workload = random::prepare(&media.text, job, dice)?;
     let mut rng = RngStream::Media.rng(job.seed);
-    let sizes: Vec<Vec<ImageSize>> = workload.requests.iter().map(|_| album.draw(&mut rng)).collect();
     let done = AtomicUsize::new(0);
-    workload.requests.par_iter_mut().zip(sizes).enumerate().try_for_each(|(index, (request, sizes))| {
-        let mut rng = RngStream::Pixels.rng_for_index(job.seed, index);
-        append_images(request, &sizes, &mut rng)?;
-        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        (job.progress)(PrepareProgress::Tokenizing { done, of: job.num_prompts });
-        Ok::<(), DatasetError>(())
-    })?;
+    let mut requests = job.request_sink();
+    let mut texts = workload.requests.iter().map(Cow::into_owned).enumerate();
+    loop {
+        let block = texts.by_ref().take(REQUESTS_PER_BLOCK);
+        let mut block: Vec<_> =
+            block.map(|(index, request)| (index, request, album.draw(&mut rng))).collect();
+        if block.is_empty() {
+            break;
+        }
+        block.par_iter_mut().try_for_each(|(index, request, sizes)| {
+            append_images(request, sizes, &mut RngStream::Pixels.rng_for_index(job.seed, *index))?;
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            (job.progress)(PrepareProgress::Tokenizing { done, of: job.num_prompts });
+            Ok::<(), DatasetError>(())
+        })?;
+        requests.extend(block.into_iter().map(|(_, request, _)| request))?;
+    }
+    drop(texts);
+    workload.requests = requests.finish()?;
     workload.provenance.dataset = "random-mm".into();
     Ok(workload)
 }

@@ -11,7 +11,6 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use super::DatasetError;
-use super::sessions::is_later_turn;
 use crate::dataset::single_token_words::SingleTokenWords;
 use crate::model::request::{Content, Request};
 use crate::model::run_spec::{HistoryMode, SaltScope, UniquePrefix};
@@ -62,29 +61,30 @@ impl PromptSalter {
         self.tokens
     }
 
-    /// Adds the salt to the requests' prompt lengths.
+    /// Adds the salt to a request's prompt length.
     ///
     /// # Errors
-    /// When a request cannot be salted.
-    pub fn count_into(&self, requests: &mut [Request]) -> Result<(), DatasetError> {
-        for request in requests.iter_mut().filter(|request| self.is_salted(request)) {
-            let tokens = match &request.content {
-                Content::TokenIds(_) if self.words.has_ids() => SALT_WORDS as u32,
-                Content::TokenIds(_) => {
-                    return Err(unsalted(
-                        "token ids without a local tokenizer (`workload.tokenizer`), which knows the ids of words",
-                    ));
-                }
-                Content::Audio { .. } => return Err(unsalted("recordings")),
-                Content::Messages(messages) if !can_salt_chat(messages) => {
-                    return Err(unsalted("messages whose first has neither a text nor parts"));
-                }
-                Content::Batch(texts) => self.tokens.saturating_mul(texts.len() as u32),
-                Content::Rerank { documents, .. } => self.tokens.saturating_mul(documents.len() as u32),
-                Content::Text(_) | Content::Messages(_) => self.tokens,
-            };
-            request.prompt_tokens = request.prompt_tokens.saturating_add(tokens);
+    /// When the request cannot be salted.
+    pub fn count_into(&self, request: &mut Request) -> Result<(), DatasetError> {
+        if !self.is_salted(request) {
+            return Ok(());
         }
+        let tokens = match &request.content {
+            Content::TokenIds(_) if self.words.has_ids() => SALT_WORDS as u32,
+            Content::TokenIds(_) => {
+                return Err(unsalted(
+                    "token ids without a local tokenizer (`workload.tokenizer`), which knows the ids of words",
+                ));
+            }
+            Content::Audio { .. } => return Err(unsalted("recordings")),
+            Content::Messages(messages) if !can_salt_chat(messages) => {
+                return Err(unsalted("messages whose first has neither a text nor parts"));
+            }
+            Content::Batch(texts) => self.tokens.saturating_mul(texts.len() as u32),
+            Content::Rerank { documents, .. } => self.tokens.saturating_mul(documents.len() as u32),
+            Content::Text(_) | Content::Messages(_) => self.tokens,
+        };
+        request.prompt_tokens = request.prompt_tokens.saturating_add(tokens);
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl PromptSalter {
     }
 
     fn is_salted(&self, request: &Request) -> bool {
-        !is_later_turn(request) || self.history == HistoryMode::None
+        !request.is_later_turn() || self.history == HistoryMode::None
     }
 
     fn salt_content(&self, content: &Content, key: u64) -> Content {
@@ -169,7 +169,8 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::dataset::{bundled, shared_prefix};
+    use crate::dataset::bundled;
+    use crate::dataset::shared_prefix::CommonPrefixes;
     use crate::model::request::Turn;
     use crate::model::run_spec::Salt;
 
@@ -226,7 +227,7 @@ mod tests {
         let begins = [&first, &second].map(|turn| alone.salt(turn, 4, true).content.clone());
         assert_eq!(begins[0], begins[1], "turns without a history share the words of their session");
         let mut requests = [turn(0), turn(1)];
-        salter.count_into(&mut requests).unwrap();
+        requests.iter_mut().try_for_each(|request| salter.count_into(request)).unwrap();
         assert_eq!(requests.map(|request| request.prompt_tokens), [3 + salter.tokens(), 3]);
     }
 
@@ -241,7 +242,7 @@ mod tests {
             [chat("Hi".into()), chat(json!([image])), Content::TokenIds([1, 2, 3].into()), batch, rerank];
         for content in contents {
             let mut requests = [Request::of(content, 3, 1)];
-            salter.count_into(&mut requests).unwrap();
+            requests.iter_mut().try_for_each(|request| salter.count_into(request)).unwrap();
             assert!(requests[0].prompt_tokens >= 3 + SALT_WORDS as u32, "{requests:?}");
             let salted: Vec<Request> =
                 (0..2).map(|number| salter.salt(&requests[0], number, true).into_owned()).collect();
@@ -250,7 +251,7 @@ mod tests {
             assert_ne!(texts[0], texts[1]);
         }
         let wav = Content::Audio { wav: [0].into(), prompt: "".into() };
-        let error = salter.count_into(&mut [Request::of(wav, 1, 1)]).unwrap_err().to_string();
+        let error = salter.count_into(&mut Request::of(wav, 1, 1)).unwrap_err().to_string();
         assert!(error.contains("recordings"), "{error}");
     }
 
@@ -261,6 +262,6 @@ mod tests {
             Request::text("The same words again and again, at least forty of them. ".repeat(4), 60, 1);
         let sent: Vec<Request> =
             (0..200).map(|number| salter.salt(&request, number, true).into_owned()).collect();
-        assert_eq!(shared_prefix::sharing_blocks(&sent, false), 0);
+        assert_eq!(CommonPrefixes::compute((&sent).into()).unwrap().sharing_blocks(false), 0);
     }
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::repeat::repeat;
 use super::{DatasetError, DatasetFormat, LengthFn, PrepareContext, PrepareProgress, PreparedWorkload};
 use crate::dataset::read_options::{ReadOptions, describe_rule};
+use crate::dataset::requests::{RequestSink, Requests};
 use crate::dataset::shuffle_prefix::{ReadOrder, ShufflePrefix};
 use crate::model::dataset::{BadRows, DropCounts, Provenance};
 use crate::model::digest::Digest;
@@ -96,10 +97,10 @@ pub(super) fn sample<C: RecordCollection>(
         if candidates == 0 {
             return Err(DatasetError::Empty { path: collection.path(), format: collection.format() });
         }
-        if requests.is_empty() && job.num_prompts > 0 {
+        if requests.len() == 0 && job.num_prompts > 0 {
             return Err(unusable(collection, bounds, candidates, dropped));
         }
-        let repeated = repeat(&mut requests, job, dice);
+        let repeated = repeat(&mut requests, job, dice)?;
         let provenance = Provenance {
             path: Some(collection.path()),
             sha256: Some(contents.digest),
@@ -108,7 +109,7 @@ pub(super) fn sample<C: RecordCollection>(
             repeated,
             ..Provenance::from_generator(collection.name())
         };
-        return Ok(PreparedWorkload { requests, arrivals: None, provenance });
+        return Ok(PreparedWorkload { requests: requests.finish()?, arrivals: None, provenance });
     }
 }
 
@@ -123,6 +124,7 @@ fn count_lengths<C: RecordCollection>(
     let mut count_block = |block: Vec<C::Item>| {
         let job = PrepareContext { num_prompts: block.len(), ..*job };
         let (requests, others) = take_fitting(collection, block, bounds, &job)?;
+        let requests = requests.finish()?;
         requests.iter().for_each(|request| count(request.prompt_tokens, request.max_tokens));
         usable += requests.len();
         dropped.merge(others);
@@ -155,7 +157,7 @@ fn count_lengths<C: RecordCollection>(
                 dropped,
                 ..Provenance::from_generator(collection.name())
             };
-            Ok(PreparedWorkload { requests: Vec::new(), arrivals: None, provenance })
+            Ok(PreparedWorkload { requests: Requests::default(), arrivals: None, provenance })
         }
     }
 }
@@ -196,8 +198,8 @@ fn take_fitting<C: RecordCollection>(
     items: Vec<C::Item>,
     bounds: LengthBounds,
     job: &PrepareContext<'_>,
-) -> Result<(Vec<Request>, DropCounts), DatasetError> {
-    let (mut requests, mut dropped) = (Vec::new(), DropCounts::default());
+) -> Result<(RequestSink, DropCounts), DatasetError> {
+    let (mut requests, mut dropped) = (job.request_sink(), DropCounts::default());
     let of = job.num_prompts.min(items.len());
     let mut items = items.into_iter();
     while requests.len() < job.num_prompts {
@@ -208,11 +210,9 @@ fn take_fitting<C: RecordCollection>(
         }
         let made: Vec<Request> =
             block.into_par_iter().map(|item| collection.request(item, job)).collect::<Result<_, _>>()?;
-        requests.extend(
-            made.into_iter().filter(|request| {
-                is_admitted(bounds, request.prompt_tokens, request.max_tokens, &mut dropped)
-            }),
-        );
+        requests.extend(made.into_iter().filter(|request| {
+            is_admitted(bounds, request.prompt_tokens, request.max_tokens, &mut dropped)
+        }))?;
         (job.progress)(PrepareProgress::Tokenizing { done: requests.len(), of });
     }
     Ok((requests, dropped))

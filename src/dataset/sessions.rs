@@ -19,9 +19,11 @@ use rand::seq::IndexedRandom as _;
 use serde_json::json;
 
 use super::{DatasetFormat, PrepareContext, PreparedWorkload};
+use crate::dataset::requests::{RequestRange, Requests};
 use crate::dataset::rng_stream::RngStream;
 use crate::model::request::{Content, Request, Turn};
 use crate::model::run_spec::{Dataset, EarlyCancel, TurnCount, WaitTime};
+use crate::model::spool::SpoolError;
 
 pub(super) use conversations::prepare as conversations;
 pub(super) use random::prepare as random;
@@ -59,12 +61,24 @@ pub(super) fn session_requests(turns: Vec<PreparedTurn>) -> impl Iterator<Item =
 
 /// Builds the requests of sessions. Sessions repeat if there are too few. The second value is the number of requests
 /// that this adds.
-fn repeat_to_count(sessions: Vec<Vec<PreparedTurn>>, job: &PrepareContext<'_>) -> (Vec<Request>, usize) {
-    let mut rng = RngStream::Repeat.rng(job.seed);
+fn repeat_to_count(
+    sessions: Vec<Vec<PreparedTurn>>,
+    job: &PrepareContext<'_>,
+) -> Result<(Requests, usize), SpoolError> {
+    let mut requests = job.request_sink();
+    let mut begins = Vec::with_capacity(sessions.len());
     let missing = job.required_count(sessions.len()).saturating_sub(sessions.len());
-    let again: Vec<_> = (0..missing).filter_map(|_| sessions.choose(&mut rng).cloned()).collect();
-    let repeated = again.iter().map(Vec::len).sum();
-    (sessions.into_iter().chain(again).flat_map(session_requests).collect(), repeated)
+    for session in sessions {
+        begins.push(requests.len()..requests.len() + session.len());
+        requests.extend(session_requests(session))?;
+    }
+    let (mut rng, distinct) = (RngStream::Repeat.rng(job.seed), requests.len());
+    for _ in 0..missing {
+        let Some(session) = begins.choose(&mut rng) else { break };
+        session.clone().try_for_each(|index| requests.push_copy(index))?;
+    }
+    let repeated = requests.len() - distinct;
+    Ok((requests.finish()?, repeated))
 }
 
 /// Draws the number of turns of a session.
@@ -72,21 +86,22 @@ fn turn_count(count: TurnCount, rng: &mut StdRng) -> usize {
     rng.random_range(count.min..=count.max.max(count.min)) as usize
 }
 
-/// Whether the request is a later turn of the session of the request before it.
-pub(crate) fn is_later_turn(request: &Request) -> bool {
-    request.turn().is_some_and(|turn| turn.index > 0)
-}
-
 /// The number of sessions. A request without a session counts as one.
-pub(crate) fn session_count(requests: &[Request]) -> usize {
-    requests.iter().filter(|request| !is_later_turn(request)).count()
+pub(crate) fn session_count(requests: RequestRange<'_>) -> usize {
+    requests.outlines().filter(|request| !request.is_later_turn).count()
 }
 
 /// Splits off the last `sessions` sessions.
-pub(crate) fn split_last(requests: &[Request], sessions: usize) -> (&[Request], &[Request]) {
+pub(crate) fn split_last(
+    requests: RequestRange<'_>,
+    sessions: usize,
+) -> (RequestRange<'_>, RequestRange<'_>) {
+    if sessions == 0 {
+        return requests.split_at(requests.len());
+    }
     let kept = session_count(requests).saturating_sub(sessions);
-    let starts = |(_, request): &(usize, &Request)| !is_later_turn(request);
-    let cut = requests.iter().enumerate().filter(starts).nth(kept).map_or(requests.len(), |(index, _)| index);
+    let starts = requests.outlines().enumerate().filter(|(_, request)| !request.is_later_turn);
+    let cut = starts.map(|(index, _)| index).nth(kept).unwrap_or(requests.len());
     requests.split_at(cut)
 }
 
@@ -103,10 +118,17 @@ pub(crate) struct UserBehavior {
 }
 
 /// Applies the user behavior to a workload. The same seed gives the same result.
-pub(crate) fn apply_behavior(workload: &mut PreparedWorkload, behavior: &UserBehavior, seed: u64) {
+pub(crate) fn apply_behavior(
+    workload: &mut PreparedWorkload,
+    behavior: &UserBehavior,
+    seed: u64,
+) -> Result<(), SpoolError> {
+    if behavior.think.is_none() && behavior.cancel.is_none() && !behavior.whole_answers {
+        return Ok(());
+    }
     let mut thinking = RngStream::Think.rng(seed);
     let mut leaving = RngStream::Patience.rng(seed);
-    for request in &mut workload.requests {
+    workload.requests.update(|request| {
         let think = behavior.think.map(|think| think.draw(&mut thinking));
         let patience = behavior.cancel.and_then(|cancel| {
             // Both numbers are drawn for every user, so that the choice of users who leave does not depend on the drawn
@@ -114,10 +136,10 @@ pub(crate) fn apply_behavior(workload: &mut PreparedWorkload, behavior: &UserBeh
             let (lot, after) = (leaving.random::<f64>(), cancel.after.draw(&mut leaving));
             (lot < cancel.share).then_some(after)
         });
-        let later = is_later_turn(request);
+        let later = request.is_later_turn();
         let whole = behavior.whole_answers && request.turn().is_some();
         if patience.is_none() && !whole && !(later && think.is_some()) {
-            continue;
+            return Ok(());
         }
         let asked = request.max_tokens;
         *request = request.clone().with(|own| {
@@ -129,7 +151,8 @@ pub(crate) fn apply_behavior(workload: &mut PreparedWorkload, behavior: &UserBeh
                 own.body.entry("min_tokens").or_insert(json!(asked));
             }
         });
-    }
+        Ok(())
+    })
 }
 
 /// Whether answers to the turns of a dataset have no natural end: either the texts are generated, or the lengths are

@@ -15,6 +15,7 @@ use super::sampler::is_admitted;
 use super::source::is_rereadable;
 use super::{DatasetError, PrepareContext, PrepareProgress, PreparedWorkload, message};
 use crate::dataset::read_options::{FileSummary, describe_rule};
+use crate::dataset::requests::RequestSink;
 use crate::dataset::shuffle_prefix::{ReadOrder, ShufflePrefix};
 use crate::model::dataset::{BadRows, DropCounts, Provenance};
 use crate::model::digest::Digest;
@@ -62,7 +63,7 @@ pub(super) fn prepare(
         }
         dropped.few_turns = file.few_turns;
         dropped.malformed = file.bad;
-        if requests.is_empty() && job.num_prompts > 0 {
+        if requests.len() == 0 && job.num_prompts > 0 {
             let bounds = job.bounds.or_default(BOUNDS).describe().unwrap_or_default();
             let rule = format!("two turns or more, an output of at least {MIN_TOKENS} tokens, {bounds}");
             let rule = describe_rule(rule, &dropped, conversations::SHAREGPT);
@@ -73,7 +74,7 @@ pub(super) fn prepare(
                 rule,
             });
         }
-        let repeated = repeat(&mut requests, job, dice);
+        let repeated = repeat(&mut requests, job, dice)?;
         let provenance = Provenance {
             path: Some(file.name),
             sha256: Some(file.digest),
@@ -83,7 +84,7 @@ pub(super) fn prepare(
             system_prompts: file.system_prompts,
             ..Provenance::from_generator("sharegpt")
         };
-        return Ok(PreparedWorkload { requests, arrivals: None, provenance });
+        return Ok(PreparedWorkload { requests: requests.finish()?, arrivals: None, provenance });
     }
 }
 
@@ -147,8 +148,8 @@ fn pick(
     pairs: &[SharegptPair],
     output_len: Option<u32>,
     job: &PrepareContext<'_>,
-) -> Result<(Vec<Request>, DropCounts), DatasetError> {
-    let (mut requests, mut dropped) = (Vec::new(), DropCounts::default());
+) -> Result<(RequestSink, DropCounts), DatasetError> {
+    let (mut requests, mut dropped) = (job.request_sink(), DropCounts::default());
     for block in pairs.chunks(BLOCK) {
         if requests.len() >= job.num_prompts {
             break;
@@ -162,7 +163,7 @@ fn pick(
                 break;
             }
             if lengths.is_accepted(output_len.is_some(), job.bounds.or_default(BOUNDS), &mut dropped) {
-                requests.push(lengths.request(pair, job.form));
+                requests.push(lengths.request(pair, job.form))?;
             }
         }
         (job.progress)(PrepareProgress::Tokenizing {

@@ -15,6 +15,7 @@ use serde_json::Map;
 use super::source::DatasetSource;
 use super::{DatasetError, DatasetFormat, PrepareContext, PrepareProgress, PreparedWorkload};
 use crate::dataset::chat_template::ChatTemplate;
+use crate::dataset::requests::RequestSink;
 use crate::dataset::rng_stream::RngStream;
 use crate::model::dataset::Provenance;
 use crate::model::digest::Digest;
@@ -57,7 +58,7 @@ pub(super) fn prepare(
     let most = job.num_prompts.saturating_mul(MAX_DRAWS).saturating_add(4 * PROMPTS_PER_BLOCK);
     let mut requests = match dice.python_mut() {
         Some(globals) => recipe.write_as_python(sonnet, job, globals, most)?,
-        None => Vec::new(),
+        None => job.request_sink(),
     };
     let mut drawn = 0;
     while requests.len() < job.num_prompts {
@@ -71,12 +72,12 @@ pub(super) fn prepare(
         drawn += PROMPTS_PER_BLOCK;
         let short_enough = block.into_iter().filter(|request| request.prompt_tokens <= sonnet.input_len);
         let missing = job.num_prompts - requests.len();
-        requests.extend(short_enough.take(missing));
+        requests.extend(short_enough.take(missing))?;
         (job.progress)(PrepareProgress::Tokenizing { done: requests.len(), of: job.num_prompts });
     }
     let provenance =
         Provenance { path: Some(name), sha256: Some(digest), ..Provenance::from_generator("sonnet") };
-    Ok(PreparedWorkload { requests, arrivals: None, provenance })
+    Ok(PreparedWorkload { requests: requests.finish()?, arrivals: None, provenance })
 }
 
 /// Loads the poem. Returns its name, its text and the file's digest.
@@ -188,9 +189,9 @@ impl<'a> SonnetLayout<'a> {
         job: &PrepareContext<'_>,
         globals: &mut PythonRng,
         most: usize,
-    ) -> Result<Vec<Request>, DatasetError> {
+    ) -> Result<RequestSink, DatasetError> {
         globals.random = PythonRandom::new(job.seed);
-        let (mut requests, count) = (Vec::new(), self.lines.len());
+        let (mut requests, count) = (job.request_sink(), self.lines.len());
         for drawn in 0.. {
             if requests.len() >= job.measured {
                 break;
@@ -202,7 +203,7 @@ impl<'a> SonnetLayout<'a> {
             let lines: Vec<&str> = (0..self.drawn).map(|_| self.lines[choose().min(count - 1)]).collect();
             let request = self.request(lines.into_iter(), job)?;
             if request.prompt_tokens <= sonnet.input_len {
-                requests.push(request);
+                requests.push(request)?;
             }
         }
         Ok(requests)

@@ -17,6 +17,7 @@ use super::*;
 use crate::model::dataset::DropCounts;
 use crate::model::digest::Digest;
 use crate::model::record::TokenSource;
+use crate::model::request::Request;
 use crate::tokenizer::LocalTokenizer;
 
 /// A tokenizer that gives each word one token.
@@ -106,7 +107,7 @@ fn the_first_two_turns_are_prompt_and_output() {
         {"from": "gpt", "value": "no part of it"},
     ], "other": {"conversations": 3}}]);
     let workload = sample(files.file("x.json", three.to_string()), 1, 0).unwrap();
-    assert_eq!(workload.requests, [Request::text("a b c d", 4, 5)]);
+    assert_eq!(workload.requests.to_vec(), [Request::text("a b c d", 4, 5)]);
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn a_forced_output_length_is_asked_for_whatever_the_answer_was() {
     let dataset = Dataset::Sharegpt { path: Some(path), output_len: Some(2) };
     let spec = run_spec::WorkloadSpec::new(dataset, 1);
     let workload = prepare(&spec, &mut RunRng::native(0), &words(), &|_| {}).unwrap();
-    assert_eq!(workload.requests[0].max_tokens, 2);
+    assert_eq!(workload.requests.kept()[0].max_tokens, 2);
 }
 
 #[test]
@@ -125,8 +126,9 @@ fn the_same_seed_gives_the_same_requests_and_another_seed_others() {
     let path = files.file("x.json", conversations(1000, 1).to_string());
     let [first, again, other] = [1, 1, 2].map(|seed| sample(path.clone(), 100, seed).unwrap());
     assert_eq!(first, again);
-    assert_ne!(first.requests, other.requests);
-    let distinct: std::collections::HashSet<_> = first.requests.iter().map(|r| r.content.as_text()).collect();
+    assert_ne!(first.requests.to_vec(), other.requests.to_vec());
+    let distinct: std::collections::HashSet<_> =
+        first.requests.kept().iter().map(|r| r.content.as_text()).collect();
     assert_eq!(distinct.len(), 100);
 }
 
@@ -136,7 +138,7 @@ fn asking_for_more_keeps_the_first_ones() {
     let path = files.file("x.json", conversations(2000, 2).to_string());
     let few = sample(path.clone(), 50, 7).unwrap();
     let many = sample(path, 900, 7).unwrap();
-    assert_eq!(few.requests[..], many.requests[..50]);
+    assert_eq!(few.requests.to_vec()[..], many.requests.to_vec()[..50]);
 }
 
 #[test]
@@ -153,9 +155,9 @@ fn the_file_is_read_again_when_the_kept_part_is_not_enough() {
     };
     let workload = prepare(&spec, &mut RunRng::native(3), &words(), &count_starts).unwrap();
     assert_eq!(*starts.lock().unwrap(), 2);
-    assert_eq!((workload.requests.len(), workload.provenance.repeated), (60, 0));
+    assert_eq!((workload.requests.to_vec().len(), workload.provenance.repeated), (60, 0));
     let all = sample(path, 121, 3).unwrap();
-    assert_eq!(workload.requests[..], all.requests[..60]);
+    assert_eq!(workload.requests.kept()[..], all.requests.to_vec()[..60]);
     assert_eq!(all.provenance.repeated, 1);
     assert_eq!((all.provenance.candidates, all.provenance.dropped.short_output), (3000, 2880));
 }
@@ -165,8 +167,10 @@ fn too_few_conversations_are_drawn_again_and_counted() {
     let files = Files::new();
     let path = files.file("x.json", conversations(10, 1).to_string());
     let workload = sample(path.clone(), 25, 0).unwrap();
-    assert_eq!((workload.requests.len(), workload.provenance.repeated), (25, 15));
-    assert!(workload.requests[10..].iter().all(|request| workload.requests[..10].contains(request)));
+    assert_eq!((workload.requests.to_vec().len(), workload.provenance.repeated), (25, 15));
+    assert!(
+        workload.requests.kept()[10..].iter().all(|request| workload.requests.kept()[..10].contains(request))
+    );
     assert_eq!(workload, sample(path, 25, 0).unwrap());
 }
 
@@ -228,7 +232,7 @@ fn a_pipe_is_read_once_and_whole() {
     // If the pipe were opened a second time, it would block, because it has no writer.
     let workload =
         result.recv_timeout(std::time::Duration::from_secs(60)).expect("it is opened once").unwrap();
-    assert_eq!(workload.requests, expected.requests);
+    assert_eq!(workload.requests.to_vec(), expected.requests.to_vec());
 }
 
 #[test]
@@ -241,8 +245,8 @@ fn a_gzip_file_and_a_byte_order_mark_are_seen_through() {
     let expected = sample(files.file("x.json", &plain), 10, 0).unwrap();
     let marked = sample(files.file("y.json", format!("\u{feff}{plain}")), 10, 0).unwrap();
     let unpacked = sample(files.file("z.json.gz", &packed), 10, 0).unwrap();
-    assert_eq!(marked.requests, expected.requests);
-    assert_eq!(unpacked.requests, expected.requests);
+    assert_eq!(marked.requests.to_vec(), expected.requests.to_vec());
+    assert_eq!(unpacked.requests.to_vec(), expected.requests.to_vec());
     assert_eq!(unpacked.provenance.sha256, Some(Digest::from_bytes(&packed)));
     assert_eq!(expected.provenance.sha256, Some(Digest::from_bytes(plain.as_bytes())));
 }
@@ -418,8 +422,8 @@ fn the_bundled_conversations_fill_a_run_of_a_thousand() {
     let dataset = Dataset::Sharegpt { path: None, output_len: None };
     let spec = run_spec::WorkloadSpec::new(dataset, 1000);
     let workload = prepare(&spec, &mut RunRng::native(0), &tokenizer, &|_| {}).unwrap();
-    assert_eq!((workload.requests.len(), workload.provenance.repeated), (1000, 0));
-    for request in &workload.requests[..20] {
+    assert_eq!((workload.requests.to_vec().len(), workload.provenance.repeated), (1000, 0));
+    for request in &workload.requests.kept()[..20] {
         assert_eq!(request.prompt_tokens, tokenizer.count(request.content.as_text().unwrap()).unwrap());
     }
 }

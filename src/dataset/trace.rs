@@ -16,6 +16,7 @@ mod prompt_generator;
 mod read;
 mod row;
 mod row_selector;
+mod rows;
 mod session_turns;
 mod table;
 mod timing;
@@ -28,15 +29,20 @@ use rand::RngExt as _;
 
 pub(super) use self::read::count_rows;
 use self::row::TraceRow;
+use self::rows::TraceRows;
+use self::session_turns::SessionRows;
 use super::{DatasetError, DatasetFault, PrepareContext, PreparedWorkload};
 use crate::dataset::read_options::describe_rule;
+use crate::dataset::requests::RequestSink;
 use crate::dataset::rng_stream::RngStream;
 use crate::dataset::trace::prompt_generator::TracePromptGenerator;
 use crate::dataset::trace::row_selector::SelectedRows;
 use crate::dataset::trace::timing::TimingFault;
+use crate::model::arrival::Offsets;
 use crate::model::dataset::Provenance;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::Trace;
+use crate::model::spool::SpoolError;
 use crate::tokenizer::Tokenizer;
 
 /// Reads the rows and writes a prompt for each.
@@ -50,8 +56,8 @@ pub(super) fn prepare(
     {
         return burstgpt::prepare(trace, job, local);
     }
-    let SelectedRows { mut rows, candidates, dropped, digest, name } = read::rows(trace, job)?;
-    if rows.is_empty() && job.num_prompts > 0 {
+    let SelectedRows { rows, candidates, dropped, digest, name } = read::rows(trace, job)?;
+    if rows.len() == 0 && job.num_prompts > 0 {
         let why = match (trace.window, dropped.total()) {
             (Some(_), _) => "none is in `trace.window`, which counts from the first row's time".to_owned(),
             (None, 0) => "it has only a header".to_owned(),
@@ -60,21 +66,24 @@ pub(super) fn prepare(
         return Err(DatasetError::NothingToSend { path: name, rows: candidates, why });
     }
     let remarks = if trace.timed { check_timing(trace, &rows, &name)? } else { Vec::new() };
-    let repeated = if read::is_sampled(trace) { repeat(&mut rows, job) } else { 0 };
     let generator = TracePromptGenerator::new(trace, &rows, job)?;
-    let (requests, due) = match trace.has_sessions() {
+    let (mut requests, mut repeated) = (job.request_sink(), 0);
+    let due = match trace.has_sessions() {
         true => {
-            let sessions = session_turns::group_by_session(rows, job.num_prompts);
-            if trace.lengths.is_none() && !trace.whole_turns {
-                session_turns::find_contradiction(&sessions).map_or(Ok(()), |(row, said)| {
-                    Err(read::malformed(trace, &name, row.line, contradiction_fault(trace, row, said)))
-                })?;
-            }
-            let due = arrivals(sessions.iter().filter_map(|rows| rows.first()), trace.speed);
-            (generator.generate_sessions(&sessions, trace), due)
+            let sessions = SessionRows::group(&rows, job.num_prompts, job.kept)?;
+            check_lengths(trace, &sessions, &name)?;
+            generator.generate_sessions(&sessions, trace, &mut requests)?;
+            arrivals(sessions.iter().map(|rows| rows[0].at), trace, job)?
         }
-        false => (generator.generate(&rows), arrivals(rows.iter(), trace.speed)),
+        false => {
+            generator.generate(rows.iter(), rows.len(), &mut requests)?;
+            if read::is_sampled(trace) {
+                repeated = repeat(&mut requests, job)?;
+            }
+            arrivals(rows.iter().map(|row| row.at), trace, job)?
+        }
     };
+    let requests = requests.finish()?;
     let (inexact, inexact_by) = generator.count_inexact(&requests, trace.whole_turns)?;
     let provenance = Provenance {
         path: Some(name),
@@ -87,11 +96,25 @@ pub(super) fn prepare(
         remarks,
         ..Provenance::from_generator(trace.kind.name())
     };
-    Ok(PreparedWorkload { requests, arrivals: trace.timed.then_some(due), provenance })
+    Ok(PreparedWorkload { requests, arrivals: due, provenance })
+}
+
+/// Returns an error if rows of a session are shorter than what they should repeat, and the user has not stated what the
+/// lengths mean.
+fn check_lengths(trace: &Trace, sessions: &SessionRows, name: &str) -> Result<(), DatasetError> {
+    if trace.lengths.is_some() || trace.whole_turns {
+        return Ok(());
+    }
+    for session in sessions.iter() {
+        if let Some((row, said)) = session_turns::find_contradiction(&session) {
+            return Err(read::malformed(trace, name, row.line, contradiction_fault(trace, row, said)));
+        }
+    }
+    Ok(())
 }
 
 /// Returns a remark if the times hardly have the unit that is set, and an error if a replay would take years.
-fn check_timing(trace: &Trace, rows: &[TraceRow], name: &str) -> Result<Vec<String>, DatasetError> {
+fn check_timing(trace: &Trace, rows: &TraceRows, name: &str) -> Result<Vec<String>, DatasetError> {
     match timing::find_fault(trace, rows) {
         None => Ok(Vec::new()),
         Some(TimingFault::Odd(why)) => Ok(vec![why]),
@@ -110,10 +133,21 @@ fn contradiction_fault(trace: &Trace, row: &TraceRow, said: u64) -> DatasetFault
     ))
 }
 
-/// When each row is due, counted from the first.
-fn arrivals<'r>(rows: impl Iterator<Item = &'r TraceRow> + Clone, speed: f64) -> Vec<Duration> {
-    let first = rows.clone().next().map(|row| row.at).unwrap_or_default();
-    rows.map(|row| replay_duration(row.at.saturating_sub(first), speed)).collect()
+/// When each row is due, counted from the first; `None` if the times of the trace are not used.
+fn arrivals(
+    mut times: impl Iterator<Item = SignedDuration>,
+    trace: &Trace,
+    job: &PrepareContext<'_>,
+) -> Result<Option<Offsets>, SpoolError> {
+    if !trace.timed {
+        return Ok(None);
+    }
+    let first = times.next();
+    let due = first
+        .into_iter()
+        .chain(times)
+        .map(|at| replay_duration(at.saturating_sub(first.unwrap_or_default()), trace.speed));
+    job.offset_sink().collect(due).map(Some)
 }
 
 /// Converts a time span of the trace to replay time; zero if the span is negative.
@@ -121,15 +155,15 @@ fn replay_duration(stretch: SignedDuration, speed: f64) -> Duration {
     Duration::try_from_secs_f64(stretch.as_secs_f64().max(0.0) / speed).unwrap_or(Duration::MAX)
 }
 
-/// Draws rows of a sample again until it is large enough, as pandas does with `replace`. Returns the number of added
-/// rows.
-fn repeat(rows: &mut Vec<TraceRow>, job: &PrepareContext<'_>) -> usize {
-    let distinct = rows.len();
+/// Draws requests of a sample again until it is large enough, as pandas does with `replace`. Returns the number of added
+/// requests.
+fn repeat(requests: &mut RequestSink, job: &PrepareContext<'_>) -> Result<usize, SpoolError> {
+    let distinct = requests.len();
     let mut rng = RngStream::Repeat.rng(job.seed);
-    while rows.len() < job.required_count(distinct) && distinct > 0 {
-        rows.push(rows[rng.random_range(0..distinct)].clone());
+    while requests.len() < job.required_count(distinct) && distinct > 0 {
+        requests.push_copy(rng.random_range(0..distinct))?;
     }
-    rows.len() - distinct
+    Ok(requests.len() - distinct)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ impl LoadPhase<'_> {
     /// How this phase, as a warm-up, hands over to the measured phase.
     pub fn warmup_handoff(&self) -> WarmupHandoff {
         let Schedule::Open(offsets) = &self.schedule else { return WarmupHandoff::FreeSlot };
-        let last = offsets.last().copied().unwrap_or_default();
+        let last = offsets.last().unwrap_or_default();
         match self.duration {
             _ if last.is_zero() => WarmupHandoff::Drained,
             Some(duration) => WarmupHandoff::At(duration),
@@ -44,17 +44,17 @@ mod tests {
     use super::*;
 
     fn phase(schedule: Schedule, duration: Option<Duration>) -> LoadPhase<'static> {
-        LoadPhase { requests: &[], schedule, cycle: false, duration }
+        LoadPhase { requests: (&[]).into(), schedule, cycle: false, duration }
     }
 
     #[test]
     fn every_law_of_arrival_hands_over_in_its_way() {
         let second = Duration::from_secs(1);
-        let paced = Schedule::Open(vec![second / 2, second]);
+        let paced = Schedule::Open(vec![second / 2, second].into());
         assert_eq!(phase(paced.clone(), None).warmup_handoff(), WarmupHandoff::At(second));
         assert_eq!(phase(paced, Some(second * 3)).warmup_handoff(), WarmupHandoff::At(second * 3));
         assert_eq!(
-            phase(Schedule::Open(vec![Duration::ZERO; 3]), None).warmup_handoff(),
+            phase(Schedule::Open(vec![Duration::ZERO; 3].into()), None).warmup_handoff(),
             WarmupHandoff::Drained
         );
         assert_eq!(phase(Schedule::Closed, Some(second)).warmup_handoff(), WarmupHandoff::FreeSlot);

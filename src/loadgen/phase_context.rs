@@ -1,5 +1,6 @@
 //! One worker's share of a phase: which request or session is next, and when it may be sent.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +12,16 @@ use super::slots::{Slot, SlotPool};
 use crate::client::clock::RunClock;
 use crate::loadgen::pacer::Pacer;
 use crate::loadgen::session_index::SessionIndex;
+use crate::model::arrival::ScheduleReader;
 use crate::model::shard::Shard;
 
 /// One worker's share of a phase, and the clock of its offsets.
 pub(super) struct PhaseContext<'a> {
     pub phase: &'a LoadPhase<'a>,
+    /// When the phase's requests are due.
+    pub due: RefCell<ScheduleReader<'a>>,
     /// The sessions of the phase's requests; `None` if no request belongs to a session.
-    pub sessions: Option<SessionIndex>,
+    pub sessions: Option<&'a SessionIndex>,
     pub measured: bool,
     pub workers: usize,
     pub shard: Shard,
@@ -36,7 +40,7 @@ impl PhaseContext<'_> {
     ) -> io::Result<Option<SendPermit>> {
         let is_over = |due| self.phase.duration.is_some_and(|end| due > end);
         // Waiting for a request that will not be sent gains nothing, and after a warm-up it would delay the next phase.
-        if self.phase.schedule.due(number).is_some_and(is_over) {
+        if self.due.borrow_mut().due(number).is_some_and(is_over) {
             return Ok(None);
         }
         let go = tokio::select! {
@@ -54,7 +58,7 @@ impl PhaseContext<'_> {
         pacer: &mut Pacer,
         slots: Option<&Arc<SlotPool>>,
     ) -> io::Result<SendPermit> {
-        let scheduled = self.phase.schedule.due(ordinal);
+        let scheduled = self.due.borrow_mut().due(ordinal);
         if let Some(due) = scheduled {
             pacer.sleep_until((self.clock)().instant(due)).await?;
         }

@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::{LoadEvent, LoadPlan, TokenAgreement, UncountedAnswers};
 use crate::client::request_timer::{Capture, CaptureGaps, CaptureText, MAX_CAPTURED_BYTES, RequestSummary};
+use crate::dataset::requests::RequestReader;
 use crate::loadgen::session_index::SessionIndex;
 use crate::loadgen::text_comparison::compare_text;
 use crate::loadgen::worker_loop::{CompletedRequest, WorkerReport};
@@ -21,7 +22,9 @@ use crate::tokenizer::Tokenizer;
 
 /// Turns the reports of the workers into Records.
 pub(super) struct RecordCollector<'a> {
-    requests: &'a [Request],
+    requests: RequestReader<'a>,
+    /// The number of requests. Requests that are cycled repeat after it.
+    planned: usize,
     tokenizer: &'a Tokenizer,
     keep: Capture,
     most_records: Option<usize>,
@@ -46,13 +49,14 @@ pub(super) struct CollectedRecords {
 
 impl<'a> RecordCollector<'a> {
     /// Creates a collector for the requests of a plan.
-    pub(super) fn new(plan: &LoadPlan<'a>, tokenizer: &'a Tokenizer) -> Self {
+    pub(super) fn new(plan: &LoadPlan<'a>, sessions: Option<SessionIndex>, tokenizer: &'a Tokenizer) -> Self {
         Self {
-            requests: plan.measured.requests,
+            requests: plan.measured.requests.reader(),
+            planned: plan.measured.requests.len(),
             tokenizer,
             keep: plan.capture,
             most_records: plan.most_records,
-            sessions: SessionIndex::from_requests(plan.measured.requests),
+            sessions,
             history: plan.history,
             repeated: HashMap::new(),
             uncounted: UncountedAnswers::new(plan.history),
@@ -77,9 +81,10 @@ impl<'a> RecordCollector<'a> {
                 WorkerReport::Progress(beat) => observe(LoadEvent::Progress(beat)),
                 WorkerReport::Completed(landed) => {
                     for landed in landed {
-                        self.compare_prompt_tokens(&landed, &mut agreement);
+                        let request = self.requests.get(landed.ordinal % self.planned);
+                        self.compare_prompt_tokens(&landed, &request, &mut agreement);
                         compare_text(&mut claims, &landed.summary, self.tokenizer);
-                        let mut record = self.record(landed);
+                        let mut record = self.record(landed, &request);
                         observe(LoadEvent::Done(&record));
                         record.events.gaps.take_if(|_| self.keep.gaps != CaptureGaps::Always);
                         record.text.take_if(|_| self.keep.text != CaptureText::Always);
@@ -92,8 +97,12 @@ impl<'a> RecordCollector<'a> {
     }
 
     /// Compares our count of a prompt with the server's, if both counted.
-    fn compare_prompt_tokens(&self, landed: &CompletedRequest, agreement: &mut TokenAgreement) {
-        let request = self.request(landed.ordinal);
+    fn compare_prompt_tokens(
+        &self,
+        landed: &CompletedRequest,
+        request: &Request,
+        agreement: &mut TokenAgreement,
+    ) {
         // The repeated part of a later turn is not counted as a whole: only its parts were counted.
         let is_whole = request.turn().is_none_or(|turn| turn.index == 0);
         let servers = landed.summary.usage.and_then(|usage| usage.prompt_tokens).filter(|_| is_whole);
@@ -108,13 +117,7 @@ impl<'a> RecordCollector<'a> {
         }
     }
 
-    fn request(&self, ordinal: usize) -> &Request {
-        &self.requests[ordinal % self.requests.len()]
-    }
-
-    fn record(&mut self, landed: CompletedRequest) -> Record {
-        let requests = self.requests;
-        let request = &requests[landed.ordinal % requests.len()];
+    fn record(&mut self, landed: CompletedRequest, request: &Request) -> Record {
         let story = landed.summary;
         let output_tokens = self.output_tokens(&story);
         self.keep_uncounted(landed.ordinal, &story);

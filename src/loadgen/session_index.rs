@@ -1,14 +1,17 @@
 //! Groups requests into sessions. A plain request is a session of one turn.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::dataset::sessions::is_later_turn;
+use crate::dataset::requests::RequestRange;
 use crate::model::record::RequestLabels;
 use crate::model::request::Request;
 
-/// The sessions in a list of requests, by the index of each first turn.
+/// The sessions in a list of requests, by the index of each first turn. It takes eight bytes a session, once for all
+/// workers.
+#[derive(Debug, Clone)]
 pub(super) struct SessionIndex {
-    starts: Vec<usize>,
+    starts: Arc<[usize]>,
     requests: usize,
 }
 
@@ -22,9 +25,9 @@ pub(super) struct SessionRange {
 
 impl SessionIndex {
     /// Indexes requests, if some of them are later turns; `None` if none is.
-    pub(super) fn from_requests(requests: &[Request]) -> Option<Self> {
-        requests.iter().any(is_later_turn).then(|| {
-            let starts = requests.iter().enumerate().filter(|(_, request)| !is_later_turn(request));
+    pub(super) fn from_requests(requests: RequestRange<'_>) -> Option<Self> {
+        requests.outlines().any(|outline| outline.is_later_turn).then(|| {
+            let starts = requests.outlines().enumerate().filter(|(_, outline)| !outline.is_later_turn);
             Self { starts: starts.map(|(index, _)| index).collect(), requests: requests.len() }
         })
     }
@@ -79,13 +82,13 @@ mod tests {
 
     #[test]
     fn plain_requests_are_not_dealt_by_session() {
-        assert!(SessionIndex::from_requests(&[plain(), plain()]).is_none());
-        assert!(SessionIndex::from_requests(&[]).is_none());
+        assert!(SessionIndex::from_requests((&[plain(), plain()]).into()).is_none());
+        assert!(SessionIndex::from_requests((&[]).into()).is_none());
     }
 
     #[test]
     fn every_request_is_in_one_session_and_ordinals_are_unique_over_the_laps() {
-        let sessions = SessionIndex::from_requests(&requests()).unwrap();
+        let sessions = SessionIndex::from_requests((&requests()).into()).unwrap();
         assert_eq!(sessions.len(), 3);
         let mut ordinals = Vec::new();
         for number in 0..7 {
@@ -102,7 +105,7 @@ mod tests {
     #[test]
     fn a_turn_tells_its_session_and_its_place() {
         let requests = requests();
-        let sessions = SessionIndex::from_requests(&requests).unwrap();
+        let sessions = SessionIndex::from_requests((&requests).into()).unwrap();
         let facets = sessions.labels(6 + 5, &requests[5]);
         assert_eq!((facets.session, facets.turn, facets.turns), (Some(5), Some(1), Some(2)));
         assert_eq!(sessions.labels(0, &requests[0]), RequestLabels::default());

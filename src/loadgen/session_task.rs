@@ -59,14 +59,15 @@ impl WorkerLoop {
         shared: &WorkerShared<'_>,
         tasks: &mut JoinSet<()>,
     ) -> io::Result<()> {
-        let Some(sessions) = &context.sessions else { return Ok(()) };
+        let Some(sessions) = context.sessions else { return Ok(()) };
+        let mut reader = context.phase.requests.reader();
         let end = if context.phase.cycle { usize::MAX } else { sessions.len() };
         for number in context.shard.worker_numbers(self.worker(), context.workers, end) {
             let next =
                 context.next_permit(number, pacer, &shared.closed, shared.session_slots.as_ref()).await?;
             let Some(SendPermit { due, slot: session_slot }) = next else { break };
             let assigned = sessions.session(number);
-            let turns = context.phase.requests[assigned.turns].to_vec();
+            let turns: Vec<Request> = assigned.turns.map(|index| reader.get(index).into_owned()).collect();
             let ids = (assigned.ordinal..).take(turns.len());
             let session = SessionTask {
                 turns,

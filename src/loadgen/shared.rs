@@ -13,6 +13,7 @@ use super::slots::SlotPool;
 use super::{LoadPlan, StopHandle};
 use crate::client::clock::RunClock;
 use crate::loadgen::first_responses::FirstResponses;
+use crate::loadgen::session_index::SessionIndex;
 use crate::model::request_id::{RequestId, RequestIds};
 use crate::model::run_spec::Target;
 use crate::model::wall_time::WallTime;
@@ -52,8 +53,16 @@ pub(super) struct WorkerShared<'a> {
     warmup_barrier: Barrier,
     /// Failures of the workers.
     failures: Mutex<Vec<String>>,
+    /// The sessions of the run's requests.
+    pub sessions: PhaseSessions,
     /// How the run's requests get their ids.
     ids: RequestIds,
+}
+
+/// The sessions of each phase; `None` if no request of the phase belongs to a session.
+pub(super) struct PhaseSessions {
+    pub warmup: Option<SessionIndex>,
+    pub measured: Option<SessionIndex>,
 }
 
 impl<'a> WorkerShared<'a> {
@@ -70,6 +79,10 @@ impl<'a> WorkerShared<'a> {
             first_answers: FirstResponses::new(stop, plan.keep_going),
             warmup_barrier: Barrier::new(plan.workers.get()),
             failures: Mutex::default(),
+            sessions: PhaseSessions {
+                warmup: plan.warmup.as_ref().and_then(|phase| SessionIndex::from_requests(phase.requests)),
+                measured: SessionIndex::from_requests(plan.measured.requests),
+            },
             ids: request_ids(plan.target, plan.share.nonce),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::client::request_timer::{CaptureGaps, CaptureText};
 use crate::model::arrival::Schedule;
-use crate::model::request::Turn;
+use crate::model::request::{Request, Turn};
 use crate::testing::scripted_server::{ScriptedServer, always, stream};
 
 mod cpu;
@@ -37,8 +37,9 @@ fn run(
     std::thread::spawn(move || {
         let [first, measured] = [warmup, requests].map(|count| vec![Request::text("Hi", 1, 2); count]);
         let phase = |requests, schedule| LoadPhase { requests, schedule, cycle: false, duration: None };
-        let warmup = (warmup > 0).then(|| phase(&first, Schedule::Open(vec![Duration::ZERO; warmup])));
-        let plan = plan(&target, warmup, phase(&measured, Schedule::Closed));
+        let warmup = (warmup > 0)
+            .then(|| phase(RequestRange::from(&first), Schedule::Open(vec![Duration::ZERO; warmup].into())));
+        let plan = plan(&target, warmup, phase(RequestRange::from(&measured), Schedule::Closed));
         let _ = done.send(run_load(&plan, &Tokenizer::Estimate, &StopHandle::default(), &mut |_| {}));
     });
     ended.recv_timeout(PATIENCE).expect("the run ends")
@@ -106,7 +107,7 @@ fn warm_up_sessions_give_their_seats_to_measured_ones_at_t0() {
     let measured: Vec<Request> = (0..20).flat_map(|_| session(2)).collect();
     let phase = |requests| LoadPhase { requests, schedule: Schedule::Closed, cycle: false, duration: None };
     let target = server.target();
-    let plan = plan(&target, Some(phase(&warmup)), phase(&measured));
+    let plan = plan(&target, Some(phase(RequestRange::from(&warmup))), phase(RequestRange::from(&measured)));
     let plan = LoadPlan { cap: None, max_active: Some(2), workers: NonZeroUsize::MIN, ..plan };
     let outcome = run_load(&plan, &Tokenizer::Estimate, &StopHandle::default(), &mut |_| {}).unwrap();
     assert_eq!(outcome.records.len(), 40);

@@ -32,7 +32,6 @@ use crate::loadgen::pacer::{Pacer, PacerDeadline};
 use crate::loadgen::peak_cpu::PeakCpuUsage;
 use crate::loadgen::phase_context::{PhaseContext, SendPermit, release_time};
 use crate::loadgen::priority::thread_cpu;
-use crate::loadgen::session_index::SessionIndex;
 use crate::loadgen::timer_queue::TimerQueue;
 use crate::loadgen::worker_tasks::{AbortOnDrop, join_all, spawn_request};
 use crate::model::record::{Failure, FailureClass};
@@ -242,8 +241,10 @@ impl WorkerLoop {
         let mut pacer = Pacer::new(self.deadline())?;
         let mut start: Box<dyn Fn() -> RunClock> = Box::new(move || begun);
         if let Some(phase) = &plan.warmup {
-            let sessions = SessionIndex::from_requests(phase.requests);
-            let context = PhaseContext { phase, sessions, measured: false, workers, shard, clock: &|| begun };
+            let sessions = shared.sessions.warmup.as_ref();
+            let due = RefCell::new(phase.schedule.reader());
+            let context =
+                PhaseContext { phase, due, sessions, measured: false, workers, shard, clock: &|| begun };
             self.send_phase(&context, &mut pacer, shared, tasks).await?;
             match phase.warmup_handoff() {
                 WarmupHandoff::At(offset) => {
@@ -272,9 +273,9 @@ impl WorkerLoop {
         let clock = || shared.measured.get_or_init(begin).clock;
         let beating = RunClock::start();
         let _beat = AbortOnDrop(tokio::task::spawn_local(Rc::clone(self).report_periodically(beating)));
-        let sessions = SessionIndex::from_requests(plan.measured.requests);
-        let context =
-            PhaseContext { phase: &plan.measured, sessions, measured: true, workers, shard, clock: &clock };
+        let (phase, sessions) = (&plan.measured, shared.sessions.measured.as_ref());
+        let due = RefCell::new(phase.schedule.reader());
+        let context = PhaseContext { phase, due, sessions, measured: true, workers, shard, clock: &clock };
         self.send_phase(&context, &mut pacer, shared, tasks).await?;
         self.drain(tasks, shared).await;
         self.report_progress(beating);
@@ -301,10 +302,11 @@ impl WorkerLoop {
         if context.sessions.is_some() {
             return self.send_sessions(context, pacer, shared, tasks).await;
         }
+        let mut reader = requests.reader();
         let end = context.phase.total().unwrap_or(if requests.is_empty() { 0 } else { usize::MAX });
         for ordinal in context.shard.worker_numbers(self.worker, context.workers, end) {
-            let request = &requests[ordinal % requests.len()];
-            let body = self.client.body(&self.salted_request(request, ordinal, context.measured));
+            let request = reader.get(ordinal % requests.len());
+            let body = self.client.body(&self.salted_request(&request, ordinal, context.measured));
             let id = shared.request_id(ordinal, context.measured);
             #[cfg(test)]
             crate::loadgen::test_faults::fail_at(id.as_ref())?;
@@ -313,7 +315,7 @@ impl WorkerLoop {
             let clock = (context.clock)();
             let released = slot.as_ref().map(|slot| release_time(slot, due, clock));
             let (measured, patience, limit) =
-                (context.measured, request.patience(), self.client.max_output_tokens(request));
+                (context.measured, request.patience(), self.client.max_output_tokens(&request));
             let in_flight = InFlightRequest {
                 ordinal,
                 id,

@@ -15,10 +15,14 @@ use rand_distr::{Distribution, Exp, Gamma};
 
 use super::rng::{NumpyRandomState, RunRng};
 use super::units::Rate;
+pub use crate::model::arrival::offsets::Offsets;
+pub(crate) use crate::model::arrival::offsets::{OffsetReader, OffsetSink};
 pub(crate) use crate::model::arrival::rate_profile::RateProfile;
 use crate::model::run_spec::{Load, RampBy, RateSchedule};
+use crate::model::spool::SpoolError;
 pub(crate) use ramp::rate_changes;
 
+mod offsets;
 mod ramp;
 mod rate_profile;
 
@@ -65,22 +69,21 @@ impl ArrivalProcess {
         }
     }
 
-    /// The offsets of `n` arrivals in seconds, ascending. The same RNG state gives the same offsets.
-    fn offsets(self, n: usize, dice: &mut RunRng) -> Vec<f64> {
+    /// The offsets of arrivals in seconds, ascending and endless. The same RNG state gives the same offsets.
+    fn offsets(self, dice: &mut RunRng) -> impl Iterator<Item = f64> {
         let mut at = 0.0;
-        let sum = |gap| {
+        self.gaps(dice).map(move |gap| {
             at += gap;
             at
-        };
-        self.gaps(n, dice).into_iter().map(sum).collect()
+        })
     }
 
-    /// The first `n` gaps in seconds.
-    fn gaps(self, n: usize, dice: &mut RunRng) -> Vec<f64> {
+    /// An endless sequence of gaps in seconds. Each is drawn when it is taken.
+    fn gaps(self, dice: &mut RunRng) -> InterarrivalGaps<'_> {
         let seed = dice.seed();
         match dice.python_mut() {
-            None => self.native_gaps(seed).take(n).collect(),
-            Some(globals) => self.python_gaps(&mut globals.numpy).take(n).collect(),
+            None => self.native_gaps(seed),
+            Some(globals) => self.python_gaps(&mut globals.numpy),
         }
     }
 
@@ -122,7 +125,7 @@ const ARRIVAL_STREAM: u64 = 0x0A22_17A1_5EED_0001;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
     /// Open loop: requests are due at these offsets, whatever the server does.
-    Open(Vec<Duration>),
+    Open(Offsets),
     /// Closed loop: a request is due whenever there is a free slot under the concurrency cap.
     Closed,
     /// Open loop without end: equally spaced requests at this rate.
@@ -130,10 +133,32 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// When a request is due; `None` in a closed loop, where a request waits for a free slot.
-    pub fn due(&self, ordinal: usize) -> Option<Duration> {
+    /// Creates a reader of the due times.
+    pub(crate) fn reader(&self) -> ScheduleReader<'_> {
         match self {
-            Self::Open(offsets) => offsets.get(ordinal).copied(),
+            Self::Open(offsets) => ScheduleReader::Open(offsets.reader()),
+            Self::Closed => ScheduleReader::Closed,
+            Self::Every(rate) => ScheduleReader::Every(*rate),
+        }
+    }
+}
+
+/// Reads the due times of a schedule, and fast in about ascending order.
+#[derive(Debug)]
+pub(crate) enum ScheduleReader<'a> {
+    /// The offsets of an open loop.
+    Open(OffsetReader<'a>),
+    /// A closed loop has no due times.
+    Closed,
+    /// The rate of equally spaced requests.
+    Every(Rate),
+}
+
+impl ScheduleReader<'_> {
+    /// When a request is due; `None` in a closed loop, where a request waits for a free slot.
+    pub(crate) fn due(&mut self, ordinal: usize) -> Option<Duration> {
+        match self {
+            Self::Open(offsets) => offsets.get(ordinal),
             Self::Closed => None,
             Self::Every(rate) => Some(saturating_offset(ordinal as f64 / rate.get())),
         }
@@ -148,35 +173,44 @@ impl Schedule {
 /// Poisson. The arithmetic follows Python's order of operations, so that Python's random numbers give Python's offsets.
 /// With a changing rate, the arrivals are scaled before they are mapped through its integral, so that the last one is
 /// due when the rate predicts the n-th arrival; vLLM's ramp by index is not scaled.
-pub(crate) fn schedule(load: &Load, n: usize, dice: &mut RunRng) -> Schedule {
+///
+/// # Errors
+/// When the due times fit neither into memory nor into a temporary file.
+pub(crate) fn schedule(load: &Load, n: usize, dice: &mut RunRng) -> Result<Schedule, SpoolError> {
+    schedule_into(OffsetSink::default(), load, n, dice)
+}
+
+/// Like [`schedule`], into this sink.
+pub(crate) fn schedule_into(
+    sink: OffsetSink,
+    load: &Load,
+    n: usize,
+    dice: &mut RunRng,
+) -> Result<Schedule, SpoolError> {
     if load.is_closed_loop() {
-        return Schedule::Closed;
+        return Ok(Schedule::Closed);
     }
     let unit = ArrivalProcess::from_rate(1.0, load.burstiness);
-    let mut laid = |along: &RateProfile| {
-        let mut counts = unit.offsets(n, dice);
-        if load.normalize_arrivals {
-            normalize(&mut counts, 1.0);
+    let along = match &load.pace {
+        RateSchedule::Ramp(ramp) if ramp.by == RampBy::Index => {
+            let offsets = ramp::gaps_by_index(ramp, n, unit.gaps(dice));
+            return Ok(Schedule::Open(sink.collect(offsets.map(saturating_offset))?));
         }
-        counts.into_iter().map(|count| along.time_of_count(count)).collect()
+        RateSchedule::Ramp(ramp) => Some(RateProfile::from_ramp(*ramp, n, load.duration)),
+        RateSchedule::Stages { stages } => Some(RateProfile::from_steps(stages)),
+        RateSchedule::Steady | RateSchedule::Trace => None,
     };
-    let offsets = match &load.pace {
-        RateSchedule::Ramp(ramp) if ramp.by == RampBy::Time => {
-            laid(&RateProfile::from_ramp(*ramp, n, load.duration))
-        }
-        RateSchedule::Stages { stages } => laid(&RateProfile::from_steps(stages)),
-        RateSchedule::Ramp(ramp) => {
-            ramp::gaps_by_index(ramp, unit.gaps(n, dice)).map(saturating_offset).collect()
-        }
-        RateSchedule::Steady | RateSchedule::Trace => {
-            let mut offsets = ArrivalProcess::from_load(load).offsets(n, dice);
-            if load.normalize_arrivals {
-                normalize(&mut offsets, load.request_rate.get());
-            }
-            offsets.into_iter().map(saturating_offset).collect()
-        }
+    let (process, rate) = match along {
+        Some(_) => (unit, 1.0),
+        None => (ArrivalProcess::from_load(load), load.request_rate.get()),
     };
-    Schedule::Open(offsets)
+    let factor = load.normalize_arrivals.then(|| normalization(process, n, rate, dice)).flatten();
+    let offsets = process.offsets(dice).take(n).map(|at| factor.map_or(at, |factor| at * factor));
+    let offsets = offsets.map(|at| match &along {
+        Some(profile) => profile.time_of_count(at),
+        None => saturating_offset(at),
+    });
+    Ok(Schedule::Open(sink.collect(offsets)?))
 }
 
 /// An offset beyond the longest duration is never reached by a clock.
@@ -184,10 +218,11 @@ fn saturating_offset(at: f64) -> Duration {
     Duration::try_from_secs_f64(at).unwrap_or(Duration::MAX)
 }
 
-fn normalize(offsets: &mut [f64], rate: f64) {
-    let Some(last) = offsets.last().copied().filter(|last| *last > 0.0) else { return };
-    let factor = offsets.len() as f64 / rate / last;
-    offsets.iter_mut().for_each(|offset| *offset *= factor);
+/// The factor that moves the last of `n` arrivals to n / rate; `None` if there is no last one after the start. It draws
+/// from a copy of the RNG, so that no offset has to be kept.
+fn normalization(process: ArrivalProcess, n: usize, rate: f64, dice: &RunRng) -> Option<f64> {
+    let last = process.offsets(&mut dice.clone()).take(n).last().filter(|last| *last > 0.0)?;
+    Some(n as f64 / rate / last)
 }
 
 #[cfg(test)]

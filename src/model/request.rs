@@ -92,6 +92,11 @@ impl Request {
         self.own.as_deref()?.turn.as_ref()
     }
 
+    /// Whether the request is a later turn of the session of the request before it.
+    pub fn is_later_turn(&self) -> bool {
+        self.turn().is_some_and(|turn| turn.index > 0)
+    }
+
     /// How long the user waits for the end of the answer; `None` for a user who stays.
     pub fn patience(&self) -> Option<Duration> {
         self.own.as_deref()?.patience
@@ -118,6 +123,23 @@ impl Content {
                 [query, "\0", &documents.join("\0")].concat().into_bytes().into()
             }
             Self::Audio { wav, prompt } => [prompt.as_bytes(), &**wav].concat().into(),
+        }
+    }
+
+    /// Whether one is a clone of the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) => Arc::ptr_eq(one, other),
+            (Self::TokenIds(one), Self::TokenIds(other)) => Arc::ptr_eq(one, other),
+            (Self::Messages(one), Self::Messages(other)) => Arc::ptr_eq(one, other),
+            (Self::Batch(one), Self::Batch(other)) => Arc::ptr_eq(one, other),
+            (Self::Rerank { query, documents }, Self::Rerank { query: other, documents: others }) => {
+                Arc::ptr_eq(query, other) && Arc::ptr_eq(documents, others)
+            }
+            (Self::Audio { wav, prompt }, Self::Audio { wav: other, prompt: others }) => {
+                Arc::ptr_eq(wav, other) && Arc::ptr_eq(prompt, others)
+            }
+            _ => false,
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::model::dataset::DatasetStats;
-use crate::model::length_counts::LengthSummary;
+use crate::model::length_counts::{LengthCounts, LengthSummary};
 use crate::model::run::RunInputs;
 use crate::model::run_spec::{Dataset, RateSchedule, Spec};
 use crate::report::format::{percent, requests_per_second, seconds};
@@ -43,16 +43,15 @@ pub(crate) fn render_stats(stats: &DatasetStats, tokenizer: &str, to: &mut impl 
 pub(crate) fn render_workload(
     spec: &Spec,
     inputs: &RunInputs,
-    requests: impl Iterator<Item = (u32, u32)> + Clone,
+    [prompt, output]: &[LengthCounts; 2],
     trace_span: Option<Duration>,
     to: &mut impl Write,
 ) -> io::Result<()> {
     let provenance = &inputs.dataset;
-    let count = requests.clone().count();
     let load = &spec.load;
     writeln!(to, "Dry run: nothing was sent.")?;
     writeln!(to, "Dataset: {}", provenance.path.as_deref().unwrap_or(&provenance.dataset))?;
-    writeln!(to, "Requests: {count}, warm-up included")?;
+    writeln!(to, "Requests: {}, warm-up included", prompt.len())?;
     if provenance.candidates > 0 {
         let what = match spec.workload.dataset {
             Dataset::Sharegpt { .. } => "Conversations",
@@ -75,14 +74,7 @@ pub(crate) fn render_workload(
         writeln!(to, "Conversations with a system turn as prompt: {}", provenance.system_prompts)?;
     }
     writeln!(to, "Tokens counted by: {}", inputs.tokenizer.origin)?;
-    let prompts = LengthSummary::from_lengths(requests.clone().map(|(prompt, _)| prompt));
-    lengths(
-        &[
-            ("prompt", prompts),
-            ("requested output", LengthSummary::from_lengths(requests.map(|(_, output)| output))),
-        ],
-        to,
-    )?;
+    lengths(&[("prompt", prompt.summary()), ("requested output", output.summary())], to)?;
     if spec.workload.dataset.has_sessions() {
         sessions(spec, to)?;
     }

@@ -34,7 +34,7 @@ fn too_small(prepared: &PreparedRun, runs: usize) -> Option<Note> {
 /// Whether `seen` cached tokens would change the run's TTFT if all of them were of its prompts.
 fn may_matter(prepared: &PreparedRun, seen: u64) -> bool {
     let requests = prepared.requests().0;
-    let kept = requests.iter().map(|request| request.prompt_tokens).filter(|tokens| *tokens >= BLOCK);
+    let kept = requests.outlines().map(|request| request.prompt_tokens).filter(|tokens| *tokens >= BLOCK);
     let tokens: f64 = kept.map(f64::from).sum();
     tokens > 0.0 && seen as f64 >= MUCH * tokens
 }

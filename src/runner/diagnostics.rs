@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::lengths;
 use crate::client::request_timer::StreamStats;
-use crate::dataset::{PreparedWorkload, sessions, shared_prefix};
+use crate::dataset::requests::RequestOutline;
+use crate::dataset::shared_prefix::CommonPrefixes;
+use crate::dataset::{PreparedWorkload, sessions};
 use crate::loadgen::{ClientObservations, TokenAgreement};
 use crate::model::probes::ProbeSummary;
 use crate::model::profile::ProfileReport;
@@ -18,6 +20,7 @@ use crate::model::record::{FailureClass, Record, whole_second};
 use crate::model::record_log::RecordPass;
 use crate::model::run_spec::{Backend, BackendTask, Dataset, HistoryMode, SaltScope, Spec};
 use crate::model::server::{ServerMetrics, ServerSignal};
+use crate::model::spool::SpoolError;
 use crate::model::validity::{
     EmptyAnswers, EstimatedPrompts, OutputLengths, PrefixCacheCounts, ProfilerEffect, RunDiagnostics,
     ServerMeanLatencies, ShardDiagnostics, TemplateTokens,
@@ -69,39 +72,48 @@ pub(super) struct WorkloadComparison {
 }
 
 impl WorkloadComparison {
+    /// Compares the prompts of a workload with each other. A run does this before its load, because a workload that is
+    /// too large for memory may be too large for the disk.
+    pub(super) fn of_prompts(spec: &Spec, workload: &PreparedWorkload) -> Result<Self, SpoolError> {
+        let prefixes = CommonPrefixes::compute(workload.requests.all())?;
+        let mut comparison = Self { shared: prefixes.shared_tokens(), ..Self::default() };
+        if !are_unique(spec) {
+            let prefix = spec.workload.dataset.shared_prefix();
+            let sharing = prefix.map_or(0, |prefix| prefixes.sharing_blocks(prefix > 0));
+            comparison.repeated = workload.provenance.repeated + sharing;
+        }
+        Ok(comparison)
+    }
+
     /// Compares the Records of a run that has just ended with its workload.
     ///
     /// # Errors
     /// The Records are in a record log that cannot be read.
-    pub(super) fn compute(
+    pub(super) fn with_records(
+        mut self,
         spec: &Spec,
         workload: &PreparedWorkload,
         records: RecordPass<'_>,
     ) -> io::Result<Self> {
         let is_generation = spec.target.backend.task() == BackendTask::Generation;
-        let mut comparison = Self::default();
-        if !are_unique(spec) {
-            comparison.repeated = workload.provenance.repeated + sharing_blocks(spec, workload);
-        }
-        comparison.shared = shared_prefix::shared_tokens(&workload.requests);
         let planned = planned(spec, workload);
-        let mut lengths = lengths::Comparison::new(spec, &workload.requests);
+        let mut requests = workload.requests.all().reader();
+        let mut lengths = lengths::Comparison::new(spec, workload.requests.all());
         records(&mut |record| {
-            comparison.note(record, workload, planned);
+            self.note(record, requests.outline(record.ordinal), planned);
             lengths.note(record);
         })?;
-        comparison.lengths = is_generation.then(|| lengths.lengths());
-        Ok(comparison)
+        self.lengths = is_generation.then(|| lengths.lengths());
+        Ok(self)
     }
 
-    /// Adds a Record. `planned` is the number of the workload's requests that are measured.
-    fn note(&mut self, record: &Record, workload: &PreparedWorkload, planned: usize) {
+    /// Adds the Record of a request. `planned` is the number of the workload's requests that are measured.
+    fn note(&mut self, record: &Record, request: Option<RequestOutline>, planned: usize) {
         if record.ordinal >= planned {
             self.again += 1;
             self.again_tokens += u64::from(record.prompt_tokens.count);
         }
-        let request = workload.requests.get(record.ordinal);
-        if let Some(request) = request.filter(|request| request.turn().is_some_and(|turn| turn.index > 0)) {
+        if let Some(request) = request.filter(|request| request.is_later_turn) {
             self.history += u64::from(record.prompt_tokens.count.saturating_sub(request.prompt_tokens));
         }
     }
@@ -276,15 +288,9 @@ fn are_unique(spec: &Spec) -> bool {
     spec.workload.unique.is_some_and(|unique| unique.scope == SaltScope::Session)
 }
 
-/// The number of generated prompts that share a block although they are made to differ.
-fn sharing_blocks(spec: &Spec, workload: &PreparedWorkload) -> usize {
-    let prefix = spec.workload.dataset.shared_prefix();
-    prefix.map_or(0, |prefix| shared_prefix::sharing_blocks(&workload.requests, prefix > 0))
-}
-
 /// The number of the workload's requests that are measured. A request with a later ordinal was sent again.
 fn planned(spec: &Spec, workload: &PreparedWorkload) -> usize {
-    sessions::split_last(&workload.requests, spec.load.warmup_prompts()).0.len()
+    sessions::split_last(workload.requests.all(), spec.load.warmup_prompts()).0.len()
 }
 
 fn merged_reads(stream_stats: &StreamStats, answers: &AnswerSums) -> Option<f64> {

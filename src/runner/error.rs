@@ -12,6 +12,7 @@ use crate::dataset::DatasetError;
 use crate::loadgen::{LoadError, SetupFailure};
 use crate::model::record::Failure;
 use crate::model::record_log::RecordLogError;
+use crate::model::spool::SpoolError;
 use crate::tokenizer::TokenizerError;
 
 /// Why a run has no result.
@@ -33,6 +34,9 @@ pub enum Error {
     /// The dataset cannot be used.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// The due times fit neither into memory nor into a temporary file.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The warm-up would use all requests of the dataset.
     #[error("the warm-up takes all requests of the dataset; lower `load.num_warmups`")]
     NothingToMeasure,

@@ -2,34 +2,42 @@
 
 use crate::client::protocol::Protocol;
 use crate::client::protocol::body::RequestTemplate;
+use crate::dataset::requests::{RequestRange, RequestReader};
 use crate::model::record::{FinishReason, Record, TokenSource};
-use crate::model::request::Request;
 use crate::model::run_spec::Spec;
 use crate::model::validity::OutputLengths;
 
 /// Compares the lengths of a run's answers with the requested lengths.
 pub(super) struct Comparison<'a> {
     template: RequestTemplate,
-    requests: &'a [Request],
+    requests: RequestReader<'a>,
+    planned: usize,
     lengths: OutputLengths,
 }
 
 impl<'a> Comparison<'a> {
     /// Creates a comparison without answers.
-    pub(crate) fn new(spec: &Spec, requests: &'a [Request]) -> Self {
+    pub(crate) fn new(spec: &Spec, requests: RequestRange<'a>) -> Self {
         let template = RequestTemplate::new(
             Protocol::for_backend(spec.target.backend),
             spec.target.model_field(),
             &spec.sampling,
         );
-        Self { template, requests, lengths: OutputLengths::default() }
+        Self {
+            template,
+            requests: requests.reader(),
+            planned: requests.len(),
+            lengths: OutputLengths::default(),
+        }
     }
 
     /// Adds the answer to one of the requests.
     pub(crate) fn note(&mut self, record: &Record) {
-        let Some(request) = self.requests.get(record.ordinal % self.requests.len().max(1)) else { return };
-        if let (Ok(finish), Some(most)) = (&record.outcome, self.template.max_output_tokens(request)) {
-            let asked = Asked { most, least: self.template.min_output_tokens(request) };
+        let Some(request) = self.requests.without_content(record.ordinal % self.planned.max(1)) else {
+            return;
+        };
+        if let (Ok(finish), Some(most)) = (&record.outcome, self.template.max_output_tokens(&request)) {
+            let asked = Asked { most, least: self.template.min_output_tokens(&request) };
             note(&mut self.lengths, record, finish, asked);
         }
     }
@@ -86,6 +94,7 @@ fn note(lengths: &mut OutputLengths, record: &Record, finish: &FinishReason, ask
 mod tests {
     use super::*;
     use crate::model::record::{Events, TokenCount};
+    use crate::model::request::Request;
     use crate::model::validity::LengthComparison;
     use crate::testing::sample_run;
 
@@ -108,7 +117,7 @@ mod tests {
 
     fn compare(spec: &Spec, most: u32, record: &Record) -> OutputLengths {
         let requests = [Request::text("Hi", 1, most)];
-        let mut comparison = Comparison::new(spec, &requests);
+        let mut comparison = Comparison::new(spec, (&requests).into());
         comparison.note(record);
         comparison.lengths()
     }

@@ -17,6 +17,7 @@ use super::stop::OnRequest;
 use super::wait_ready::{NotReady, is_permanent, retry_until};
 use crate::client::protocol::Protocol;
 use crate::client::request_timer::{Capture, CaptureText};
+use crate::dataset::requests::RequestRange;
 use crate::dataset::salt::PromptSalter;
 use crate::dataset::{PreparedWorkload, sessions};
 use crate::loadgen::{
@@ -30,6 +31,7 @@ use crate::model::record_log::PackedRecords;
 use crate::model::request::Request;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{BackendTask, Spec};
+use crate::model::spool::SpoolError;
 use crate::model::validity::ChecksSoFar;
 
 /// The number of tokens above which the text of the answers takes megabytes.
@@ -47,9 +49,9 @@ pub(crate) type StopEarly<'a> = &'a mut dyn FnMut(&Event<'_>, &StopHandle);
 /// The requests of a run, and when they are due.
 pub(super) struct PlannedLoad<'r> {
     /// The measured requests.
-    pub requests: &'r [Request],
+    pub requests: RequestRange<'r>,
     /// The requests of the warm-up.
-    pub warmup: &'r [Request],
+    pub warmup: RequestRange<'r>,
     /// When the measured requests are due.
     pub schedule: Schedule,
 }
@@ -112,10 +114,12 @@ impl Measurement<'_> {
     /// Which answers are kept as text. If the server does not count tokens, they are counted in the text, so answers
     /// are kept until the server reports a count. If that would take much memory, one request beforehand finds out
     /// whether the server counts.
-    fn text_to_keep(&self, requests: &[Request]) -> CaptureText {
+    fn text_to_keep(&self, requests: RequestRange<'_>) -> CaptureText {
         let slots = self.spec.load.closed_loop_size().map_or(requests.len(), usize::from).min(requests.len());
-        let lengths = requests.iter().map(|request| request.max_tokens as usize);
-        let at_once = (slots * lengths.clone().max().unwrap_or_default()).min(lengths.sum());
+        let lengths = requests.outlines().map(|request| request.max_tokens as usize);
+        let (longest, sum) = lengths
+            .fold((0, 0_usize), |(longest, sum), length| (longest.max(length), sum.saturating_add(length)));
+        let at_once = slots.saturating_mul(longest).min(sum);
         if self.spec.target.backend.task() == BackendTask::Pooling {
             CaptureText::Never
         } else if self.detail.text != CaptureText::Never {
@@ -132,11 +136,11 @@ impl Measurement<'_> {
     }
 
     /// The phase that the load begins with.
-    pub(super) fn first_phase(&self, requests: &[Request], warmup: &[Request]) -> RunPhase {
+    pub(super) fn first_phase(&self, requests: RequestRange<'_>, warmup: RequestRange<'_>) -> RunPhase {
         let load = &self.spec.load;
-        match self.warmup(warmup) {
-            Some(warmup) => RunPhase::WarmUp { requests: total(&warmup) },
-            None => RunPhase::Measuring {
+        match warmup.is_empty() {
+            false => RunPhase::WarmUp { requests: (!self.cycles_warmup()).then_some(warmup.len() as u64) },
+            true => RunPhase::Measuring {
                 requests: (!load.cycle).then_some(requests.len() as u64),
                 duration: load.duration,
             },
@@ -144,10 +148,17 @@ impl Measurement<'_> {
     }
 
     /// When the measured requests are due: from the trace, or drawn from the load's distributions with this RNG.
-    pub(super) fn arrivals(&self, workload: &PreparedWorkload, dice: &mut RunRng) -> Schedule {
+    pub(super) fn arrivals(
+        &self,
+        workload: &PreparedWorkload,
+        dice: &mut RunRng,
+    ) -> Result<Schedule, SpoolError> {
         let measured = self.spec.workload.num_prompts;
-        match &workload.arrivals {
-            Some(arrivals) => Schedule::Open(arrivals[..measured].to_vec()),
+        match workload.arrivals.clone() {
+            Some(mut arrivals) => {
+                arrivals.truncate(measured);
+                Ok(Schedule::Open(arrivals))
+            }
             None => arrival::schedule(&self.spec.load, measured, dice),
         }
     }
@@ -162,7 +173,7 @@ impl Measurement<'_> {
         let PlannedLoad { requests, warmup, schedule } = load;
         let Spec { load, .. } = self.spec;
         let measured = LoadPhase { requests, schedule, cycle: load.cycle, duration: load.duration };
-        let plan = self.plan(self.warmup(warmup), measured, self.text_to_keep(requests));
+        let plan = self.plan(self.warmup(warmup)?, measured, self.text_to_keep(requests));
         let shard = self.share.shard;
         let plan = LoadPlan {
             share: self.share,
@@ -233,18 +244,20 @@ impl Measurement<'_> {
     }
 
     /// The warm-up: the same load with its own prompts and arrivals.
-    fn warmup<'r>(&self, requests: &'r [Request]) -> Option<LoadPhase<'r>> {
+    fn warmup<'r>(&self, requests: RequestRange<'r>) -> Result<Option<LoadPhase<'r>>, SpoolError> {
+        if requests.is_empty() {
+            return Ok(None);
+        }
         let load = &self.spec.load.warmup_load();
-        (!requests.is_empty()).then(|| LoadPhase {
-            requests,
-            schedule: arrival::schedule(
-                load,
-                sessions::session_count(requests),
-                &mut RunRng::native(self.spec.seed ^ WARMUP_STREAM),
-            ),
-            cycle: load.warmup.is_some() && load.is_closed_loop(),
-            duration: load.warmup,
-        })
+        let mut dice = RunRng::native(self.spec.seed ^ WARMUP_STREAM);
+        let schedule = arrival::schedule(load, sessions::session_count(requests), &mut dice)?;
+        Ok(Some(LoadPhase { requests, schedule, cycle: self.cycles_warmup(), duration: load.warmup }))
+    }
+
+    /// Whether the warm-up sends its requests again until its time is over.
+    fn cycles_warmup(&self) -> bool {
+        let load = self.spec.load.warmup_load();
+        load.warmup.is_some() && load.is_closed_loop()
     }
 
     /// The plan of a load on this run's target.
@@ -289,8 +302,8 @@ fn total(phase: &LoadPhase<'_>) -> Option<u64> {
 
 /// A phase of one request, sent immediately.
 fn one(request: &Request) -> LoadPhase<'_> {
-    let schedule = Schedule::Open(vec![Duration::ZERO]);
-    LoadPhase { requests: std::slice::from_ref(request), schedule, cycle: false, duration: None }
+    let schedule = Schedule::Open(vec![Duration::ZERO].into());
+    LoadPhase { requests: std::slice::from_ref(request).into(), schedule, cycle: false, duration: None }
 }
 
 /// Sums the progress of all workers.
@@ -381,7 +394,8 @@ mod tests {
     fn each_report_of_any_worker_gives_the_progress_of_all() {
         let target = scripted_server::target("http", 8000);
         let sampling = Sampling::default();
-        let phase = LoadPhase { requests: &[], schedule: Schedule::Closed, cycle: true, duration: None };
+        let phase =
+            LoadPhase { requests: (&[]).into(), schedule: Schedule::Closed, cycle: true, duration: None };
         let plan = LoadPlan {
             target: &target,
             sampling: &sampling,

@@ -36,7 +36,7 @@ pub(super) fn workload(
     for remark in workload.provenance.notes() {
         session.emit(&Event::Warning(Warning::Dataset(remark)));
     }
-    let measured = sessions::session_count(sessions::split_last(&workload.requests, wanted.spare).0);
+    let measured = sessions::session_count(sessions::split_last(workload.requests.all(), wanted.spare).0);
     if measured == 0 {
         return Err(Error::NothingToMeasure);
     }
@@ -94,7 +94,7 @@ pub(super) fn resolve_chat_template(spec: &mut Spec, session: &Session) -> Resul
 /// Checks before the first request whether the endpoint accepts what the dataset provides.
 pub(super) fn check(spec: &Spec, workload: &PreparedWorkload) -> Result<(), Error> {
     let wire = Protocol::for_target(&spec.target);
-    match workload.requests.iter().find_map(|request| wire.unsupported_feature(request)) {
+    match workload.requests.iter().find_map(|request| wire.unsupported_feature(&request)) {
         None => Ok(()),
         Some(what) => Err(Error::UnsupportedRequest { backend: spec.target.backend.name(), what }),
     }
@@ -110,7 +110,7 @@ pub(super) fn salter(
 ) -> Result<Option<PromptSalter>, Error> {
     let Some(unique) = new_salt(spec, run) else { return Ok(None) };
     let salter = PromptSalter::new(unique, spec.sessions.history, session.tokenizer())?;
-    salter.count_into(&mut workload.requests)?;
+    workload.requests.update(|request| salter.count_into(request))?;
     Ok(Some(salter))
 }
 
@@ -122,12 +122,12 @@ pub(super) fn new_salt(spec: &mut Spec, run: Uuid) -> Option<UniquePrefix> {
 }
 
 /// Sets the users' think times, and which users leave early.
-pub(super) fn apply_user_behavior(spec: &Spec, workload: &mut PreparedWorkload) {
+pub(super) fn apply_user_behavior(spec: &Spec, workload: &mut PreparedWorkload) -> Result<(), Error> {
     let given = spec.sampling.ignore_eos || spec.sampling.extra_body.contains_key("min_tokens");
     let behavior = UserBehavior {
         think: spec.sessions.think,
         cancel: spec.cancel,
         whole_answers: !given && sessions::asks_for_whole_answers(&spec.workload.dataset),
     };
-    sessions::apply_behavior(workload, &behavior, spec.seed);
+    Ok(sessions::apply_behavior(workload, &behavior, spec.seed)?)
 }

@@ -19,11 +19,11 @@ use super::record_log::{self, LogFile, LogUse, RecordLog};
 use super::scraper::Scraper;
 use super::session::Session;
 use super::{prepare, redact};
+use crate::dataset::requests::RequestRange;
 use crate::dataset::salt::PromptSalter;
 use crate::dataset::{PreparedWorkload, fingerprint, sessions};
 use crate::loadgen::{LoadResult, LoadShare, StartSignal};
 use crate::model::record_log::{PackedRecords, RecordLogHeader, RunShare};
-use crate::model::request::Request;
 use crate::model::rng::RunRng;
 use crate::model::run::{Run, RunInputs};
 use crate::model::run_records::RunRecords;
@@ -63,15 +63,15 @@ pub(crate) struct PreparedRun {
 
 impl PreparedRun {
     /// The measured requests, and the requests of the warm-up.
-    pub(crate) fn requests(&self) -> (&[Request], &[Request]) {
-        sessions::split_last(&self.workload.requests, self.spec.load.warmup_prompts())
+    pub(crate) fn requests(&self) -> (RequestRange<'_>, RequestRange<'_>) {
+        sessions::split_last(self.workload.requests.all(), self.spec.load.warmup_prompts())
     }
 
     /// The time between the first and the last measured arrival of a trace that is sent at its own times.
     pub(crate) fn trace_span(&self) -> Option<Duration> {
         let arrivals = self.workload.arrivals.as_ref()?;
         let last = self.spec.workload.num_prompts.checked_sub(1)?;
-        arrivals.get(last).copied().filter(|_| matches!(self.spec.workload.dataset, Dataset::Trace(_)))
+        arrivals.get(last).filter(|_| matches!(self.spec.workload.dataset, Dataset::Trace(_)))
     }
 
     /// Returns the same requests at the same offsets for another server, or for the same one. Unique prompts get new
@@ -120,12 +120,12 @@ impl<'a> Runner<'a> {
         prepare::resolve_chat_template(&mut spec, session)?;
         let mut workload = prepare::workload(&mut spec, &mut dice, session)?;
         prepare::check(&spec, &workload)?;
-        prepare::apply_user_behavior(&spec, &mut workload);
+        prepare::apply_user_behavior(&spec, &mut workload)?;
         let salter = prepare::salter(&mut spec, &mut workload, session, self.run_id())?;
         let inputs = RunInputs {
             dataset: workload.provenance.clone(),
             tokenizer: session.tokenizer().describe(),
-            prompts: Some(fingerprint::request_digest(&workload.requests)),
+            prompts: Some(fingerprint::request_digest(workload.requests.all())),
         };
         Ok(PreparedRun { spec, workload, inputs, dice, salter })
     }
@@ -171,7 +171,8 @@ impl<'a> Runner<'a> {
             session.reset_prefix_cache()?;
         }
         let before = session.runtime().block_on(session.prefix_cache());
-        let schedule = measurement.arrivals(&prepared.workload, &mut prepared.dice.clone());
+        let schedule = measurement.arrivals(&prepared.workload, &mut prepared.dice.clone())?;
+        let workload = WorkloadComparison::of_prompts(&prepared.spec, &prepared.workload)?;
         let (requests, warmup) = prepared.requests();
         let (sender, in_flight) = watch::channel(None);
         let after_warm_up = !warmup.is_empty();
@@ -199,7 +200,7 @@ impl<'a> Runner<'a> {
         let path = log.as_ref().map(|log| log.path().to_owned()).unwrap_or_default();
         let unread = |error| unreadable(path.clone(), error);
         let mut records = MeasuredRecords::new(std::mem::take(&mut outcome.records), log);
-        let workload = self.compare(&prepared, &mut outcome, &mut records).map_err(unread)?;
+        let workload = self.compare(workload, &prepared, &mut outcome, &mut records).map_err(unread)?;
         let client = outcome.observed;
         let cache = PrefixCacheReadings { before, after };
         let server = recorder.map(|recorder| ServerMetrics {
@@ -236,13 +237,14 @@ impl<'a> Runner<'a> {
     /// Records with the workload.
     fn compare(
         &self,
+        workload: WorkloadComparison,
         prepared: &PreparedRun,
         outcome: &mut LoadResult<PackedRecords>,
         records: &mut MeasuredRecords,
     ) -> io::Result<WorkloadComparison> {
         let late = self.session.count_answers(outcome, &mut |take| records.for_each(take))?;
         records.replace_counts(late);
-        WorkloadComparison::compute(&prepared.spec, &prepared.workload, &mut |take| records.for_each(take))
+        workload.with_records(&prepared.spec, &prepared.workload, &mut |take| records.for_each(take))
     }
 
     /// The number of Records above which only the record log has them; `None` if they stay in memory, because they have

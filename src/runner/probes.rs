@@ -21,7 +21,7 @@ pub(super) fn request(target: &Target) -> Request {
 
 /// The load of the probes: one request after the other at this rate.
 pub(super) fn phase(request: &Request, rate: Rate) -> LoadPhase<'_> {
-    let requests = std::slice::from_ref(request);
+    let requests = std::slice::from_ref(request).into();
     LoadPhase { requests, schedule: Schedule::Every(rate), cycle: true, duration: None }
 }
 

@@ -48,7 +48,12 @@ fn send(
         target: &target,
         sampling: &Sampling { whole, ..Sampling::default() },
         warmup: None,
-        measured: LoadPhase { requests, schedule: Schedule::Closed, cycle: false, duration: None },
+        measured: LoadPhase {
+            requests: requests.into(),
+            schedule: Schedule::Closed,
+            cycle: false,
+            duration: None,
+        },
         cap: Some(2),
         max_active: None,
         history: HistoryMode::Real,

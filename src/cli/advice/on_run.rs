@@ -14,6 +14,7 @@ impl From<Error> for CliError {
             | Error::Client(_)
             | Error::Tokenizer(_)
             | Error::Dataset(_)
+            | Error::Spool(_)
             | Error::NothingToMeasure
             | Error::UnsupportedRequest { .. }
             | Error::MetricsInterval

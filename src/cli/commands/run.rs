@@ -7,6 +7,7 @@ use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::interrupt::InterruptSignal;
 use crate::cli::stdout::print;
 use crate::cli::to_spec;
+use crate::model::length_counts::LengthCounts;
 use crate::model::run::RunInputs;
 use crate::report::dataset;
 use crate::runner::{Invocation, LadderPlan, PreparedRun, Repeats};
@@ -117,8 +118,8 @@ pub(crate) fn lengths(words: &[String], seed: u64) -> Result<Lengths, CliError> 
     let mut spec = to_spec::spec(&args).map_err(CliError::usage)?;
     let session = RunSession::offline(&args, &mut spec)?;
     let workload = session.runner().prepare(spec)?.workload;
-    let requests =
-        workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens)).collect();
+    let outlines = workload.requests.all().outlines();
+    let requests = outlines.map(|request| (request.prompt_tokens, request.max_tokens)).collect();
     let provenance = workload.provenance;
     Ok(Lengths { requests, origin: provenance.path.unwrap_or(provenance.dataset) })
 }
@@ -152,9 +153,12 @@ fn dry_run(prepared: &PreparedRun, ladder: Option<&LadderPlan>) -> Result<ExitRe
     if let Some(LadderPlan { loads, .. }) = ladder {
         print_stderr(format_args!("note: this is the first of {} steps: {}", loads.len(), loads[0]));
     }
-    let requests =
-        prepared.workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens));
+    let mut lengths = [LengthCounts::default(), LengthCounts::default()];
+    for request in prepared.workload.requests.all().outlines() {
+        lengths[0].add(request.prompt_tokens);
+        lengths[1].add(request.max_tokens);
+    }
     let span = prepared.trace_span();
-    print(|out| dataset::render_workload(&prepared.spec, &prepared.inputs, requests, span, out))?;
+    print(|out| dataset::render_workload(&prepared.spec, &prepared.inputs, &lengths, span, out))?;
     Ok(ExitReason::Success)
 }

@@ -21,21 +21,21 @@ fn count(text: &str) -> u32 {
 fn a_reranker_reads_query_and_document_together_in_the_asked_length() {
     let workload = made(Dataset::RandomRerank(rerank(64, 3, true)), 5).unwrap();
     let mut queries = std::collections::HashSet::new();
-    for request in &workload.requests {
+    for request in &workload.requests.to_vec() {
         let Content::Rerank { query, documents } = &request.content else { panic!("{request:?}") };
         assert_eq!((count(query), documents.len()), (31, 3));
         assert!(documents.iter().all(|document| count(document) == 32 && document != query));
         assert_eq!((request.prompt_tokens, request.max_tokens), (3 * 64, 0));
         queries.insert(query.clone());
     }
-    assert_eq!((workload.requests.len(), queries.len()), (5, 1), "one query for the run");
+    assert_eq!((workload.requests.to_vec().len(), queries.len()), (5, 1), "one query for the run");
     assert_eq!(workload.provenance.dataset, "random-rerank");
 }
 
 #[test]
 fn without_a_reranker_the_query_is_one_of_the_texts() {
     let workload = made(Dataset::RandomRerank(rerank(20, 4, false)), 2).unwrap();
-    for request in &workload.requests {
+    for request in &workload.requests.to_vec() {
         let Content::Batch(texts) = &request.content else { panic!("{request:?}") };
         assert!(texts.len() == 4 && texts.iter().all(|text| count(text) == 20), "{texts:?}");
         assert_eq!(request.prompt_tokens, 80);
@@ -54,7 +54,7 @@ fn lengths_that_leave_no_room_are_told() {
 fn a_batch_holds_texts_of_the_asked_length() {
     let batch = RandomBatch { text: lengths(9, &rerank(9, 1, true)), batch_size: 4 };
     let workload = made(Dataset::RandomBatch(batch), 3).unwrap();
-    for request in &workload.requests {
+    for request in &workload.requests.to_vec() {
         let Content::Batch(texts) = &request.content else { panic!("{request:?}") };
         assert!(texts.len() == 4 && texts.iter().all(|text| count(text) == 9), "{texts:?}");
         assert_eq!(request.prompt_tokens, 36);

@@ -34,7 +34,7 @@ fn a_line_gives_prompt_and_output_length_and_a_flag_overrides_it() {
     let path = file(&folder, b"{\"prompt\": \"one two three\", \"output_tokens\": 7}\n\n");
     for (output_len, max_tokens) in [(None, 7), (Some(3), 3)] {
         let workload = made(&wanted(path.clone(), output_len, 1), RngKind::Python).unwrap();
-        assert_eq!(workload.requests, [Request::text("one two three", 3, max_tokens)]);
+        assert_eq!(workload.requests.to_vec(), [Request::text("one two three", 3, max_tokens)]);
         assert_eq!((workload.provenance.candidates, workload.provenance.repeated), (1, 0));
     }
 }
@@ -46,8 +46,8 @@ fn only_the_front_of_the_shuffled_lines_is_taken() {
     for rng in [RngKind::Python, RngKind::Native] {
         let few = made(&wanted(path.clone(), None, 10), rng).unwrap();
         let many = made(&wanted(path.clone(), None, 500), rng).unwrap();
-        assert_eq!(few.requests[..], many.requests[..10]);
-        assert_ne!(few.requests[0].content, Content::Text("a b 0".into()));
+        assert_eq!(few.requests.to_vec()[..], many.requests.to_vec()[..10]);
+        assert_ne!(few.requests.to_vec()[0].content, Content::Text("a b 0".into()));
         assert_eq!(few.provenance.candidates, 1000);
     }
 }
@@ -59,7 +59,8 @@ fn without_shuffling_the_lines_keep_their_order() {
     for rng in [RngKind::Python, RngKind::Native] {
         let draw = DatasetSampling { shuffle: false, oversample: false };
         let wanted = run_spec::WorkloadSpec { draw, ..wanted(path.clone(), None, 9) };
-        let lengths = made(&wanted, rng).unwrap().requests.into_iter().map(|request| request.max_tokens);
+        let lengths =
+            made(&wanted, rng).unwrap().requests.to_vec().into_iter().map(|request| request.max_tokens);
         assert_eq!(lengths.collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     }
 }

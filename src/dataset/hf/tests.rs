@@ -52,7 +52,7 @@ fn take(hf: HfDataset, num_prompts: usize) -> Result<PreparedWorkload, String> {
 }
 
 fn texts(workload: &PreparedWorkload) -> Vec<&str> {
-    workload.requests.iter().map(|request| request.content.as_text().unwrap()).collect()
+    workload.requests.kept().iter().map(|request| request.content.as_text().unwrap()).collect()
 }
 
 const ROWS: &[[&str; 2]] =
@@ -72,7 +72,7 @@ fn parquet_files_of_the_pure_codecs_are_read() {
         fs::write(&path, parquet_file(["question", "answer"], ROWS, codec)).unwrap();
         let workload = take(hf(&path), 2).unwrap();
         assert_eq!(texts(&workload), ["How far is the moon?", "What is the time?"], "{codec}");
-        assert_eq!(workload.requests[0].max_tokens, 4, "the answer has 15 characters");
+        assert_eq!(workload.requests.kept()[0].max_tokens, 4, "the answer has 15 characters");
         let digest = Digest::from_bytes(&fs::read(&path).unwrap());
         assert_eq!((workload.provenance.candidates, workload.provenance.sha256), (2, Some(digest)));
     }
@@ -159,7 +159,7 @@ fn jsonl_and_json_are_read_and_rows_without_a_text_are_counted() {
         fs::write(&path, content).unwrap();
         let workload = take(hf(&path), 1).unwrap();
         assert_eq!(
-            (texts(&workload), workload.requests[0].max_tokens),
+            (texts(&workload), workload.requests.kept()[0].max_tokens),
             (vec!["one two three four"], DEFAULT_OUTPUT_LEN)
         );
         let all = take(hf(&path), 5).unwrap();
@@ -177,7 +177,7 @@ fn an_output_length_is_the_users_or_the_known_datasets_or_the_answers() {
     let length = |change: &dyn Fn(&mut HfDataset)| {
         let mut hf = hf(&path);
         change(&mut hf);
-        take(hf, 1).unwrap().requests[0].max_tokens
+        take(hf, 1).unwrap().requests.to_vec()[0].max_tokens
     };
     assert_eq!(length(&|_| ()), 4);
     assert_eq!(length(&|hf| hf.name = Some("openai/gsm8k".into())), 256);

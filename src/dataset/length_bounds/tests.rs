@@ -66,7 +66,7 @@ fn datasets() -> Vec<Dataset> {
 
 /// The longest sequence of each session: the history, the prompt, and the answer.
 fn longest(workload: &PreparedWorkload) -> u32 {
-    let parties = workload.requests.chunk_by(|_, next| sessions::is_later_turn(next));
+    let parties = workload.requests.kept().chunk_by(|_, next| next.is_later_turn());
     let all = parties.map(|party| party.iter().map(|it| sequence_tokens(it) + it.max_tokens).sum::<u32>());
     all.max().unwrap_or(0)
 }
@@ -78,7 +78,7 @@ fn what_exceeds_the_models_length_is_never_sent() {
             let made =
                 made(&dataset, rng, bounds(), 24).unwrap_or_else(|error| panic!("{dataset:?}: {error}"));
             assert!(longest(&made) <= LIMIT, "{dataset:?}, {rng:?}: {}", longest(&made));
-            assert_eq!(sessions::session_count(&made.requests), 24, "{dataset:?}, {rng:?}");
+            assert_eq!(sessions::session_count(made.requests.all()), 24, "{dataset:?}, {rng:?}");
             // The model's length limit is the only reason for dropping requests.
             assert!(made.provenance.dropped.total() == made.provenance.dropped.long_total, "{dataset:?}");
         }
@@ -89,8 +89,8 @@ fn what_exceeds_the_models_length_is_never_sent() {
 fn the_limit_changes_none_of_the_requests_that_it_lets_in() {
     for rng in [RngKind::Python, RngKind::Native] {
         let dataset = Dataset::Random(random(100, 0.5));
-        let all = made(&dataset, rng, LengthBounds::default(), 24).unwrap().requests;
-        let kept = made(&dataset, rng, bounds(), 24).unwrap().requests;
+        let all = made(&dataset, rng, LengthBounds::default(), 24).unwrap().requests.to_vec();
+        let kept = made(&dataset, rng, bounds(), 24).unwrap().requests.to_vec();
         let fitting: Vec<_> =
             all.iter().filter(|request| request.prompt_tokens + request.max_tokens <= LIMIT).collect();
         assert!(fitting.len() < 24 && !fitting.is_empty());
@@ -115,12 +115,12 @@ fn rows_of_a_trace_are_left_out_with_their_times() {
     file.write_all(b"timestamp,input_length,output_length,s\n0,100,40,a\n5,20,10,b\n7,60,10,c\n9,90,10,b\n")
         .unwrap();
     let rows = made(&trace(file.path(), None), RngKind::Python, bounds(), 3).unwrap();
-    let lengths: Vec<_> = rows.requests.iter().map(|it| (it.prompt_tokens, it.max_tokens)).collect();
+    let lengths: Vec<_> = rows.requests.to_vec().iter().map(|it| (it.prompt_tokens, it.max_tokens)).collect();
     assert_eq!(lengths, [(20, 10), (60, 10), (90, 10)]);
-    let seconds: Vec<_> = rows.arrivals.unwrap().iter().map(std::time::Duration::as_secs).collect();
+    let seconds: Vec<_> = rows.arrivals.unwrap().iter().map(|at| at.as_secs()).collect();
     assert_eq!((seconds, rows.provenance.dropped.long_total), (vec![0, 2, 4], 1));
     let sessions = made(&trace(file.path(), Some("s")), RngKind::Python, bounds(), 9).unwrap();
-    assert_eq!((sessions.requests.len(), sessions.arrivals.unwrap().len()), (3, 2));
+    assert_eq!((sessions.requests.to_vec().len(), sessions.arrivals.unwrap().len()), (3, 2));
 }
 
 #[test]

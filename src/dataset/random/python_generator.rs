@@ -4,6 +4,8 @@
 //! that pad the prompts, in order. Prompts that need no padding are therefore written in parallel, and only the others
 //! are written in sequence.
 
+use std::ops::RangeInclusive;
+
 use rayon::prelude::*;
 
 use super::{LengthRanges, PromptDraw};
@@ -13,18 +15,24 @@ use crate::dataset::retokenizer::Retokenizer;
 use crate::model::rng::NumpyGenerator;
 use crate::tokenizer::{LocalTokenizer, TokenizeError};
 
-/// Draws the numbers of `n` prompts.
+/// Draws the numbers of `n` prompts. As numpy does, the generator draws all input lengths first, then all output
+/// lengths, then all offsets. A copy of the generator goes through each, so that none of the numbers is kept.
 pub(super) fn draw_prompts(
     ranges: &LengthRanges,
     vocabulary: u32,
     n: usize,
     generator: &mut NumpyGenerator,
-) -> Vec<PromptDraw> {
-    let offsets = 0..=vocabulary.saturating_sub(1);
-    let mut vector = |range| (0..n).map(|_| generator.integer(range)).collect::<Vec<_>>();
-    let (inputs, outputs, offsets) = (vector(&ranges.input), vector(&ranges.output), vector(&offsets));
-    let draws = inputs.into_iter().zip(outputs).zip(offsets);
-    draws.map(|((input, output), offset)| PromptDraw { input, output, offset: offset as usize }).collect()
+) -> impl Iterator<Item = PromptDraw> + use<> {
+    let mut vector = |range: RangeInclusive<u32>| {
+        let mut copy = generator.clone();
+        (0..n).for_each(|_| {
+            generator.integer(&range);
+        });
+        std::iter::repeat_with(move || copy.integer(&range))
+    };
+    let (inputs, outputs) = (vector(ranges.input.clone()), vector(ranges.output.clone()));
+    let draws = inputs.zip(outputs).zip(vector(0..=vocabulary.saturating_sub(1)));
+    draws.take(n).map(|((input, output), offset)| PromptDraw { input, output, offset: offset as usize })
 }
 
 /// Writes prompts with the ids of a vocabulary.
@@ -72,15 +80,18 @@ impl<'a> PythonGenerator<'a> {
         self.prefix.iter().chain(walk.take(draw.input as usize)).copied().collect()
     }
 
-    /// Writes all prompts. It calls the callback once for each finished prompt.
+    /// Writes the next prompts, from an index on. It calls the callback once for each finished prompt.
     pub(super) fn write(
-        mut self,
+        &mut self,
         draws: &[PromptDraw],
+        from: usize,
         told: &(dyn Fn() + Sync),
     ) -> Result<Vec<LengthFitter>, TokenizeError> {
-        let begun = draws.par_iter().enumerate().map(|(index, draw)| {
-            let mut draft = LengthFitter::new(self.ids(draw, index), self.prefix_len + draw.input as usize);
-            let missing = draft.advance(&self.speller)?;
+        let this = &*self;
+        let begun = draws.par_iter().enumerate().map(|(place, draw)| {
+            let length = this.prefix_len + draw.input as usize;
+            let mut draft = LengthFitter::new(this.ids(draw, from + place), length);
+            let missing = draft.advance(&this.speller)?;
             if missing == 0 {
                 told();
             }

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::dataset::bundled;
+use crate::dataset::shared_prefix::CommonPrefixes;
 use crate::dataset::tests::single_bytes;
-use crate::dataset::{bundled, shared_prefix};
 use crate::model::run_spec::RngKind;
 
 const LENGTHS: RandomLengths = RandomLengths {
@@ -30,7 +31,7 @@ fn every_prompt_has_exactly_the_asked_number_of_tokens() {
         let workload = write(&lengths, &tokenizer, 200);
         assert_eq!(workload.provenance.inexact, 0, "{tokenizer:?}");
         let specials = tokenizer.special_token_count().unwrap();
-        for request in &workload.requests {
+        for request in &workload.requests.to_vec() {
             let plain = tokenizer.count_plain(request.content.as_text().unwrap()).unwrap();
             assert_eq!(plain + specials, request.prompt_tokens);
             assert!((41..=191).contains(&plain), "{plain}");
@@ -44,7 +45,7 @@ fn lengths_fill_their_range_and_no_more() {
         RandomLengths { input_len: 10, input_range_ratio: 0.25, output_range_ratio: 0.5, ..LENGTHS };
     let ranges = LengthRanges::compute(&lengths, 0).unwrap();
     assert_eq!((ranges.input.clone(), ranges.output.clone()), (7..=13, 10..=30));
-    let draws = draw_prompts(&ranges, 1000, 2000, 1);
+    let draws: Vec<_> = draw_prompts(&ranges, 1000, 2000, 1).collect();
     for wanted in ranges.input {
         assert!(draws.iter().any(|draw| draw.input == wanted), "{wanted}");
     }
@@ -65,9 +66,13 @@ fn every_random_prompt_has_a_first_block_of_its_own_whoever_counts_tokens() {
     let (mut firsts, long) = (Vec::new(), RandomLengths { input_len: 64, ..LENGTHS });
     for tokenizer in sources() {
         // Checks blocks of 16 and of 8 tokens over two runs with neighboring seeds.
-        let mut requests = made(&long, &tokenizer, 1000, 7).requests;
-        requests.extend(made(&long, &tokenizer, 1000, 8).requests);
-        assert_eq!(shared_prefix::sharing_blocks(&requests, false), 0, "{tokenizer:?}");
+        let mut requests = made(&long, &tokenizer, 1000, 7).requests.to_vec();
+        requests.extend(made(&long, &tokenizer, 1000, 8).requests.to_vec());
+        assert_eq!(
+            CommonPrefixes::compute((&requests).into()).unwrap().sharing_blocks(false),
+            0,
+            "{tokenizer:?}"
+        );
         let first = |request: &Request| request.content.bytes()[..request.content.bytes().len() / 8].to_vec();
         firsts.clear();
         firsts.extend(requests.iter().map(first));
@@ -84,24 +89,32 @@ fn the_repeats_of_vllms_own_sequence_are_counted() {
     let job = PrepareContext { seed: 5, ..PrepareContext::plain(count, &tokenizer) };
     let lengths = RandomLengths { input_len: 32, ..LENGTHS };
     let python = prepare(&lengths, &job, &RunRng::new(RngKind::Python, 5)).unwrap();
-    let repeats = shared_prefix::sharing_blocks(&python.requests, false);
+    let repeats = CommonPrefixes::compute((&python.requests.to_vec()).into()).unwrap().sharing_blocks(false);
     assert!((1..count / 4).contains(&repeats), "{repeats}");
 }
 
 #[test]
 fn random_token_ids_have_a_first_block_of_their_own() {
     let lengths = RandomLengths { token_ids: true, ..LENGTHS };
-    let requests = write(&lengths, &bundled::tokenizer(), 2000).requests;
-    assert_eq!(shared_prefix::sharing_blocks(&requests, false), 0);
+    let requests = write(&lengths, &bundled::tokenizer(), 2000).requests.to_vec();
+    assert_eq!(CommonPrefixes::compute((&requests).into()).unwrap().sharing_blocks(false), 0);
 }
 
 #[test]
 fn random_prompts_share_their_prefix_and_no_block_behind_it() {
     let lengths = RandomLengths { prefix_len: 48, ..LENGTHS };
     for tokenizer in sources() {
-        let requests = write(&lengths, &tokenizer, 300).requests;
-        assert_eq!(shared_prefix::sharing_blocks(&requests, true), 0, "{tokenizer:?}");
-        assert_eq!(shared_prefix::sharing_blocks(&requests, false), 299, "{tokenizer:?}");
+        let requests = write(&lengths, &tokenizer, 300).requests.to_vec();
+        assert_eq!(
+            CommonPrefixes::compute((&requests).into()).unwrap().sharing_blocks(true),
+            0,
+            "{tokenizer:?}"
+        );
+        assert_eq!(
+            CommonPrefixes::compute((&requests).into()).unwrap().sharing_blocks(false),
+            299,
+            "{tokenizer:?}"
+        );
     }
 }
 
@@ -137,7 +150,7 @@ fn all_prompts_begin_with_the_same_prefix_and_differ_behind_it() {
     for tokenizer in [bundled::tokenizer(), Tokenizer::Estimate] {
         let workload = write(&lengths, &tokenizer, 20);
         let prompts: Vec<&str> =
-            workload.requests.iter().map(|request| request.content.as_text().unwrap()).collect();
+            workload.requests.kept().iter().map(|request| request.content.as_text().unwrap()).collect();
         let common = (0..).take_while(|&at| {
             let byte = prompts[0].as_bytes().get(at);
             byte.is_some() && prompts.iter().all(|prompt| prompt.as_bytes().get(at) == byte)
@@ -153,8 +166,8 @@ fn the_same_seed_gives_the_same_prompts_and_more_keep_the_first() {
     let tokenizer = bundled::tokenizer();
     let few = write(&lengths, &tokenizer, 10);
     assert_eq!(few, write(&lengths, &tokenizer, 10));
-    assert_eq!(few.requests[..], write(&lengths, &tokenizer, 30).requests[..10]);
-    assert_ne!(few.requests, made(&lengths, &tokenizer, 10, 6).requests);
+    assert_eq!(few.requests.to_vec()[..], write(&lengths, &tokenizer, 30).requests.to_vec()[..10]);
+    assert_ne!(few.requests.to_vec(), made(&lengths, &tokenizer, 10, 6).requests.to_vec());
 }
 
 #[test]
@@ -169,7 +182,7 @@ fn a_tokenizer_that_can_only_count_gets_words_of_the_asked_length() {
     for tokenizer in [server, Tokenizer::Estimate] {
         let workload = write(&LENGTHS, &tokenizer, 50);
         assert_eq!(workload.provenance.inexact, 0, "{tokenizer:?}");
-        assert!(workload.requests.iter().all(|request| request.prompt_tokens == 100));
+        assert!(workload.requests.kept().iter().all(|request| request.prompt_tokens == 100));
     }
 }
 
@@ -179,7 +192,7 @@ fn prompts_that_miss_their_length_are_counted_and_carry_their_true_length() {
         Tokenizer::remote("server", Arc::new(|text: &str, _| Ok(2 * text.split_whitespace().count() as u32)));
     let workload = write(&RandomLengths { input_len: 7, ..LENGTHS }, &pairs, 5);
     assert_eq!(workload.provenance.inexact, 5);
-    assert!(workload.requests.iter().all(|request| [6, 8].contains(&request.prompt_tokens)));
+    assert!(workload.requests.kept().iter().all(|request| [6, 8].contains(&request.prompt_tokens)));
 }
 
 #[test]
@@ -188,7 +201,7 @@ fn token_ids_have_the_asked_number_and_are_no_text() {
     let tokenizer = bundled::tokenizer();
     let specials = tokenizer.special_token_count().unwrap();
     let workload = write(&lengths, &tokenizer, 5);
-    for request in &workload.requests {
+    for request in &workload.requests.to_vec() {
         let Content::TokenIds(ids) = &request.content else { panic!("{request:?}") };
         assert_eq!((ids.len() as u32, request.prompt_tokens), (103 - specials, 103 - specials));
     }
@@ -204,8 +217,8 @@ fn a_tokenizer_that_can_only_count_gets_the_lengths_of_pythons_client() {
     let draws = python_generator::draw_prompts(&ranges, 7, 20, &mut NumpyGenerator::new(5));
     let job = PrepareContext { measured: 20, seed: 5, ..PrepareContext::plain(25, &Tokenizer::Estimate) };
     let made = prepare(&lengths, &job, &RunRng::new(RngKind::Python, 5)).unwrap();
-    assert_eq!(made.requests.len(), 25);
-    for (request, draw) in made.requests.iter().zip(draws) {
+    assert_eq!(made.requests.to_vec().len(), 25);
+    for (request, draw) in made.requests.to_vec().iter().zip(draws) {
         assert_eq!((request.prompt_tokens, request.max_tokens), (draw.input, draw.output));
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::super::*;
-use crate::model::request::Content;
+use crate::model::request::{Content, Request};
 use crate::model::run_spec::{CustomMedia, HfDataset, SonnetDataset, SpecBench, SpeedBench};
 use crate::tokenizer::LocalTokenizer;
 
@@ -76,7 +76,7 @@ fn sonnet(path: Option<PathBuf>) -> SonnetDataset {
 
 fn texts(workload: &PreparedWorkload) -> Vec<&str> {
     let mut texts: Vec<&str> =
-        workload.requests.iter().map(|request| request.content.as_text().unwrap()).collect();
+        workload.requests.kept().iter().map(|request| request.content.as_text().unwrap()).collect();
     texts.sort_unstable();
     texts
 }
@@ -96,7 +96,7 @@ fn spec_bench_sends_the_first_turns_of_a_category() {
     let path = files.file("question.jsonl", data);
     let all = files.prepare(&run_spec::WorkloadSpec::new(spec_bench(path.clone()), 3)).unwrap();
     assert_eq!(texts(&all), ["four five six", "one two", "three"]);
-    assert!(all.requests.iter().all(|request| request.max_tokens == 7));
+    assert!(all.requests.to_vec().iter().all(|request| request.max_tokens == 7));
     let only = |name: &str| {
         let category = Some(name.to_owned());
         let dataset = Dataset::SpecBench(SpecBench { path: path.clone(), output_len: 7, category });
@@ -123,7 +123,7 @@ fn speed_bench_is_a_folder_of_subsets_in_either_shape() {
         files.prepare(&run_spec::WorkloadSpec::new(Dataset::SpeedBench(bench), 1))
     };
     assert_eq!(texts(&of("throughput_1k", None).unwrap()), ["four five"]);
-    assert_eq!(of("qualitative", Some(2)).unwrap().requests[0].prompt_tokens, 2);
+    assert_eq!(of("qualitative", Some(2)).unwrap().requests.to_vec()[0].prompt_tokens, 2);
     let error = of("throughput_8k", None).unwrap_err();
     assert!(error.contains("holds no throughput_8k.jsonl; `speed_bench.subset`"), "{error}");
 }
@@ -136,7 +136,7 @@ fn the_chat_template_is_applied_where_the_server_does_not_and_counts() {
     let put = |form: PromptFormat| {
         let wanted =
             run_spec::WorkloadSpec { form, ..run_spec::WorkloadSpec::new(spec_bench(path.clone()), 1) };
-        files.prepare(&wanted).unwrap().requests.remove(0)
+        files.prepare(&wanted).unwrap().requests.to_vec().remove(0)
     };
     assert_eq!(put(PromptFormat::Text), Request::text("one two", 2, 7));
     assert_eq!(put(PromptFormat::Chat), Request::text("one two", 2, 7));
@@ -145,7 +145,7 @@ fn the_chat_template_is_applied_where_the_server_does_not_and_counts() {
     let dataset = Dataset::Custom { path: custom, output_len: Some(3) };
     let form = PromptFormat::Rendered { kwargs: Map::new() };
     let wanted = run_spec::WorkloadSpec { form: form.clone(), ..run_spec::WorkloadSpec::new(dataset, 1) };
-    assert_eq!(files.prepare(&wanted).unwrap().requests, [Request::text("<user> hi ", 2, 3)]);
+    assert_eq!(files.prepare(&wanted).unwrap().requests.to_vec(), [Request::text("<user> hi ", 2, 3)]);
     let wanted = run_spec::WorkloadSpec { form, ..run_spec::WorkloadSpec::new(spec_bench(path), 1) };
     let bare = super::super::prepare(&wanted, &mut RunRng::native(1), &Tokenizer::Estimate, &|_| {});
     assert!(bare.unwrap_err().to_string().contains("`workload.form = text`"));
@@ -164,7 +164,7 @@ fn bounds_leave_out_what_does_not_fit_and_say_why() {
     let bounds =
         LengthBounds { min_prompt_len: Some(3), max_prompt_len: Some(20), ..LengthBounds::default() };
     let both = within(LengthBounds { max_model_len: Some(12), ..bounds }).unwrap();
-    assert!(both.requests.iter().all(|request| request.prompt_tokens == 5), "5 + 7 fits into 12");
+    assert!(both.requests.to_vec().iter().all(|request| request.prompt_tokens == 5), "5 + 7 fits into 12");
     let dropped = both.provenance.dropped;
     assert_eq!((dropped.short_prompt, dropped.long_prompt, dropped.long_total), (1, 1, 1));
     assert_eq!(both.provenance.repeated, 3);
@@ -186,9 +186,11 @@ fn custom_images_are_parts_of_a_message_in_the_order_of_the_file() {
             {"type": "image_url", "image_url": "c.png"},
         ]})]),
     );
-    let request =
-        &files.prepare(&run_spec::WorkloadSpec::new(Dataset::CustomImage(media(path)), 1)).unwrap().requests
-            [0];
+    let request = &files
+        .prepare(&run_spec::WorkloadSpec::new(Dataset::CustomImage(media(path)), 1))
+        .unwrap()
+        .requests
+        .to_vec()[0];
     let expected = json!([
         {"type": "text", "text": "one "},
         {"type": "image_url", "image_url": {"url": "file:///a.png"}},
@@ -211,7 +213,7 @@ fn custom_images_are_sent_whole_when_that_is_asked_for() {
     for name in [image.display().to_string(), format!("file://{}", image.display())] {
         let workload = send(&name).unwrap();
         assert_eq!(
-            message(&workload.requests[0])[1]["image_url"]["url"],
+            message(&workload.requests.kept()[0])[1]["image_url"]["url"],
             "data:image/png;base64,iVBORyByZXN0"
         );
     }
@@ -267,7 +269,7 @@ fn custom_recordings_are_files_or_parts_of_a_message() {
         let media = CustomMedia { output_len: None, ..media(path.clone()) };
         let wanted =
             run_spec::WorkloadSpec { form, ..run_spec::WorkloadSpec::new(Dataset::CustomAudio(media), 1) };
-        files.prepare(&wanted).unwrap().requests.remove(0)
+        files.prepare(&wanted).unwrap().requests.to_vec().remove(0)
     };
     let file = Content::Audio { wav: wav.as_slice().into(), prompt: "write it down".into() };
     assert_eq!(send(PromptFormat::Text), Request::of(file, 3, 3));
@@ -297,6 +299,7 @@ fn what_is_shown_with_a_conversation_goes_to_a_chat_only() {
             .prepare(&run_spec::WorkloadSpec { form, ..run_spec::WorkloadSpec::new(dataset, 1) })
             .unwrap()
             .requests
+            .to_vec()
             .remove(0)
     };
     let plain = Request::text("a b c d", 4, 4);
@@ -318,8 +321,8 @@ fn sonnet_prompts_share_their_beginning_and_keep_within_their_length() {
         super::super::prepare(&wanted, &mut RunRng::native(seed), &tokenizer, &|_| {}).unwrap()
     };
     let workload = make(1, 300);
-    let first = workload.requests[0].content.as_text().unwrap();
-    for request in &workload.requests {
+    let first = workload.requests.kept()[0].content.as_text().unwrap();
+    for request in &workload.requests.to_vec() {
         let text = request.content.as_text().unwrap();
         assert!((450..=550).contains(&request.prompt_tokens), "{}", request.prompt_tokens);
         assert_eq!((request.prompt_tokens, request.max_tokens), (tokenizer.count(text).unwrap(), 150));
@@ -328,8 +331,8 @@ fn sonnet_prompts_share_their_beginning_and_keep_within_their_length() {
     }
     let distinct: std::collections::HashSet<_> = texts(&workload).into_iter().collect();
     assert_eq!(distinct.len(), 300);
-    assert_eq!(workload.requests[..20], make(1, 20).requests[..]);
-    assert_ne!(workload.requests[..20], make(2, 20).requests[..]);
+    assert_eq!(workload.requests.kept()[..20], make(1, 20).requests.to_vec()[..]);
+    assert_ne!(workload.requests.kept()[..20], make(2, 20).requests.to_vec()[..]);
 }
 
 #[test]
@@ -340,7 +343,7 @@ fn a_sonnet_that_cannot_have_its_length_is_told() {
         let poem = SonnetDataset { input_len, prefix_len, ..sonnet(Some(path.clone())) };
         files.prepare(&run_spec::WorkloadSpec::new(Dataset::Sonnet(poem), 3))
     };
-    assert_eq!(make(40, 20).unwrap().requests.len(), 3);
+    assert_eq!(make(40, 20).unwrap().requests.to_vec().len(), 3);
     let error = make(5, 0).unwrap_err();
     assert!(error.contains("`sonnet.input_len` is 5"), "{error}");
     let error = make(14, 14).unwrap_err();
@@ -361,7 +364,7 @@ fn the_order_of_the_file_and_a_shorter_run_can_be_asked_for() {
     };
     let in_order = draw(false, true, 5);
     let first: Vec<&str> =
-        in_order.requests.iter().map(|request| request.content.as_text().unwrap()).collect();
+        in_order.requests.kept().iter().map(|request| request.content.as_text().unwrap()).collect();
     assert_eq!(
         first,
         [
@@ -372,6 +375,9 @@ fn the_order_of_the_file_and_a_shorter_run_can_be_asked_for() {
             "question number 04"
         ]
     );
-    assert_ne!(draw(true, true, 5).requests, in_order.requests);
-    assert_eq!((draw(true, false, 30).requests.len(), draw(true, true, 30).requests.len()), (20, 30));
+    assert_ne!(draw(true, true, 5).requests.to_vec(), in_order.requests.to_vec());
+    assert_eq!(
+        (draw(true, false, 30).requests.to_vec().len(), draw(true, true, 30).requests.to_vec().len()),
+        (20, 30)
+    );
 }

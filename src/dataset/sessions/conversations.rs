@@ -71,7 +71,7 @@ pub(crate) fn prepare(
         let rule = describe_rule(RULE.into(), &dropped, CONVERSATIONS);
         return Err(DatasetError::Unusable { path: name, candidates, dropped: dropped.into(), rule });
     }
-    let (requests, repeated) = repeat_to_count(count_tokens(kept, job)?, job);
+    let (requests, repeated) = repeat_to_count(count_tokens(kept, job)?, job)?;
     let provenance = Provenance {
         path: Some(name),
         sha256: Some(digest),

@@ -29,6 +29,9 @@ const TASK_TEXT: &str = "Rewrite the passage below in other words, then go on wi
 /// Length of the random text that passages are cut from, in tokens.
 const RANDOM_TEXT: u32 = 16 << 10;
 
+/// Number of conversations that are written at a time, in parallel.
+const SESSIONS_PER_BLOCK: usize = 1024;
+
 /// The description of the conversations.
 #[derive(Deserialize)]
 struct GeneratorConfig {
@@ -94,20 +97,20 @@ pub(super) fn prepare(
     let no_words = || malformed(nowhere, DatasetFault::Shape("`text_files` hold no words".into()));
     let passages = PassageSource::new(&text, job.tokenizer).ok_or_else(no_words)?;
     let common = common_prefix(&wanted, &passages, job)?;
-    let written: Vec<Vec<PreparedTurn>> = (0..sessions)
-        .into_par_iter()
-        .map(|index| write_conversation(index, &samplers, &common, &passages, job))
-        .collect::<Result<_, TokenizeError>>()?;
+    let mut requests = job.request_sink();
+    for begin in (0..sessions).step_by(SESSIONS_PER_BLOCK) {
+        let written: Vec<Vec<PreparedTurn>> = (begin..sessions.min(begin + SESSIONS_PER_BLOCK))
+            .into_par_iter()
+            .map(|index| write_conversation(index, &samplers, &common, &passages, job))
+            .collect::<Result<_, TokenizeError>>()?;
+        requests.extend(written.into_iter().flat_map(session_requests))?;
+    }
     let provenance = Provenance {
         path: Some(name),
         sha256: Some(seal.digest()),
         ..Provenance::from_generator("conversations")
     };
-    Ok(PreparedWorkload {
-        requests: written.into_iter().flat_map(session_requests).collect(),
-        arrivals: None,
-        provenance,
-    })
+    Ok(PreparedWorkload { requests: requests.finish()?, arrivals: None, provenance })
 }
 
 impl GeneratorSamplers {
@@ -210,6 +213,6 @@ fn random_text(job: &PrepareContext<'_>) -> Result<String, DatasetError> {
     };
     let written =
         random::prepare(&lengths, &PrepareContext { num_prompts: 1, ..*job }, &RunRng::native(job.seed))?;
-    let text = written.requests.first().and_then(|request| request.content.as_text());
-    Ok(text.unwrap_or_default().to_owned())
+    let first = written.requests.iter().next();
+    Ok(first.and_then(|request| request.content.as_text().map(ToOwned::to_owned)).unwrap_or_default())
 }

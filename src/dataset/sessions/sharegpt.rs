@@ -64,7 +64,7 @@ pub(crate) fn prepare(
             let rule = describe_rule(rule, &dropped, conversations::SHAREGPT);
             return Err(DatasetError::Unusable { path: name, candidates, dropped: dropped.into(), rule });
         }
-        let (requests, repeated) = repeat_to_count(sessions, job);
+        let (requests, repeated) = repeat_to_count(sessions, job)?;
         let provenance = Provenance {
             path: Some(name),
             sha256: Some(digest),

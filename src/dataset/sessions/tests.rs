@@ -34,7 +34,7 @@ fn make(dataset: Dataset, num_prompts: usize) -> Result<PreparedWorkload, Datase
 }
 
 fn random_turns(wanted: RandomTurns, num_prompts: usize) -> Vec<Request> {
-    make(Dataset::RandomTurns(wanted), num_prompts).unwrap().requests
+    make(Dataset::RandomTurns(wanted), num_prompts).unwrap().requests.to_vec()
 }
 
 fn file(content: &str) -> (TempDir, PathBuf) {
@@ -72,7 +72,7 @@ fn random_sessions_have_the_asked_turns_and_lengths() {
     for turns in 1..=5 {
         assert!(places(&between).contains(&(0, turns)), "none has {turns} turns");
     }
-    assert_eq!(session_count(&between), 60);
+    assert_eq!(session_count((&between).into()), 60);
 }
 
 #[test]
@@ -93,16 +93,16 @@ fn sharegpt_sessions_have_all_turns_and_the_datasets_answers() {
         make(dataset, 40).unwrap()
     };
     let workload = turns(None);
-    assert_eq!(session_count(&workload.requests), 40);
+    assert_eq!(session_count(workload.requests.all()), 40);
     assert_eq!((workload.provenance.candidates, workload.provenance.dropped.few_user_turns), (1150, 759));
     let tokenizer = bundled::tokenizer();
-    for request in &workload.requests {
+    for request in &workload.requests.to_vec() {
         let turn = request.turn().unwrap();
         assert!((2..=4).contains(&turn.of) && turn.index < turn.of);
         assert_eq!(tokenizer.count_plain(turn.answer.as_deref().unwrap()).unwrap(), request.max_tokens);
     }
     let two = turns(Some(TurnCount { min: 2, max: 2 }));
-    assert!(places(&two.requests).iter().all(|(_, of)| *of == 2));
+    assert!(places(&two.requests.to_vec()).iter().all(|(_, of)| *of == 2));
     assert_eq!(workload, turns(None), "the same seed gives the same");
 }
 
@@ -141,7 +141,7 @@ fn a_sharegpt_session_is_dropped_when_a_turn_of_it_breaks_the_limits() {
         run_spec::WorkloadSpec::ALL,
     )
     .unwrap();
-    assert_eq!((session_count(&workload.requests), workload.provenance.candidates), (1, 5));
+    assert_eq!((session_count(workload.requests.all()), workload.provenance.candidates), (1, 5));
     let expected = DropCounts {
         few_user_turns: 1,
         long_prompt: 1,
@@ -151,13 +151,13 @@ fn a_sharegpt_session_is_dropped_when_a_turn_of_it_breaks_the_limits() {
     };
     assert_eq!((workload.provenance.dropped, workload.provenance.repeated), (expected, 0));
     assert_eq!(
-        session_count(&within(LengthBounds::default(), run_spec::WorkloadSpec::ALL).unwrap().requests),
+        session_count(within(LengthBounds::default(), run_spec::WorkloadSpec::ALL).unwrap().requests.all()),
         2,
         "vLLM's limits are wider"
     );
     // The history counts only for the model's length limit.
     let model = |tokens| within(LengthBounds { max_model_len: Some(tokens), ..LengthBounds::default() }, 1);
-    assert_eq!(model(20).map(|workload| session_count(&workload.requests)), Ok(1));
+    assert_eq!(model(20).map(|workload| session_count(workload.requests.all())), Ok(1));
     let error = model(19).unwrap_err();
     assert!(
         error.contains("none of 5 entries can be used") && error.contains("too long together"),
@@ -175,13 +175,15 @@ fn a_list_of_conversations_is_taken_in_its_order() {
         {"id": "c", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Five?"},
                                  {"role": "assistant", "content": "Six."}]}]"#;
     let all = conversations(content, None).unwrap();
-    assert_eq!(places(&all.requests), [(0, 2), (1, 2), (0, 1)]);
+    assert_eq!(places(&all.requests.to_vec()), [(0, 2), (1, 2), (0, 1)]);
     assert_eq!((all.provenance.candidates, all.provenance.dropped.few_user_turns), (3, 1));
-    assert_eq!(all.requests[1].content.as_text(), Some("Three?"));
-    let Content::Messages(messages) = &all.requests[2].content else { panic!("{:?}", all.requests[2]) };
+    assert_eq!(all.requests.to_vec()[1].content.as_text(), Some("Three?"));
+    let Content::Messages(messages) = &all.requests.to_vec()[2].content else {
+        panic!("{:?}", all.requests.to_vec()[2])
+    };
     assert_eq!(messages[0]["content"], Value::from("Be brief."));
     let more = conversations(content, Some(5)).unwrap();
-    assert_eq!(session_count(&more.requests), 5);
+    assert_eq!(session_count(more.requests.all()), 5);
     assert!(more.provenance.repeated >= 3);
 }
 
@@ -194,8 +196,8 @@ const DESCRIPTION: &str = r#"{"filetype": "generate_conversations", "num_convers
 
 #[test]
 fn conversations_are_made_as_described() {
-    let requests = conversations(DESCRIPTION, None).unwrap().requests;
-    assert_eq!(session_count(&requests), 6);
+    let requests = conversations(DESCRIPTION, None).unwrap().requests.to_vec();
+    assert_eq!(session_count((&requests).into()), 6);
     let tokenizer = bundled::tokenizer();
     let mut firsts = Vec::new();
     for request in &requests {
@@ -210,8 +212,8 @@ fn conversations_are_made_as_described() {
     let common = firsts[0].bytes().zip(firsts[1].bytes()).take_while(|(a, b)| a == b).count();
     let common = tokenizer.count_plain(&firsts[0][..common]).unwrap();
     assert!((90..=115).contains(&common), "{common} tokens are common");
-    assert_eq!(requests, conversations(DESCRIPTION, None).unwrap().requests);
-    assert_eq!(session_count(&conversations(DESCRIPTION, Some(9)).unwrap().requests), 9);
+    assert_eq!(requests, conversations(DESCRIPTION, None).unwrap().requests.to_vec());
+    assert_eq!(session_count(conversations(DESCRIPTION, Some(9)).unwrap().requests.all()), 9);
 }
 
 #[test]
@@ -221,7 +223,7 @@ fn texts_are_cut_from_the_named_files() {
     let missing = make(Dataset::Conversations { path: path.clone(), all: true }, 0).unwrap_err();
     assert!(missing.to_string().contains("words.txt: no such file; check `text_files`"), "{missing}");
     fs::write(folder.path().join("words.txt"), "lorem ipsum dolor sit amet ".repeat(40)).unwrap();
-    let requests = make(Dataset::Conversations { path, all: true }, 0).unwrap().requests;
+    let requests = make(Dataset::Conversations { path, all: true }, 0).unwrap().requests.to_vec();
     assert!(requests.iter().all(|request| request.content.as_text().unwrap().contains("ipsum")));
 }
 
@@ -249,10 +251,10 @@ fn a_file_that_is_none_is_refused_with_its_place_and_its_cure() {
 #[test]
 fn the_last_sessions_are_split_off_whole() {
     let requests = random_turns(TURNS, 4);
-    let (front, back) = split_last(&requests, 1);
+    let (front, back) = split_last((&requests).into(), 1);
     assert_eq!((front.len(), back.len()), (9, 3));
-    assert_eq!(split_last(&requests, 0).1.len(), 0);
-    assert_eq!(split_last(&requests, 9).0.len(), 0);
+    assert_eq!(split_last((&requests).into(), 0).1.len(), 0);
+    assert_eq!(split_last((&requests).into(), 9).0.len(), 0);
 }
 
 #[test]
@@ -265,8 +267,8 @@ fn manners_are_the_same_for_the_same_seed() {
     };
     let behaved = |seed| {
         let mut workload = make(Dataset::RandomTurns(TURNS), 200).unwrap();
-        apply_behavior(&mut workload, &behavior, seed);
-        workload.requests
+        apply_behavior(&mut workload, &behavior, seed).unwrap();
+        workload.requests.to_vec()
     };
     let requests = behaved(1);
     assert_eq!(requests, behaved(1));
@@ -284,6 +286,7 @@ fn manners_are_the_same_for_the_same_seed() {
 fn who_says_nothing_of_manners_gets_none() {
     let mut workload = make(Dataset::Random(LENGTHS), 3).unwrap();
     let before = workload.clone();
-    apply_behavior(&mut workload, &UserBehavior { think: None, cancel: None, whole_answers: true }, 0);
+    apply_behavior(&mut workload, &UserBehavior { think: None, cancel: None, whole_answers: true }, 0)
+        .unwrap();
     assert_eq!(workload, before);
 }

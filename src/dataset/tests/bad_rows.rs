@@ -267,7 +267,7 @@ fn a_bad_row_costs_the_row_and_is_counted() {
             made(dataset(path.clone()), false).unwrap_or_else(|error| panic!("{content}: {error}"));
         let provenance = &workload.provenance;
         let bad = &provenance.dropped.malformed;
-        assert_eq!(sessions::session_count(&workload.requests), used, "{content}");
+        assert_eq!(sessions::session_count(workload.requests.all()), used, "{content}");
         assert_eq!((provenance.candidates, bad.total()), (used + count, count), "{content}: {bad}");
         assert!(bad.to_string().contains(fault), "{content}: {bad}");
         assert!(provenance.notes()[0].starts_with("1 of 3 rows of the dataset was skipped"), "{content}");
@@ -330,7 +330,7 @@ fn roles_messages_and_lines_are_read_and_system_turns_told() {
         for content in [format!("{line}\n"), format!("[{line}]")] {
             let workload = made(sharegpt_file(files.file("x.json", &content)), true);
             let workload = workload.unwrap_or_else(|error| panic!("{content}: {error}"));
-            assert_eq!(workload.requests[0].content.as_text(), Some(prompt), "{content}");
+            assert_eq!(workload.requests.kept()[0].content.as_text(), Some(prompt), "{content}");
             assert_eq!(workload.provenance.system_prompts, system_prompts, "{content}");
             assert_eq!(workload.provenance.notes().len(), system_prompts, "{content}");
         }

@@ -48,7 +48,7 @@ fn a_text_too_long_for_a_tokenizer_costs_the_row() {
             "{number}: {told}"
         );
         assert!(told.contains("`workload.max_model_len`"), "{told}");
-        assert_eq!(sessions::session_count(&workload.requests), 2, "{number}");
+        assert_eq!(sessions::session_count(workload.requests.all()), 2, "{number}");
         assert!(made(dataset(path), true).is_err(), "{number}");
     }
     // A model with a longer sequence takes it.
@@ -56,7 +56,7 @@ fn a_text_too_long_for_a_tokenizer_costs_the_row() {
     let bounds = run_spec::LengthBounds { max_model_len: Some(1_000_000), ..Default::default() };
     let wanted = run_spec::WorkloadSpec { bounds, ..run_spec::WorkloadSpec::new(custom(path), 1) };
     let made = prepare(&wanted, &mut RunRng::native(0), &Tokenizer::Estimate, &|_| {}).unwrap();
-    assert_eq!(made.requests[0].prompt_tokens, long.len().div_ceil(4) as u32);
+    assert_eq!(made.requests.to_vec()[0].prompt_tokens, long.len().div_ceil(4) as u32);
     let poem = files.file("poem.txt", format!("a line\n{long}\n"));
     let error = made_error(sonnet_file(poem));
     assert!(error.contains("poem.txt: line 2: a text of more than 1024 KiB"), "{error}");

@@ -1,13 +1,13 @@
 //! Determines the number of tokens that a block hash represents.
 
-use super::row::TraceRow;
+use super::rows::TraceRows;
 
 /// vLLM's default block size, in tokens.
 const DEFAULT_BLOCK_TOKENS: u32 = 16;
 
 /// Finds the block size with which the hashes of every row cover exactly its prompt. The result is
 /// [`DEFAULT_BLOCK_TOKENS`] if that size fits, else the only power of two that fits, else [`DEFAULT_BLOCK_TOKENS`].
-pub(super) fn fitting_block_size(rows: &[TraceRow]) -> u32 {
+pub(super) fn fitting_block_size(rows: &TraceRows) -> u32 {
     let (mut least, mut most) = (1, u32::MAX);
     for row in rows.iter().filter(|row| !row.hashes.is_empty()) {
         let hashes = u32::try_from(row.hashes.len()).unwrap_or(u32::MAX);
@@ -34,8 +34,9 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::dataset::trace::row::TraceRow;
 
-    fn rows(lengths: &[(u32, u64)]) -> Vec<TraceRow> {
+    fn rows(lengths: &[(u32, u64)]) -> TraceRows {
         let row = |&(input, hashes): &(u32, u64)| TraceRow {
             at: SignedDuration::ZERO,
             line: 1,
@@ -46,7 +47,7 @@ mod tests {
             text: None,
             duration: Duration::ZERO,
         };
-        lengths.iter().map(row).collect()
+        lengths.iter().map(row).collect::<Vec<_>>().into()
     }
 
     #[test]

@@ -1,21 +1,42 @@
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use super::blocks;
 use super::row::TraceRow;
+use super::rows::TraceRows;
+use crate::dataset::requests::{RequestSink, Requests};
 use crate::dataset::rng_stream::RngStream;
-use crate::dataset::sessions::{PreparedTurn, is_later_turn, session_requests};
+use crate::dataset::sessions::{PreparedTurn, session_requests};
 use crate::dataset::single_token_words::SingleTokenWords;
-use crate::dataset::trace::session_turns::{self, TurnPassage};
+use crate::dataset::trace::session_turns::{self, SessionRows, TurnPassage};
 use crate::dataset::{DatasetError, PrepareContext, PrepareProgress};
 use crate::model::dataset::larger_deviation;
 use crate::model::request::{Content, Request};
 use crate::model::run_spec::Trace;
+use crate::model::spool::SpoolError;
 use crate::tokenizer::TokenizeError;
 
 /// Number of prompts whose tokens are counted, to check that each word is one token.
 const COUNTED_SAMPLE: usize = 16;
+
+/// Number of rows, or sessions, whose prompts are generated at a time, in parallel.
+const ROWS_PER_BLOCK: usize = 4096;
+
+/// Passes the items on in blocks.
+fn in_blocks<T, E>(
+    mut items: impl Iterator<Item = T>,
+    mut take: impl FnMut(Vec<T>) -> Result<(), E>,
+) -> Result<(), E> {
+    loop {
+        let block: Vec<T> = items.by_ref().take(ROWS_PER_BLOCK).collect();
+        if block.is_empty() {
+            return Ok(());
+        }
+        take(block)?;
+    }
+}
 
 /// Generates the prompts of a trace.
 pub(super) struct TracePromptGenerator<'a> {
@@ -31,7 +52,7 @@ impl<'a> TracePromptGenerator<'a> {
     /// Creates a generator for these rows of a trace.
     pub(super) fn new(
         trace: &Trace,
-        rows: &[TraceRow],
+        rows: &TraceRows,
         job: &'a PrepareContext<'a>,
     ) -> Result<Self, DatasetError> {
         let words = SingleTokenWords::from_tokenizer(job.tokenizer)?;
@@ -51,18 +72,28 @@ impl<'a> TracePromptGenerator<'a> {
     }
 
     /// Generates a request for each row, in parallel.
-    pub(super) fn generate(&self, rows: &[TraceRow]) -> Vec<Request> {
+    pub(super) fn generate<'r>(
+        &self,
+        rows: impl Iterator<Item = Cow<'r, TraceRow>>,
+        of: usize,
+        requests: &mut RequestSink,
+    ) -> Result<(), SpoolError> {
         let done = AtomicUsize::new(0);
-        let generate = |row: &TraceRow| {
+        let generate = |row: &Cow<'_, TraceRow>| {
             let request = self.request(row);
-            self.report_done(&done, rows.len());
+            self.report_done(&done, of);
             request
         };
-        rows.par_iter().map(generate).collect()
+        in_blocks(rows, |block| requests.extend(block.par_iter().map(generate).collect::<Vec<_>>()))
     }
 
     /// Generates the turns of each session, in parallel.
-    pub(super) fn generate_sessions(&self, sessions: &[Vec<TraceRow>], trace: &Trace) -> Vec<Request> {
+    pub(super) fn generate_sessions(
+        &self,
+        sessions: &SessionRows,
+        trace: &Trace,
+        requests: &mut RequestSink,
+    ) -> Result<(), SpoolError> {
         let done = AtomicUsize::new(0);
         let generate = |rows: &Vec<TraceRow>| {
             let requests = session_requests(self.prepare_turns(rows, trace));
@@ -75,7 +106,9 @@ impl<'a> TracePromptGenerator<'a> {
             self.report_done(&done, sessions.len());
             requests
         };
-        sessions.par_iter().flat_map_iter(generate).collect()
+        in_blocks(sessions.iter(), |block| {
+            requests.extend(block.par_iter().flat_map_iter(generate).collect::<Vec<_>>())
+        })
     }
 
     fn report_done(&self, done: &AtomicUsize, of: usize) {
@@ -114,28 +147,35 @@ impl<'a> TracePromptGenerator<'a> {
     /// prompts are counted only if a small sample contains such a prompt.
     pub(super) fn count_inexact(
         &self,
-        requests: &[Request],
+        requests: &Requests,
         whole: bool,
-    ) -> Result<(usize, i64), TokenizeError> {
+    ) -> Result<(usize, i64), DatasetError> {
         let tokenizer = self.job.tokenizer;
-        let wrong = |requests: &[Request]| {
-            let off = |request: &Request| {
-                let tokens = match request.content.as_text() {
-                    // The text that a later turn adds has no special tokens before it.
-                    Some(text) if is_later_turn(request) && !whole => tokenizer.count_plain(text)?,
-                    Some(text) => tokenizer.count(text)?,
-                    None => request.prompt_tokens,
-                };
-                let off = i64::from(tokens) - i64::from(request.prompt_tokens);
-                Ok::<_, TokenizeError>((usize::from(off != 0), off))
+        let off = |request: &Cow<'_, Request>| {
+            let tokens = match request.content.as_text() {
+                // The text that a later turn adds has no special tokens before it.
+                Some(text) if request.is_later_turn() && !whole => tokenizer.count_plain(text)?,
+                Some(text) => tokenizer.count(text)?,
+                None => request.prompt_tokens,
             };
-            let both =
-                |one: (usize, i64), other: (usize, i64)| (one.0 + other.0, larger_deviation(one.1, other.1));
-            requests.par_iter().map(off).try_reduce(|| (0, 0), |one, other| Ok(both(one, other)))
+            let off = i64::from(tokens) - i64::from(request.prompt_tokens);
+            Ok::<_, TokenizeError>((usize::from(off != 0), off))
         };
-        match wrong(&requests[..requests.len().min(COUNTED_SAMPLE)])? {
+        let both =
+            |one: (usize, i64), other: (usize, i64)| (one.0 + other.0, larger_deviation(one.1, other.1));
+        let wrong = |count: usize| {
+            let mut sum = (0, 0);
+            in_blocks(requests.iter().take(count), |block| {
+                let wrong =
+                    block.par_iter().map(off).try_reduce(|| (0, 0), |one, other| Ok(both(one, other)))?;
+                sum = both(sum, wrong);
+                Ok::<_, DatasetError>(())
+            })?;
+            Ok(sum)
+        };
+        match wrong(COUNTED_SAMPLE)? {
             (0, _) => Ok((0, 0)),
-            _ => wrong(requests),
+            _ => wrong(requests.len()),
         }
     }
 

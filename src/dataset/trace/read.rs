@@ -97,7 +97,7 @@ pub(in crate::dataset) fn count_rows(
     })?;
     let candidates = seen + bad.total();
     Ok(SelectedRows {
-        rows: Vec::new(),
+        rows: Vec::new().into(),
         candidates,
         dropped: DropCounts { malformed: bad, ..dropped },
         digest,
@@ -116,7 +116,8 @@ pub(super) fn rows(trace: &Trace, job: &PrepareContext<'_>) -> Result<SelectedRo
         let limit = if trace.has_sessions() { usize::MAX } else { job.num_prompts };
         // The limits apply to whole sessions, so they are checked once the turns are known.
         let bounds = if trace.has_sessions() { LengthBounds::default() } else { job.bounds };
-        let mut selector = RowSelector::new(limit, trace.window, begin, lots).with_bounds(bounds);
+        let mut selector =
+            RowSelector::new(limit, trace.window, begin, lots).with_bounds(bounds).with_memory(job.kept);
         let FileSummary { digest, bad } = read(source, trace, &mut |row| selector.offer(row))?;
         // The first row was not the earliest, so the window was counted from the wrong time.
         match selector.corrected_begin() {
@@ -130,7 +131,7 @@ pub(super) fn rows(trace: &Trace, job: &PrepareContext<'_>) -> Result<SelectedRo
             None => {
                 let candidates = selector.seen + bad.total();
                 let dropped = DropCounts { malformed: bad, ..selector.dropped.clone() };
-                return Ok(SelectedRows { rows: selector.into_rows(), candidates, dropped, digest, name });
+                return Ok(SelectedRows { rows: selector.into_rows()?, candidates, dropped, digest, name });
             }
         }
     }

@@ -62,6 +62,42 @@ impl TraceRow {
         })
     }
 
+    /// The row as bytes, for a temporary file.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut put = |number: u64| bytes.extend_from_slice(&number.to_le_bytes());
+        put(self.at.as_secs().cast_unsigned());
+        put(u64::from(self.at.subsec_nanos().cast_unsigned()) << 32 | u64::from(self.duration.subsec_nanos()));
+        put(self.duration.as_secs());
+        put(self.line as u64);
+        put(u64::from(self.input) << 32 | u64::from(self.output));
+        for name in [self.session, self.text] {
+            put(u64::from(name.is_some()));
+            put(name.unwrap_or_default());
+        }
+        self.hashes.iter().copied().for_each(put);
+        bytes
+    }
+
+    /// The row that these bytes encode.
+    pub(super) fn decode(bytes: &[u8]) -> Self {
+        let mut numbers = bytes
+            .chunks_exact(8)
+            .map(|number| u64::from_le_bytes(number.try_into().expect("a chunk has eight bytes")));
+        let mut next = || numbers.next().unwrap_or_default();
+        let (seconds, nanos, duration) = (next().cast_signed(), next(), next());
+        let at = SignedDuration::new(seconds, ((nanos >> 32) as u32).cast_signed());
+        let duration = Duration::new(duration, nanos as u32);
+        let (line, lengths) = (next() as usize, next());
+        let mut name = || {
+            let is_some = next() == 1;
+            Some(next()).filter(|_| is_some)
+        };
+        let (session, text) = (name(), name());
+        let (input, output) = ((lengths >> 32) as u32, lengths as u32);
+        Self { at, line, input, output, session, text, duration, hashes: numbers.collect() }
+    }
+
     /// Whether the prompt or the output has zero tokens.
     pub(crate) fn is_empty(&self) -> bool {
         self.input == 0 || self.output == 0
@@ -90,5 +126,27 @@ fn missing<'c>(name: &str, cell: impl Fn(&str) -> Option<TraceValue<'c>>) -> Dat
     match other {
         Some((other, what)) => DatasetFault::OtherKind(format!("no `{name}`, but `{other}`: {what}")),
         None => DatasetFault::Shape(format!("no `{name}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_the_same_after_a_temporary_file() {
+        let row = TraceRow {
+            at: SignedDuration::new(-7, -3),
+            line: 1 << 40,
+            input: 3,
+            output: u32::MAX,
+            hashes: [1, u64::MAX].into(),
+            session: Some(0),
+            text: None,
+            duration: Duration::new(4, 999_999_999),
+        };
+        for row in [TraceRow { hashes: Box::default(), text: Some(9), ..row.clone() }, row] {
+            assert_eq!(TraceRow::decode(&row.encode()), row);
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Selects the rows of the window, up to the wanted number. Memory holds only these rows. For traces with sessions, it
-//! holds all rows of the window until the sessions are known.
+//! Selects the rows of the window, up to the wanted number. Only these rows are kept. For traces with sessions, all rows
+//! of the window are kept until the sessions are known. Rows that are too many for memory are in a temporary file.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,17 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 
 use super::row::TraceRow;
+use super::rows::TraceRows;
 use crate::dataset::sampler::is_admitted;
 use crate::model::dataset::DropCounts;
 use crate::model::digest::Digest;
 use crate::model::run_spec::{LengthBounds, TraceWindow};
+use crate::model::spool::{KEPT_IN_MEMORY, RecordSorter, SpoolError};
 
 /// The result of reading a trace.
 pub(in crate::dataset) struct SelectedRows {
     /// The selected rows in send order.
-    pub rows: Vec<TraceRow>,
+    pub rows: TraceRows,
     /// The number of rows in the file.
     pub candidates: usize,
     pub dropped: DropCounts,
@@ -37,6 +39,12 @@ pub(super) struct RowSelector {
     lots: Option<StdRng>,
     bounds: LengthBounds,
     kept: BTreeMap<(i128, usize), TraceRow>,
+    /// The number of rows that may stay in memory.
+    most_kept: usize,
+    /// The rows, once they are too many for memory.
+    sorter: Option<RecordSorter>,
+    /// Why rows could not be kept. The reader cannot be stopped.
+    failure: Option<SpoolError>,
     pub seen: usize,
     pub dropped: DropCounts,
 }
@@ -52,12 +60,30 @@ impl RowSelector {
     ) -> Self {
         let dropped = DropCounts::default();
         let (earliest, bounds, kept) = (None, LengthBounds::default(), BTreeMap::new());
-        Self { limit, window, begin, earliest, lots, bounds, kept, seen: 0, dropped }
+        Self {
+            limit,
+            window,
+            begin,
+            earliest,
+            lots,
+            bounds,
+            kept,
+            most_kept: KEPT_IN_MEMORY,
+            sorter: None,
+            failure: None,
+            seen: 0,
+            dropped,
+        }
     }
 
     /// Restricts the selection to rows whose lengths are within these bounds.
     pub(super) fn with_bounds(self, bounds: LengthBounds) -> Self {
         Self { bounds, ..self }
+    }
+
+    /// Keeps at most this number of rows in memory.
+    pub(super) fn with_memory(self, most_kept: usize) -> Self {
+        Self { most_kept, ..self }
     }
 
     /// Offers a row to the selection.
@@ -79,9 +105,25 @@ impl RowSelector {
             Some(lots) => i128::from(lots.next_u64()),
             None => row.at.as_nanos(),
         };
-        self.kept.insert((order, row.line), row);
-        if self.kept.len() > self.limit {
-            self.kept.pop_last();
+        if self.sorter.is_none() {
+            self.kept.insert((order, row.line), row);
+            if self.kept.len() > self.limit {
+                self.kept.pop_last();
+            } else if self.kept.len() > self.most_kept {
+                self.sorter = Some(RecordSorter::new(self.most_kept));
+                std::mem::take(&mut self.kept).into_iter().for_each(|(key, row)| self.sort(key, &row));
+            }
+        } else {
+            self.sort((order, row.line), &row);
+        }
+    }
+
+    fn sort(&mut self, (order, line): (i128, usize), row: &TraceRow) {
+        // As bytes, negative numbers come first without their sign bit.
+        let order = order.cast_unsigned() ^ (1 << 127);
+        let key = [&order.to_be_bytes()[..], &(line as u64).to_be_bytes()].concat();
+        if let (Some(sorter), None) = (&mut self.sorter, &self.failure) {
+            self.failure = sorter.push(&key, &row.encode()).err();
         }
     }
 
@@ -91,8 +133,11 @@ impl RowSelector {
     }
 
     /// The selected rows in order.
-    pub(super) fn into_rows(self) -> Vec<TraceRow> {
-        self.kept.into_values().collect()
+    pub(super) fn into_rows(self) -> Result<TraceRows, SpoolError> {
+        self.failure.map_or(Ok(()), Err)?;
+        let Some(sorter) = self.sorter else { return Ok(TraceRows::Kept(self.kept.into_values().collect())) };
+        let records = sorter.finish()?;
+        Ok(TraceRows::Sorted { len: records.len().min(self.limit), records })
     }
 }
 

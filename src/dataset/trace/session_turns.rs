@@ -21,23 +21,53 @@ use jiff::SignedDuration;
 
 use super::replay_duration;
 use super::row::TraceRow;
+use super::rows::TraceRows;
 use crate::model::run_spec::TraceLengths;
+use crate::model::spool::{RecordSorter, SortedRecords, SpoolError};
 
-/// Groups rows by session. Rows must be sorted by time. Sessions are in the order of their first rows, and at most
-/// `most` are returned. A row without a session forms a separate session.
-pub(super) fn group_by_session(rows: Vec<TraceRow>, most: usize) -> Vec<Vec<TraceRow>> {
-    let mut places = HashMap::new();
-    let mut sessions: Vec<Vec<TraceRow>> = Vec::new();
-    for row in rows {
-        let next = sessions.len();
-        let place = row.session.map_or(next, |session| *places.entry(session).or_insert(next));
-        match sessions.get_mut(place) {
-            Some(session) => session.push(row),
-            None => sessions.push(vec![row]),
+/// The rows of each session, in the order of the sessions' first rows.
+#[derive(Debug)]
+pub(super) struct SessionRows {
+    /// Rows by session and time. The key begins with the number of the session.
+    records: SortedRecords,
+    sessions: usize,
+}
+
+impl SessionRows {
+    /// Groups rows by session. Rows must be sorted by time. At most `most` sessions are kept. A row without a session
+    /// forms a separate session. At most `kept` rows are in memory, and the names of all sessions.
+    pub(super) fn group(rows: &TraceRows, most: usize, kept: usize) -> Result<Self, SpoolError> {
+        let (mut numbers, mut sessions) = (HashMap::new(), 0_u64);
+        let mut sorter = RecordSorter::new(kept);
+        for (row, place) in rows.iter().zip(0_u64..) {
+            let next = sessions;
+            let number = row.session.map_or(next, |session| *numbers.entry(session).or_insert(next));
+            sessions += u64::from(number == next);
+            if number < most as u64 {
+                let key = [number.to_be_bytes(), place.to_be_bytes()].concat();
+                sorter.push(&key, &row.encode())?;
+            }
         }
+        Ok(Self { records: sorter.finish()?, sessions: most.min(sessions as usize) })
     }
-    sessions.truncate(most);
-    sessions
+
+    /// The number of sessions.
+    pub(super) fn len(&self) -> usize {
+        self.sessions
+    }
+
+    /// The rows of one session after the other.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Vec<TraceRow>> {
+        let mut records = self.records.iter().peekable();
+        std::iter::from_fn(move || {
+            let (first, row) = records.next()?;
+            let mut rows = vec![TraceRow::decode(&row)];
+            while let Some((_, row)) = records.next_if(|(key, _)| key[..8] == first[..8]) {
+                rows.push(TraceRow::decode(&row));
+            }
+            Some(rows)
+        })
+    }
 }
 
 /// The think time before each turn; zero before the first turn.
@@ -82,16 +112,13 @@ pub(super) fn turn_passages(
     session.iter().map(add).collect()
 }
 
-/// The first row that is shorter than its session's history, and the length of that history in tokens.
-pub(super) fn find_contradiction(sessions: &[Vec<TraceRow>]) -> Option<(&TraceRow, u64)> {
+/// The first row of a session that is shorter than its history, and the length of that history in tokens.
+pub(super) fn find_contradiction(session: &[TraceRow]) -> Option<(&TraceRow, u64)> {
     let said = |rows: &[TraceRow]| {
         rows.iter().fold(0, |said, row| u64::from(row.input).max(said) + u64::from(row.output))
     };
-    sessions.iter().find_map(|session| {
-        let places = 1..session.len();
-        let mut short = places.map(|place| (&session[place], said(&session[..place])));
-        short.find(|(row, said)| u64::from(row.input) < *said)
-    })
+    let mut places = (1..session.len()).map(|place| (&session[place], said(&session[..place])));
+    places.find(|(row, said)| u64::from(row.input) < *said)
 }
 
 #[cfg(test)]
@@ -115,11 +142,16 @@ mod tests {
     fn rows_of_a_session_are_together_in_the_order_of_first_rows() {
         let rows = [(Some(7), 0), (Some(9), 1), (None, 2), (Some(7), 3), (None, 4)];
         let rows: Vec<TraceRow> = rows.iter().map(|(session, at)| row(*session, *at, 0, 5)).collect();
-        let times = |sessions: Vec<Vec<TraceRow>>| -> Vec<Vec<i64>> {
+        let rows = TraceRows::from(rows);
+        let times = |most, kept| -> Vec<Vec<i64>> {
+            let sessions = SessionRows::group(&rows, most, kept).unwrap();
+            assert_eq!(sessions.len(), most.min(4));
             sessions.iter().map(|rows| rows.iter().map(|row| row.at.as_secs()).collect()).collect()
         };
-        assert_eq!(times(group_by_session(rows.clone(), 9)), [vec![0, 3], vec![1], vec![2], vec![4]]);
-        assert_eq!(times(group_by_session(rows, 2)), [vec![0, 3], vec![1]]);
+        for kept in [1, 100] {
+            assert_eq!(times(9, kept), [vec![0, 3], vec![1], vec![2], vec![4]]);
+            assert_eq!(times(2, kept), [vec![0, 3], vec![1]]);
+        }
     }
 
     #[test]
@@ -177,8 +209,7 @@ mod tests {
             (&[300], None),
             (&[], None),
         ] {
-            let sessions = [session(&[5, 15]), session(inputs)];
-            let found = find_contradiction(&sessions).map(|(row, said)| (row.input, said));
+            let found = find_contradiction(&session(inputs)).map(|(row, said)| (row.input, said));
             assert_eq!(found, expected, "{inputs:?}");
         }
     }

@@ -6,7 +6,6 @@ use tempfile::NamedTempFile;
 
 use super::*;
 use crate::dataset::bundled;
-use crate::dataset::sessions::is_later_turn;
 use crate::model::request::{Content, Request};
 use crate::model::run_spec::{TraceColumns, TraceKind, TraceLengths, TraceWindow};
 use crate::testing::datasets;
@@ -54,15 +53,15 @@ fn of(kind: TraceKind, content: &str) -> PreparedWorkload {
 
 /// The prompt and output length of each request.
 fn lengths(workload: &PreparedWorkload) -> Vec<(u32, u32)> {
-    workload.requests.iter().map(|request| (request.prompt_tokens, request.max_tokens)).collect()
+    workload.requests.kept().iter().map(|request| (request.prompt_tokens, request.max_tokens)).collect()
 }
 
 fn seconds(workload: &PreparedWorkload) -> Vec<f64> {
-    workload.arrivals.as_ref().unwrap().iter().map(Duration::as_secs_f64).collect()
+    workload.arrivals.as_ref().unwrap().iter().map(|at| at.as_secs_f64()).collect()
 }
 
 fn text(workload: &PreparedWorkload, index: usize) -> &str {
-    workload.requests[index].content.as_text().unwrap()
+    workload.requests.kept()[index].content.as_text().unwrap()
 }
 
 #[test]
@@ -83,9 +82,15 @@ fn burstgpt_comes_at_its_times_and_with_a_rate_it_is_vllms_source_of_lengths() {
     assert_eq!((seconds(&workload)[..3].to_vec(), lengths(&workload)[0]), (vec![0.0, 1.0, 2.0], (385, 27)));
     let sampled = Trace { timed: false, ..timed };
     let workload = with(&sampled, &Tokenizer::Estimate, 40).unwrap();
-    assert_eq!((workload.arrivals, workload.requests.len()), (None, 40));
+    assert_eq!((workload.arrivals, workload.requests.to_vec().len()), (None, 40));
     assert!(workload.provenance.repeated > 0 && workload.provenance.candidates < 40, "only GPT-4's rows");
-    assert!(workload.requests.iter().any(|request| (request.prompt_tokens, request.max_tokens) == (77, 426)));
+    assert!(
+        workload
+            .requests
+            .kept()
+            .iter()
+            .any(|request| (request.prompt_tokens, request.max_tokens) == (77, 426))
+    );
 }
 
 #[test]
@@ -95,12 +100,12 @@ fn every_prompt_of_a_trace_has_exactly_its_length() {
         let asked = all(&Trace { token_ids: false, ..trace.clone() });
         let workload = with(&trace, &tokenizer, usize::MAX).unwrap();
         assert_eq!((lengths(&workload), workload.provenance.inexact), (lengths(&asked), 0));
-        for request in &workload.requests {
+        for request in &workload.requests.to_vec() {
             let counted = tokenizer.count(request.content.as_text().unwrap()).unwrap();
             assert_eq!(counted, request.prompt_tokens);
         }
         let ids = with(&Trace { token_ids: true, ..trace }, &tokenizer, usize::MAX).unwrap();
-        for request in &ids.requests {
+        for request in &ids.requests.to_vec() {
             let Content::TokenIds(ids) = &request.content else { panic!("{request:?}") };
             assert_eq!(ids.len(), request.prompt_tokens as usize);
         }
@@ -155,7 +160,7 @@ fn prompts_whose_hashes_cover_too_little_are_filled_up_with_words_of_their_own()
 fn a_hash_is_the_same_text_in_every_run_of_a_seed() {
     let seeded = |seed| {
         let job = PrepareContext { seed, ..PrepareContext::plain(5, &Tokenizer::Estimate) };
-        prepare(&mooncake(), &job, &RunRng::native(seed)).unwrap().requests
+        prepare(&mooncake(), &job, &RunRng::native(seed)).unwrap().requests.to_vec()
     };
     assert_eq!(seeded(1), seeded(1));
     assert_ne!(seeded(1), seeded(2));
@@ -173,7 +178,11 @@ fn times_count_from_the_first_row_in_their_order_at_the_asked_speed() {
     );
     assert_eq!(seconds(&workload), [0.0, 1.0, 5.0, 5.0]);
     assert_eq!(seconds(&all(&Trace { speed: 2.0, ..plain.clone() })), [0.0, 0.5, 2.5, 2.5]);
-    assert_eq!(with(&plain, &Tokenizer::Estimate, 2).unwrap().requests.len(), 2, "the first two by time");
+    assert_eq!(
+        with(&plain, &Tokenizer::Estimate, 2).unwrap().requests.to_vec().len(),
+        2,
+        "the first two by time"
+    );
     let untimed = all(&Trace { timed: false, ..plain });
     assert_eq!((lengths(&untimed)[0], &untimed.arrivals), ((3, 1), &None), "the order of the file");
 }
@@ -215,10 +224,13 @@ fn columns_are_mapped_in_csv_and_in_json_lines() {
         all(&Trace { columns: columns.clone(), ..trace(TraceKind::Trace, file.path()) })
     };
     let workload = read(&csv);
-    assert_eq!(workload.requests, read(&json).requests);
+    assert_eq!(workload.requests.to_vec(), read(&json).requests.to_vec());
     assert_eq!(seconds(&workload), [0.0, 1.0, 2.0]);
     assert!(text(&workload, 1).starts_with(text(&workload, 0)), "a text goes on");
-    assert!(workload.requests.iter().all(|request| request.turn().is_none()), "each is sent at its own time");
+    assert!(
+        workload.requests.kept().iter().all(|request| request.turn().is_none()),
+        "each is sent at its own time"
+    );
 }
 
 /// Two sessions with interleaved rows, and a row without a session.
@@ -239,7 +251,7 @@ fn sessions(path: &Path) -> Trace {
 
 /// The think times of each session, in seconds.
 fn thinks(workload: &PreparedWorkload) -> Vec<Vec<f64>> {
-    let parties = workload.requests.chunk_by(|_, next| is_later_turn(next));
+    let parties = workload.requests.kept().chunk_by(|_, next| next.is_later_turn());
     let think = |request: &Request| request.turn().unwrap().think.as_secs_f64();
     parties.map(|turns| turns.iter().map(think).collect()).collect()
 }
@@ -304,7 +316,7 @@ fn what_is_said_and_answered_in_a_session_is_one_text_of_exactly_its_length() {
     assert_eq!(workload.provenance.inexact, 0);
     let whole = with(&Trace { whole_turns: true, ..sessions(file.path()) }, &tokenizer, 9).unwrap();
     assert_eq!(lengths(&whole), [(20, 5), (40, 6), (50, 2), (30, 4), (20, 3), (8, 3)], "as in the trace");
-    let turn = |index: usize| workload.requests[index].turn().unwrap();
+    let turn = |index: usize| workload.requests.kept()[index].turn().unwrap();
     let said = format!("{}{} {}", text(&workload, 0), turn(0).answer.as_deref().unwrap(), text(&workload, 1));
     assert_eq!(said, text(&whole, 1), "the history and what is added are the whole prompt");
     assert_eq!(tokenizer.count_plain(turn(0).answer.as_deref().unwrap()).unwrap(), 5);
@@ -326,7 +338,7 @@ fn a_session_column_that_is_not_there_or_a_duration_that_is_none_is_told() {
 #[test]
 fn rows_without_a_token_are_dropped_and_counted() {
     let workload = of(TraceKind::Trace, "timestamp,input_length,output_length\n1,0,0\n2,5,0\n3,5,5\n");
-    assert_eq!((workload.requests.len(), workload.provenance.dropped.empty), (1, 2));
+    assert_eq!((workload.requests.to_vec().len(), workload.provenance.dropped.empty), (1, 2));
     assert_eq!(workload.provenance.candidates, 3);
     let file = file("timestamp,input_length,output_length\n1,0,0\n");
     let error = with(&trace(TraceKind::Trace, file.path()), &Tokenizer::Estimate, 9).unwrap_err().to_string();
@@ -413,7 +425,7 @@ fn times_that_no_clock_can_tell_apart_are_no_panic() {
     let trace = trace(TraceKind::Trace, file.path());
     let error = with(&trace, &Tokenizer::Estimate, usize::MAX).err().unwrap().to_string();
     assert!(error.contains("line 3") && error.contains("106751991167301 days apart on average"), "{error}");
-    assert_eq!(all(&Trace { speed: 1e30, ..trace }).requests.len(), 2);
+    assert_eq!(all(&Trace { speed: 1e30, ..trace }).requests.to_vec().len(), 2);
 }
 
 #[test]
@@ -424,5 +436,5 @@ fn a_column_that_is_there_twice_is_refused_only_if_it_is_read() {
         with(&trace(TraceKind::Trace, twice.path()), &Tokenizer::Estimate, 2).err().unwrap().to_string();
     assert!(error.contains("line 1: 2 columns are called `input_length`"), "{error}");
     let unread = rows("timestamp,input_length,output_length,timestamps");
-    assert_eq!(all(&trace(TraceKind::Trace, unread.path())).requests.len(), 2);
+    assert_eq!(all(&trace(TraceKind::Trace, unread.path())).requests.to_vec().len(), 2);
 }

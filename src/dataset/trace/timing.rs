@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::replay_duration;
 use super::row::TraceRow;
+use super::rows::TraceRows;
 use crate::model::run_spec::{Trace, TraceKind};
 
 /// The longest mean gap between two requests of a replay. Nobody waits for a trace with longer gaps.
@@ -38,11 +39,12 @@ pub(super) enum TimingFault {
 }
 
 /// Checks the times of the rows, which are in order.
-pub(super) fn find_fault(trace: &Trace, rows: &[TraceRow]) -> Option<TimingFault> {
-    let [first, second, ..] = rows else { return None };
-    let last = rows.last()?;
+pub(super) fn find_fault(trace: &Trace, rows: &TraceRows) -> Option<TimingFault> {
+    let mut first_rows = rows.iter();
+    let (first, second) = (first_rows.next()?, first_rows.next()?);
+    let last = first_rows.last().unwrap_or_else(|| second.clone());
     let gap = |one: &TraceRow, next: &TraceRow| replay_duration(next.at.saturating_sub(one.at), trace.speed);
-    let mean = gap(first, last) / u32::try_from(rows.len() - 1).unwrap_or(u32::MAX);
+    let mean = gap(&first, &last) / u32::try_from(rows.len() - 1).unwrap_or(u32::MAX);
     let other_unit = unix_unit(first.at, trace.unit_s);
     // Azure's and BurstGPT's files have one unit, and quiet hours: BurstGPT begins with a request in five minutes.
     let has_one_unit = matches!(trace.kind, TraceKind::Azure | TraceKind::Burstgpt) && trace.unit_s == 1.0;
@@ -50,7 +52,7 @@ pub(super) fn find_fault(trace: &Trace, rows: &[TraceRow]) -> Option<TimingFault
     if mean <= usual && other_unit.is_none() {
         return None;
     }
-    let longest = rows.windows(2).rev().max_by_key(|pair| gap(&pair[0], &pair[1]))?;
+    let (longest, line) = longest_gap(rows.iter().map(|row| (row.at, row.line)), trace.speed)?;
     let why = format!(
         "`{}` is {} and {} in the first two rows, so the {} requests are sent {} apart on average, {} at most (line {}); {}",
         trace.columns.timestamp,
@@ -58,15 +60,24 @@ pub(super) fn find_fault(trace: &Trace, rows: &[TraceRow]) -> Option<TimingFault
         shown(trace, second.at),
         rows.len(),
         approximate(mean),
-        approximate(gap(&longest[0], &longest[1])),
-        longest[1].line,
+        approximate(longest),
+        line,
         remedy(other_unit)
     );
-    Some(if mean > MAX_MEAN_GAP {
-        TimingFault::Endless { line: longest[1].line, why }
-    } else {
-        TimingFault::Odd(why)
-    })
+    Some(if mean > MAX_MEAN_GAP { TimingFault::Endless { line, why } } else { TimingFault::Odd(why) })
+}
+
+/// The longest gap between two rows, and the line of the later row. Of gaps of one length, it is the first.
+fn longest_gap(
+    mut rows: impl Iterator<Item = (SignedDuration, usize)>,
+    speed: f64,
+) -> Option<(Duration, usize)> {
+    let (mut before, _) = rows.next()?;
+    let gaps = rows.map(|(at, line)| {
+        let gap = at.saturating_sub(std::mem::replace(&mut before, at));
+        (replay_duration(gap, speed), line)
+    });
+    gaps.reduce(|longest, next| if next.0 > longest.0 { next } else { longest })
 }
 
 fn remedy(other_unit: Option<(&str, &str)>) -> String {
@@ -117,7 +128,7 @@ mod tests {
     use super::*;
     use crate::testing::datasets;
 
-    fn rows(times: &[f64], unit_s: f64) -> Vec<TraceRow> {
+    fn rows(times: &[f64], unit_s: f64) -> TraceRows {
         let row = |(at, line): (&f64, usize)| TraceRow {
             at: SignedDuration::from_secs_f64(at * unit_s),
             line,
@@ -128,7 +139,7 @@ mod tests {
             text: None,
             duration: Duration::ZERO,
         };
-        times.iter().zip(1..).map(row).collect()
+        times.iter().zip(1..).map(row).collect::<Vec<_>>().into()
     }
 
     fn fault(times: &[f64], unit_s: f64, speed: f64) -> Option<TimingFault> {

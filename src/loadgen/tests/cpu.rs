@@ -18,7 +18,7 @@ fn time_that_a_worker_spins_is_no_usage() {
     let plan = plan(
         &target,
         None,
-        LoadPhase { requests: &[], schedule: Schedule::Closed, cycle: false, duration: None },
+        LoadPhase { requests: (&[]).into(), schedule: Schedule::Closed, cycle: false, duration: None },
     );
     let stop = StopHandle::default();
     let shared = WorkerShared::new(&plan, &stop);

@@ -8,6 +8,7 @@ use crate::loadgen::shared::WorkerShared;
 use crate::loadgen::worker;
 use crate::loadgen::worker_loop::{WorkerLoop, WorkerReport};
 use crate::model::record::Timestamps;
+use crate::model::request::Request;
 use crate::model::units::Rate;
 use crate::testing::scripted_server::{Script, serve};
 
@@ -24,7 +25,7 @@ fn held(schedule: Schedule, cap: Option<usize>) -> Vec<Timestamps> {
         target: &target,
         sampling: &Sampling::default(),
         warmup: None,
-        measured: LoadPhase { requests: &requests, schedule, cycle: false, duration: None },
+        measured: LoadPhase { requests: (&requests).into(), schedule, cycle: false, duration: None },
         cap,
         max_active: None,
         history: HistoryMode::Real,

@@ -9,10 +9,14 @@ use crate::model::run_spec::{Load, Ramp, RampBy, RampStrategy, RateSchedule};
 const MAX_RATE_CHANGES: usize = 100_000;
 
 /// vLLM's ramp (`vllm/benchmarks/serve.py`, `_get_current_request_rate`): gap i has the rate at the fraction i / (n −
-/// 1) of the ramp. Takes gaps of rate 1 and returns offsets in seconds.
-pub(super) fn gaps_by_index(ramp: &Ramp, gaps: Vec<f64>) -> impl Iterator<Item = f64> {
-    let (mut at, n) = (0.0, gaps.len());
-    gaps.into_iter().enumerate().map(move |(index, gap)| {
+/// 1) of the ramp. Takes gaps of rate 1, and returns the offsets of the first `n` arrivals in seconds.
+pub(super) fn gaps_by_index(
+    ramp: &Ramp,
+    n: usize,
+    gaps: impl Iterator<Item = f64>,
+) -> impl Iterator<Item = f64> {
+    let mut at = 0.0;
+    gaps.take(n).enumerate().map(move |(index, gap)| {
         at += gap / rate_at(ramp, index as f64 / n.saturating_sub(1).max(1) as f64);
         at
     })
@@ -46,7 +50,7 @@ pub(crate) fn rate_changes(load: &Load, n: usize) -> Vec<(u64, Duration)> {
 fn expected_by_index(ramp: &Ramp, n: usize, rates: impl Iterator<Item = u64>) -> Vec<(u64, Duration)> {
     let mut rates = rates.peekable();
     let mut reached = Vec::new();
-    for (index, at) in gaps_by_index(ramp, vec![1.0; n]).enumerate() {
+    for (index, at) in gaps_by_index(ramp, n, std::iter::repeat(1.0)).enumerate() {
         let rate = rate_at(ramp, index as f64 / n.saturating_sub(1).max(1) as f64);
         while let Some(whole) = rates.next_if(|whole| *whole as f64 <= rate) {
             reached.push((whole, saturating_offset(at)));

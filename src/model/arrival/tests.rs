@@ -15,8 +15,8 @@ fn offsets(load: &Load, n: usize, seed: u64) -> Vec<Duration> {
 }
 
 fn from_dice(load: &Load, n: usize, dice: &mut RunRng) -> Vec<Duration> {
-    match schedule(load, n, dice) {
-        Schedule::Open(offsets) => offsets,
+    match schedule(load, n, dice).unwrap() {
+        Schedule::Open(offsets) => offsets.iter().collect(),
         other => panic!("an open loop was asked for, not {other:?}"),
     }
 }
@@ -133,9 +133,9 @@ fn no_requests_have_no_arrivals() {
 #[test]
 fn a_cap_without_a_rate_is_a_closed_loop() {
     let capped = Load { max_concurrency: std::num::NonZeroUsize::new(4), ..load(f64::INFINITY, 1.0) };
-    assert_eq!(schedule(&capped, 3, &mut RunRng::native(0)), Schedule::Closed);
+    assert_eq!(schedule(&capped, 3, &mut RunRng::native(0)).unwrap(), Schedule::Closed);
     let paced = Load { request_rate: Rate::per_second(1.0).unwrap(), ..capped };
-    assert!(matches!(schedule(&paced, 3, &mut RunRng::native(0)), Schedule::Open(_)));
+    assert!(matches!(schedule(&paced, 3, &mut RunRng::native(0)).unwrap(), Schedule::Open(_)));
 }
 
 /// Arrivals of vLLM's Python client.

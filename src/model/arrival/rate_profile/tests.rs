@@ -21,8 +21,8 @@ fn load(pace: RateSchedule) -> Load {
 }
 
 fn offsets(load: &Load, n: usize, seed: u64) -> Vec<Duration> {
-    match schedule(load, n, &mut RunRng::native(seed)) {
-        Schedule::Open(offsets) => offsets,
+    match schedule(load, n, &mut RunRng::native(seed)).unwrap() {
+        Schedule::Open(offsets) => offsets.iter().collect(),
         other => panic!("an open loop was asked for, not {other:?}"),
     }
 }
