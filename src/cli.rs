@@ -44,8 +44,8 @@ use crate::runner::Invocation;
 use crate::server::launch::watchdog;
 use commands::run::RunCommandLine;
 use commands::{
-    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, logs, man, merge, plan, quick,
-    report, run, runs, search, sim, sweep, watch,
+    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, launch, logs, man, merge, plan,
+    quick, report, run, runs, search, sim, sweep, watch,
 };
 use exit::{CliError, ExitReason};
 use interrupt::InterruptSignal;
@@ -87,6 +87,10 @@ enum Command {
     ///
     /// `servegauge run --shard` does this by itself; the command is for logs that shard 0 did not receive.
     Merge(merge::MergeArgs),
+    /// Print what starts one run on many hosts: Kubernetes, Slurm, MPI
+    ///
+    /// The run's flags are checked here, and nothing is started.
+    Launch(launch::LaunchArgs),
     /// Check whether a result is believable, of this program or of another tool
     ///
     /// Results of vllm bench serve, aiperf, guidellm, SGLang bench_serving, inference-perf and servegauge are read. The
@@ -190,6 +194,7 @@ fn perform(words: Vec<OsString>) -> Result<ExitReason, CliError> {
         Command::Runs(args) => runs::execute(&args),
         Command::Report(args) => report::execute(&args),
         Command::Merge(args) => merge::execute(&args),
+        Command::Launch(args) => launch::execute(&args),
         Command::Audit(args) => audit::execute(&args),
         Command::Compare(args) => compare::execute(&args),
         Command::Ab(args) => ab::execute(&args, interrupts),

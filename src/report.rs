@@ -32,3 +32,4 @@ pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod vllm;
 pub(crate) mod watch;
+pub(crate) mod yaml;

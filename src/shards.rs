@@ -15,15 +15,19 @@
 mod clock;
 mod coordinator;
 mod launcher;
+mod listen;
 mod member;
 mod messages;
+mod rendezvous;
+mod shared_hosts;
 mod state;
 pub(crate) mod variables;
 
 pub(crate) use coordinator::{Coordinator, ReceivedLogs};
-pub(crate) use launcher::launcher_shard;
+pub(crate) use launcher::{Launcher, launcher_shard};
 pub(crate) use member::Member;
 pub(crate) use messages::RunIdentity;
+pub(crate) use rendezvous::{PORT, Rendezvous, launcher_rendezvous};
 
 use std::time::Duration;
 

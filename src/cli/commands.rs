@@ -8,6 +8,7 @@ pub(super) mod dashboard;
 pub(super) mod dataset;
 pub(super) mod diagnose;
 pub(super) mod gate;
+pub(super) mod launch;
 pub(super) mod logs;
 pub(super) mod man;
 pub(super) mod merge;

@@ -34,7 +34,7 @@ const FLAGS: [(&str, &str); 21] = [
 const TAKE_AN_ADDRESS: [&str; 4] = ["run", "plan", "diagnose", "dashboard"];
 
 /// Commands that take flags of `run` after `--`.
-const TAKE_RUN_FLAGS: [&str; 5] = ["ab", "gate", "search", "plan", "quick"];
+const TAKE_RUN_FLAGS: [&str; 6] = ["ab", "gate", "search", "plan", "quick", "launch"];
 
 /// The same words with `--base-url` before an address that stands right after the command.
 pub(super) fn name_bare_address(mut words: Vec<OsString>) -> Vec<OsString> {

@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 /// A command, and lines that show its use. A test parses every line.
 type Examples = (&'static [&'static str], &'static [&'static str]);
 
-const EXAMPLES: [Examples; 23] = [
+const EXAMPLES: [Examples; 27] = [
     (
         &[],
         &[
@@ -35,6 +35,22 @@ const EXAMPLES: [Examples; 23] = [
         &["servegauge report last --html report.html", "servegauge report a.json b.json --format csv"],
     ),
     (&["merge"], &["servegauge merge run-shard0.reclog run-shard1.reclog --out all.json"]),
+    (
+        &["launch"],
+        &["servegauge launch slurm --shards 8 --nodes 4 -- run --base-url http://vllm:8000 | sbatch"],
+    ),
+    (
+        &["launch", "kubernetes"],
+        &["servegauge launch kubernetes --shards 8 --image IMAGE -- run --base-url http://vllm:8000"],
+    ),
+    (
+        &["launch", "slurm"],
+        &["servegauge launch slurm --shards 8 --nodes 4 -- run --base-url http://vllm:8000 --out all.json"],
+    ),
+    (
+        &["launch", "mpi"],
+        &["servegauge launch mpi --shards 8 --hosts node0,node1 -- run --base-url http://vllm:8000"],
+    ),
     (
         &["audit"],
         &["servegauge audit vllm.json", "servegauge audit benchmarks.json profile_export_aiperf.json --json"],

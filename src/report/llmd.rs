@@ -6,12 +6,12 @@
 use std::io::{self, Write};
 
 use jiff::Timestamp;
-use saphyr::{LoadableYamlNode as _, Yaml, YamlEmitter};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::metrics::Latency;
 use crate::model::stated::{StatedLatency, StatedResult, StatedTokens};
+use crate::report::yaml;
 
 /// The version of the format.
 const VERSION: &str = "0.2";
@@ -55,14 +55,7 @@ pub(crate) fn json(result: &StatedResult, verdict: &str, to: &mut impl Write) ->
 
 /// Writes the report as YAML.
 pub(crate) fn yaml(result: &StatedResult, verdict: &str, to: &mut impl Write) -> io::Result<()> {
-    // JSON is YAML, so that the YAML library reads the one and writes the other.
-    let text = report(result, verdict).to_string();
-    let documents = Yaml::load_from_str(&text).map_err(io::Error::other)?;
-    let mut written = String::new();
-    for document in &documents {
-        YamlEmitter::new(&mut written).dump(document).map_err(io::Error::other)?;
-    }
-    writeln!(to, "{written}")
+    yaml::write(&report(result, verdict), to)
 }
 
 fn report(result: &StatedResult, verdict: &str) -> Value {

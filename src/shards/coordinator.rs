@@ -15,12 +15,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use futures_util::StreamExt as _;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tracing::info;
 use uuid::Uuid;
 
+use super::listen::listen;
 use super::messages::{Beat, Join, Joined, Order, PATH, PROTOCOL, Ready, Refusal, RunIdentity, Start};
+use super::shared_hosts::shared_hosts;
 use super::state::ClientTable;
 use crate::model::record_log::{ClockOffset, RunShare};
 use crate::model::shard::Shard;
@@ -88,7 +89,7 @@ impl Coordinator {
         let join = Join { protocol: PROTOCOL, shard, version: version.to_owned(), host: host.clone() };
         clients.join(&join).map_err(std::io::Error::other)?;
         let shared = Arc::new(Shared { clients: Mutex::new(clients), token, log: log.to_owned() });
-        let listener = runtime.block_on(TcpListener::bind(address))?;
+        let listener = runtime.block_on(listen(address))?;
         let address = listener.local_addr()?;
         let router = router(Arc::clone(&shared));
         runtime.spawn(async move { axum::serve(listener, router).await });
@@ -105,6 +106,11 @@ impl Coordinator {
     /// The share of shard 0.
     pub(crate) fn share(&self) -> &RunShare {
         &self.share
+    }
+
+    /// A sentence for each host from which several clients joined.
+    pub(crate) fn shared_hosts(&self) -> Vec<String> {
+        shared_hosts(self.shared.clients().hosts())
     }
 
     /// Waits until all clients are ready, and returns the instant of the common start, or why there is none.

@@ -91,6 +91,11 @@ impl ClientTable {
         Ok(Joined { run: self.run })
     }
 
+    /// The host of each client that joined, by the index of its shard.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.clients.iter().map(|(index, client)| (*index, client.host.as_str()))
+    }
+
     /// Notes a message of a client. A client that is not known is refused.
     pub(super) fn note(&mut self, shard: Shard) -> Result<(), String> {
         let client = self.clients.get_mut(&shard.index()).filter(|_| shard.count() == self.count);

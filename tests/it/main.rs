@@ -16,6 +16,7 @@ mod gate;
 mod help;
 mod kept_runs;
 mod ladder;
+mod launch;
 mod layers;
 mod logging;
 mod logs;

@@ -40,6 +40,9 @@ pub(crate) struct ShardArgs {
     #[arg(long, value_name = "N", value_parser = values::threads)]
     pub local_shards: Option<NonZeroUsize>,
     /// Address at which shard 0 listens and the others join it
+    ///
+    /// If HOST is a name, shard 0 listens at all of its addresses. With `--shard auto`, Slurm's step gives the address:
+    /// its first node, and a port from 20000 to 29999 by its number.
     #[arg(long, value_name = "HOST:PORT")]
     pub rendezvous: Option<String>,
     /// How long a shard waits for the others to be ready

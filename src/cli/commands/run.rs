@@ -17,6 +17,7 @@ mod deliver;
 mod ladder;
 mod local_shards;
 mod log_ending;
+mod meeting;
 mod other_files;
 mod outcome;
 mod recover;
@@ -30,10 +31,12 @@ pub(super) use crate::cli::to_spec::dataset_of;
 pub(crate) use command_line::{RunCommandLine, run_flags, with_conventions};
 use deliver::Delivery;
 use ladder::LadderCommand;
+pub(crate) use meeting::TOKEN;
 use outcome::exit_status;
 pub(crate) use outcome::failure_reason;
 pub(crate) use recover::deliver_logs;
 pub(crate) use session::RunSession;
+pub(crate) use sharded::check as check_shareable;
 
 /// Runs the command. `like` is the saved run to repeat.
 pub(crate) fn execute(

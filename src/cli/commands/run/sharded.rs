@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::deliver::Delivery;
 use super::local_shards::LocalShards;
+use super::meeting;
 use super::recover;
 use super::session::RunSession;
 use crate::cli::args::{RunArgs, ShardChoice};
@@ -16,8 +17,7 @@ use crate::model::record_log::RunShare;
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
 use crate::runner::{Invocation, LogFile, Membership, PreparedRun, discard_log};
-use crate::shards::variables::TOKEN;
-use crate::shards::{Coordinator, Member, ReceivedLogs, RunIdentity, launcher_shard};
+use crate::shards::{Coordinator, Member, ReceivedLogs, Rendezvous, RunIdentity, launcher_shard};
 
 /// The shard of this process; `None` for a run of one client.
 pub(super) fn shard_of(args: &RunArgs) -> Result<Option<Shard>, CliError> {
@@ -68,7 +68,9 @@ pub(super) fn execute(
     let measured = {
         let timeout = args.shards.shard_timeout;
         let wait = |prepared: &PreparedRun| {
-            party.wait_for_start(RunIdentity::from_prepared(prepared), timeout, interrupts)
+            let start = party.wait_for_start(RunIdentity::from_prepared(prepared), timeout, interrupts);
+            party.warn_of_shared_hosts(args);
+            start
         };
         let membership = Membership { share: party.share().clone(), wait_for_start: &wait };
         let runner = session.runner().with_membership(&membership);
@@ -98,26 +100,10 @@ impl Party {
         log: &Path,
         interrupts: &InterruptSignal,
     ) -> Result<Self, CliError> {
-        let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
-        let address = match (&args.shards.rendezvous, args.shards.local_shards) {
-            (Some(address), _) => address.clone(),
-            (None, Some(_)) => "127.0.0.1:0".to_owned(),
-            (None, None) => {
-                return Err(CliError::usage(
-                    "--shard needs --rendezvous HOST:PORT: the address of shard 0, the same for all shards",
-                ));
-            }
-        };
+        let rendezvous = meeting::rendezvous(&args.shards)?;
         if shard.index() == 0 {
-            let is_local = address.starts_with("127.")
-                || address.starts_with("localhost:")
-                || address.starts_with("[::1]:");
-            if token.is_none() && !is_local {
-                return Err(CliError::usage(format!(
-                    "--rendezvous {address} can be reached from other hosts: set {TOKEN} to a secret, the same for all \
-                     shards"
-                )));
-            }
+            meeting::check_token(&rendezvous)?;
+            let Rendezvous { address, token } = rendezvous;
             let coordinator = Coordinator::listen(&address, shard, token, log).map_err(|error| {
                 CliError::usage(format!("--rendezvous {address}: cannot listen there: {error}"))
             })?;
@@ -128,6 +114,7 @@ impl Party {
             return Ok(Self::First(coordinator));
         }
         let timeout = args.shards.shard_timeout;
+        let Rendezvous { address, token } = rendezvous;
         let member = Member::join(&address, shard, token, timeout, interrupts.stop_handle())
             .map_err(|error| CliError::failed(format!("cannot join the run: {error}")))?;
         Ok(Self::Other(Box::new(member)))
@@ -147,6 +134,16 @@ impl Party {
         }
     }
 
+    /// Warns of hosts from which several clients joined, unless they were asked for.
+    fn warn_of_shared_hosts(&self, args: &RunArgs) {
+        if let (Self::First(coordinator), None) = (self, args.shards.local_shards) {
+            coordinator
+                .shared_hosts()
+                .iter()
+                .for_each(|shared| print_stderr(format_args!("warning: {shared}")));
+        }
+    }
+
     fn wait_for_start(
         &self,
         identity: RunIdentity,
@@ -162,7 +159,7 @@ impl Party {
 }
 
 /// Refuses what several clients cannot do together.
-fn check(args: &RunArgs, spec: &Spec, shard: Shard) -> Result<(), CliError> {
+pub(crate) fn check(args: &RunArgs, spec: &Spec, shard: Shard) -> Result<(), CliError> {
     let refuse = |what: &str| Err(CliError::usage(format!("--shard: {what}")));
     if to_spec::ladder(args, spec).map_err(CliError::usage)?.is_some() || args.measure.repeats.get() > 1 {
         return refuse("several clients send one run, not a ladder or repeats");
