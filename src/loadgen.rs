@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -54,7 +55,7 @@ mod worker_loop;
 mod worker_tasks;
 
 pub(crate) use crate::loadgen::descriptor_limits::prepare_descriptors;
-pub(crate) use crate::loadgen::first_responses::{SetupFailure, is_sign_of_setup};
+pub(crate) use crate::loadgen::first_responses::{FirstResponses, SetupFailure, is_sign_of_setup};
 pub(crate) use crate::loadgen::late_counts::UncountedAnswers;
 pub(crate) use crate::loadgen::observations::{ClientObservations, TokenAgreement, WarmupCount};
 use crate::loadgen::record_collector::{CollectedRecords, RecordCollector};
@@ -212,6 +213,40 @@ impl StopHandle {
     pub fn is_requested(&self) -> bool {
         self.closed.is_cancelled()
     }
+
+    /// How the load is to end, as far as that was requested.
+    pub(crate) fn load_end(&self) -> LoadEnd {
+        match (self.closed.is_cancelled(), self.requested.is_cancelled(), self.aborted.is_cancelled()) {
+            (_, _, true) => LoadEnd::Abort,
+            (_, true, _) => LoadEnd::Drain,
+            (true, ..) => LoadEnd::SendNoMore,
+            _ => LoadEnd::Planned,
+        }
+    }
+
+    /// Requests this end, unless a quicker one was requested.
+    pub(crate) fn request_end(&self, end: LoadEnd) {
+        match end {
+            LoadEnd::Planned => {}
+            LoadEnd::SendNoMore => self.stop_sending(),
+            LoadEnd::Drain => self.request_stop(),
+            LoadEnd::Abort => self.abort(),
+        }
+    }
+}
+
+/// How a load ends, the quickest last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum LoadEnd {
+    /// When all requests are sent and have ended.
+    #[default]
+    Planned,
+    /// [`StopHandle::stop_sending`].
+    SendNoMore,
+    /// [`StopHandle::request_stop`].
+    Drain,
+    /// [`StopHandle::abort`].
+    Abort,
 }
 
 /// The result of a load. Its Records are packed until [`LoadResult::unpack`].

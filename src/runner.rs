@@ -12,8 +12,10 @@ mod error;
 mod event;
 mod ladder;
 mod lengths;
+mod live_load;
 mod measure;
 mod measured_records;
+mod membership;
 mod metrics_client;
 #[cfg(feature = "cli")]
 mod metrics_export;
@@ -31,6 +33,7 @@ mod series;
 #[cfg(feature = "cli")]
 mod server_start;
 mod session;
+mod shared_run;
 mod stop;
 mod wait_ready;
 
@@ -39,13 +42,14 @@ pub use error::Error;
 pub use event::{Event, LoadProgress, Note, Phase, Warning};
 pub(crate) use event::{NoTokenizer, Observer};
 pub(crate) use ladder::{Ladder, LadderPlan, LadderStep, StepPrompts};
+pub(crate) use membership::{Exchange, Membership, ReceivedLogs};
 pub(crate) use metrics_client::{EMPTY, MetricsClient, ScrapeError};
 #[cfg(feature = "cli")]
 pub(crate) use metrics_export::{ExportAddresses, MetricsExporter, MetricsPage};
 pub(crate) use options::{
     Invocation, ProfilerOptions, RecordDetail, RunOptions, ServerMetrics, SessionOptions, TokenizerChoice,
 };
-pub(crate) use prepared_run::{Membership, PreparedRun, Runner};
+pub(crate) use prepared_run::{PreparedRun, Runner};
 pub(crate) use record_log::{LogFile, discard as discard_log, numbered, suffixed};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use repeats::{Repeat, Repeats};

@@ -1,29 +1,34 @@
 //! One run from several clients. Each sends its share of one schedule, all begin at one instant, and the first makes the
 //! Run of all.
 //!
-//! The clients meet at the first one, shard 0: it listens ([`Coordinator`]), the others join it ([`Member`]). Messages
-//! are JSON over HTTP:
+//! The clients meet at the first one, shard 0: it listens ([`Coordinator`]), the others join it ([`Member`]). Both are a
+//! [`Membership`](crate::runner::Membership) of the runner. Messages are JSON over HTTP, and each may be repeated:
 //!
-//! 1. `join`: a client names its shard and version, and receives the id of the run.
-//! 2. `time`: 20 round trips relate the clocks ([`clock::ClockMapping`]).
-//! 3. `ready`: a client has prepared its requests. The answer comes when all are ready, and has the common start.
-//! 4. `beat`: each second of the load. The answer says whether to stop.
-//! 5. `log`: the record log of a client whose load has ended.
+//! 1. `join`: a client names its shard and version.
+//! 2. `next`: the Spec and the id of the next run, or that there is none. Then the clients prepare it.
+//! 3. `time`: 20 round trips relate the clocks ([`clock::ClockMapping`]), before the load and after it.
+//! 4. `ready`: a client has prepared its requests. When all have, the answer has the common start.
+//! 5. `beat`: each second, what the client has sent, and the new bytes of its record log. The answer says how the load
+//!    ends. The requests of all clients thus reach the first one while the load goes on, and it makes the Run of their
+//!    logs.
 //!
 //! No latency crosses hosts: every time of a request is from the clock of the client that sent it.
 
+mod beats;
 mod clock;
 mod coordinator;
 mod launcher;
+mod link;
 mod listen;
 mod member;
 mod messages;
+mod received_log;
 mod rendezvous;
 mod shared_hosts;
 mod state;
 pub(crate) mod variables;
 
-pub(crate) use coordinator::{Coordinator, ReceivedLogs};
+pub(crate) use coordinator::Coordinator;
 pub(crate) use launcher::{Launcher, launcher_shard};
 pub(crate) use member::Member;
 pub(crate) use messages::RunIdentity;
@@ -37,5 +42,13 @@ const START_DELAY: Duration = Duration::from_millis(500);
 /// The time between two beats.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The most bytes of a record log in one message.
+const PIECE_BYTES: usize = 1 << 20;
+
 /// A client whose last message is older than this is lost.
 const LOST_AFTER: Duration = Duration::from_secs(15);
+
+/// The name of this host.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,5 +1,7 @@
 //! The run's clock: one monotonic t0. Every instant is an offset from t0.
 
+#[cfg(debug_assertions)]
+mod test_clock;
 mod wall_clock;
 
 use std::time::{Duration, Instant};
@@ -16,6 +18,11 @@ const MAX_WAIT: Duration = Duration::from_secs(30 * 365 * 86_400);
 #[derive(Debug, Clone, Copy)]
 pub struct RunClock {
     t0: Instant,
+}
+
+/// The wall-clock time now.
+pub(crate) fn wall_time() -> WallTime {
+    ClockSample::now().wall_time(Instant::now())
 }
 
 impl RunClock {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::StopHandle;
-use crate::model::record::{Failure, FailureClass, FinishReason};
+use crate::model::record::{Failure, FailureClass, FinishReason, Record};
 
 /// The number of identical failures, without any other outcome, that end a run immediately.
 const MIN_IDENTICAL_FAILURES: usize = 10;
@@ -30,7 +30,7 @@ pub struct SetupFailure {
 }
 
 /// The outcomes of the first requests of a run, over all workers. They end the run if all fail alike.
-pub(super) struct FirstResponses {
+pub(crate) struct FirstResponses {
     stop: StopHandle,
     /// Whether some request had another outcome, so that no check is needed any more.
     is_settled: AtomicBool,
@@ -62,7 +62,7 @@ enum FailureSign {
 impl FirstResponses {
     /// Creates the check for a run that `stop` ends when its first requests fail alike. With `keep_going`, the check
     /// never ends the run.
-    pub(super) fn new(stop: &StopHandle, keep_going: bool) -> Arc<Self> {
+    pub(crate) fn new(stop: &StopHandle, keep_going: bool) -> Arc<Self> {
         Arc::new(Self {
             stop: stop.clone(),
             is_settled: AtomicBool::new(keep_going),
@@ -70,6 +70,28 @@ impl FirstResponses {
             alike: Mutex::new(None),
             has_ended_run: AtomicBool::new(false),
         })
+    }
+
+    /// Records the outcome of a request of any client.
+    pub(crate) fn record_ended(&self, record: &Record) {
+        if !self.is_settled() {
+            self.record_outcome(&record.outcome.clone().map_err(|failure| *failure));
+        }
+    }
+
+    /// Ends a run of which this number of requests is sent if few of them, all that are sent, failed some time ago.
+    pub(crate) fn check_patience(&self, sent: usize) {
+        if self.is_settled() {
+            return;
+        }
+        let alike = self.alike.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = alike
+            .as_ref()
+            .is_some_and(|alike| alike.since.elapsed() >= FEW_FAILURES_TIMEOUT && alike.setup.count >= sent);
+        drop(alike);
+        if is_time {
+            self.end_run();
+        }
     }
 
     /// Counts a request that is sent.
@@ -114,20 +136,16 @@ impl FirstResponses {
     pub(super) async fn watch_patience(&self) {
         while !self.is_settled() {
             tokio::time::sleep(CHECK_INTERVAL).await;
-            let is_time =
-                self.alike.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|alike| {
-                    alike.since.elapsed() >= FEW_FAILURES_TIMEOUT
-                        && alike.setup.count >= self.sent.load(Ordering::Relaxed)
-                });
-            if is_time && !self.is_settled() {
-                return self.end_run();
+            self.check_patience(self.sent.load(Ordering::Relaxed));
+            if self.has_ended_run.load(Ordering::Relaxed) {
+                return;
             }
         }
     }
 
     /// Why the server answered no request, if all that ended failed alike; `None` if the user ended the run before that
     /// was clear.
-    pub(super) fn setup_failure(&self) -> Option<SetupFailure> {
+    pub(crate) fn setup_failure(&self) -> Option<SetupFailure> {
         let by_user = self.stop.is_requested() && !self.has_ended_run.load(Ordering::Relaxed);
         let alike = self.alike.lock().unwrap_or_else(PoisonError::into_inner);
         let setup = alike.as_ref().map(|alike| alike.setup.clone());

@@ -23,6 +23,7 @@ use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, StringTable
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
 use details::LoggedDetails;
+pub(crate) use follow::RecordLogFollower;
 use frame::{read_frame, write_frame};
 use logged_records::for_each_record;
 pub(crate) use logged_records::{ClientLog, LoggedRecords};
@@ -32,6 +33,7 @@ pub(crate) use spool::Spool;
 pub(crate) mod details;
 mod encoding;
 mod entry;
+mod follow;
 mod frame;
 mod logged_records;
 mod packed;
@@ -106,6 +108,19 @@ pub(crate) struct ClockOffset {
     pub ahead_ns: i64,
     /// The largest error of the difference: half of the fastest round trip, in nanoseconds.
     pub doubt_ns: u64,
+}
+
+/// How a client's clocks relate to the first client's over a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClockRelation {
+    /// The offset of the wall clocks before the load.
+    pub before: ClockOffset,
+    /// The offset of the wall clocks after the load.
+    pub after: ClockOffset,
+    /// The time between the two measurements, in nanoseconds.
+    pub apart_ns: u64,
+    /// How much faster this client's monotonic clock is than the first client's, in parts of a billion.
+    pub drift_ppb: i64,
 }
 
 /// The progress of a run.

@@ -17,7 +17,7 @@ use crate::loadgen::{ClientObservations, TokenAgreement};
 use crate::model::probes::ProbeSummary;
 use crate::model::profile::ProfileReport;
 use crate::model::record::{FailureClass, Record, whole_second};
-use crate::model::record_log::RecordPass;
+use crate::model::record_log::{ClockRelation, RecordPass};
 use crate::model::run_spec::{Backend, BackendTask, Dataset, HistoryMode, SaltScope, Spec};
 use crate::model::server::{ServerMetrics, ServerSignal};
 use crate::model::spool::SpoolError;
@@ -168,6 +168,9 @@ pub(super) struct RunObservations {
     pub server: Option<ServerMetrics>,
     /// Problems with the server's metrics pages.
     pub unread_metrics: Vec<String>,
+    /// How this client's clocks relate to the first client's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clocks: Option<ClockRelation>,
     /// The clients, if several sent the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<ShardDiagnostics>,
@@ -184,6 +187,7 @@ impl RunObservations {
             profile: None,
             server: None,
             unread_metrics: Vec::new(),
+            clocks: None,
             shards: Vec::new(),
         }
     }

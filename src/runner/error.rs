@@ -117,6 +117,22 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A limit of the load is smaller than the number of clients that share it.
+    #[error("a limit of {limit} requests or sessions cannot be split into {shards} shards; each needs one")]
+    LimitNotSplit {
+        /// The limit.
+        limit: usize,
+        /// The number of clients.
+        shards: usize,
+    },
+    /// Shard 0 does not take the record log of this shard.
+    #[error("{why}; the requests of this shard are in {path}: `servegauge merge` makes a result of the logs of all shards", path = path.display())]
+    NotHandedOver {
+        /// The path of the log.
+        path: PathBuf,
+        /// Why the log is not taken.
+        why: String,
+    },
     /// The record log contains no measured request.
     #[error("the run was killed before its first measured request had ended")]
     EmptyRecordLog,

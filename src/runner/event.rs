@@ -162,6 +162,8 @@ pub enum Warning {
     UnreadOutput(String),
     /// A server that this program started did not end as requested.
     Server(String),
+    /// A client that shares the run is lost, its share is not whole, or it shares its host with others.
+    Shards(String),
 }
 
 /// Why no tokenizer of the model was found.

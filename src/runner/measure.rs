@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tracing::info_span;
 
 use super::error::Error;
-use super::event::{Event, LoadProgress, Note, Phase as RunPhase, Warning};
+use super::event::{Event, Note, Phase as RunPhase, Warning};
+use super::live_load::{LiveLoad, LoadObservers};
+use super::membership::Membership;
 use super::options::RecordDetail;
 use super::probes;
 use super::session::Session;
@@ -22,7 +24,6 @@ use crate::dataset::salt::PromptSalter;
 use crate::dataset::{PreparedWorkload, sessions};
 use crate::loadgen::{
     self, DRAIN_TIMEOUT, LoadError, LoadPhase, LoadPlan, LoadResult, LoadShare, StopHandle, WarmupCount,
-    WorkerProgress,
 };
 use crate::model::arrival::{self, Schedule};
 use crate::model::probes::ProbeSummary;
@@ -32,7 +33,6 @@ use crate::model::request::Request;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{BackendTask, Spec};
 use crate::model::spool::SpoolError;
-use crate::model::validity::ChecksSoFar;
 
 /// The number of tokens above which the text of the answers takes megabytes.
 const MANY_TOKENS: usize = 1 << 20;
@@ -45,6 +45,16 @@ pub(super) type InFlightCount = Option<u64>;
 
 /// Receives the events of the measured load, and may end it early.
 pub(crate) type StopEarly<'a> = &'a mut dyn FnMut(&Event<'_>, &StopHandle);
+
+/// Who follows the measured load.
+pub(super) struct MeasureObservers<'o> {
+    /// The number of measured requests in flight, from the start of the load.
+    pub in_flight: watch::Sender<InFlightCount>,
+    /// Receives the events of this client's own load.
+    pub own: &'o mut dyn FnMut(&Event<'_>),
+    /// Receives the events of the load of all clients.
+    pub all: StopEarly<'o>,
+}
 
 /// The requests of a run, and when they are due.
 pub(super) struct PlannedLoad<'r> {
@@ -72,6 +82,8 @@ pub(super) struct Measurement<'a> {
     pub salter: Option<&'a PromptSalter>,
     /// This client's share of the load.
     pub share: LoadShare<'a>,
+    /// The membership of a client that shares the load with others.
+    pub membership: Option<&'a dyn Membership>,
 }
 
 /// The result of the load, and of the probes if the Spec has some.
@@ -163,12 +175,11 @@ impl Measurement<'_> {
         }
     }
 
-    /// Runs the warm-up and then, without a pause, the measured load. `in_flight` follows the load from its start.
+    /// Runs the warm-up and then, without a pause, the measured load.
     pub(super) fn measure(
         &self,
         load: PlannedLoad<'_>,
-        in_flight: watch::Sender<InFlightCount>,
-        observe: StopEarly<'_>,
+        observers: MeasureObservers<'_>,
     ) -> Result<(LoadResult<PackedRecords>, Option<ProbeSummary>), Error> {
         let PlannedLoad { requests, warmup, schedule } = load;
         let Spec { load, .. } = self.spec;
@@ -184,7 +195,7 @@ impl Measurement<'_> {
         };
         let stop = StopHandle::default();
         let on_request = self.on_request(stop.clone());
-        let (outcome, probes) = self.drive(&plan, &stop, in_flight, observe);
+        let (outcome, probes) = self.drive(&plan, &stop, observers);
         drop(on_request);
         let outcome = outcome?;
         if let Some(setup) = outcome.setup_failure {
@@ -199,15 +210,12 @@ impl Measurement<'_> {
     }
 
     /// Runs the load, and the probes beside it.
-    fn drive(
-        &self,
-        plan: &LoadPlan<'_>,
-        stop: &StopHandle,
-        in_flight: watch::Sender<InFlightCount>,
-        observe: StopEarly<'_>,
-    ) -> DriveOutcome {
-        let mut progress = ProgressOfAll::new(plan);
-        let mut checks = LiveChecks::default();
+    fn drive(&self, plan: &LoadPlan<'_>, stop: &StopHandle, observers: MeasureObservers<'_>) -> DriveOutcome {
+        let MeasureObservers { in_flight, own, all } = observers;
+        // The first client judges the first responses of all.
+        let keep_going = self.keep_going || self.share.shard.index() > 0;
+        let others = self.membership.map(|membership| (membership, keep_going));
+        let mut live = LiveLoad::new(self.spec, plan, stop, others);
         // Work that accompanies the measured load waits for its first event. Probes begin when `hold` is dropped.
         let (hold, begin) = channel();
         let mut hold = plan.warmup.is_some().then_some(hold);
@@ -216,19 +224,24 @@ impl Measurement<'_> {
         }
         let mut emit = |event: &Event<'_>| {
             self.session.emit(event);
-            observe(event, stop);
+            all(event, stop);
         };
         let mut load = move || {
-            let outcome = loadgen::run_load_packed(plan, self.session.tokenizer(), stop, &mut |event| {
+            let mut to = LoadObservers { own, all: &mut emit };
+            let mut outcome = loadgen::run_load_packed(plan, self.session.tokenizer(), stop, &mut |event| {
                 if hold.take().is_some() {
                     let (requests, duration) = (total(&plan.measured), plan.measured.duration);
-                    emit(&Event::Phase(RunPhase::Measuring { requests, duration }));
+                    (to.all)(&Event::Phase(RunPhase::Measuring { requests, duration }));
                 }
-                progress.take(&event, &mut emit);
-                checks.take(&event, self.spec, &mut emit);
-                in_flight.send_replace(Some(progress.sum.in_flight as u64));
+                live.take(&event, &mut to);
+                in_flight.send_replace(Some(live.in_flight()));
             });
-            emit(&Event::Phase(RunPhase::Assembling));
+            if let Ok(outcome) = &mut outcome {
+                live.wait_for_others(&mut to);
+                outcome.observed.interrupted |= stop.is_requested();
+                outcome.setup_failure = outcome.setup_failure.take().or_else(|| live.setup_failure());
+            }
+            (to.all)(&Event::Phase(RunPhase::Assembling));
             outcome
         };
         // Probes measure the server, so one client sends all of them.
@@ -279,7 +292,8 @@ impl Measurement<'_> {
             most_records: self.most_records,
             preconnect: self.spec.load.preconnect,
             workers: self.spec.load.workers,
-            keep_going: self.keep_going,
+            // The clients of a shared load judge the first responses together.
+            keep_going: self.keep_going || self.membership.is_some(),
             salter: self.salter.cloned(),
             share: LoadShare::default(),
         }
@@ -304,129 +318,4 @@ fn total(phase: &LoadPhase<'_>) -> Option<u64> {
 fn one(request: &Request) -> LoadPhase<'_> {
     let schedule = Schedule::Open(vec![Duration::ZERO].into());
     LoadPhase { requests: std::slice::from_ref(request).into(), schedule, cycle: false, duration: None }
-}
-
-/// Sums the progress of all workers.
-struct ProgressOfAll {
-    total: Option<usize>,
-    duration: Option<Duration>,
-    /// The latest progress of each worker.
-    beats: Vec<Option<WorkerProgress>>,
-    sum: LoadProgress,
-    is_draining: bool,
-}
-
-impl ProgressOfAll {
-    fn new(plan: &LoadPlan<'_>) -> Self {
-        Self {
-            total: plan.measured.total(),
-            duration: plan.measured.duration,
-            beats: vec![None; plan.workers.get()],
-            sum: LoadProgress::default(),
-            is_draining: false,
-        }
-    }
-
-    /// Handles an event of the load generator, and emits the corresponding event of the run.
-    fn take(&mut self, event: &loadgen::LoadEvent<'_>, emit: &mut dyn FnMut(&Event<'_>)) {
-        match event {
-            loadgen::LoadEvent::Started(t0) => emit(&Event::Started(*t0)),
-            loadgen::LoadEvent::Done(record) => emit(&Event::RequestEnded(record)),
-            loadgen::LoadEvent::Progress(beat) => {
-                self.beats[beat.worker] = Some(*beat);
-                let beats = || self.beats.iter().flatten();
-                self.sum = LoadProgress {
-                    elapsed: beat.elapsed,
-                    sent: beats().map(|beat| beat.sent).sum(),
-                    in_flight: beats().map(|beat| beat.in_flight).sum(),
-                    gaps: beats().map(|beat| beat.gaps).sum(),
-                };
-                if !self.is_draining && self.has_sent_all() {
-                    self.is_draining = true;
-                    emit(&Event::Phase(RunPhase::Draining));
-                }
-                emit(&Event::Progress(self.sum));
-            }
-        }
-    }
-
-    /// Whether all requests are sent and some are still in flight.
-    fn has_sent_all(&self) -> bool {
-        let is_over = self.duration.is_some_and(|duration| self.sum.elapsed >= duration);
-        self.sum.in_flight > 0 && (is_over || self.total == Some(self.sum.sent))
-    }
-}
-
-/// The time between two judgments of the load so far.
-const JUDGMENT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Judges the load while it goes on.
-#[derive(Default)]
-struct LiveChecks {
-    so_far: ChecksSoFar,
-    judged_at: Duration,
-}
-
-impl LiveChecks {
-    fn take(&mut self, event: &loadgen::LoadEvent<'_>, spec: &Spec, emit: &mut dyn FnMut(&Event<'_>)) {
-        match event {
-            loadgen::LoadEvent::Started(_) => {}
-            loadgen::LoadEvent::Done(record) => self.so_far.add_record(record),
-            loadgen::LoadEvent::Progress(beat) => {
-                if beat.elapsed.saturating_sub(self.judged_at) >= JUDGMENT_INTERVAL {
-                    self.judged_at = beat.elapsed;
-                    emit(&Event::ChecksSoFar(&self.so_far.judge(spec)));
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::loadgen::LoadEvent;
-    use crate::model::run_spec::{HistoryMode, Sampling};
-    use crate::testing::scripted_server;
-
-    /// The last report of a worker whose requests have all ended comes before those of the others.
-    #[test]
-    fn each_report_of_any_worker_gives_the_progress_of_all() {
-        let target = scripted_server::target("http", 8000);
-        let sampling = Sampling::default();
-        let phase =
-            LoadPhase { requests: (&[]).into(), schedule: Schedule::Closed, cycle: true, duration: None };
-        let plan = LoadPlan {
-            target: &target,
-            sampling: &sampling,
-            warmup: None,
-            measured: phase,
-            cap: None,
-            max_active: None,
-            history: HistoryMode::None,
-            capture: Capture { text: CaptureText::Never, gaps: RecordDetail::NONE.gaps },
-            most_records: None,
-            preconnect: 0,
-            workers: NonZeroUsize::new(2).unwrap(),
-            keep_going: false,
-            salter: None,
-            share: LoadShare::default(),
-        };
-        let mut progress = ProgressOfAll::new(&plan);
-        let mut sums = Vec::new();
-        let mut report = |worker, seconds, sent, in_flight| {
-            let elapsed = Duration::from_secs(seconds);
-            let beat = WorkerProgress { worker, elapsed, sent, in_flight, gaps: 10 * sent as u64 };
-            progress.take(&LoadEvent::Progress(beat), &mut |event| {
-                if let Event::Progress(LoadProgress { elapsed, sent, in_flight, gaps }) = event {
-                    sums.push((elapsed.as_secs(), *sent, *in_flight, *gaps));
-                }
-            });
-        };
-        report(0, 1, 5, 2);
-        report(1, 1, 4, 3);
-        report(0, 2, 6, 0);
-        report(1, 9, 7, 1);
-        assert_eq!(sums, [(1, 5, 2, 50), (1, 9, 5, 90), (2, 10, 3, 100), (9, 13, 1, 130)]);
-    }
 }

@@ -1,6 +1,7 @@
 //! Prepares and measures runs on a session.
 
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -11,13 +12,15 @@ use super::assemble::{MeasuredRun, assemble};
 use super::diagnostics::{PrefixCacheReadings, RunObservations, WorkloadComparison};
 use super::error::Error;
 use super::event::{Event, Warning};
-use super::measure::{Measurement, PlannedLoad, StopEarly};
+use super::measure::{MeasureObservers, Measurement, PlannedLoad, StopEarly};
 use super::measured_records::{MeasuredRecords, unreadable};
+use super::membership::Membership;
 use super::options::{Invocation, RecordDetail, RunOptions};
 use super::profiler::{Profiler, RunStart};
 use super::record_log::{self, LogFile, LogUse, RecordLog};
 use super::scraper::Scraper;
 use super::session::Session;
+use super::shared_run::{check_split, merge_logs, temporary_log};
 use super::{prepare, redact};
 use crate::dataset::requests::RequestRange;
 use crate::dataset::salt::PromptSalter;
@@ -35,16 +38,7 @@ use crate::model::server::ServerMetrics;
 pub(crate) struct Runner<'a> {
     session: &'a Session,
     options: &'a RunOptions,
-    membership: Option<&'a Membership<'a>>,
-}
-
-/// A client's membership in a run that several clients send.
-pub(crate) struct Membership<'a> {
-    /// The client's share of the run.
-    pub share: RunShare,
-    /// Waits until all clients have prepared the same run and are ready. Returns the instant of the common start, or
-    /// why there is none.
-    pub wait_for_start: &'a (dyn Fn(&PreparedRun) -> Result<Instant, String> + Sync),
+    membership: Option<&'a dyn Membership>,
 }
 
 /// A prepared run, before its first request is sent.
@@ -96,8 +90,8 @@ impl<'a> Runner<'a> {
     }
 
     /// Returns a runner whose runs are shares of runs that several clients send.
-    pub(crate) fn with_membership(self, membership: &'a Membership<'a>) -> Self {
-        Self { membership: Some(membership), ..self }
+    pub(crate) fn with_membership(self, membership: Option<&'a dyn Membership>) -> Self {
+        Self { membership, ..self }
     }
 
     /// The session of the runs.
@@ -113,9 +107,14 @@ impl<'a> Runner<'a> {
     /// Prepares the requests of one run.
     ///
     /// # Errors
-    /// If the dataset, the tokenizer or the protocol cannot provide them.
+    /// If the dataset, the tokenizer or the protocol cannot provide them, or if a limit of the load cannot be split over
+    /// the clients.
     pub(crate) fn prepare(&self, mut spec: Spec) -> Result<PreparedRun, Error> {
         let session = self.session;
+        if let Some(membership) = self.membership {
+            check_split(&spec, membership.share().shard)?;
+            membership.begin_run(&spec);
+        }
         let mut dice = RunRng::new(spec.rng, spec.seed);
         prepare::resolve_chat_template(&mut spec, session)?;
         let mut workload = prepare::workload(&mut spec, &mut dice, session)?;
@@ -150,10 +149,17 @@ impl<'a> Runner<'a> {
         observe: StopEarly<'_>,
     ) -> Result<(Run, RunRecords), Error> {
         let (options, session) = (self.options, self.session);
-        let record_log = invocation.record_log.as_ref();
+        let temporary = self.membership.filter(|_| invocation.record_log.is_none()).map(temporary_log);
+        let record_log = temporary.as_ref().or(invocation.record_log.as_ref());
         let detail = if record_log.is_some() { options.detail.logged() } else { options.detail };
         let start = || match self.membership {
-            Some(membership) => (membership.wait_for_start)(&prepared),
+            Some(membership) => {
+                let log = record_log.map(LogFile::path).unwrap_or_else(|| Path::new(""));
+                let start = membership.wait_for_start(&prepared.inputs, log)?;
+                let remarks = membership.remarks().into_iter().map(Warning::Shards);
+                remarks.for_each(|remark| session.emit(&Event::Warning(remark)));
+                Ok(start)
+            }
             None => Ok(Instant::now()),
         };
         let measurement = Measurement {
@@ -164,6 +170,7 @@ impl<'a> Runner<'a> {
             keep_going: options.keep_going,
             salter: prepared.salter.as_ref(),
             share: self.load_share(&start),
+            membership: self.membership,
         };
         info!("waiting for the server to answer a small request");
         measurement.wait_until_ready(options.ready_timeout)?;
@@ -186,10 +193,9 @@ impl<'a> Runner<'a> {
         let header = self.header(&prepared, &command, invocation);
         let mut log = self.begin_log(record_log, &header, detail, measurement.most_records);
         let load = PlannedLoad { requests, warmup, schedule };
-        let outcome = measurement.measure(load, sender, &mut |event, stop| {
-            log.iter_mut().for_each(|log| log.take(event));
-            observe(event, stop);
-        });
+        let own = &mut |event: &Event<'_>| log.iter_mut().for_each(|log| log.take(event));
+        let observers = MeasureObservers { in_flight: sender, own, all: observe };
+        let outcome = measurement.measure(load, observers);
         let (recorder, after) = session.runtime().block_on(async {
             let stop = async { Some(scraper?.stop().await) };
             tokio::join!(stop, session.prefix_cache())
@@ -215,15 +221,24 @@ impl<'a> Runner<'a> {
             profile,
             server,
             unread_metrics,
+            clocks: self.membership.and_then(Membership::clocks),
             shards: Vec::new(),
         };
         // A run may have millions of requests, and memory does not suffice for the workload beside the unpacked Records.
         drop(prepared.workload);
+        let shared = self.membership.zip(record_log);
+        let interrupted = observed.client.interrupted;
         let limit = options.most_records.unwrap_or(usize::MAX);
-        let (records, details) = records.finish(&observed, observed.client.interrupted, limit)?;
-        let (mut run, records) =
-            assemble(header, MeasuredRun { records, observed, details, diagnostics: None })
-                .map_err(unread)?;
+        let (records, details) = records.finish(&observed, interrupted, limit)?;
+        let merged = shared
+            .map(|(membership, log)| merge_logs(membership, log, interrupted, session, options.most_records));
+        let merged = merged.transpose()?;
+        let (mut run, records) = match merged.flatten() {
+            Some(merged) => merged,
+            None => assemble(header, MeasuredRun { records, observed, details, diagnostics: None })
+                .map_err(unread)?,
+        };
+        record_log::discard(temporary.as_ref());
         run.validity.name_settings(options.setting_names);
         if let Some(unread) = run.streams.unread_fields() {
             session.emit(&Event::Warning(Warning::UnreadOutput(unread)));
@@ -283,13 +298,13 @@ impl<'a> Runner<'a> {
 
     /// What all clients of the run have in common.
     fn run_id(&self) -> Uuid {
-        self.membership.map_or_else(Uuid::new_v4, |membership| membership.share.run)
+        self.membership.map_or_else(Uuid::new_v4, |membership| membership.share().run)
     }
 
     /// This client's share of the load, which begins when `start` says.
     fn load_share<'s>(&self, start: StartSignal<'s>) -> LoadShare<'s> {
         let Some(membership) = self.membership else { return LoadShare::default() };
-        let RunShare { shard, run, .. } = membership.share;
+        let RunShare { shard, run, .. } = membership.share();
         LoadShare { shard, nonce: run, start: Some(start) }
     }
 
@@ -304,7 +319,7 @@ impl<'a> Runner<'a> {
             selection: self.options.selection.clone(),
             inputs: prepared.inputs.clone(),
             server_version: self.session.server_version().map(ToOwned::to_owned),
-            share: self.membership.map(|membership| membership.share.clone()),
+            share: self.membership.map(Membership::share),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -19,10 +20,12 @@ use crate::model::record_log::{ProgressMark, RecordLogHeader, RecordLogWriter, S
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// The path of a run's record log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct LogFile {
     path: PathBuf,
     is_asked_for: bool,
+    /// The logs of other clients of the run, which share the fate of this one.
+    received: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl LogFile {
@@ -34,23 +37,23 @@ impl LogFile {
         if path.exists() {
             return Err(Error::RecordLogExists { path });
         }
-        Ok(Self { path, is_asked_for: true })
+        Ok(Self { path, is_asked_for: true, received: Arc::default() })
     }
 
     /// A log beside a result, under a name that no other process uses. It is removed when the result is saved.
     pub(crate) fn beside(result: &Path) -> Self {
         let extension = format!("{}.reclog", std::process::id());
-        Self { path: result.with_extension(extension), is_asked_for: false }
+        Self { path: result.with_extension(extension), is_asked_for: false, received: Arc::default() }
     }
 
     /// The log of run `number` of several; its file name includes the number.
     pub(crate) fn of_run(&self, number: usize) -> Self {
-        Self { path: numbered(&self.path, number), ..self.clone() }
+        Self { path: numbered(&self.path, number), received: Arc::default(), ..*self }
     }
 
     /// The log of one of several runs, whose file name ends with this suffix.
     pub(crate) fn suffixed(&self, suffix: &str) -> Self {
-        Self { path: suffixed(&self.path, suffix), ..self.clone() }
+        Self { path: suffixed(&self.path, suffix), received: Arc::default(), ..*self }
     }
 
     /// The path of the log.
@@ -63,17 +66,28 @@ impl LogFile {
         self.is_asked_for
     }
 
+    /// Keeps the logs of the other clients of the run until this one is removed.
+    pub(crate) fn keep_until_saved(&self, received: Vec<PathBuf>) {
+        *self.received.lock().unwrap_or_else(PoisonError::into_inner) = received;
+    }
+
+    /// The paths of the log and of those received from other clients.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        [&self.path].into_iter().chain(received.iter()).cloned().collect()
+    }
+
     /// The path of the log; `None` if the file does not exist.
     pub(crate) fn existing(&self) -> Option<&Path> {
         self.path.exists().then_some(&*self.path)
     }
 }
 
-/// Removes the log of a run that is saved, unless the user asked for the log.
+/// Removes the log of a run that is saved, and those received from other clients, unless the user asked for the log.
 pub(crate) fn discard(log: Option<&LogFile>) {
     if let Some(log) = log.filter(|log| !log.is_asked_for) {
-        // The file does not exist if it could not be written.
-        let _ = fs::remove_file(&log.path);
+        // A file does not exist if it could not be written.
+        log.paths().iter().for_each(|path| _ = fs::remove_file(path));
     }
 }
 

@@ -13,11 +13,17 @@ use crate::client::request_timer::StreamStats;
 use crate::loadgen::ClientObservations;
 use crate::model::metrics;
 use crate::model::record::Record;
-use crate::model::record_log::{ClientLog, LoggedRecords, RecordLogError, RecordLogSummary, RunShare};
+use crate::model::record_log::{
+    ClientLog, ClockOffset, LoggedRecords, RecordLogError, RecordLogSummary, RunShare,
+};
 use crate::model::run::Run;
 use crate::model::run_records::RunRecords;
+use crate::model::run_spec::WorkloadSpec;
 use crate::model::validity::{RunDiagnostics, ScheduleFold, ShardDiagnostics};
 use crate::model::wall_time::WallTime;
+
+/// The number of requests that a message names.
+const NAMED_REQUESTS: usize = 10;
 
 /// A run, as read from its record logs.
 #[derive(Debug)]
@@ -69,9 +75,27 @@ impl ClientPart {
         self.share().map_or(0, |share| share.shard.index())
     }
 
+    /// How the client's clocks relate to the first client's, measured as late as possible before the load.
+    fn clock_before(&self) -> Option<ClockOffset> {
+        let relation = self.observed.as_ref().and_then(|observed| observed.clocks);
+        relation.map(|clocks| clocks.before).or(self.share()?.clock)
+    }
+
+    /// The largest error of the relation of the clocks: of the measurement before the load or after it, whichever is
+    /// worse, and what one clock gained on the other in between.
+    fn clock_doubt(&self) -> Option<Duration> {
+        let clocks = self.observed.as_ref().and_then(|observed| observed.clocks);
+        let doubt = clocks.map(|clocks| {
+            let drift = u128::from(clocks.drift_ppb.unsigned_abs()) * u128::from(clocks.apart_ns);
+            let drift = u64::try_from(drift / 1_000_000_000).unwrap_or(u64::MAX);
+            clocks.before.doubt_ns.max(clocks.after.doubt_ns).saturating_add(drift)
+        });
+        doubt.or(self.clock_before().map(|clock| clock.doubt_ns)).map(Duration::from_nanos)
+    }
+
     /// When the measured load began, on the first client's clock, in nanoseconds since the Unix epoch.
     fn common_t0(&self) -> Option<i128> {
-        let ahead = self.share().and_then(|share| share.clock).map_or(0, |clock| clock.ahead_ns);
+        let ahead = self.clock_before().map_or(0, |clock| clock.ahead_ns);
         Some(i128::from(self.summary.t0?.unix_ns) - i128::from(ahead))
     }
 
@@ -114,6 +138,10 @@ impl ClientPart {
 fn merge(mut parts: Vec<ClientPart>, limit: usize) -> Result<Recovered, Error> {
     let mut lost: Vec<String> = parts.iter().filter_map(|part| what_is_lost(&part.summary)).collect();
     lost.extend(missing_shards(&parts));
+    lost.extend(cut_shards(&parts));
+    if !lost.is_empty() {
+        lost.extend(missing_requests(&parts)?);
+    }
     let is_observed = parts.iter().all(|part| part.observed.is_some());
     let shards = shard_diagnostics(&parts)?;
     align(&mut parts);
@@ -152,11 +180,10 @@ fn shard_diagnostics(parts: &[ClientPart]) -> Result<Vec<ShardDiagnostics>, Erro
     let earliest = parts.iter().filter_map(ClientPart::common_t0).min().filter(|_| has_schedule);
     let of_part = |part: &ClientPart| {
         let later = part.common_t0().zip(earliest).map(|(t0, earliest)| t0 - earliest);
-        let clock = part.share().and_then(|share| share.clock);
         Ok(ShardDiagnostics {
             index: part.index(),
             start: later.map(|later| Duration::from_nanos(u64::try_from(later).unwrap_or(u64::MAX))),
-            clock_doubt: clock.map(|clock| Duration::from_nanos(clock.doubt_ns)),
+            clock_doubt: part.clock_doubt(),
             lag: part.own_lag()?,
         })
     };
@@ -196,6 +223,55 @@ fn missing_shards(parts: &[ClientPart]) -> Option<String> {
         let missing = missing.join(", ");
         format!("of {count} shards, {missing} left no record log: {share:.0} % of the load was not measured")
     })
+}
+
+/// The clients whose share ended early although the run went on; `None` if there are none.
+fn cut_shards(parts: &[ClientPart]) -> Option<String> {
+    let goes_on = parts.first()?.summary.ended == Some(false);
+    let cut: Vec<String> = parts
+        .iter()
+        .filter(|part| goes_on && part.summary.ended == Some(true))
+        .map(|part| part.index().to_string())
+        .collect();
+    (!cut.is_empty()).then(|| format!("of the shards, {} stopped before the end of the run", cut.join(", ")))
+}
+
+/// The requests of shards without a whole log that were not measured, by their numbers; `None` if there are none, or if
+/// the turns of sessions or a duration decide what is sent.
+fn missing_requests(parts: &[ClientPart]) -> Result<Option<String>, Error> {
+    let Some((header, count)) = parts.first().and_then(|part| {
+        let header = &part.summary.header;
+        Some((header, header.share.as_ref()?.shard.count()))
+    }) else {
+        return Ok(None);
+    };
+    let spec = &header.spec;
+    let planned = spec.workload.num_prompts;
+    if spec.workload.dataset.has_sessions() || spec.load.duration.is_some() || planned == WorkloadSpec::ALL {
+        return Ok(None);
+    }
+    // A bit for each request: a run may have millions.
+    let mut measured = vec![0_u64; planned.div_ceil(64)];
+    let mut note = |ordinal: usize| {
+        if let Some(word) = measured.get_mut(ordinal / 64) {
+            *word |= 1 << (ordinal % 64);
+        }
+    };
+    for part in parts {
+        match part.summary.ended {
+            Some(false) => (part.index()..planned).step_by(count).for_each(&mut note),
+            _ => part.for_each(&mut |record| note(record.ordinal))?,
+        }
+    }
+    let missing = || (0..planned).filter(|ordinal| measured[ordinal / 64] >> (ordinal % 64) & 1 == 0);
+    let number = missing().count();
+    let named =
+        missing().take(NAMED_REQUESTS).map(|ordinal| ordinal.to_string()).collect::<Vec<_>>().join(", ");
+    let more = if number > NAMED_REQUESTS { ", …" } else { "" };
+    let share = 100.0 * number as f64 / planned as f64;
+    Ok((number > 0).then(|| {
+        format!("{number} of {planned} requests ({share:.1} %) were not measured: numbers {named}{more}")
+    }))
 }
 
 /// Puts everything on the time axis of the client whose load began first. With a schedule, all clients have one t0, by

@@ -1,9 +1,9 @@
 //! Relates the clocks of two clients by round trips.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::messages::Clocks;
-use crate::model::record_log::ClockOffset;
+use crate::model::record_log::{ClockOffset, ClockRelation};
 
 /// The number of round trips of a measurement.
 pub(super) const ROUND_TRIPS: usize = 20;
@@ -13,8 +13,8 @@ pub(super) const ROUND_TRIPS: usize = 20;
 pub(super) struct RoundTrip {
     pub sent: Instant,
     pub answered: Instant,
-    /// Our wall clock when the answer came.
-    pub wall: SystemTime,
+    /// Our wall clock when the answer came, in nanoseconds since the Unix epoch.
+    pub wall_ns: u64,
     pub clocks: Clocks,
 }
 
@@ -54,15 +54,33 @@ impl ClockMapping {
 
     /// How far our wall clock is ahead of the first client's.
     pub(super) fn wall_offset(&self) -> ClockOffset {
-        let half = self.uncertainty();
-        let ours = self.fastest.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let ours = ours.saturating_sub(half).as_nanos();
-        let difference = i128::try_from(ours).unwrap_or(i128::MAX) - i128::from(self.fastest.clocks.wall_ns);
-        ClockOffset {
-            ahead_ns: i64::try_from(difference).unwrap_or(if difference < 0 { i64::MIN } else { i64::MAX }),
-            doubt_ns: u64::try_from(half.as_nanos()).unwrap_or(u64::MAX),
+        let half = nanoseconds(self.uncertainty());
+        let ours = i128::from(self.fastest.wall_ns) - i128::from(half);
+        let ahead_ns = clamp(ours - i128::from(self.fastest.clocks.wall_ns));
+        ClockOffset { ahead_ns, doubt_ns: half }
+    }
+
+    /// How the clocks relate from this measurement to a later one.
+    pub(super) fn relation(&self, after: &Self) -> ClockRelation {
+        let middle = |mapping: &Self| mapping.fastest.sent + mapping.uncertainty();
+        let ours = nanoseconds(middle(after).saturating_duration_since(middle(self)));
+        let [begin, end] = [self, after].map(|mapping| i128::from(mapping.fastest.clocks.monotonic_ns));
+        let faster = (i128::from(ours) - (end - begin)) * 1_000_000_000;
+        ClockRelation {
+            before: self.wall_offset(),
+            after: after.wall_offset(),
+            apart_ns: ours,
+            drift_ppb: clamp(faster.checked_div(end - begin).unwrap_or(0)),
         }
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn clamp(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[cfg(test)]
@@ -72,19 +90,33 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// A round trip that begins `at` and takes `to` there and `back`. The other clock began 7 s earlier than ours, and
-    /// our wall clock is 30 ms ahead.
-    fn trip(base: Instant, at: Duration, to: Duration, back: Duration) -> RoundTrip {
-        let elapsed = |time: Duration| u64::try_from(time.as_nanos()).unwrap();
+    /// our wall clock is 30 ms ahead. Our clocks are too fast by `fast_ppm`.
+    fn drifting_trip(base: Instant, at: Duration, to: Duration, back: Duration, fast_ppm: u64) -> RoundTrip {
+        let ours = |time: Duration| time + time.mul_f64(fast_ppm as f64 / 1e6);
         let wall = Duration::from_secs(1_800_000_000);
         RoundTrip {
-            sent: base + at,
-            answered: base + at + to + back,
-            wall: SystemTime::UNIX_EPOCH + wall + at + to + back + 30 * MS,
+            sent: base + ours(at),
+            answered: base + ours(at + to + back),
+            wall_ns: nanoseconds(wall + ours(at + to + back) + 30 * MS),
             clocks: Clocks {
-                monotonic_ns: elapsed(Duration::from_secs(7) + at + to),
-                wall_ns: elapsed(wall + at + to),
+                monotonic_ns: nanoseconds(Duration::from_secs(7) + at + to),
+                wall_ns: nanoseconds(wall + at + to),
             },
         }
+    }
+
+    fn trip(base: Instant, at: Duration, to: Duration, back: Duration) -> RoundTrip {
+        drifting_trip(base, at, to, back, 0)
+    }
+
+    #[test]
+    fn a_clock_that_is_too_fast_is_measured_from_before_to_after() {
+        let (base, hour) = (Instant::now(), Duration::from_secs(3600));
+        let mapping = |at| ClockMapping::from_round_trips([drifting_trip(base, at, MS, MS, 50)]).unwrap();
+        let relation = mapping(Duration::ZERO).relation(&mapping(hour));
+        assert!(relation.drift_ppb.abs_diff(50_000) < 100, "{relation:?}");
+        assert!(relation.after.ahead_ns.abs_diff(30_000_000 + 180_000_000) < 1000, "{relation:?}");
+        assert!(relation.apart_ns.abs_diff(3_600_180_000_000) < 1000, "{relation:?}");
     }
 
     #[test]

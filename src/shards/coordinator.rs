@@ -1,73 +1,75 @@
 //! The first client of a run: where the others meet.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
-use axum::middleware::{self, Next};
+use axum::middleware::{self, Next as NextLayer};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures_util::StreamExt as _;
+use serde::Serialize;
 use tokio::runtime::Runtime;
 use tracing::info;
 use uuid::Uuid;
 
 use super::listen::listen;
-use super::messages::{Beat, Join, Joined, Order, PATH, PROTOCOL, Ready, Refusal, RunIdentity, Start};
+use super::messages::{Beat, Failed, Join, Next, PATH, PROTOCOL, Ready, Refusal, RunIdentity, Start};
 use super::shared_hosts::shared_hosts;
 use super::state::ClientTable;
-use crate::model::record_log::{ClockOffset, RunShare};
+use super::{PIECE_BYTES, host_name};
+use crate::client::clock::wall_time;
+use crate::loadgen::LoadEnd;
+use crate::model::record_log::{ClockOffset, ClockRelation, RunShare};
+use crate::model::run::RunInputs;
+use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
-use crate::model::wall_time::WallTime;
-use crate::runner::StopHandle;
+use crate::runner::{Exchange, LoadProgress, Membership, ReceivedLogs, StopHandle, redact};
 
 /// The time between two looks at what the other clients sent.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The logs of the other clients.
-pub(crate) struct ReceivedLogs {
-    /// The files that arrived.
-    pub files: Vec<PathBuf>,
-    /// A sentence for each client whose log did not arrive.
-    pub lost: Vec<String>,
-}
+/// How long the end of all runs waits for the other clients to hear of it.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Where the clients of a run meet: a server in the process of shard 0.
 pub(crate) struct Coordinator {
     shared: Arc<Shared>,
-    share: RunShare,
+    share: Mutex<RunShare>,
+    identity: RunIdentity,
+    timeout: Duration,
+    stop: StopHandle,
     address: SocketAddr,
-    runtime: Runtime,
+    /// Whether all clients were started on this host.
+    is_one_host: bool,
+    /// Serves the other clients until it is dropped.
+    _runtime: Runtime,
 }
 
 /// What the handlers share.
 struct Shared {
     clients: Mutex<ClientTable>,
     token: Option<String>,
-    /// The record log of shard 0. Those of the others are written beside it.
-    log: PathBuf,
 }
 
 impl Shared {
     fn clients(&self) -> MutexGuard<'_, ClientTable> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where the log of a shard is written.
-    fn log_of(&self, shard: Shard) -> PathBuf {
-        self.log.with_extension(format!("shard{}.reclog", shard.index()))
+        lock(&self.clients)
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Coordinator {
-    /// Listens for the other clients. `log` is the record log of shard 0.
+    /// Listens for the other clients, which have `timeout` to be ready for a run. When `stop` is requested, all of them
+    /// stop.
     ///
     /// # Errors
     /// If the address cannot be listened on.
@@ -75,27 +77,43 @@ impl Coordinator {
         address: &str,
         shard: Shard,
         token: Option<String>,
-        log: &Path,
+        (timeout, stop): (Duration, &StopHandle),
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("shards")
             .enable_all()
             .build()?;
-        let run = Uuid::new_v4();
         let version = env!("CARGO_PKG_VERSION");
-        let mut clients = ClientTable::new(run, shard.count(), version);
-        let host = super::member::host_name();
+        let mut clients = ClientTable::new(shard.count(), version);
+        let host = host_name();
         let join = Join { protocol: PROTOCOL, shard, version: version.to_owned(), host: host.clone() };
         clients.join(&join).map_err(std::io::Error::other)?;
-        let shared = Arc::new(Shared { clients: Mutex::new(clients), token, log: log.to_owned() });
+        let shared = Arc::new(Shared { clients: Mutex::new(clients), token });
         let listener = runtime.block_on(listen(address))?;
         let address = listener.local_addr()?;
         let router = router(Arc::clone(&shared));
         runtime.spawn(async move { axum::serve(listener, router).await });
-        info!(%address, %run, shards = shard.count(), "waiting for the other shards");
+        let (interrupted, stop_all) = (Arc::clone(&shared), stop.clone());
+        runtime.spawn(async move {
+            stop_all.requested().await;
+            interrupted.clients().interrupt();
+        });
+        info!(%address, shards = shard.count(), "waiting for the other shards");
         let clock = Some(ClockOffset { ahead_ns: 0, doubt_ns: 0 });
-        Ok(Self { shared, share: RunShare { shard, run, host, clock }, address, runtime })
+        let share = Mutex::new(RunShare { shard, run: Uuid::nil(), host, clock });
+        let (identity, stop) = (RunIdentity::default(), stop.clone());
+        Ok(Self { shared, share, identity, timeout, stop, address, is_one_host: false, _runtime: runtime })
+    }
+
+    /// Sets what the flags ask for, which must be equal in all clients.
+    pub(crate) fn set_identity(&mut self, identity: RunIdentity) {
+        self.identity = identity;
+    }
+
+    /// Says that all clients are meant to run on this host.
+    pub(crate) fn expect_one_host(&mut self) {
+        self.is_one_host = true;
     }
 
     /// The address that the other clients join.
@@ -103,63 +121,82 @@ impl Coordinator {
         self.address
     }
 
-    /// The share of shard 0.
-    pub(crate) fn share(&self) -> &RunShare {
-        &self.share
-    }
-
-    /// A sentence for each host from which several clients joined.
-    pub(crate) fn shared_hosts(&self) -> Vec<String> {
-        shared_hosts(self.shared.clients().hosts())
-    }
-
-    /// Waits until all clients are ready, and returns the instant of the common start, or why there is none.
-    pub(crate) fn wait_for_start(
-        &self,
-        identity: RunIdentity,
-        timeout: Duration,
-        stop: &StopHandle,
-    ) -> Result<Instant, String> {
-        let began = Instant::now();
-        self.shared.clients().note_ready(self.share.shard, identity)?;
-        loop {
-            let mut clients = self.shared.clients();
-            if let Some(start) = clients.start() {
-                return Ok(clients.instant(start?));
-            }
-            if stop.is_requested() {
-                return Err("interrupted".to_owned());
-            }
-            if began.elapsed() > timeout {
-                clients.give_up(timeout);
-            }
-            drop(clients);
-            std::thread::sleep(POLL_INTERVAL);
-        }
-    }
-
-    /// Tells the other clients to stop sending when the user asks for the end.
-    pub(crate) fn stop_all_with(&self, stop: &StopHandle) {
-        let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
-        self.runtime.spawn(async move {
-            stop.requested().await;
-            shared.clients().stop = true;
-        });
-    }
-
     /// Returns a function that notes the end of a shard's process, and how it ended.
     pub(crate) fn departures(&self) -> impl Fn(usize, &str) + Clone + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move |index, how| shared.clients().note_gone(index, how)
     }
+}
 
-    /// Waits for the logs of the other clients. A client that is silent is not waited for.
-    pub(crate) fn collect(&self) -> ReceivedLogs {
-        while self.shared.clients().awaited() > 0 {
+impl Membership for Coordinator {
+    fn begin_run(&self, spec: &Spec) {
+        let run = Uuid::new_v4();
+        lock(&self.share).run = run;
+        self.shared.clients().begin_run(run, redact::spec(spec));
+    }
+
+    fn share(&self) -> RunShare {
+        lock(&self.share).clone()
+    }
+
+    fn wait_for_start(&self, inputs: &RunInputs, log: &Path) -> Result<Instant, String> {
+        let began = Instant::now();
+        let shard = self.share().shard;
+        let mut clients = self.shared.clients();
+        let number = clients.number();
+        clients.set_log(log);
+        clients.note_ready(shard, number, self.identity.with_inputs(inputs))?;
+        loop {
+            if let Some(start) = clients.start() {
+                return Ok(clients.instant(start?));
+            }
+            if self.stop.is_requested() {
+                return Err("interrupted".to_owned());
+            }
+            clients.require_all();
+            if began.elapsed() > self.timeout {
+                clients.give_up(self.timeout);
+            }
+            drop(clients);
+            std::thread::sleep(POLL_INTERVAL);
+            clients = self.shared.clients();
+        }
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let clients = self.shared.clients();
+        // Later runs have the same clients.
+        if self.is_one_host || clients.number() > 1 { Vec::new() } else { shared_hosts(clients.hosts()) }
+    }
+
+    fn exchange(&self, _own: LoadProgress, end: LoadEnd) -> Exchange {
+        self.shared.clients().exchange(end)
+    }
+
+    fn awaits_others(&self) -> bool {
+        self.shared.clients().awaited() > 0
+    }
+
+    fn clocks(&self) -> Option<ClockRelation> {
+        None
+    }
+
+    fn finish(&self) -> Result<Option<ReceivedLogs>, String> {
+        while self.awaits_others() {
             std::thread::sleep(POLL_INTERVAL);
         }
-        let (files, lost) = self.shared.clients().logs();
-        ReceivedLogs { files, lost }
+        Ok(Some(self.shared.clients().take_logs()))
+    }
+}
+
+impl Drop for Coordinator {
+    /// Tells the other clients that there is no further run.
+    fn drop(&mut self) {
+        let began = Instant::now();
+        while self.shared.clients().end() > 0 && began.elapsed() < FAREWELL {
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        self.shared.clients().remove_logs();
     }
 }
 
@@ -167,9 +204,10 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(&format!("{PATH}/join"), post(join))
         .route(&format!("{PATH}/time"), get(time))
+        .route(&format!("{PATH}/next"), post(next_run))
         .route(&format!("{PATH}/ready"), post(ready))
-        .route(&format!("{PATH}/beat"), post(beat))
-        .route(&format!("{PATH}/log/{{index}}"), put(log).layer(DefaultBodyLimit::disable()))
+        .route(&format!("{PATH}/failed"), post(failed))
+        .route(&format!("{PATH}/beat"), post(beat).layer(DefaultBodyLimit::max(2 * PIECE_BYTES)))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), check_token))
         .with_state(shared)
 }
@@ -183,7 +221,7 @@ fn refuse(error: impl Into<String>) -> Response {
 async fn check_token(
     State(shared): State<Arc<Shared>>,
     request: axum::extract::Request,
-    next: Next,
+    next: NextLayer,
 ) -> Response {
     let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let is_allowed = shared.token.as_ref().is_none_or(|token| {
@@ -202,71 +240,40 @@ fn is_equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
+/// The answer to a message.
+fn respond<T: Serialize>(answer: Result<T, String>) -> Response {
+    answer.map_or_else(refuse, |answer| Json(answer).into_response())
+}
+
 async fn join(State(shared): State<Arc<Shared>>, Json(message): Json<Join>) -> Response {
     let joined = shared.clients().join(&message);
     info!(shard = %message.shard, host = message.host, refused = ?joined.as_ref().err(), "a shard asks to join");
-    joined.map_or_else(refuse, |joined: Joined| Json(joined).into_response())
+    respond(joined)
 }
 
 async fn time(State(shared): State<Arc<Shared>>) -> Response {
-    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Json(shared.clients().clocks(WallTime::new(wall, Duration::ZERO))).into_response()
+    Json(shared.clients().clocks(wall_time())).into_response()
+}
+
+async fn next_run(State(shared): State<Arc<Shared>>, Json(message): Json<Next>) -> Response {
+    respond(shared.clients().next_run(message.shard, message.after))
 }
 
 async fn ready(State(shared): State<Arc<Shared>>, Json(message): Json<Ready>) -> Response {
-    if let Err(error) = shared.clients().note_ready(message.shard, message.identity) {
-        return refuse(error);
-    }
-    loop {
-        let start = {
-            let mut clients = shared.clients();
-            // A client that waits here is not lost.
-            let _ = clients.note(message.shard);
-            clients.start()
-        };
-        match start {
-            Some(Ok(monotonic_ns)) => return Json(Start { monotonic_ns }).into_response(),
-            Some(Err(why)) => return refuse(why),
-            None => tokio::time::sleep(POLL_INTERVAL).await,
-        }
-    }
-}
-
-async fn beat(State(shared): State<Arc<Shared>>, Json(message): Json<Beat>) -> Response {
     let mut clients = shared.clients();
-    match clients.note(message.shard) {
-        Ok(()) => Json(Order { stop: clients.stop }).into_response(),
-        Err(error) => refuse(error),
-    }
-}
-
-async fn log(State(shared): State<Arc<Shared>>, UrlPath(index): UrlPath<String>, body: Body) -> Response {
-    let shard = match index.replace('-', "/").parse::<Shard>() {
-        Ok(shard) if shard.index() > 0 => shard,
-        _ => return refuse("only the other shards send their logs"),
-    };
-    if let Err(error) = shared.clients().note(shard) {
+    if let Err(error) = clients.note_ready(message.shard, message.number, message.identity) {
         return refuse(error);
     }
-    let path = shared.log_of(shard);
-    let received = receive(&shared, shard, &path, body).await;
-    let answer = match &received {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => refuse(error.clone()),
-    };
-    shared.clients().note_log(shard, received.map(|()| path));
-    answer
+    respond(clients.start().transpose().map(|start| start.map(|monotonic_ns| Start { monotonic_ns })))
 }
 
-/// Writes the log of a client to a file.
-async fn receive(shared: &Shared, shard: Shard, path: &Path, body: Body) -> Result<(), String> {
-    let in_file = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
-    let mut file = std::fs::File::create(path).map_err(in_file)?;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| format!("its record log broke off: {error}"))?;
-        file.write_all(&chunk).map_err(in_file)?;
-        shared.clients().note(shard)?;
-    }
-    Ok(())
+async fn failed(State(shared): State<Arc<Shared>>, Json(message): Json<Failed>) -> Response {
+    respond(shared.clients().note_failed(message.shard, message.number, &message.error))
+}
+
+async fn beat(State(shared): State<Arc<Shared>>, message: Bytes) -> Response {
+    respond(match Beat::decode(&message) {
+        Some((beat, bytes)) => shared.clients().take_beat(&beat, bytes),
+        None => Err("this is no beat".to_owned()),
+    })
 }

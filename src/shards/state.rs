@@ -1,52 +1,79 @@
 //! What the first client knows of the others.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::messages::{Clocks, Join, Joined, PROTOCOL, RunIdentity};
+use super::messages::{Beat, Clocks, Join, NextRun, Order, PROTOCOL, RunIdentity, RunOrder};
+use super::received_log::ReceivedLog;
 use super::{LOST_AFTER, START_DELAY};
+use crate::loadgen::LoadEnd;
+use crate::model::record::Record;
+use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
 use crate::model::wall_time::WallTime;
+use crate::runner::{Exchange, LoadProgress, ReceivedLogs};
 
-/// The clients of a run, by the index of their shards. The first client is one of them.
+/// The clients of the runs, by the index of their shards. The first client is one of them.
 #[derive(Debug)]
 pub(super) struct ClientTable {
-    run: Uuid,
     count: usize,
     version: String,
     epoch: Instant,
     clients: BTreeMap<usize, Client>,
-    /// The common start, or why there is none. Set once.
-    start: Option<Result<u64, String>>,
-    /// Whether the clients are to stop sending.
-    pub stop: bool,
+    round: Option<Round>,
+    /// The requests that the other clients reported as ended and that the first has not taken yet.
+    ended: Vec<Record>,
+    /// Whether the user asked for the end of everything.
+    is_interrupted: bool,
+    /// Whether there is no further run.
+    is_over: bool,
 }
 
-/// One client of the run.
+/// The run that the clients prepare or send.
+#[derive(Debug)]
+struct Round {
+    order: RunOrder,
+    /// The record log of the first client. Those of the others are written beside it.
+    log: PathBuf,
+    /// The common start, or why there is none. Set once.
+    start: Option<Result<u64, String>>,
+    end: LoadEnd,
+}
+
+/// One client.
 #[derive(Debug)]
 struct Client {
     host: String,
     last_message: Instant,
+    part: RunPart,
+    /// Whether it knows that there is no further run.
+    has_left: bool,
+}
+
+/// What one client does in the round.
+#[derive(Debug, Default)]
+struct RunPart {
     ready: Option<RunIdentity>,
-    log: Option<PathBuf>,
-    /// Why the log did not arrive whole.
+    log: Option<ReceivedLog>,
+    /// Why the log will not arrive whole.
     failure: Option<String>,
 }
 
 impl ClientTable {
-    /// The clients of a new run, none of them joined yet.
-    pub(super) fn new(run: Uuid, count: usize, version: &str) -> Self {
+    /// The clients of new runs, none of them joined yet.
+    pub(super) fn new(count: usize, version: &str) -> Self {
         Self {
-            run,
             count,
             version: version.to_owned(),
             epoch: Instant::now(),
             clients: BTreeMap::new(),
-            start: None,
-            stop: false,
+            round: None,
+            ended: Vec::new(),
+            is_interrupted: false,
+            is_over: false,
         }
     }
 
@@ -61,7 +88,7 @@ impl ClientTable {
     }
 
     /// Adds a client, or says why it cannot join.
-    pub(super) fn join(&mut self, join: &Join) -> Result<Joined, String> {
+    pub(super) fn join(&mut self, join: &Join) -> Result<(), String> {
         let Join { protocol, shard, version, host } = join;
         if *protocol != PROTOCOL || *version != self.version {
             return Err(format!("shard 0 is version {}, shard {shard} is version {version}", self.version));
@@ -73,22 +100,16 @@ impl ClientTable {
         if index == 0 && !self.clients.is_empty() {
             return Err("there is a shard 0 already".to_owned());
         }
-        if self.start.is_some() {
+        if self.round.as_ref().is_some_and(|round| round.order.number > 1 || round.start.is_some()) {
             return Err(format!("the run has begun without shard {index}"));
         }
         let known = self.clients.get(&index).filter(|known| !known.is_lost());
         if let Some(known) = known {
             return Err(format!("there is a shard {index} already, on {}", known.host));
         }
-        let client = Client {
-            host: host.clone(),
-            last_message: Instant::now(),
-            ready: None,
-            log: None,
-            failure: None,
-        };
-        self.clients.insert(index, client);
-        Ok(Joined { run: self.run })
+        let (host, part) = (host.clone(), RunPart::default());
+        self.clients.insert(index, Client { host, last_message: Instant::now(), part, has_left: false });
+        Ok(())
     }
 
     /// The host of each client that joined, by the index of its shard.
@@ -96,101 +117,228 @@ impl ClientTable {
         self.clients.iter().map(|(index, client)| (*index, client.host.as_str()))
     }
 
+    /// Begins the next run.
+    pub(super) fn begin_run(&mut self, run: Uuid, spec: Spec) {
+        let number = self.number() + 1;
+        self.remove_logs();
+        self.ended.clear();
+        self.clients.values_mut().for_each(|client| client.part = RunPart::default());
+        let order = RunOrder { number, run, spec };
+        self.round = Some(Round { order, log: PathBuf::new(), start: None, end: LoadEnd::Planned });
+    }
+
+    /// The number of the run; 0 before the first.
+    pub(super) fn number(&self) -> u64 {
+        self.round.as_ref().map_or(0, |round| round.order.number)
+    }
+
+    /// Sets the first client's record log of the run.
+    pub(super) fn set_log(&mut self, log: &Path) {
+        self.round.iter_mut().for_each(|round| log.clone_into(&mut round.log));
+    }
+
+    /// The run after the one with this number.
+    pub(super) fn next_run(&mut self, shard: Shard, after: u64) -> Result<NextRun, String> {
+        let is_over = self.is_over;
+        self.note(shard)?.has_left = is_over;
+        Ok(match &self.round {
+            _ if is_over => NextRun::Over,
+            Some(round) if round.order.number > after => NextRun::Begin(Box::new(round.order.clone())),
+            _ => NextRun::Wait,
+        })
+    }
+
     /// Notes a message of a client. A client that is not known is refused.
-    pub(super) fn note(&mut self, shard: Shard) -> Result<(), String> {
+    fn note(&mut self, shard: Shard) -> Result<&mut Client, String> {
         let client = self.clients.get_mut(&shard.index()).filter(|_| shard.count() == self.count);
         let client = client.ok_or_else(|| format!("shard {shard} has not joined"))?;
         client.last_message = Instant::now();
-        Ok(())
+        Ok(client)
+    }
+
+    /// Notes a message of a client that is of the current run.
+    fn note_in_run(&mut self, shard: Shard, number: u64) -> Result<&mut Client, String> {
+        let is_current = self.number() == number && !self.is_over;
+        let client = self.note(shard)?;
+        is_current.then_some(client).ok_or_else(|| "shard 0 has ended the run".to_owned())
     }
 
     /// Notes that a client is ready. The last one sets the start. A client that prepared something else ends the run.
-    pub(super) fn note_ready(&mut self, shard: Shard, identity: RunIdentity) -> Result<(), String> {
-        self.note(shard)?;
-        if let Some(client) = self.clients.get_mut(&shard.index()) {
-            client.ready = Some(identity);
-        }
+    pub(super) fn note_ready(
+        &mut self,
+        shard: Shard,
+        number: u64,
+        identity: RunIdentity,
+    ) -> Result<(), String> {
+        self.note_in_run(shard, number)?.part.ready = Some(identity);
         let ready: Vec<_> = self
             .clients
             .iter()
-            .filter_map(|(index, client)| Some((*index, client.ready.as_ref()?)))
+            .filter_map(|(index, client)| Some((*index, client.part.ready.as_ref()?)))
             .collect();
-        let (Some((0, first)), None) = (ready.first(), &self.start) else { return Ok(()) };
+        let Some(&(0, first)) = ready.first() else { return Ok(()) };
         let difference = ready.iter().find_map(|(index, own)| Some((index, first.difference(own)?)));
-        if let Some((index, (name, ours, theirs))) = difference {
-            let why = format!("shard {index} has another {name} than shard 0: {theirs}, not {ours}");
-            self.start = Some(Err(why));
-        } else if ready.len() == self.count {
-            self.start = Some(Ok(nanoseconds(self.epoch.elapsed() + START_DELAY)));
-        }
+        let start = match difference {
+            Some((index, (name, ours, theirs))) => {
+                Err(format!("shard {index} has another {name} than shard 0: {theirs}, not {ours}"))
+            }
+            None if ready.len() == self.count => Ok(nanoseconds(self.epoch.elapsed() + START_DELAY)),
+            None => return Ok(()),
+        };
+        self.set_start(start);
         Ok(())
     }
 
     /// The common start on the first client's monotonic clock, or why there is none; `None` until it is known.
     pub(super) fn start(&self) -> Option<Result<u64, String>> {
-        self.start.clone()
+        self.round.as_ref()?.start.clone()
+    }
+
+    fn set_start(&mut self, start: Result<u64, String>) {
+        self.round.iter_mut().for_each(|round| _ = round.start.get_or_insert(start.clone()));
     }
 
     /// Ends a run whose clients are not all ready, with the names of those that are missing.
     pub(super) fn give_up(&mut self, waited: Duration) {
         let absent = list((0..self.count).filter(|index| !self.clients.contains_key(index)));
-        let late = self.clients.iter().filter(|(_, client)| client.ready.is_none());
+        let late = self.clients.iter().filter(|(_, client)| client.part.ready.is_none());
         let late = list(late.map(|(index, _)| *index));
         let reasons = [(absent, "did not join"), (late, "did not prepare the requests")];
         let reasons: Vec<_> =
             reasons.into_iter().filter_map(|(who, what)| Some(format!("{} {what}", who?))).collect();
         let waited = humantime::format_duration(waited);
-        self.start.get_or_insert(Err(format!("after {waited}, {}", reasons.join(", and "))));
+        self.set_start(Err(format!("after {waited}, {}", reasons.join(", and "))));
     }
 
-    /// Notes that the log of a client arrived, or why it did not.
-    pub(super) fn note_log(&mut self, shard: Shard, log: Result<PathBuf, String>) {
-        if let Some(client) = self.clients.get_mut(&shard.index()) {
-            match log {
-                Ok(path) => client.log = Some(path),
-                Err(why) => client.failure = Some(why),
-            }
+    /// Ends a run after the first one if a client is lost before it: no other can take its place.
+    pub(super) fn require_all(&mut self) {
+        let mut others = self.clients.iter().filter(|(index, _)| **index > 0);
+        let lost = others.find_map(|(index, client)| client.part.failure.clone().or(client.silence(*index)));
+        if let (Some(lost), 2..) = (lost, self.number()) {
+            self.set_start(Err(lost));
         }
+    }
+
+    /// Notes that a client cannot take part in the run. Before the start, this ends the run.
+    pub(super) fn note_failed(&mut self, shard: Shard, number: u64, error: &str) -> Result<(), String> {
+        let client = self.note_in_run(shard, number)?;
+        let why = format!("shard {} on {}: {error}", shard.index(), client.host);
+        client.part.failure.get_or_insert(why.clone());
+        self.set_start(Err(why));
+        Ok(())
     }
 
     /// Notes that the process of a shard has ended. Before the start, this ends the run.
     pub(super) fn note_gone(&mut self, index: usize, how: &str) {
         let why = format!("the process of shard {index} ended with {how}");
-        self.start.get_or_insert_with(|| Err(why.clone()));
-        if let Some(client) = self.clients.get_mut(&index).filter(|client| client.log.is_none()) {
-            client.failure.get_or_insert(why);
+        if let Some(client) = self.clients.get_mut(&index) {
+            client.has_left = true;
+            if !client.part.has_whole_log() {
+                client.part.failure.get_or_insert(why.clone());
+            }
         }
+        self.set_start(Err(why));
+    }
+
+    /// Takes a beat of a client with bytes of its log, and returns the answer.
+    pub(super) fn take_beat(&mut self, beat: &Beat, bytes: &[u8]) -> Result<Order, String> {
+        let is_interrupted = self.is_interrupted;
+        let (Some(round), 1..) = (&self.round, beat.number) else {
+            self.note(beat.shard)?;
+            return Ok(Order { end: LoadEnd::Planned, is_interrupted, received: 0 });
+        };
+        let (end, path) = (round.end, log_path(&round.log, beat.shard.index()));
+        let has_begun = matches!(round.start, Some(Ok(_)));
+        let client = self.note_in_run(beat.shard, beat.number)?;
+        if !has_begun || beat.shard.index() == 0 {
+            return Ok(Order { end, is_interrupted, received: 0 });
+        }
+        let in_file = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+        let log = match &mut client.part.log {
+            Some(log) => log,
+            empty => empty.insert(ReceivedLog::create(path.clone()).map_err(in_file)?),
+        };
+        let records = log.take(beat, bytes).map_err(in_file)?;
+        let received = log.len();
+        self.ended.extend(records);
+        Ok(Order { end, is_interrupted, received })
+    }
+
+    /// Tells the clients how the load is to end, and takes what they reported.
+    pub(super) fn exchange(&mut self, end: LoadEnd) -> Exchange {
+        self.round.iter_mut().for_each(|round| round.end = round.end.max(end));
+        let logs = self.clients.values().filter_map(|client| client.part.log.as_ref());
+        let others = logs.map(ReceivedLog::progress).fold(LoadProgress::default(), |mut sum, progress| {
+            sum.sent += progress.sent;
+            sum.in_flight += progress.in_flight;
+            sum.gaps += progress.gaps;
+            sum
+        });
+        Exchange { ended: std::mem::take(&mut self.ended), others, end: LoadEnd::Planned }
+    }
+
+    /// Tells the clients to stop everything.
+    pub(super) fn interrupt(&mut self) {
+        self.is_interrupted = true;
     }
 
     /// The other clients whose log may still arrive.
     pub(super) fn awaited(&self) -> usize {
         let others = self.clients.iter().filter(|(index, _)| **index > 0);
-        others
-            .filter(|(_, client)| client.log.is_none() && client.failure.is_none() && !client.is_lost())
-            .count()
+        let is_open = |client: &Client| {
+            !client.part.has_whole_log() && client.part.failure.is_none() && !client.is_lost()
+        };
+        others.filter(|(_, client)| is_open(client)).count()
     }
 
-    /// The logs that arrived, and a sentence for each client whose log did not.
-    pub(super) fn logs(&self) -> (Vec<PathBuf>, Vec<String>) {
-        let others = self.clients.iter().filter(|(index, _)| **index > 0);
-        let (mut logs, mut lost) = (Vec::new(), Vec::new());
-        for (index, client) in others {
-            match (&client.log, &client.failure) {
-                (Some(log), _) => logs.push(log.clone()),
-                (None, Some(why)) => lost.push(format!("shard {index} on {}: {why}", client.host)),
-                (None, None) => {
-                    let silent = client.last_message.elapsed().as_secs();
-                    lost.push(format!("shard {index} on {} is lost: silent for {silent} s", client.host));
-                }
+    /// Returns the logs as far as they arrived, and a sentence for each client whose log did not arrive whole.
+    pub(super) fn take_logs(&mut self) -> ReceivedLogs {
+        let (mut files, mut lost) = (Vec::new(), Vec::new());
+        for (index, client) in self.clients.iter_mut().filter(|(index, _)| **index > 0) {
+            if !client.part.has_whole_log() {
+                let failure = client.part.failure.clone().or_else(|| client.silence(*index));
+                lost.push(failure.unwrap_or_else(|| format!("the record log of shard {index} is not whole")));
             }
+            let log = client.part.log.take();
+            files.extend(log.filter(|log| log.len() > 0).map(|log| log.path().to_owned()));
         }
-        (logs, lost)
+        ReceivedLogs { files, lost }
+    }
+
+    /// Ends all runs. Returns the number of clients that are to be told.
+    pub(super) fn end(&mut self) -> usize {
+        self.is_over = true;
+        self.set_start(Err("shard 0 has ended the run".to_owned()));
+        let others = self.clients.iter().filter(|(index, _)| **index > 0);
+        others.filter(|(_, client)| !client.has_left && !client.is_lost()).count()
+    }
+
+    /// Removes the logs that nobody took: those of a run without a result.
+    pub(super) fn remove_logs(&mut self) {
+        self.clients.values_mut().filter_map(|client| client.part.log.take()).for_each(ReceivedLog::remove);
+    }
+}
+
+/// Where the log of a shard is written: beside that of shard 0.
+fn log_path(first: &Path, index: usize) -> PathBuf {
+    first.with_extension(format!("shard{index}.reclog"))
+}
+
+impl RunPart {
+    fn has_whole_log(&self) -> bool {
+        self.log.as_ref().is_some_and(ReceivedLog::is_whole)
     }
 }
 
 impl Client {
     fn is_lost(&self) -> bool {
         self.last_message.elapsed() > LOST_AFTER
+    }
+
+    /// A sentence if the client is lost.
+    fn silence(&self, index: usize) -> Option<String> {
+        let silent = self.last_message.elapsed().as_secs();
+        self.is_lost().then(|| format!("shard {index} on {} is lost: silent for {silent} s", self.host))
     }
 }
 
@@ -206,92 +354,4 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn join(shard: &str) -> Join {
-        let shard = shard.parse().unwrap();
-        Join { protocol: PROTOCOL, shard, version: "1".into(), host: format!("node{shard}") }
-    }
-
-    fn table(count: usize) -> ClientTable {
-        let mut table = ClientTable::new(Uuid::from_u128(7), count, "1");
-        table.join(&join(&format!("0/{count}"))).unwrap();
-        table
-    }
-
-    fn identity(dataset: &str) -> RunIdentity {
-        RunIdentity::of(&[("dataset", dataset), ("seed", "0")])
-    }
-
-    #[test]
-    fn a_client_of_another_version_or_number_is_refused_by_name() {
-        let mut table = table(2);
-        let other = Join { version: "2".into(), ..join("1/2") };
-        assert_eq!(table.join(&other).unwrap_err(), "shard 0 is version 1, shard 1/2 is version 2");
-        assert!(table.join(&join("1/3")).unwrap_err().contains("no shard 1/3"));
-        assert!(table.join(&join("0/2")).unwrap_err().contains("shard 0 already"));
-        assert_eq!(table.join(&join("1/2")).unwrap().run, Uuid::from_u128(7));
-        assert!(table.join(&join("1/2")).unwrap_err().contains("already, on node1/2"));
-        assert!(table.note("1/3".parse().unwrap()).is_err());
-    }
-
-    #[test]
-    fn the_load_begins_when_all_have_prepared_the_same() {
-        let mut table = table(2);
-        let [first, second] = ["0/2", "1/2"].map(|shard| shard.parse().unwrap());
-        table.note_ready(first, identity("sharegpt")).unwrap();
-        assert!(table.note_ready(second, identity("sharegpt")).is_err(), "it has not joined");
-        table.join(&join("1/2")).unwrap();
-        assert_eq!(table.start(), None);
-        table.note_ready(second, identity("sharegpt")).unwrap();
-        let start = table.instant(table.start().unwrap().unwrap());
-        assert!(start > Instant::now());
-        assert!(table.join(&join("1/2")).is_err(), "the run has begun");
-    }
-
-    #[test]
-    fn a_client_with_another_dataset_ends_the_run_by_name() {
-        let mut table = table(2);
-        table.join(&join("1/2")).unwrap();
-        table.note_ready("1/2".parse().unwrap(), identity("sonnet")).unwrap();
-        table.note_ready("0/2".parse().unwrap(), identity("sharegpt")).unwrap();
-        let why = table.start().unwrap().unwrap_err();
-        assert_eq!(why, "shard 1 has another dataset than shard 0: sonnet, not sharegpt");
-    }
-
-    #[test]
-    fn who_is_missing_is_named() {
-        let mut table = table(4);
-        table.join(&join("1/4")).unwrap();
-        table.note_ready("0/4".parse().unwrap(), identity("a")).unwrap();
-        table.give_up(Duration::from_secs(5));
-        let why = table.start().unwrap().unwrap_err();
-        assert_eq!(why, "after 5s, shards 2, 3 did not join, and shard 1 did not prepare the requests");
-    }
-
-    #[test]
-    fn a_process_that_ends_is_not_waited_for() {
-        let mut table = table(2);
-        table.join(&join("1/2")).unwrap();
-        table.note_gone(1, "exit status: 101");
-        let why = "the process of shard 1 ended with exit status: 101";
-        assert_eq!(table.start().unwrap().unwrap_err(), why);
-        assert_eq!(table.awaited(), 0);
-        assert_eq!(table.logs().1, [format!("shard 1 on node1/2: {why}")]);
-    }
-
-    #[test]
-    fn a_log_that_does_not_arrive_is_reported() {
-        let mut table = table(3);
-        table.join(&join("1/3")).unwrap();
-        table.join(&join("2/3")).unwrap();
-        assert_eq!(table.awaited(), 2);
-        table.note_log("1/3".parse().unwrap(), Ok("one".into()));
-        table.note_log("2/3".parse().unwrap(), Err("the connection broke".into()));
-        assert_eq!(table.awaited(), 0);
-        let (logs, lost) = table.logs();
-        assert_eq!(logs, [PathBuf::from("one")]);
-        assert_eq!(lost, ["shard 2 on node2/3: the connection broke"]);
-    }
-}
+mod tests;

@@ -38,7 +38,7 @@ const ROOMS: &[Room] = &[
         may_name: &["loadgen", "dataset", "tokenizer", "client", "server", "model", "stats"],
     },
     Room { name: "benchmark", modules: &["benchmark"], may_name: &["runner", "model", "stats"] },
-    Room { name: "shards", modules: &["shards"], may_name: &["runner", "client", "model"] },
+    Room { name: "shards", modules: &["shards"], may_name: &["runner", "loadgen", "client", "model"] },
     Room { name: TESTING, modules: &["testing"], may_name: &[] },
     Room { name: "sim", modules: &["sim"], may_name: &[] },
     Room {

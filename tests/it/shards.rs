@@ -1,6 +1,6 @@
 //! One run from several processes.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::Value;
@@ -174,4 +174,145 @@ fn an_interrupt_ends_all_shards_with_a_report_of_what_was_measured() {
     let result = first.result();
     assert_eq!(result["servegauge"]["interrupted"], true);
     assert!(result["completed"].as_u64().unwrap() > 10, "{}", result["completed"]);
+}
+
+/// Adds the flags that let two processes of this machine send the runs.
+fn locally(words: &str) -> String {
+    format!("{words} --local-shards 2")
+}
+
+#[test]
+fn a_ladder_and_repeats_of_several_processes_are_those_of_one() {
+    let simulator = Simulator::start(quick());
+    let ladder = format!("{WORDS} --max-concurrency 2,4,8 --num-prompts 16 --json");
+    let shape = |words: &str| {
+        let ended = simulator.run(words).end().with_code(0);
+        let index: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let steps = index["steps"].as_array().unwrap().clone();
+        steps.iter().map(|step| (step["load"].clone(), step["completed"].clone())).collect::<Vec<_>>()
+    };
+    let alone = shape(&ladder);
+    assert_eq!(alone.len(), 3);
+    assert_eq!(shape(&locally(&ladder)), alone);
+    let repeats = locally(&format!("{WORDS} --num-prompts 6 --repeats 2 --result-filename r.json"));
+    let ended = simulator.run(&repeats).end().with_code(0);
+    assert!(ended.stderr.contains("shard 1/2: 6 requests ended"), "{}", ended.stderr);
+    let seeds: Vec<_> = ["r-r1.json", "r-r2.json"]
+        .map(|name| {
+            let run: Value = serde_json::from_slice(&ended.bytes(name)).unwrap();
+            assert_eq!(run["completed"], 6);
+            run["servegauge"]["spec"]["seed"].clone()
+        })
+        .into();
+    assert_ne!(seeds[0], seeds[1]);
+}
+
+#[test]
+fn a_search_by_several_processes_finds_a_limit() {
+    let simulator = Simulator::start(quick());
+    let words = format!(
+        "search --over concurrency --slo ttft.p95<10s --start 4 --max 8 --time 6s --trial 1s --json -- run --allow-invalid \
+         --model m --base-url {} {WORDS} --local-shards 2",
+        simulator.base_url()
+    );
+    let ended = Program::new(&words).end().with_code(0);
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert!(!answer["trials"].as_array().unwrap().is_empty(), "{answer}");
+    assert!(ended.stderr.contains("shard 1/2:"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_gate_measures_its_candidate_from_several_processes() {
+    let simulator = Simulator::start(quick());
+    let flags =
+        format!("--allow-invalid --model m --base-url {} {WORDS} --num-prompts 20", simulator.base_url());
+    let baseline = Program::new(&format!("run {flags} --save-detailed --result-filename base.json"));
+    let baseline = baseline.end().with_code(0).bytes("base.json");
+    let words =
+        format!("gate --allow-invalid --same-start --baseline base.json -- run {flags} --local-shards 2");
+    let gate = Program::new(&words).file("base.json", baseline).end();
+    assert!(gate.stdout.contains("PASS") || gate.stdout.contains("FAIL"), "{}\n{}", gate.stdout, gate.stderr);
+    assert!(gate.stderr.contains("shard 1/2: 10 requests ended"), "{}", gate.stderr);
+}
+
+#[test]
+fn commands_that_cannot_share_their_runs_say_so() {
+    let url = "http://127.0.0.1:9";
+    let words = format!("ab --a {url} --b {url} --block 1s -- run --local-shards 2");
+    let refused = Program::new(&words).end().with_code(2);
+    assert!(refused.stderr.contains("--local-shards: several clients send"), "{}", refused.stderr);
+}
+
+#[test]
+fn progress_and_metrics_of_shard_0_are_of_the_whole_run() {
+    let simulator = Simulator::start(quick());
+    let words = "--num-prompts 120 --request-rate 20 --metrics-listen 127.0.0.1:0";
+    let (first, address) = first(&simulator, words);
+    let second = shard(&simulator, 1, &address, "--num-prompts 120 --request-rate 20").start();
+    let page = || {
+        let stderr = first.stderr_so_far();
+        let (_, url) = stderr.split_once("the client's own metrics: http://")?;
+        let (address, _) = url.split_once("/metrics\n")?;
+        let mut socket = TcpStream::connect(address).ok()?;
+        write!(socket, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").ok()?;
+        let mut page = String::new();
+        socket.read_to_string(&mut page).ok()?;
+        Some(page)
+    };
+    let count = |page: &str, name: &str| {
+        let line = page.lines().find(|line| line.starts_with(&format!("{name} ")))?;
+        line.rsplit(' ').next()?.parse::<u64>().ok()
+    };
+    until("more requests than those of shard 0 have ended", || {
+        page().is_some_and(|page| {
+            let ended = count(&page, "servegauge_requests_completed_total").unwrap_or_default();
+            ended > 61 && count(&page, "servegauge_ttft_seconds_count") == Some(ended)
+        })
+    });
+    second.end().with_code(0);
+    let first = first.end().with_code(0);
+    assert!(first.stderr.contains("/120"), "{}", first.stderr);
+}
+
+#[test]
+fn a_wrong_setup_is_that_of_the_whole_run() {
+    let words = format!(
+        "run --model m --base-url http://127.0.0.1:9 --ready-check-timeout-sec 0 --skip-tokenizer-init {WORDS} --num-prompts 40 \
+         --request-rate 40 --local-shards 2"
+    );
+    let ended = Program::new(&words).end().with_code(1);
+    assert!(ended.stderr.contains("requests so far"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_wall_clock_that_is_wrong_steps_and_drifts_is_measured_and_changes_no_latency() {
+    let simulator = Simulator::start(quick());
+    let words = |index: usize| {
+        format!(
+            "--num-prompts 80 --request-rate 16 --record-log {index}.reclog --save-detailed --result-filename r.json"
+        )
+    };
+    let (first, address) = first(&simulator, &words(0));
+    let second = shard(&simulator, 1, &address, &words(1))
+        .env("SERVEGAUGE_TEST_WALL_CLOCK", "offset=3600s,step=-2s@3s,drift=500ppm")
+        .end()
+        .with_code(0);
+    let log = second.bytes("1-shard1.reclog");
+    let text = String::from_utf8_lossy(&log);
+    let (_, clocks) = text.split_once(r#""clocks":"#).expect("the clocks are in the log");
+    let clocks: Value = serde_json::Deserializer::from_str(clocks).into_iter().next().unwrap().unwrap();
+    let number = |path: &str| clocks.pointer(path).and_then(Value::as_f64).unwrap() / 1e9;
+    let doubt = number("/before/doubt_ns") + number("/after/doubt_ns");
+    let before = number("/before/ahead_ns");
+    // It drifts from the first reading of the clock in the process on.
+    assert!((3600.0..3600.02 + doubt).contains(&(before + doubt)), "{clocks}");
+    let gained = number("/after/ahead_ns") - before;
+    let truth = -2.0 + 500e-6 * number("/apart_ns");
+    assert!((gained - truth).abs() <= doubt + 0.001, "{gained} {truth} {clocks}");
+    let result = first.end().with_code(0).result();
+    let checks = result["servegauge"]["validity"]["checks"].as_array().unwrap();
+    let skew = checks.iter().find(|check| check["name"] == "start_skew").unwrap();
+    assert!(!skew.to_string().contains("invalid"), "{skew}");
+    let latest = |name: &str| column(&result, name).iter().filter_map(Value::as_f64).fold(0.0, f64::max);
+    assert!(latest("e2el_s") < 1.5, "no latency has the step of the wall clock");
 }

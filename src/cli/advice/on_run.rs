@@ -22,7 +22,9 @@ impl From<Error> for CliError {
             | Error::RecordLog { .. }
             | Error::NotOneRun { .. }
             | Error::EmptyRecordLog
+            | Error::LimitNotSplit { .. }
             | Error::MetricsListen { .. } => Self::usage(message),
+            Error::NotHandedOver { .. } => Self::invalid(message),
             Error::ModelNotNamed(_)
             | Error::NoModel { .. }
             | Error::NotReady { .. }
@@ -75,7 +77,8 @@ pub(crate) fn on_warning(warning: &Warning) -> String {
         Warning::Dataset(text)
         | Warning::Profiler(text)
         | Warning::UnreadOutput(text)
-        | Warning::Server(text) => text.clone(),
+        | Warning::Server(text)
+        | Warning::Shards(text) => text.clone(),
     }
 }
 

@@ -69,6 +69,7 @@ fn check(args: &AbArgs) -> Result<RunCommandLine, CliError> {
         let why = "--out DIR saves every block's run, --format sets the format of the table";
         return Err(wrong(format!("--{flag} is not for a block: {why}")));
     }
+    line.refuse_shards().map_err(wrong)?;
     let configuration = &line.args.configuration;
     if configuration.config.is_some() || configuration.like.is_some() || configuration.dump_config {
         return Err(wrong("flags from files are not supported here: write them out".to_owned()));

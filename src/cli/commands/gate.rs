@@ -14,7 +14,7 @@ mod stated;
 
 pub(crate) use args::GateArgs;
 use args::GateCommand;
-use case::{Case, Heard};
+use case::{Case, Heard, Hearing};
 use output::Output;
 
 /// Runs the command; `typed` is the command line.
@@ -28,8 +28,8 @@ pub(crate) fn execute(
     }
     let output = Output::of(&args.output)?;
     let Heard { ruling, runs } = match hear(args, typed, interrupts) {
-        Ok(Some(heard)) => heard,
-        Ok(None) => return Ok(ExitReason::Interrupted),
+        Ok(Hearing::Heard(heard)) => *heard,
+        Ok(Hearing::Ended(exit)) => return Ok(exit),
         Err(error) => {
             output.write_error(&error)?;
             return Err(error);
@@ -50,22 +50,18 @@ pub(crate) fn execute(
     })
 }
 
-/// Judges the saved runs, or measures the candidate and judges it. `None` means that the user interrupted it.
-fn hear(
-    args: &GateArgs,
-    typed: Vec<String>,
-    interrupts: &InterruptSignal,
-) -> Result<Option<Heard>, CliError> {
+/// Judges the saved runs, or measures the candidate and judges it.
+fn hear(args: &GateArgs, typed: Vec<String>, interrupts: &InterruptSignal) -> Result<Hearing, CliError> {
     refuse_idle(args)?;
     if let Some(heard) = stated::judge(args)? {
-        return Ok(Some(heard));
+        return Ok(heard.into());
     }
     let case = Case::of(args)?;
     if args.output.update_baseline {
         promote::check(&args.baseline)?;
     }
     match args.run.is_empty() {
-        true => case.files(&args.candidate),
+        true => case.files(&args.candidate).map(Hearing::from),
         false => running::measure(&case, args, typed, interrupts),
     }
 }

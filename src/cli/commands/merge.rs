@@ -23,5 +23,5 @@ pub(crate) struct MergeArgs {
 
 /// Runs the command.
 pub(crate) fn execute(args: &MergeArgs) -> Result<ExitReason, CliError> {
-    run::deliver_logs(&args.files, &args.output, args.allow_invalid, true).map(|logs| logs.exit)
+    run::deliver_logs(&args.files, &args.output, args.allow_invalid, true)
 }

@@ -14,6 +14,7 @@ use crate::runner::{Invocation, LadderPlan, PreparedRun, Repeats};
 
 mod command_line;
 mod deliver;
+mod follow;
 mod ladder;
 mod local_shards;
 mod log_ending;
@@ -31,7 +32,6 @@ pub(super) use crate::cli::to_spec::dataset_of;
 pub(crate) use command_line::{RunCommandLine, run_flags, with_conventions};
 use deliver::Delivery;
 use ladder::LadderCommand;
-pub(crate) use meeting::TOKEN;
 use outcome::exit_status;
 pub(crate) use outcome::failure_reason;
 pub(crate) use recover::deliver_logs;
@@ -48,16 +48,17 @@ pub(crate) fn execute(
     if let Some(log) = &args.configuration.recover {
         return recover::recover(log, args);
     }
-    if let Some(shard) = sharded::shard_of(args)? {
-        return sharded::execute(args, shard, invocation, interrupts);
-    }
     let mut spec = to_spec::spec(args).map_err(CliError::usage)?;
     let plan = to_spec::ladder(args, &spec).map_err(CliError::usage)?;
+    let delivery = Delivery::of(&args.output)?;
+    let session = RunSession::connect(args, &mut spec, delivery.keep(), interrupts)?;
+    if let Some(follower) = session.follower(&spec) {
+        invocation.record_log = delivery.record_log(&args.output, &spec)?;
+        return follower.execute(&invocation);
+    }
     to_spec::idle(args, &invocation.settings)
         .iter()
         .for_each(|why| print_stderr(format_args!("warning: {why}")));
-    let delivery = Delivery::of(&args.output)?;
-    let session = RunSession::connect(args, &mut spec, delivery.keep(), interrupts)?;
     let runner = session.runner();
     let first = plan.as_ref().map(|plan| plan.step_spec(&spec, 0, None));
     let prepared = runner.prepare(first.unwrap_or_else(|| spec.clone()))?;

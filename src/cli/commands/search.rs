@@ -18,7 +18,7 @@ use crate::model::run_records::RunRecords;
 use crate::model::run_spec::Spec;
 use crate::model::server::ServerSignal;
 use crate::report;
-use crate::runner::{RecordDetail, RunOptions, Runner};
+use crate::runner::{RecordDetail, RunOptions};
 use crate::server::kv_pool;
 use crate::server::signals::MetricsSnapshot;
 
@@ -50,7 +50,11 @@ pub(crate) fn execute(
     let line = run_line(args)?;
     check(args, line.clone())?;
     found::probe(args)?;
-    find(args, line, interrupts)?.deliver(args, typed)
+    let runner = SearchRunner::connect(args, line, interrupts)?;
+    if let Some(follower) = runner.session.follower(&runner.spec) {
+        return follower.execute(&runner.specs.line.invocation(typed, runner.spec.seed));
+    }
+    runner.find()?.deliver(args, typed)
 }
 
 /// Parses the flags of `run` that the search received.
@@ -70,24 +74,7 @@ pub(crate) fn find(
     line: RunCommandLine,
     interrupts: &InterruptSignal,
 ) -> Result<Found, CliError> {
-    let mut question = args.question()?;
-    let specs = TrialSpecs::new(args, line, &question)?;
-    question.criteria.extend(specs.few_failures(&question));
-    if let Some(folder) = &args.save_trials {
-        fs::create_dir_all(folder)
-            .map_err(|error| CliError::usage(format!("--save-trials {}: {error}", folder.display())))?;
-    }
-    let mut spec = specs.base();
-    let session = RunSession::connect(&specs.line.args, &mut spec, RecordDetail::NONE, interrupts)?;
-    let mut options = session.options().clone();
-    options.selection.percents = specs.percents().to_vec();
-    // What a trial shows is computed from all of its requests.
-    options.most_records = None;
-    let search = Search::new(question);
-    let mut runner = SearchRunner { args, specs, session, options, interrupts, best: None, search };
-    runner.run()?;
-    let answer = runner.answer();
-    Ok(Found { answer, allow_invalid: runner.specs.allow_invalid(), search: runner.search })
+    SearchRunner::connect(args, line, interrupts)?.find()
 }
 
 /// The state of a search.
@@ -95,6 +82,8 @@ struct SearchRunner<'a> {
     args: &'a SearchArgs,
     specs: TrialSpecs,
     session: RunSession,
+    /// The Spec that the session has completed.
+    spec: Spec,
     options: RunOptions,
     interrupts: &'a InterruptSignal,
     /// The highest load that met the levels, and its run.
@@ -102,7 +91,35 @@ struct SearchRunner<'a> {
     search: Search,
 }
 
-impl SearchRunner<'_> {
+impl<'a> SearchRunner<'a> {
+    /// Connects to the server, and to the other clients that send the trials.
+    fn connect(
+        args: &'a SearchArgs,
+        line: RunCommandLine,
+        interrupts: &'a InterruptSignal,
+    ) -> Result<Self, CliError> {
+        let mut question = args.question()?;
+        let specs = TrialSpecs::new(args, line, &question)?;
+        question.criteria.extend(specs.few_failures(&question));
+        if let Some(folder) = &args.save_trials {
+            fs::create_dir_all(folder)
+                .map_err(|error| CliError::usage(format!("--save-trials {}: {error}", folder.display())))?;
+        }
+        let mut spec = specs.base();
+        let session = RunSession::connect(&specs.line.args, &mut spec, RecordDetail::NONE, interrupts)?;
+        let mut options = session.options().clone();
+        options.selection.percents = specs.percents().to_vec();
+        let search = Search::new(question);
+        Ok(Self { args, specs, session, spec, options, interrupts, best: None, search })
+    }
+
+    /// Searches until the end or an interrupt.
+    fn find(mut self) -> Result<Found, CliError> {
+        self.run()?;
+        let answer = self.answer();
+        Ok(Found { answer, allow_invalid: self.specs.allow_invalid(), search: self.search })
+    }
+
     fn run(&mut self) -> Result<(), CliError> {
         while let SearchStep::Trial(next) = self.search.next_step() {
             let started = Instant::now();
@@ -144,7 +161,7 @@ impl SearchRunner<'_> {
         let invocation = self.specs.invocation(next, &spec);
         let watch = EarlyStop::new(&question.criteria, &spec.slo, question.over, next);
         let mut observer = TrialObserver::new(watch);
-        let runner = Runner::new(session, &self.options);
+        let runner = self.session.runner_with(&self.options);
         let prepared = runner.prepare(Spec { target: session.target().clone(), ..spec.clone() })?;
         let (run, records) =
             runner.measure(prepared, &invocation, &mut |event, stop| observer.take(event, stop))?;

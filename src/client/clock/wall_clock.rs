@@ -55,6 +55,7 @@ impl WallClockMapper {
     /// The instant of a timestamp (since the Unix epoch) that was read at `read`. The result is never later than
     /// `read`.
     pub(crate) fn instant(&self, stamp: Duration, read: Instant) -> Instant {
+        let stamp = wall_clock(stamp);
         let convert = || self.anchor.get().instant_of(stamp);
         let believed = if is_plausible(convert(), read) { MAX_SAMPLE_AGE } else { MIN_RESAMPLE_INTERVAL };
         if read.saturating_duration_since(self.compared.get()) > believed {
@@ -83,6 +84,13 @@ impl WallClockMapper {
     }
 }
 
+/// The time of the wall clock, which is the system's unless a test sets it.
+fn wall_clock(system: Duration) -> Duration {
+    #[cfg(debug_assertions)]
+    let system = super::test_clock::adjust(system);
+    system
+}
+
 /// Whether an instant is neither in the future nor far enough in the past that a clock step is the likelier
 /// explanation.
 fn is_plausible(at: Option<Instant>, read: Instant) -> bool {
@@ -100,7 +108,7 @@ impl ClockSample {
     fn sample_once() -> Self {
         let before = Instant::now();
         // A wall clock before 1970 has no usable timestamps; they all map to the future.
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = wall_clock(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         let doubt = before.elapsed();
         Self { instant: before + doubt / 2, wall, uncertainty: doubt }
     }

@@ -100,7 +100,7 @@ pub(super) fn nanos(value: Duration) -> u64 {
 }
 
 /// The strings that the entries so far have numbered, or those of the whole log.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct StringTable(Vec<String>);
 
 /// Decodes an entry. Every method returns `None` where the bytes do not match its type.

@@ -7,7 +7,7 @@ use crate::analysis::compare::{ComparisonSide, SideInfo, server_starts};
 use crate::analysis::gate::{
     self, AlphaSpending, GateReport, GateRule, GateSides, GateVerdict, OnUndecided, RuleFinding, RuleSeverity,
 };
-use crate::cli::exit::{CliError, print_stderr};
+use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::load_runs;
 use crate::model::bounded_file::{self, FileLimit};
 use crate::model::metric_id::{MetricId, Statistic};
@@ -37,6 +37,20 @@ pub(super) struct Heard {
     pub runs: Vec<Run>,
 }
 
+/// How a hearing ended.
+pub(super) enum Hearing {
+    /// With a ruling.
+    Heard(Box<Heard>),
+    /// Without one: the user interrupted it, or this process is a shard that sent its share.
+    Ended(ExitReason),
+}
+
+impl From<Heard> for Hearing {
+    fn from(heard: Heard) -> Self {
+        Self::Heard(Box::new(heard))
+    }
+}
+
 impl Case {
     /// Reads the baseline and the rules, and checks that they fit each other.
     pub(super) fn of(args: &GateArgs) -> Result<Self, CliError> {
@@ -61,7 +75,7 @@ impl Case {
     }
 
     /// Applies the gate to saved runs.
-    pub(super) fn files(&self, candidate: &[PathBuf]) -> Result<Option<Heard>, CliError> {
+    pub(super) fn files(&self, candidate: &[PathBuf]) -> Result<Heard, CliError> {
         let Some(candidate) = side(candidate)? else { return Err(CliError::usage("give a --candidate")) };
         if let Some(baseline) = &self.baseline {
             self.object(load_runs::spec_differences(baseline, std::slice::from_ref(&candidate)))?;
@@ -73,7 +87,7 @@ impl Case {
         let level = looks.next_alpha(1, true).unwrap_or(self.alpha);
         let findings = gate::evaluate_rules(&self.rules, &self.sides(&candidate.runs), level);
         let ruling = self.ruling(&candidate, findings, &looks)?;
-        Ok(Some(Heard { ruling, runs: candidate.runs }))
+        Ok(Heard { ruling, runs: candidate.runs })
     }
 
     /// Returns the baseline's runs.

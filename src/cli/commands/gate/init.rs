@@ -68,6 +68,7 @@ fn measure(
     interrupts: &InterruptSignal,
 ) -> Result<Vec<Run>, CliError> {
     let line = running::run_line(&args.run)?;
+    line.refuse_shards().map_err(CliError::usage)?;
     let mut spec = line.spec().map_err(CliError::usage)?;
     let session = RunSession::connect(&line.args, &mut spec, RecordDetail::GAPS, interrupts)?;
     let runner = session.runner();

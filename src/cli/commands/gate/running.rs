@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::args::GateArgs;
-use super::case::{Case, Heard};
+use super::case::{Case, Heard, Hearing};
 use crate::analysis::compare::{ComparisonSide, SpecDifference};
 use crate::analysis::gate::{self, AlphaSpending, RuleAnswer, RuleFinding, RuleSeverity, Undecided};
 use crate::cli::commands::run::{RunCommandLine, RunSession};
-use crate::cli::exit::{CliError, print_stderr};
+use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::interrupt::InterruptSignal;
 use crate::model::run::Run;
 use crate::model::run_spec::Spec;
@@ -16,16 +16,19 @@ use crate::model::secrets;
 use crate::runner::{self, PreparedRun, RecordDetail, Runner, redact};
 
 /// Measures and judges until every rule has an answer, or the user interrupts. After an interrupt the outcome covers
-/// what was measured; `None` if that is nothing.
+/// what was measured.
 pub(super) fn measure(
     case: &Case,
     args: &GateArgs,
     typed: Vec<String>,
     interrupts: &InterruptSignal,
-) -> Result<Option<Heard>, CliError> {
+) -> Result<Hearing, CliError> {
     let line = run_line(&args.run)?;
     let mut spec = line.spec().map_err(CliError::usage)?;
     let session = RunSession::connect(&line.args, &mut spec, RecordDetail::GAPS, interrupts)?;
+    if let Some(follower) = session.follower(&spec) {
+        return follower.execute(&line.invocation(typed, spec.seed)).map(Hearing::Ended);
+    }
     let save = args.output.save.as_deref();
     let mut bench =
         CandidateRunner { case, line: &line, interrupts, runner: session.runner(), spec, typed, save };
@@ -80,7 +83,7 @@ impl CandidateRunner<'_> {
 
     /// Measures blocks until every rule has an answer, a failing rule is violated, the time is up, or the user
     /// interrupts. The last analysis then uses the complete blocks.
-    fn blocks(&mut self, first: PreparedRun, extend: Option<Duration>) -> Result<Option<Heard>, CliError> {
+    fn blocks(&mut self, first: PreparedRun, extend: Option<Duration>) -> Result<Hearing, CliError> {
         let begun = Instant::now();
         let mut looks = AlphaSpending::single(self.case.alpha);
         let (mut runs, mut findings) = (Vec::new(), Vec::new());
@@ -91,7 +94,7 @@ impl CandidateRunner<'_> {
             runs.extend(run);
             if interrupted && runs.is_empty() {
                 print_stderr("interrupted: no verdict");
-                return Ok(None);
+                return Ok(Hearing::Ended(ExitReason::Interrupted));
             }
             if interrupted {
                 let blocks = if runs.len() == 1 { "1 block" } else { &format!("{} blocks", runs.len()) };
@@ -115,7 +118,7 @@ impl CandidateRunner<'_> {
         }
         let candidate = ComparisonSide { name: secrets::mask_url(&self.spec.target.base_url), runs };
         let ruling = self.case.ruling(&candidate, findings, &looks)?;
-        Ok(Some(Heard { ruling, runs: candidate.runs }))
+        Ok(Heard { ruling, runs: candidate.runs }.into())
     }
 
     /// Measures a complete block; `None` if the user interrupted it.

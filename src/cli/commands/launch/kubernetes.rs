@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::job_objects::{JobObjects, Spread};
 use super::shared_run::{SharedRun, job_name, passed_variables};
 use crate::cli::args::values;
-use crate::cli::commands::run::TOKEN;
 use crate::cli::exit::{CliError, print_stderr};
 use crate::model::units::Secret;
 use crate::report::yaml;
+use crate::shards::variables::TOKEN;
 
 /// Print the manifests of an Indexed Job.
 #[derive(Debug, Args)]

@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::shared_run::{SharedRun, passed_variables, shell_line};
 use crate::cli::args::values;
-use crate::cli::commands::run::TOKEN;
 use crate::cli::exit::CliError;
+use crate::shards::variables::TOKEN;
 
 /// Print a script that calls `mpirun`.
 #[derive(Debug, Args)]

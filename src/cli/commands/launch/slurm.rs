@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::shared_run::{SharedRun, job_name, shell_line};
 use crate::cli::args::values;
-use crate::cli::commands::run::TOKEN;
 use crate::cli::exit::CliError;
+use crate::shards::variables::TOKEN;
 
 /// Print a batch script.
 #[derive(Debug, Args)]

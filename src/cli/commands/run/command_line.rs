@@ -153,6 +153,17 @@ impl RunCommandLine {
         }
     }
 
+    /// Refuses to share runs with other clients, where a command cannot. The error is a clause that fits into another
+    /// sentence.
+    pub(crate) fn refuse_shards(&self) -> Result<(), String> {
+        match self.first_of(&["shard", "local-shards"]) {
+            Some(flag) => Err(format!(
+                "--{flag}: several clients send the runs of `run`, `search` and `gate`, not of this command"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Records a flag's value that was not given on the command line, to be stored with the Run.
     pub(crate) fn record(&mut self, flag: &str, value: impl Display) {
         self.settings.insert(flag.to_owned(), config::parse_plain_value(&value.to_string()));

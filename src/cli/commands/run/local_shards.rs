@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::args::RunArgs;
 use crate::cli::exit::CliError;
@@ -10,6 +10,9 @@ use crate::shards::Coordinator;
 
 /// The time between two looks whether a process has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the processes may take to end when there is nothing more to do.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Processes on this machine that send the other shards of a run. They end with this value.
 pub(super) struct LocalShards(Arc<Mutex<Vec<Child>>>);
@@ -53,8 +56,14 @@ impl LocalShards {
 }
 
 impl Drop for LocalShards {
-    /// Ends the processes that are still running: those of a run that has no result.
+    /// Ends the processes that do not end by themselves.
     fn drop(&mut self) {
+        let began = Instant::now();
+        let is_running = |child: &mut Child| matches!(child.try_wait(), Ok(None));
+        let some_run = || self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().any(is_running);
+        while began.elapsed() < FAREWELL && some_run() {
+            std::thread::sleep(FAREWELL / 100);
+        }
         for child in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             // A process that has ended needs no signal.
             let _ = child.kill();

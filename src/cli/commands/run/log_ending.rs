@@ -10,8 +10,8 @@ use crate::runner::{LogFile, discard_log};
 /// result has none of them.
 pub(super) struct LogEnding<'a> {
     log: Option<&'a LogFile>,
-    /// Where the log is kept.
-    kept: Option<PathBuf>,
+    /// Where the log is kept, and those received from other clients: the paths until now and from now on.
+    kept: Vec<(PathBuf, PathBuf)>,
 }
 
 impl<'a> LogEnding<'a> {
@@ -23,39 +23,56 @@ impl<'a> LogEnding<'a> {
         result: Option<&Path>,
         one_file: bool,
     ) -> Self {
-        let mut ending = Self { log, kept: None };
+        let mut ending = Self { log, kept: Vec::new() };
         if let (Some(sampled), Some(log)) = (&mut run.sampled, log) {
-            ending.kept = match result {
-                _ if log.is_asked_for() => Some(log.path().to_owned()),
-                Some(_) if one_file => Some(log.path().to_owned()),
-                Some(result) => Some(result.with_extension("reclog")),
+            let place = |path: PathBuf| match result {
+                _ if log.is_asked_for() => Some((path.clone(), path)),
+                Some(_) if one_file => Some((path.clone(), path)),
+                Some(result) => Some((path.clone(), result.with_extension(kept_extension(&path)))),
                 None => None,
             };
-            sampled.log = ending.kept.as_ref().map(|path| path.display().to_string());
+            ending.kept = log.paths().into_iter().filter_map(place).collect();
+            let names: Vec<_> = ending.kept.iter().map(|(_, path)| path.display().to_string()).collect();
+            sampled.log = (!names.is_empty()).then(|| names.join(", "));
         }
         ending
     }
 
     /// Keeps or removes the log of a run whose result was written. If that failed, says that the log has the requests.
     pub(super) fn settle(self, delivered: Result<(), CliError>) -> Result<(), CliError> {
-        let existing = self.log.and_then(LogFile::existing);
-        match (delivered.is_ok(), self.kept, existing) {
-            (true, Some(kept), Some(path)) => {
-                if kept != path {
-                    std::fs::rename(path, &kept).map_err(|error| {
-                        let (path, kept) = (path.display(), kept.display());
-                        CliError::io(format_args!("cannot rename the record log {path} to {kept}: {error}"))
-                    })?;
-                }
-                print_stderr(format_args!("every request is in {}", kept.display()));
+        if delivered.is_err() {
+            if let Some(path) = self.log.and_then(LogFile::existing) {
+                print_stderr(format_args!(
+                    "every request that ended is in {}: `servegauge run --recover` reports them",
+                    path.display()
+                ));
             }
-            (true, ..) => discard_log(self.log),
-            (false, _, Some(path)) => print_stderr(format_args!(
-                "every request that ended is in {}: `servegauge run --recover` reports them",
-                path.display()
-            )),
-            (false, _, None) => {}
+        } else if self.kept.is_empty() {
+            discard_log(self.log);
+        } else {
+            self.keep()?;
         }
         delivered
     }
+
+    /// Gives the logs the names under which they are kept.
+    fn keep(&self) -> Result<(), CliError> {
+        for (path, kept) in &self.kept {
+            if kept != path {
+                std::fs::rename(path, kept).map_err(|error| {
+                    let (path, kept) = (path.display(), kept.display());
+                    CliError::io(format_args!("cannot rename the record log {path} to {kept}: {error}"))
+                })?;
+            }
+        }
+        let names: Vec<_> = self.kept.iter().map(|(_, kept)| kept.display().to_string()).collect();
+        print_stderr(format_args!("every request is in {}", names.join(", ")));
+        Ok(())
+    }
+}
+
+/// The end of the name under which a log is kept: it has the shard of another client.
+fn kept_extension(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.rsplit_once(".shard").map_or_else(|| "reclog".to_owned(), |(_, shard)| format!("shard{shard}"))
 }

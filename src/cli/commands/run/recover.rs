@@ -11,15 +11,7 @@ use crate::runner::{self, Recovered};
 
 /// Reads the log, reports and saves. The result is INVALID unless the run had ended and its log was kept.
 pub(super) fn recover(path: &Path, args: &RunArgs) -> Result<ExitReason, CliError> {
-    deliver_logs(&[path.to_owned()], &args.output, args.measure.allow_invalid, true).map(|logs| logs.exit)
-}
-
-/// What was made of the record logs of a run.
-pub(crate) struct DeliveredLogs {
-    /// How the command ends.
-    pub exit: ExitReason,
-    /// Whether the result refers to the logs, because it has none of their requests.
-    pub are_needed: bool,
+    deliver_logs(&[path.to_owned()], &args.output, args.measure.allow_invalid, true)
 }
 
 /// Reads the logs of one run and reports. Saves the result where the flags say, or beside the first log if `saves`.
@@ -28,15 +20,14 @@ pub(crate) fn deliver_logs(
     output: &OutputArgs,
     allow_invalid: bool,
     saves: bool,
-) -> Result<DeliveredLogs, CliError> {
+) -> Result<ExitReason, CliError> {
     let needs_details = output.save_detailed || output.plot_timeline;
     let most_records = (!needs_details).then_some(MANY_REQUESTS);
     let Recovered { mut run, records, lost } =
         runner::recover(logs, most_records).map_err(CliError::usage)?;
     run.validity.name_settings(FLAGS);
     let delivery = if saves { Delivery::recovered(output, &logs[0])? } else { Delivery::of(output)? };
-    let are_needed = run.sampled.is_some() && (saves || delivery.saves());
-    if let Some(sampled) = run.sampled.as_mut().filter(|_| are_needed) {
+    if let Some(sampled) = run.sampled.as_mut().filter(|_| saves || delivery.saves()) {
         let names: Vec<_> = logs.iter().map(|log| log.display().to_string()).collect();
         sampled.log = Some(names.join(", "));
     }
@@ -44,8 +35,5 @@ pub(crate) fn deliver_logs(
     lost.iter().for_each(|lost| print_stderr(format_args!("warning: {lost}")));
     delivery.deliver(&mut run, records, None)?;
     let is_believed = run.validity.valid || allow_invalid;
-    Ok(DeliveredLogs {
-        exit: if is_believed { ExitReason::Success } else { ExitReason::Invalid },
-        are_needed,
-    })
+    Ok(if is_believed { ExitReason::Success } else { ExitReason::Invalid })
 }

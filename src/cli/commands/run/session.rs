@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use super::follow::Follower;
+use super::sharded::Party;
 use crate::cli::advice;
 use crate::cli::args::RunArgs;
 use crate::cli::embedded_sim::EmbeddedSim;
@@ -26,12 +28,14 @@ pub(crate) struct RunSession {
     pub session: Session,
     options: RunOptions,
     exporter: Option<MetricsExporter>,
+    /// The other clients that send the runs of this session.
+    party: Option<Party>,
     _simulator: Option<EmbeddedSim>,
 }
 
 impl RunSession {
-    /// Starts the simulator if requested, asks the server for what the flags leave open, and completes the Spec. A
-    /// dry run needs no server.
+    /// Meets the other clients if there are some, starts the simulator if requested, asks the server for what the flags
+    /// leave open, and completes the Spec. A dry run needs no server.
     pub(crate) fn connect(
         args: &RunArgs,
         spec: &mut Spec,
@@ -43,7 +47,19 @@ impl RunSession {
             (true, false) => Contact::Optional,
             (false, _) => Contact::Required,
         };
-        Self::new(args, spec, contact, detail, interrupts)
+        let Some(mut party) = Party::meet(args, spec, interrupts)? else {
+            return Self::new(args, spec, contact, detail, interrupts);
+        };
+        let session = Self::new(&party.own_args(args), spec, contact, detail, interrupts)?;
+        party.require_equal(spec);
+        Ok(Self { party: Some(party), ..session })
+    }
+
+    /// This process as a shard other than 0, which sends its share of the runs that shard 0 begins. `spec` is the one
+    /// that the session has completed.
+    pub(crate) fn follower<'a>(&'a self, spec: &'a Spec) -> Option<Follower<'a>> {
+        let member = self.party.as_ref()?.follower()?;
+        Some(Follower { session: self, member, spec })
     }
 
     /// Prepares a session without asking a server.
@@ -86,12 +102,17 @@ impl RunSession {
             }
             None => None,
         };
-        Ok(Self { session, options, exporter, _simulator: simulator })
+        Ok(Self { session, options, exporter, party: None, _simulator: simulator })
     }
 
     /// Returns a runner for this session.
     pub(crate) fn runner(&self) -> Runner<'_> {
-        Runner::new(&self.session, &self.options)
+        self.runner_with(&self.options)
+    }
+
+    /// Returns a runner for this session with other options.
+    pub(crate) fn runner_with<'a>(&'a self, options: &'a RunOptions) -> Runner<'a> {
+        Runner::new(&self.session, options).with_membership(self.party.as_ref().map(Party::membership))
     }
 
     /// Returns the options of this session's runs.

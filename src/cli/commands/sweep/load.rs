@@ -63,6 +63,7 @@ impl Load {
             return Err(wrong(format!("--{flag} is a flag of the sweep itself")));
         }
         run.refuse_records_file().map_err(wrong)?;
+        run.refuse_shards().map_err(wrong)?;
         if run.gives("sim") {
             return Err(wrong(
                 "--sim is a server: a set's command `servegauge sim --port {port}` starts it".into(),

@@ -1,0 +1,49 @@
+//! What a run that several clients send needs besides a run of one: a record log always, and the merge of all logs.
+
+use super::error::Error;
+use super::event::{Event, Warning};
+use super::membership::{Membership, ReceivedLogs};
+use super::record_log::LogFile;
+use super::recover::{Recovered, recover};
+use super::session::Session;
+use crate::model::record_log::RunShare;
+use crate::model::run::Run;
+use crate::model::run_records::RunRecords;
+use crate::model::run_spec::Spec;
+use crate::model::shard::Shard;
+
+/// Refuses a limit of which some client would have no part.
+pub(super) fn check_split(spec: &Spec, shard: Shard) -> Result<(), Error> {
+    let limits = [spec.load.max_concurrency, spec.load.max_active_sessions];
+    match limits.into_iter().flatten().map(usize::from).find(|limit| *limit < shard.count()) {
+        Some(limit) => Err(Error::LimitNotSplit { limit, shards: shard.count() }),
+        None => Ok(()),
+    }
+}
+
+/// The record log of a run whose user asked for none: the clients of a shared run always write one.
+pub(super) fn temporary_log(membership: &dyn Membership) -> LogFile {
+    let RunShare { run, shard, .. } = membership.share();
+    LogFile::beside(&std::env::temp_dir().join(format!("servegauge-{}-{}", run.simple(), shard.index())))
+}
+
+/// Hands over this client's log. The first client merges the logs of all into the Run of all, which is interrupted if
+/// this client's load was; for the others, there is none.
+pub(super) fn merge_logs(
+    membership: &dyn Membership,
+    log: &LogFile,
+    interrupted: bool,
+    session: &Session,
+    most_records: Option<usize>,
+) -> Result<Option<(Run, RunRecords)>, Error> {
+    let received = membership.finish();
+    let received = received.map_err(|why| Error::NotHandedOver { path: log.path().to_owned(), why })?;
+    let Some(ReceivedLogs { files, lost }) = received else { return Ok(None) };
+    let paths: Vec<_> = [log.path().to_owned()].into_iter().chain(files.iter().cloned()).collect();
+    log.keep_until_saved(files);
+    let Recovered { mut run, records, lost: missing } = recover(&paths, most_records)?;
+    // A client that was killed makes the run INVALID, but nobody has interrupted it.
+    run.interrupted = interrupted;
+    lost.into_iter().chain(missing).for_each(|lost| session.emit(&Event::Warning(Warning::Shards(lost))));
+    Ok(Some((run, records)))
+}
