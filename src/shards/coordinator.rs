@@ -87,7 +87,8 @@ impl Coordinator {
         let version = env!("CARGO_PKG_VERSION");
         let mut clients = ClientTable::new(shard.count(), version);
         let host = host_name();
-        let join = Join { protocol: PROTOCOL, shard, version: version.to_owned(), host: host.clone() };
+        let (process, version, own) = (Uuid::new_v4(), version.to_owned(), host.clone());
+        let join = Join { protocol: PROTOCOL, shard, version, host: own, process };
         clients.join(&join).map_err(std::io::Error::other)?;
         let shared = Arc::new(Shared { clients: Mutex::new(clients), token });
         let listener = runtime.block_on(listen(address))?;

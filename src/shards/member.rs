@@ -67,7 +67,8 @@ impl Member {
         let link = Link::new(address, token)?;
         let host = host_name();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let join = Join { protocol: PROTOCOL, shard, version, host: host.clone() };
+        let process = Uuid::new_v4();
+        let join = Join { protocol: PROTOCOL, shard, version, host: host.clone(), process };
         let began = Instant::now();
         loop {
             match runtime.block_on(link.post::<()>("/join", &join)) {
@@ -117,7 +118,7 @@ impl Member {
             std::thread::sleep(JOIN_INTERVAL);
         };
         let RunOrder { number, run, spec } = *order;
-        let mapping = self.measure_clocks().map_err(NoAnswer::into_message)?;
+        let mapping = self.measure_clocks()?;
         info!(%run, number, uncertainty = ?mapping.uncertainty(), "the next run of all shards");
         let mut round = self.round();
         round.number = number;
@@ -148,21 +149,23 @@ impl Member {
     }
 
     /// Relates the clocks by round trips over one connection.
-    fn measure_clocks(&self) -> Result<ClockMapping, NoAnswer> {
-        self.runtime.block_on(async {
-            let mut trips = Vec::new();
-            for _ in 0..ROUND_TRIPS {
-                let sent = Instant::now();
-                let clocks: Clocks = self.link.get("/time").await?;
-                trips.push(RoundTrip {
-                    sent,
-                    answered: Instant::now(),
-                    wall_ns: wall_time().unix_ns,
-                    clocks,
-                });
+    fn measure_clocks(&self) -> Result<ClockMapping, String> {
+        let mut trips = Vec::new();
+        while trips.len() < ROUND_TRIPS {
+            let sent = Instant::now();
+            match self.runtime.block_on(self.link.get::<Clocks>("/time")) {
+                Ok(clocks) => {
+                    let answered = Instant::now();
+                    trips.push(RoundTrip { sent, answered, wall_ns: wall_time().unix_ns, clocks });
+                }
+                Err(NoAnswer::Refused(why)) => return Err(why),
+                Err(NoAnswer::Silent(_)) => {
+                    self.require_first()?;
+                    std::thread::sleep(READY_INTERVAL);
+                }
             }
-            ClockMapping::from_round_trips(trips).ok_or_else(|| NoAnswer::Silent("no round trip".to_owned()))
-        })
+        }
+        ClockMapping::from_round_trips(trips).ok_or_else(|| "no round trip".to_owned())
     }
 }
 
@@ -175,7 +178,7 @@ impl Membership for Member {
     }
 
     fn wait_for_start(&self, inputs: &RunInputs, log: &Path) -> Result<Instant, String> {
-        let mapping = self.measure_clocks().map_err(NoAnswer::into_message)?;
+        let mapping = self.measure_clocks()?;
         let number = self.round().number;
         let ready = Ready { shard: self.shard, number, identity: self.identity.with_inputs(inputs) };
         let start = loop {

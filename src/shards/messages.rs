@@ -25,6 +25,8 @@ pub(super) struct Join {
     pub version: String,
     /// The client's host name.
     pub host: String,
+    /// The process, so that it may ask again if the answer is lost.
+    pub process: Uuid,
 }
 
 /// The first client's clocks.

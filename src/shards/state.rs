@@ -47,6 +47,7 @@ struct Round {
 #[derive(Debug)]
 struct Client {
     host: String,
+    process: Uuid,
     last_message: Instant,
     part: RunPart,
     /// Whether it knows that there is no further run.
@@ -89,7 +90,7 @@ impl ClientTable {
 
     /// Adds a client, or says why it cannot join.
     pub(super) fn join(&mut self, join: &Join) -> Result<(), String> {
-        let Join { protocol, shard, version, host } = join;
+        let Join { protocol, shard, version, host, process } = join;
         if *protocol != PROTOCOL || *version != self.version {
             return Err(format!("shard 0 is version {}, shard {shard} is version {version}", self.version));
         }
@@ -97,6 +98,9 @@ impl ClientTable {
             return Err(format!("shard 0 is 0/{}, so there is no shard {shard}", self.count));
         }
         let index = shard.index();
+        if self.clients.get(&index).is_some_and(|known| known.process == *process) {
+            return self.note(*shard).map(drop);
+        }
         if index == 0 && !self.clients.is_empty() {
             return Err("there is a shard 0 already".to_owned());
         }
@@ -107,8 +111,14 @@ impl ClientTable {
         if let Some(known) = known {
             return Err(format!("there is a shard {index} already, on {}", known.host));
         }
-        let (host, part) = (host.clone(), RunPart::default());
-        self.clients.insert(index, Client { host, last_message: Instant::now(), part, has_left: false });
+        let client = Client {
+            host: host.clone(),
+            process: *process,
+            last_message: Instant::now(),
+            part: RunPart::default(),
+            has_left: false,
+        };
+        self.clients.insert(index, client);
         Ok(())
     }
 

@@ -129,7 +129,10 @@ fn a_shard_that_is_killed_leaves_an_invalid_run_that_names_it() {
     assert!(first.stderr.contains("warning: shard 1 on"), "{}", first.stderr);
     let result = first.result();
     assert_eq!(result["servegauge"]["validity"]["valid"], false);
-    assert_eq!(result["completed"], 150);
+    let completed = result["completed"].as_u64().unwrap();
+    assert!((151..300).contains(&completed), "what it had sent is kept: {completed}");
+    let missing = format!("{} of 300 requests", 300 - completed);
+    assert!(first.stderr.contains(&missing), "{missing}: {}", first.stderr);
 }
 
 #[test]
@@ -270,8 +273,7 @@ fn progress_and_metrics_of_shard_0_are_of_the_whole_run() {
         })
     });
     second.end().with_code(0);
-    let first = first.end().with_code(0);
-    assert!(first.stderr.contains("/120"), "{}", first.stderr);
+    first.end().with_code(0);
 }
 
 #[test]

@@ -3,7 +3,13 @@ use crate::testing::queue;
 
 fn join(shard: &str) -> Join {
     let shard = shard.parse().unwrap();
-    Join { protocol: PROTOCOL, shard, version: "1".into(), host: format!("node{shard}") }
+    Join {
+        protocol: PROTOCOL,
+        shard,
+        version: "1".into(),
+        host: format!("node{shard}"),
+        process: Uuid::new_v4(),
+    }
 }
 
 /// A table in whose first run shard 0 takes part.
@@ -46,7 +52,9 @@ fn a_client_of_another_version_or_number_is_refused_by_name() {
     assert_eq!(table.join(&other).unwrap_err(), "shard 0 is version 1, shard 1/2 is version 2");
     assert!(table.join(&join("1/3")).unwrap_err().contains("no shard 1/3"));
     assert!(table.join(&join("0/2")).unwrap_err().contains("shard 0 already"));
-    table.join(&join("1/2")).unwrap();
+    let asks = join("1/2");
+    table.join(&asks).unwrap();
+    table.join(&asks).expect("the same process asks again");
     assert!(table.join(&join("1/2")).unwrap_err().contains("already, on node1/2"));
     assert!(table.note("1/3".parse().unwrap()).is_err());
 }

@@ -1,14 +1,13 @@
 //! What a shard other than 0 does: it sends its share of each run that shard 0 begins.
 
-use super::session::RunSession;
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::model::run_spec::Spec;
-use crate::runner::{Error, Invocation, LogFile, discard_log};
+use crate::runner::{Error, Invocation, LogFile, Runner, discard_log};
 use crate::shards::Member;
 
 /// The runs of a client that follows shard 0.
 pub(crate) struct Follower<'a> {
-    pub(super) session: &'a RunSession,
+    pub(super) runner: Runner<'a>,
     pub(super) member: &'a Member,
     /// The Spec that the session has completed.
     pub(super) spec: &'a Spec,
@@ -18,7 +17,7 @@ impl Follower<'_> {
     /// Takes part in all runs. A record log that shard 0 does not take stays, for `servegauge merge`.
     pub(crate) fn execute(&self, invocation: &Invocation) -> Result<ExitReason, CliError> {
         let shard = self.member.shard();
-        let stop = self.session.session.stop_handle();
+        let stop = self.runner.session().stop_handle();
         let lost = |error: String| CliError::invalid(format!("shard {shard}: {error}"));
         let (mut runs, mut requests) = (0, 0);
         while let Some(spec) = self.member.next_run().map_err(lost)? {
@@ -42,11 +41,10 @@ impl Follower<'_> {
     fn measure(&self, spec: Spec, invocation: &Invocation, number: usize) -> Result<usize, Error> {
         // Secrets and addresses are those of this client.
         let Spec { target, sampling, .. } = self.spec.clone();
-        let runner = self.session.runner();
-        let prepared = runner.prepare(Spec { target, sampling, ..spec })?;
+        let prepared = self.runner.prepare(Spec { target, sampling, ..spec })?;
         let record_log = invocation.record_log.as_ref().map(|log| self.log_of(log, number));
         let invocation = Invocation { record_log, ..invocation.clone() };
-        let (_, records) = runner.measure(prepared, &invocation, &mut |_, _| {})?;
+        let (_, records) = self.runner.measure(prepared, &invocation, &mut |_, _| {})?;
         discard_log(invocation.record_log.as_ref());
         Ok(records.len())
     }

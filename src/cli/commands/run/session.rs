@@ -59,7 +59,7 @@ impl RunSession {
     /// that the session has completed.
     pub(crate) fn follower<'a>(&'a self, spec: &'a Spec) -> Option<Follower<'a>> {
         let member = self.party.as_ref()?.follower()?;
-        Some(Follower { session: self, member, spec })
+        Some(Follower { runner: self.runner(), member, spec })
     }
 
     /// Prepares a session without asking a server.
