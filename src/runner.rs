@@ -8,6 +8,7 @@
 mod assemble;
 mod cached_prompts;
 mod diagnostics;
+mod ended_load;
 mod error;
 mod event;
 mod ladder;

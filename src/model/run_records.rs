@@ -81,11 +81,6 @@ impl RunRecords {
         Ok(Self { kept: sample.into_sorted(), weight, count, logs: Some(logs), bins: Some(bins) })
     }
 
-    /// The number of Records.
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0

@@ -57,6 +57,13 @@ impl MeasuredRecords {
         }
     }
 
+    /// Ends the log with what the client observed. Returns the number of Records.
+    pub(super) fn end_log(self, observed: &impl Serialize, interrupted: bool) -> usize {
+        let requests = self.packed.len();
+        self.log.map(|log| log.end(observed, interrupted));
+        requests
+    }
+
     /// Ends the log with what the client observed. Returns the Records, at most `limit` of them in memory, and their
     /// details if only the log has them.
     ///

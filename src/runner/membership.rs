@@ -56,7 +56,7 @@ pub(crate) struct Exchange {
 }
 
 /// The record logs of the other clients.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ReceivedLogs {
     /// The files that arrived, as far as they arrived.
     pub files: Vec<PathBuf>,

@@ -27,23 +27,26 @@ pub(super) fn temporary_log(membership: &dyn Membership) -> LogFile {
     LogFile::beside(&std::env::temp_dir().join(format!("servegauge-{}-{}", run.simple(), shard.index())))
 }
 
-/// Hands over this client's log. The first client merges the logs of all into the Run of all, which is interrupted if
-/// this client's load was; for the others, there is none.
+/// Hands over this client's log. The first client receives those of the others.
+pub(super) fn hand_over(membership: &dyn Membership, log: &LogFile) -> Result<Option<ReceivedLogs>, Error> {
+    membership.finish().map_err(|why| Error::NotHandedOver { path: log.path().to_owned(), why })
+}
+
+/// Merges the logs of all clients into the Run of all, with at most `most_records` Records in memory. It is interrupted
+/// if the load of the first client was. Only the first client does this.
 pub(super) fn merge_logs(
     membership: &dyn Membership,
     log: &LogFile,
     interrupted: bool,
-    session: &Session,
-    most_records: Option<usize>,
-) -> Result<Option<(Run, RunRecords)>, Error> {
-    let received = membership.finish();
-    let received = received.map_err(|why| Error::NotHandedOver { path: log.path().to_owned(), why })?;
-    let Some(ReceivedLogs { files, lost }) = received else { return Ok(None) };
+    (session, most_records): (&Session, Option<usize>),
+) -> Result<(Run, RunRecords), Error> {
+    let received = hand_over(membership, log)?;
+    let ReceivedLogs { files, lost } = received.unwrap_or_default();
     let paths: Vec<_> = [log.path().to_owned()].into_iter().chain(files.iter().cloned()).collect();
     log.keep_until_saved(files);
     let Recovered { mut run, records, lost: missing } = recover(&paths, most_records)?;
     // A client that was killed makes the run INVALID, but nobody has interrupted it.
     run.interrupted = interrupted;
     lost.into_iter().chain(missing).for_each(|lost| session.emit(&Event::Warning(Warning::Shards(lost))));
-    Ok(Some((run, records)))
+    Ok((run, records))
 }

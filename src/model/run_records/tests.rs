@@ -47,7 +47,7 @@ fn above_the_limit_a_sample_without_details_is_in_memory() {
     let all = records(1000);
     let read = read(vec![log(&all)], 100);
     assert!(!read.is_whole());
-    assert_eq!(read.len(), 1000);
+    assert_eq!(read.count, 1000);
     let kept = read.sample();
     assert!((25..=100).contains(&kept.len()), "{}", kept.len());
     assert!(kept.is_sorted_by_key(|record| record.ordinal));
@@ -114,7 +114,7 @@ proptest! {
         });
         let together = read(parts.collect(), limit);
         prop_assert_eq!(together.sample(), alone.sample());
-        prop_assert_eq!((together.len(), together.sampled()), (alone.len(), alone.sampled()));
+        prop_assert_eq!((together.count, together.sampled()), (alone.count, alone.sampled()));
         prop_assert!(alone.sample().len() <= limit);
     }
 }

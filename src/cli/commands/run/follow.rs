@@ -44,9 +44,9 @@ impl Follower<'_> {
         let prepared = self.runner.prepare(Spec { target, sampling, ..spec })?;
         let record_log = invocation.record_log.as_ref().map(|log| self.log_of(log, number));
         let invocation = Invocation { record_log, ..invocation.clone() };
-        let (_, records) = self.runner.measure(prepared, &invocation, &mut |_, _| {})?;
+        let requests = self.runner.send_share(prepared, &invocation)?;
         discard_log(invocation.record_log.as_ref());
-        Ok(records.len())
+        Ok(requests)
     }
 
     /// The record log of a run.
