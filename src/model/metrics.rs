@@ -28,6 +28,7 @@ mod groups;
 mod measurement_window;
 mod rates;
 mod sessions;
+mod tallies;
 
 /// The metrics of a run, computed from its Records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

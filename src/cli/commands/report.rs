@@ -121,6 +121,12 @@ fn save_records(path: &Path, results: &[(String, SavedResult)]) -> Result<(), Cl
         }
     };
     let Some(records) = &run.records else {
+        if let Some(log) = run.sampled.as_ref().and_then(|sampled| sampled.log.as_ref()) {
+            return Err(CliError::usage(format!(
+                "{name} has no requests, because they were too many for memory: they are in {log}, and `run --recover` \
+                 with --save-records writes them"
+            )));
+        }
         return Err(CliError::usage(format!(
             "{name} has no requests: save the run with --save-detailed, or measure with `run --save-records`"
         )));

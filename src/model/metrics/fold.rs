@@ -7,12 +7,13 @@ use super::groups::GroupTally;
 use super::measurement_window::{MeasurementWindow, gaps};
 use super::rates::SecondSums;
 use super::sessions::SessionTally;
+use super::tallies::{FailureTally, ValueTally};
 use super::{
-    FailureCount, Latency, Metrics, SloCounts, TokenTotal, ValueSummary, failed, good, latency_values,
-    meets_slo, recorded_gaps, with_table_percents,
+    Latency, Metrics, SloCounts, TokenTotal, ValueSummary, failed, good, latency_values, meets_slo,
+    recorded_gaps, with_table_percents,
 };
 use crate::model::concurrency::{ConcurrencyCurve, Peak};
-use crate::model::record::{Failure, FailureClass, FinishReason, Record, TokenSource};
+use crate::model::record::{FinishReason, Record, TokenSource};
 use crate::model::run_records::RunView;
 use crate::model::run_spec::Slo;
 use crate::model::steady_state::SteadyWindow;
@@ -103,6 +104,7 @@ impl<'a> MetricsFold<'a> {
         let part = window.part();
         let length = part.as_ref().map_or(self.end, |part| part.end - part.start);
         let is_pooled = seconds.is_pooled();
+        let tokens_per_event = ended.tokens_per_event(kept, window);
         let mut metrics = Metrics {
             duration: length,
             completed: ended.completed,
@@ -113,7 +115,7 @@ impl<'a> MetricsFold<'a> {
             output_tokens: if is_pooled { TokenTotal::default() } else { ended.output_tokens },
             input_sequences: is_pooled.then_some(ended.sequences),
             input_audio: ended.audio,
-            tokens_per_event: ended.tokens_per_event.summary(kept, window),
+            tokens_per_event,
             offered_rate: arrivals.offered.rate(&arrivals, part.is_some().then_some(length)),
             achieved_rate: arrivals.achieved.rate(&arrivals, part.is_some().then_some(length)),
             peak_output_tokens_per_s: seconds.peak_output_tokens().filter(|_| ended.has_events),
@@ -342,62 +344,18 @@ impl EndedSums {
             None => _ = self.finish_reasons.insert(reason.to_owned(), 1),
         }
     }
+
+    /// Tokens per event, of the kept answers if these are all.
+    fn tokens_per_event(&self, kept: RunView<'_>, window: MeasurementWindow) -> Option<ValueSummary> {
+        if !kept.is_whole() {
+            return self.tokens_per_event.summary();
+        }
+        let answered = window.ended(kept.records).filter(|record| record.is_success());
+        ValueSummary::from_values(answered.filter_map(counted_tokens_per_event))
+    }
 }
 
 /// Tokens per event of an answer whose tokens were counted otherwise than by its events.
 fn counted_tokens_per_event(record: &Record) -> Option<f64> {
     record.tokens_per_event().filter(|_| record.output_tokens.source != TokenSource::Events)
-}
-
-/// A number over requests, of any size: the summary of many is that of a histogram.
-#[derive(Default)]
-struct ValueTally {
-    /// A number is a duration of that many seconds.
-    sketch: DurationSketch,
-    ends: Option<(f64, f64)>,
-}
-
-impl ValueTally {
-    fn add(&mut self, value: f64) {
-        self.sketch.record(Duration::try_from_secs_f64(value).unwrap_or_default());
-        let (min, max) = self.ends.unwrap_or((value, value));
-        self.ends = Some((min.min(value), max.max(value)));
-    }
-
-    /// The summary of tokens per event.
-    fn summary(&self, kept: RunView<'_>, window: MeasurementWindow) -> Option<ValueSummary> {
-        if kept.is_whole() {
-            let answered = window.ended(kept.records).filter(|record| record.is_success());
-            return ValueSummary::from_values(answered.filter_map(counted_tokens_per_event));
-        }
-        let (min, max) = self.ends?;
-        let all = self.sketch.distribution(&[99.0], &SampleClusters::unknown())?;
-        let p99 = all.percentiles.first()?.value.as_secs_f64();
-        let [mean, p50] = [all.mean, all.median].map(|value| value.as_secs_f64());
-        Some(ValueSummary { n: self.sketch.len() as usize, min, mean, p50, p99, max })
-    }
-}
-
-/// Failures by class, each with the ordinal of its example.
-#[derive(Default)]
-struct FailureTally(BTreeMap<FailureClass, (usize, FailureCount)>);
-
-impl FailureTally {
-    fn add(&mut self, ordinal: usize, failure: &Failure) {
-        let class = failure.class;
-        let new = || (usize::MAX, FailureCount { class, count: 0, example: String::new(), advice: None });
-        let (first, counted) = self.0.entry(class).or_insert_with(new);
-        counted.count += 1;
-        if ordinal < *first {
-            *first = ordinal;
-            counted.example.clone_from(&failure.detail);
-        }
-    }
-
-    /// The failures, the most frequent class first.
-    fn finish(self) -> Vec<FailureCount> {
-        let mut failures: Vec<_> = self.0.into_values().map(|(_, counted)| counted).collect();
-        failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
-        failures
-    }
 }

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::model::metrics::{Latency, Metrics};
-use crate::model::record::{Failure, FailureClass, LateCounts, RequestLabels, TokenCount, TokenSource};
+use crate::model::metrics::{GroupMetrics, Latency, Metrics, ValueSummary};
+use crate::model::record::{
+    Failure, FailureClass, LateCounts, Milestone, RequestLabels, TokenCount, TokenSource,
+};
 use crate::model::run_spec::{Load, Slo};
 use crate::testing::queue::{closed_load, open_load, spec};
 
@@ -22,7 +24,7 @@ fn loads(n: usize) -> Vec<(Load, Vec<Record>)> {
     let mut slower = queue.closed(n, 8);
     for record in &mut slower {
         let by = Duration::from_millis(50 * record.ordinal as u64 / 1000);
-        record.times.map_time(crate::model::record::Milestone::FirstToken, |at| at + by);
+        record.times.map_time(Milestone::FirstToken, |at| at + by);
     }
     loads.push((closed_load(8), slower));
     loads
@@ -134,15 +136,13 @@ fn assert_same(many: &Metrics, exact: &Metrics) {
     }
     for (by, rows) in &exact.rows {
         for (got, exact) in many.rows[by].iter().zip(rows) {
-            let counts = |row: &crate::model::metrics::GroupMetrics| {
+            let counts = |row: &GroupMetrics| {
                 (row.name.clone(), row.requests, row.failed, row.input_tokens, row.output_share)
             };
             assert_eq!(counts(got), counts(exact));
         }
     }
-    let value = |summary: Option<crate::model::metrics::ValueSummary>| {
-        summary.map(|summary| (summary.n, summary.min, summary.max))
-    };
+    let value = |summary: Option<ValueSummary>| summary.map(|summary| (summary.n, summary.min, summary.max));
     assert_eq!(value(many.tokens_per_event), value(exact.tokens_per_event));
     // Everything else is the same, except the intervals of shares and the active sessions.
     let rest = |metrics: &Metrics| {
