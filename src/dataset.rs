@@ -112,7 +112,7 @@ pub fn prepare(
 }
 
 /// Like [`prepare`], with at most `kept` requests in memory. The others are in a temporary file.
-fn prepare_keeping(
+pub(crate) fn prepare_keeping(
     kept: usize,
     spec: &run_spec::WorkloadSpec,
     dice: &mut RunRng,

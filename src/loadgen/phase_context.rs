@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::iter::StepBy;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,13 @@ pub(super) struct PhaseContext<'a> {
 }
 
 impl PhaseContext<'_> {
+    /// The numbers of the requests, or of the sessions, that a worker sends.
+    pub(super) fn numbers(&self, worker: usize) -> StepBy<Range<usize>> {
+        let count = self.sessions.map_or(self.phase.requests.len(), SessionIndex::len);
+        let end = if self.phase.cycle && count > 0 { usize::MAX } else { count };
+        self.shard.worker_numbers(worker, self.workers, end)
+    }
+
     /// Waits until a request, or a session, may be sent. Returns `None` after an interrupt and after the end of the
     /// phase, when no more may be sent.
     pub(super) async fn next_permit(

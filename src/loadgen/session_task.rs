@@ -61,8 +61,7 @@ impl WorkerLoop {
     ) -> io::Result<()> {
         let Some(sessions) = context.sessions else { return Ok(()) };
         let mut reader = context.phase.requests.reader();
-        let end = if context.phase.cycle { usize::MAX } else { sessions.len() };
-        for number in context.shard.worker_numbers(self.worker(), context.workers, end) {
+        for number in context.numbers(self.worker()) {
             let next =
                 context.next_permit(number, pacer, &shared.closed, shared.session_slots.as_ref()).await?;
             let Some(SendPermit { due, slot: session_slot }) = next else { break };

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use super::*;
 use crate::client::request_timer::{CaptureGaps, CaptureText};
+use crate::dataset::requests::RequestSink;
 use crate::model::arrival::Schedule;
+use crate::model::record::{RequestLabels, TokenCount};
 use crate::model::request::{Request, Turn};
 use crate::testing::scripted_server::{ScriptedServer, always, stream};
 
 mod cpu;
 mod lag;
+mod shards;
 
 const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n";
 const DONE: &str =
@@ -123,5 +126,31 @@ fn a_worker_that_fails_in_the_warm_up_leaves_no_other_waiting() {
     for fault in ["error:warmup-2", "panic:warmup-2"] {
         let error = run(&server(), fault, 8, 100).err().expect("nothing was measured");
         assert!(matches!(error, LoadError::Nothing(_)), "{error}");
+    }
+}
+
+/// The prompt length and the labels of each Record, in the order of the schedule.
+fn recorded(requests: RequestRange<'_>) -> Vec<(TokenCount, Option<Box<RequestLabels>>)> {
+    let server = server();
+    let target = server.target();
+    let phase = LoadPhase { requests, schedule: Schedule::Closed, cycle: false, duration: None };
+    let plan = plan(&target, None, phase);
+    let outcome = run_load(&plan, &Tokenizer::Estimate, &StopHandle::default(), &mut |_| {}).unwrap();
+    outcome.records.into_iter().map(|record| (record.prompt_tokens, record.facets)).collect()
+}
+
+#[test]
+fn requests_in_a_file_are_recorded_as_those_in_memory() {
+    let turn = |index| Turn { index, of: 3, ..Turn::default() };
+    let plain: Vec<Request> = (1..200).map(|at| Request::text(format!("Hi {at}"), at, 2)).collect();
+    let sessions =
+        (0..60).map(|at| Request::text(format!("Ho {at}"), at, 2).with(|own| own.turn = Some(turn(at % 3))));
+    for requests in [plain, sessions.collect()] {
+        let mut sink = RequestSink::new(0);
+        sink.extend(requests.iter().cloned()).unwrap();
+        let spooled = sink.finish().unwrap();
+        let expected = recorded((&requests).into());
+        assert_eq!(expected.len(), requests.len());
+        assert_eq!(recorded(spooled.all()), expected);
     }
 }

@@ -303,8 +303,7 @@ impl WorkerLoop {
             return self.send_sessions(context, pacer, shared, tasks).await;
         }
         let mut reader = requests.reader();
-        let end = context.phase.total().unwrap_or(if requests.is_empty() { 0 } else { usize::MAX });
-        for ordinal in context.shard.worker_numbers(self.worker, context.workers, end) {
+        for ordinal in context.numbers(self.worker) {
             let request = reader.get(ordinal % requests.len());
             let body = self.client.body(&self.salted_request(&request, ordinal, context.measured));
             let id = shared.request_id(ordinal, context.measured);

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::dataset::fingerprint::request_digest;
 use crate::dataset::{PreparedWorkload, bundled, prepare_keeping};
+use crate::model::digest::DigestHasher;
 use crate::model::request::{Content, Turn};
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{Dataset, LengthBounds, LoraAdapters, LoraAssignment, RngKind, WorkloadSpec};
@@ -161,4 +162,23 @@ fn a_file_that_repeats_many_times_is_stored_once() {
     let custom = folder.datasets().into_iter().find(|dataset| matches!(dataset, Dataset::Custom { .. }));
     let (made, _) = prepare(10, &WorkloadSpec::new(custom.unwrap(), 2000), RngKind::Native);
     assert_eq!((made.requests.all().originals().count(), made.requests.all().copies().count()), (30, 1970));
+}
+
+#[test]
+fn the_prompts_of_a_seed_stay_the_same() {
+    let folder = DatasetFolder::new();
+    let digests = [RngKind::Native, RngKind::Python].map(|rng| {
+        let mut digests = DigestHasher::default();
+        for dataset in folder.datasets() {
+            let wanted = WorkloadSpec { spare: 3, ..WorkloadSpec::new(dataset, 20) };
+            let (made, _) = prepare(usize::MAX, &wanted, rng);
+            digests.update(request_digest(made.requests.all()).to_string().as_bytes());
+        }
+        digests.finish().to_string()
+    });
+    let pinned = [
+        "d77077f48a746b5c783405667b9fecbcf34940881409ed24c1e9563057c246c1",
+        "ba359124f3a85ac63e9a4d8fafbd0a344c2efc29a4f390d9970479c4d05c5d99",
+    ];
+    assert_eq!(digests, pinned);
 }
