@@ -6,7 +6,7 @@ FROM rust:1-alpine AS build
 RUN apk add --no-cache build-base ca-certificates git
 WORKDIR /src
 COPY . .
-RUN cargo build --locked --profile dist && mkdir -p /root-fs/data /root-fs/tmp && chmod 1777 /root-fs/tmp
+RUN cargo build --locked --profile dist --features object-store && mkdir -p /root-fs/data /root-fs/tmp && chmod 1777 /root-fs/tmp
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

@@ -50,7 +50,7 @@ pub(crate) use metrics_export::{ExportAddresses, MetricsExporter, MetricsPage};
 pub(crate) use options::{
     Invocation, ProfilerOptions, RecordDetail, RunOptions, ServerMetrics, SessionOptions, TokenizerChoice,
 };
-pub(crate) use prepared_run::{PreparedRun, Runner};
+pub(crate) use prepared_run::{CopyLog, PreparedRun, Runner};
 pub(crate) use record_log::{LogFile, discard as discard_log, numbered, suffixed};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use repeats::{Repeat, Repeats};

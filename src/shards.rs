@@ -15,6 +15,8 @@
 //! No latency crosses hosts: every time of a request is from the clock of the client that sent it.
 
 mod beats;
+#[cfg(feature = "object-store")]
+mod bucket;
 mod clock;
 mod coordinator;
 mod launcher;
@@ -22,6 +24,10 @@ mod link;
 mod listen;
 mod member;
 mod messages;
+mod part_download;
+mod part_store;
+mod part_upload;
+mod parts;
 mod received_log;
 mod rendezvous;
 mod shared_hosts;
@@ -32,6 +38,9 @@ pub(crate) use coordinator::Coordinator;
 pub(crate) use launcher::{Launcher, launcher_shard};
 pub(crate) use member::Member;
 pub(crate) use messages::RunIdentity;
+pub(crate) use part_download::{DownloadedLogs, download};
+pub(crate) use part_store::PartStore;
+pub(crate) use part_upload::PartUpload;
 pub(crate) use rendezvous::{PORT, Rendezvous, launcher_rendezvous};
 
 use std::time::Duration;

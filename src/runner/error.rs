@@ -109,6 +109,9 @@ pub enum Error {
         /// Why the log cannot be read.
         source: RecordLogError,
     },
+    /// The record log cannot be copied to the place that the user gave.
+    #[error("{0}")]
+    RecordsNotCopied(String),
     /// The record logs are not of the clients of one run.
     #[error("{path} cannot be merged: {why}", path = path.display())]
     NotOneRun {

@@ -1,5 +1,6 @@
 //! Prepares and measures runs on a session.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::info;
@@ -21,13 +22,19 @@ use crate::model::rng::RunRng;
 use crate::model::run::{Run, RunInputs};
 use crate::model::run_records::RunRecords;
 use crate::model::run_spec::{Dataset, Spec, Target};
+use crate::model::shard::Shard;
 
 /// Prepares and measures runs on one session, all with the same options.
 pub(crate) struct Runner<'a> {
     session: &'a Session,
     options: &'a RunOptions,
     membership: Option<&'a dyn Membership>,
+    copy_log: Option<&'a CopyLog>,
 }
+
+/// Begins to copy the record log of a shard of a run to another place while it grows. What it returns copies the rest of
+/// the log when that has ended. An error says why nothing can be copied.
+pub(crate) type CopyLog = dyn Fn(Uuid, Shard, &Path) -> Result<Box<dyn FnOnce()>, String> + Send + Sync;
 
 /// A prepared run, before its first request is sent.
 pub(crate) struct PreparedRun {
@@ -74,12 +81,17 @@ impl PreparedRun {
 impl<'a> Runner<'a> {
     /// Creates a runner on this session.
     pub(crate) fn new(session: &'a Session, options: &'a RunOptions) -> Self {
-        Self { session, options, membership: None }
+        Self { session, options, membership: None, copy_log: None }
     }
 
     /// Returns a runner whose runs are shares of runs that several clients send.
     pub(crate) fn with_membership(self, membership: Option<&'a dyn Membership>) -> Self {
         Self { membership, ..self }
+    }
+
+    /// Returns a runner that copies the record logs of its runs.
+    pub(crate) fn with_copied_logs(self, copy_log: Option<&'a CopyLog>) -> Self {
+        Self { copy_log, ..self }
     }
 
     /// The session of the runs.
@@ -143,14 +155,20 @@ impl<'a> Runner<'a> {
     ) -> Result<(Run, RunRecords), Error> {
         let temporary = self.temporary_log(invocation);
         let log = temporary.as_ref().or(invocation.record_log.as_ref());
+        let end_copy = self.begin_copy(log)?;
         let ended = self.send(prepared, (invocation, log), observe)?;
         let (mut run, records) = match self.membership.zip(log) {
             Some((membership, log)) => {
                 let interrupted = ended.observed.client.interrupted;
                 ended.end_log();
+                end_copy();
                 merge_logs(membership, log, interrupted, (self.session, self.options.most_records))?
             }
-            None => ended.assemble(self.options.most_records)?,
+            None => {
+                let made = ended.assemble(self.options.most_records)?;
+                end_copy();
+                made
+            }
         };
         discard_log(temporary.as_ref());
         run.validity.name_settings(self.options.setting_names);
@@ -170,8 +188,10 @@ impl<'a> Runner<'a> {
     pub(crate) fn send_share(&self, prepared: PreparedRun, invocation: &Invocation) -> Result<usize, Error> {
         let temporary = self.temporary_log(invocation);
         let log = temporary.as_ref().or(invocation.record_log.as_ref());
+        let end_copy = self.begin_copy(log)?;
         let ended = self.send(prepared, (invocation, log), &mut |_, _| {})?;
         let requests = ended.end_log();
+        end_copy();
         if let Some((membership, log)) = self.membership.zip(log) {
             hand_over(membership, log)?;
         }
@@ -179,9 +199,20 @@ impl<'a> Runner<'a> {
         Ok(requests)
     }
 
-    /// The record log of a client of several, if the user asked for none.
+    /// The record log of a run that needs one although the user asked for none.
     fn temporary_log(&self, invocation: &Invocation) -> Option<LogFile> {
-        self.membership.filter(|_| invocation.record_log.is_none()).map(temporary_log)
+        let is_needed = self.membership.is_some() || self.copy_log.is_some();
+        (is_needed && invocation.record_log.is_none()).then(|| match self.membership {
+            Some(membership) => temporary_log(membership),
+            None => LogFile::temporary(),
+        })
+    }
+
+    /// Begins to copy a record log, if that is wanted. Returns what ends the copy.
+    fn begin_copy(&self, log: Option<&LogFile>) -> Result<Box<dyn FnOnce()>, Error> {
+        let Some((copy, log)) = self.copy_log.zip(log) else { return Ok(Box::new(|| ())) };
+        let shard = self.membership.map_or(Shard::WHOLE, |membership| membership.share().shard);
+        copy(self.run_id(), shard, log.path()).map_err(Error::RecordsNotCopied)
     }
 
     /// What all clients of the run have in common.

@@ -46,6 +46,11 @@ impl LogFile {
         Self { path: result.with_extension(extension), is_asked_for: false, received: Arc::default() }
     }
 
+    /// A log in the system's folder of temporary files, which is removed after the run.
+    pub(crate) fn temporary() -> Self {
+        Self::beside(&std::env::temp_dir().join("servegauge"))
+    }
+
     /// The log of run `number` of several; its file name includes the number.
     pub(crate) fn of_run(&self, number: usize) -> Self {
         Self { path: numbered(&self.path, number), received: Arc::default(), ..*self }

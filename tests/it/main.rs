@@ -27,6 +27,7 @@ mod plan;
 mod public_api;
 mod quick;
 mod records;
+mod records_to;
 mod report;
 mod run;
 mod search;

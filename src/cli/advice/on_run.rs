@@ -20,6 +20,7 @@ impl From<Error> for CliError {
             | Error::MetricsInterval
             | Error::RecordLogExists { .. }
             | Error::RecordLog { .. }
+            | Error::RecordsNotCopied(_)
             | Error::NotOneRun { .. }
             | Error::EmptyRecordLog
             | Error::LimitNotSplit { .. }

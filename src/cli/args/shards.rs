@@ -45,6 +45,12 @@ pub(crate) struct ShardArgs {
     /// its first node, and a port from 20000 to 29999 by its number.
     #[arg(long, value_name = "HOST:PORT")]
     pub rendezvous: Option<String>,
+    /// Write each client's record log to this folder or bucket too, while the run goes on
+    ///
+    /// file:///DIR, or s3://, gs:// and az:// with a bucket and a prefix in a program built with the feature
+    /// object-store. A client that is killed loses at most five seconds. `servegauge merge URL` makes the result.
+    #[arg(long, value_name = "URL")]
+    pub records_to: Option<String>,
     /// How long a shard waits for the others to be ready
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = values::seconds)]
     pub shard_timeout: Duration,

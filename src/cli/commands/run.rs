@@ -21,6 +21,7 @@ mod log_ending;
 mod meeting;
 mod other_files;
 mod outcome;
+mod records_to;
 mod recover;
 mod repeats;
 mod session;

@@ -63,7 +63,7 @@ pub(super) fn manifests(args: &KubernetesArgs) -> Result<String, CliError> {
     note_what_pods_lack(&run);
     let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let mut secrets = vec![(TOKEN.to_owned(), Secret::new(token))];
-    secrets.extend(passed_variables(&args.pass_env)?);
+    secrets.extend(passed_variables(&run, &args.pass_env)?);
     let documents = objects(args, &run, secrets).documents();
     let mut text = usage(args);
     for document in &documents {

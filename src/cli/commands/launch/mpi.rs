@@ -52,7 +52,7 @@ fn host_name(text: &str) -> Result<String, String> {
 /// The script.
 pub(super) fn script(args: &MpiArgs) -> Result<String, CliError> {
     let run = SharedRun::parse(&args.run, args.shards)?;
-    let variables = passed_variables(&args.pass_env)?.into_iter().map(|(name, _)| name);
+    let variables = passed_variables(&run, &args.pass_env)?.into_iter().map(|(name, _)| name);
     let variables: Vec<String> = std::iter::once(TOKEN.to_owned()).chain(variables).collect();
     let (hosts, count) = (args.hosts.join(","), args.shards.to_string());
     let mut words: Vec<String> = match args.flavor {

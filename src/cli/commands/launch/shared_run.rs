@@ -13,6 +13,9 @@ use crate::shards::PORT;
 /// Environment variables with secrets that a run uses.
 const SECRETS: [&str; 2] = ["OPENAI_API_KEY", "HF_TOKEN"];
 
+/// The beginnings of the variables of object stores, which `--records-to` uses.
+const OF_OBJECT_STORES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+
 /// Flags of `run` that say something else than what the launcher starts, each with the reason.
 const REFUSED: [(&str, &str); 2] = [
     ("shard", "the launcher gives each process its shard"),
@@ -75,16 +78,26 @@ impl SharedRun {
     }
 }
 
-/// The environment variables that the run's processes need: those with secrets that are set here, and those that
-/// `pass_env` names.
+/// The environment variables that the run's processes need: those with secrets that are set here, those of an object
+/// store, and those that `pass_env` names.
 ///
 /// # Errors
 /// If a named variable is not set.
-pub(super) fn passed_variables(pass_env: &[String]) -> Result<Vec<(String, Secret)>, CliError> {
+pub(super) fn passed_variables(
+    run: &SharedRun,
+    pass_env: &[String],
+) -> Result<Vec<(String, Secret)>, CliError> {
     let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut passed = Vec::new();
-    for name in SECRETS.into_iter().filter(|name| !pass_env.iter().any(|named| named == name)) {
-        passed.extend(value(name).map(|value| (name.to_owned(), Secret::new(value))));
+    let of_store = |name: &str| OF_OBJECT_STORES.iter().any(|beginning| name.starts_with(beginning));
+    let is_used = |name: &str| SECRETS.contains(&name) || (run.line.gives("records-to") && of_store(name));
+    // A variable that is no text is none of these.
+    let mut names: Vec<String> =
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    names.retain(|name| is_used(name) && !pass_env.contains(name));
+    names.sort_unstable();
+    for name in names {
+        passed.extend(value(&name).map(|value| (name, Secret::new(value))));
     }
     for name in pass_env {
         let value = value(name).ok_or_else(|| {

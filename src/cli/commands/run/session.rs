@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::info;
 
 use super::follow::Follower;
+use super::records_to;
 use super::sharded::Party;
 use crate::cli::advice;
 use crate::cli::args::RunArgs;
@@ -18,8 +19,8 @@ use crate::model::run_spec::Spec;
 use crate::report::client_metrics::{ClientMetrics, TEXT_FORMAT};
 use crate::report::progress::ProgressMode;
 use crate::runner::{
-    Contact, Error, ExportAddresses, MetricsExporter, MetricsPage, PreparedRun, RecordDetail, RunOptions,
-    Runner, Session, cached_prompts,
+    Contact, CopyLog, Error, ExportAddresses, MetricsExporter, MetricsPage, PreparedRun, RecordDetail,
+    RunOptions, Runner, Session, cached_prompts,
 };
 
 /// A session, the options of its runs, and what runs alongside them.
@@ -30,6 +31,8 @@ pub(crate) struct RunSession {
     exporter: Option<MetricsExporter>,
     /// The other clients that send the runs of this session.
     party: Option<Party>,
+    /// Copies the record logs of the runs, if the flags ask for it.
+    copy_log: Option<Box<CopyLog>>,
     _simulator: Option<EmbeddedSim>,
 }
 
@@ -102,7 +105,14 @@ impl RunSession {
             }
             None => None,
         };
-        Ok(Self { session, options, exporter, party: None, _simulator: simulator })
+        Ok(Self {
+            session,
+            options,
+            exporter,
+            party: None,
+            copy_log: records_to::copy_log(&args.shards)?,
+            _simulator: simulator,
+        })
     }
 
     /// Returns a runner for this session.
@@ -112,7 +122,9 @@ impl RunSession {
 
     /// Returns a runner for this session with other options.
     pub(crate) fn runner_with<'a>(&'a self, options: &'a RunOptions) -> Runner<'a> {
-        Runner::new(&self.session, options).with_membership(self.party.as_ref().map(Party::membership))
+        Runner::new(&self.session, options)
+            .with_membership(self.party.as_ref().map(Party::membership))
+            .with_copied_logs(self.copy_log.as_deref())
     }
 
     /// Returns the options of this session's runs.
