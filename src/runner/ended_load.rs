@@ -188,7 +188,7 @@ impl Runner<'_> {
         };
         match file {
             Some(file) => Some(RecordLog::begin(file, header, used_for, observer)),
-            None => most_records.map(|_| RecordLog::temporary(header, observer)),
+            None => most_records.map(|limit| RecordLog::temporary(header, limit, observer)),
         }
     }
 

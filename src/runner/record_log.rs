@@ -136,6 +136,12 @@ pub(super) struct RecordLog {
     path: PathBuf,
     writer: Option<RecordLogWriter<Spool>>,
     used_for: LogUse,
+    /// The number of Records up to which nobody needs the log, so that its error is not reported.
+    unneeded: usize,
+    /// The number of Records that were written.
+    records: usize,
+    /// The first error, until it is reported.
+    error: Option<String>,
     /// The offset of each Record's entry, by ordinal, if only the log has the details.
     places: Vec<Option<NonZeroU64>>,
     progress: Option<LoadProgress>,
@@ -152,30 +158,43 @@ impl RecordLog {
         observer: Observer,
     ) -> Self {
         let opened = File::options().read(true).write(true).create_new(true).open(&file.path);
-        Self::on_file(file.path.clone(), opened, header, (used_for, observer))
+        Self::on_file(file.path.clone(), opened, header, used_for, (0, observer))
     }
 
-    /// Creates the log of a run that leaves none: a file without a name, in the folder for temporary files.
-    pub(super) fn temporary(header: &RecordLogHeader, observer: Observer) -> Self {
+    /// Creates the log of a run that leaves none: a file without a name, in the folder for temporary files. Up to
+    /// `unneeded` Records nobody needs it.
+    pub(super) fn temporary(header: &RecordLogHeader, unneeded: usize, observer: Observer) -> Self {
         let path = std::env::temp_dir().join(format!("servegauge-{}.reclog", Uuid::new_v4()));
         let opened = File::options().read(true).write(true).create_new(true).open(&path);
         let opened = opened.and_then(|file| fs::remove_file(&path).map(|()| file));
-        Self::on_file(path, opened, header, (LogUse::Records, observer))
+        Self::on_file(path, opened, header, LogUse::Records, (unneeded, observer))
     }
 
     fn on_file(
         path: PathBuf,
         opened: io::Result<File>,
         header: &RecordLogHeader,
-        (used_for, observer): (LogUse, Observer),
+        used_for: LogUse,
+        (unneeded, observer): (usize, Observer),
     ) -> Self {
-        let (writer, flushed) = (None, Instant::now());
-        let mut log = Self { path, writer, used_for, places: Vec::new(), progress: None, observer, flushed };
+        let mut log = Self {
+            path,
+            writer: None,
+            used_for,
+            unneeded,
+            records: 0,
+            error: None,
+            places: Vec::new(),
+            progress: None,
+            observer,
+            flushed: Instant::now(),
+        };
         match RecordLogWriter::new(Spool::new(opened), header) {
             Ok(writer) => log.writer = Some(writer),
             Err(error) => log.give_up(&error),
         }
         log.write(RecordLogWriter::flush);
+        log.report_error();
         log
     }
 
@@ -189,6 +208,7 @@ impl RecordLog {
         match event {
             Event::Started(t0) => drop(self.write(|writer| writer.write_start(*t0))),
             Event::RequestEnded(record) => {
+                self.records += 1;
                 let place = self.write(|writer| writer.write_record(record)).and_then(NonZeroU64::new);
                 if self.used_for == LogUse::Details {
                     self.places.resize(self.places.len().max(record.ordinal + 1), None);
@@ -198,6 +218,7 @@ impl RecordLog {
             Event::Progress(progress) => self.progress = Some(*progress),
             _ => {}
         }
+        self.report_error();
         if self.flushed.elapsed() >= FLUSH {
             self.flush();
         }
@@ -222,6 +243,7 @@ impl RecordLog {
         self.flush();
         self.write(|writer| writer.write_observed(observed));
         self.write(|writer| writer.write_end(interrupted));
+        self.report_error();
         let writer = self.writer?;
         match self.used_for {
             LogUse::Nothing => None,
@@ -252,9 +274,18 @@ impl RecordLog {
     }
 
     fn give_up(&mut self, error: &io::Error) {
-        let (path, cause) = (self.path.display().to_string(), error.to_string());
-        (self.observer)(&Event::Warning(Warning::RecordLog { path, cause }));
+        self.error = Some(error.to_string());
         // The entries that the result needs stay available.
         self.writer.take_if(|_| self.used_for == LogUse::Nothing);
+    }
+
+    /// Reports the first error, if the log is needed.
+    fn report_error(&mut self) {
+        if self.records >= self.unneeded
+            && let Some(cause) = self.error.take()
+        {
+            let path = self.path.display().to_string();
+            (self.observer)(&Event::Warning(Warning::RecordLog { path, cause }));
+        }
     }
 }
