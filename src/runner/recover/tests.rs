@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::record_log::{ClockOffset, RecordLogHeader, RecordLogWriter, Spool};
+use crate::model::record_log::{ClockOffset, ClockRelation, RecordLogHeader, RecordLogWriter, Spool};
 use crate::model::run_records::MANY_REQUESTS;
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
@@ -92,7 +92,7 @@ fn a_missing_client_makes_the_run_invalid_and_its_share_is_named() {
     let mut parts = parts(&spec, &records(40), 4);
     parts.remove(2);
     let merged = merge(parts, MANY_REQUESTS).unwrap();
-    assert_eq!(merged.lost, ["of 4 shards, 2 left no record log: 25 % of the load was not measured"]);
+    assert_eq!(merged.lost[0], "of 4 shards, 2 left no record log: 25 % of the load was not measured");
     assert!(!merged.run.validity.valid);
     assert_eq!(merged.run.metrics.completed, 30);
 }
@@ -111,6 +111,49 @@ fn shards_that_begin_apart_or_whose_clocks_are_not_related_are_invalid() {
     assert_eq!(outcomes(20_000, 30_000), [CheckOutcome::Passed; 2]);
     assert_eq!(outcomes(20_000_000, 0), [CheckOutcome::Warning, CheckOutcome::Passed]);
     assert_eq!(outcomes(900_000_000, 900_000_000), [CheckOutcome::Invalid; 2]);
+}
+
+#[test]
+fn requests_of_a_lost_client_are_named_with_their_share_of_the_load() {
+    let mut spec = queue::spec(queue::open_load(18.0));
+    spec.workload.num_prompts = 40;
+    let records = records(40);
+    let mut parts = parts(&spec, &records, 4);
+    let left: Vec<Record> =
+        records.iter().filter(|record| record.ordinal % 4 == 2 && record.ordinal < 20).cloned().collect();
+    parts[2] = part(&spec, Some(share(2, 4)), &left);
+    parts[2].summary.ended = None;
+    let merged = merge(parts, MANY_REQUESTS).unwrap();
+    let missing = "5 of 40 requests (12.5 %) were not measured: numbers 22, 26, 30, 34, 38";
+    assert_eq!(merged.lost.last().unwrap(), missing);
+    assert!(!merged.run.validity.valid);
+}
+
+#[test]
+fn a_client_that_stops_alone_makes_the_run_invalid() {
+    let spec = queue::spec(queue::open_load(18.0));
+    let mut parts = parts(&spec, &records(40), 2);
+    parts[1].summary.ended = Some(true);
+    let merged = merge(parts, MANY_REQUESTS).unwrap();
+    assert_eq!(merged.lost[0], "of the shards, 1 stopped before the end of the run");
+    assert!(!merged.run.validity.valid);
+}
+
+#[test]
+fn the_clocks_are_as_uncertain_as_the_worse_measurement_and_the_drift() {
+    let spec = queue::spec(queue::open_load(18.0));
+    let mut parts = parts(&spec, &records(40), 2);
+    let offset = |doubt_ns| ClockOffset { ahead_ns: 0, doubt_ns };
+    parts[1].observed.as_mut().unwrap().clocks = Some(ClockRelation {
+        before: offset(20_000),
+        after: offset(500_000),
+        apart_ns: 600_000_000_000,
+        drift_ppb: -50_000,
+    });
+    assert_eq!(parts[1].clock_doubt(), Some(Duration::from_micros(30_500)));
+    let run = merge(parts, MANY_REQUESTS).unwrap().run;
+    let check = run.validity.checks.iter().find(|check| check.name == CheckName::ClockUncertainty).unwrap();
+    assert_eq!(check.outcome, CheckOutcome::Warning);
 }
 
 #[test]

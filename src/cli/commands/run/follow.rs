@@ -2,6 +2,7 @@
 
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::model::run_spec::Spec;
+use crate::model::shard::Shard;
 use crate::runner::{Error, Invocation, LogFile, Runner, discard_log};
 use crate::shards::Member;
 
@@ -18,9 +19,8 @@ impl Follower<'_> {
     pub(crate) fn execute(&self, invocation: &Invocation) -> Result<ExitReason, CliError> {
         let shard = self.member.shard();
         let stop = self.runner.session().stop_handle();
-        let lost = |error: String| CliError::invalid(format!("shard {shard}: {error}"));
         let (mut runs, mut requests) = (0, 0);
-        while let Some(spec) = self.member.next_run().map_err(lost)? {
+        while let Some(spec) = self.member.next_run().map_err(|error| lost(shard, runs, &error))? {
             runs += 1;
             match self.measure(spec, invocation, runs) {
                 Ok(ended) => requests += ended,
@@ -54,4 +54,10 @@ impl Follower<'_> {
         let log = log.suffixed(&format!("shard{}", self.member.shard().index()));
         if number > 1 { log.of_run(number) } else { log }
     }
+}
+
+/// Shard 0 is lost. After a run, what this shard measured may be missing in the result.
+fn lost(shard: Shard, runs: usize, error: &str) -> CliError {
+    let message = format!("shard {shard}: {error}");
+    if runs > 0 { CliError::invalid(message) } else { CliError::failed(message) }
 }
