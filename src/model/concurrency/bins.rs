@@ -125,7 +125,6 @@ impl PeakSearch {
             || bins.bins.iter().zip(before.clone()).zip(0_u64..).filter(|(_, bin)| within.contains(bin));
         let known = all().map(|((bin, before), _)| (before + bin.starts).saturating_sub(bin.ends)).max();
         let known = known.unwrap_or_default();
-        // The number before the interval lasts into its first bin.
         let most = most.unwrap_or(u32::MAX);
         let mut open: Vec<_> = all()
             .map(|((bin, before), at)| ((before + bin.starts).min(most), at, before, bin.starts + bin.ends))
@@ -171,6 +170,10 @@ impl PeakSearch {
         for (bin, before) in self.chosen {
             let mut level = i64::from(before);
             while let Some(edge) = edges.next_if(|edge| edge / 2 / self.width <= bin) {
+                // The number before an interval lasts until the first edge in it.
+                if edge / 2 > bin.saturating_mul(self.width) {
+                    peak = peak.max(u32::try_from(level).unwrap_or_default());
+                }
                 level += if edge % 2 == 1 { 1 } else { -1 };
                 peak = peak.max(u32::try_from(level).unwrap_or_default());
             }
@@ -232,6 +235,13 @@ mod tests {
                 prop_assert!((binned.mean - exact.mean).abs() <= 0.01 * spans.len() as f64, "{exact:?} {binned:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_span_that_ends_in_the_first_bin_of_an_interval_counts_in_it() {
+        let (ms, second) = (Duration::from_millis, Duration::from_secs(1));
+        let within = |end| peak(&[(ms(900), end)], Some(second..2 * second), MAX_EDGES).level;
+        assert_eq!((within(second + Duration::from_nanos(1)), within(second)), (1, 0));
     }
 
     #[test]
