@@ -1,41 +1,58 @@
 //! Reads a record log that is still being written.
 
 use super::encoding::StringTable;
-use super::frame::read_frame;
+use super::frame::{FirstFrame, first_frame};
 use super::{MAGIC, RecordLogEntry, VERSION, decode};
 use crate::model::record::Record;
 
-/// Reads the Records of a log from its pieces as they arrive. A damaged entry is the last that is read.
+/// The bytes before the header.
+const BEGINNING: usize = MAGIC.len() + size_of_val(&VERSION);
+
+/// Reads the Records of a log from its pieces as they arrive. A damaged entry ends it: what follows is not kept.
 #[derive(Debug, Default)]
 pub(crate) struct RecordLogFollower {
     /// The bytes that do not form a whole entry yet.
     pending: Vec<u8>,
     has_header: bool,
+    is_damaged: bool,
     strings: StringTable,
 }
 
 impl RecordLogFollower {
     /// Takes the next bytes of the log, and returns the Records that they complete.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<Record> {
-        self.pending.extend_from_slice(bytes);
         let mut records = Vec::new();
-        let mut used = 0;
-        if !self.has_header {
-            let begin = MAGIC.len() + size_of_val(&VERSION);
-            let Some(mut rest) = self.pending.get(begin..) else { return records };
-            let Ok(Ok(Some(_))) = read_frame(&mut rest) else { return records };
-            used = self.pending.len() - rest.len();
-            self.has_header = true;
+        if self.is_damaged {
+            return records;
         }
+        self.pending.extend_from_slice(bytes);
+        let begin = if self.has_header { 0 } else { BEGINNING };
+        let Some(mut rest) = self.pending.get(begin..) else { return records };
         loop {
-            let mut rest = &self.pending[used..];
-            let Ok(Ok(Some(payload))) = read_frame(&mut rest) else { break };
-            used = self.pending.len() - rest.len();
-            if let Some(Some(RecordLogEntry::Record(record))) = decode(&payload, &mut self.strings) {
-                records.push(*record);
+            match first_frame(rest) {
+                FirstFrame::Whole { rest: after, .. } if !self.has_header => {
+                    self.has_header = true;
+                    rest = after;
+                }
+                FirstFrame::Whole { payload, rest: after } => {
+                    rest = after;
+                    match decode(payload, &mut self.strings) {
+                        Some(Some(RecordLogEntry::Record(record))) => records.push(*record),
+                        Some(_) => {}
+                        None => self.is_damaged = true,
+                    }
+                }
+                FirstFrame::Incomplete => break,
+                FirstFrame::Damaged => self.is_damaged = true,
+            }
+            if self.is_damaged {
+                self.pending = Vec::new();
+                return records;
             }
         }
-        self.pending.drain(..used);
+        if self.has_header {
+            self.pending.drain(..self.pending.len() - rest.len());
+        }
         records
     }
 }
@@ -75,8 +92,38 @@ mod tests {
     }
 
     #[test]
-    fn garbage_has_no_records() {
+    fn after_a_damaged_entry_nothing_is_kept() {
+        let sent = Queue::default().open(40, 18.0);
+        let mut log = log(&sent);
+        // Among the last of the 40 Records, of about 80 bytes each.
+        let damaged = log.len() - 900;
+        log[damaged] ^= 0x40;
+        let mut follower = RecordLogFollower::default();
+        let records: Vec<_> = log.chunks(700).flat_map(|piece| follower.take(piece)).collect();
+        assert!(!records.is_empty() && records.len() < sent.len(), "{}", records.len());
+        assert_eq!(records, sent[..records.len()]);
+        assert!((0..50).all(|_| follower.take(&log).is_empty()));
+        assert_eq!(follower.pending.capacity(), 0);
+    }
+
+    #[test]
+    fn an_entry_longer_than_any_is_damage_and_one_that_is_cut_is_awaited() {
+        let log = log(&[]);
+        let mut follower = RecordLogFollower::default();
+        follower.take(&log);
+        let longest = [0x80, 0x80, 0x80, 0x80, 0x04];
+        follower.take(&longest);
+        assert_eq!(follower.pending, longest, "its payload may still come");
+        let mut follower = RecordLogFollower::default();
+        follower.take(&log);
+        follower.take(&[0x81, 0x80, 0x80, 0x80, 0x04]);
+        assert!(follower.is_damaged && follower.pending.is_empty());
+    }
+
+    #[test]
+    fn garbage_has_no_records_and_is_not_kept() {
         let mut follower = RecordLogFollower::default();
         assert!((0..50).all(|_| follower.take(&[0xFF; 1000]).is_empty()));
+        assert!(follower.pending.is_empty());
     }
 }

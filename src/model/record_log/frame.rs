@@ -24,10 +24,41 @@ pub(super) fn checksum(payload: &[u8]) -> u32 {
     crc.sum()
 }
 
+/// The longest prefix of a frame, which is its length.
+const PREFIX_BYTES: usize = 10;
+
+/// What the bytes of a growing log begin with.
+pub(super) enum FirstFrame<'a> {
+    /// A frame with this payload, and the bytes after it.
+    Whole { payload: &'a [u8], rest: &'a [u8] },
+    /// A frame whose end is not there yet.
+    Incomplete,
+    /// No frame, whatever follows.
+    Damaged,
+}
+
+/// Finds the first frame of bytes of a log that may still grow.
+pub(super) fn first_frame(bytes: &[u8]) -> FirstFrame<'_> {
+    let mut rest = bytes;
+    let Some(length) = varint::read_varint(&mut rest) else {
+        let is_cut = bytes.len() < PREFIX_BYTES && bytes.iter().all(|byte| *byte >= 0x80);
+        return if is_cut { FirstFrame::Incomplete } else { FirstFrame::Damaged };
+    };
+    let Some(length) = usize::try_from(length).ok().filter(|length| *length as u64 <= LARGEST) else {
+        return FirstFrame::Damaged;
+    };
+    let Some((payload, rest)) = rest.split_at_checked(length) else { return FirstFrame::Incomplete };
+    match rest.split_first_chunk() {
+        Some((sum, rest)) if *sum == checksum(payload).to_le_bytes() => FirstFrame::Whole { payload, rest },
+        Some(_) => FirstFrame::Damaged,
+        None => FirstFrame::Incomplete,
+    }
+}
+
 /// Reads the next payload; `None` at the end, `Err` with the number of bytes read of a truncated or damaged frame.
 pub(super) fn read_frame(from: &mut impl BufRead) -> io::Result<Result<Option<Vec<u8>>, u64>> {
     let mut prefix = Vec::new();
-    for byte in from.by_ref().take(10).bytes() {
+    for byte in from.by_ref().take(PREFIX_BYTES as u64).bytes() {
         prefix.push(byte?);
         if prefix.last().is_some_and(|byte| *byte < 0x80) {
             break;
