@@ -38,7 +38,8 @@ impl PartStore {
             "s3" | "gs" | "az" => Bucket::open(&parsed).map(Self::Bucket),
             #[cfg(not(feature = "object-store"))]
             "s3" | "gs" | "az" => {
-                Err("this program is built without the cargo feature `object-store`; file:///FOLDER works"
+                Err("this program was built without the cargo feature `object-store`, which the published wheels, archives and \
+                     images have; file:///FOLDER works without"
                     .to_owned())
             }
             other => Err(format!("`{other}://` is none of file://, s3://, gs:// and az://")),

@@ -47,8 +47,9 @@ pub(crate) struct ShardArgs {
     pub rendezvous: Option<String>,
     /// Write each client's record log to this folder or bucket too, while the run goes on
     ///
-    /// file:///DIR, or s3://, gs:// and az:// with a bucket and a prefix in a program built with the feature
-    /// object-store. A client that is killed loses at most five seconds. `servegauge merge URL` makes the result.
+    /// file:///DIR, or s3://, gs:// and az:// with a bucket and a prefix; a program that you compile has these with
+    /// `cargo install servegauge --features object-store`. A client that is killed loses at most five seconds.
+    /// `servegauge merge URL` makes the result.
     #[arg(long, value_name = "URL")]
     pub records_to: Option<String>,
     /// How long a shard waits for the others to be ready
