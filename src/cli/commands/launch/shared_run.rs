@@ -22,6 +22,9 @@ const REFUSED: [(&str, &str); 2] = [
     ("local-shards", "the launcher starts the processes"),
 ];
 
+/// Other commands whose runs several clients can send.
+const OTHERS: [&str; 3] = ["ab", "gate", "search"];
+
 /// A run that several clients can send together.
 pub(super) struct SharedRun {
     /// The words that follow the program's name.
@@ -39,7 +42,13 @@ impl SharedRun {
     /// If `run` would refuse the words, if several clients cannot send such a run, or if a word has a secret.
     pub(super) fn parse(words: &[String], shards: NonZeroUsize) -> Result<Self, CliError> {
         let wrong = |why| CliError::usage(format!("after `--`: {why}; see `servegauge run --help`"));
-        let line = RunCommandLine::parse(words).map_err(wrong)?;
+        if let Some(other) = words.first().filter(|word| OTHERS.contains(&word.as_str())) {
+            return Err(CliError::usage(format!(
+                "after `--`: only `run` is launched, not `{other}`: start the processes of `{other}` with --shard auto among its \
+                 flags of `run`"
+            )));
+        }
+        let line = RunCommandLine::parse_with_ladder(words).map_err(wrong)?;
         let refused = REFUSED.iter().find(|(flag, _)| line.gives(flag));
         let recover = line.args.configuration.recover.as_ref();
         let recover = recover.map(|_| ("recover", "it reads a log of this machine, and measures nothing"));
@@ -163,12 +172,22 @@ mod tests {
             ("run --local-shards 2", "--local-shards: the launcher"),
             ("run --recover a.reclog", "--recover: it reads"),
             ("run --max-concurrency 3", "cannot be split into 4 shards"),
+            ("run --max-concurrency 8,3", "cannot be split into 4 shards"),
+            ("run --max-concurrency 8,16 --repeats 3", "--repeats measures one load"),
             ("run --sim", "servegauge sim"),
-            ("run --repeats 3", "repeats"),
+            ("search --slo ttft.p95<2s -- run", "only `run` is launched, not `search`"),
         ];
         for (line, why) in cases {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} is accepted"));
             assert!(error.contains(why), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_ladder_and_repeats_are_launched() {
+        for line in ["run --request-rate 5,10 --until ttft.p95>2s", "run --repeats 3", "run --preset 1k1k"] {
+            let words = parse(line).unwrap().words_of_each(None).join(" ");
+            assert_eq!(words, format!("{line} --shard auto"));
         }
     }
 

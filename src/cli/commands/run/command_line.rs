@@ -91,6 +91,13 @@ impl RunCommandLine {
     /// Parses the words of a run: flags, which `run` may precede. The error is a clause that fits into another
     /// sentence.
     pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
+        let line = Self::parse_with_ladder(words)?;
+        refuse_ladder(&line.args)?;
+        Ok(line)
+    }
+
+    /// Parses the words of a run that may be a ladder.
+    pub(crate) fn parse_with_ladder(words: &[String]) -> Result<Self, String> {
         let words = without_run(words);
         let words: Vec<OsString> = flag_spelling::normalize_flags(words.iter().map(OsString::from)).collect();
         let typed = command().try_get_matches_from(&words).map_err(config::first_line)?;
@@ -102,7 +109,6 @@ impl RunCommandLine {
             }
         };
         let parsed = RunParser::from_arg_matches(&matches).map_err(config::first_line)?;
-        refuse_ladder(&parsed.args)?;
         Self::new(Box::new(parsed.args), &matches)
     }
 
