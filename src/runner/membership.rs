@@ -13,8 +13,9 @@ use crate::model::run_spec::Spec;
 /// One of the clients that send runs together, one run after the other. The first client names each run, decides when
 /// it ends early, and makes the Run of all.
 pub(crate) trait Membership: Sync {
-    /// Begins the next run. The first client sends its Spec to the others.
-    fn begin_run(&self, spec: &Spec);
+    /// Begins the next run. The first client sends its Spec to the others, and the index of the server among those that
+    /// they measure in turn: each client has its own address of it.
+    fn begin_run(&self, spec: &Spec, server: usize);
 
     /// The client's share of the run that has begun.
     fn share(&self) -> RunShare;

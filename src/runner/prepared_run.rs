@@ -21,7 +21,7 @@ use crate::dataset::{PreparedWorkload, fingerprint, sessions};
 use crate::model::rng::RunRng;
 use crate::model::run::{Run, RunInputs};
 use crate::model::run_records::RunRecords;
-use crate::model::run_spec::{Dataset, Spec, Target};
+use crate::model::run_spec::{Dataset, Spec};
 use crate::model::shard::Shard;
 
 /// Prepares and measures runs on one session, all with the same options.
@@ -29,6 +29,8 @@ pub(crate) struct Runner<'a> {
     session: &'a Session,
     options: &'a RunOptions,
     membership: Option<&'a dyn Membership>,
+    /// The index of the session's server among those that the clients of shared runs measure in turn.
+    server: usize,
     copy_log: Option<&'a CopyLog>,
 }
 
@@ -37,6 +39,7 @@ pub(crate) struct Runner<'a> {
 pub(crate) type CopyLog = dyn Fn(Uuid, Shard, &Path) -> Result<Box<dyn FnOnce()>, String> + Send + Sync;
 
 /// A prepared run, before its first request is sent.
+#[derive(Clone)]
 pub(crate) struct PreparedRun {
     /// The Spec of the run, with everything that the session and the preparation resolved.
     pub spec: Spec,
@@ -62,31 +65,18 @@ impl PreparedRun {
         let last = self.spec.workload.num_prompts.checked_sub(1)?;
         arrivals.get(last).filter(|_| matches!(self.spec.workload.dataset, Dataset::Trace(_)))
     }
-
-    /// Returns the same requests at the same offsets for another server, or for the same one. Unique prompts get new
-    /// prefixes.
-    pub(crate) fn with_target(&self, target: Target) -> Self {
-        let mut spec = Spec { target, ..self.spec.clone() };
-        let salter = self.salter.as_ref().zip(prepare::new_salt(&mut spec, Uuid::new_v4()));
-        Self {
-            salter: salter.map(|(salter, unique)| salter.for_run(unique)),
-            spec,
-            workload: self.workload.clone(),
-            inputs: self.inputs.clone(),
-            dice: self.dice.clone(),
-        }
-    }
 }
 
 impl<'a> Runner<'a> {
     /// Creates a runner on this session.
     pub(crate) fn new(session: &'a Session, options: &'a RunOptions) -> Self {
-        Self { session, options, membership: None, copy_log: None }
+        Self { session, options, membership: None, server: 0, copy_log: None }
     }
 
-    /// Returns a runner whose runs are shares of runs that several clients send.
-    pub(crate) fn with_membership(self, membership: Option<&'a dyn Membership>) -> Self {
-        Self { membership, ..self }
+    /// Returns a runner whose runs are shares of runs that several clients send. `server` is the index of the session's
+    /// server among those that they measure in turn.
+    pub(crate) fn with_membership(self, membership: Option<&'a dyn Membership>, server: usize) -> Self {
+        Self { membership, server, ..self }
     }
 
     /// Returns a runner that copies the record logs of its runs.
@@ -118,7 +108,7 @@ impl<'a> Runner<'a> {
         let session = self.session;
         if let Some(membership) = self.membership {
             check_split(&spec, membership.share().shard)?;
-            membership.begin_run(&spec);
+            membership.begin_run(&spec, self.server);
         }
         let mut dice = RunRng::new(spec.rng, spec.seed);
         prepare::resolve_chat_template(&mut spec, session)?;
@@ -132,6 +122,19 @@ impl<'a> Runner<'a> {
             prompts: Some(fingerprint::request_digest(workload.requests.all())),
         };
         Ok(PreparedRun { spec, workload, inputs, dice, salter })
+    }
+
+    /// Prepares the requests of another prepared run for this runner's server, at the same offsets. Unique prompts get
+    /// new prefixes.
+    pub(crate) fn prepare_again(&self, prepared: PreparedRun) -> PreparedRun {
+        let PreparedRun { mut spec, salter, .. } = prepared;
+        spec.target = self.session.target().clone();
+        if let Some(membership) = self.membership {
+            membership.begin_run(&spec, self.server);
+        }
+        let salter = salter.zip(prepare::new_salt(&mut spec, self.run_id()));
+        let salter = salter.map(|(salter, unique)| salter.for_run(unique));
+        PreparedRun { spec, salter, ..prepared }
     }
 
     /// Prepares a run and measures it.

@@ -130,10 +130,10 @@ impl Coordinator {
 }
 
 impl Membership for Coordinator {
-    fn begin_run(&self, spec: &Spec) {
+    fn begin_run(&self, spec: &Spec, server: usize) {
         let run = Uuid::new_v4();
         lock(&self.share).run = run;
-        self.shared.clients().begin_run(run, redact::spec(spec));
+        self.shared.clients().begin_run(run, redact::spec(spec), server);
     }
 
     fn share(&self) -> RunShare {

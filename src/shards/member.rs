@@ -97,12 +97,12 @@ impl Member {
         self.shard
     }
 
-    /// Waits for the next run and returns its Spec, without secrets; `None` if there is no further run, or if the user
-    /// has asked for the end.
+    /// Waits for the next run. Returns its Spec, without secrets, and the index of its server; `None` if there is no
+    /// further run, or if the user has asked for the end.
     ///
     /// # Errors
     /// If shard 0 does not answer, in a sentence.
-    pub(crate) fn next_run(&self) -> Result<Option<Spec>, String> {
+    pub(crate) fn next_run(&self) -> Result<Option<(Spec, usize)>, String> {
         let next = Next { shard: self.shard, after: self.round().number };
         let order = loop {
             if self.stop.is_requested() {
@@ -117,14 +117,14 @@ impl Member {
             }
             std::thread::sleep(JOIN_INTERVAL);
         };
-        let RunOrder { number, run, spec } = *order;
+        let RunOrder { number, run, spec, server } = *order;
         let mapping = self.measure_clocks()?;
         info!(%run, number, uncertainty = ?mapping.uncertainty(), "the next run of all shards");
         let mut round = self.round();
         round.number = number;
         round.share.run = run;
         round.share.clock = Some(mapping.wall_offset());
-        Ok(Some(spec))
+        Ok(Some((spec, server)))
     }
 
     /// Tells shard 0 that this client cannot take part in the run.
@@ -171,7 +171,7 @@ impl Member {
 
 impl Membership for Member {
     /// The first client has begun the run.
-    fn begin_run(&self, _spec: &Spec) {}
+    fn begin_run(&self, _spec: &Spec, _server: usize) {}
 
     fn share(&self) -> RunShare {
         self.round().share.clone()

@@ -14,7 +14,7 @@ use crate::model::shard::Shard;
 pub(super) const PATH: &str = "/servegauge/shards";
 
 /// The version of the messages.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 
 /// A client asks to join.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,6 +63,8 @@ pub(super) struct RunOrder {
     pub run: Uuid,
     /// The Spec, without secrets.
     pub spec: Spec,
+    /// The index of the server among those that the clients measure in turn.
+    pub server: usize,
 }
 
 /// A client has prepared the requests of a run. The answer is the start, once all clients are ready.
@@ -150,6 +152,11 @@ impl RunIdentity {
             ("sampling parameters", json(&spec.sampling)),
         ];
         Self(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// Adds a value under a name for the user.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
     }
 
     /// The identity of a run with these inputs, which was prepared with these flags.

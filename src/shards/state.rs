@@ -127,13 +127,13 @@ impl ClientTable {
         self.clients.iter().map(|(index, client)| (*index, client.host.as_str()))
     }
 
-    /// Begins the next run.
-    pub(super) fn begin_run(&mut self, run: Uuid, spec: Spec) {
+    /// Begins the next run, on the server with this index.
+    pub(super) fn begin_run(&mut self, run: Uuid, spec: Spec, server: usize) {
         let number = self.number() + 1;
         self.remove_logs();
         self.ended.clear();
         self.clients.values_mut().for_each(|client| client.part = RunPart::default());
-        let order = RunOrder { number, run, spec };
+        let order = RunOrder { number, run, spec, server };
         self.round = Some(Round { order, log: PathBuf::new(), start: None, end: LoadEnd::Planned });
     }
 

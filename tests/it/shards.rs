@@ -239,11 +239,49 @@ fn a_gate_measures_its_candidate_from_several_processes() {
 }
 
 #[test]
-fn commands_that_cannot_share_their_runs_say_so() {
-    let url = "http://127.0.0.1:9";
-    let words = format!("ab --a {url} --b {url} --block 1s -- run --local-shards 2");
-    let refused = Program::new(&words).end().with_code(2);
+fn an_ab_test_sends_each_block_from_several_processes() {
+    let simulators = [quick(), quick()].map(Simulator::start);
+    let [a, b] = simulators.each_ref().map(Simulator::base_url);
+    let words = format!(
+        "ab --a {a} --b {b} --blocks 2 --block 1s --format json --out runs -- run --allow-invalid --model m {WORDS} \
+         --skip-tokenizer-init --request-rate 20 --unique-prompts --save-detailed --local-shards 2"
+    );
+    let ended = Program::new(&words).end().with_code(0);
+    let comparison: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(comparison["pairs"].as_array().unwrap().len(), 2, "{comparison}");
+    let run = |name: &str| serde_json::from_slice::<Value>(&ended.bytes(name)).unwrap();
+    let mut sent = 0;
+    for block in ["001", "002"] {
+        let [a, b] = ["a", "b"].map(|arm| run(&format!("runs/{arm}/{block}.json")));
+        for run in [&a, &b] {
+            let ordinals = column(run, "ordinal");
+            assert!(ordinals.len() > 5, "{}", ordinals.len());
+            assert_eq!(ordinals, (0..ordinals.len()).map(Value::from).collect::<Vec<_>>(), "of both shards");
+            sent += ordinals.len();
+        }
+        assert_eq!(a["servegauge"]["inputs"]["prompts"], b["servegauge"]["inputs"]["prompts"]);
+        assert_eq!(column(&a, "due_s"), column(&b, "due_s"));
+    }
+    let answered = simulators.map(|simulator| simulator.truth().len());
+    assert!(
+        answered.iter().all(|count| *count >= sent / 2),
+        "each arm has its server: {answered:?} of {sent}"
+    );
+    assert!(ended.stderr.contains("shard 1/2:"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_cannot_be_shared_is_said() {
+    let refused = Program::new("gate init -- run --base-url http://127.0.0.1:9 --local-shards 2");
+    let refused = refused.end().with_code(2);
     assert!(refused.stderr.contains("--local-shards: several clients send"), "{}", refused.stderr);
+    let words = "ab --a http://127.0.0.1:9 --b serve-it --block 1s -- run --local-shards 2";
+    let refused = Program::new(words).end().with_code(2);
+    assert!(
+        refused.stderr.contains("--local-shards: only this process knows the server of B"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

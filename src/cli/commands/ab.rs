@@ -23,7 +23,7 @@ mod servers;
 pub(crate) use args::AbArgs;
 use args::Source;
 use blocks::{Blocks, subfolder};
-use servers::{Break, Servers, may_both_run, source};
+use servers::{Break, Running, Servers, may_both_run, source};
 
 /// Flags of `run` that a flag of `ab` replaces, each with its replacement.
 const TAKEN: [(&str, &str); 7] = [
@@ -39,13 +39,19 @@ const TAKEN: [(&str, &str); 7] = [
 /// Runs the command.
 pub(crate) fn execute(args: &AbArgs, interrupts: &InterruptSignal) -> Result<ExitReason, CliError> {
     let block = check(args)?;
+    let running = servers::meet(args, &block, interrupts)?;
+    if let Some((running, follower)) =
+        running.as_ref().and_then(|both| Some((&both[0], servers::follower(both)?)))
+    {
+        return follower.execute(&blocks::invocation(args, running, block.args.workload.seed));
+    }
     probe(args.save.as_deref())?;
     args.html.as_deref().map_or(Ok(()), |path| file::check_writable(path).map_err(CliError::usage))?;
     if Arm::BOTH.into_iter().any(|arm| matches!(source(args, arm), Source::Command(_))) {
         tell_withheld(&args.pass_env);
     }
     interrupts.allow_report();
-    let (pairs, ending) = measure(args, &block, interrupts);
+    let (pairs, ending) = measure(args, &block, running, interrupts);
     if !pairs.is_empty() {
         return conclude(args, &block, pairs, ending);
     }
@@ -69,7 +75,13 @@ fn check(args: &AbArgs) -> Result<RunCommandLine, CliError> {
         let why = "--out DIR saves every block's run, --format sets the format of the table";
         return Err(wrong(format!("--{flag} is not for a block: {why}")));
     }
-    line.refuse_shards().map_err(wrong)?;
+    let starts_one = Arm::BOTH.into_iter().find(|arm| matches!(source(args, *arm), Source::Command(_)));
+    if let (Some(flag), Some(arm)) = (line.shard_flag(), starts_one) {
+        let why = format!(
+            "only this process knows the server of {arm}, which it starts: start it, and give its URL"
+        );
+        return Err(wrong(format!("--{flag}: {why}")));
+    }
     let configuration = &line.args.configuration;
     if configuration.config.is_some() || configuration.like.is_some() || configuration.dump_config {
         return Err(wrong("flags from files are not supported here: write them out".to_owned()));
@@ -114,6 +126,7 @@ fn probe(folder: Option<&Path>) -> Result<(), CliError> {
 fn measure(
     args: &AbArgs,
     block: &RunCommandLine,
+    running: Option<[Running; 2]>,
     interrupts: &InterruptSignal,
 ) -> (Vec<BlockPair>, Option<Break>) {
     // Others may write into the system's temporary folder, so the name must be unpredictable.
@@ -124,7 +137,7 @@ fn measure(
         seed: block.args.workload.seed,
         detailed: block.args.output.save_detailed,
         interrupts,
-        servers: Servers::new(args, block, interrupts, logs),
+        servers: Servers::new(args, block, interrupts, logs, running),
     };
     let (pairs, ending) = blocks.measure();
     if !matches!(ending, Some(Break::Failed(_))) {

@@ -32,6 +32,7 @@ pub(super) use crate::cli::args::{DatasetName, RunArgs};
 pub(super) use crate::cli::to_spec::dataset_of;
 pub(crate) use command_line::{RunCommandLine, run_flags, with_conventions};
 use deliver::Delivery;
+pub(crate) use follow::Follower;
 use ladder::LadderCommand;
 use outcome::exit_status;
 pub(crate) use outcome::failure_reason;

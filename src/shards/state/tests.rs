@@ -16,7 +16,7 @@ fn join(shard: &str) -> Join {
 fn table(count: usize) -> ClientTable {
     let mut table = ClientTable::new(count, "1");
     table.join(&join(&format!("0/{count}"))).unwrap();
-    table.begin_run(Uuid::from_u128(7), queue::spec(queue::open_load(18.0)));
+    table.begin_run(Uuid::from_u128(7), queue::spec(queue::open_load(18.0)), 0);
     table
 }
 
@@ -143,8 +143,8 @@ fn the_next_run_begins_anew_and_messages_of_the_last_are_refused() {
     table.take_beat(&beat("1/2", 1, true), b"abc").unwrap();
     let next = |table: &mut ClientTable, after| table.next_run("1/2".parse().unwrap(), after).unwrap();
     assert!(matches!(next(&mut table, 1), NextRun::Wait));
-    table.begin_run(Uuid::from_u128(8), queue::spec(queue::open_load(20.0)));
-    assert!(matches!(next(&mut table, 1), NextRun::Begin(order) if order.number == 2));
+    table.begin_run(Uuid::from_u128(8), queue::spec(queue::open_load(20.0)), 1);
+    assert!(matches!(next(&mut table, 1), NextRun::Begin(order) if (order.number, order.server) == (2, 1)));
     assert_eq!(table.start(), None);
     assert!(table.take_beat(&beat("1/2", 1, false), b"d").is_err());
     assert_eq!(folder.path().read_dir().unwrap().count(), 0, "a log that nobody took is removed");

@@ -79,12 +79,11 @@ impl Blocks<'_> {
         print_stderr(format_args!("pair {pair} of {}: {arm}, seed {}", self.args.blocks, place.seed));
         let runner = running.session.runner();
         let prepared = match prepared {
-            Some(prepared) => prepared,
+            Some(prepared) => runner.prepare_again(prepared),
             None => runner.prepare(Spec { seed: place.seed, ..running.spec.clone() })?,
         };
-        let trial = prepared.with_target(running.spec.target.clone());
         let invocation = invocation(self.args, running, place.seed);
-        let (mut run, records) = runner.measure(trial, &invocation, &mut |_, _| {})?;
+        let (mut run, records) = runner.measure(prepared.clone(), &invocation, &mut |_, _| {})?;
         run.environment.server_launched = running.launched;
         if run.interrupted {
             return Err(Break::Interrupted);
@@ -119,7 +118,7 @@ pub(super) fn subfolder(arm: Arm) -> PathBuf {
 }
 
 /// Returns the invocation of this block as a separate run, so that `--like` can repeat it.
-fn invocation(args: &AbArgs, running: &Running, seed: u64) -> Invocation {
+pub(super) fn invocation(args: &AbArgs, running: &Running, seed: u64) -> Invocation {
     let Invocation { mut settings, .. } = running.line.invocation(Vec::new(), seed);
     if let Some(Value::String(url)) = settings.get_mut("base-url") {
         *url = secrets::mask_url(url);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::args::{AbArgs, Source};
 use crate::analysis::ab::Arm;
-use crate::cli::commands::run::{RunCommandLine, RunSession};
+use crate::cli::commands::run::{Follower, RunCommandLine, RunSession};
 use crate::cli::exit::{CliError, print_stderr};
 use crate::cli::interrupt::InterruptSignal;
 use crate::cli::observer::observer;
@@ -61,16 +61,46 @@ pub(super) struct Running {
     pub launched: Option<Timestamp>,
 }
 
+/// Connects to both servers if several clients send the blocks; `None` if this is the only one.
+pub(super) fn meet(
+    args: &AbArgs,
+    block: &RunCommandLine,
+    interrupts: &InterruptSignal,
+) -> Result<Option<[Running; 2]>, CliError> {
+    let (Some(_), Source::Url(a), Source::Url(b)) = (block.shard_flag(), &args.a, &args.b) else {
+        return Ok(None);
+    };
+    let lines = [block.at(a), block.at(b)];
+    let spec = |line: &RunCommandLine| line.spec().map_err(CliError::usage);
+    let mut specs = [spec(&lines[0])?, spec(&lines[1])?];
+    let [first, second] = &mut specs;
+    let servers = [(&*lines[0].args, first), (&*lines[1].args, second)];
+    let sessions = RunSession::connect_both(servers, block.detail(), interrupts)?;
+    Ok(sessions.map(|[first, second]| {
+        let ([line, other_line], [spec, other_spec]) = (lines, specs);
+        let running = |line, spec, session| Running { line, spec, session, server: None, launched: None };
+        [running(line, spec, first), running(other_line, other_spec, second)]
+    }))
+}
+
+/// This process as a shard other than 0, which follows shard 0 from block to block.
+pub(super) fn follower([a, b]: &[Running; 2]) -> Option<Follower<'_>> {
+    RunSession::follower_of(&[(&a.session, &a.spec), (&b.session, &b.spec)])
+}
+
 impl<'a> Servers<'a> {
-    /// Creates the state with no server started. The servers' logs go into the folder `logs`.
+    /// Creates the state with no server started, but perhaps with two that were there. The servers' logs go into the
+    /// folder `logs`.
     pub(super) fn new(
         args: &'a AbArgs,
         block: &'a RunCommandLine,
         interrupts: &'a InterruptSignal,
         logs: &Path,
+        running: Option<[Running; 2]>,
     ) -> Self {
         let logs = ["a.log", "b.log"].map(|name| logs.join(name));
-        Self { args, block, interrupts, logs, running: [None, None], stubborn: [false; 2] }
+        let running = running.map_or([None, None], |running| running.map(Some));
+        Self { args, block, interrupts, logs, running, stubborn: [false; 2] }
     }
 
     /// Returns the server when it is healthy and has reset its prefix cache, if it supports that. Unless both servers

@@ -162,12 +162,17 @@ impl RunCommandLine {
     /// Refuses to share runs with other clients, where a command cannot. The error is a clause that fits into another
     /// sentence.
     pub(crate) fn refuse_shards(&self) -> Result<(), String> {
-        match self.first_of(&["shard", "local-shards"]) {
+        match self.shard_flag() {
             Some(flag) => Err(format!(
-                "--{flag}: several clients send the runs of `run`, `search` and `gate`, not of this command"
+                "--{flag}: several clients send the runs of `run`, `search`, `gate` and `ab`, not of this command"
             )),
             None => Ok(()),
         }
+    }
+
+    /// Returns the flag that shares runs with other clients, if it was given.
+    pub(crate) fn shard_flag(&self) -> Option<&'static str> {
+        self.first_of(&["shard", "local-shards"])
     }
 
     /// Records a flag's value that was not given on the command line, to be stored with the Run.

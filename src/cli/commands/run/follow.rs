@@ -3,50 +3,80 @@
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
-use crate::runner::{Error, Invocation, LogFile, Runner, discard_log};
+use crate::runner::{Error, Invocation, LogFile, PreparedRun, Runner, discard_log};
 use crate::shards::Member;
 
 /// The runs of a client that follows shard 0.
 pub(crate) struct Follower<'a> {
-    pub(super) runner: Runner<'a>,
+    /// The servers that are measured, each with the Spec that its session has completed.
+    pub(super) servers: Vec<(Runner<'a>, &'a Spec)>,
     pub(super) member: &'a Member,
-    /// The Spec that the session has completed.
-    pub(super) spec: &'a Spec,
+}
+
+/// The runs that a client has taken part in.
+#[derive(Default)]
+struct FollowedRuns {
+    runs: usize,
+    requests: usize,
+    /// The last run, if its requests may be sent to another server next.
+    last: Option<PreparedRun>,
 }
 
 impl Follower<'_> {
     /// Takes part in all runs. A record log that shard 0 does not take stays, for `servegauge merge`.
     pub(crate) fn execute(&self, invocation: &Invocation) -> Result<ExitReason, CliError> {
         let shard = self.member.shard();
-        let stop = self.runner.session().stop_handle();
-        let (mut runs, mut requests) = (0, 0);
-        while let Some(spec) = self.member.next_run().map_err(|error| lost(shard, runs, &error))? {
-            runs += 1;
-            match self.measure(spec, invocation, runs) {
-                Ok(ended) => requests += ended,
-                Err(Error::Load(_) | Error::Interrupted) if stop.is_requested() => break,
+        let mut followed = FollowedRuns::default();
+        let is_stopped =
+            || self.servers.iter().any(|(runner, _)| runner.session().stop_handle().is_requested());
+        while let Some((spec, server)) =
+            self.member.next_run().map_err(|error| lost(shard, followed.runs, &error))?
+        {
+            let Some(server) = self.servers.get(server) else {
+                let why = "it measures fewer servers than shard 0: give all shards the same command";
+                self.member.report_failure(why);
+                return Err(CliError::failed(format!("shard {shard}: {why}")));
+            };
+            match self.measure(server, spec, invocation, &mut followed) {
+                Ok(()) => {}
+                Err(Error::Load(_) | Error::Interrupted) if is_stopped() => break,
                 Err(error) => {
                     self.member.report_failure(&error.to_string());
                     return Err(error.into());
                 }
             }
         }
-        if runs > 0 {
+        if followed.runs > 0 {
+            let requests = followed.requests;
             print_stderr(format_args!("shard {shard}: {requests} requests ended; shard 0 has the report"));
         }
-        Ok(if stop.is_requested() { ExitReason::Interrupted } else { ExitReason::Success })
+        Ok(if is_stopped() { ExitReason::Interrupted } else { ExitReason::Success })
     }
 
-    /// Sends this client's share of a run and hands over its record log. Returns the number of requests that ended.
-    fn measure(&self, spec: Spec, invocation: &Invocation, number: usize) -> Result<usize, Error> {
-        // Secrets and addresses are those of this client.
-        let Spec { target, sampling, .. } = self.spec.clone();
-        let prepared = self.runner.prepare(Spec { target, sampling, ..spec })?;
-        let record_log = invocation.record_log.as_ref().map(|log| self.log_of(log, number));
+    /// Sends this client's share of a run and hands over its record log.
+    fn measure(
+        &self,
+        (runner, own): &(Runner<'_>, &Spec),
+        spec: Spec,
+        invocation: &Invocation,
+        followed: &mut FollowedRuns,
+    ) -> Result<(), Error> {
+        followed.runs += 1;
+        let prepared = match followed.last.take().filter(|last| last.spec.seed == spec.seed) {
+            // The second server of a pair gets the requests of the first.
+            Some(last) => runner.prepare_again(last),
+            None => {
+                // Secrets and addresses are those of this client.
+                let Spec { target, sampling, .. } = (*own).clone();
+                runner.prepare(Spec { target, sampling, ..spec })?
+            }
+        };
+        followed.last = (self.servers.len() > 1).then(|| prepared.clone());
+        let record_log = invocation.record_log.as_ref().map(|log| self.log_of(log, followed.runs));
         let invocation = Invocation { record_log, ..invocation.clone() };
-        let requests = self.runner.send_share(prepared, &invocation)?;
+        followed.requests += runner.send_share(prepared, &invocation)?;
         discard_log(invocation.record_log.as_ref());
-        Ok(requests)
+        Ok(())
     }
 
     /// The record log of a run.

@@ -30,7 +30,9 @@ pub(crate) struct RunSession {
     options: RunOptions,
     exporter: Option<MetricsExporter>,
     /// The other clients that send the runs of this session.
-    party: Option<Party>,
+    party: Option<Arc<Party>>,
+    /// The index of the session's server among those that the clients measure in turn.
+    server: usize,
     /// Copies the record logs of the runs, if the flags ask for it.
     copy_log: Option<Box<CopyLog>>,
     _simulator: Option<EmbeddedSim>,
@@ -54,15 +56,38 @@ impl RunSession {
             return Self::new(args, spec, contact, detail, interrupts);
         };
         let session = Self::new(&party.own_args(args), spec, contact, detail, interrupts)?;
-        party.require_equal(spec);
-        Ok(Self { party: Some(party), ..session })
+        party.require_equal(spec, None);
+        Ok(Self { party: Some(Arc::new(party)), ..session })
+    }
+
+    /// Meets the other clients, and connects to two servers that they measure in turn; `None` if there is one client.
+    pub(crate) fn connect_both(
+        [(args, spec), (other_args, other_spec)]: [(&RunArgs, &mut Spec); 2],
+        detail: RecordDetail,
+        interrupts: &InterruptSignal,
+    ) -> Result<Option<[Self; 2]>, CliError> {
+        let Some(mut party) = Party::meet(args, spec, interrupts)? else { return Ok(None) };
+        let connect = |args, spec: &mut Spec| {
+            Self::new(&party.own_args(args), spec, Contact::Required, detail, interrupts)
+        };
+        let (first, second) = (connect(args, spec)?, connect(other_args, other_spec)?);
+        party.require_equal(spec, Some(other_spec));
+        let party = Arc::new(party);
+        let first = Self { party: Some(Arc::clone(&party)), ..first };
+        Ok(Some([first, Self { party: Some(party), server: 1, ..second }]))
     }
 
     /// This process as a shard other than 0, which sends its share of the runs that shard 0 begins. `spec` is the one
     /// that the session has completed.
     pub(crate) fn follower<'a>(&'a self, spec: &'a Spec) -> Option<Follower<'a>> {
-        let member = self.party.as_ref()?.follower()?;
-        Some(Follower { runner: self.runner(), member, spec })
+        Self::follower_of(&[(self, spec)])
+    }
+
+    /// This process as a shard other than 0 that measures the servers of these sessions in turn.
+    pub(crate) fn follower_of<'a>(sessions: &[(&'a Self, &'a Spec)]) -> Option<Follower<'a>> {
+        let member = sessions.first()?.0.party.as_ref()?.follower()?;
+        let servers = sessions.iter().map(|(session, spec)| (session.runner(), *spec)).collect();
+        Some(Follower { servers, member })
     }
 
     /// Prepares a session without asking a server.
@@ -110,6 +135,7 @@ impl RunSession {
             options,
             exporter,
             party: None,
+            server: 0,
             copy_log: records_to::copy_log(&args.shards)?,
             _simulator: simulator,
         })
@@ -123,7 +149,7 @@ impl RunSession {
     /// Returns a runner for this session with other options.
     pub(crate) fn runner_with<'a>(&'a self, options: &'a RunOptions) -> Runner<'a> {
         Runner::new(&self.session, options)
-            .with_membership(self.party.as_ref().map(Party::membership))
+            .with_membership(self.party.as_deref().map(Party::membership), self.server)
             .with_copied_logs(self.copy_log.as_deref())
     }
 

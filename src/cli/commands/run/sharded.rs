@@ -76,9 +76,12 @@ impl Party {
         Ok(Some(Self::First { coordinator: Box::new(coordinator), _processes: processes }))
     }
 
-    /// Sets what all clients must have been asked for.
-    pub(super) fn require_equal(&mut self, spec: &Spec) {
-        let identity = RunIdentity::from_spec(spec);
+    /// Sets what all clients must have been asked for: the Spec, and the model of the second server if there is one.
+    pub(super) fn require_equal(&mut self, spec: &Spec, second: Option<&Spec>) {
+        let mut identity = RunIdentity::from_spec(spec);
+        if let Some(second) = second {
+            identity.add("model of the second server", &second.target.model);
+        }
         match self {
             Self::First { coordinator, .. } => coordinator.set_identity(identity),
             Self::Other(member) => member.set_identity(identity),
