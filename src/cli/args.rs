@@ -24,7 +24,7 @@ pub(super) use json::{FormatArgs, JsonArgs};
 pub(crate) use ladder::LadderArgs;
 pub(crate) use load::LoadArgs;
 pub(crate) use measure::{GoodputFrom, MeasureArgs};
-pub(crate) use output::{OutputArgs, ReportStyle, parquet_path};
+pub(crate) use output::{OutputArgs, RecordsPlace, ReportStyle, parquet_path};
 pub(crate) use pace::{PaceArgs, RampByName, RampStrategyName};
 pub(crate) use publish::PublishArgs;
 pub(crate) use sampling::SamplingArgs;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Zoned;
 use parquet::basic::Compression;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::{ParquetError, Result};
@@ -38,25 +39,14 @@ pub(crate) fn render(
     detailed: bool,
     out: impl Write + Send,
 ) -> io::Result<()> {
-    let started = KeyValue::new("started".to_owned(), rfc3339::format(&run.started));
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_created_by(format!("servegauge {}", run.version))
-        .set_key_value_metadata(Some(vec![started]))
-        .build();
-    let mut file = RecordsFile {
-        file: SerializedFileWriter::new(out, schema(detailed)?.into(), Arc::new(properties))?,
-        log: run.details.as_ref().filter(|_| detailed).map(LoggedDetails::reader),
-        detailed,
-        rows: Vec::new(),
-        outcome: Ok(()),
-    };
+    let mut file = RecordsFile::new(out, Some(&run.started), &run.version, detailed)?;
+    file.log = run.details.as_ref().filter(|_| detailed).map(LoggedDetails::reader);
     records(&mut |record| file.add(record))?;
-    file.finish()
+    file.finish().map(drop)
 }
 
 /// A Parquet file of Records, of which one group is in memory.
-struct RecordsFile<'a, W: Write + Send> {
+pub(crate) struct RecordsFile<'a, W: Write + Send> {
     file: SerializedFileWriter<W>,
     /// The log that has texts and gaps.
     log: Option<DetailsReader<'a>>,
@@ -67,21 +57,40 @@ struct RecordsFile<'a, W: Write + Send> {
 }
 
 impl<W: Write + Send> RecordsFile<'_, W> {
-    fn add(&mut self, record: &Record) {
+    /// Begins a file of requests of a run that began at this time, measured by this version of the program. With
+    /// `detailed`, it has the texts and gaps of the Records too.
+    pub(crate) fn new(out: W, started: Option<&Zoned>, version: &str, detailed: bool) -> io::Result<Self> {
+        let started = started.map(|at| vec![KeyValue::new("started".to_owned(), rfc3339::format(at))]);
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_created_by(format!("servegauge {version}"))
+            .set_key_value_metadata(started)
+            .build();
+        let file = SerializedFileWriter::new(out, schema(detailed)?.into(), Arc::new(properties))?;
+        Ok(Self { file, log: None, detailed, rows: Vec::new(), outcome: Ok(()) })
+    }
+
+    /// Adds a row. An error is that of [`RecordsFile::finish`].
+    pub(crate) fn add(&mut self, record: &Record) {
         self.rows.push(record.clone());
-        if self.rows.len() >= if self.detailed { DETAILED_ROWS } else { ROWS } && self.outcome.is_ok() {
-            self.outcome = self.write_group();
+        if self.rows.len() >= if self.detailed { DETAILED_ROWS } else { ROWS } {
+            if self.outcome.is_ok() {
+                self.outcome = self.write_group();
+            }
             self.rows.clear();
         }
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    /// Writes the rest of the file, and returns what it was written to.
+    ///
+    /// # Errors
+    /// The first error of the file.
+    pub(crate) fn finish(mut self) -> io::Result<W> {
         std::mem::replace(&mut self.outcome, Ok(()))?;
         if !self.rows.is_empty() {
             self.write_group()?;
         }
-        self.file.close()?;
-        Ok(())
+        Ok(self.file.into_inner()?)
     }
 
     fn write_group(&mut self) -> io::Result<()> {

@@ -26,6 +26,7 @@ mod packages;
 mod plan;
 mod public_api;
 mod quick;
+mod record_parts;
 mod records;
 mod records_to;
 mod report;

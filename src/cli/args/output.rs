@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use reqwest::Url;
 
 use crate::cli::args::values::{self, Pair, Thresholds};
 
@@ -17,6 +18,40 @@ pub(crate) enum ReportStyle {
     Vllm,
     /// The result as JSON, as with --json
     Json,
+}
+
+/// Where the requests of a run are written as Parquet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RecordsPlace {
+    /// One file, at the end of the run.
+    File(PathBuf),
+    /// A folder of files that are written while the run goes on.
+    Folder(PathBuf),
+}
+
+/// Reads the name of a Parquet file, or of a folder: one that ends in `/`, that exists, or is a URL.
+pub(crate) fn records_place(text: &str) -> Result<RecordsPlace, String> {
+    let (path, is_url) = match text.split_once("://") {
+        Some(("file", _)) => {
+            let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
+            (path.ok_or("write a folder as file:///FOLDER")?, true)
+        }
+        Some((other, _)) => {
+            return Err(format!(
+                "requests are written to files and folders, not to `{other}://`; `run --records-to` writes record logs \
+                 to buckets"
+            ));
+        }
+        None => (PathBuf::from(text), false),
+    };
+    let is_parquet = parquet_path(&path.to_string_lossy()).is_ok();
+    match text.ends_with('/') || path.is_dir() || (is_url && !is_parquet) {
+        true => Ok(RecordsPlace::Folder(path)),
+        false if is_parquet => Ok(RecordsPlace::File(path)),
+        false => {
+            Err("let the name of a Parquet file end in `.parquet`, and that of a folder in `/`".to_owned())
+        }
+    }
 }
 
 /// Reads the name of a Parquet file. The name says the format, so that it can never be another.
@@ -66,12 +101,13 @@ pub(crate) struct OutputArgs {
     /// `servegauge report FILE --html OUT` writes the page of a saved run.
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
-    /// Write every request to this Parquet file, a row each
+    /// Write every request to this Parquet file or folder, a row each
     ///
     /// The columns are those of the requests in a saved result; --save-detailed adds texts and gaps. Each of several
-    /// runs has a file, with the number or the load of the run in its name.
-    #[arg(long, value_name = "FILE.parquet", value_parser = parquet_path)]
-    pub save_records: Option<PathBuf>,
+    /// runs has a file, with the number or the load of the run in its name. A folder, whose name ends in `/`, gets a
+    /// file at least each minute while a run goes on.
+    #[arg(long, value_name = "FILE.parquet", value_parser = records_place)]
+    pub save_records: Option<RecordsPlace>,
     /// Do not keep this run as `last` in the cache folder (SERVEGAUGE_KEEP=0 never keeps one)
     #[arg(long)]
     pub no_keep: bool,
@@ -102,4 +138,31 @@ pub(crate) struct OutputArgs {
     /// Show progress as plain lines on a terminal too, in place of the live panel
     #[arg(long)]
     pub no_tui: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_says_whether_it_is_a_folder_or_a_file() {
+        let there = tempfile::tempdir().unwrap();
+        let there = there.path().display().to_string();
+        for folder in ["new/", "a.parquet/", "/a/b/", there.as_str()] {
+            assert_eq!(records_place(folder), Ok(RecordsPlace::Folder(folder.into())));
+        }
+        assert_eq!(records_place("file:///a/b"), Ok(RecordsPlace::Folder("/a/b".into())));
+        for file in ["file:///a/b.parquet", "/a/b.parquet"] {
+            assert_eq!(records_place(file), Ok(RecordsPlace::File("/a/b.parquet".into())));
+        }
+        for (wrong, why) in [
+            ("new", "that of a folder in `/`"),
+            ("r.csv", "end in `.parquet`"),
+            ("s3://bucket/a/", "not to `s3://`"),
+            ("file://host/a", "file:///FOLDER"),
+        ] {
+            let error = records_place(wrong).unwrap_err();
+            assert!(error.contains(why), "{wrong}: {error}");
+        }
+    }
 }

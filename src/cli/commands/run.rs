@@ -21,6 +21,8 @@ mod log_ending;
 mod meeting;
 mod other_files;
 mod outcome;
+mod part_files;
+mod record_parts;
 mod records_to;
 mod recover;
 mod repeats;
@@ -52,6 +54,8 @@ pub(crate) fn execute(
     }
     let mut spec = to_spec::spec(args).map_err(CliError::usage)?;
     let plan = to_spec::ladder(args, &spec).map_err(CliError::usage)?;
+    let runs = plan.as_ref().map_or(args.measure.repeats.get(), |plan| plan.loads.len());
+    record_parts::check_runs(&args.output, runs)?;
     let delivery = Delivery::of(&args.output)?;
     let session = RunSession::connect(args, &mut spec, delivery.keep(), interrupts)?;
     if let Some(follower) = session.follower(&spec) {
@@ -70,7 +74,6 @@ pub(crate) fn execute(
     if args.workload.dry_run {
         return dry_run(&prepared, plan.as_ref());
     }
-    let runs = plan.as_ref().map_or(args.measure.repeats.get(), |plan| plan.loads.len());
     if plan.is_none() && runs == 1 {
         delivery.note_replaced_file();
     }

@@ -8,7 +8,7 @@ use crate::model::record::Record;
 /// The bytes before the header.
 const BEGINNING: usize = MAGIC.len() + size_of_val(&VERSION);
 
-/// Reads the Records of a log from its pieces as they arrive. A damaged entry ends it: what follows is not kept.
+/// Reads the entries of a log from its pieces as they arrive. A damaged entry ends it: what follows is not kept.
 #[derive(Debug, Default)]
 pub(crate) struct RecordLogFollower {
     /// The bytes that do not form a whole entry yet.
@@ -21,13 +21,22 @@ pub(crate) struct RecordLogFollower {
 impl RecordLogFollower {
     /// Takes the next bytes of the log, and returns the Records that they complete.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<Record> {
-        let mut records = Vec::new();
+        let record = |entry| match entry {
+            RecordLogEntry::Record(record) => Some(*record),
+            _ => None,
+        };
+        self.entries(bytes).into_iter().filter_map(record).collect()
+    }
+
+    /// Takes the next bytes of the log, and returns the entries that they complete.
+    pub(crate) fn entries(&mut self, bytes: &[u8]) -> Vec<RecordLogEntry> {
+        let mut entries = Vec::new();
         if self.is_damaged {
-            return records;
+            return entries;
         }
         self.pending.extend_from_slice(bytes);
         let begin = if self.has_header { 0 } else { BEGINNING };
-        let Some(mut rest) = self.pending.get(begin..) else { return records };
+        let Some(mut rest) = self.pending.get(begin..) else { return entries };
         loop {
             match first_frame(rest) {
                 FirstFrame::Whole { rest: after, .. } if !self.has_header => {
@@ -37,8 +46,7 @@ impl RecordLogFollower {
                 FirstFrame::Whole { payload, rest: after } => {
                     rest = after;
                     match decode(payload, &mut self.strings) {
-                        Some(Some(RecordLogEntry::Record(record))) => records.push(*record),
-                        Some(_) => {}
+                        Some(entry) => entries.extend(entry),
                         None => self.is_damaged = true,
                     }
                 }
@@ -47,13 +55,13 @@ impl RecordLogFollower {
             }
             if self.is_damaged {
                 self.pending = Vec::new();
-                return records;
+                return entries;
             }
         }
         if self.has_header {
             self.pending.drain(..self.pending.len() - rest.len());
         }
-        records
+        entries
     }
 }
 

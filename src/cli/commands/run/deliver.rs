@@ -92,7 +92,7 @@ impl Delivery {
             folder: args.result_dir.clone().unwrap_or_default(),
             name,
             plots: timeline.chain(args.plot_dataset_stats.then_some(Plot::Lengths)).collect(),
-            others: OtherFiles { html: args.html.clone(), records: args.save_records.clone() },
+            others: OtherFiles::new(args),
             kept: KeptRuns::to_write().filter(|_| !args.no_keep),
         };
         delivery.probe()?;
@@ -118,7 +118,7 @@ impl Delivery {
             return Ok(Some(LogFile::asked_for(path.clone())?));
         }
         if self.saves.is_none() {
-            return Ok(self.others.records.as_deref().map(LogFile::beside));
+            return Ok(self.others.beside().map(LogFile::beside));
         }
         let name =
             self.name.clone().unwrap_or_else(|| file_name(spec, args.label.as_deref(), &Zoned::now()).into());
@@ -307,8 +307,7 @@ impl Delivery {
         if files {
             file::check_writable(&path).map_err(unwritable)?;
         }
-        let OtherFiles { html, records } = &self.others;
-        html.iter().chain(records).try_for_each(|path| file::check_writable(path).map_err(CliError::io))
+        self.others.probe()
     }
 
     /// Prints the report on stdout. If stdout is taken by the JSON, prints the report on stderr and the JSON on

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::part_files;
+use crate::cli::args::{OutputArgs, RecordsPlace};
 use crate::cli::exit::CliError;
 use crate::cli::{html_page, records_file};
-use crate::model::run::Run;
+use crate::model::run::{Run, file};
 use crate::model::run_records::RunRecords;
 
 /// The files that show every request, whether the result has them or not.
@@ -14,12 +16,40 @@ pub(super) struct OtherFiles {
     pub html: Option<PathBuf>,
     /// The requests as Parquet.
     pub records: Option<PathBuf>,
+    /// The folder of the files of requests that are written while the run goes on.
+    pub parts: Option<PathBuf>,
 }
 
 impl OtherFiles {
+    /// Reads the output flags.
+    pub(super) fn new(args: &OutputArgs) -> Self {
+        let (records, parts) = match args.save_records.clone() {
+            Some(RecordsPlace::File(file)) => (Some(file), None),
+            Some(RecordsPlace::Folder(folder)) => (None, Some(folder)),
+            None => (None, None),
+        };
+        Self { html: args.html.clone(), records, parts }
+    }
+
+    /// Checks that the files can be written.
+    pub(super) fn probe(&self) -> Result<(), CliError> {
+        let mut files = self.html.iter().chain(&self.records);
+        files.try_for_each(|path| file::check_writable(path).map_err(CliError::io))?;
+        self.parts.as_deref().map_or(Ok(()), part_files::check_folder).map_err(CliError::io)
+    }
+
+    /// The path beside which the record log of a run is that saves nothing else.
+    pub(super) fn beside(&self) -> Option<&Path> {
+        self.records.as_deref().or(self.parts.as_deref()).filter(|path| path.file_name().is_some())
+    }
+
     /// The files of one of several runs.
     pub(super) fn rename(&self, rename: impl Fn(&Path) -> PathBuf) -> Self {
-        Self { html: self.html.as_deref().map(&rename), records: self.records.as_deref().map(&rename) }
+        Self {
+            html: self.html.as_deref().map(&rename),
+            records: self.records.as_deref().map(&rename),
+            parts: self.parts.clone(),
+        }
     }
 
     /// Writes the files of a Run with these Records, and adds their paths to `saved`. Leaves the Records in the Run if

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::deliver::Delivery;
-use crate::cli::args::{OutputArgs, RunArgs};
+use crate::cli::args::{OutputArgs, RecordsPlace, RunArgs};
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::setting_flags::FLAGS;
 use crate::model::run_records::MANY_REQUESTS;
@@ -21,6 +21,11 @@ pub(crate) fn deliver_logs(
     allow_invalid: bool,
     saves: bool,
 ) -> Result<ExitReason, CliError> {
+    if let Some(RecordsPlace::Folder(_)) = output.save_records {
+        return Err(CliError::usage(
+            "--save-records writes to a folder while a run sends, and this run has ended; give a FILE.parquet",
+        ));
+    }
     let needs_details = output.save_detailed || output.plot_timeline;
     let most_records = (!needs_details).then_some(MANY_REQUESTS);
     let Recovered { mut run, records, lost } =

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tracing::info;
 
 use super::follow::Follower;
-use super::records_to;
 use super::sharded::Party;
+use super::{record_parts, records_to};
 use crate::cli::advice;
 use crate::cli::args::RunArgs;
 use crate::cli::embedded_sim::EmbeddedSim;
@@ -136,7 +136,7 @@ impl RunSession {
             exporter,
             party: None,
             server: 0,
-            copy_log: records_to::copy_log(&args.shards)?,
+            copy_log: copy_log(args)?,
             _simulator: simulator,
         })
     }
@@ -171,6 +171,22 @@ impl RunSession {
             exporter.stop(&self.session);
         }
     }
+}
+
+/// Copies record logs to where the flags say, and makes files of their requests.
+fn copy_log(args: &RunArgs) -> Result<Option<Box<CopyLog>>, CliError> {
+    let copies = (records_to::copy_log(&args.shards)?, record_parts::copy_log(&args.output));
+    let (logs, parts) = match copies {
+        (Some(logs), Some(parts)) => (logs, parts),
+        (logs, parts) => return Ok(logs.or(parts)),
+    };
+    Ok(Some(Box::new(move |run, shard, log| {
+        let (end_logs, end_parts) = (logs(run, shard, log)?, parts(run, shard, log)?);
+        Ok(Box::new(move || {
+            end_logs();
+            end_parts();
+        }))
+    })))
 }
 
 /// Adds what a newcomer may do if no server answers and no flag names one.
