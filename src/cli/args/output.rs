@@ -49,7 +49,7 @@ pub(crate) fn records_place(text: &str) -> Result<RecordsPlace, String> {
         true => Ok(RecordsPlace::Folder(path)),
         false if is_parquet => Ok(RecordsPlace::File(path)),
         false => {
-            Err("let the name of a Parquet file end in `.parquet`, and that of a folder in `/`".to_owned())
+            Err("the requests are Parquet: let its name end in `.parquet`, or in `/` for a folder".to_owned())
         }
     }
 }
@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(records_place(file), Ok(RecordsPlace::File("/a/b.parquet".into())));
         }
         for (wrong, why) in [
-            ("new", "that of a folder in `/`"),
+            ("new", "in `/` for a folder"),
             ("r.csv", "end in `.parquet`"),
             ("s3://bucket/a/", "not to `s3://`"),
             ("file://host/a", "file:///FOLDER"),
