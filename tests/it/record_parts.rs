@@ -45,7 +45,7 @@ fn a_folder_gets_every_request_of_a_run() {
         format!("--num-prompts 60 --request-rate 60 --save-detailed --save-records {}/", place.display());
     let ended = simulator.run(LOAD).words(&words).words("--out run.json").end().well();
     let count = parts(&place).len();
-    assert!(ended.stderr.contains(&format!(" of requests in {}\n", place.display())), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!(" of requests in {}/\n", place.display())), "{}", ended.stderr);
     let result: Value = serde_json::from_str(&ended.read("run.json")).unwrap();
     let mut rows = rows(&place);
     for (at, row) in rows.iter_mut().enumerate() {
