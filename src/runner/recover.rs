@@ -122,6 +122,30 @@ impl ClientPart {
         }))
     }
 
+    /// What is missing of a client that was killed, or whose log did not arrive whole; `None` if it ended normally.
+    fn what_is_lost(&self) -> Option<String> {
+        let log = &self.summary;
+        if log.ended.is_some() {
+            return None;
+        }
+        let end = match self.share().filter(|share| !share.shard.is_whole()) {
+            Some(share) => format!("the record log of shard {} on {} ends", share.shard.index(), share.host),
+            None => "the client was killed".to_owned(),
+        };
+        let at = log.mark.map_or(Duration::ZERO, |mark| mark.at).as_secs_f64();
+        let (kept, missing) = (log.records, log.missing_requests());
+        // A request may end between the last mark and the end of the log.
+        let sent = log.mark.map_or(0, |mark| mark.sent).max(kept);
+        let cut = match log.lost_bytes {
+            0 => String::new(),
+            bytes => format!("; the last {bytes} bytes of its record log are cut or damaged"),
+        };
+        Some(format!(
+            "{end} {at:.1} s or a little more after t0: {kept} requests had ended and are kept, {missing} of the {sent} sent \
+             by then were in flight or ended too late to be written{cut}"
+        ))
+    }
+
     /// The 99th percentile of the lag that the client itself caused.
     fn own_lag(&self) -> Result<Option<Duration>, Error> {
         let mut schedule = ScheduleFold::default();
@@ -136,7 +160,7 @@ impl ClientPart {
 
 /// Merges the parts of a run, in the order of the shards.
 fn merge(mut parts: Vec<ClientPart>, limit: usize) -> Result<Recovered, Error> {
-    let mut lost: Vec<String> = parts.iter().filter_map(|part| what_is_lost(&part.summary)).collect();
+    let mut lost: Vec<String> = parts.iter().filter_map(ClientPart::what_is_lost).collect();
     lost.extend(missing_shards(&parts));
     lost.extend(cut_shards(&parts));
     if !lost.is_empty() {
@@ -288,24 +312,6 @@ fn align(parts: &mut [ClientPart]) {
             part.shift(later);
         }
     }
-}
-
-/// What is missing of a run that was killed; `None` for a run that ended normally.
-fn what_is_lost(log: &RecordLogSummary) -> Option<String> {
-    if log.ended.is_some() {
-        return None;
-    }
-    let at = log.mark.map_or(Duration::ZERO, |mark| mark.at).as_secs_f64();
-    let sent = log.mark.map_or(0, |mark| mark.sent);
-    let (kept, missing) = (log.records, log.missing_requests());
-    let cut = match log.lost_bytes {
-        0 => String::new(),
-        bytes => format!("; the last {bytes} bytes of its record log are cut or damaged"),
-    };
-    Some(format!(
-        "the client was killed {at:.1} s or a little more after t0: {kept} requests had ended and are kept, {missing} of \
-         the {sent} sent by then were in flight or ended too late to be written{cut}"
-    ))
 }
 
 /// Adds the gaps of a Record to the statistics of the gaps, if the log has them.

@@ -442,7 +442,7 @@ fn client_errors(case: &CheckInput<'_>) -> Option<Check> {
     let errors = &case.evidence.client_errors;
     let first = errors.first()?;
     let advice = format!(
-        "the client failed and ended the run early; only the requests that had ended by then are recorded. First error: {first}"
+        "a client failed or was lost, and not all of its requests are recorded. First error: {first}"
     );
     let figure = Quantity::Count(errors.len() as u64);
     Some(Check::grade(CheckName::ClientErrors, figure, CheckBounds::invalid(Quantity::Count(0)), &advice))

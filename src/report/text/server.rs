@@ -6,6 +6,7 @@ use super::section;
 use crate::model::metrics::{Latency, Metrics};
 use crate::model::run::Run;
 use crate::model::server::{ServerMetrics, ServerSignal, SpecDecodeStats};
+use crate::model::validity::CheckName;
 use crate::report::format::{milliseconds, plain_number, seconds, share_text};
 
 /// Writes the section; writes nothing for a server that reports no metrics.
@@ -126,6 +127,11 @@ fn means_comparison(server: &ServerMetrics, metrics: &Metrics, to: &mut impl Wri
     Ok(())
 }
 
+/// Whether the run may lack requests of its own: a client failed, or was lost.
+fn lost_requests(run: &Run) -> bool {
+    run.validity.checks.iter().any(|check| check.name == CheckName::ClientErrors)
+}
+
 /// Notes requests besides the measured ones in the server's metrics: warm-up, probes, abandoned requests, or other
 /// clients' requests.
 fn unmeasured_requests(server: &ServerMetrics, run: &Run, to: &mut impl Write) -> io::Result<()> {
@@ -134,6 +140,9 @@ fn unmeasured_requests(server: &ServerMetrics, run: &Run, to: &mut impl Write) -
     let probes = run.probes.as_ref().map_or(0, |probes| probes.completed + probes.failed + 1);
     let beside = run.metrics.abandoned + server.warmup + probes;
     match server.counter_total(ServerSignal::Finished) {
+        Some(finished) if finished > measured as f64 && lost_requests(run) => {
+            writeln!(to, "The server finished {finished} requests, {measured} of them in this result")
+        }
         Some(finished) if finished > 1.01 * (measured + beside) as f64 => {
             writeln!(
                 to,

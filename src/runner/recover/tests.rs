@@ -126,6 +126,7 @@ fn requests_of_a_lost_client_are_named_with_their_share_of_the_load() {
     let merged = merge(parts, MANY_REQUESTS).unwrap();
     let missing = "5 of 40 requests (12.5 %) were not measured: numbers 22, 26, 30, 34, 38";
     assert_eq!(merged.lost.last().unwrap(), missing);
+    assert!(merged.lost[0].starts_with("the record log of shard 2 on node2 ends "), "{}", merged.lost[0]);
     assert!(!merged.run.validity.valid);
 }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::server::{ReplicaMetrics, ScrapedHistogram};
+use crate::model::validity::Check;
 use crate::testing::sample_run;
 
 const GOLDEN: &str = "\
@@ -116,6 +117,16 @@ fn our_own_requests_beside_the_measured_ones_are_not_others() {
     }
     let others = with(|run| run.server.as_mut().unwrap().warmup = 3);
     assert!(others.contains("\nOther clients were active: the server finished 12 requests"), "{others}");
+}
+
+#[test]
+fn requests_that_a_lost_client_sent_are_not_those_of_others() {
+    let mut run = run(vec![replica()]);
+    let check = run.validity.checks[0].clone();
+    run.validity.checks.push(Check { name: CheckName::ClientErrors, ..check });
+    let text = text(&run);
+    assert!(text.contains("\nThe server finished 12 requests, 2 of them in this result\n"), "{text}");
+    assert!(!text.contains("Other clients"), "{text}");
 }
 
 #[test]
