@@ -23,6 +23,7 @@ use crate::client::clock::RunClock;
 use crate::client::request_timer::Capture;
 use crate::dataset::requests::RequestRange;
 use crate::dataset::salt::PromptSalter;
+use crate::dataset::sessions;
 use crate::model::arrival::Schedule;
 use crate::model::record::{Failure, Record};
 use crate::model::record_log::PackedRecords;
@@ -116,6 +117,14 @@ pub struct LoadShare<'a> {
 pub(crate) type StartSignal<'a> = &'a (dyn Fn() -> Result<Instant, String> + Sync);
 
 impl LoadShare<'_> {
+    /// The number of requests whose progress this client shows: its own, but those of all clients if it is the first.
+    pub(crate) fn shown_count(&self, requests: RequestRange<'_>) -> usize {
+        match self.shard.index() {
+            0 => requests.len(),
+            _ => sessions::shared_count(requests, self.shard),
+        }
+    }
+
     /// Waits for the start of the load, and returns its clock.
     fn wait_for_start(&self) -> Result<RunClock, LoadError> {
         let Some(signal) = self.start else { return Ok(RunClock::start()) };

@@ -23,6 +23,7 @@ use crate::dataset::requests::{RequestRange, Requests};
 use crate::dataset::rng_stream::RngStream;
 use crate::model::request::{Content, Request, Turn};
 use crate::model::run_spec::{Dataset, EarlyCancel, TurnCount, WaitTime};
+use crate::model::shard::Shard;
 use crate::model::spool::SpoolError;
 
 pub(super) use conversations::prepare as conversations;
@@ -89,6 +90,15 @@ fn turn_count(count: TurnCount, rng: &mut StdRng) -> usize {
 /// The number of sessions. A request without a session counts as one.
 pub(crate) fn session_count(requests: RequestRange<'_>) -> usize {
     requests.outlines().filter(|request| !request.is_later_turn).count()
+}
+
+/// The number of requests of a client's share: those of every session whose number belongs to the share.
+pub(crate) fn shared_count(requests: RequestRange<'_>, shard: Shard) -> usize {
+    let sessions = requests.outlines().scan(0_usize, |begun, request| {
+        *begun += usize::from(!request.is_later_turn);
+        Some(begun.saturating_sub(1))
+    });
+    sessions.filter(|session| session % shard.count() == shard.index()).count()
 }
 
 /// Splits off the last `sessions` sessions.

@@ -37,6 +37,7 @@ struct OtherClients<'a> {
 pub(super) struct LiveLoad<'a> {
     spec: &'a Spec,
     stop: &'a StopHandle,
+    /// The number of requests whose progress this client shows; `None` if only the duration limits it.
     total: Option<usize>,
     duration: Option<Duration>,
     others: Option<OtherClients<'a>>,
@@ -62,7 +63,7 @@ impl<'a> LiveLoad<'a> {
         Self {
             spec,
             stop,
-            total: plan.measured.total(),
+            total: (!plan.measured.cycle).then(|| plan.share.shown_count(plan.measured.requests)),
             duration: plan.measured.duration,
             others: others.map(|(membership, keep_going)| OtherClients {
                 membership,
@@ -77,6 +78,11 @@ impl<'a> LiveLoad<'a> {
             checks: ChecksSoFar::default(),
             judged_at: Duration::ZERO,
         }
+    }
+
+    /// The number of requests whose progress this client shows; `None` if only the duration limits it.
+    pub(super) fn total(&self) -> Option<usize> {
+        self.total
     }
 
     /// Handles an event of the load generator, and emits the corresponding events of the run.

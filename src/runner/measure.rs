@@ -153,7 +153,7 @@ impl Measurement<'_> {
         match warmup.is_empty() {
             false => RunPhase::WarmUp { requests: (!self.cycles_warmup()).then_some(warmup.len() as u64) },
             true => RunPhase::Measuring {
-                requests: (!load.cycle).then_some(requests.len() as u64),
+                requests: (!load.cycle).then(|| self.share.shown_count(requests) as u64),
                 duration: load.duration,
             },
         }
@@ -216,6 +216,7 @@ impl Measurement<'_> {
         let keep_going = self.keep_going || self.share.shard.index() > 0;
         let others = self.membership.map(|membership| (membership, keep_going));
         let mut live = LiveLoad::new(self.spec, plan, stop, others);
+        let total = live.total();
         // Work that accompanies the measured load waits for its first event. Probes begin when `hold` is dropped.
         let (hold, begin) = channel();
         let mut hold = plan.warmup.is_some().then_some(hold);
@@ -230,7 +231,7 @@ impl Measurement<'_> {
             let mut to = LoadObservers { own, all: &mut emit };
             let mut outcome = loadgen::run_load_packed(plan, self.session.tokenizer(), stop, &mut |event| {
                 if hold.take().is_some() {
-                    let (requests, duration) = (total(&plan.measured), plan.measured.duration);
+                    let (requests, duration) = (total.map(|total| total as u64), plan.measured.duration);
                     (to.all)(&Event::Phase(RunPhase::Measuring { requests, duration }));
                 }
                 live.take(&event, &mut to);
@@ -307,11 +308,6 @@ impl Measurement<'_> {
             stop.request_stop();
         })
     }
-}
-
-/// The number of requests that a phase sends; `None` if its duration decides.
-fn total(phase: &LoadPhase<'_>) -> Option<u64> {
-    phase.total().map(|total| total as u64)
 }
 
 /// A phase of one request, sent immediately.

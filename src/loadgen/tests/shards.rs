@@ -149,6 +149,16 @@ fn check(wanted: &WorkloadSpec, rng: RngKind, load: &Load, counts: &[usize]) {
             let prepared = if index % 2 == 0 { &whole } else { &spooled };
             let shard = Shard::new(index, count).unwrap();
             let mut share = prepared.share(shard, 1 + usize::from(index == 0), end);
+            if !load.cycle {
+                let shown =
+                    LoadShare { shard, ..LoadShare::default() }.shown_count(prepared.workload.requests.all());
+                assert_eq!(
+                    shown,
+                    if index == 0 { end } else { share.len() },
+                    "{shard}: {:?}",
+                    wanted.dataset
+                );
+            }
             share.retain(|ordinal, _| *ordinal < end);
             for (ordinal, request) in share {
                 assert!(together.insert(ordinal, request).is_none(), "{ordinal} is sent by two of {count}");
