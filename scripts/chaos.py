@@ -7,7 +7,6 @@ Two processes send one run to a simulator. The second reaches the first through 
 can cut the network. Each cell must end by itself within its deadline, with the exit codes of docs/many-hosts.md, and leave
 no process; every request that ended and was written must be in the result or in a log that `servegauge merge` reads.
 """
-import asyncio
 import glob
 import json
 import os
@@ -19,6 +18,8 @@ import tempfile
 import threading
 import time
 
+from shared_runs import Relay, start_simulator, until
+
 PROGRAM = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "target/debug/servegauge")
 SECONDS = 6
 DEADLINE = 75
@@ -27,49 +28,6 @@ MOMENTS = ["before join", "preparing", "ready", "before t0", "first second", "mi
 # A fault may hit shard 0 or shard 1; None is a process that is killed. Several codes: the fault races with the run.
 FAILED = {"kill 0": (None, 1), "kill 1": (1, None), "stop 0": (0, 0), "stop 1": (0, 0), "cut": (1, 1)}
 LOADED = {"kill 0": (None, 3), "kill 1": (3, None), "stop 0": (0, 0), "stop 1": (0, 0), "cut": (3, 3)}
-
-
-class Relay:
-    """A TCP relay on a port of its own, with a delay, that can be cut."""
-
-    def __init__(self, to_port):
-        self.to_port, self.is_cut, self.port = to_port, False, None
-        ready = threading.Event()
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self._run, args=(ready,), daemon=True).start()
-        ready.wait()
-
-    def _run(self, ready):
-        asyncio.set_event_loop(self.loop)
-
-        async def begin():
-            server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-            self.port = server.sockets[0].getsockname()[1]
-            ready.set()
-            await server.serve_forever()
-
-        self.loop.run_until_complete(begin())
-
-    async def _serve(self, reader, writer):
-        try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to_port)
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-
-    async def _pump(self, source, sink):
-        try:
-            while data := await source.read(1 << 16):
-                await asyncio.sleep(0.005)
-                # A cut network swallows packets; nobody hears of it.
-                while self.is_cut:
-                    await asyncio.sleep(0.05)
-                sink.write(data)
-                await sink.drain()
-        except OSError:
-            pass
-        sink.close()
 
 
 class Shard:
@@ -92,14 +50,6 @@ class Shard:
     def log_size(self):
         path = f"{self.folder}/{self.index}.reclog" if self.index == 0 else f"{self.folder}/{self.index}-shard1.reclog"
         return os.path.getsize(path) if os.path.exists(path) else 0
-
-
-def until(what, is_so, seconds=30):
-    end = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.01)
 
 
 def reach(moment, shards, relay, start_second):
@@ -183,9 +133,9 @@ def cell(moment, fault, base_url):
     try:
         until("shard 0 listens", lambda: "waits for the others at" in first.says())
         port = int(re.search(r"waits for the others at \S+:(\d+)", first.says())[1])
-        relay = Relay(port)
+        relay = Relay(("127.0.0.1", port))
         reach(moment, shards, relay,
-              lambda: shards.append(Shard(1, f"127.0.0.1:{relay.port}", base_url, folder, prompts)))
+              lambda: shards.append(Shard(1, f"127.0.0.1:{relay.address[1]}", base_url, folder, prompts)))
         began = time.monotonic()
         inflict(fault, shards, relay)
         codes = []
@@ -225,11 +175,7 @@ def is_expected(moment, fault, codes):
 
 def main():
     moments = sys.argv[2:] or MOMENTS
-    simulator = subprocess.Popen(
-        [PROGRAM, "sim", "--port", "0", "--served-model-name", "m"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    base_url = next(found[0] for line in simulator.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
-    threading.Thread(target=lambda: [None for _ in simulator.stdout], daemon=True).start()
+    simulator, base_url = start_simulator(PROGRAM)
     print("| moment | fault | exit codes 0, 1 | seconds | in the result | in the logs | as documented | message |")
     print("|---|---|---|---|---|---|---|---|")
     failed = 0
