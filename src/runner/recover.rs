@@ -16,7 +16,7 @@ use crate::model::record::Record;
 use crate::model::record_log::{
     ClientLog, ClockOffset, LoggedRecords, RecordLogError, RecordLogSummary, RunShare,
 };
-use crate::model::run::Run;
+use crate::model::run::{Run, RunInputs};
 use crate::model::run_records::RunRecords;
 use crate::model::run_spec::WorkloadSpec;
 use crate::model::validity::{RunDiagnostics, ScheduleFold, ShardDiagnostics};
@@ -217,15 +217,18 @@ fn shard_diagnostics(parts: &[ClientPart]) -> Result<Vec<ShardDiagnostics>, Erro
 /// Checks whether the parts, in the order of the shards, are of one run, and each of another client.
 fn check_one_run(parts: &[ClientPart]) -> Result<(), Error> {
     let Some((first, others)) = parts.split_first() else { return Ok(()) };
+    let prompts = |part: &ClientPart| {
+        // The tokenizer may be at another place in each client, as the server may.
+        let RunInputs { dataset, tokenizer, prompts } = part.summary.header.inputs.clone();
+        (dataset, tokenizer.sha256, prompts)
+    };
     for (before, part) in parts.iter().zip(others) {
         let why = match (part.share(), first.share()) {
             (Some(share), Some(of_first)) if share.run != of_first.run => "it is of another run than",
             (Some(share), Some(of_first)) if share.shard.count() != of_first.shard.count() => {
                 "it has another number of shards than"
             }
-            (Some(_), Some(_)) if part.summary.header.inputs != first.summary.header.inputs => {
-                "it has other prompts than"
-            }
+            (Some(_), Some(_)) if prompts(part) != prompts(first) => "it has other prompts than",
             (Some(_), Some(_)) if part.index() == before.index() => "it is a log of the same shard as",
             (Some(_), Some(_)) => continue,
             _ => "one client sent a whole run: it, or that of",

@@ -163,7 +163,8 @@ impl RunIdentity {
     pub(super) fn with_inputs(&self, inputs: &RunInputs) -> Self {
         let fields = [
             ("dataset", json(&inputs.dataset)),
-            ("tokenizer", json(&inputs.tokenizer)),
+            // Where it is may differ: a folder of the host, or the host's address of the server.
+            ("tokenizer", json(&(inputs.tokenizer.source, &inputs.tokenizer.sha256))),
             ("prompts", inputs.prompts.as_ref().map(ToString::to_string).unwrap_or_default()),
         ];
         let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
@@ -193,6 +194,23 @@ fn json(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::record::TokenSource;
+    use crate::model::run::TokenizerOrigin;
+    use crate::testing::sample_run::log_header;
+
+    #[test]
+    fn one_tokenizer_may_be_at_another_place_in_each_client() {
+        let identity = |origin: &str, source| {
+            let mut inputs = log_header().inputs;
+            inputs.tokenizer = TokenizerOrigin { origin: origin.to_owned(), sha256: None, source };
+            RunIdentity::default().with_inputs(&inputs)
+        };
+        let first = identity("http://10.0.0.1:8000/tokenize", TokenSource::Tokenizer);
+        let other = identity("http://vllm:8000/tokenize", TokenSource::Tokenizer);
+        assert_eq!(first.difference(&other), None);
+        let estimate = identity("estimate", TokenSource::Estimate);
+        assert_eq!(first.difference(&estimate).map(|(name, ..)| name), Some("tokenizer"));
+    }
 
     #[test]
     fn a_beat_carries_bytes_of_the_log_as_they_are() {
