@@ -79,7 +79,7 @@ impl FirstResponses {
         }
     }
 
-    /// Ends a run of which this number of requests is sent if few of them, all that are sent, failed some time ago.
+    /// Ends the run if all requests sent so far have failed alike, even if they are few, once they have had some time.
     pub(crate) fn check_patience(&self, sent: usize) {
         if self.is_settled() {
             return;

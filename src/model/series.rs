@@ -117,7 +117,7 @@ impl SeriesFold {
         }
     }
 
-    /// The series, of which these Records are kept.
+    /// The series of all added Records. `kept` has the Records in memory: all of them, or a sample.
     pub(crate) fn finish(mut self, kept: RunView<'_>, itl: &PerSecondHistogram) -> RunSeries {
         let Some(end) = self.end else { return RunSeries::default() };
         self.buckets.widen(span_width(whole_second(end)));

@@ -45,7 +45,7 @@ pub(crate) fn render(
     file.finish().map(drop)
 }
 
-/// A Parquet file of Records, of which one group is in memory.
+/// A Parquet file of Records. Only one group of rows is in memory.
 pub(crate) struct RecordsFile<'a, W: Write + Send> {
     file: SerializedFileWriter<W>,
     /// The log that has texts and gaps.

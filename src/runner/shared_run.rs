@@ -12,7 +12,7 @@ use crate::model::run_records::RunRecords;
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
 
-/// Refuses a limit of which some client would have no part.
+/// Refuses a limit that is smaller than the number of clients: each needs at least one slot.
 pub(super) fn check_split(spec: &Spec, shard: Shard) -> Result<(), Error> {
     let limits = [spec.load.max_concurrency, spec.load.max_active_sessions];
     match limits.into_iter().flatten().map(usize::from).find(|limit| *limit < shard.count()) {

@@ -24,7 +24,7 @@ pub(super) struct ReceivedLog {
 }
 
 impl ReceivedLog {
-    /// Creates the file of a log of which nothing has arrived.
+    /// Creates the empty file of a log before its first bytes arrive.
     pub(super) fn create(path: PathBuf) -> io::Result<Self> {
         let file = File::create(&path)?;
         let follower = RecordLogFollower::default();

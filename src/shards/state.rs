@@ -315,7 +315,7 @@ impl ClientTable {
         ReceivedLogs { files, lost }
     }
 
-    /// Ends all runs. Returns the number of clients that are to be told.
+    /// Ends all runs. Returns the number of clients that do not know it yet.
     pub(super) fn end(&mut self) -> usize {
         self.is_over = true;
         self.set_start(Err("shard 0 has ended the run".to_owned()));

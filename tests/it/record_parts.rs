@@ -102,8 +102,8 @@ fn a_folder_that_cannot_be_used_is_refused_before_the_load() {
         ("--save-records /proc/records/", "cannot write /proc/records/"),
         ("--save-records s3://bucket/a/", "not to `s3://`"),
         ("--save-records nowhere", "in `/` for a folder"),
-        ("--save-records new/ --repeats 2", "writes one run to a folder"),
-        ("--save-records new/ --max-concurrency 1,2", "writes one run to a folder"),
+        ("--save-records new/ --repeats 2", "a folder takes the requests of one run"),
+        ("--save-records new/ --max-concurrency 1,2", "a folder takes the requests of one run"),
     ] {
         let program =
             simulator.run(LOAD).words(words).file("notes.txt", "").file("full/part-00001.parquet", "");

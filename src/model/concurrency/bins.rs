@@ -149,7 +149,7 @@ impl PeakSearch {
         FlightStart::Sent.span(record).into_iter().for_each(|span| self.add(span));
     }
 
-    /// Looks at a span, all of which the bins have, in any order.
+    /// Looks at a span that the bins have counted. The order does not matter.
     pub(crate) fn add(&mut self, (start, end): (Duration, Duration)) {
         let (start, end) = (nanos(start), nanos(end));
         if start > end {

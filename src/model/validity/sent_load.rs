@@ -50,7 +50,7 @@ impl ScheduleFold {
         self.own_lag.percentile(99.0)
     }
 
-    /// The load, of which these Records are kept.
+    /// The sent load. `kept` has the Records in memory: all of them, or a sample.
     pub(crate) fn finish(self, kept: RunView<'_>) -> SentLoad<'_> {
         let own_lag = if kept.is_whole() {
             let mut lags: Vec<Duration> = kept.records.iter().filter_map(Record::own_lag).collect();

@@ -1,4 +1,4 @@
-//! The Parquet files of requests in a folder, each of which is closed while the run goes on.
+//! Writes requests to Parquet files in a folder during the run. Each file is complete before the next begins.
 
 use std::fs::{self, File};
 use std::io;

@@ -31,8 +31,8 @@ fn folder_of(output: &OutputArgs) -> Option<&Path> {
 pub(super) fn check_runs(output: &OutputArgs, runs: usize) -> Result<(), CliError> {
     match folder_of(output).filter(|_| runs > 1) {
         Some(_) => Err(CliError::usage(
-            "--save-records writes one run to a folder, and these are several: give a FILE.parquet, of which each run \
-             gets one",
+            "--save-records: a folder takes the requests of one run, and this command makes several runs; with \
+             FILE.parquet, each run writes a file of its own",
         )),
         None => Ok(()),
     }
