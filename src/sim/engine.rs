@@ -15,9 +15,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{
-    blocks::{ContentHash, block_contents},
     metrics::{EngineMetrics, FinishedRequest},
-    scheduler::{GeneratedToken, Scheduler, SchedulerLimits, SeqId, SequenceShape, StepBatch},
+    scheduler::{
+        BlockContents, ContentHash, Scheduler, SchedulerLimits, SeqId, SequenceShape, StepWork,
+        block_contents,
+    },
     spec::SimSpec,
 };
 use crate::sim::{output_plan::SimFinishReason, precise_timer::PreciseTimer, step_time::StepTime};
@@ -152,6 +154,7 @@ fn limits(spec: &SimSpec) -> SchedulerLimits {
         usable_blocks: spec.num_gpu_blocks - 1,
         block_size: spec.block_size,
         prefix_caching: spec.prefix_caching,
+        draft_tokens: 0,
     }
 }
 
@@ -193,11 +196,11 @@ impl StepLoop {
             if self.scheduler.is_idle() {
                 continue;
             }
-            let batch = self.scheduler.begin_step();
-            self.record_step_begin(&batch);
-            step_end = self.wait_for_step(&batch, step_end).await;
-            let emissions = self.scheduler.complete_step();
-            self.deliver_tokens(&batch, &emissions);
+            let work = self.scheduler.begin_step().work;
+            self.record_step_begin();
+            step_end = self.wait_for_step(&work, step_end).await;
+            self.scheduler.complete_step();
+            self.deliver_tokens(&work);
         }
     }
 
@@ -220,6 +223,11 @@ impl StepLoop {
     fn queue(&mut self, id: SeqId, job: EngineJob, events: UnboundedSender<TokenEvent>) {
         let now = Instant::now();
         let shape = self.shape(&job);
+        if self.scheduler.add(id, shape).is_err() {
+            // The dropped sender ends the job's stream. It does not happen: `SimSpec::check` makes room for a sequence of
+            // the maximum length, and no request is accepted beyond it.
+            return;
+        }
         let max_tokens = match job.work {
             JobKind::Generate { max_tokens, .. } => max_tokens,
             JobKind::Pool => 0,
@@ -239,31 +247,31 @@ impl StepLoop {
             adapter: job.adapter,
         };
         self.running_jobs.insert(id, running);
-        self.scheduler.add(id, shape);
     }
 
     fn shape(&self, job: &EngineJob) -> SequenceShape {
         let EngineJob { prompt, output, .. } = job;
         let contents = match self.scheduler.cached_block_size() {
             Some(size) => block_contents(&[&**prompt, output].concat(), cache_salt(job), size),
-            None => Vec::new(),
+            None => BlockContents::NONE,
         };
         SequenceShape { prompt: prompt.len(), output: output.len(), contents }
     }
 
     /// Waits until the step ends: its duration after the end of the previous step.
-    async fn wait_for_step(&mut self, batch: &StepBatch, previous_end: Instant) -> Instant {
+    async fn wait_for_step(&mut self, work: &StepWork, previous_end: Instant) -> Instant {
         let noise = self.dice.random_range(-1.0..=1.0);
-        let step = self.timing.step_duration(batch.prefill_tokens, batch.decode_seqs, noise);
+        let step = self.timing.step_duration(work, noise);
         let due = previous_end + step;
         self.alarm.sleep_until(due).await;
         let now = Instant::now();
         if now.duration_since(due) > MAX_CATCH_UP { now } else { due }
     }
 
-    fn record_step_begin(&mut self, batch: &StepBatch) {
+    fn record_step_begin(&mut self) {
         let now = Instant::now();
         let load = self.scheduler.load();
+        let batch = self.scheduler.batch();
         for id in &batch.preempted {
             if let Some(job) = self.running_jobs.get_mut(id) {
                 job.facts.preemptions += 1;
@@ -284,13 +292,13 @@ impl StepLoop {
     }
 
     /// Sends all tokens of a step to their requests at once, and counts them.
-    fn deliver_tokens(&mut self, batch: &StepBatch, emissions: &[GeneratedToken]) {
+    fn deliver_tokens(&mut self, work: &StepWork) {
         let now = Instant::now();
         let load = self.scheduler.load();
         let mut metrics = self.metrics.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         metrics.load = load;
-        metrics.record_step(batch.prefill_tokens + batch.decode_seqs);
-        for emission in emissions {
+        metrics.record_step(work.prefill_tokens + work.decode_seqs);
+        for emission in self.scheduler.generated() {
             let Some(job) = self.running_jobs.get_mut(&emission.id) else { continue };
             match job.first {
                 None => metrics.record_prompt(&job.facts),

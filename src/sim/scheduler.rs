@@ -4,17 +4,30 @@
 //! that the step generated. The order of decisions is that of vLLM's V1 scheduler: running sequences first, in the
 //! order of their admission, then waiting ones, first come first served. If blocks run out, the most recently
 //! admitted sequence loses all its blocks and starts again.
+//!
+//! [`Scheduler::steady_steps`] foresees a number of steps in which nothing changes but lengths, and
+//! [`Scheduler::leap`] does them at once.
 
 use std::collections::VecDeque;
 
-use super::blocks::{BlockId, BlockPool, ContentHash};
+mod blocks;
+mod sequence;
+mod steady;
 
-/// Identifies a sequence.
-pub(super) type SeqId = u64;
+use blocks::{BlockId, BlockPool};
+use sequence::Sequence;
+
+pub(crate) use blocks::{BlockContents, ContentHash};
+pub(in crate::sim) use blocks::{block_contents, content_hash};
+pub(crate) use sequence::SequenceShape;
+pub(crate) use steady::SteadySteps;
+
+/// Identifies a sequence. The caller chooses it.
+pub(crate) type SeqId = u64;
 
 /// The scheduler's resources.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SchedulerLimits {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SchedulerLimits {
     pub max_num_seqs: usize,
     pub max_num_batched_tokens: usize,
     pub chunked_prefill: bool,
@@ -22,20 +35,77 @@ pub(super) struct SchedulerLimits {
     pub usable_blocks: usize,
     pub block_size: usize,
     pub prefix_caching: bool,
+    /// The number of tokens that a decoding sequence computes in a step beyond the one that is certain, as with
+    /// speculative decoding; usually 0.
+    pub draft_tokens: usize,
+}
+
+/// A sequence that can never be computed within the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SequenceTooLarge {
+    #[error("a sequence of {tokens} tokens needs {needed} KV blocks of {block_size}, and there are {usable}")]
+    Pool { tokens: usize, needed: usize, usable: usize, block_size: usize },
+    #[error(
+        "a sequence of {tokens} tokens does not fit a step of {budget} tokens, and chunked prefill is disabled"
+    )]
+    Step { tokens: usize, budget: usize },
+}
+
+impl SchedulerLimits {
+    /// Checks that a sequence can be computed. One that cannot would wait forever, and with it all that come later.
+    ///
+    /// # Errors
+    ///
+    /// The KV pool or the step is too small for the sequence at its greatest length.
+    pub(crate) fn check(&self, prompt: usize, output: usize) -> Result<(), SequenceTooLarge> {
+        // The last token is never computed.
+        let tokens = prompt + output.max(1) - 1;
+        let needed = (tokens + self.draft_tokens).div_ceil(self.block_size);
+        if needed > self.usable_blocks {
+            let (usable, block_size) = (self.usable_blocks, self.block_size);
+            return Err(SequenceTooLarge::Pool { tokens, needed, usable, block_size });
+        }
+        // A sequence that was preempted computes its output so far like a prompt.
+        if !self.chunked_prefill && tokens > self.max_num_batched_tokens {
+            return Err(SequenceTooLarge::Step { tokens, budget: self.max_num_batched_tokens });
+        }
+        Ok(())
+    }
+}
+
+/// The amounts of a step's work that decide how long it takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StepWork {
+    /// Prompt tokens, and tokens that are computed again after a preemption.
+    pub prefill_tokens: usize,
+    /// Sequences that generate a token beyond their first.
+    pub decode_seqs: usize,
+    /// The sum of the lengths of the decoding sequences: the tokens whose keys and values the step reads for them.
+    pub kv_tokens: u64,
+    /// The number of pairs of a query and a key in the attention of the prefill: c·q + c·(c + 1)/2 for a chunk of `c`
+    /// tokens after `q` that were computed before.
+    pub attention: u64,
 }
 
 /// The work of the next step.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct StepBatch {
-    pub prefill_tokens: usize,
-    pub decode_seqs: usize,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StepBatch {
+    pub work: StepWork,
     pub admitted: Vec<AdmittedSequence>,
     pub preempted: Vec<SeqId>,
 }
 
+impl StepBatch {
+    fn clear(&mut self) {
+        self.work = StepWork::default();
+        self.admitted.clear();
+        self.preempted.clear();
+    }
+}
+
 /// A sequence that moved from waiting to running.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct AdmittedSequence {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AdmittedSequence {
     pub id: SeqId,
     /// Tokens that needed no computation, since the prefix cache had them.
     pub cached: usize,
@@ -43,102 +113,69 @@ pub(super) struct AdmittedSequence {
     pub resumed: bool,
 }
 
-/// A sequence to schedule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SequenceShape {
-    /// The number of prompt tokens, at least 1.
-    pub prompt: usize,
-    /// The number of tokens that it will generate, at least 1.
-    pub output: usize,
-    /// The content of each full block of the prompt and the output after it; empty if it shares no block with others.
-    pub contents: Vec<ContentHash>,
-}
-
-/// A token that a step generated.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct GeneratedToken {
+/// What a step generated for a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GeneratedToken {
     pub id: SeqId,
-    /// Whether the token was its sequence's last. The scheduler then drops the sequence.
+    /// Whether this is the sequence's first output.
+    pub first: bool,
+    /// Whether the sequence is complete. The scheduler then drops it.
     pub last: bool,
 }
 
 /// The load of the scheduler.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct SchedulerLoad {
+pub(crate) struct SchedulerLoad {
     pub running: usize,
     pub waiting: usize,
     /// Share of the usable blocks in use, 0 to 1.
     pub kv_usage: f64,
 }
 
-struct Sequence {
-    id: SeqId,
-    shape: SequenceShape,
-    /// The number of tokens that it has generated.
-    generated: usize,
-    blocks: Vec<BlockId>,
-    computed: usize,
-    /// The number of tokens that the current step computes.
-    scheduled: usize,
-    preempted: bool,
-}
-
-impl Sequence {
-    /// The number of tokens of the prompt and the output so far.
-    fn len(&self) -> usize {
-        self.shape.prompt + self.generated
-    }
-
-    fn to_compute(&self) -> usize {
-        self.len() - self.computed
-    }
-
-    fn is_finished(&self) -> bool {
-        self.generated >= self.shape.output
-    }
-
-    fn generate_token(&mut self) -> GeneratedToken {
-        self.generated += 1;
-        GeneratedToken { id: self.id, last: self.is_finished() }
-    }
-}
-
-pub(super) struct Scheduler {
+pub(crate) struct Scheduler {
     limits: SchedulerLimits,
     pool: BlockPool,
     waiting: VecDeque<Sequence>,
     /// Running sequences in the order of admission.
     running: Vec<Sequence>,
+    // Buffers of a step.
+    batch: StepBatch,
+    generated: Vec<GeneratedToken>,
+    found: Vec<BlockId>,
 }
 
 impl Scheduler {
-    /// Creates an empty scheduler. One sequence of the maximum length must fit `limits.usable_blocks`. Without
-    /// chunked prefill, its prompt must also fit `limits.max_num_batched_tokens`.
-    pub(super) fn new(limits: SchedulerLimits) -> Self {
-        let pool = BlockPool::new(limits.usable_blocks);
-        Self { limits, pool, waiting: VecDeque::new(), running: Vec::new() }
+    /// Creates an empty scheduler.
+    pub(crate) fn new(limits: SchedulerLimits) -> Self {
+        let pool = if limits.prefix_caching { BlockPool::with_contents } else { BlockPool::counting };
+        Self {
+            limits,
+            pool: pool(limits.usable_blocks),
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            batch: StepBatch::default(),
+            generated: Vec::new(),
+            found: Vec::new(),
+        }
     }
 
     /// Queues a sequence.
-    pub(super) fn add(&mut self, id: SeqId, shape: SequenceShape) {
+    ///
+    /// # Errors
+    ///
+    /// The sequence can never be computed within the limits.
+    pub(crate) fn add(&mut self, id: SeqId, shape: SequenceShape) -> Result<(), SequenceTooLarge> {
         debug_assert!(shape.prompt > 0 && shape.output > 0);
-        let (blocks, preempted) = (Vec::new(), false);
-        self.waiting.push_back(Sequence {
-            id,
-            shape,
-            generated: 0,
-            blocks,
-            computed: 0,
-            scheduled: 0,
-            preempted,
-        });
+        self.limits.check(shape.prompt, shape.output)?;
+        self.waiting.push_back(Sequence::new(id, shape));
+        Ok(())
     }
 
     /// Drops a running or waiting sequence; only between steps. Returns whether the sequence existed.
-    pub(super) fn abort(&mut self, id: SeqId) -> bool {
+    pub(crate) fn abort(&mut self, id: SeqId) -> bool {
         if let Some(at) = self.running.iter().position(|sequence| sequence.id == id) {
-            let sequence = self.running.remove(at);
-            self.pool.release(sequence.blocks);
+            let mut sequence = self.running.remove(at);
+            self.pool.release(&mut sequence.blocks);
             return true;
         }
         let before = self.waiting.len();
@@ -147,11 +184,11 @@ impl Scheduler {
     }
 
     /// Clears the prefix cache.
-    pub(super) fn reset_prefix_cache(&mut self) {
+    pub(crate) fn reset_prefix_cache(&mut self) {
         self.pool.forget_contents();
     }
 
-    pub(super) fn load(&self) -> SchedulerLoad {
+    pub(crate) fn load(&self) -> SchedulerLoad {
         SchedulerLoad {
             running: self.running.len(),
             waiting: self.waiting.len(),
@@ -160,35 +197,50 @@ impl Scheduler {
     }
 
     /// The number of tokens of a block that later sequences may find; `None` without prefix caching.
-    pub(super) fn cached_block_size(&self) -> Option<usize> {
+    pub(crate) fn cached_block_size(&self) -> Option<usize> {
         self.limits.prefix_caching.then_some(self.limits.block_size)
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
-    /// Decides what the next step computes.
-    pub(super) fn begin_step(&mut self) -> StepBatch {
-        let mut batch = StepBatch::default();
-        let mut budget = self.limits.max_num_batched_tokens;
-        self.continue_running(&mut batch, &mut budget);
-        // After a preemption, no new sequence may take the freed blocks.
-        if batch.preempted.is_empty() {
-            self.admit_waiting(&mut batch, &mut budget);
-        }
-        batch
+    /// The step that [`begin_step`](Self::begin_step) decided on.
+    pub(crate) fn batch(&self) -> &StepBatch {
+        &self.batch
     }
 
-    fn continue_running(&mut self, batch: &mut StepBatch, budget: &mut usize) {
+    /// What the last completed step generated, in the order of admission.
+    pub(crate) fn generated(&self) -> &[GeneratedToken] {
+        &self.generated
+    }
+
+    /// Decides what the next step computes.
+    pub(crate) fn begin_step(&mut self) -> &StepBatch {
+        self.batch.clear();
+        let mut budget = self.limits.max_num_batched_tokens;
+        self.continue_running(&mut budget);
+        // After a preemption, no new sequence may take the freed blocks.
+        if self.batch.preempted.is_empty() {
+            self.admit_waiting(&mut budget);
+        }
+        debug_assert!(
+            self.is_idle() || budget < self.limits.max_num_batched_tokens,
+            "a step without work would repeat itself forever"
+        );
+        &self.batch
+    }
+
+    fn continue_running(&mut self, budget: &mut usize) {
         let mut at = 0;
         while at < self.running.len() && *budget > 0 {
-            let tokens = self.running[at].to_compute().min(*budget);
+            let tokens = self.running[at].tokens_wanted(&self.limits).min(*budget);
             while at < self.running.len() && !self.allocate_blocks(at, tokens) {
-                batch.preempted.push(self.preempt_latest());
+                let preempted = self.preempt_latest();
+                self.batch.preempted.push(preempted);
             }
             let Some(sequence) = self.running.get_mut(at) else { break };
-            schedule(sequence, tokens, batch);
+            sequence.schedule(tokens, &mut self.batch.work);
             *budget -= tokens;
             at += 1;
         }
@@ -197,101 +249,100 @@ impl Scheduler {
     /// Allocates blocks for `tokens` more tokens of a sequence. Returns whether there were enough blocks.
     fn allocate_blocks(&mut self, at: usize, tokens: usize) -> bool {
         let sequence = &mut self.running[at];
-        let needed = (sequence.computed + tokens).div_ceil(self.limits.block_size);
-        let fresh = needed.saturating_sub(sequence.blocks.len());
-        match self.pool.claim(&[], fresh) {
-            Some(blocks) => sequence.blocks.extend(blocks),
-            None => return false,
+        let held = sequence.blocks.len();
+        if sequence.computed + tokens <= held * self.limits.block_size {
+            return true;
         }
-        true
+        let needed = (sequence.computed + tokens).div_ceil(self.limits.block_size);
+        self.pool.claim(&mut sequence.blocks, &[], needed - held)
     }
 
     fn preempt_latest(&mut self) -> SeqId {
         let mut sequence = self.running.pop().expect("the caller saw a running sequence");
-        self.pool.release(std::mem::take(&mut sequence.blocks));
+        self.pool.release(&mut sequence.blocks);
         (sequence.computed, sequence.scheduled, sequence.preempted) = (0, 0, true);
         let id = sequence.id;
         self.waiting.push_front(sequence);
         id
     }
 
-    fn admit_waiting(&mut self, batch: &mut StepBatch, budget: &mut usize) {
+    fn admit_waiting(&mut self, budget: &mut usize) {
         while *budget > 0 && self.running.len() < self.limits.max_num_seqs {
             let Some(sequence) = self.waiting.front() else { break };
-            let found = self.find_prefix(sequence);
-            let cached = found.len() * self.limits.block_size;
+            find_prefix(&self.pool, &self.limits, sequence, &mut self.found);
+            let cached = self.found.len() * self.limits.block_size;
             let left = sequence.len() - cached;
             if left > *budget && !self.limits.chunked_prefill {
                 break;
             }
             let tokens = left.min(*budget);
-            let fresh = (cached + tokens).div_ceil(self.limits.block_size) - found.len();
-            let Some(blocks) = self.pool.claim(&found, fresh) else { break };
+            let fresh = (cached + tokens).div_ceil(self.limits.block_size) - self.found.len();
+            let Some(sequence) = self.waiting.front_mut() else { break };
+            if !self.pool.claim(&mut sequence.blocks, &self.found, fresh) {
+                break;
+            }
             let Some(mut sequence) = self.waiting.pop_front() else { break };
-            (sequence.blocks, sequence.computed) = (blocks, cached);
-            batch.admitted.push(AdmittedSequence { id: sequence.id, cached, resumed: sequence.preempted });
-            schedule(&mut sequence, tokens, batch);
+            sequence.computed = cached;
+            let resumed = sequence.preempted;
+            self.batch.admitted.push(AdmittedSequence { id: sequence.id, cached, resumed });
+            sequence.schedule(tokens, &mut self.batch.work);
             *budget -= tokens;
             self.running.push(sequence);
         }
     }
 
-    /// Returns the blocks that already hold the beginning of the sequence. The last token is always computed, since
-    /// its computation yields the next token.
-    fn find_prefix(&self, sequence: &Sequence) -> Vec<BlockId> {
-        if !self.limits.prefix_caching {
-            return Vec::new();
-        }
-        let most = (sequence.len() - 1) / self.limits.block_size;
-        let contents = &sequence.shape.contents;
-        self.pool.find(&contents[..most.min(contents.len())])
+    /// Ends the step that [`begin_step`](Self::begin_step) decided on. Returns what it generated, in the order of
+    /// admission.
+    pub(crate) fn complete_step(&mut self) -> &[GeneratedToken] {
+        self.complete_drafted_step(|_| 1)
     }
 
-    /// Ends the step that [`begin_step`](Self::begin_step) decided on. Returns its tokens, in the order of admission.
-    pub(super) fn complete_step(&mut self) -> Vec<GeneratedToken> {
-        let mut emissions = Vec::with_capacity(self.running.len());
+    /// As [`complete_step`](Self::complete_step), for speculative decoding. `accepted` returns the number of tokens
+    /// that a decoding sequence gets: 1 to its argument.
+    pub(crate) fn complete_drafted_step(
+        &mut self,
+        mut accepted: impl FnMut(usize) -> usize,
+    ) -> &[GeneratedToken] {
+        self.generated.clear();
+        let mut has_finished = false;
         for sequence in &mut self.running {
-            let tokens = std::mem::take(&mut sequence.scheduled);
-            if self.limits.prefix_caching {
-                remember_full_blocks(&mut self.pool, sequence, tokens, self.limits.block_size);
+            let scheduled = std::mem::take(&mut sequence.scheduled);
+            if scheduled == 0 {
+                continue;
             }
-            sequence.computed += tokens;
-            if tokens > 0 && sequence.to_compute() == 0 {
-                emissions.push(sequence.generate_token());
+            let tokens =
+                if sequence.is_decoding() { accepted(scheduled).clamp(1, scheduled) } else { scheduled };
+            if self.limits.prefix_caching {
+                sequence.remember_full_blocks(&mut self.pool, tokens, self.limits.block_size);
+            }
+            if let Some(token) = sequence.compute(tokens) {
+                has_finished |= token.last;
+                self.generated.push(token);
             }
         }
-        self.drop_finished();
-        emissions
+        if has_finished {
+            self.drop_finished();
+        }
+        &self.generated
     }
 
     fn drop_finished(&mut self) {
         let pool = &mut self.pool;
         self.running.retain_mut(|sequence| {
             if sequence.is_finished() {
-                pool.release(std::mem::take(&mut sequence.blocks));
+                pool.release(&mut sequence.blocks);
             }
             !sequence.is_finished()
         });
     }
 }
 
-fn schedule(sequence: &mut Sequence, tokens: usize, batch: &mut StepBatch) {
-    sequence.scheduled = tokens;
-    let decoding = sequence.to_compute() == 1 && sequence.generated > 0;
-    if decoding {
-        batch.decode_seqs += 1;
-    } else {
-        batch.prefill_tokens += tokens;
-    }
-}
-
-fn remember_full_blocks(pool: &mut BlockPool, sequence: &Sequence, tokens: usize, block_size: usize) {
-    let full = (sequence.computed / block_size)..((sequence.computed + tokens) / block_size);
-    for at in full {
-        if let Some(content) = sequence.shape.contents.get(at) {
-            pool.remember(sequence.blocks[at], *content);
-        }
-    }
+/// Replaces `found` by the blocks that already hold the beginning of the sequence. The last token is always computed,
+/// since its computation yields the next token.
+fn find_prefix(pool: &BlockPool, limits: &SchedulerLimits, sequence: &Sequence, found: &mut Vec<BlockId>) {
+    let contents: &[ContentHash] = if limits.prefix_caching { &sequence.shape.contents } else { &[] };
+    let most = (sequence.len() - 1) / limits.block_size;
+    pool.find(&contents[..most.min(contents.len())], found);
 }
 
 #[cfg(test)]

@@ -252,7 +252,7 @@ impl SimSpec {
             "a millisecond to a million seconds",
         )?;
         let timing = &self.timing;
-        for time in [timing.base, timing.per_prefill_token, timing.per_decode_seq] {
+        for time in [timing.base, timing.per_prefill_token, timing.per_decode_seq, timing.per_kv_token] {
             within(
                 "a time of the step",
                 time.as_secs_f64(),

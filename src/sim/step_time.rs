@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::sim::named_enum::named;
+use crate::sim::{named_enum::named, scheduler::StepWork};
 
-/// The step-time model: `base + per_prefill_token * n + per_decode_seq * m`, times `1 + jitter * u`
+/// The step-time model: `base + per_prefill_token * p + per_decode_seq * n + per_kv_token * k`, times `1 + jitter * u`
 /// with `u` uniform in [-1, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepTime {
@@ -14,22 +14,27 @@ pub struct StepTime {
     pub per_prefill_token: Duration,
     /// The additional time of each decoding sequence in the step.
     pub per_decode_seq: Duration,
+    /// The additional time of each token in the context of a decoding sequence, whose keys and values the step reads.
+    pub per_kv_token: Duration,
     /// The largest relative deviation, below 1; 0 for none.
     pub jitter: f64,
 }
 
 impl StepTime {
-    /// Returns the duration of a step with `prefill_tokens` and `decode_seqs`; `noise` in [-1, 1] scales the jitter.
-    pub fn step_duration(&self, prefill_tokens: usize, decode_seqs: usize, noise: f64) -> Duration {
-        let work = self.base
-            + self.per_prefill_token * count(prefill_tokens)
-            + self.per_decode_seq * count(decode_seqs);
-        work.mul_f64((1.0 + self.jitter * noise).max(0.0))
+    /// Returns the duration of a step; `noise` in [-1, 1] scales the jitter.
+    pub(super) fn step_duration(&self, work: &StepWork, noise: f64) -> Duration {
+        let sum = self.base
+            + times(self.per_prefill_token, work.prefill_tokens as u64)
+            + times(self.per_decode_seq, work.decode_seqs as u64)
+            + times(self.per_kv_token, work.kv_tokens);
+        sum.mul_f64((1.0 + self.jitter * noise).max(0.0))
     }
 }
 
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
+/// A product that is exact in nanoseconds. The limits of the specification keep it far below the largest duration.
+fn times(duration: Duration, count: u64) -> Duration {
+    let nanos = duration.as_nanos().saturating_mul(u128::from(count));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 named! {
@@ -66,6 +71,7 @@ impl Speed {
             base: Duration::from_micros(base),
             per_prefill_token: Duration::from_nanos(prefill),
             per_decode_seq: Duration::from_nanos(decode),
+            per_kv_token: Duration::ZERO,
             jitter,
         }
     }
@@ -76,16 +82,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_costs_its_base_its_prompt_tokens_and_its_decoding_sequences() {
+    fn a_step_costs_its_base_its_prompt_tokens_its_decoding_sequences_and_their_context() {
         let timing = StepTime {
             base: Duration::from_millis(4),
             per_prefill_token: Duration::from_micros(10),
             per_decode_seq: Duration::from_micros(100),
+            per_kv_token: Duration::ZERO,
             jitter: 0.5,
         };
-        assert_eq!(timing.step_duration(100, 10, 0.0), Duration::from_millis(6));
-        assert_eq!(timing.step_duration(100, 10, 1.0), Duration::from_millis(9));
-        assert_eq!(timing.step_duration(100, 10, -1.0), Duration::from_millis(3));
+        let work = StepWork { prefill_tokens: 100, decode_seqs: 10, kv_tokens: 20_000, attention: 0 };
+        assert_eq!(timing.step_duration(&work, 0.0), Duration::from_millis(6));
+        assert_eq!(timing.step_duration(&work, 1.0), Duration::from_millis(9));
+        assert_eq!(timing.step_duration(&work, -1.0), Duration::from_millis(3));
+        let timing = StepTime { per_kv_token: Duration::from_nanos(80), jitter: 0.0, ..timing };
+        assert_eq!(timing.step_duration(&work, 0.0), Duration::from_micros(7600));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{VERSION, blocks::content_hash, fault::FaultKind};
+use super::{VERSION, fault::FaultKind, scheduler::content_hash};
 use crate::sim::output_plan::SimFinishReason;
 
 /// Writes traces to a file; without a file, drops them. Clones write to the same file.

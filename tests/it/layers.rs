@@ -40,7 +40,8 @@ const ROOMS: &[Room] = &[
     Room { name: "benchmark", modules: &["benchmark"], may_name: &["runner", "model", "stats"] },
     Room { name: "shards", modules: &["shards"], may_name: &["runner", "loadgen", "client", "model"] },
     Room { name: TESTING, modules: &["testing"], may_name: &[] },
-    Room { name: "sim", modules: &["sim"], may_name: &[] },
+    Room { name: "scheduler", modules: &["sim::scheduler"], may_name: &[] },
+    Room { name: "sim", modules: &["sim"], may_name: &["scheduler"] },
     Room {
         name: "cli",
         modules: &["cli"],
@@ -176,6 +177,7 @@ fn an_upward_import_is_found() {
         ("sim.rs", "use crate::stats::Tally;"),
         ("sim.rs", "use servegauge::stats::Tally;"),
         ("sim/engine.rs", "use super::super::stats::Tally;"),
+        ("sim/scheduler.rs", "use super::engine::EngineHandle;"),
         ("analysis/ab.rs", "use crate::testing::queue::Queue;"),
         ("attic/mod.rs", "struct A;"),
     ];

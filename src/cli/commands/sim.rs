@@ -125,7 +125,7 @@ struct EngineArgs {
     no_prefix_caching: bool,
 }
 
-/// How long a step takes: base + prefill * tokens + decode * sequences.
+/// How long a step takes: base + prefill * tokens + decode * sequences + KV * context tokens.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Step time")]
 struct TimingArgs {
@@ -146,6 +146,10 @@ struct TimingArgs {
     /// Time that each decoding sequence adds to a step, such as 4us
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     decode_seq_time: Option<Duration>,
+
+    /// Time that each context token of a decoding sequence adds, such as 100ns
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    kv_token_time: Option<Duration>,
 
     /// Maximum relative deviation of a step's time, 0 to 1: 0.05 is ±5 %
     #[arg(long, value_name = "SHARE", value_parser = values::number::<f64>)]
@@ -279,6 +283,7 @@ impl TimingArgs {
             base: self.step_time.unwrap_or(preset.base),
             per_prefill_token: self.prefill_token_time.unwrap_or(preset.per_prefill_token),
             per_decode_seq: self.decode_seq_time.unwrap_or(preset.per_decode_seq),
+            per_kv_token: self.kv_token_time.unwrap_or(preset.per_kv_token),
             jitter: self.jitter.unwrap_or(preset.jitter),
         }
     }
@@ -384,9 +389,10 @@ mod tests {
 
     #[test]
     fn times_override_the_preset_one_by_one() {
-        let timing = spec("--speed l4-8b --step-time 2ms --jitter 0").timing;
+        let timing = spec("--speed l4-8b --step-time 2ms --kv-token-time 100ns --jitter 0").timing;
         let preset = Speed::L4Llama8b.step_time();
         assert_eq!((timing.base, timing.jitter), (Duration::from_millis(2), 0.0));
+        assert_eq!(timing.per_kv_token, Duration::from_nanos(100));
         assert_eq!(timing.per_prefill_token, preset.per_prefill_token);
     }
 

@@ -49,7 +49,13 @@ async fn an_adapter_shares_no_prefixes_with_others() {
 async fn the_metrics_name_the_adapters_that_run_and_those_that_wait() {
     let step = Duration::from_millis(2);
     let zero = Duration::ZERO;
-    let timing = StepTime { base: step, per_prefill_token: zero, per_decode_seq: zero, jitter: 0.0 };
+    let timing = StepTime {
+        base: step,
+        per_prefill_token: zero,
+        per_decode_seq: zero,
+        per_kv_token: zero,
+        jitter: 0.0,
+    };
     let sim = Sim::start(SimSpec { timing, max_num_seqs: 1, ..two_adapters() }).await;
     assert!(
         gauge(&sim).await.contains(r#"{max_lora="2",running_lora_adapters="",waiting_lora_adapters=""}"#)

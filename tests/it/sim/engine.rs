@@ -15,6 +15,7 @@ const STEPS_OF_2_MS: StepTime = StepTime {
     base: Duration::from_millis(2),
     per_prefill_token: Duration::ZERO,
     per_decode_seq: Duration::ZERO,
+    per_kv_token: Duration::ZERO,
     jitter: 0.0,
 };
 

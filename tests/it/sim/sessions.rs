@@ -13,6 +13,7 @@ const PREFILL: StepTime = StepTime {
     base: Duration::ZERO,
     per_prefill_token: Duration::from_micros(200),
     per_decode_seq: Duration::ZERO,
+    per_kv_token: Duration::ZERO,
     jitter: 0.0,
 };
 

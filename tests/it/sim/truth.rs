@@ -10,8 +10,13 @@ use super::harness::*;
 
 const STEP: Duration = Duration::from_millis(2);
 
-const STEPS: StepTime =
-    StepTime { base: STEP, per_prefill_token: Duration::ZERO, per_decode_seq: Duration::ZERO, jitter: 0.0 };
+const STEPS: StepTime = StepTime {
+    base: STEP,
+    per_prefill_token: Duration::ZERO,
+    per_decode_seq: Duration::ZERO,
+    per_kv_token: Duration::ZERO,
+    jitter: 0.0,
+};
 
 fn logged(path: &Path) -> (Value, Vec<Value>) {
     let text = std::fs::read_to_string(path).unwrap();

@@ -26,7 +26,13 @@ pub(crate) fn quick() -> SimSpec {
 
 /// Steps of exactly this duration, whatever they compute.
 pub(crate) fn steps(base: Duration) -> StepTime {
-    StepTime { base, per_prefill_token: Duration::ZERO, per_decode_seq: Duration::ZERO, jitter: 0.0 }
+    StepTime {
+        base,
+        per_prefill_token: Duration::ZERO,
+        per_decode_seq: Duration::ZERO,
+        per_kv_token: Duration::ZERO,
+        jitter: 0.0,
+    }
 }
 
 /// A quick simulator on which every request has this fault.

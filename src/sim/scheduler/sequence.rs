@@ -1,0 +1,103 @@
+//! A sequence within the scheduler.
+
+use super::{
+    GeneratedToken, SchedulerLimits, SeqId, StepWork,
+    blocks::{BlockContents, BlockPool, HeldBlocks},
+};
+
+/// A sequence to schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SequenceShape {
+    /// The number of prompt tokens, at least 1.
+    pub prompt: usize,
+    /// The number of tokens that it will generate, at least 1.
+    pub output: usize,
+    /// The content of each full block of the prompt and the output after it; empty if it shares no block with others.
+    pub contents: BlockContents,
+}
+
+pub(super) struct Sequence {
+    pub id: SeqId,
+    pub shape: SequenceShape,
+    /// The number of tokens that it has generated.
+    pub generated: usize,
+    pub blocks: HeldBlocks,
+    pub computed: usize,
+    /// The number of tokens that the current step computes.
+    pub scheduled: usize,
+    /// Whether it was preempted, and has not yet computed again what it had before.
+    pub preempted: bool,
+}
+
+impl Sequence {
+    pub(super) fn new(id: SeqId, shape: SequenceShape) -> Self {
+        Self {
+            id,
+            shape,
+            generated: 0,
+            blocks: HeldBlocks::default(),
+            computed: 0,
+            scheduled: 0,
+            preempted: false,
+        }
+    }
+
+    /// The number of tokens of the prompt and the output so far.
+    pub(super) fn len(&self) -> usize {
+        self.shape.prompt + self.generated
+    }
+
+    fn to_compute(&self) -> usize {
+        self.len() - self.computed
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.generated >= self.shape.output
+    }
+
+    /// Whether its next computation yields one token after another, rather than the first or one after a preemption.
+    pub(super) fn is_decoding(&self) -> bool {
+        self.to_compute() == 1 && self.generated > 0 && !self.preempted
+    }
+
+    /// The number of tokens that it would compute in a step without a budget.
+    pub(super) fn tokens_wanted(&self, limits: &SchedulerLimits) -> usize {
+        self.to_compute() + if self.is_decoding() { limits.draft_tokens } else { 0 }
+    }
+
+    /// Lets the current step compute `tokens`, and counts them.
+    pub(super) fn schedule(&mut self, tokens: usize, work: &mut StepWork) {
+        self.scheduled = tokens;
+        if self.is_decoding() {
+            work.decode_seqs += 1;
+            work.kv_tokens += self.len() as u64;
+        } else {
+            work.prefill_tokens += tokens;
+            let (chunk, before) = (tokens as u64, self.computed as u64);
+            work.attention += chunk * before + chunk * (chunk + 1) / 2;
+        }
+    }
+
+    /// Registers the blocks that become full when `tokens` more are computed.
+    pub(super) fn remember_full_blocks(&self, pool: &mut BlockPool, tokens: usize, block_size: usize) {
+        let contents = &self.shape.contents;
+        let full = (self.computed / block_size)..((self.computed + tokens) / block_size).min(contents.len());
+        for at in full {
+            pool.remember(self.blocks.id(at), contents[at]);
+        }
+    }
+
+    /// Counts `tokens` as computed. Returns what this generates, unless a part of the prompt is left.
+    pub(super) fn compute(&mut self, tokens: usize) -> Option<GeneratedToken> {
+        let decoded = if self.is_decoding() { tokens } else { 1 };
+        let is_complete = self.is_decoding() || self.to_compute() == tokens;
+        self.computed += tokens;
+        if !is_complete {
+            return None;
+        }
+        self.preempted = false;
+        let first = self.generated == 0;
+        self.generated += decoded;
+        Some(GeneratedToken { id: self.id, first, last: self.is_finished() })
+    }
+}
