@@ -55,6 +55,7 @@
 //! benchmark   a measurement in a few lines
 //! runner      from a Spec to a Run: connect, prepare, warm up, measure, scrape, assemble
 //! analysis    compare, gate, ab, search, sweep, plan, diagnose: pure functions of Runs, samples and log lines
+//! predict     servers and fleets in virtual time, driven by the scheduler of sim
 //! loadgen     worker threads, pacing, caps, sessions, cancellation
 //! dataset     prompts and lengths                  tokenizer   counts of tokens
 //! server      what is known of the server under test: metrics, logs, launch, monitor
@@ -79,6 +80,9 @@ mod client;
 mod dataset;
 mod loadgen;
 mod model;
+#[cfg(feature = "cli")]
+#[allow(dead_code, reason = "the commands that calibrate and predict are not there yet")]
+mod predict;
 #[cfg(feature = "cli")]
 mod report;
 mod runner;
@@ -144,6 +148,7 @@ pub mod internals {
     pub use crate::model::rng::RunRng;
     pub use crate::model::run_spec::{HistoryMode, WorkloadSpec};
     pub use crate::model::wav;
+    pub use crate::predict::fleet_cost::{TimedFleet, TimedRequest, TimedTotals};
     pub use crate::report::glossary::DEFINITIONS;
     pub use crate::server::log::{LogLines, parse_line};
     pub use crate::server::log_summary::{AlertRules, LogObserver, LogSummary};

@@ -42,6 +42,7 @@
 //! # Second opinion
 //!
 //! This module imports nothing from the rest of the crate, so that its view of the protocols is a second opinion.
+//! `predict` imports the scheduler, which knows no protocol.
 
 use std::{
     io,
@@ -67,7 +68,6 @@ mod metrics;
 mod named_enum;
 mod output_plan;
 mod precise_timer;
-#[allow(dead_code, reason = "the prediction is not there yet")]
 pub(crate) mod scheduler;
 mod spec;
 mod step_time;

@@ -10,8 +10,12 @@ pub(crate) mod scripted_server;
 pub(crate) mod searches;
 pub(crate) mod service_laws;
 pub(crate) mod stated;
+#[cfg(feature = "cli")]
+pub(crate) mod step_loop;
 mod studies;
 pub(crate) mod transcripts;
+#[cfg(feature = "cli")]
+mod virtual_time;
 
 /// Returns what a user reads of a text: flags replace the names of settings.
 #[cfg(feature = "cli")]

@@ -42,6 +42,7 @@ const ROOMS: &[Room] = &[
     Room { name: TESTING, modules: &["testing"], may_name: &[] },
     Room { name: "scheduler", modules: &["sim::scheduler"], may_name: &[] },
     Room { name: "sim", modules: &["sim"], may_name: &["scheduler"] },
+    Room { name: "predict", modules: &["predict"], may_name: &["dataset", "model", "stats", "scheduler"] },
     Room {
         name: "cli",
         modules: &["cli"],
@@ -50,6 +51,7 @@ const ROOMS: &[Room] = &[
             "shards",
             "report",
             "analysis",
+            "predict",
             "loadgen",
             "dataset",
             "tokenizer",
@@ -178,6 +180,7 @@ fn an_upward_import_is_found() {
         ("sim.rs", "use servegauge::stats::Tally;"),
         ("sim/engine.rs", "use super::super::stats::Tally;"),
         ("sim/scheduler.rs", "use super::engine::EngineHandle;"),
+        ("predict/fleet.rs", "use crate::sim::SimSpec;"),
         ("analysis/ab.rs", "use crate::testing::queue::Queue;"),
         ("attic/mod.rs", "struct A;"),
     ];
@@ -265,6 +268,7 @@ fn what_is_allowed_is_not_reported() {
         ),
         ("model/b.rs", "pub struct B;\n#[cfg(test)] fn f() { super::a::g(); println!(\"--seed\"); }"),
         ("model/c.rs", "use super::a::A;\nuse crate::model::b::B;"),
+        ("predict/fleet.rs", "use crate::sim::scheduler::Scheduler;"),
         (
             "model/d.rs",
             "/// Say `--seed`.\nconst RULE: &str = \"-----\"; // --seed\nconst A: &str = \"a--b -- c --1\";",

@@ -1,0 +1,20 @@
+//! Prediction in virtual time: the simulator's scheduler, driven by a clock that jumps from one change to the next.
+//!
+//! ```text
+//! workload ─▶ fleet (events, router) ─▶ replica (its clock) ─▶ sim::scheduler
+//!                │                         └ step times, noise
+//!                └─▶ observer: answers and steps
+//! ```
+//!
+//! Time is counted in integer [`ticks`], so that the same input gives the same bytes on every machine, and so that a
+//! number of steps at once ends at the same tick as the steps one by one.
+
+pub(crate) mod fleet;
+pub(crate) mod fleet_cost;
+pub(crate) mod noise;
+pub(crate) mod observer;
+pub(crate) mod replica;
+pub(crate) mod router;
+pub(crate) mod step_time;
+pub(crate) mod ticks;
+pub(crate) mod workload;
