@@ -11,6 +11,9 @@
 /// happens to show little of its dependence.
 pub(super) const BLOCKS: usize = 10;
 
+/// The number of lags whose covariances are computed together: each sum waits for its own last addition only.
+const LANES: usize = 8;
+
 /// Second-order properties of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Autocorrelation {
@@ -37,10 +40,10 @@ impl Autocorrelation {
         if n < 2 || variance <= 0.0 {
             return Self { variance, long_run: variance, block, doubt };
         }
+        let mut covariances = Covariances { centred: &centred, known: Vec::new() };
         let widest = max_lag(n);
-        let covariances: Vec<f64> = (0..=widest).map(|lag| covariance(&centred, lag)).collect();
-        let window = (2 * last_significant(&covariances, n)).clamp(1, widest);
-        let window_sum: f64 = (1..=window).map(|lag| flat_top(lag, window) * covariances[lag]).sum();
+        let window = (2 * last_significant(&mut covariances, widest)).clamp(1, widest);
+        let window_sum: f64 = (1..=window).map(|lag| flat_top(lag, window) * covariances.at(lag)).sum();
         let long_run = (variance + 2.0 * window_sum).max(block_variance(&centred, block));
         let long_run = own_mean_correction(n, block) * long_run;
         Self { variance, long_run, block, doubt }
@@ -70,6 +73,42 @@ fn covariance(centred: &[f64], lag: usize) -> f64 {
     pairs.map(|(a, b)| a * b).sum::<f64>() / centred.len().max(1) as f64
 }
 
+/// The covariances of a series with itself by lag, as far as they were asked for.
+struct Covariances<'a> {
+    centred: &'a [f64],
+    known: Vec<f64>,
+}
+
+impl Covariances<'_> {
+    /// The covariance at a lag.
+    fn at(&mut self, lag: usize) -> f64 {
+        while self.known.len() <= lag {
+            self.known.extend(covariances_from(self.centred, self.known.len()));
+        }
+        self.known[lag]
+    }
+}
+
+/// The [`covariance`] at each of the lags from one on.
+fn covariances_from(centred: &[f64], first: usize) -> [f64; LANES] {
+    let shifted = centred.get(first..).unwrap_or_default();
+    let mut sums = [0.0; LANES];
+    let others = shifted.windows(LANES).filter_map(<[f64]>::first_chunk::<LANES>);
+    for (value, others) in centred.iter().zip(others) {
+        for (sum, other) in sums.iter_mut().zip(others) {
+            *sum += value * other;
+        }
+    }
+    // The last values have fewer others after them.
+    let done = (shifted.len() + 1).saturating_sub(LANES);
+    for (lane, sum) in sums.iter_mut().enumerate() {
+        let others = shifted.get(done + lane..).unwrap_or_default();
+        centred[done..].iter().zip(others).for_each(|(value, other)| *sum += value * other);
+        *sum /= centred.len().max(1) as f64;
+    }
+    sums
+}
+
 /// The number of consecutive lags that must be insignificant before the correlation counts as gone.
 fn insignificant_run(n: usize) -> usize {
     (n as f64).log10().sqrt().ceil().max(5.0) as usize
@@ -79,13 +118,21 @@ fn max_lag(n: usize) -> usize {
     ((n as f64).sqrt().ceil() as usize + insignificant_run(n)).min(n - 1)
 }
 
-/// The last lag before the correlations stay within the range of an uncorrelated series.
-fn last_significant(covariances: &[f64], n: usize) -> usize {
+/// The last lag before the correlations stay within the range of an uncorrelated series. The lags after that stretch are
+/// not looked at.
+fn last_significant(covariances: &mut Covariances<'_>, widest: usize) -> usize {
+    let n = covariances.centred.len();
     let chance = 2.0 * ((n as f64).log10() / n as f64).sqrt();
-    let significant: Vec<bool> =
-        covariances.iter().map(|covariance| covariance.abs() >= chance * covariances[0]).collect();
-    let quiet = significant[1..].windows(insignificant_run(n)).position(|lags| lags.iter().all(|loud| !loud));
-    quiet.unwrap_or_else(|| significant.iter().rposition(|&loud| loud).unwrap_or(0))
+    let least = chance * covariances.at(0);
+    let mut last = 0;
+    for lag in 1..=widest {
+        if covariances.at(lag).abs() >= least {
+            last = lag;
+        } else if lag - last == insignificant_run(n) {
+            break;
+        }
+    }
+    last
 }
 
 /// The weight of a lag: 1 up to half of the window, then falling linearly to 0 at its end.
@@ -158,6 +205,17 @@ mod tests {
             let truth = (1.0 + phi) / (1.0 - phi);
             let found = mean_inflation(phi) / truth;
             assert!((0.9..1.4).contains(&found), "φ {phi}: {found} of the truth");
+        }
+    }
+
+    #[test]
+    fn covariances_are_the_same_together_as_one_by_one() {
+        for n in [2, 3, 7, 8, 9, 20, 300] {
+            let series = autoregressive(0.5, n, 3);
+            let mut covariances = Covariances { centred: &series, known: Vec::new() };
+            for lag in 0..n {
+                assert_eq!(covariances.at(lag), covariance(&series, lag), "lag {lag} of {n} values");
+            }
         }
     }
 
