@@ -5,9 +5,8 @@
 //! log is a header followed by entries. Each entry is framed by its length and a checksum, so that a reader finds where
 //! a truncated or damaged file stops being valid.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read as _, Write};
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
@@ -24,10 +23,11 @@ use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
 use details::LoggedDetails;
 pub(crate) use follow::RecordLogFollower;
-use frame::{read_frame, write_frame};
+use frame::write_frame;
 use logged_records::for_each_record;
 pub(crate) use logged_records::{ClientLog, LoggedRecords};
 pub use packed::PackedRecords;
+pub(crate) use reader::RecordLogSummary;
 pub(crate) use spool::Spool;
 
 pub(crate) mod details;
@@ -37,6 +37,7 @@ mod follow;
 mod frame;
 mod logged_records;
 mod packed;
+mod reader;
 mod spool;
 
 /// Gives every Record of a run to a function, one after the other.
@@ -50,9 +51,6 @@ const OLDEST: u16 = 1;
 
 /// The first bytes of a log. They reveal a transfer that changed line endings or stripped the eighth bit.
 const MAGIC: [u8; 8] = *b"\x89reclog\n";
-
-/// The number of bytes of a log that are read at a time.
-const READ_SIZE: usize = 1 << 16;
 
 mod kind {
     pub(super) const STARTED: u8 = 0;
@@ -278,60 +276,11 @@ pub(crate) fn is_record_log(path: &Path) -> bool {
     read.is_ok() && start == MAGIC
 }
 
-/// Reads a log, entry by entry, up to its end or to the first truncated or damaged entry.
-pub(crate) struct RecordLogReader<R> {
-    from: BufReader<R>,
-    header: RecordLogHeader,
-    strings: StringTable,
-    lost: u64,
-}
-
-impl<R: Read> RecordLogReader<R> {
-    /// Reads the header.
-    pub(crate) fn new(from: R) -> Result<Self, RecordLogError> {
-        let mut from = BufReader::with_capacity(READ_SIZE, from);
-        let mut start = Vec::new();
-        from.by_ref().take(MAGIC.len() as u64 + 2).read_to_end(&mut start)?;
-        let version = match start.strip_prefix(&MAGIC) {
-            Some(&[low, high]) => u16::from_le_bytes([low, high]),
-            _ => return Err(RecordLogError::NotALog),
-        };
-        if !(OLDEST..=VERSION).contains(&version) {
-            return Err(RecordLogError::Version(version));
-        }
-        let cut = || RecordLogError::Header("it is cut or damaged".to_owned());
-        let payload = read_frame(&mut from)?.map_err(|_| cut())?.ok_or_else(cut)?;
-        let header =
-            serde_json::from_slice(&payload).map_err(|error| RecordLogError::Header(error.to_string()))?;
-        Ok(Self { from, header, strings: StringTable::default(), lost: 0 })
-    }
-
-    /// The number of bytes at the end that form no complete entry: after the last entry, the bytes lost to truncation
-    /// or damage.
-    pub(crate) fn lost_byte_count(&self) -> u64 {
-        self.lost
-    }
-
-    /// The next entry; `None` at the end of the valid part.
-    pub(crate) fn next_entry(&mut self) -> io::Result<Option<RecordLogEntry>> {
-        while self.lost == 0 {
-            let payload = match read_frame(&mut self.from)? {
-                Ok(Some(payload)) => payload,
-                Ok(None) => return Ok(None),
-                Err(lost) => {
-                    self.lost = lost;
-                    break;
-                }
-            };
-            match decode(&payload, &mut self.strings) {
-                Some(Some(entry)) => return Ok(Some(entry)),
-                // A later program may add kinds of entries.
-                Some(None) => {}
-                None => self.lost = payload.len() as u64,
-            }
-        }
-        self.lost += io::copy(&mut self.from, &mut io::sink())?;
-        Ok(None)
+/// Decodes an entry if it is a Record. Returns `Some(None)` for another entry; `None` for a Record that cannot be decoded.
+fn decode_record(payload: &[u8], strings: &mut StringTable) -> Option<Option<Record>> {
+    match payload.split_first() {
+        Some((&kind::RECORD, record)) => entry::decode(&mut EntryDecoder::new(record, strings)).map(Some),
+        _ => Some(None),
     }
 }
 
@@ -349,54 +298,6 @@ fn decode(payload: &[u8], strings: &mut StringTable) -> Option<Option<RecordLogE
         kind::ENDED => RecordLogEntry::Ended { interrupted: from.byte()? != 0 },
         _ => return Some(None),
     }))
-}
-
-/// What a log has besides its Records.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RecordLogSummary {
-    /// The parts of the Run besides its Records.
-    pub header: RecordLogHeader,
-    /// The run's t0; `None` if the measured load never started.
-    pub t0: Option<WallTime>,
-    /// The number of complete Records.
-    pub records: u64,
-    /// The counts that replace those of Records, by ordinal.
-    pub counts: HashMap<usize, LateCounts>,
-    /// What the client observed besides the Records, as JSON; `None` if it was killed before the end.
-    pub observed: Option<Vec<u8>>,
-    /// The last known progress of the run.
-    pub mark: Option<ProgressMark>,
-    /// Whether an interrupt ended the run early; `None` if the run did not end or a Record is missing.
-    pub ended: Option<bool>,
-    /// The number of bytes at the end that form no complete entry.
-    pub lost_bytes: u64,
-}
-
-impl RecordLogSummary {
-    /// Reads the whole log.
-    fn read(from: impl Read) -> Result<Self, RecordLogError> {
-        let mut reader = RecordLogReader::new(from)?;
-        let (mut t0, mut records, mut observed, mut mark, mut ended) = (None, 0, None, None, None);
-        let mut counts = HashMap::new();
-        while let Some(entry) = reader.next_entry()? {
-            match entry {
-                RecordLogEntry::Started(at) => t0 = Some(at),
-                RecordLogEntry::Record(_) => records += 1,
-                RecordLogEntry::Mark(last) => mark = Some(last),
-                RecordLogEntry::Counted(late) => _ = counts.insert(late.ordinal, late),
-                RecordLogEntry::Observed(json) => observed = Some(json),
-                RecordLogEntry::Ended { interrupted } => ended = Some(interrupted),
-            }
-        }
-        let lost_bytes = reader.lost_byte_count();
-        Ok(Self { header: reader.header, t0, records, counts, observed, mark, ended, lost_bytes })
-    }
-
-    /// The number of sent requests without a Record: in flight at the last mark, or ended after the last flush.
-    pub(crate) fn missing_requests(&self) -> u64 {
-        let sent = self.mark.map_or(0, |mark| mark.sent);
-        sent.saturating_sub(self.records)
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use uuid::Uuid;
 /// The number of decimal digits in the last group of a UUID.
 const DIGITS: u32 = 12;
 
+/// The length of a UUID as text.
+const UUID_LENGTH: usize = 36;
+
 /// The marker in the first of these digits for a warm-up request.
 const WARM_UP: u128 = 0xF << (4 * (DIGITS - 1));
 
@@ -44,6 +47,41 @@ impl RequestIds {
             Self::None => None,
         }
     }
+}
+
+impl RequestId {
+    /// Gives the id as text to a function.
+    pub(crate) fn with_text<T>(&self, take: impl FnOnce(&str) -> T) -> T {
+        match self {
+            Self::Uuid(uuid) => take(uuid.hyphenated().encode_lower(&mut [0; UUID_LENGTH])),
+            Self::Text(text) => take(text),
+        }
+    }
+
+    /// The id of this text followed by a number in the form of a UUID's last group; `None` if they are no UUID.
+    pub(crate) fn from_numbered_uuid(text: &str, number: usize) -> Option<Self> {
+        let mut whole = [b'0'; UUID_LENGTH];
+        let (before, digits) = whole.split_at_mut(UUID_LENGTH - DIGITS as usize);
+        if text.len() != before.len() {
+            return None;
+        }
+        before.copy_from_slice(text.as_bytes());
+        let mut rest = number;
+        for digit in digits.iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        let uuid = Uuid::try_parse_ascii(&whole).ok().filter(|_| rest == 0)?;
+        let is_usual = uuid.hyphenated().encode_lower(&mut [0; UUID_LENGTH]).as_bytes() == whole;
+        is_usual.then_some(Self::Uuid(uuid))
+    }
+}
+
+/// The text before a number that has the form of a UUID's last group; `None` if the text does not end with it.
+pub(crate) fn before_padded_number(text: &str, number: usize) -> Option<&str> {
+    let (before, digits) = text.split_at_checked(text.len().checked_sub(DIGITS as usize)?)?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse() == Ok(number);
+    is_number.then_some(before)
 }
 
 /// The nonce with the decimal digits of a number as its last group.
@@ -114,6 +152,32 @@ mod tests {
         let all: Vec<_> = (0..2000).flat_map(both).collect();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 4000);
         assert_eq!(all, (0..2000).flat_map(both).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_id_is_read_from_its_beginning_and_its_number() {
+        let begin = "5a0c0f4e-1d4f-4b7c-9a53-";
+        for number in [0, 17, 999_999_999_999] {
+            let text = format!("{begin}{number:012}");
+            assert_eq!(before_padded_number(&text, number), Some(begin));
+            let id = RequestId::from_numbered_uuid(begin, number).unwrap();
+            assert_eq!(id.with_text(ToOwned::to_owned), text);
+            assert_eq!(id, RequestId::from(text));
+        }
+        for (text, number) in [
+            (begin, 1_000_000_000_000),
+            ("5A0C0F4E-1D4F-4B7C-9A53-", 1),
+            ("5a0c0f4e-1d4f-4b7c-9a530", 1),
+            ("mine-", 1),
+            ("", 1),
+        ] {
+            assert_eq!(RequestId::from_numbered_uuid(text, number), None, "{text}");
+        }
+        for (text, number) in
+            [("mine-000000000017", 18), ("mine-+00000000017", 17), ("17", 17), ("é00000000017", 17)]
+        {
+            assert_eq!(before_padded_number(text, number), None, "{text}");
+        }
     }
 
     #[test]

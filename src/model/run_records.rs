@@ -60,14 +60,20 @@ impl From<Vec<Record>> for RunRecords {
 }
 
 impl RunRecords {
-    /// Reads the Records of logs: all of them if there are at most `limit`, else a sample of at most that many.
+    /// Reads the Records of logs: all of them if there are at most `limit`, else a sample of at most that many. `note`
+    /// sees each of them, with the index of its log.
     ///
     /// # Errors
     /// A log cannot be read.
-    pub(crate) fn read(logs: LoggedRecords, limit: usize) -> io::Result<Self> {
+    pub(crate) fn read(
+        logs: LoggedRecords,
+        limit: usize,
+        note: &mut dyn FnMut(usize, &Record),
+    ) -> io::Result<Self> {
         let mut sample = RecordSample::new(limit);
         let (mut bins, mut sessions) = (Box::<LoadBins>::default(), ActiveSessions::default());
-        logs.for_each(&mut |record| {
+        logs.for_each(&mut |log, record| {
+            note(log, &record);
             FlightStart::Sent.span(&record).into_iter().for_each(|span| bins.sent.add(span));
             FlightStart::Due.span(&record).into_iter().for_each(|span| bins.due.add(span));
             sessions.add(&record);
@@ -130,7 +136,7 @@ impl RunRecords {
             return Ok(());
         };
         let mut count = 0;
-        logs.for_each(&mut |record| {
+        logs.for_each(&mut |_, record| {
             count += 1;
             take(&record);
         })?;

@@ -79,9 +79,9 @@ impl MeasuredRecords {
         let logged = self.log.and_then(|log| log.end(observed, interrupted));
         match logged {
             Some(OnlyLogged::Records(log)) if self.packed.is_forgotten() => {
-                let logs = LoggedRecords::new(vec![ClientLog::new(log, self.late)]);
-                let records = RunRecords::read(logs, limit).map_err(|error| unreadable(path, error))?;
-                Ok((records, None))
+                let logs = LoggedRecords::new(vec![ClientLog::new(log, self.packed.len() as u64, self.late)]);
+                let records = RunRecords::read(logs, limit, &mut |_, _| {});
+                Ok((records.map_err(|error| unreadable(path, error))?, None))
             }
             Some(OnlyLogged::Details(details)) => Ok((self.packed.into_records().into(), Some(details))),
             _ => Ok((self.packed.into_records().into(), None)),

@@ -146,13 +146,6 @@ impl ClientPart {
         ))
     }
 
-    /// The 99th percentile of the lag that the client itself caused.
-    fn own_lag(&self) -> Result<Option<Duration>, Error> {
-        let mut schedule = ScheduleFold::default();
-        self.for_each(&mut |record| schedule.add(&record))?;
-        Ok(schedule.own_lag())
-    }
-
     fn for_each(&self, take: &mut dyn FnMut(Record)) -> Result<(), Error> {
         self.log.for_each(take).map_err(|error| unreadable(self.path.clone(), error))
     }
@@ -167,7 +160,7 @@ fn merge(mut parts: Vec<ClientPart>, limit: usize) -> Result<Recovered, Error> {
         lost.extend(missing_requests(&parts)?);
     }
     let is_observed = parts.iter().all(|part| part.observed.is_some());
-    let shards = shard_diagnostics(&parts)?;
+    let mut shards = shard_diagnostics(&parts);
     align(&mut parts);
     let t0 = parts.iter().find_map(|part| part.summary.t0).ok_or(Error::EmptyRecordLog)?;
     let observed = parts.iter_mut().map(|part| part.observations(t0)).reduce(|all, part| {
@@ -181,10 +174,14 @@ fn merge(mut parts: Vec<ClientPart>, limit: usize) -> Result<Recovered, Error> {
     let (mut observed, header, path) = (observed?, first.summary.header.clone(), first.path.clone());
     let unread = |error| unreadable(path.clone(), error);
     let logs = LoggedRecords::new(parts.into_iter().map(|part| part.log).collect());
-    let records = RunRecords::read(logs, limit).map_err(unread)?;
+    let mut lags: Vec<ScheduleFold> = shards.iter().map(|_| ScheduleFold::default()).collect();
+    let mut note =
+        |client: usize, record: &Record| lags.get_mut(client).into_iter().for_each(|lag| lag.add(record));
+    let records = RunRecords::read(logs, limit, &mut note).map_err(unread)?;
     if records.is_empty() {
         return Err(Error::EmptyRecordLog);
     }
+    shards.iter_mut().zip(&lags).for_each(|(shard, lag)| shard.lag = lag.own_lag());
     observed.shards = shards;
     observed.client.client_errors.extend(lost.iter().cloned());
     // If a client was killed before it wrote what it had observed, those checks are not judged.
@@ -195,21 +192,21 @@ fn merge(mut parts: Vec<ClientPart>, limit: usize) -> Result<Recovered, Error> {
     Ok(Recovered { run, records, lost })
 }
 
-/// What the verdict needs of each client; empty for a run of one client.
-fn shard_diagnostics(parts: &[ClientPart]) -> Result<Vec<ShardDiagnostics>, Error> {
+/// What the verdict needs of each client, without its lag, which its Records say; empty for a run of one client.
+fn shard_diagnostics(parts: &[ClientPart]) -> Vec<ShardDiagnostics> {
     if parts.len() < 2 {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let has_schedule = parts.iter().all(|part| !part.summary.header.spec.load.is_closed_loop());
     let earliest = parts.iter().filter_map(ClientPart::common_t0).min().filter(|_| has_schedule);
     let of_part = |part: &ClientPart| {
         let later = part.common_t0().zip(earliest).map(|(t0, earliest)| t0 - earliest);
-        Ok(ShardDiagnostics {
+        ShardDiagnostics {
             index: part.index(),
             start: later.map(|later| Duration::from_nanos(u64::try_from(later).unwrap_or(u64::MAX))),
             clock_doubt: part.clock_doubt(),
-            lag: part.own_lag()?,
-        })
+            lag: None,
+        }
     };
     parts.iter().map(of_part).collect()
 }

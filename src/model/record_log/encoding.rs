@@ -139,15 +139,21 @@ impl<'a> EntryDecoder<'a> {
     }
 
     pub(super) fn string(&mut self) -> Option<String> {
+        self.with_string(str::to_owned)
+    }
+
+    /// Gives a string to a function.
+    pub(super) fn with_string<T>(&mut self, take: impl FnOnce(&str) -> T) -> Option<T> {
         let number = self.number()?;
         if let Some(number) = number.checked_sub(FIRST_STRING_NUMBER) {
-            return self.strings.0.get(usize::try_from(number).ok()?).cloned();
+            return self.strings.0.get(usize::try_from(number).ok()?).map(|text| take(text));
         }
         let text = self.text()?;
+        let taken = take(&text);
         if number == NEW_STRING {
-            self.strings.0.push(text.clone());
+            self.strings.0.push(text);
         }
-        Some(text)
+        Some(taken)
     }
 
     /// Reads a string that has no number.

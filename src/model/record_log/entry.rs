@@ -7,7 +7,7 @@ use crate::model::record::{
     RequestLabels, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, nanos};
-use crate::model::request_id::RequestId;
+use crate::model::request_id::{RequestId, before_padded_number};
 
 /// The entry kind of a Record.
 pub(super) const RECORD: u8 = 1;
@@ -27,8 +27,14 @@ mod part {
 
 /// Appends a Record.
 pub(super) fn encode(record: &Record, to: &mut EntryEncoder) {
-    let id = record.id.as_ref().map(RequestId::to_string).unwrap_or_default();
-    let padded = id.strip_suffix(&padded_ordinal(record.ordinal));
+    match &record.id {
+        Some(id) => id.with_text(|id| encode_with_id(record, id, to)),
+        None => encode_with_id(record, "", to),
+    }
+}
+
+fn encode_with_id(record: &Record, id: &str, to: &mut EntryEncoder) {
+    let padded = before_padded_number(id, record.ordinal);
     let prefix = padded.or_else(|| id.strip_suffix(&record.ordinal.to_string()));
     let parts = [
         (part::ID_HAS_ORDINAL, prefix.is_some()),
@@ -43,7 +49,7 @@ pub(super) fn encode(record: &Record, to: &mut EntryEncoder) {
     ];
     to.number(record.ordinal as u64);
     to.number(parts.iter().filter(|(_, is_there)| *is_there).map(|(part, _)| part).sum::<u64>());
-    to.string(prefix.unwrap_or(&id));
+    to.string(prefix.unwrap_or(id));
     encode_times(&record.times, to);
     encode_tokens(record, to);
     encode_events(&record.events, to);
@@ -55,22 +61,17 @@ pub(super) fn encode(record: &Record, to: &mut EntryEncoder) {
     record.text.iter().for_each(|text| to.text(text));
 }
 
-/// The ordinal in the form of a UUID's last group.
-fn padded_ordinal(ordinal: usize) -> String {
-    format!("{ordinal:012}")
-}
-
 /// Decodes the output of [`encode`].
 pub(super) fn decode(from: &mut EntryDecoder<'_>) -> Option<Record> {
     let ordinal = usize::try_from(from.number()?).ok()?;
     let parts = from.number()?;
     let has = |part: u64| parts & part != 0;
-    let mut id = from.string()?;
-    if has(part::ID_IS_PADDED) {
-        id.push_str(&padded_ordinal(ordinal));
-    } else if has(part::ID_HAS_ORDINAL) {
-        id.push_str(&ordinal.to_string());
-    }
+    let id = from.with_string(|text| match (has(part::ID_IS_PADDED), has(part::ID_HAS_ORDINAL)) {
+        (true, _) => RequestId::from_numbered_uuid(text, ordinal)
+            .unwrap_or_else(|| RequestId::from(format!("{text}{ordinal:012}"))),
+        (false, true) => RequestId::from(format!("{text}{ordinal}")),
+        (false, false) => RequestId::from(text.to_owned()),
+    })?;
     let times = decode_times(from)?;
     let [prompt, output] = [from.small_number()?, from.small_number()?];
     let sources = from.byte()?;
@@ -90,7 +91,7 @@ pub(super) fn decode(from: &mut EntryDecoder<'_>) -> Option<Record> {
     let text = from.optional(has(part::TEXT), EntryDecoder::text)?;
     Some(Record {
         ordinal,
-        id: Some(id).filter(|id| !id.is_empty()).map(RequestId::from),
+        id: Some(id).filter(|id| !matches!(id, RequestId::Text(text) if text.is_empty())),
         times,
         prompt_tokens: count(prompt, 0)?,
         cached_tokens,

@@ -2,7 +2,7 @@
 
 use super::encoding::StringTable;
 use super::frame::{FirstFrame, first_frame};
-use super::{MAGIC, RecordLogEntry, VERSION, decode};
+use super::{MAGIC, RecordLogEntry, VERSION, decode, decode_record};
 use crate::model::record::Record;
 
 /// The bytes before the header.
@@ -21,22 +21,33 @@ pub(crate) struct RecordLogFollower {
 impl RecordLogFollower {
     /// Takes the next bytes of the log, and returns the Records that they complete.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<Record> {
-        let record = |entry| match entry {
-            RecordLogEntry::Record(record) => Some(*record),
-            _ => None,
-        };
-        self.entries(bytes).into_iter().filter_map(record).collect()
+        let mut records = Vec::new();
+        self.take_payloads(bytes, |payload, strings| {
+            records.extend(decode_record(payload, strings)?);
+            Some(())
+        });
+        records
     }
 
     /// Takes the next bytes of the log, and returns the entries that they complete.
     pub(crate) fn entries(&mut self, bytes: &[u8]) -> Vec<RecordLogEntry> {
         let mut entries = Vec::new();
+        self.take_payloads(bytes, |payload, strings| {
+            entries.extend(decode(payload, strings)?);
+            Some(())
+        });
+        entries
+    }
+
+    /// Takes the next bytes of the log, and gives the payload of each entry that they complete to a function. `None` says
+    /// that it is damaged.
+    fn take_payloads(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8], &mut StringTable) -> Option<()>) {
         if self.is_damaged {
-            return entries;
+            return;
         }
         self.pending.extend_from_slice(bytes);
         let begin = if self.has_header { 0 } else { BEGINNING };
-        let Some(mut rest) = self.pending.get(begin..) else { return entries };
+        let Some(mut rest) = self.pending.get(begin..) else { return };
         loop {
             match first_frame(rest) {
                 FirstFrame::Whole { rest: after, .. } if !self.has_header => {
@@ -45,23 +56,19 @@ impl RecordLogFollower {
                 }
                 FirstFrame::Whole { payload, rest: after } => {
                     rest = after;
-                    match decode(payload, &mut self.strings) {
-                        Some(entry) => entries.extend(entry),
-                        None => self.is_damaged = true,
-                    }
+                    self.is_damaged = take(payload, &mut self.strings).is_none();
                 }
                 FirstFrame::Incomplete => break,
                 FirstFrame::Damaged => self.is_damaged = true,
             }
             if self.is_damaged {
                 self.pending = Vec::new();
-                return entries;
+                return;
             }
         }
         if self.has_header {
             self.pending.drain(..self.pending.len() - rest.len());
         }
-        entries
     }
 }
 

@@ -55,8 +55,22 @@ pub(super) fn first_frame(bytes: &[u8]) -> FirstFrame<'_> {
     }
 }
 
-/// Reads the next payload; `None` at the end, `Err` with the number of bytes read of a truncated or damaged frame.
-pub(super) fn read_frame(from: &mut impl BufRead) -> io::Result<Result<Option<Vec<u8>>, u64>> {
+/// Reads the next payload into an empty buffer. Returns whether there is one, or `Err` with the number of bytes read of a
+/// truncated or damaged frame.
+pub(super) fn read_frame(from: &mut impl BufRead, payload: &mut Vec<u8>) -> io::Result<Result<bool, u64>> {
+    payload.clear();
+    let buffered = from.fill_buf()?;
+    if let FirstFrame::Whole { payload: whole, rest } = first_frame(buffered) {
+        payload.extend_from_slice(whole);
+        let used = buffered.len() - rest.len();
+        from.consume(used);
+        return Ok(Ok(true));
+    }
+    read_split_frame(from, payload)
+}
+
+/// Like [`read_frame`], for a frame that is not in the reader's buffer as a whole.
+fn read_split_frame(from: &mut impl BufRead, payload: &mut Vec<u8>) -> io::Result<Result<bool, u64>> {
     let mut prefix = Vec::new();
     for byte in from.by_ref().take(PREFIX_BYTES as u64).bytes() {
         prefix.push(byte?);
@@ -65,17 +79,17 @@ pub(super) fn read_frame(from: &mut impl BufRead) -> io::Result<Result<Option<Ve
         }
     }
     if prefix.is_empty() {
-        return Ok(Ok(None));
+        return Ok(Ok(false));
     }
     let read = prefix.len() as u64;
     let Some(length) = varint::read_varint(&mut &prefix[..]).filter(|length| *length <= LARGEST) else {
         return Ok(Err(read));
     };
-    let mut payload = Vec::new();
-    from.by_ref().take(length + 4).read_to_end(&mut payload)?;
+    from.by_ref().take(length + 4).read_to_end(payload)?;
     let read = read + payload.len() as u64;
     let is_whole = payload.len() as u64 == length + 4;
-    let Some(length) = payload.len().checked_sub(4).filter(|_| is_whole) else { return Ok(Err(read)) };
-    let sum = payload.split_off(length);
-    Ok(if sum == checksum(&payload).to_le_bytes() { Ok(Some(payload)) } else { Err(read) })
+    let Some((content, sum)) = payload.split_last_chunk().filter(|_| is_whole) else { return Ok(Err(read)) };
+    let is_sound = *sum == checksum(content).to_le_bytes();
+    payload.truncate(payload.len() - size_of::<u32>());
+    Ok(if is_sound { Ok(true) } else { Err(read) })
 }

@@ -7,8 +7,9 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::reader::RecordLogReader;
 use super::spool::Spool;
-use super::{RecordLogEntry, RecordLogError, RecordLogReader, RecordLogSummary};
+use super::{RecordLogError, RecordLogSummary};
 use crate::model::record::{LateCounts, Record};
 
 /// The Records in the logs of the clients of a run. Clones share the logs.
@@ -27,12 +28,14 @@ impl LoggedRecords {
         Self(logs.into())
     }
 
-    /// Reads every Record, one after the other, in the order in which the requests of each client ended.
+    /// Reads every Record, one after the other, in the order in which the requests of each client ended. Each comes with
+    /// the index of its log.
     ///
     /// # Errors
     /// A log cannot be read. What a damaged log lost is not an error.
-    pub(crate) fn for_each(&self, take: &mut dyn FnMut(Record)) -> io::Result<()> {
-        self.0.iter().try_for_each(|log| log.for_each(take))
+    pub(crate) fn for_each(&self, take: &mut dyn FnMut(usize, Record)) -> io::Result<()> {
+        let mut logs = self.0.iter().enumerate();
+        logs.try_for_each(|(index, log)| log.for_each(&mut |record| take(index, record)))
     }
 }
 
@@ -40,6 +43,8 @@ impl LoggedRecords {
 #[derive(Debug)]
 pub(crate) struct ClientLog {
     log: Spool,
+    /// The number of Records in the part of the log that is not damaged.
+    records: u64,
     /// The late counts of its Records, by ordinal: they follow their Records in the log.
     counts: HashMap<usize, LateCounts>,
     /// How much later than t0 of the run this client's t0 is.
@@ -47,9 +52,9 @@ pub(crate) struct ClientLog {
 }
 
 impl ClientLog {
-    /// A log whose late counts are known.
-    pub(crate) fn new(log: Spool, counts: HashMap<usize, LateCounts>) -> Self {
-        Self { log, counts, shift: Duration::ZERO }
+    /// A log whose late counts are known, with this number of Records.
+    pub(crate) fn new(log: Spool, records: u64, counts: HashMap<usize, LateCounts>) -> Self {
+        Self { log, records, counts, shift: Duration::ZERO }
     }
 
     /// Reads what a log has besides its Records. A file of another kind than a regular one is read into memory.
@@ -71,7 +76,8 @@ impl ClientLog {
     pub(crate) fn from_spool(log: Spool) -> Result<(RecordLogSummary, Self), RecordLogError> {
         let mut summary = RecordLogSummary::read(SpoolReader { log: &log, at: 0 })?;
         let counts = std::mem::take(&mut summary.counts);
-        Ok((summary, Self::new(log, counts)))
+        let log = Self::new(log, summary.records, counts);
+        Ok((summary, log))
     }
 
     /// Shifts every time of the Records.
@@ -80,8 +86,19 @@ impl ClientLog {
     }
 
     /// Reads every Record, one after the other.
+    ///
+    /// # Errors
+    /// The log cannot be read. What it lost to damage is not an error, but a Record that cannot be decoded is: another
+    /// program wrote it.
     pub(crate) fn for_each(&self, take: &mut dyn FnMut(Record)) -> io::Result<()> {
-        for_each_record(&self.log, &mut |mut record| {
+        let mut reader = reader(&self.log)?;
+        for number in 0..self.records {
+            let Some(mut record) = reader.next_record()? else {
+                let records = self.records;
+                let why =
+                    format!("it has {records} requests, but what follows the first {number} cannot be read");
+                return Err(io::Error::other(why));
+            };
             if let Some(late) = self.counts.get(&record.ordinal) {
                 late.apply_to(&mut record);
             }
@@ -89,19 +106,22 @@ impl ClientLog {
                 record.shift(self.shift);
             }
             take(record);
-        })
+        }
+        Ok(())
     }
 }
 
 /// Reads every Record of a log as it was when its request ended.
 pub(super) fn for_each_record(log: &Spool, take: &mut dyn FnMut(Record)) -> io::Result<()> {
-    let mut reader = RecordLogReader::new(SpoolReader { log, at: 0 }).map_err(io::Error::other)?;
-    while let Some(entry) = reader.next_entry()? {
-        if let RecordLogEntry::Record(record) = entry {
-            take(*record);
-        }
+    let mut reader = reader(log)?;
+    while let Some(record) = reader.next_record()? {
+        take(record);
     }
     Ok(())
+}
+
+fn reader(log: &Spool) -> io::Result<RecordLogReader<SpoolReader<'_>>> {
+    RecordLogReader::new(SpoolReader { log, at: 0 }).map_err(io::Error::other)
 }
 
 /// Reads a spool from its start.

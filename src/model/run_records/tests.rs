@@ -11,10 +11,12 @@ use crate::testing::sample_run;
 /// The log of a client that sent these requests.
 fn log<'a>(records: impl IntoIterator<Item = &'a Record>) -> ClientLog {
     let mut writer = RecordLogWriter::new(Spool::in_memory(), &sample_run::log_header()).unwrap();
+    let mut count = 0;
     for record in records {
         writer.write_record(record).unwrap();
+        count += 1;
     }
-    ClientLog::new(writer.into_spool(), HashMap::new())
+    ClientLog::new(writer.into_spool(), count, HashMap::new())
 }
 
 fn records(n: usize) -> Vec<Record> {
@@ -27,7 +29,7 @@ fn records(n: usize) -> Vec<Record> {
 }
 
 fn read(logs: Vec<ClientLog>, limit: usize) -> RunRecords {
-    RunRecords::read(LoggedRecords::new(logs), limit).unwrap()
+    RunRecords::read(LoggedRecords::new(logs), limit, &mut |_, _| {}).unwrap()
 }
 
 fn ordinals(records: &RunRecords) -> Vec<usize> {
