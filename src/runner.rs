@@ -7,6 +7,7 @@
 
 mod assemble;
 mod cached_prompts;
+mod common_prompts;
 mod diagnostics;
 mod ended_load;
 mod error;

@@ -1,26 +1,40 @@
 //! A digest that shows whether two runs send the same requests.
 
-use crate::dataset::requests::RequestRange;
 use crate::model::digest::{Digest, DigestHasher};
+use crate::model::request::Request;
 
-/// SHA-256 over the contents of the requests and their requested output lengths, in order.
-pub(crate) fn request_digest(requests: RequestRange<'_>) -> Digest {
-    let mut hasher = DigestHasher::default();
-    for request in requests.iter() {
+/// SHA-256 over the contents of requests and their requested output lengths, in order.
+#[derive(Default)]
+pub(crate) struct RequestHasher(DigestHasher);
+
+impl RequestHasher {
+    /// Adds the next request.
+    pub(crate) fn add(&mut self, request: &Request) {
         let content = request.content.bytes();
         // Each content is prefixed with its length, so that two sequences of requests that split the same bytes
         // differently get different digests.
-        hasher.update(&(content.len() as u64).to_le_bytes());
-        hasher.update(&content);
-        hasher.update(&request.max_tokens.to_le_bytes());
+        self.0.update(&(content.len() as u64).to_le_bytes());
+        self.0.update(&content);
+        self.0.update(&request.max_tokens.to_le_bytes());
     }
+
+    /// The digest of all requests added.
+    pub(crate) fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}
+
+/// The digest of these requests.
+#[cfg(test)]
+pub(crate) fn request_digest(requests: super::requests::RequestRange<'_>) -> Digest {
+    let mut hasher = RequestHasher::default();
+    requests.iter().for_each(|request| hasher.add(&request));
     hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::request::Request;
 
     #[test]
     fn other_prompts_another_order_or_other_lengths_have_another_fingerprint() {

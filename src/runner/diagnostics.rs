@@ -8,18 +8,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::common_prompts::{CommonPrompts, are_unique};
 use super::lengths;
 use crate::client::request_timer::StreamStats;
 use crate::dataset::requests::RequestOutline;
-use crate::dataset::shared_prefix::CommonPrefixes;
 use crate::dataset::{PreparedWorkload, sessions};
 use crate::loadgen::{ClientObservations, TokenAgreement};
 use crate::model::probes::ProbeSummary;
 use crate::model::profile::ProfileReport;
 use crate::model::record::{FailureClass, Record, whole_second};
 use crate::model::record_log::{ClockRelation, RecordPass};
-use crate::model::run_spec::{Backend, BackendTask, Dataset, HistoryMode, SaltScope, Spec};
+use crate::model::run_spec::{Backend, BackendTask, Dataset, HistoryMode, Spec};
 use crate::model::server::{ServerMetrics, ServerSignal};
+use crate::model::shard::Shard;
 use crate::model::spool::SpoolError;
 use crate::model::validity::{
     EmptyAnswers, EstimatedPrompts, OutputLengths, PrefixCacheCounts, ProfilerEffect, RunDiagnostics,
@@ -53,15 +54,12 @@ impl PrefixCacheReadings {
     }
 }
 
-impl CacheMoves {}
-
 /// A run's Records compared with the workload.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct WorkloadComparison {
-    /// Prompts of the workload that repeat others although none is meant to.
-    repeated: usize,
-    /// The number of tokens that the prompts share by design of the workload.
-    shared: u64,
+    /// What the prompts have in common; `None` if another client of the run has compared them.
+    #[serde(flatten)]
+    prompts: Option<CommonPrompts>,
     /// The number of requests that were sent again, and their tokens.
     again: usize,
     again_tokens: u64,
@@ -73,16 +71,15 @@ pub(super) struct WorkloadComparison {
 
 impl WorkloadComparison {
     /// Compares the prompts of a workload with each other. A run does this before its load, because a workload that is
-    /// too large for memory may be too large for the disk.
-    pub(super) fn of_prompts(spec: &Spec, workload: &PreparedWorkload) -> Result<Self, SpoolError> {
-        let prefixes = CommonPrefixes::compute(workload.requests.all())?;
-        let mut comparison = Self { shared: prefixes.shared_tokens(), ..Self::default() };
-        if !are_unique(spec) {
-            let prefix = spec.workload.dataset.shared_prefix();
-            let sharing = prefix.map_or(0, |prefix| prefixes.sharing_blocks(prefix > 0));
-            comparison.repeated = workload.provenance.repeated + sharing;
-        }
-        Ok(comparison)
+    /// too large for memory may be too large for the disk. All clients of a run have the same prompts, so only the first
+    /// compares them.
+    pub(super) fn of_prompts(
+        spec: &Spec,
+        workload: &PreparedWorkload,
+        shard: Shard,
+    ) -> Result<Self, SpoolError> {
+        let prompts = (shard.index() == 0).then(|| CommonPrompts::of(spec, workload)).transpose()?;
+        Ok(Self { prompts, ..Self::default() })
     }
 
     /// Compares the Records of a run that has just ended with its workload.
@@ -120,6 +117,7 @@ impl WorkloadComparison {
 
     /// Adds the comparison of other Records with the same workload.
     pub(super) fn merge(&mut self, other: Self) {
+        self.prompts = self.prompts.or(other.prompts);
         self.again += other.again;
         self.again_tokens += other.again_tokens;
         self.history += other.history;
@@ -131,23 +129,31 @@ impl WorkloadComparison {
 
     /// The number of prompts that were sent before.
     fn repeated_prompts(&self, spec: &Spec) -> usize {
-        if are_unique(spec) { 0 } else { self.repeated + self.again }
+        let repeated = self.prompts.map_or(0, |prompts| prompts.repeated);
+        if are_unique(spec) { 0 } else { repeated + self.again }
     }
 
-    /// The number of tokens that the prompts share by design of the workload, or because they were sent again.
-    fn shared_tokens(&self, spec: &Spec) -> u64 {
+    /// The number of tokens that the prompts share by design of the workload, or because they were sent again; `None` if
+    /// the client that compared the prompts did not report it.
+    fn shared_tokens(&self, spec: &Spec) -> Option<u64> {
         let has_history = spec.sessions.history != HistoryMode::None || !spec.workload.dataset.has_sessions();
-        if are_unique(spec) && has_history { 0 } else { self.shared + self.again_tokens }
+        let is_zero = are_unique(spec) && has_history;
+        if is_zero { Some(0) } else { Some(self.prompts?.shared + self.again_tokens) }
     }
 
     /// The cache hits that the workload explains: prefixes that its prompts share, whole prompts that it repeats, and
     /// what the server's chat template adds to each prompt, which is the same for all.
-    fn prefix_cache(&self, moves: CacheMoves, spec: &Spec, agreement: &TokenAgreement) -> PrefixCacheCounts {
+    fn prefix_cache(
+        &self,
+        moves: CacheMoves,
+        spec: &Spec,
+        agreement: &TokenAgreement,
+    ) -> Option<PrefixCacheCounts> {
         let CacheMoves { queries, hits } = moves;
         // An estimate cannot distinguish a template's tokens from its own error.
         let TokenAgreement { more, is_estimate, .. } = *agreement;
-        let explained = self.shared_tokens(spec) + self.history + if is_estimate { 0 } else { more };
-        PrefixCacheCounts { queries, hits, explained }
+        let explained = self.shared_tokens(spec)? + self.history + if is_estimate { 0 } else { more };
+        Some(PrefixCacheCounts { queries, hits, explained })
     }
 }
 
@@ -225,7 +231,7 @@ impl RunObservations {
             clock_step: Some(client.clock_step),
             starved: answers.starved,
             descriptor_limit: client.descriptors,
-            prefix_cache: cache.map(|moves| workload.prefix_cache(moves, spec, &client.agreement)),
+            prefix_cache: cache.and_then(|moves| workload.prefix_cache(moves, spec, &client.agreement)),
             repeated_prompts: workload.repeated_prompts(spec),
             client_errors: client.client_errors.clone(),
             token_disagreement: disagreement(spec, &client.agreement),
@@ -285,11 +291,6 @@ impl AnswerSums {
     fn cache_moves(&self) -> Option<CacheMoves> {
         Some(CacheMoves { queries: self.prompt_tokens, hits: self.cached_tokens? })
     }
-}
-
-/// Whether each session began with a unique prefix.
-fn are_unique(spec: &Spec) -> bool {
-    spec.workload.unique.is_some_and(|unique| unique.scope == SaltScope::Session)
 }
 
 /// The number of the workload's requests that are measured. A request with a later ordinal was sent again.

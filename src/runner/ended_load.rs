@@ -87,7 +87,8 @@ impl Runner<'_> {
         }
         let before = session.runtime().block_on(session.prefix_cache());
         let schedule = measurement.arrivals(&prepared.workload, &mut prepared.dice.clone())?;
-        let workload = WorkloadComparison::of_prompts(&prepared.spec, &prepared.workload)?;
+        let shard = measurement.share.shard;
+        let workload = WorkloadComparison::of_prompts(&prepared.spec, &prepared.workload, shard)?;
         let (requests, warmup) = prepared.requests();
         let (sender, in_flight) = watch::channel(None);
         let after_warm_up = !warmup.is_empty();

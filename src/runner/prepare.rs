@@ -7,10 +7,12 @@ use super::error::Error;
 use super::event::{Event, Phase, Warning};
 use super::session::Session;
 use crate::client::protocol::Protocol;
+use crate::dataset::fingerprint::RequestHasher;
 use crate::dataset::salt::PromptSalter;
 use crate::dataset::sessions::{self, UserBehavior};
 use crate::dataset::{self, PreparedWorkload, ProgressFn, hub};
 use crate::model::dataset::Provenance;
+use crate::model::digest::Digest;
 use crate::model::rng::RunRng;
 use crate::model::run_spec::{self, Dataset, PromptFormat, Salt, Spec, UniquePrefix};
 use crate::tokenizer::HfHub;
@@ -91,13 +93,18 @@ pub(super) fn resolve_chat_template(spec: &mut Spec, session: &Session) -> Resul
     Ok(())
 }
 
-/// Checks before the first request whether the endpoint accepts what the dataset provides.
-pub(super) fn check(spec: &Spec, workload: &PreparedWorkload) -> Result<(), Error> {
+/// Checks before the first request whether the endpoint accepts what the dataset provides. Returns the digest of the
+/// requests, which may be too many to read twice.
+pub(super) fn check(spec: &Spec, workload: &PreparedWorkload) -> Result<Digest, Error> {
     let wire = Protocol::for_target(&spec.target);
-    match workload.requests.iter().find_map(|request| wire.unsupported_feature(&request)) {
-        None => Ok(()),
-        Some(what) => Err(Error::UnsupportedRequest { backend: spec.target.backend.name(), what }),
+    let mut hasher = RequestHasher::default();
+    for request in &workload.requests {
+        if let Some(what) = wire.unsupported_feature(&request) {
+            return Err(Error::UnsupportedRequest { backend: spec.target.backend.name(), what });
+        }
+        hasher.add(&request);
     }
+    Ok(hasher.finish())
 }
 
 /// Creates the unique prefixes of this run's prompts, if the Spec asks for them. The prefix counts toward the prompt's

@@ -17,7 +17,7 @@ use super::session::Session;
 use super::shared_run::{check_split, hand_over, merge_logs, temporary_log};
 use crate::dataset::requests::RequestRange;
 use crate::dataset::salt::PromptSalter;
-use crate::dataset::{PreparedWorkload, fingerprint, sessions};
+use crate::dataset::{PreparedWorkload, sessions};
 use crate::model::rng::RunRng;
 use crate::model::run::{Run, RunInputs};
 use crate::model::run_records::RunRecords;
@@ -113,13 +113,13 @@ impl<'a> Runner<'a> {
         let mut dice = RunRng::new(spec.rng, spec.seed);
         prepare::resolve_chat_template(&mut spec, session)?;
         let mut workload = prepare::workload(&mut spec, &mut dice, session)?;
-        prepare::check(&spec, &workload)?;
+        let prompts = prepare::check(&spec, &workload)?;
         prepare::apply_user_behavior(&spec, &mut workload)?;
         let salter = prepare::salter(&mut spec, &mut workload, session, self.run_id())?;
         let inputs = RunInputs {
             dataset: workload.provenance.clone(),
             tokenizer: session.tokenizer().describe(),
-            prompts: Some(fingerprint::request_digest(workload.requests.all())),
+            prompts: Some(prompts),
         };
         Ok(PreparedRun { spec, workload, inputs, dice, salter })
     }
