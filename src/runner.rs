@@ -36,6 +36,7 @@ mod series;
 mod server_start;
 mod session;
 mod shared_run;
+mod shared_workload;
 mod stop;
 mod wait_ready;
 
@@ -58,6 +59,7 @@ pub(crate) use repeats::{Repeat, Repeats};
 #[cfg(feature = "cli")]
 pub(crate) use server_start::ServerStarter;
 pub(crate) use session::{Contact, Session};
+pub(crate) use shared_workload::SharedWorkload;
 pub use stop::StopHandle;
 #[cfg(test)]
 pub(crate) use wait_ready::PERMANENT;

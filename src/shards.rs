@@ -6,6 +6,7 @@
 //!
 //! 1. `join`: a client names its shard and version.
 //! 2. `next`: the Spec and the id of the next run, or that there is none. Then the clients prepare it.
+//!    A process that was started by that of shard 0 asks for the requests instead (`workload`).
 //! 3. `time`: 20 round trips relate the clocks ([`clock::ClockMapping`]), before the load and after it.
 //! 4. `ready`: a client has prepared its requests. When all have, the answer has the common start.
 //! 5. `beat`: each second, what the client has sent, and the new bytes of its record log. The answer says how the load

@@ -4,6 +4,7 @@
 //! is only an entry.
 
 use std::borrow::Cow;
+use std::io;
 
 use crate::dataset::requests::sink::RequestSpooler;
 use crate::dataset::requests::spooled::{SpooledIter, SpooledReader, SpooledRequests};
@@ -11,6 +12,7 @@ use crate::model::request::Request;
 use crate::model::spool::SpoolError;
 
 pub(crate) use sink::RequestSink;
+pub(crate) use spooled::RequestsHandle;
 
 mod codec;
 mod sink;
@@ -91,6 +93,28 @@ impl Requests {
                 Ok(())
             }
         }
+    }
+
+    /// The requests in temporary files, and what another process on this host needs to read them as long as this process
+    /// keeps these files.
+    ///
+    /// # Errors
+    /// When the requests are in memory and do not fit into a temporary file.
+    pub(crate) fn share(&self) -> Result<(Self, RequestsHandle), SpoolError> {
+        let spooled = match &self.0 {
+            StoredRequests::Kept(requests) => RequestSpooler::collect(requests)?,
+            StoredRequests::Spooled(requests) => requests.clone(),
+        };
+        let handle = spooled.handle();
+        Ok((Self(StoredRequests::Spooled(spooled)), handle))
+    }
+
+    /// Opens the requests that the process with this id has prepared.
+    ///
+    /// # Errors
+    /// If this process cannot open the files of the other one.
+    pub(crate) fn open(handle: RequestsHandle, process: u32) -> io::Result<Self> {
+        Ok(Self(StoredRequests::Spooled(handle.open(process)?)))
     }
 
     /// The requests, which are in memory.

@@ -17,14 +17,14 @@ pub(crate) use crate::model::rng::python_random::PythonRandom;
 use crate::model::run_spec::RngKind;
 
 /// The random generator of a run, in the state after the preparation so far.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunRng {
     seed: u64,
     python: Option<Box<PythonRng>>,
 }
 
 /// The global generators of a Python process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PythonRng {
     /// `random`.
     pub random: PythonRandom,

@@ -5,10 +5,12 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(crate) use sorter::{RecordSorter, SortedRecords};
@@ -64,6 +66,34 @@ impl SpoolFile {
     pub(crate) fn read(&self, at: u64, buf: &mut [u8]) {
         let read = self.file.read_exact_at(buf, at);
         read.unwrap_or_else(|error| panic!("a temporary file of the run cannot be read back: {error}"));
+    }
+
+    /// What another process on this host needs to read the file, while this process has it open.
+    pub(crate) fn handle(&self) -> SpoolHandle {
+        SpoolHandle { descriptor: self.file.as_raw_fd(), len: self.len }
+    }
+}
+
+/// A complete temporary file of another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SpoolHandle {
+    /// The number of the open file in that process.
+    descriptor: i32,
+    len: u64,
+}
+
+impl SpoolHandle {
+    /// Opens the file of the process with this id.
+    ///
+    /// # Errors
+    /// If the system does not let a process open the files of another, or the other process does not have it any more.
+    pub(crate) fn open(self, process: u32) -> io::Result<SpoolFile> {
+        let file = File::open(format!("/proc/{process}/fd/{}", self.descriptor))?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.len() < self.len {
+            return Err(io::Error::other("it is another file"));
+        }
+        Ok(SpoolFile { file: file.into(), len: self.len })
     }
 }
 
@@ -232,6 +262,21 @@ mod tests {
         let mut buf = [0; 6];
         after.read(0, &mut buf);
         assert_eq!((&buf, before.len, after.len), (b"onetwo", 3, 6));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_is_read_through_its_handle_and_another_one_is_refused() {
+        let mut writer = SpoolWriter::create().unwrap();
+        writer.append(b"one").unwrap();
+        let file = writer.finish().unwrap();
+        let process = std::process::id();
+        let opened = file.handle().open(process).unwrap();
+        let mut buf = [0; 3];
+        opened.read(0, &mut buf);
+        assert_eq!((&buf, opened.len), (b"one", 3));
+        assert!(SpoolHandle { len: 4, ..file.handle() }.open(process).is_err());
+        assert!(SpoolHandle { descriptor: -1, ..file.handle() }.open(process).is_err());
     }
 
     #[test]

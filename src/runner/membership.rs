@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::event::LoadProgress;
+use super::shared_workload::SharedWorkload;
 use crate::loadgen::LoadEnd;
 use crate::model::record::Record;
 use crate::model::record_log::{ClockRelation, RunShare};
@@ -19,6 +20,17 @@ pub(crate) trait Membership: Sync {
 
     /// The client's share of the run that has begun.
     fn share(&self) -> RunShare;
+
+    /// Offers the requests of the run to the processes that this one started, if there are any: they need not prepare
+    /// them too. `None` tells them to prepare them.
+    fn offer_workload(&self, workload: &dyn Fn() -> Option<SharedWorkload>);
+
+    /// Waits for the requests of the run, if the process that started this one prepares them; `None` if this process is
+    /// to prepare them.
+    ///
+    /// # Errors
+    /// Why there will be none, in a sentence.
+    fn shared_workload(&self) -> Result<Option<SharedWorkload>, String>;
 
     /// Waits until all clients have prepared the same run and are ready. Returns the instant of the common start, or
     /// why there is none. `log` is this client's record log.

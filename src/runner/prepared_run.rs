@@ -15,9 +15,11 @@ use super::prepare;
 use super::record_log::{LogFile, discard as discard_log};
 use super::session::Session;
 use super::shared_run::{check_split, hand_over, merge_logs, temporary_log};
+use super::shared_workload::SharedWorkload;
 use crate::dataset::requests::RequestRange;
 use crate::dataset::salt::PromptSalter;
 use crate::dataset::{PreparedWorkload, sessions};
+use crate::loadgen::LoadError;
 use crate::model::rng::RunRng;
 use crate::model::run::{Run, RunInputs};
 use crate::model::run_records::RunRecords;
@@ -110,8 +112,11 @@ impl<'a> Runner<'a> {
             check_split(&spec, membership.share().shard)?;
             membership.begin_run(&spec, self.server);
         }
-        let mut dice = RunRng::new(spec.rng, spec.seed);
         prepare::resolve_chat_template(&mut spec, session)?;
+        if let Some(prepared) = self.shared(&spec)? {
+            return Ok(prepared);
+        }
+        let mut dice = RunRng::new(spec.rng, spec.seed);
         let mut workload = prepare::workload(&mut spec, &mut dice, session)?;
         let prompts = prepare::check(&spec, &workload)?;
         prepare::apply_user_behavior(&spec, &mut workload)?;
@@ -121,7 +126,32 @@ impl<'a> Runner<'a> {
             tokenizer: session.tokenizer().describe(),
             prompts: Some(prompts),
         };
-        Ok(PreparedRun { spec, workload, inputs, dice, salter })
+        let prepared = PreparedRun { spec, workload, inputs, dice, salter };
+        let PreparedRun { spec, workload, inputs, dice, .. } = &prepared;
+        let shared = || SharedWorkload::of(spec, workload, inputs.prompts.as_ref(), dice);
+        self.membership.iter().for_each(|first| first.offer_workload(&shared));
+        Ok(prepared)
+    }
+
+    /// The requests of a run that the process that started this one has prepared; `None` if this one is to prepare them.
+    fn shared(&self, spec: &Spec) -> Result<Option<PreparedRun>, Error> {
+        let membership = self.membership.filter(|_| SharedWorkload::may_be_of(spec));
+        let shared = membership.map(Membership::shared_workload).transpose();
+        let shared = shared.map_err(|why| Error::Load(LoadError::NotStarted(why)))?.flatten();
+        let mut spec = spec.clone();
+        let opened = shared.map(|shared| shared.open(&mut spec)).transpose();
+        let opened = opened.inspect_err(|error| info!(%error, "the requests are prepared here too"));
+        Ok(opened.unwrap_or_default().map(|(workload, prompts)| PreparedRun {
+            inputs: RunInputs {
+                dataset: workload.provenance.clone(),
+                tokenizer: self.session.tokenizer().describe(),
+                prompts,
+            },
+            dice: RunRng::new(spec.rng, spec.seed),
+            salter: None,
+            workload,
+            spec,
+        }))
     }
 
     /// Prepares the requests of another prepared run for this runner's server, at the same offsets. Unique prompts get

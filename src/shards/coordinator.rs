@@ -19,7 +19,9 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::listen::listen;
-use super::messages::{Beat, Failed, Join, Next, PATH, PROTOCOL, Ready, Refusal, RunIdentity, Start};
+use super::messages::{
+    Beat, Failed, Join, Next, PATH, PROTOCOL, Ready, Refusal, RunIdentity, Start, WorkloadQuery,
+};
 use super::shared_hosts::shared_hosts;
 use super::state::ClientTable;
 use super::{PIECE_BYTES, host_name};
@@ -29,7 +31,7 @@ use crate::model::record_log::{ClockOffset, ClockRelation, RunShare};
 use crate::model::run::RunInputs;
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
-use crate::runner::{Exchange, LoadProgress, Membership, ReceivedLogs, StopHandle, redact};
+use crate::runner::{Exchange, LoadProgress, Membership, ReceivedLogs, SharedWorkload, StopHandle, redact};
 
 /// The time between two looks at what the other clients sent.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -140,6 +142,18 @@ impl Membership for Coordinator {
         lock(&self.share).clone()
     }
 
+    fn offer_workload(&self, workload: &dyn Fn() -> Option<SharedWorkload>) {
+        if self.is_one_host {
+            let workload = workload();
+            self.shared.clients().offer_workload(workload);
+        }
+    }
+
+    /// The first client prepares the requests.
+    fn shared_workload(&self) -> Result<Option<SharedWorkload>, String> {
+        Ok(None)
+    }
+
     fn wait_for_start(&self, inputs: &RunInputs, log: &Path) -> Result<Instant, String> {
         let began = Instant::now();
         let shard = self.share().shard;
@@ -206,6 +220,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(&format!("{PATH}/join"), post(join))
         .route(&format!("{PATH}/time"), get(time))
         .route(&format!("{PATH}/next"), post(next_run))
+        .route(&format!("{PATH}/workload"), post(workload))
         .route(&format!("{PATH}/ready"), post(ready))
         .route(&format!("{PATH}/failed"), post(failed))
         .route(&format!("{PATH}/beat"), post(beat).layer(DefaultBodyLimit::max(2 * PIECE_BYTES)))
@@ -258,6 +273,10 @@ async fn time(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn next_run(State(shared): State<Arc<Shared>>, Json(message): Json<Next>) -> Response {
     respond(shared.clients().next_run(message.shard, message.after))
+}
+
+async fn workload(State(shared): State<Arc<Shared>>, Json(query): Json<WorkloadQuery>) -> Response {
+    respond(shared.clients().workload(query))
 }
 
 async fn ready(State(shared): State<Arc<Shared>>, Json(message): Json<Ready>) -> Response {

@@ -11,7 +11,10 @@ use uuid::Uuid;
 use super::beats::Beats;
 use super::clock::{ClockMapping, ROUND_TRIPS, RoundTrip};
 use super::link::{Link, NoAnswer};
-use super::messages::{Clocks, Failed, Join, Next, NextRun, PROTOCOL, Ready, RunIdentity, RunOrder, Start};
+use super::messages::{
+    Clocks, Failed, Join, Next, NextRun, PROTOCOL, Ready, RunIdentity, RunOrder, Start, WorkloadOffer,
+    WorkloadQuery,
+};
 use super::{LOST_AFTER, host_name};
 use crate::client::clock::wall_time;
 use crate::loadgen::LoadEnd;
@@ -19,7 +22,7 @@ use crate::model::record_log::{ClockRelation, RunShare};
 use crate::model::run::RunInputs;
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
-use crate::runner::{Exchange, LoadProgress, Membership, ReceivedLogs, StopHandle};
+use crate::runner::{Exchange, LoadProgress, Membership, ReceivedLogs, SharedWorkload, StopHandle};
 
 /// The time between two attempts to join, and between two questions for the next run.
 const JOIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -32,6 +35,8 @@ pub(crate) struct Member {
     link: Link,
     shard: Shard,
     identity: RunIdentity,
+    /// Whether the process of shard 0 started this one, so that it prepares the requests for both.
+    is_child: bool,
     stop: StopHandle,
     round: Mutex<Round>,
     beats: Beats,
@@ -84,7 +89,12 @@ impl Member {
         let beats = Beats::begin(&runtime, link.clone(), shard, stop.clone());
         let (identity, stop) = (RunIdentity::default(), stop.clone());
         let round = Mutex::new(Round { number: 0, share, mapping: None });
-        Ok(Self { link, shard, identity, stop, round, beats, runtime })
+        Ok(Self { link, shard, identity, is_child: false, stop, round, beats, runtime })
+    }
+
+    /// Says that the process of shard 0 started this one.
+    pub(crate) fn set_child(&mut self) {
+        self.is_child = true;
     }
 
     /// Sets what the flags ask for, which must be equal in all clients.
@@ -175,6 +185,29 @@ impl Membership for Member {
 
     fn share(&self) -> RunShare {
         self.round().share.clone()
+    }
+
+    /// The first client offers them.
+    fn offer_workload(&self, _workload: &dyn Fn() -> Option<SharedWorkload>) {}
+
+    fn shared_workload(&self) -> Result<Option<SharedWorkload>, String> {
+        if !self.is_child {
+            return Ok(None);
+        }
+        let query = WorkloadQuery { shard: self.shard, number: self.round().number };
+        loop {
+            if self.stop.is_requested() {
+                return Err("interrupted".to_owned());
+            }
+            match self.runtime.block_on(self.link.post("/workload", &query)) {
+                Ok(WorkloadOffer::Wait) => {}
+                Ok(WorkloadOffer::Prepare) => return Ok(None),
+                Ok(WorkloadOffer::Take(workload)) => return Ok(Some(*workload)),
+                Err(NoAnswer::Refused(why)) => return Err(why),
+                Err(NoAnswer::Silent(_)) => self.require_first()?,
+            }
+            std::thread::sleep(READY_INTERVAL);
+        }
     }
 
     fn wait_for_start(&self, inputs: &RunInputs, log: &Path) -> Result<Instant, String> {

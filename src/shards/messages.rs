@@ -9,12 +9,13 @@ use crate::loadgen::LoadEnd;
 use crate::model::run::RunInputs;
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
+use crate::runner::SharedWorkload;
 
 /// The beginning of every path.
 pub(super) const PATH: &str = "/servegauge/shards";
 
 /// The version of the messages.
-pub(super) const PROTOCOL: u32 = 3;
+pub(super) const PROTOCOL: u32 = 4;
 
 /// A client asks to join.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,6 +66,24 @@ pub(super) struct RunOrder {
     pub spec: Spec,
     /// The index of the server among those that the clients measure in turn.
     pub server: usize,
+}
+
+/// A client asks for the requests of a run, which the process of shard 0 prepares for those that it started.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct WorkloadQuery {
+    pub shard: Shard,
+    pub number: u64,
+}
+
+/// How a client gets the requests of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum WorkloadOffer {
+    /// Ask again: they are not prepared yet.
+    Wait,
+    /// The client is to prepare them.
+    Prepare,
+    /// They are prepared.
+    Take(Box<SharedWorkload>),
 }
 
 /// A client has prepared the requests of a run. The answer is the start, once all clients are ready.

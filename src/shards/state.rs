@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::messages::{Beat, Clocks, Join, NextRun, Order, PROTOCOL, RunIdentity, RunOrder};
+use super::messages::{
+    Beat, Clocks, Join, NextRun, Order, PROTOCOL, RunIdentity, RunOrder, WorkloadOffer, WorkloadQuery,
+};
 use super::received_log::ReceivedLog;
 use super::{LOST_AFTER, START_DELAY};
 use crate::loadgen::LoadEnd;
@@ -14,7 +16,7 @@ use crate::model::record::Record;
 use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
 use crate::model::wall_time::WallTime;
-use crate::runner::{Exchange, LoadProgress, ReceivedLogs};
+use crate::runner::{Exchange, LoadProgress, ReceivedLogs, SharedWorkload};
 
 /// The clients of the runs, by the index of their shards. The first client is one of them.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ struct Round {
     order: RunOrder,
     /// The record log of the first client. Those of the others are written beside it.
     log: PathBuf,
+    /// How the processes of this host get the requests.
+    workload: WorkloadOffer,
     /// The common start, or why there is none. Set once.
     start: Option<Result<u64, String>>,
     end: LoadEnd,
@@ -134,12 +138,33 @@ impl ClientTable {
         self.ended.clear();
         self.clients.values_mut().for_each(|client| client.part = RunPart::default());
         let order = RunOrder { number, run, spec, server };
-        self.round = Some(Round { order, log: PathBuf::new(), start: None, end: LoadEnd::Planned });
+        self.round = Some(Round {
+            order,
+            log: PathBuf::new(),
+            workload: WorkloadOffer::Wait,
+            start: None,
+            end: LoadEnd::Planned,
+        });
     }
 
     /// The number of the run; 0 before the first.
     pub(super) fn number(&self) -> u64 {
         self.round.as_ref().map_or(0, |round| round.order.number)
+    }
+
+    /// Offers the requests of the run to the other processes of this host, or tells them to prepare them.
+    pub(super) fn offer_workload(&mut self, workload: Option<SharedWorkload>) {
+        let offer = workload.map_or(WorkloadOffer::Prepare, |workload| WorkloadOffer::Take(workload.into()));
+        self.round.iter_mut().for_each(|round| round.workload = offer.clone());
+    }
+
+    /// How a client gets the requests of the run.
+    pub(super) fn workload(&mut self, query: WorkloadQuery) -> Result<WorkloadOffer, String> {
+        self.note_in_run(query.shard, query.number)?;
+        if let Some(Err(why)) = self.start() {
+            return Err(why);
+        }
+        Ok(self.round.as_ref().map_or(WorkloadOffer::Wait, |round| round.workload.clone()))
     }
 
     /// Sets the first client's record log of the run.

@@ -1,4 +1,4 @@
-//! Requests as bytes. Only the process that wrote them reads them.
+//! Requests as bytes. Only the process that wrote them reads them, and those that it started.
 
 use std::borrow::Cow;
 use std::sync::Arc;

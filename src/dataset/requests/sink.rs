@@ -92,6 +92,13 @@ impl RequestSpooler {
         Ok(Self::new(SpoolWriter::create()?, SpoolWriter::create()?))
     }
 
+    /// Writes requests that are in memory.
+    pub(super) fn collect(requests: &[Request]) -> Result<SpooledRequests, SpoolError> {
+        let mut spooler = Self::create()?;
+        requests.iter().try_for_each(|request| spooler.push(request, None))?;
+        spooler.finish()
+    }
+
     /// Creates a writer of changed requests, which share the contents.
     pub(super) fn extend(requests: &SpooledRequests) -> Result<Self, SpoolError> {
         Ok(Self::new(SpoolWriter::create()?, SpoolWriter::extend(requests.contents())))

@@ -1,12 +1,15 @@
 //! Requests in temporary files.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::RequestOutline;
 use super::codec::{ENTRY_BYTES, RequestEntry, SpooledBytes, decode_content, decode_own};
 use crate::model::request::{Own, Request};
-use crate::model::spool::{SpoolFile, SpoolReader};
+use crate::model::spool::{SpoolFile, SpoolHandle, SpoolReader};
 
 /// Requests in two temporary files.
 #[derive(Debug, Clone)]
@@ -33,6 +36,25 @@ impl SpooledRequests {
 
     pub(super) fn contents(&self) -> &SpoolFile {
         &self.contents
+    }
+
+    pub(super) fn handle(&self) -> RequestsHandle {
+        RequestsHandle { entries: self.entries.handle(), contents: self.contents.handle(), len: self.len }
+    }
+}
+
+/// Requests in temporary files of another process on this host, which has prepared them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RequestsHandle {
+    entries: SpoolHandle,
+    contents: SpoolHandle,
+    len: usize,
+}
+
+impl RequestsHandle {
+    pub(super) fn open(self, process: u32) -> io::Result<SpooledRequests> {
+        let Self { entries, contents, len } = self;
+        Ok(SpooledRequests { entries: entries.open(process)?, contents: contents.open(process)?, len })
     }
 }
 

@@ -51,6 +51,18 @@ fn spooled(requests: &[Request]) -> Requests {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn shared_requests_are_the_same_whether_they_were_in_memory_or_in_a_file() {
+    let requests = every_kind();
+    for shared in [Requests::from(requests.clone()), spooled(&requests)] {
+        let (_files, handle) = shared.share().unwrap();
+        let handle = serde_json::from_str(&serde_json::to_string(&handle).unwrap()).unwrap();
+        let opened = Requests::open(handle, std::process::id()).unwrap();
+        assert_eq!(opened.to_vec(), requests);
+    }
+}
+
+#[test]
 fn every_kind_of_request_is_the_same_after_a_temporary_file() {
     let requests = every_kind();
     let spooled = spooled(&requests);

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use rand_mt::Mt;
 
 /// A Mersenne Twister with numpy's legacy algorithms, which numpy has promised never to change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NumpyRandomState {
     twister: Mt,
     /// The second of a pair of normal numbers, if it is still unused.

@@ -3,7 +3,7 @@
 use rand_mt::Mt;
 
 /// A Mersenne Twister with CPython's seeding and drawing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PythonRandom(Mt);
 
 impl PythonRandom {

@@ -46,6 +46,23 @@ fn begun(count: usize) -> (ClientTable, tempfile::TempDir) {
 }
 
 #[test]
+fn a_process_of_this_host_waits_for_the_requests_and_learns_why_there_are_none() {
+    let mut table = table(2);
+    table.join(&join("1/2")).unwrap();
+    let ask = |table: &mut ClientTable, number| {
+        table.workload(WorkloadQuery { shard: "1/2".parse().unwrap(), number })
+    };
+    assert!(matches!(ask(&mut table, 1), Ok(WorkloadOffer::Wait)));
+    table.offer_workload(None);
+    assert!(matches!(ask(&mut table, 1), Ok(WorkloadOffer::Prepare)));
+    table.begin_run(Uuid::from_u128(8), queue::spec(queue::open_load(18.0)), 0);
+    assert!(matches!(ask(&mut table, 2), Ok(WorkloadOffer::Wait)), "the next run has other requests");
+    assert!(ask(&mut table, 1).is_err());
+    table.note_gone(0, "exit status 1");
+    assert!(ask(&mut table, 2).unwrap_err().contains("exit status 1"));
+}
+
+#[test]
 fn a_client_of_another_version_or_number_is_refused_by_name() {
     let mut table = table(2);
     let other = Join { version: "2".into(), ..join("1/2") };

@@ -60,7 +60,11 @@ impl Party {
         let limits = (args.shards.shard_timeout, interrupts.stop_handle());
         if shard.index() > 0 {
             let member = Member::join(&address, shard, token, limits);
-            let member = member.map_err(|error| CliError::failed(format!("cannot join the run: {error}")))?;
+            let mut member =
+                member.map_err(|error| CliError::failed(format!("cannot join the run: {error}")))?;
+            if args.shards.local_shards.is_some() {
+                member.set_child();
+            }
             return Ok(Some(Self::Other(Box::new(member))));
         }
         meeting::check_token(&address, token.as_deref())?;
