@@ -35,6 +35,7 @@ mod row_limit;
 pub(crate) mod salt;
 mod sampler;
 pub(crate) mod sessions;
+pub(crate) mod shapes;
 pub(crate) mod shared_prefix;
 mod sharegpt;
 mod shuffle_prefix;
@@ -59,6 +60,7 @@ use crate::model::spool::KEPT_IN_MEMORY;
 use crate::tokenizer::Tokenizer;
 
 pub(crate) use error::{DatasetError, DatasetFault, DatasetFormat, FilePosition};
+pub(crate) use trace::{is_plain_trace, trace_shapes};
 
 /// The requests of a run in send order, and their provenance.
 #[derive(Debug, Clone, PartialEq)]

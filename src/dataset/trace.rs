@@ -18,6 +18,7 @@ mod row;
 mod row_selector;
 mod rows;
 mod session_turns;
+mod shapes;
 mod table;
 mod timing;
 mod values;
@@ -31,6 +32,7 @@ pub(super) use self::read::count_rows;
 use self::row::TraceRow;
 use self::rows::TraceRows;
 use self::session_turns::SessionRows;
+pub(crate) use self::shapes::{is_plain_trace, trace_shapes};
 use super::{DatasetError, DatasetFault, PrepareContext, PreparedWorkload};
 use crate::dataset::read_options::describe_rule;
 use crate::dataset::requests::RequestSink;
@@ -56,15 +58,7 @@ pub(super) fn prepare(
     {
         return burstgpt::prepare(trace, job, local);
     }
-    let SelectedRows { rows, candidates, dropped, digest, name } = read::rows(trace, job)?;
-    if rows.len() == 0 && job.num_prompts > 0 {
-        let why = match (trace.window, dropped.total()) {
-            (Some(_), _) => "none is in `trace.window`, which counts from the first row's time".to_owned(),
-            (None, 0) => "it has only a header".to_owned(),
-            (None, _) => describe_rule(format!("dropped: {dropped}"), &dropped, read::format(trace)),
-        };
-        return Err(DatasetError::NothingToSend { path: name, rows: candidates, why });
-    }
+    let SelectedRows { rows, candidates, dropped, digest, name } = usable_rows(trace, job)?;
     let remarks = if trace.timed { check_timing(trace, &rows, &name)? } else { Vec::new() };
     let generator = TracePromptGenerator::new(trace, &rows, job)?;
     let (mut requests, mut repeated) = (job.request_sink(), 0);
@@ -97,6 +91,21 @@ pub(super) fn prepare(
         ..Provenance::from_generator(trace.kind.name())
     };
     Ok(PreparedWorkload { requests, arrivals: due, provenance })
+}
+
+/// Reads the rows that the job needs, of which there is at least one.
+fn usable_rows(trace: &Trace, job: &PrepareContext<'_>) -> Result<SelectedRows, DatasetError> {
+    let selected = read::rows(trace, job)?;
+    if selected.rows.len() > 0 || job.num_prompts == 0 {
+        return Ok(selected);
+    }
+    let SelectedRows { candidates, dropped, name, .. } = selected;
+    let why = match (trace.window, dropped.total()) {
+        (Some(_), _) => "none is in `trace.window`, which counts from the first row's time".to_owned(),
+        (None, 0) => "it has only a header".to_owned(),
+        (None, _) => describe_rule(format!("dropped: {dropped}"), &dropped, read::format(trace)),
+    };
+    Err(DatasetError::NothingToSend { path: name, rows: candidates, why })
 }
 
 /// Returns an error if rows of a session are shorter than what they should repeat, and the user has not stated what the
