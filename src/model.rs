@@ -16,6 +16,7 @@ pub(crate) mod length_counts;
 pub(crate) mod metric_id;
 pub(crate) mod metrics;
 pub(crate) mod plain_text;
+pub(crate) mod prediction;
 pub(crate) mod probes;
 pub(crate) mod profile;
 pub(crate) mod record;

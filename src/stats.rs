@@ -118,6 +118,12 @@ impl Percentile {
 }
 
 impl Distribution {
+    /// Removes all intervals.
+    pub(crate) fn remove_intervals(&mut self) {
+        (self.mean_interval, self.median_interval) = (None, None);
+        self.percentiles.iter_mut().for_each(|percentile| percentile.interval = None);
+    }
+
     /// Summarizes values in the order of time; `None` without values.
     ///
     /// The mean's interval is a studentized moving-block bootstrap. A percentile's interval lies between two order
@@ -169,10 +175,14 @@ impl Moments {
     }
 
     fn add(&mut self, value: Duration) {
-        let value = whole_nanoseconds(value);
-        self.n += 1;
-        self.sum += u128::from(value);
-        self.squares = self.squares.saturating_add(u128::from(value) * u128::from(value));
+        self.add_times(value, 1);
+    }
+
+    fn add_times(&mut self, value: Duration, count: u64) {
+        let (value, times) = (u128::from(whole_nanoseconds(value)), u128::from(count));
+        self.n += count;
+        self.sum += value * times;
+        self.squares = self.squares.saturating_add(value * value * times);
     }
 
     fn merge(&mut self, other: &Self) {

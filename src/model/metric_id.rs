@@ -144,8 +144,12 @@ impl MetricId {
         invalid.find(|check| self.is_covered_by(check.scope, &run.spec.slo)).map(Check::reason)
     }
 
-    /// The metric's 95 % interval in a run, in its unit; `None` where the run states none.
+    /// The metric's 95 % interval in a run, in its unit; `None` where the run states none. That of a predicted run is
+    /// the interval of the prediction, at its own coverage.
     pub fn interval(self, run: &Run) -> Option<RateInterval> {
+        if let Some(prediction) = &run.prediction {
+            return Some(prediction.metrics.get(&self.to_string())?.interval());
+        }
         let interval = match self {
             Self::Latency(latency, Statistic::Mean) => run.metrics.latencies.get(&latency)?.mean_interval?,
             Self::Latency(latency, Statistic::Percentile(p)) => listed_percentile(run, latency, p)?.1?,

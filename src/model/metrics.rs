@@ -235,6 +235,13 @@ impl Metrics {
         fold.finish(&MetricsInput { kept: records.into(), itl: None, percents, peak })
     }
 
+    /// Removes all sampling intervals: those of simulated requests would describe the length of the simulation.
+    pub(crate) fn remove_intervals(&mut self) {
+        self.rate_intervals.clear();
+        self.latencies.values_mut().chain(&mut self.vllm_tpot).for_each(Distribution::remove_intervals);
+        self.rows.values_mut().flatten().for_each(GroupMetrics::remove_intervals);
+    }
+
     /// The number of requests, answered or not.
     pub fn request_count(&self) -> usize {
         self.completed + self.failed + self.abandoned

@@ -16,6 +16,7 @@ use super::bounded_file::{self, FileLimit};
 use super::dataset::Provenance;
 use super::digest::Digest;
 use super::metrics::{Latency, Metrics};
+use super::prediction::Prediction;
 use super::probes::ProbeSummary;
 use super::profile::ProfileReport;
 use super::record::{Record, TokenSource};
@@ -49,7 +50,7 @@ pub(crate) use crate::model::run::server_start::ServerStart;
 pub(crate) use crate::model::run::steady::{BeforeSteadyState, SteadyFold, SteadyState};
 pub(crate) use vllm::file_name;
 
-/// One measured run.
+/// One measured run, or one that a model predicted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[must_use = "save it, or read its metrics"]
@@ -113,6 +114,9 @@ pub struct Run {
     /// How the run became a baseline; `None` if no gate made it one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) promotion: Option<BaselinePromotion>,
+    /// How the Run was predicted; `None` for a measured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prediction: Option<Prediction>,
     /// Every request, with `--save-detailed`. [`Run::write`] writes them.
     #[serde(skip)]
     pub records: Option<Vec<Record>>,
@@ -290,6 +294,11 @@ impl Run {
     pub fn replace_records(&mut self, records: Vec<Record>) {
         self.always = records.iter().map(VllmRequestColumns::from_record).collect();
         self.records = Some(records);
+    }
+
+    /// Whether the Run was predicted by a model, and nothing of it was measured.
+    pub fn is_predicted(&self) -> bool {
+        self.prediction.is_some()
     }
 
     /// Writes the file's content.

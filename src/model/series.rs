@@ -77,7 +77,6 @@ impl BucketQuantiles {
 impl RunSeries {
     /// Computes the series from the Records, in any order, and the gaps between output events, which Records may not
     /// keep.
-    #[cfg(test)]
     pub(crate) fn compute(records: &[Record], itl: &PerSecondHistogram) -> Self {
         let mut fold = SeriesFold::default();
         records.iter().for_each(|record| fold.add(record));

@@ -78,6 +78,7 @@ pub(super) fn assemble(header: RecordLogHeader, measured: MeasuredRun) -> io::Re
         inputs,
         environment: environment(server_version),
         promotion: None,
+        prediction: None,
         always: match kept.is_whole() {
             true => kept.records.iter().map(VllmRequestColumns::from_record).collect(),
             false => Vec::new(),

@@ -264,9 +264,19 @@ impl ConfidenceDistribution {
 
     /// The distribution of a value that cannot be negative, from its stated 95 % interval.
     pub(crate) fn from_interval(value: f64, interval: RateInterval) -> Self {
+        Self::from_scores(value, interval, *STUDENT_95)
+    }
+
+    /// The distribution of a value that cannot be negative, from an interval that contains it with this probability.
+    pub(crate) fn from_coverage(value: f64, interval: RateInterval, coverage: f64) -> Self {
+        Self::from_scores(value, interval, block_student().inverse_cdf(0.5 + coverage / 2.0))
+    }
+
+    /// `width` is the score at the interval's ends.
+    fn from_scores(value: f64, interval: RateInterval, width: f64) -> Self {
         let (below, above) = (value - interval.low, interval.high - value);
         Self::from_quantiles(|place| {
-            let score = place.student / *STUDENT_95;
+            let score = place.student / width;
             positive_end(value, value + score * if score < 0.0 { below } else { above })
         })
     }

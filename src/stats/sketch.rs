@@ -35,6 +35,17 @@ impl DurationSketch {
         self.histogram.add(Bucket::from_duration(value), 1);
     }
 
+    /// Adds a value this number of times.
+    pub(crate) fn record_times(&mut self, value: Duration, count: u64) {
+        self.moments.add_times(value, count);
+        self.histogram.add(Bucket::from_duration(value), count);
+    }
+
+    /// The arithmetic mean; `None` without values.
+    pub(crate) fn mean(&self) -> Option<Duration> {
+        self.moments.mean()
+    }
+
     /// Moves the pending values here, once they count.
     pub fn absorb(&mut self, pending: &mut PendingDurations) {
         pending.drain(&mut self.moments, &mut self.histogram);

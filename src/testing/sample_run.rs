@@ -156,6 +156,7 @@ pub(crate) fn of_records(spec: Spec, records: Vec<Record>, percents: Vec<Percent
         histograms: histograms.map(|(latency, tally)| (latency, tally.encode())).collect(),
         spec,
         promotion: None,
+        prediction: None,
         sampled: None,
         always: records.iter().map(VllmRequestColumns::from_record).collect(),
         records: detailed.then_some(records),

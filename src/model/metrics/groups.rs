@@ -109,6 +109,14 @@ impl GroupMetrics {
         self.vllm_tpot.or(self.tpot)
     }
 
+    /// Removes all intervals.
+    pub(super) fn remove_intervals(&mut self) {
+        let latencies = [&mut self.ttft, &mut self.tpot, &mut self.vllm_tpot, &mut self.e2e];
+        for latency in latencies.into_iter().flatten() {
+            (latency.mean_interval, latency.median_interval, latency.p99_interval) = (None, None, None);
+        }
+    }
+
     /// The metrics of a group with these counts. Its latencies are those of the kept requests, in the order of time.
     fn compute(name: GroupKey, counts: &GroupCounts, kept: &[&Record]) -> Self {
         let timing =

@@ -29,6 +29,9 @@ pub(super) fn keys(run: &Run) -> Map<String, Value> {
     keys.extend(to_entries(total_keys(run)));
     keys.extend(SCALARS.iter().map(|scalar| (scalar.key.to_owned(), json!((scalar.value)(&run.metrics)))));
     keys.extend(latency_keys(run));
+    if run.is_predicted() {
+        keys.insert("predicted".to_owned(), json!(true));
+    }
     keys.extend(probe_keys(run));
     keys.extend(spec_decode_keys(run));
     keys.extend(multi_turn::keys(run).into_iter().map(|(key, value)| (key.to_owned(), value)));
