@@ -9,12 +9,28 @@
 //! Time is counted in integer [`ticks`], so that the same input gives the same bytes on every machine, and so that a
 //! number of steps at once ends at the same tick as the steps one by one.
 
+pub(crate) mod autoscale;
+mod capacity;
 pub(crate) mod fleet;
 pub(crate) mod fleet_cost;
+pub(crate) mod fleet_size;
+mod knee;
+pub(crate) mod load_draw;
+mod load_rates;
+mod metric_values;
 pub(crate) mod noise;
 pub(crate) mod observer;
+pub(crate) mod offered_load;
+pub(crate) mod predicted_run;
+pub(crate) mod prediction;
+pub(crate) mod recorded;
+pub(crate) mod records;
 pub(crate) mod replica;
 pub(crate) mod router;
+pub(crate) mod router_comparison;
+pub(crate) mod seen_steps;
+mod simulation;
 pub(crate) mod step_time;
 pub(crate) mod ticks;
+pub(crate) mod what_if;
 pub(crate) mod workload;

@@ -4,6 +4,8 @@
 pub(crate) mod datasets;
 mod loads;
 pub(crate) mod machine;
+#[cfg(feature = "cli")]
+pub(crate) mod predictions;
 pub(crate) mod queue;
 pub(crate) mod sample_run;
 pub(crate) mod scripted_server;

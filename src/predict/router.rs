@@ -3,6 +3,15 @@
 use super::{ticks::Ticks, workload::SimulatedRequest};
 use crate::sim::scheduler::SchedulerLoad;
 
+mod kv_load;
+mod policy;
+mod power_of_two;
+mod prefix_affinity;
+mod random;
+mod session;
+
+pub(crate) use policy::{RouterPolicy, RouterSettings};
+
 /// What a router can see of its fleet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FleetView<'a> {
@@ -54,20 +63,30 @@ impl Router for LeastRequests {
     }
 }
 
+/// The replica with the least load, the first one after `last` among equals.
+fn least_loaded<L: PartialOrd>(count: usize, last: usize, load: impl Fn(usize) -> L) -> usize {
+    let mut places = (1..=count).map(|step| (last + step) % count);
+    let first = places.next().unwrap_or_default();
+    places.fold(first, |best, place| if load(place) < load(best) { place } else { best })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::scheduler::BlockContents;
+
+    /// A request of this session, with these blocks.
+    pub(super) fn request(session: Option<u32>, contents: &[u64]) -> SimulatedRequest {
+        let contents = contents.iter().copied().collect();
+        SimulatedRequest { index: 0, due: Ticks::ZERO, prompt: 1, output: 1, session, contents }
+    }
+
+    /// The loads of idle replicas.
+    pub(super) fn idle(replicas: usize) -> Vec<SchedulerLoad> {
+        vec![SchedulerLoad::default(); replicas]
+    }
 
     fn choices(router: &mut dyn Router, loads: &[[u32; 3]]) -> Vec<usize> {
-        let request = SimulatedRequest {
-            index: 0,
-            due: Ticks::ZERO,
-            prompt: 1,
-            output: 1,
-            session: None,
-            contents: BlockContents::NONE,
-        };
+        let request = request(None, &[]);
         let route = |in_flight: &[u32; 3]| {
             router.route(&request, &FleetView { now: Ticks::ZERO, in_flight, signals: &[] })
         };

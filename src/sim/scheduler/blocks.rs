@@ -34,6 +34,12 @@ impl Deref for BlockContents {
     }
 }
 
+impl From<Arc<[ContentHash]>> for BlockContents {
+    fn from(contents: Arc<[ContentHash]>) -> Self {
+        Self((!contents.is_empty()).then_some(contents))
+    }
+}
+
 impl FromIterator<ContentHash> for BlockContents {
     fn from_iter<I: IntoIterator<Item = ContentHash>>(contents: I) -> Self {
         let contents: Arc<[ContentHash]> = contents.into_iter().collect();

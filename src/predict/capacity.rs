@@ -1,0 +1,61 @@
+//! The load that a server sustains: the rate at which it answers when it never runs dry.
+
+use super::fleet::SimulationError;
+use super::offered_load::OfferedLoad;
+use super::replica::ServerConfig;
+use super::router::RoundRobin;
+use super::simulation::answer_ends;
+use super::ticks::Ticks;
+
+/// Batches of the largest size that a saturating load fills.
+const BATCHES: usize = 6;
+
+/// The least and the most requests of a saturating load.
+const REQUESTS: std::ops::RangeInclusive<usize> = 400..=20_000;
+
+/// The answers per second of one server that always has requests waiting.
+///
+/// All sessions come at once. The rate is the slope of the number of answers over time, without the first fifth, when
+/// the batches fill, and the last fifth, when they run dry.
+///
+/// # Errors
+/// A request is too large for the server, or virtual time runs out.
+pub(crate) fn answers_per_second(
+    server: &ServerConfig,
+    load: &OfferedLoad,
+    seed: u64,
+) -> Result<f64, SimulationError> {
+    let enough = server.limits.max_num_seqs.saturating_mul(BATCHES);
+    let busy = load.saturating(enough.clamp(*REQUESTS.start(), *REQUESTS.end()));
+    let ends = answer_ends(server, (1, seed), &mut RoundRobin::default(), &busy)?;
+    Ok(slope(&ends))
+}
+
+/// The slope of the number of ends over time in their middle part, by least squares; infinite if all are at once.
+fn slope(ends: &[Ticks]) -> f64 {
+    let cut = ends.len() / 5;
+    let points: Vec<(f64, f64)> =
+        ends.iter().map(|end| end.as_seconds()).zip(0..).map(|(at, count)| (at, f64::from(count))).collect();
+    let middle = &points[cut..ends.len() - cut];
+    let n = middle.len() as f64;
+    let mean = |part: fn(&(f64, f64)) -> f64| middle.iter().map(part).sum::<f64>() / n;
+    let (time, count) = (mean(|point| point.0), mean(|point| point.1));
+    let spread: f64 = middle.iter().map(|point| (point.0 - time).powi(2)).sum();
+    let joint: f64 = middle.iter().map(|point| (point.0 - time) * (point.1 - count)).sum();
+    if spread > 0.0 { joint / spread } else { f64::INFINITY }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_is_the_rate_whatever_the_ends_do() {
+        let mut ends: Vec<Ticks> =
+            (0..1000).map(|at| Ticks::from_seconds(10.0 + 0.05 * f64::from(at))).collect();
+        assert!((slope(&ends) - 20.0).abs() < 1e-6, "{}", slope(&ends));
+        ends[999] = Ticks::from_seconds(1e4);
+        assert!((slope(&ends) - 20.0).abs() < 1e-6);
+        assert_eq!(slope(&[Ticks(5); 10]), f64::INFINITY);
+    }
+}
