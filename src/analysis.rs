@@ -10,6 +10,8 @@ pub(crate) mod diagnose;
 pub(crate) mod gate;
 #[cfg(feature = "cli")]
 pub(crate) mod plan;
+#[cfg(feature = "cli")]
+pub(crate) mod prediction_check;
 pub(crate) mod search;
 #[cfg(feature = "cli")]
 pub(crate) mod sweep;

@@ -19,6 +19,7 @@ pub(crate) mod log;
 pub(crate) mod parquet_records;
 pub(crate) mod plan;
 pub(crate) mod plot;
+pub(crate) mod prediction;
 pub(crate) mod progress;
 pub(crate) mod quick;
 pub(crate) mod repeats;

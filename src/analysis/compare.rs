@@ -116,8 +116,11 @@ pub struct Comparison {
 /// A side's name and size, for reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct SideInfo {
-    /// The side's name.
+    /// The side's name; that of a predicted side says so.
     pub name: String,
+    /// Whether a model predicted the side, and nothing of it was measured.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub predicted: bool,
     /// The number of runs.
     pub runs: usize,
     /// The number of server starts; `None` if a run does not report its start.
@@ -298,7 +301,9 @@ impl SideInfo {
         let requests = runs.iter().map(|run| run.metrics.request_count() as u64).sum();
         let duration = runs.iter().map(|run| run.metrics.duration).sum();
         let starts = server_starts::known_starts(runs);
-        Self { name: name.to_owned(), runs: runs.len(), starts, requests, duration }
+        let predicted = runs.iter().any(Run::is_predicted);
+        let name = format!("{name}{}", if predicted { " (predicted)" } else { "" });
+        Self { name, predicted, runs: runs.len(), starts, requests, duration }
     }
 }
 

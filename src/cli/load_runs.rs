@@ -45,6 +45,10 @@ fn load_folder(path: &Path) -> Result<Vec<Run>, CliError> {
     let mut runs = Vec::new();
     for file in files {
         match Run::load(&file) {
+            Ok(run) if run.is_predicted() => print_stderr(format_args!(
+                "left out: {} is predicted, and a folder is of repeated measurements",
+                file.display()
+            )),
             Ok(run) => runs.push(run),
             Err(error @ (RunError::Format { .. } | RunError::OtherTool { .. })) => {
                 print_stderr(format_args!("left out: {error}"))

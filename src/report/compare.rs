@@ -85,6 +85,10 @@ pub(super) fn markdown_table(
     Table::left(iter::once(table::row(columns)).chain(rows).collect()).write_markdown(to)
 }
 
+/// States which population a verdict on a predicted side applies to.
+const PREDICTED_SIDE: &str = "A side is predicted, not measured: its intervals are those of the prediction, and these verdicts hold \
+                              only if the model does. They do not include the variation between server starts.";
+
 fn side_name(party: &SideInfo) -> String {
     let runs = if party.runs == 1 { String::new() } else { format!("{} runs, ", party.runs) };
     let starts = party.starts.filter(|_| party.runs > 1).map(|starts| {
@@ -116,6 +120,9 @@ pub(super) fn verdict_counts(candidate: &CandidateComparison) -> String {
 
 /// States which population the verdicts apply to.
 pub(super) fn scope_text(comparison: &Comparison, candidate: &CandidateComparison) -> &'static str {
+    if comparison.base.predicted || candidate.party.predicted {
+        return PREDICTED_SIDE;
+    }
     match candidate.scope {
         ClaimScope::Servers if knows_starts(comparison) => {
             "These verdicts apply to the servers: the intervals include the variation between starts."
@@ -208,6 +215,11 @@ fn spread_methods(comparison: &Comparison) -> Vec<String> {
         (
             single && by(SpreadMethod::Records),
             "Differences within a pair of runs: block bootstrap and order statistics over their requests.",
+        ),
+        (
+            by(SpreadMethod::Predicted),
+            "Differences with a predicted side: by the interval of the prediction, over the coefficients of its model and the \
+             noise of its steps.",
         ),
         (
             by(SpreadMethod::Stated),

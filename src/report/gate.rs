@@ -229,6 +229,11 @@ fn false_failure_note(ruling: &GateReport) -> String {
 
 /// States which population the findings apply to.
 fn scope_note(ruling: &GateReport) -> Option<&'static str> {
+    if is_predicted(ruling) {
+        return Some(
+            "a side is predicted: its intervals are those of the prediction, so the results hold only if the model does",
+        );
+    }
     match ruling.scope? {
         ClaimScope::Servers if knows_starts(ruling) => None,
         ClaimScope::Servers => Some(
@@ -243,6 +248,11 @@ fn scope_note(ruling: &GateReport) -> Option<&'static str> {
              if the server was not restarted between the sides, `gate.same_start` limits the results to that start",
         ),
     }
+}
+
+/// Whether a model predicted a side.
+fn is_predicted(ruling: &GateReport) -> bool {
+    ruling.candidate.predicted || ruling.baseline.as_ref().is_some_and(|baseline| baseline.predicted)
 }
 
 fn knows_starts(ruling: &GateReport) -> bool {
@@ -264,10 +274,11 @@ pub(super) fn conclusion_line(ruling: &GateReport) -> String {
         .collect();
     let names = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
     let counts = format!("{passed} passed, {failed} failed, {undecided} undecided{names}");
+    let predicted = if is_predicted(ruling) { " (predicted, not measured)" } else { "" };
     match ruling.outcome {
-        GateVerdict::Pass => format!("GATE PASSED: {counts}"),
-        GateVerdict::Warn => format!("GATE PASSED with warnings: {counts}"),
-        GateVerdict::Fail => format!("GATE FAILED: {counts}"),
+        GateVerdict::Pass => format!("GATE PASSED{predicted}: {counts}"),
+        GateVerdict::Warn => format!("GATE PASSED with warnings{predicted}: {counts}"),
+        GateVerdict::Fail => format!("GATE FAILED{predicted}: {counts}"),
         GateVerdict::Invalid => {
             format!("GATE INVALID: {}", ruling.invalid.as_deref().unwrap_or("the run is INVALID"))
         }

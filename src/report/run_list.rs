@@ -33,6 +33,8 @@ pub(crate) struct RunSummary {
     #[serde(serialize_with = "rfc3339::serialize")]
     started: Zoned,
     valid: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    predicted: bool,
     interrupted: bool,
     requests: usize,
     load: String,
@@ -46,6 +48,7 @@ impl RunSummary {
         Self {
             started: run.started.clone(),
             valid: run.validity.valid,
+            predicted: run.is_predicted(),
             interrupted: run.interrupted,
             requests: run.metrics.request_count(),
             load: header::load(&run.spec.load),
@@ -55,7 +58,11 @@ impl RunSummary {
     }
 
     fn verdict(&self) -> String {
-        let verdict = if self.valid { "VALID" } else { "INVALID" };
+        let verdict = match (self.predicted, self.valid) {
+            (true, _) => "PREDICTED",
+            (false, true) => "VALID",
+            (false, false) => "INVALID",
+        };
         format!("{verdict}{}", if self.interrupted { ", interrupted" } else { "" })
     }
 }

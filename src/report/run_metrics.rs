@@ -123,7 +123,7 @@ fn csv_line(name: &str, row: &MetricRow) -> [String; 8] {
 /// Writes a run as Markdown, for a ticket or a pull request.
 pub(crate) fn markdown(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let mut banner = Vec::new();
-    validity::banner(&run.validity, &mut banner)?;
+    validity::run_banner(run, &mut banner)?;
     let mut measured = Vec::new();
     header::render(run, &mut measured)?;
     let text = |bytes: Vec<u8>| plain_text::markdown(&String::from_utf8_lossy(&bytes));

@@ -19,6 +19,7 @@ mod groups;
 pub(super) mod header;
 mod latencies;
 pub(super) mod latency;
+mod prediction;
 mod profiler;
 mod sampling;
 mod server;
@@ -44,6 +45,9 @@ const CONTRACT: [Latency; 2] = [Latency::Ttft, Latency::Tpot];
 
 /// Writes the whole report of a run.
 pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    if let Some(prediction) = &run.prediction {
+        return prediction::render(run, prediction, to);
+    }
     let metrics = &run.metrics;
     header::render(run, to)?;
     validity::banner(&run.validity, to)?;
@@ -79,6 +83,9 @@ pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
 
 /// Writes the target and load, the verdict, and the table of latencies and throughputs.
 pub(crate) fn short(run: &Run, to: &mut impl Write) -> io::Result<()> {
+    if let Some(prediction) = &run.prediction {
+        return prediction::render(run, prediction, to);
+    }
     header::render(run, to)?;
     validity::banner(&run.validity, to)?;
     latencies(run, &[], to)?;

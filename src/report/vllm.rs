@@ -34,7 +34,11 @@ const SECTIONS: [(Latency, &str, &str); 6] = [
 /// Writes the block.
 pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     failures(&run.metrics.failures, to)?;
-    writeln!(to, "{:=^WIDTH$}", " Serving Benchmark Result ")?;
+    let title = match run.is_predicted() {
+        true => " Predicted Serving Result ",
+        false => " Serving Benchmark Result ",
+    };
+    writeln!(to, "{title:=^WIDTH$}")?;
     requests(run, to)?;
     rates(&run.metrics, to)?;
     for (latency, name, title) in SECTIONS {
@@ -78,8 +82,8 @@ pub(crate) fn render_notes(run: &Run, to: &mut impl Write) -> io::Result<()> {
     if run.selection.latencies.contains(&Latency::Tpot) {
         latency::vllm_tpot(&run.metrics, to)?;
     }
-    if objections != [0, 0] {
-        validity::banner(&run.validity, to)?;
+    if run.is_predicted() || objections != [0, 0] {
+        validity::run_banner(run, to)?;
         validity::warnings(&run.validity, to)?;
     }
     Ok(())

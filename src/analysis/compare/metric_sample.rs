@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::analysis::compare::server_starts;
 use crate::model::metric_id::{MetricId, MetricUnit, Statistic};
 use crate::model::metrics::{self, Latency};
+use crate::model::prediction::Prediction;
 use crate::model::record::Record;
 use crate::model::run::Run;
 use crate::model::stated::StatedResult;
@@ -43,6 +44,8 @@ pub struct MetricSample {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SpreadMethod {
+    /// From the interval of a prediction.
+    Predicted,
     /// From the intervals, histograms and counts of a run that was saved without its requests.
     Stated,
     /// From all requests of one run.
@@ -223,8 +226,18 @@ fn from_stated_requests(result: &StatedResult, figure: MetricId) -> Option<(f64,
 }
 
 fn from_single_run(run: &Run, figure: MetricId) -> Option<SampleEstimate> {
+    if let Some(prediction) = &run.prediction {
+        return from_prediction(prediction, figure);
+    }
     let recorded = run.records.as_deref().and_then(|records| from_records(run, records, figure));
     recorded.or_else(|| from_stated_interval(run, figure))
+}
+
+/// The spread of a prediction is that of its ensemble; that of its simulated requests says nothing about the model.
+fn from_prediction(prediction: &Prediction, figure: MetricId) -> Option<SampleEstimate> {
+    let known = prediction.metrics.get(&figure.to_string())?;
+    let belief = ConfidenceDistribution::from_coverage(known.point, known.interval(), prediction.coverage);
+    Some(SampleEstimate::new(SpreadMethod::Predicted, belief))
 }
 
 fn from_records(run: &Run, records: &[Record], figure: MetricId) -> Option<SampleEstimate> {

@@ -53,7 +53,7 @@ impl MetricSource for StatedSide {
         let requests = self.result.request_count().unwrap_or_default();
         let seconds = self.result.duration_s.unwrap_or_default();
         let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        SideInfo { name: self.name.clone(), runs: 1, starts: None, requests, duration }
+        SideInfo { name: self.name.clone(), predicted: false, runs: 1, starts: None, requests, duration }
     }
 
     fn sample(&self, figure: MetricId) -> Option<MetricSample> {

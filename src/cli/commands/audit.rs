@@ -43,7 +43,10 @@ pub(crate) fn execute(args: &AuditArgs) -> Result<ExitReason, CliError> {
 
 fn audit_result(file: String, result: &SavedResult) -> AuditedResult {
     let (tool, audit) = match result {
-        SavedResult::Run(run) => (format!("servegauge {}", run.version), Audit::of_run(run)),
+        SavedResult::Run(run) => {
+            let predicted = if run.is_predicted() { ", predicted" } else { "" };
+            (format!("servegauge {}{predicted}", run.version), Audit::of_run(run))
+        }
         SavedResult::Stated(result) => (result.tool_name(), Audit::of_stated(result)),
     };
     AuditedResult { file, tool, believable: audit.is_believable(), audit }

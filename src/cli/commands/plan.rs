@@ -135,6 +135,12 @@ fn load_mix(args: &PlanArgs) -> Result<(RequestMix, Option<ServerSpeed>), CliErr
         let names: Vec<&str> = sides.iter().map(|side| side.name.as_str()).collect();
         let origin = names.join(", ");
         let mut runs: Vec<Run> = sides.into_iter().flat_map(|side| side.runs).collect();
+        if runs.iter().any(Run::is_predicted) {
+            return Err(CliError::usage(
+                "--result takes measured runs, and one of these is predicted: `servegauge predict --fleet` finds the replicas \
+                 of a prediction",
+            ));
+        }
         if runs.len() > 1 {
             // Runs without a completed request, as in a ladder or a search, say nothing about speed.
             runs.retain(|run| run.metrics.completed > 0);

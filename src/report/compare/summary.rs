@@ -13,6 +13,7 @@ const MAX_NAMED_ROWS: usize = 3;
 pub(crate) fn summary(candidate: &CandidateComparison) -> String {
     let name = one_line(&candidate.party.name);
     let scope = match candidate.scope {
+        _ if candidate.party.predicted => " (a prediction)",
         ClaimScope::Servers => "",
         ClaimScope::OneStart => " (for this server start only)",
         ClaimScope::TheseStarts => " (for these server starts only)",

@@ -73,7 +73,8 @@ fn validity_case(ruling: &GateReport) -> TestCase {
         None => TestCaseStatus::success(),
         Some(why) => error_status(why, "invalid"),
     };
-    let mut case = test_case(status, "the run is VALID");
+    let name = if ruling.candidate.predicted { "the run is predicted" } else { "the run is VALID" };
+    let mut case = test_case(status, name);
     case.set_time(ruling.candidate.duration);
     case
 }

@@ -54,6 +54,7 @@ fn ruling() -> GateReport {
     ];
     let party = |name: &str, runs| SideInfo {
         name: name.into(),
+        predicted: false,
         runs,
         starts: Some(runs),
         requests: 1200,

@@ -25,10 +25,10 @@ pub(super) fn metrics(run: &Run) -> Section {
     }
     let latencies = latency_table(run);
     if !latencies.rows.is_empty() {
-        section.notes.push(
-            "Below each value is its 95 % interval, wider than for independent requests where neighboring requests are correlated."
-                .into(),
-        );
+        section.notes.push(match &run.prediction {
+            None => "Below each value is its 95 % interval, wider than for independent requests where neighboring requests are correlated.".into(),
+            Some(prediction) => format!("Below each value is its {:.0} % prediction interval.", 100.0 * prediction.coverage),
+        });
         section.tables.push(NamedTable { title: "Latencies".into(), class: "numbers", table: latencies });
     }
     let mut rates = Table::new(["Metric", "Value"]);

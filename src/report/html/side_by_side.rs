@@ -93,7 +93,10 @@ impl PageResult<'_> {
                     run.inputs.dataset.dataset.clone(),
                     run.started.strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
                     run.environment.host.clone(),
-                    run.validity.reason().unwrap_or_else(|| "VALID".into()),
+                    match run.is_predicted() {
+                        true => "PREDICTED".into(),
+                        false => run.validity.reason().unwrap_or_else(|| "VALID".into()),
+                    },
                 ]
             }
             Self::Stated(result) => [

@@ -70,6 +70,9 @@ impl Summary {
 
 /// `VALID`, or `INVALID` with the metrics that are INVALID where others are not.
 pub(super) fn verdict_words(run: &Run) -> String {
+    if run.is_predicted() {
+        return "PREDICTED".to_owned();
+    }
     match (run.validity.valid, run.validity.invalid_metrics()) {
         (true, _) => "VALID".to_owned(),
         (false, None) => "INVALID".to_owned(),
@@ -78,6 +81,9 @@ pub(super) fn verdict_words(run: &Run) -> String {
 }
 
 fn reason(run: &Run) -> String {
+    if let Some(prediction) = &run.prediction {
+        return foreign_text(&format!("not measured: {}", prediction.origin()), MESSAGE);
+    }
     let verdict = &run.validity;
     if let Some(reason) = verdict.reason() {
         return foreign_text(&reason, MESSAGE);

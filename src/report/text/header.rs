@@ -9,8 +9,12 @@ use crate::model::run_spec::{Load, RateSchedule};
 
 /// Writes the first line: target, model, server, dataset, load, seed, start.
 pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
-    let mut parts =
-        vec![one_line(&run.spec.target.display_url()), format!("model {}", one_line(&run.spec.target.model))];
+    let predicted = run.is_predicted().then(|| "PREDICTED".to_owned());
+    let mut parts: Vec<String> = predicted.into_iter().collect();
+    parts.extend([
+        one_line(&run.spec.target.display_url()),
+        format!("model {}", one_line(&run.spec.target.model)),
+    ]);
     parts.extend(server(run));
     let requests = run.metrics.request_count();
     let plural = if requests == 1 { "" } else { "s" };

@@ -235,6 +235,13 @@ impl Case {
 /// Loads files and folders as one side; `None` if there are none.
 fn side(paths: &[PathBuf]) -> Result<Option<ComparisonSide>, CliError> {
     let sides = paths.iter().map(|path| load_runs::load_side(path)).collect::<Result<Vec<_>, _>>()?;
+    let predicted = sides.iter().find(|side| side.runs.iter().any(Run::is_predicted));
+    if let Some(side) = predicted.filter(|_| sides.len() > 1) {
+        return Err(CliError::usage(format!(
+            "{} is predicted, and several files of one side are repeats: give the prediction alone",
+            side.name
+        )));
+    }
     Ok(sides.into_iter().reduce(|mut all, side| {
         all.name = format!("{}, {}", all.name, side.name);
         all.runs.extend(side.runs);

@@ -47,6 +47,10 @@ pub(super) fn promote(
             return Ok(());
         }
     };
+    if runs.iter().any(Run::is_predicted) {
+        print_stderr("the baseline is unchanged: the candidate is predicted, and a baseline is measured");
+        return Ok(());
+    }
     let Some(place) = baseline.first() else { return Ok(()) };
     let old =
         results(place).map_err(|error| CliError::io(format!("cannot read {}: {error}", place.display())))?;

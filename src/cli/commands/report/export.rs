@@ -27,6 +27,11 @@ pub(super) fn write(
     };
     let ExportFormat::Llmd = format;
     let (stated, verdict) = match result {
+        SavedResult::Run(run) if run.is_predicted() => {
+            return Err(CliError::usage(
+                "the run is predicted: --export takes measured runs, because the format cannot say that one is not",
+            ));
+        }
         SavedResult::Run(run) if run.validity.valid => (run.to_stated(), "VALID"),
         SavedResult::Run(run) => (run.to_stated(), "INVALID"),
         SavedResult::Stated(result) => ((**result).clone(), "not judged"),
