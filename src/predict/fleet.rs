@@ -200,7 +200,9 @@ impl<'a> Fleet<'a> {
         let view = FleetView { now: self.now, in_flight: &self.sent_to, signals: &self.signals };
         let replica = self.router.route(&request, &view);
         self.sent_to[replica] += 1;
-        let overhead = self.config.server.overhead.of_prompt(request.prompt);
+        let FleetConfig { server, seed, .. } = self.config;
+        let base = server.noise.intake(server.overhead.base, self.sent_to[replica], *seed, request.index);
+        let overhead = base + server.overhead.of_prompt(request.prompt);
         let underway = Underway { request, replica, sent: self.now };
         if overhead == Ticks::ZERO {
             return self.queue(underway);

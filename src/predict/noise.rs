@@ -37,7 +37,18 @@ pub(crate) enum InvalidNoise {
 pub(crate) struct StepNoise {
     decode: Vec<u64>,
     mixed: Vec<u64>,
+    intake: Vec<IntakeDelay>,
 }
+
+/// The time of a request before its queue, as it was measured with this many requests in flight at its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct IntakeDelay {
+    pub in_flight: u32,
+    pub delay: Ticks,
+}
+
+/// The number of measured delays, those with the most similar load, of which one is drawn.
+const SIMILAR_LOADS: usize = 60;
 
 impl StepNoise {
     /// Takes measured durations divided by the model's.
@@ -48,9 +59,29 @@ impl StepNoise {
     pub(crate) fn new(decode: &[f64], mixed: &[f64]) -> Result<Self, InvalidNoise> {
         let rounded = |factors: &[f64]| factors.iter().map(|factor| rounded(*factor)).collect();
         let (decode, mixed): (Result<_, _>, Result<_, _>) = (rounded(decode), rounded(mixed));
-        Ok(Self { decode: decode?, mixed: mixed? })
+        Ok(Self { decode: decode?, mixed: mixed?, intake: Vec::new() })
     }
 
+    /// With measured times before the queue, which replace the fixed one of the request's overhead.
+    pub(crate) fn with_intake(mut self, mut measured: Vec<IntakeDelay>) -> Self {
+        measured.sort_unstable();
+        self.intake = measured;
+        self
+    }
+
+    /// The time before the queue of the request number `count`, with this many in flight; `fixed` if none was measured.
+    pub(super) fn intake(&self, fixed: Ticks, in_flight: u32, seed: u64, count: u64) -> Ticks {
+        if self.intake.is_empty() {
+            return fixed;
+        }
+        let similar = self.intake.partition_point(|measured| measured.in_flight < in_flight);
+        let first = similar.saturating_sub(SIMILAR_LOADS / 2);
+        let end = (first + SIMILAR_LOADS).min(self.intake.len());
+        let among = &self.intake[end.saturating_sub(SIMILAR_LOADS)..end];
+        among[below(random(mix(seed, 4), count), among.len() as u64) as usize].delay
+    }
+
+    /// Whether steps do not deviate.
     pub(crate) fn is_none(&self) -> bool {
         self.decode.is_empty() && self.mixed.is_empty()
     }

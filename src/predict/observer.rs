@@ -29,6 +29,10 @@ pub(crate) struct SimulatedAnswer {
     pub first_step: u64,
     /// The number of the step that generated the last token.
     pub last_step: u64,
+    /// The number of sequences that got a token in the step of the first one.
+    pub first_batch: u32,
+    /// The number of sequences that got a token in the step of the last one.
+    pub last_batch: u32,
 }
 
 /// Steps of a replica, one after the other: one step of any work, or several that only decode.

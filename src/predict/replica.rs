@@ -35,11 +35,19 @@ pub(crate) struct ServerConfig {
 pub(crate) struct RequestOverhead {
     pub base: Ticks,
     pub per_prompt_token: Ticks,
+    /// The time for each token of a step between the step and the client, which gets the tokens of a step one after the
+    /// other. It does not block the engine.
+    pub per_delivered_token: Ticks,
 }
 
 impl RequestOverhead {
     pub(crate) fn of_prompt(&self, tokens: u32) -> Ticks {
-        self.base + Ticks(self.per_prompt_token.0.saturating_mul(u64::from(tokens)))
+        Ticks(self.per_prompt_token.0.saturating_mul(u64::from(tokens)))
+    }
+
+    /// The time from the end of a step with this many tokens until the client has them.
+    pub(crate) fn of_delivery(&self, tokens: usize) -> Ticks {
+        Ticks(self.per_delivered_token.0.saturating_mul(tokens as u64))
     }
 }
 
@@ -277,6 +285,8 @@ impl<'a> Replica<'a> {
                 })
             }
         };
+        let delivered = now + self.config.overhead.of_delivery(generated.len());
+        let batch = generated.len() as u32;
         for token in generated {
             if !(token.first || token.last || self.interrupted > 0) {
                 continue;
@@ -287,10 +297,12 @@ impl<'a> Replica<'a> {
                 observer.on_interruption(now - before);
             }
             if token.first {
-                (answer.first_token, answer.first_step) = (now, self.totals.steps);
+                (answer.first_token, answer.first_step) = (delivered, self.totals.steps);
+                answer.first_batch = batch;
             }
             if token.last {
-                (answer.last_token, answer.last_step) = (now, self.totals.steps);
+                (answer.last_token, answer.last_step) = (delivered, self.totals.steps);
+                answer.last_batch = batch;
                 answers.push(answer.clone());
                 self.vacant.push(token.id);
             }

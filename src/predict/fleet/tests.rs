@@ -269,6 +269,7 @@ fn the_servers_own_time_for_a_request_comes_before_its_queue() {
     slow.server.overhead = RequestOverhead {
         base: Ticks::from_nanoseconds(10 * MS),
         per_prompt_token: Ticks::from_nanoseconds(1000),
+        ..RequestOverhead::default()
     };
     let requests = [request(0, 0, 60, 1), request(1, 5, 10, 1)];
     let (found, _) = answers(&slow, &mut requests.into_iter(), &mut RoundRobin::default());
