@@ -10,6 +10,7 @@
 //! number of steps at once ends at the same tick as the steps one by one.
 
 pub(crate) mod autoscale;
+pub(crate) mod calibration;
 mod capacity;
 pub(crate) mod fleet;
 pub(crate) mod fleet_cost;
@@ -29,6 +30,7 @@ pub(crate) mod replica;
 pub(crate) mod router;
 pub(crate) mod router_comparison;
 pub(crate) mod seen_steps;
+pub(crate) mod server_model;
 mod simulation;
 pub(crate) mod step_time;
 pub(crate) mod ticks;

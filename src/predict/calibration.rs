@@ -1,0 +1,191 @@
+//! Calibration: from results of a client to a model of the server behind them, with its errors.
+//!
+//! ```text
+//! result files ─▶ measured ─▶ fit ⇄ replay (the run itself, simulated) ─▶ ensemble ─▶ server_model
+//!                               └ step_terms, nnls, overhead                └ figures: errors, hold-out
+//! ```
+
+pub(crate) mod ensemble;
+pub(crate) mod figures;
+pub(crate) mod fit;
+pub(crate) mod measured;
+mod nnls;
+pub(crate) mod overhead;
+pub(crate) mod replay;
+pub(crate) mod reported;
+mod step_terms;
+
+use figures::{RunFigures, measured_times, replayed_times};
+use fit::{Fit, FitError, FitInput, FittedCosts};
+use measured::MeasuredRun;
+use replay::{CalibrationFleet, StepHull, replay};
+
+use super::noise::{IntakeDelay, StepNoise};
+use super::replica::ServerConfig;
+use super::server_model::{
+    CoefficientEstimate, EngineFacts, FORMAT, RunCheck, ServerCosts, ServerModel, StepResiduals,
+};
+use super::ticks::Ticks;
+use crate::sim::scheduler::SchedulerLimits;
+
+/// What a calibration uses.
+#[derive(Clone, Debug)]
+pub(crate) struct CalibrationInput {
+    pub runs: Vec<MeasuredRun>,
+    /// Runs that the model is only checked on.
+    pub holdout: Vec<MeasuredRun>,
+    pub facts: EngineFacts,
+    pub fleet: CalibrationFleet,
+    /// The number of requests at the start of each run whose times are used; `None` for all.
+    pub fit_first: Option<usize>,
+    /// The seed of the bootstrap.
+    pub seed: u64,
+    pub served_model: Option<String>,
+}
+
+/// Calibrates a model of the server behind the runs.
+///
+/// # Errors
+///
+/// The runs have too few answers, or cannot be simulated with these facts.
+pub(crate) fn calibrate(input: &CalibrationInput) -> Result<ServerModel, FitError> {
+    let limits = input.facts.limits();
+    let fit_input =
+        FitInput { runs: &input.runs, limits, fleet: input.fleet, fit_first: input.fit_first };
+    let fit = fit::fit(&fit_input)?;
+    let spread = ensemble::error_spread(&fit);
+    let members = ensemble::members(&fit, spread, input.seed);
+    let server = checked_server(&fit, limits)?;
+    let check = |run: &MeasuredRun, from: usize, to: usize| check_run(&server, input, run, from..to);
+    let used = |run: &MeasuredRun| run.requests.len().min(input.fit_first.unwrap_or(usize::MAX));
+    let mut hull = StepHull::default();
+    let mut runs = Vec::new();
+    let mut holdout = Vec::new();
+    let mut doubts = Vec::new();
+    for run in &input.runs {
+        let (in_sample, seen, doubted) = check(run, 0, used(run))?;
+        runs.extend(in_sample);
+        hull.merge(&seen);
+        doubts.extend(doubted);
+        holdout.extend(check(run, used(run), run.requests.len())?.0);
+    }
+    for run in &input.holdout {
+        holdout.extend(check(run, 0, run.requests.len())?.0);
+    }
+    let all_requests = || input.runs.iter().flat_map(|run| &run.requests);
+    let prompts = || all_requests().map(|request| request.prompt);
+    let lengths = all_requests().map(|request| request.prompt.saturating_add(request.output));
+    Ok(ServerModel {
+        servegauge_model: FORMAT,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        served_model: input.served_model.clone(),
+        facts: input.facts.clone(),
+        fleet: input.fleet,
+        costs: server_costs(&fit.costs),
+        coefficients: coefficients(&fit, &members),
+        members: members.iter().map(server_costs).collect(),
+        residuals: StepResiduals::default(),
+        intake: fit.intake(),
+        hull,
+        prompt_tokens: [prompts().min().unwrap_or_default(), prompts().max().unwrap_or_default()],
+        longest_sequence: lengths.max().unwrap_or_default(),
+        runs,
+        holdout,
+        not_identified: not_identified(&fit, &members),
+        doubts,
+    })
+}
+
+fn server_costs(costs: &FittedCosts) -> ServerCosts {
+    ServerCosts { step_time: step_terms::step_time(&costs.coefficients), overhead: costs.overhead }
+}
+
+/// The fitted server with the measured delays before its queue.
+fn checked_server(fit: &Fit, limits: SchedulerLimits) -> Result<ServerConfig, FitError> {
+    let server = fit.costs.server(limits)?;
+    let delay = |(in_flight, seconds): (u32, f64)| IntakeDelay { in_flight, delay: Ticks::from_seconds(seconds) };
+    let noise = StepNoise::default().with_intake(fit.intake().into_iter().map(delay).collect());
+    Ok(ServerConfig { noise, ..server })
+}
+
+/// Simulates a run and compares the requests `part` with what was measured; `None` without requests.
+fn check_run(
+    server: &ServerConfig,
+    input: &CalibrationInput,
+    run: &MeasuredRun,
+    part: std::ops::Range<usize>,
+) -> Result<(Option<RunCheck>, StepHull, Vec<String>), FitError> {
+    let mut hull = StepHull::default();
+    let mut simulated = Vec::new();
+    let mut doubts = Vec::new();
+    for seed in 0..fit::DRAWS {
+        // Seeds other than those of the fit: the assignment that fits best is not the true one.
+        let replayed = replay(run, server, input.fleet, fit::DRAWS + seed)?;
+        hull.merge(&replayed.hull);
+        if seed == 0 {
+            doubts = reported::doubts(run, &replayed);
+        }
+        simulated.extend(RunFigures::new(&replayed_times(run, &replayed)[part.clone()]));
+    }
+    let measured = RunFigures::new(&measured_times(run)[part.clone()]);
+    let check = measured.zip(RunFigures::mean_of(&simulated)).map(|(measured, simulated)| RunCheck {
+        name: run.name.clone(),
+        sha256: None,
+        requests: part.len() as u64,
+        left_out: run.left_out,
+        measured,
+        simulated,
+    });
+    Ok((check, hull, doubts))
+}
+
+/// The coefficients that the fit uses, and the times outside the engine.
+fn coefficients(fit: &Fit, members: &[FittedCosts]) -> Vec<CoefficientEstimate> {
+    let estimate = |name: String, value: &dyn Fn(&FittedCosts) -> f64| {
+        let (low, high) = ensemble::interval(members, value);
+        CoefficientEstimate { name, value: value(&fit.costs), interval: [low, high] }
+    };
+    let terms = (0..step_terms::TERMS).filter(|term| fit.terms[*term]);
+    let mut estimates: Vec<CoefficientEstimate> =
+        terms.map(|term| estimate(step_terms::name(term), &|costs| costs.coefficients[term])).collect();
+    if fit.has_overhead {
+        estimates.push(estimate("each request outside the engine".to_owned(), &|costs| costs.overhead.base));
+        estimates.push(estimate("each prompt token outside the engine".to_owned(), &|costs| {
+            costs.overhead.per_prompt_token
+        }));
+        estimates.push(estimate("each token of a step on its way to the client".to_owned(), &|costs| {
+            costs.overhead.per_delivered_token
+        }));
+    }
+    estimates
+}
+
+/// What the runs do not tell, in sentences.
+fn not_identified(fit: &Fit, members: &[FittedCosts]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for estimate in coefficients(fit, members) {
+        let [low, high] = estimate.interval;
+        if estimate.value <= 0.0 && high <= 0.0 {
+            sentences.push(format!(
+                "the time for {} is 0 in the fit: these runs do not tell it from the others",
+                estimate.name
+            ));
+        } else if high > 3.0 * low {
+            sentences.push(format!(
+                "the time for {} is known to a factor of three at best: these runs vary it too little, or always together \
+                 with another",
+                estimate.name
+            ));
+        }
+    }
+    if !fit.has_overhead {
+        sentences.push(
+            "almost every request waited in the queue, so that the time outside the engine is not known; it is taken as 0"
+                .to_owned(),
+        );
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The terms that a step's duration may be a sum of, and the step-time model of their coefficients.
+//!
+//! The cost of `n` sequences is a sum of `n`, of min(n, k) for some k and of √n, all with coefficients of at least zero:
+//! it does not decrease, and each further sequence costs no more than the one before. That keeps what is beyond the
+//! largest number seen in bounds.
+
+use crate::predict::step_time::StepTimeCoefficients;
+use crate::sim::scheduler::StepWork;
+
+/// The numbers of sequences at which the cost of a further one may fall.
+const KNOTS: [u32; 7] = [2, 4, 8, 16, 32, 64, 128];
+
+const BASE: usize = 0;
+const SEQUENCE: usize = 1;
+const ROOT: usize = 2;
+const FIRST_KNOT: usize = 3;
+const CONTEXT: usize = FIRST_KNOT + KNOTS.len();
+const PROMPT: usize = CONTEXT + 1;
+const ATTENTION: usize = PROMPT + 1;
+const MIXED: usize = ATTENTION + 1;
+
+/// The number of terms.
+pub(super) const TERMS: usize = MIXED + 1;
+
+/// The amounts of the terms in a step, or their sums over steps.
+pub(super) type TermSums = [f64; TERMS];
+
+/// The terms of a model.
+pub(super) type TermSet = [bool; TERMS];
+
+/// The terms that every model begins with: a, c·n, d·KV and b·p.
+pub(super) const FIRST_TERMS: TermSet = {
+    let mut set = [false; TERMS];
+    (set[BASE], set[SEQUENCE], set[CONTEXT], set[PROMPT]) = (true, true, true, true);
+    set
+};
+
+/// The amounts of each term in a step.
+pub(super) fn amounts(work: &StepWork) -> TermSums {
+    let seqs = work.decode_seqs as f64;
+    let mut sums = [0.0; TERMS];
+    sums[BASE] = 1.0;
+    sums[SEQUENCE] = seqs;
+    sums[ROOT] = seqs.sqrt();
+    for (at, knot) in KNOTS.iter().enumerate() {
+        sums[FIRST_KNOT + at] = seqs.min(f64::from(*knot));
+    }
+    sums[CONTEXT] = work.kv_tokens as f64;
+    sums[PROMPT] = work.prefill_tokens as f64;
+    sums[ATTENTION] = work.attention as f64;
+    sums[MIXED] = f64::from(u8::from(work.prefill_tokens > 0));
+    sums
+}
+
+/// The groups of terms that may be added to a model of runs with at most this many sequences in a step and, if
+/// `is_varied`, with prompts that differ fourfold in length. Costs of long prompts cannot be told apart otherwise.
+pub(super) fn candidates(most_seqs: u64, is_varied: bool) -> Vec<Vec<usize>> {
+    // At least half of the range must be beyond a knot, or nothing tells the slope there.
+    let knots = (0..KNOTS.len()).filter(|at| 2 * u64::from(KNOTS[*at]) <= most_seqs);
+    let knots: Vec<usize> = knots.map(|at| FIRST_KNOT + at).collect();
+    let groups = [knots, vec![ROOT], vec![MIXED], if is_varied { vec![ATTENTION] } else { Vec::new() }];
+    groups.into_iter().filter(|group| !group.is_empty()).collect()
+}
+
+/// What a term stands for, and its unit.
+pub(super) fn name(term: usize) -> String {
+    match term {
+        BASE => "each step".to_owned(),
+        SEQUENCE => "each sequence in a step".to_owned(),
+        ROOT => "the square root of the sequences in a step".to_owned(),
+        CONTEXT => "each token of context".to_owned(),
+        PROMPT => "each prompt token".to_owned(),
+        ATTENTION => "each pair of prompt token and token before it".to_owned(),
+        MIXED => "each step with prompt tokens".to_owned(),
+        _ => format!("each sequence in a step up to {}", KNOTS[term - FIRST_KNOT]),
+    }
+}
+
+/// The sum of the terms times their coefficients.
+pub(super) fn duration(sums: &TermSums, coefficients: &[f64]) -> f64 {
+    sums.iter().zip(coefficients).map(|(amount, coefficient)| amount * coefficient).sum()
+}
+
+/// The step-time model of these coefficients in seconds.
+pub(super) fn step_time(coefficients: &[f64]) -> StepTimeCoefficients {
+    let seqs_cost = |seqs: u32| {
+        let seqs = f64::from(seqs);
+        let knots = KNOTS.iter().enumerate();
+        let knots = knots.map(|(at, knot)| coefficients[FIRST_KNOT + at] * seqs.min(f64::from(*knot)));
+        coefficients[SEQUENCE] * seqs + coefficients[ROOT] * seqs.sqrt() + knots.sum::<f64>()
+    };
+    let curve = |base: f64| curve_points().map(|seqs| (seqs, base + seqs_cost(seqs))).collect();
+    StepTimeCoefficients {
+        decode: curve(coefficients[BASE]),
+        kv_token: coefficients[CONTEXT],
+        mixed_base: coefficients[BASE] + coefficients[MIXED],
+        mixed_seqs: std::iter::once((0, 0.0)).chain(curve(0.0)).collect(),
+        prefill_token: coefficients[PROMPT],
+        attention_pair: coefficients[ATTENTION],
+        mixed_floor: 0.0,
+    }
+}
+
+/// The points of a curve: close enough for a root, and at each knot.
+fn curve_points() -> impl Iterator<Item = u32> {
+    (1..=3).chain((1..=9).flat_map(|power| (4..8).map(move |quarter| quarter << (power - 1)))).chain([2048])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::predict::step_time::StepTimeModel;
+
+    #[test]
+    fn the_model_of_coefficients_takes_as_long_as_their_terms() {
+        let mut coefficients = vec![0.0; TERMS];
+        coefficients[BASE] = 8e-3;
+        coefficients[SEQUENCE] = 40e-6;
+        coefficients[FIRST_KNOT + 4] = 90e-6;
+        coefficients[CONTEXT] = 0.1e-6;
+        coefficients[PROMPT] = 7e-6;
+        coefficients[ATTENTION] = 1e-9;
+        coefficients[MIXED] = 5e-3;
+        let model = StepTimeModel::new(&step_time(&coefficients)).unwrap();
+        for (decode_seqs, prefill_tokens) in [(1, 0), (7, 0), (31, 512), (33, 0), (200, 100), (3000, 8)] {
+            let work = StepWork {
+                decode_seqs,
+                prefill_tokens,
+                kv_tokens: 700 * decode_seqs as u64,
+                attention: (prefill_tokens * prefill_tokens / 2) as u64,
+            };
+            let exact = duration(&amounts(&work), &coefficients);
+            let found = model.step_ticks(&work).as_seconds();
+            assert!((found / exact - 1.0).abs() < 1e-4, "{work:?}: {found} is not {exact}");
+        }
+    }
+
+    #[test]
+    fn a_root_is_followed_closely() {
+        let mut coefficients = vec![0.0; TERMS];
+        (coefficients[BASE], coefficients[ROOT]) = (6.6e-3, 0.69e-3);
+        let model = StepTimeModel::new(&step_time(&coefficients)).unwrap();
+        for decode_seqs in [1, 5, 23, 150, 500, 1500] {
+            let work = StepWork { decode_seqs, ..StepWork::default() };
+            let exact = duration(&amounts(&work), &coefficients);
+            assert!((model.step_ticks(&work).as_seconds() / exact - 1.0).abs() < 2e-3, "{decode_seqs}");
+        }
+    }
+}
