@@ -44,7 +44,7 @@ use crate::runner::Invocation;
 use crate::server::launch::watchdog;
 use commands::run::RunCommandLine;
 use commands::{
-    ab, audit, compare, completions, dashboard, dataset, diagnose, gate, launch, logs, man, merge, plan,
+    ab, audit, calibrate, compare, completions, dashboard, dataset, diagnose, gate, launch, logs, man, merge, plan,
     quick, report, run, runs, search, sim, sweep, watch,
 };
 use exit::{CliError, ExitReason};
@@ -113,6 +113,8 @@ enum Command {
     ///
     /// The plan says how many requests fit, which rate that serves, and how many servers the load needs.
     Plan(Box<plan::PlanArgs>),
+    /// Calibrate a model of a server from its results, for `predict`
+    Calibrate(Box<calibrate::CalibrateArgs>),
     /// Monitor servers without load: compare their metrics with limits
     ///
     /// The output says for how long each limit has been exceeded.
@@ -202,6 +204,7 @@ fn perform(words: Vec<OsString>) -> Result<ExitReason, CliError> {
         Command::Search(args) => search::execute(&args, typed, interrupts),
         Command::Sweep(args) => sweep::execute(&args, interrupts),
         Command::Plan(args) => plan::execute(&args),
+        Command::Calibrate(args) => calibrate::execute(&args, interrupts),
         Command::Watch(args) => watch::execute(&args, interrupts),
         Command::Logs(args) => logs::execute(&args, interrupts),
         Command::Diagnose(args) => diagnose::execute(&args),

@@ -2,6 +2,7 @@
 
 pub(crate) mod ab;
 pub(crate) mod audit;
+pub(crate) mod calibration;
 pub(crate) mod client_metrics;
 pub(crate) mod compare;
 pub(crate) mod dashboard;

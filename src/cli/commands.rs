@@ -2,6 +2,7 @@
 
 pub(super) mod ab;
 pub(super) mod audit;
+pub(super) mod calibrate;
 pub(super) mod compare;
 pub(super) mod completions;
 pub(super) mod dashboard;

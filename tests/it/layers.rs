@@ -31,7 +31,11 @@ const ROOMS: &[Room] = &[
         may_name: &["client", "dataset", "tokenizer", "model", "stats"],
     },
     Room { name: "analysis", modules: &["analysis"], may_name: &["server", "model", "stats"] },
-    Room { name: "report", modules: &["report"], may_name: &["analysis", "server", "model", "stats"] },
+    Room {
+        name: "report",
+        modules: &["report"],
+        may_name: &["analysis", "predict", "server", "model", "stats"],
+    },
     Room {
         name: "runner",
         modules: &["runner"],

@@ -1,0 +1,193 @@
+//! `servegauge calibrate`: from saved results to a model of the server, with its errors.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::run::RunCommandLine;
+use crate::cli::args::{JsonArgs, values};
+use crate::cli::exit::{CliError, ExitReason, print_stderr};
+use crate::cli::interrupt::InterruptSignal;
+use crate::cli::saved_results::{self, SavedResult};
+use crate::cli::setting_flags::with_flags;
+use crate::cli::stdout;
+use crate::model::run::file;
+use crate::model::stated::StatedResult;
+use crate::predict::calibration::measured::MeasuredRun;
+use crate::predict::calibration::replay::{CalibrationFleet, CalibrationRouter};
+use crate::predict::calibration::reported::ReportedLoad;
+use crate::predict::calibration::{CalibrationInput, calibrate};
+use crate::predict::server_model::ServerModel;
+use crate::report;
+
+mod facts;
+mod probe;
+
+use facts::{FactArgs, FactSources};
+
+/// Calibrate a model of a server from its results, for `predict`
+///
+/// The results need the times of each request: servegauge's with --save-detailed, or those of vllm bench serve with
+/// --save-detailed. Several runs at different loads, prompt lengths and concurrencies tell more than one.
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArgs {
+    /// Result files of any tool, or names of kept runs
+    #[arg(value_name = "RUN", required_unless_present_any = ["print_probe", "probe"])]
+    runs: Vec<PathBuf>,
+    /// File to write the model to
+    #[arg(short, long, value_name = "FILE", required_unless_present = "print_probe")]
+    output: Option<PathBuf>,
+    /// Results to check the model on; they are not fitted
+    #[arg(long, value_name = "RUN", num_args = 1.., help_heading = "Check")]
+    holdout: Vec<PathBuf>,
+    /// Fit the first N requests of each run only, and check the model on the others
+    #[arg(long, value_name = "N", help_heading = "Check", value_parser = values::number::<u32>)]
+    fit_first: Option<u32>,
+    #[command(flatten)]
+    facts: FactArgs,
+    /// Number of servers behind the runs
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Server", value_parser = values::number::<u16>)]
+    replicas: u16,
+    /// How requests reached the servers
+    #[arg(long, value_enum, default_value_t = RouterName::RoundRobin, help_heading = "Server")]
+    router: RouterName,
+    /// Print the measurements of a probe, and do not run it
+    #[arg(long, conflicts_with_all = ["runs", "probe", "output", "holdout"], help_heading = "Probe")]
+    print_probe: bool,
+    /// Measure this server with a probe of about two minutes, and calibrate on it
+    ///
+    /// The probe varies the prompt length and the number of requests in flight apart from each other, which the load of
+    /// users rarely does. RUN may add more runs.
+    #[arg(long, value_name = "URL", help_heading = "Probe")]
+    probe: Option<String>,
+    /// Most requests in flight of the probe
+    #[arg(long, value_name = "N", default_value_t = 32, help_heading = "Probe", value_parser = values::number::<u16>)]
+    probe_max: u16,
+    /// After `--`: more flags of the probe's runs, such as --model
+    #[arg(last = true, value_name = "RUN'S FLAGS", help_heading = "Probe")]
+    probe_flags: Vec<String>,
+    /// Seed of the ensemble
+    #[arg(long, default_value_t = 0, value_parser = values::number::<u64>)]
+    seed: u64,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// How requests reach the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RouterName {
+    /// One server after the other
+    RoundRobin,
+    /// At random, as a Kubernetes Service does
+    Random,
+    /// The server with the fewest requests in flight
+    LeastRequests,
+}
+
+/// Runs the command.
+pub(crate) fn execute(args: &CalibrateArgs, interrupts: &InterruptSignal) -> Result<ExitReason, CliError> {
+    if args.print_probe {
+        let arms = probe::arms(args.probe_max);
+        stdout::print(|out| probe::print(&arms, out))?;
+        return Ok(ExitReason::Success);
+    }
+    let mut loaded = LoadedRuns::default();
+    if let Some(url) = &args.probe {
+        for (name, run) in probe::measure(url, args.probe_max, &args.probe_flags, interrupts)? {
+            loaded.add(name, &SavedResult::Run(Box::new(run)))?;
+        }
+    }
+    args.runs.iter().try_for_each(|path| loaded.load(path))?;
+    let mut holdout = LoadedRuns::default();
+    args.holdout.iter().try_for_each(|path| holdout.load(path))?;
+    let facts = facts::resolve(&args.facts, &loaded.sources)?;
+    let input = CalibrationInput {
+        runs: loaded.runs,
+        holdout: holdout.runs,
+        facts,
+        fleet: CalibrationFleet { replicas: usize::from(args.replicas), router: args.router.into() },
+        fit_first: args.fit_first.map(|first| first as usize),
+        seed: args.seed,
+        served_model: loaded.served_model,
+    };
+    if args.replicas == 0 {
+        return Err(CliError::usage("--replicas must be at least 1"));
+    }
+    let model = calibrate(&input).map_err(|error| CliError::usage(with_flags(&error.to_string())))?;
+    let saved = args.output.as_deref();
+    if let Some(path) = saved {
+        file::write(path, model.to_json().as_bytes()).map_err(CliError::io)?;
+    }
+    print(&model, saved, args.json.is_wanted())?;
+    Ok(ExitReason::Success)
+}
+
+fn print(model: &ServerModel, saved: Option<&Path>, json: bool) -> Result<(), CliError> {
+    stdout::print(|out| match json {
+        true => write!(out, "{}", model.to_json()),
+        false => report::calibration::render(model, saved, out),
+    })
+}
+
+/// The runs of a calibration.
+#[derive(Default)]
+struct LoadedRuns {
+    runs: Vec<MeasuredRun>,
+    sources: FactSources,
+    served_model: Option<String>,
+}
+
+impl LoadedRuns {
+    fn load(&mut self, path: &Path) -> Result<(), CliError> {
+        saved_results::load_named(path)?.into_iter().try_for_each(|(name, result)| self.add(name, &result))
+    }
+
+    fn add(&mut self, name: String, result: &SavedResult) -> Result<(), CliError> {
+        let (stated, reported): (StatedResult, _) = match result {
+            SavedResult::Run(run) => {
+                self.sources.add_run(run);
+                (run.to_stated(), run.server.as_ref().and_then(ReportedLoad::new))
+            }
+            SavedResult::Stated(stated) => ((**stated).clone(), None),
+        };
+        let model = stated.model.clone();
+        if let Some((one, other)) = self.served_model.as_ref().zip(model.as_ref()).filter(|(one, other)| one != other) {
+            return Err(CliError::usage(format!(
+                "{name} is of the model {other}, and the runs before it of {one}: calibrate one server at a time"
+            )));
+        }
+        self.served_model = self.served_model.take().or(model);
+        let run = MeasuredRun::from_stated(name.clone(), &stated).ok_or_else(|| {
+            CliError::usage(format!(
+                "{name} has only means, and a calibration needs the times of each request: measure it again with \
+                 --save-detailed"
+            ))
+        })?;
+        if run.left_out.total() > 0 {
+            let left_out = run.left_out;
+            print_stderr(format_args!(
+                "warning: {name}: left out {} failed requests, {} without lengths or times, and {} with impossible times",
+                left_out.failed, left_out.incomplete, left_out.impossible
+            ));
+        }
+        self.runs.push(MeasuredRun { reported, ..run });
+        Ok(())
+    }
+}
+
+impl From<RouterName> for CalibrationRouter {
+    fn from(name: RouterName) -> Self {
+        match name {
+            RouterName::RoundRobin => Self::RoundRobin,
+            RouterName::Random => Self::Random,
+            RouterName::LeastRequests => Self::LeastRequests,
+        }
+    }
+}
+
+/// The command line of a probe's run.
+fn run_line(words: &[String]) -> Result<RunCommandLine, CliError> {
+    RunCommandLine::parse(words)
+        .map_err(|why| CliError::usage(format!("the probe: {why}; see `servegauge run --help`")))
+}
