@@ -45,14 +45,16 @@ pub(crate) fn run_step_loop(
             answers[*id as usize].answer.preemptions += 1;
         }
         now += step_time.step_ticks(&batch.work);
-        for token in scheduler.complete_step() {
+        let generated = scheduler.complete_step();
+        let batch = generated.len() as u32;
+        for token in generated {
             let LoopAnswer { answer, token_steps } = &mut answers[token.id as usize];
             token_steps.push(step);
             if token.first {
-                (answer.first_token, answer.first_step) = (now, step);
+                (answer.first_token, answer.first_step, answer.first_batch) = (now, step, batch);
             }
             if token.last {
-                (answer.last_token, answer.last_step) = (now, step);
+                (answer.last_token, answer.last_step, answer.last_batch) = (now, step, batch);
             }
         }
         step += 1;
