@@ -8,22 +8,26 @@
 pub(crate) mod ensemble;
 pub(crate) mod figures;
 pub(crate) mod fit;
+mod fit_block;
+pub(crate) mod load_point;
 pub(crate) mod measured;
 mod nnls;
 pub(crate) mod overhead;
 pub(crate) mod replay;
 pub(crate) mod reported;
 mod step_terms;
+mod term_choice;
 
 use figures::{RunFigures, measured_times, replayed_times};
 use fit::{Fit, FitError, FitInput, FittedCosts};
+use load_point::LoadPoint;
 use measured::MeasuredRun;
 use replay::{CalibrationFleet, StepHull, replay};
 
 use super::noise::{IntakeDelay, StepNoise};
 use super::replica::ServerConfig;
 use super::server_model::{
-    CoefficientEstimate, EngineFacts, FORMAT, RunCheck, ServerCosts, ServerModel, StepResiduals,
+    CoefficientEstimate, EngineFacts, FORMAT, PointCheck, RunCheck, ServerCosts, ServerModel, StepResiduals,
 };
 use super::ticks::Ticks;
 use crate::sim::scheduler::SchedulerLimits;
@@ -32,6 +36,8 @@ use crate::sim::scheduler::SchedulerLimits;
 #[derive(Clone, Debug)]
 pub(crate) struct CalibrationInput {
     pub runs: Vec<MeasuredRun>,
+    /// Load points without single requests.
+    pub points: Vec<LoadPoint>,
     /// Runs that the model is only checked on.
     pub holdout: Vec<MeasuredRun>,
     pub facts: EngineFacts,
@@ -50,8 +56,13 @@ pub(crate) struct CalibrationInput {
 /// The runs have too few answers, or cannot be simulated with these facts.
 pub(crate) fn calibrate(input: &CalibrationInput) -> Result<ServerModel, FitError> {
     let limits = input.facts.limits();
-    let fit_input =
-        FitInput { runs: &input.runs, limits, fleet: input.fleet, fit_first: input.fit_first };
+    let fit_input = FitInput {
+        runs: &input.runs,
+        points: &input.points,
+        limits,
+        fleet: input.fleet,
+        fit_first: input.fit_first,
+    };
     let fit = fit::fit(&fit_input)?;
     let spread = ensemble::error_spread(&fit);
     let members = ensemble::members(&fit, spread, input.seed);
@@ -72,9 +83,20 @@ pub(crate) fn calibrate(input: &CalibrationInput) -> Result<ServerModel, FitErro
     for run in &input.holdout {
         holdout.extend(check(run, 0, run.requests.len())?.0);
     }
+    input.points.iter().for_each(|point| hull.merge(&point.hull()));
+    let points = input.points.iter().map(|point| PointCheck {
+        name: point.name.clone(),
+        concurrency: point.concurrency,
+        measured_tpot: point.tpot,
+        fitted_tpot: point.fitted_tpot(&fit.costs.coefficients),
+    });
     let all_requests = || input.runs.iter().flat_map(|run| &run.requests);
-    let prompts = || all_requests().map(|request| request.prompt);
-    let lengths = all_requests().map(|request| request.prompt.saturating_add(request.output));
+    let of_points =
+        || input.points.iter().map(|point| (point.prompt as u32, (point.prompt + point.output) as u32));
+    let of_requests =
+        || all_requests().map(|request| (request.prompt, request.prompt.saturating_add(request.output)));
+    let prompts = || of_requests().chain(of_points()).map(|(prompt, _)| prompt);
+    let lengths = of_requests().chain(of_points()).map(|(_, length)| length);
     Ok(ServerModel {
         servegauge_model: FORMAT,
         program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -89,6 +111,7 @@ pub(crate) fn calibrate(input: &CalibrationInput) -> Result<ServerModel, FitErro
         hull,
         prompt_tokens: [prompts().min().unwrap_or_default(), prompts().max().unwrap_or_default()],
         longest_sequence: lengths.max().unwrap_or_default(),
+        points: points.collect(),
         runs,
         holdout,
         not_identified: not_identified(&fit, &members),
@@ -103,7 +126,8 @@ fn server_costs(costs: &FittedCosts) -> ServerCosts {
 /// The fitted server with the measured delays before its queue.
 fn checked_server(fit: &Fit, limits: SchedulerLimits) -> Result<ServerConfig, FitError> {
     let server = fit.costs.server(limits)?;
-    let delay = |(in_flight, seconds): (u32, f64)| IntakeDelay { in_flight, delay: Ticks::from_seconds(seconds) };
+    let delay =
+        |(in_flight, seconds): (u32, f64)| IntakeDelay { in_flight, delay: Ticks::from_seconds(seconds) };
     let noise = StepNoise::default().with_intake(fit.intake().into_iter().map(delay).collect());
     Ok(ServerConfig { noise, ..server })
 }

@@ -50,6 +50,8 @@ pub(crate) struct ServerModel {
     pub prompt_tokens: [u32; 2],
     /// The longest prompt with its output.
     pub longest_sequence: u32,
+    /// The load points that the model was fitted on.
+    pub points: Vec<PointCheck>,
     /// The runs that the model was fitted on.
     pub runs: Vec<RunCheck>,
     /// The runs that it was checked on.
@@ -120,6 +122,16 @@ pub(crate) struct CoefficientEstimate {
 pub(crate) struct StepResiduals {
     pub decode: Vec<f64>,
     pub mixed: Vec<f64>,
+}
+
+/// A load point without single requests, as it was measured and as it was fitted. Times are in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PointCheck {
+    pub name: String,
+    pub concurrency: f64,
+    pub measured_tpot: f64,
+    pub fitted_tpot: f64,
 }
 
 /// A run as it was measured, and as the model simulates it.
@@ -193,7 +205,8 @@ impl ServerModel {
     ///
     /// The file is not a model, or one of another version, or a coefficient is out of range.
     pub(crate) fn load(path: &Path) -> Result<Self, ServerModelError> {
-        let text = std::fs::read(path).map_err(|source| ServerModelError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read(path).map_err(|source| ServerModelError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
@@ -204,7 +217,8 @@ impl ServerModel {
     /// As for [`ServerModel::load`].
     pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Self, ServerModelError> {
         let format = |why: String| ServerModelError::Format { path: path.to_owned(), why };
-        let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| format(error.to_string()))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(text).map_err(|error| format(error.to_string()))?;
         let version = value.get("servegauge_model").and_then(serde_json::Value::as_u64);
         match version {
             None => return Err(format("it has no servegauge_model; `calibrate` writes models".to_owned())),
@@ -261,7 +275,10 @@ impl ServerModel {
     }
 
     /// The server with the best costs, then that of each member, with these limits.
-    pub(crate) fn servers(&self, limits: SchedulerLimits) -> Result<(ServerConfig, Vec<ServerConfig>), String> {
+    pub(crate) fn servers(
+        &self,
+        limits: SchedulerLimits,
+    ) -> Result<(ServerConfig, Vec<ServerConfig>), String> {
         let server = |costs| self.server(costs, limits).map_err(|error| error.to_string());
         let members: Result<_, _> = self.members.iter().map(server).collect();
         Ok((server(&self.costs)?, members?))

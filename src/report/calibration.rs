@@ -13,8 +13,14 @@ pub(crate) fn render(model: &ServerModel, saved: Option<&Path>, to: &mut impl Wr
     facts(&model.facts, to)?;
     section("Times", to)?;
     coefficients(model, to)?;
-    section("Error of the simulated runs", to)?;
-    errors(model, to)?;
+    if !model.runs.is_empty() {
+        section("Error of the simulated runs", to)?;
+        errors(model, to)?;
+    }
+    if !model.points.is_empty() {
+        section("Error of TPOT of results that have only means", to)?;
+        points(model, to)?;
+    }
     if !model.not_identified.is_empty() {
         section("Not known", to)?;
         model.not_identified.iter().try_for_each(|sentence| writeln!(to, "- {sentence}"))?;
@@ -39,7 +45,8 @@ fn facts(facts: &EngineFacts, to: &mut impl Write) -> io::Result<()> {
         FactSource::Assumed => "ASSUMED: nobody states it, and a wrong value makes predictions wrong",
     };
     let rows = facts.by_name().into_iter();
-    let rows = rows.map(|(name, fact)| vec![name.to_owned(), fact.value.to_string(), source(fact.source).to_owned()]);
+    let rows = rows
+        .map(|(name, fact)| vec![name.to_owned(), fact.value.to_string(), source(fact.source).to_owned()]);
     Table::new(&[Column::LEFT, Column::RIGHT, Column::LEFT], rows.collect()).write(to)
 }
 
@@ -63,7 +70,9 @@ fn coefficients(model: &ServerModel, to: &mut impl Write) -> io::Result<()> {
 }
 
 fn errors(model: &ServerModel, to: &mut impl Write) -> io::Result<()> {
-    let checks = || model.runs.iter().map(|run| ("fitted", run)).chain(model.holdout.iter().map(|run| ("held out", run)));
+    let checks = || {
+        model.runs.iter().map(|run| ("fitted", run)).chain(model.holdout.iter().map(|run| ("held out", run)))
+    };
     let names = checks().next().map(|(_, run)| run.simulated.by_name().map(|(name, _)| name.to_owned()));
     let header = ["run".to_owned(), String::new()].into_iter().chain(names.into_iter().flatten());
     let mut rows: Vec<Vec<String>> = vec![header.collect()];
@@ -87,6 +96,18 @@ const ERROR_COLUMNS: [Column; 8] = [
 fn error_row(part: &str, run: &RunCheck) -> Vec<String> {
     let errors = run.simulated.errors(&run.measured).map(|(_, error)| format!("{:+.1} %", 100.0 * error));
     [run.name.clone(), part.to_owned()].into_iter().chain(errors).collect()
+}
+
+fn points(model: &ServerModel, to: &mut impl Write) -> io::Result<()> {
+    let rows = model.points.iter().map(|point| {
+        let error = point.fitted_tpot / point.measured_tpot - 1.0;
+        vec![
+            point.name.clone(),
+            format!("{} in flight", point.concurrency),
+            format!("{:+.1} %", 100.0 * error),
+        ]
+    });
+    Table::new(&[Column::LEFT, Column::RIGHT, Column::RIGHT], rows.collect()).write(to)
 }
 
 fn seen(model: &ServerModel, to: &mut impl Write) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! `servegauge calibrate`: from saved results to a model of the server, with its errors.
 
 use std::io::Write as _;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -14,6 +15,7 @@ use crate::cli::setting_flags::with_flags;
 use crate::cli::stdout;
 use crate::model::run::file;
 use crate::model::stated::StatedResult;
+use crate::predict::calibration::load_point::LoadPoint;
 use crate::predict::calibration::measured::MeasuredRun;
 use crate::predict::calibration::replay::{CalibrationFleet, CalibrationRouter};
 use crate::predict::calibration::reported::ReportedLoad;
@@ -28,8 +30,9 @@ use facts::{FactArgs, FactSources};
 
 /// Calibrate a model of a server from its results, for `predict`
 ///
-/// The results need the times of each request: servegauge's with --save-detailed, or those of vllm bench serve with
-/// --save-detailed. Several runs at different loads, prompt lengths and concurrencies tell more than one.
+/// Results with the times of each request tell most: servegauge's, or vllm bench serve's, with --save-detailed. Several
+/// runs at different loads, prompt lengths and concurrencies tell more than one. Of a closed loop, means are enough for
+/// TPOT.
 #[derive(Debug, Args)]
 pub(crate) struct CalibrateArgs {
     /// Result files of any tool, or names of kept runs
@@ -47,8 +50,8 @@ pub(crate) struct CalibrateArgs {
     #[command(flatten)]
     facts: FactArgs,
     /// Number of servers behind the runs
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Server", value_parser = values::number::<u16>)]
-    replicas: u16,
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Server", value_parser = values::number::<NonZeroU16>)]
+    replicas: NonZeroU16,
     /// How requests reached the servers
     #[arg(long, value_enum, default_value_t = RouterName::RoundRobin, help_heading = "Server")]
     router: RouterName,
@@ -101,19 +104,23 @@ pub(crate) fn execute(args: &CalibrateArgs, interrupts: &InterruptSignal) -> Res
     args.runs.iter().try_for_each(|path| loaded.load(path))?;
     let mut holdout = LoadedRuns::default();
     args.holdout.iter().try_for_each(|path| holdout.load(path))?;
+    if let Some(point) = holdout.points.first() {
+        return Err(CliError::usage(format!(
+            "--holdout {}: it has only means; a check needs the times of each request (--save-detailed)",
+            point.name
+        )));
+    }
     let facts = facts::resolve(&args.facts, &loaded.sources)?;
     let input = CalibrationInput {
         runs: loaded.runs,
+        points: loaded.points,
         holdout: holdout.runs,
         facts,
-        fleet: CalibrationFleet { replicas: usize::from(args.replicas), router: args.router.into() },
+        fleet: CalibrationFleet { replicas: usize::from(args.replicas.get()), router: args.router.into() },
         fit_first: args.fit_first.map(|first| first as usize),
         seed: args.seed,
         served_model: loaded.served_model,
     };
-    if args.replicas == 0 {
-        return Err(CliError::usage("--replicas must be at least 1"));
-    }
     let model = calibrate(&input).map_err(|error| CliError::usage(with_flags(&error.to_string())))?;
     let saved = args.output.as_deref();
     if let Some(path) = saved {
@@ -134,6 +141,8 @@ fn print(model: &ServerModel, saved: Option<&Path>, json: bool) -> Result<(), Cl
 #[derive(Default)]
 struct LoadedRuns {
     runs: Vec<MeasuredRun>,
+    /// Results that have only means.
+    points: Vec<LoadPoint>,
     sources: FactSources,
     served_model: Option<String>,
 }
@@ -152,18 +161,18 @@ impl LoadedRuns {
             SavedResult::Stated(stated) => ((**stated).clone(), None),
         };
         let model = stated.model.clone();
-        if let Some((one, other)) = self.served_model.as_ref().zip(model.as_ref()).filter(|(one, other)| one != other) {
+        if let Some((one, other)) =
+            self.served_model.as_ref().zip(model.as_ref()).filter(|(one, other)| one != other)
+        {
             return Err(CliError::usage(format!(
                 "{name} is of the model {other}, and the runs before it of {one}: calibrate one server at a time"
             )));
         }
         self.served_model = self.served_model.take().or(model);
-        let run = MeasuredRun::from_stated(name.clone(), &stated).ok_or_else(|| {
-            CliError::usage(format!(
-                "{name} has only means, and a calibration needs the times of each request: measure it again with \
-                 --save-detailed"
-            ))
-        })?;
+        let Some(run) = MeasuredRun::from_stated(name.clone(), &stated) else {
+            self.points.push(LoadPoint::from_stated(name, &stated).map_err(CliError::usage)?);
+            return Ok(());
+        };
         if run.left_out.total() > 0 {
             let left_out = run.left_out;
             print_stderr(format_args!(

@@ -5,9 +5,11 @@
 //! differ by more than the blocks of one run tell.
 
 use super::figures::{mean, percentile};
-use super::fit::{BLOCKS, FOLDS, Fit, FitBlock, FittedCosts, fold, solve};
+use super::fit::{Fit, FittedCosts};
+use super::fit_block::{FitBlock, solve};
 use super::overhead;
 use super::step_terms::{self, TERMS};
+use super::term_choice::FOLDS;
 use crate::predict::noise::mix;
 use crate::stats::student_quantile;
 
@@ -34,15 +36,18 @@ pub(crate) fn error_spread(fit: &Fit) -> ErrorSpread {
     let mut steps = Vec::new();
     let mut overheads = Vec::new();
     for held_out in 0..FOLDS {
-        let numbered = || fit.blocks.iter().enumerate();
-        let x = solve(numbered().filter(|(at, _)| fold(*at) != held_out).map(|(_, block)| block), &fit.terms);
-        for run in fit.blocks.chunks(BLOCKS) {
-            let own = run.iter().enumerate().filter(|(at, _)| fold(*at) == held_out).map(|(_, block)| block);
-            let own: Vec<&FitBlock> = own.collect();
+        let x = solve(fit.blocks.iter().filter(|block| block.fold != held_out), &fit.terms);
+        for run in fit.blocks.chunk_by(|a, b| a.run == b.run) {
+            let own: Vec<&FitBlock> = run.iter().filter(|block| block.fold == held_out).collect();
             let scale = scale(&x, &fit.costs.coefficients, own.iter().copied());
             let (measured, replayed): (Vec<f64>, Vec<f64>) =
                 own.iter().flat_map(|block| block.tpot.iter().copied()).unzip();
-            if !measured.is_empty() {
+            // A load point without single requests is a whole run: what holds for it is not scaled below.
+            if run.iter().all(|block| block.ttft.is_empty()) {
+                let error = |(measured, replayed): (&f64, &f64)| (scale * replayed / measured).ln();
+                let whole = (FOLDS as f64).sqrt();
+                steps.extend(measured.iter().zip(&replayed).map(|pair| whole * error(pair)));
+            } else if !measured.is_empty() {
                 steps.push((scale * mean(&replayed) / mean(&measured)).ln());
             }
             let (measured, replayed): (Vec<f64>, Vec<f64>) =
@@ -53,7 +58,8 @@ pub(crate) fn error_spread(fit: &Fit) -> ErrorSpread {
         }
     }
     let spread = |errors: &[f64]| {
-        let squares: Vec<f64> = errors.iter().filter(|error| error.is_finite()).map(|error| error * error).collect();
+        let squares: Vec<f64> =
+            errors.iter().filter(|error| error.is_finite()).map(|error| error * error).collect();
         // A fold is a fifth of a run: the figures of a whole run deviate less.
         (mean(&squares) / FOLDS as f64 + LEAST_SPREAD * LEAST_SPREAD).sqrt().min(MOST_SPREAD)
     };
@@ -75,7 +81,7 @@ pub(crate) fn members(fit: &Fit, spread: ErrorSpread, seed: u64) -> Vec<FittedCo
 }
 
 fn draw_member(fit: &Fit, spread: ErrorSpread, seed: u64, member: usize) -> FittedCosts {
-    let runs = fit.blocks.chunks(BLOCKS).enumerate();
+    let runs = fit.blocks.chunk_by(|a, b| a.run == b.run).enumerate();
     let drawn = runs.flat_map(|(run, blocks)| {
         let stream = mix(mix(seed, member as u64), run as u64);
         (0..blocks.len()).map(move |at| &blocks[(mix(stream, at as u64) % blocks.len() as u64) as usize])
@@ -86,7 +92,10 @@ fn draw_member(fit: &Fit, spread: ErrorSpread, seed: u64, member: usize) -> Fitt
     let coefficients = solve(drawn.iter().copied(), terms).into_iter().map(|cost| cost * steps).collect();
     let unexplained: Vec<_> = drawn.iter().flat_map(|block| block.unexplained.iter().copied()).collect();
     let overhead = overhead::fit(&unexplained).unwrap_or(fit.costs.overhead);
-    FittedCosts { coefficients, overhead: overhead.times((spread.overhead * normal_quantile(member, 7)).exp()) }
+    FittedCosts {
+        coefficients,
+        overhead: overhead.times((spread.overhead * normal_quantile(member, 7)).exp()),
+    }
 }
 
 /// The degrees of freedom with which Student's distribution is the normal one.

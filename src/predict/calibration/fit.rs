@@ -2,11 +2,14 @@
 //! steps, and repeat with the new coefficients, since they change the schedule.
 
 use super::figures::{mean, quantile_distance};
+use super::fit_block::{FitBlock, solve};
+use super::load_point::{self, LoadPoint};
 use super::measured::{MeasuredRequest, MeasuredRun};
 use super::nnls::LeastSquares;
 use super::overhead::{self, OverheadSeconds, UnexplainedTtft};
 use super::replay::{CalibrationFleet, Replay, ReplayedRequest, replay};
-use super::step_terms::{self, FIRST_TERMS, TERMS, TermSet};
+use super::step_terms::{self, CONCAVE_TERMS, FIRST_TERMS, TERMS, TermSet};
+use super::term_choice::{FOLDS, choose_terms};
 use crate::predict::fleet::SimulationError;
 use crate::predict::noise::StepNoise;
 use crate::predict::replica::ServerConfig;
@@ -17,6 +20,8 @@ use crate::sim::scheduler::SchedulerLimits;
 #[derive(Clone, Debug)]
 pub(crate) struct FitInput<'a> {
     pub runs: &'a [MeasuredRun],
+    /// Load points without single requests.
+    pub points: &'a [LoadPoint],
     pub limits: SchedulerLimits,
     pub fleet: CalibrationFleet,
     /// The number of requests at the start of each run whose times are used; `None` for all. The others still load the
@@ -47,6 +52,9 @@ pub(crate) enum FitError {
 
 /// The fewest answers with at least two tokens.
 const MIN_ANSWERS: usize = 10;
+
+/// The fewest load points without single requests.
+const MIN_POINTS: usize = 4;
 
 /// The fewest output tokens of a request whose decode time is used: the times of few steps are all rounding.
 const MIN_OUTPUT: u32 = 5;
@@ -79,19 +87,6 @@ const TTFT_WEIGHT: f64 = 0.5;
 /// The number of requests whose loads are taken as similar.
 const SIMILAR_LOADS: usize = 60;
 
-/// The rows of a block of time.
-#[derive(Clone, Debug)]
-pub(super) struct FitBlock {
-    pub problem: LeastSquares,
-    /// The sums of the terms over all decode times.
-    pub work: step_terms::TermSums,
-    pub unexplained: Vec<UnexplainedTtft>,
-    /// The measured and the simulated decode times for each token.
-    pub tpot: Vec<(f64, f64)>,
-    /// The measured and the simulated TTFT.
-    pub ttft: Vec<(f64, f64)>,
-}
-
 /// The result of a fit.
 #[derive(Clone, Debug)]
 pub(crate) struct Fit {
@@ -114,7 +109,8 @@ impl Fit {
         if !self.has_overhead {
             return Vec::new();
         }
-        let mut requests: Vec<&UnexplainedTtft> = self.blocks.iter().flat_map(|block| &block.unexplained).collect();
+        let mut requests: Vec<&UnexplainedTtft> =
+            self.blocks.iter().flat_map(|block| &block.unexplained).collect();
         requests.sort_by_key(|request| request.in_flight);
         requests.chunks(SIMILAR_LOADS).flat_map(|similar| self.intake_of(similar)).collect()
     }
@@ -126,9 +122,11 @@ impl Fit {
             times.sort_by(f64::total_cmp);
             times
         };
-        let measured = sorted(&|request| request.ttft - outside.of_first_token(request.prompt, request.batch));
+        let measured =
+            sorted(&|request| request.ttft - outside.of_first_token(request.prompt, request.batch));
         let simulated = sorted(&|request| request.ttft - request.seconds);
-        let delays = measured.iter().zip(simulated).map(|(measured, simulated)| (measured - simulated).max(0.0));
+        let delays =
+            measured.iter().zip(simulated).map(|(measured, simulated)| (measured - simulated).max(0.0));
         similar.iter().map(|request| request.in_flight).zip(delays).collect()
     }
 }
@@ -165,7 +163,7 @@ pub(crate) fn fit(input: &FitInput<'_>) -> Result<Fit, FitError> {
         let replays = replay_all(input, &costs)?;
         let (blocks, distance) = compare(input, &costs, &replays);
         if round == CHOICE {
-            (terms, alternatives) = choose_terms(input, &replays, &blocks);
+            (terms, alternatives) = terms_of(input, &replays, &blocks);
         }
         let unexplained: Vec<UnexplainedTtft> =
             blocks.iter().flat_map(|block| block.unexplained.iter().copied()).collect();
@@ -207,15 +205,18 @@ fn start(input: &FitInput<'_>) -> Result<FittedCosts, FitError> {
         used.map(|(_, request)| *request).collect()
     };
     let requests: Vec<MeasuredRequest> = input.runs.iter().flat_map(used).collect();
-    let tpots: Vec<f64> = requests.iter().filter_map(MeasuredRequest::tpot).collect();
-    if tpots.len() < MIN_ANSWERS {
+    let mut tpots: Vec<f64> = requests.iter().filter_map(MeasuredRequest::tpot).collect();
+    if tpots.is_empty() && input.points.len() >= MIN_POINTS {
+        tpots.extend(input.points.iter().map(|point| point.tpot));
+    } else if tpots.len() < MIN_ANSWERS {
         return Err(FitError::TooFew { requests: tpots.len(), needed: MIN_ANSWERS });
     }
     let in_flight = |run: &MeasuredRun| {
         let busy: f64 = run.requests.iter().map(MeasuredRequest::e2e).sum();
         busy / run.makespan().max(f64::MIN_POSITIVE) / input.fleet.replicas as f64
     };
-    let in_flight = mean(&input.runs.iter().map(in_flight).collect::<Vec<_>>()).max(1.0);
+    let concurrency = input.points.iter().map(|point| point.concurrency);
+    let in_flight = mean(&input.runs.iter().map(in_flight).chain(concurrency).collect::<Vec<_>>()).max(1.0);
     let mut coefficients = vec![0.0; TERMS];
     let tpot = mean(&tpots);
     for (term, value) in [0.7 * tpot, 0.3 * tpot / in_flight].into_iter().enumerate() {
@@ -225,10 +226,7 @@ fn start(input: &FitInput<'_>) -> Result<FittedCosts, FitError> {
 }
 
 /// The replays of each run: several where the assignment to replicas is random.
-pub(super) fn replay_all(
-    input: &FitInput<'_>,
-    costs: &FittedCosts,
-) -> Result<Vec<Vec<Replay>>, FitError> {
+pub(super) fn replay_all(input: &FitInput<'_>, costs: &FittedCosts) -> Result<Vec<Vec<Replay>>, FitError> {
     let server = costs.server(input.limits)?;
     let draws = if input.fleet.is_random() { DRAWS } else { 1 };
     let draw = |run: &MeasuredRun| -> Result<Vec<Replay>, FitError> {
@@ -238,15 +236,11 @@ pub(super) fn replay_all(
 }
 
 /// The rows of all runs, and the distance between measured and simulated percentiles of TTFT and TPOT.
-fn compare(
-    input: &FitInput<'_>,
-    costs: &FittedCosts,
-    replays: &[Vec<Replay>],
-) -> (Vec<FitBlock>, f64) {
+fn compare(input: &FitInput<'_>, costs: &FittedCosts, replays: &[Vec<Replay>]) -> (Vec<FitBlock>, f64) {
     let mut blocks = Vec::new();
     let mut distances = Vec::new();
     let longest_queue = 2.0 * step_terms::duration(&mean_step(replays), &costs.coefficients);
-    for (run, draws) in input.runs.iter().zip(replays) {
+    for (run, draws) in input.runs.iter().enumerate().zip(replays) {
         let of_run = run_blocks(input, costs, run, draws, longest_queue);
         let columns = |pairs: Vec<(f64, f64)>| -> (Vec<f64>, Vec<f64>) { pairs.into_iter().unzip() };
         let (ttft, replayed_ttft) = columns(of_run.iter().flat_map(|block| block.ttft.clone()).collect());
@@ -254,6 +248,9 @@ fn compare(
         distances.push(quantile_distance(&ttft, &replayed_ttft) + quantile_distance(&tpot, &replayed_tpot));
         blocks.extend(of_run);
     }
+    let (points, distance) = load_point::blocks(input.points, input.runs.len(), &costs.coefficients);
+    distances.extend(distance);
+    blocks.extend(points);
     (blocks, mean(&distances))
 }
 
@@ -270,12 +267,14 @@ fn mean_step(replays: &[Vec<Replay>]) -> step_terms::TermSums {
 fn run_blocks(
     input: &FitInput<'_>,
     costs: &FittedCosts,
-    run: &MeasuredRun,
+    (number, run): (usize, &MeasuredRun),
     draws: &[Replay],
     longest_queue: f64,
 ) -> Vec<FitBlock> {
     let used = run.requests.len().min(input.fit_first.unwrap_or(usize::MAX));
     let empty = FitBlock {
+        run: number,
+        fold: 0,
         problem: LeastSquares::new(TERMS),
         work: [0.0; TERMS],
         unexplained: Vec::new(),
@@ -284,6 +283,7 @@ fn run_blocks(
     };
     let mut blocks = vec![empty; BLOCKS.min(used.max(1))];
     let count = blocks.len();
+    blocks.iter_mut().enumerate().for_each(|(at, block)| block.fold = at * FOLDS / count);
     let in_flight = run.in_flight();
     for (at, request) in run.requests.iter().enumerate().take(used) {
         let replayed = mean_request(draws, at);
@@ -323,12 +323,7 @@ fn mean_request(draws: &[Replay], at: usize) -> ReplayedRequest {
 }
 
 impl FitBlock {
-    fn add(
-        &mut self,
-        measured: &MeasuredRequest,
-        replayed: &ReplayedRequest,
-        costs: &FittedCosts,
-    ) {
+    fn add(&mut self, measured: &MeasuredRequest, replayed: &ReplayedRequest, costs: &FittedCosts) {
         if measured.output >= MIN_OUTPUT {
             let delivery = costs.overhead.per_delivered_token * (replayed.last_batch - replayed.first_batch);
             self.problem.add(&replayed.until_last, measured.decode - delivery, measured.decode.recip());
@@ -355,65 +350,18 @@ fn unexplained(
     UnexplainedTtft { seconds: measured.ttft - engine, ttft: measured.ttft, prompt, batch, in_flight }
 }
 
-pub(super) fn solve<'b>(blocks: impl IntoIterator<Item = &'b FitBlock>, terms: &TermSet) -> Vec<f64> {
-    let mut all = LeastSquares::new(TERMS);
-    blocks.into_iter().for_each(|block| all.merge(&block.problem));
-    all.solve(terms)
-}
-
-/// The folds of the cross-validation: each is a stretch of every run.
-pub(super) const FOLDS: usize = 5;
-
-/// The relative fall of the error in cross-validation that a further term must bring.
-const MIN_GAIN: f64 = 0.02;
-
-/// Sets of terms within this share of the least error are alternatives.
-const NEARLY_AS_GOOD: f64 = 0.05;
-
-/// The fold of a block.
-pub(super) fn fold(block: usize) -> usize {
-    block % BLOCKS * FOLDS / BLOCKS
-}
-
-/// Adds terms to the first ones while that lowers the error in blocked cross-validation. Returns the terms, and all
-/// sets that are nearly as good.
-fn choose_terms(
-    input: &FitInput<'_>,
-    replays: &[Vec<Replay>],
-    blocks: &[FitBlock],
-) -> (TermSet, Vec<TermSet>) {
-    let most_seqs = replays.iter().flatten().map(|replay| replay.hull.decode_seqs).max().unwrap_or_default();
-    let prompts = || input.runs.iter().flat_map(|run| run.requests.iter().map(|request| request.prompt));
+/// Chooses the terms that the runs and load points tell apart.
+fn terms_of(input: &FitInput<'_>, replays: &[Vec<Replay>], blocks: &[FitBlock]) -> (TermSet, Vec<TermSet>) {
+    let replayed = replays.iter().flatten().map(|replay| replay.hull.decode_seqs);
+    let points = input.points.iter().map(|point| point.decode_seqs() as u64);
+    let most_seqs = replayed.chain(points).max().unwrap_or_default();
+    let prompts = || {
+        let of_runs = input.runs.iter().flat_map(|run| run.requests.iter().map(|request| request.prompt));
+        of_runs.chain(input.points.iter().map(|point| point.prompt as u32))
+    };
     let (shortest, longest) = (prompts().min().unwrap_or(1), prompts().max().unwrap_or(1));
     let candidates = step_terms::candidates(most_seqs, longest >= shortest.saturating_mul(4));
-    let mut chosen = FIRST_TERMS;
-    let mut least = validation_error(blocks, &chosen);
-    let mut tried = vec![(least, chosen)];
-    loop {
-        let extended = candidates.iter().filter(|group| !chosen[group[0]]).map(|group| {
-            let mut terms = chosen;
-            group.iter().for_each(|term| terms[*term] = true);
-            (validation_error(blocks, &terms), terms)
-        });
-        let extended: Vec<(f64, TermSet)> = extended.collect();
-        tried.extend(extended.iter().copied());
-        let best = extended.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
-        match best.filter(|(error, _)| *error < least * (1.0 - MIN_GAIN)) {
-            Some((error, terms)) => (least, chosen) = (error, terms),
-            None => break,
-        }
-    }
-    let near = tried.into_iter().filter(|(error, _)| *error <= least * (1.0 + NEARLY_AS_GOOD));
-    (chosen, near.map(|(_, terms)| terms).collect())
-}
-
-/// The squared deviation of blocks from a fit on the blocks of the other folds.
-fn validation_error(blocks: &[FitBlock], terms: &TermSet) -> f64 {
-    let error = |held_out: usize| {
-        let is_held_out = |(at, _): &(usize, &FitBlock)| fold(*at) == held_out;
-        let numbered = || blocks.iter().enumerate();
-        let x = solve(numbered().filter(|block| !is_held_out(block)).map(|(_, block)| block), terms);
-        numbered().filter(is_held_out).map(|(_, block)| block.problem.deviation(&x)).sum::<f64>()
-    };
-    (0..FOLDS).map(error).sum()
+    let beginnings: &[TermSet] =
+        if input.runs.is_empty() { &[FIRST_TERMS, CONCAVE_TERMS] } else { &[FIRST_TERMS] };
+    choose_terms(beginnings, &candidates, blocks)
 }

@@ -104,7 +104,10 @@ fn measured(request: &StatedRequest) -> Result<MeasuredRequest, Unusable> {
         return Err(Unusable::Failed);
     }
     let tokens = |count: Option<u64>| {
-        count.and_then(|count| u32::try_from(count).ok()).filter(|count| *count > 0).ok_or(Unusable::Incomplete)
+        count
+            .and_then(|count| u32::try_from(count).ok())
+            .filter(|count| *count > 0)
+            .ok_or(Unusable::Incomplete)
     };
     let (prompt, output) = (tokens(request.input_tokens)?, tokens(request.output_tokens)?);
     let start = request.start_s.ok_or(Unusable::Incomplete)?;
@@ -118,7 +121,8 @@ fn measured(request: &StatedRequest) -> Result<MeasuredRequest, Unusable> {
         (_, None, None) => request.tpot_ms.ok_or(Unusable::Incomplete)? / 1e3 * f64::from(output - 1),
     };
     let is_time = |seconds: f64, least: f64| seconds > least && seconds < MAX_SECONDS;
-    let is_possible = is_time(ttft, 0.0) && start.abs() < MAX_SECONDS && (output == 1 || is_time(decode, 0.0));
+    let is_possible =
+        is_time(ttft, 0.0) && start.abs() < MAX_SECONDS && (output == 1 || is_time(decode, 0.0));
     if !is_possible {
         return Err(Unusable::Impossible);
     }

@@ -41,7 +41,8 @@ impl LeastSquares {
 
     /// The sum of the squared deviations of these coefficients.
     pub(super) fn deviation(&self, x: &[f64]) -> f64 {
-        let image = |at: usize| (0..self.width).map(|with| self.gram[at * self.width + with] * x[with]).sum::<f64>();
+        let image =
+            |at: usize| (0..self.width).map(|with| self.gram[at * self.width + with] * x[with]).sum::<f64>();
         let linear = |at: usize| x[at] * (image(at) - 2.0 * self.moment[at]);
         (self.squares + (0..self.width).map(linear).sum::<f64>()).max(0.0)
     }
@@ -83,7 +84,8 @@ impl ScaledProblem {
         // Each round frees a coefficient; few are ever fixed again.
         for _ in 0..3 * self.size {
             let gain = |at: usize| {
-                self.moment[at] - (0..self.size).map(|with| self.gram[at * self.size + with] * x[with]).sum::<f64>()
+                self.moment[at]
+                    - (0..self.size).map(|with| self.gram[at * self.size + with] * x[with]).sum::<f64>()
             };
             let best = (0..self.size).filter(|at| !is_free[*at]).max_by(|a, b| gain(*a).total_cmp(&gain(*b)));
             let Some(best) = best.filter(|at| gain(*at) > tolerance) else { break };

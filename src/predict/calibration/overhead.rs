@@ -66,10 +66,10 @@ pub(super) struct UnexplainedTtft {
 const MIN_REQUESTS: usize = 10;
 
 /// Rounds of reweighting; the deviations of later ones differ by less than a microsecond.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 40;
 
 /// Deviations below this share of a TTFT count the same.
-const SMALLEST_DEVIATION: f64 = 5e-3;
+const SMALLEST_DEVIATION: f64 = 1e-3;
 
 /// Fits the overhead by least absolute deviations relative to the TTFT, which stalls do not bend; `None` with too few
 /// requests.

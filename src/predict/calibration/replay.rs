@@ -168,8 +168,11 @@ impl StepLog {
     }
 
     fn into_replay(self, preemptions: u64, end: f64) -> Replay {
-        let requests =
-            self.answers.iter().flatten().map(|answer| self.replicas[answer.replica as usize].request(answer));
+        let requests = self
+            .answers
+            .iter()
+            .flatten()
+            .map(|answer| self.replicas[answer.replica as usize].request(answer));
         let load = self.load_time;
         let mean_load = MeanLoad {
             running: load.running / end.max(f64::MIN_POSITIVE),

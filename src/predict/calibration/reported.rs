@@ -65,7 +65,8 @@ pub(super) fn doubts(run: &MeasuredRun, replay: &Replay) -> Vec<String> {
         _ => {}
     }
     let share = |running: f64, waiting: f64| waiting / (running + waiting).max(f64::MIN_POSITIVE);
-    let (real, own) = (share(reported.running, reported.waiting), share(simulated.running, simulated.waiting));
+    let (real, own) =
+        (share(reported.running, reported.waiting), share(simulated.running, simulated.waiting));
     if real > 3.0 * own.max(FEW_WAITING) {
         doubts.push(format!(
             "of the server's requests {:.0} % waited, and in the simulation {:.0} %: max_num_seqs or num_gpu_blocks is likely \

@@ -35,20 +35,45 @@ pub(super) const FIRST_TERMS: TermSet = {
     set
 };
 
+/// Terms to begin with instead where load points have no single requests: in a closed loop of one length, sequences,
+/// context and prompt tokens grow together, and only the shape tells a cost per sequence from a concave one.
+pub(super) const CONCAVE_TERMS: TermSet = {
+    let mut set = [false; TERMS];
+    (set[BASE], set[ROOT]) = (true, true);
+    set
+};
+
+/// The work of a step, or its mean over steps.
+pub(super) struct MeanWork {
+    pub decode_seqs: f64,
+    pub kv_tokens: f64,
+    pub prefill_tokens: f64,
+    pub attention: f64,
+    /// The share of steps with prompt tokens.
+    pub mixed_share: f64,
+}
+
 /// The amounts of each term in a step.
 pub(super) fn amounts(work: &StepWork) -> TermSums {
-    let seqs = work.decode_seqs as f64;
+    mean_amounts(&MeanWork {
+        decode_seqs: work.decode_seqs as f64,
+        kv_tokens: work.kv_tokens as f64,
+        prefill_tokens: work.prefill_tokens as f64,
+        attention: work.attention as f64,
+        mixed_share: f64::from(u8::from(work.prefill_tokens > 0)),
+    })
+}
+
+/// The amounts of each term in a mean step.
+pub(super) fn mean_amounts(work: &MeanWork) -> TermSums {
+    let seqs = work.decode_seqs;
     let mut sums = [0.0; TERMS];
-    sums[BASE] = 1.0;
-    sums[SEQUENCE] = seqs;
-    sums[ROOT] = seqs.sqrt();
+    (sums[BASE], sums[SEQUENCE], sums[ROOT]) = (1.0, seqs, seqs.sqrt());
     for (at, knot) in KNOTS.iter().enumerate() {
         sums[FIRST_KNOT + at] = seqs.min(f64::from(*knot));
     }
-    sums[CONTEXT] = work.kv_tokens as f64;
-    sums[PROMPT] = work.prefill_tokens as f64;
-    sums[ATTENTION] = work.attention as f64;
-    sums[MIXED] = f64::from(u8::from(work.prefill_tokens > 0));
+    (sums[CONTEXT], sums[PROMPT]) = (work.kv_tokens, work.prefill_tokens);
+    (sums[ATTENTION], sums[MIXED]) = (work.attention, work.mixed_share);
     sums
 }
 
@@ -58,8 +83,10 @@ pub(super) fn candidates(most_seqs: u64, is_varied: bool) -> Vec<Vec<usize>> {
     // At least half of the range must be beyond a knot, or nothing tells the slope there.
     let knots = (0..KNOTS.len()).filter(|at| 2 * u64::from(KNOTS[*at]) <= most_seqs);
     let knots: Vec<usize> = knots.map(|at| FIRST_KNOT + at).collect();
-    let groups = [knots, vec![ROOT], vec![MIXED], if is_varied { vec![ATTENTION] } else { Vec::new() }];
-    groups.into_iter().filter(|group| !group.is_empty()).collect()
+    let long_prompts = if is_varied { vec![ATTENTION] } else { Vec::new() };
+    let first = [SEQUENCE, CONTEXT, PROMPT].map(|term| vec![term]);
+    let groups = first.into_iter().chain([knots, vec![ROOT], vec![MIXED], long_prompts]);
+    groups.filter(|group| !group.is_empty()).collect()
 }
 
 /// What a term stands for, and its unit.
