@@ -89,6 +89,14 @@ const EXAMPLES: [Examples; 27] = [
             "servegauge plan --model-config config.json --gpu H100 --prompt-tokens 512 --output-tokens 256",
         ],
     ),
+    (
+        &["calibrate"],
+        &[
+            "servegauge calibrate last -o model.json --max-num-seqs 256 --num-gpu-blocks 2300",
+            "servegauge calibrate low.json high.json -o model.json --holdout middle.json --engine-log server.log",
+            "servegauge calibrate --probe http://localhost:8000 -o model.json",
+        ],
+    ),
     (&["watch"], &["servegauge watch http://localhost:8000", "servegauge watch --once --json"]),
     (&["logs"], &["servegauge logs server.log", "servegauge logs --follow server.log --threshold kv=95"]),
     (
