@@ -367,6 +367,10 @@ impl MetricComparison {
                 DifferenceVerdict::Better
             }
             (false, true) => DifferenceVerdict::Worse,
+            // A prediction has no sample that could be larger.
+            (false, false) if self.difference.method == Some(SpreadMethod::Predicted) => {
+                DifferenceVerdict::CannotTell { needs: None }
+            }
             (false, false) => {
                 DifferenceVerdict::CannotTell { needs: RequiredSample::estimate(self, alpha, level) }
             }

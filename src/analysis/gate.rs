@@ -25,7 +25,7 @@
 
 use serde::Serialize;
 
-use crate::analysis::compare::{ClaimScope, MetricSample, RequiredSample, holm, server_starts};
+use crate::analysis::compare::{ClaimScope, MetricSample, RequiredSample, SpreadMethod, holm, server_starts};
 use crate::model::metric_id::MetricId;
 use crate::model::rule::{BoundSide, MetricRule};
 use crate::model::run::Run;
@@ -164,6 +164,8 @@ pub enum Undecided {
     },
     /// A side was saved without its requests, and reports no interval of this metric.
     NoInterval,
+    /// A side is predicted, and the limit is within the interval of the prediction.
+    Predicted,
     /// A side does not have the metric.
     Absent,
 }
@@ -296,6 +298,7 @@ impl EvaluatedRule {
         match (broken, margins.p_of_broken() <= level) {
             (true, _) => RuleAnswer::Fail,
             (false, true) => RuleAnswer::Pass,
+            (false, false) if self.is_predicted() => RuleAnswer::CannotTell { why: Undecided::Predicted },
             (false, false) => {
                 let needs = self.candidate.as_ref().and_then(|candidate| {
                     margins.required_sample(candidate, self.baseline.as_ref(), [level, share])
@@ -303,6 +306,12 @@ impl EvaluatedRule {
                 RuleAnswer::CannotTell { why: Undecided::TooFew { needs } }
             }
         }
+    }
+
+    /// Whether a side is a prediction, which no larger sample makes more certain.
+    fn is_predicted(&self) -> bool {
+        let samples = [&self.candidate, &self.baseline];
+        samples.into_iter().flatten().any(|sample| sample.method == Some(SpreadMethod::Predicted))
     }
 
     /// The margin at the level of the Holm step that reaches the rule, unless the rule is met.

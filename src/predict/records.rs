@@ -41,15 +41,16 @@ pub(crate) fn record(ordinal: usize, request: &RequestShape, times: AnswerTimes,
 /// The events of an answer by second.
 fn spread(tokens: u32, first: Duration, last: Duration) -> Events {
     let mut events = Events::default();
-    let gap = last.saturating_sub(first).as_secs_f64() / f64::from(tokens.saturating_sub(1).max(1));
+    let span = last.saturating_sub(first).as_nanos();
     let mut done = 0;
     for second in whole_second(first)..=whole_second(last) {
-        let end = f64::from(second) + 1.0 - first.as_secs_f64();
+        let end = Duration::from_secs(u64::from(second) + 1).saturating_sub(first).as_nanos();
         // The tokens before the end of this second.
-        let by_then = match gap > 0.0 && second < whole_second(last) {
-            true => ((end / gap).ceil() as u32).clamp(1, tokens),
-            false => tokens,
+        let by_then = match second < whole_second(last) {
+            true => (end * u128::from(tokens.saturating_sub(1))).div_ceil(span.max(1)),
+            false => u128::from(tokens),
         };
+        let by_then = u32::try_from(by_then).unwrap_or(tokens).min(tokens);
         events.add(second, by_then.saturating_sub(done));
         done = done.max(by_then);
     }

@@ -143,8 +143,10 @@ impl WhatIf<'_> {
         evaluate: impl Fn(Member<'_>) -> Result<T, PredictionError> + Sync,
     ) -> Result<Vec<T>, PredictionError> {
         let servers = &self.servers.members;
+        // A few are taken from all over the ensemble, which may be in the order of a coefficient.
+        let stride = (servers.len() / self.members.get()).max(1);
         let member = |number: usize| Member {
-            server: &servers[number % servers.len()],
+            server: &servers[number * stride % servers.len()],
             seed: mix(self.seed, number as u64 + 1),
         };
         (0..self.members.get()).into_par_iter().map(|number| evaluate(member(number))).collect()

@@ -127,6 +127,7 @@ pub(super) fn undecided_text(why: Undecided) -> String {
             server_starts::MIN_STARTS,
         ),
         Undecided::NoInterval => "no interval is known: save the runs with `options.detail`".into(),
+        Undecided::Predicted => "the limit is within the interval of the prediction".into(),
         Undecided::Absent => "it was not measured".into(),
     }
 }

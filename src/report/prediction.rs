@@ -2,12 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::format::{plain_number, unit_symbol};
-use super::run_metrics::value_text;
+use super::format::unit_symbol;
 use super::table::{Column, Table, row};
 use super::text::section;
 use crate::analysis::prediction_check::{CheckedMetric, PredictionCheck};
-use crate::model::metric_id::MetricId;
+use crate::model::metric_id::{MetricId, MetricUnit};
 use crate::model::plain_text::one_line;
 use crate::model::prediction::{FleetSize, PredictedValue, Prediction, RouterComparison, RouterDifferences};
 
@@ -49,8 +48,8 @@ pub(crate) fn check_table(check: &PredictionCheck, to: &mut impl Write) -> io::R
     let line = |found: &CheckedMetric| {
         vec![
             found.metric.label(),
-            value_text(found.metric, found.measured),
-            value_text(found.metric, found.predicted.point),
+            point_text(found.metric, found.measured),
+            point_text(found.metric, found.predicted.point),
             interval_text(found.metric, found.predicted),
             found.error.map_or("n/a".to_owned(), |error| format!("{:+.1} %", 100.0 * error)),
             if found.is_inside { "inside" } else { "OUTSIDE" }.to_owned(),
@@ -80,8 +79,8 @@ pub(crate) fn router_table(comparison: &RouterComparison, to: &mut impl Write) -
             };
             lines.push(vec![
                 metric.label(),
-                value_text(metric, paired.base),
-                value_text(metric, paired.difference.point),
+                point_text(metric, paired.base),
+                point_text(metric, paired.difference.point),
                 interval_text(metric, paired.difference),
                 verdict.to_owned(),
             ]);
@@ -116,21 +115,30 @@ fn bare(id: MetricId, value: PredictedValue) -> String {
     format!("{} {}", without_unit(id, value.point), interval_text(id, value))
 }
 
+/// The value with its unit: `13.4 ms`.
+pub(crate) fn point_text(id: MetricId, value: f64) -> String {
+    format!("{} {}", without_unit(id, value), unit_symbol(id.unit())).trim_end().to_owned()
+}
+
 fn without_unit(id: MetricId, value: f64) -> String {
-    if value.is_infinite() {
-        return "∞".to_owned();
-    }
-    let text = value_text(id, value);
-    text.strip_suffix(unit_symbol(id.unit())).unwrap_or(&text).trim_end().to_owned()
+    digits(if id.unit() == MetricUnit::Share { 100.0 * value } else { value })
+}
+
+/// Three significant digits, because the ends of an interval are often only a few percent apart; all digits of larger
+/// numbers.
+fn digits(value: f64) -> String {
+    let decimals = match value.abs() {
+        0.0 | 100.0.. => 0,
+        10.0.. => 1,
+        1.0.. => 2,
+        _ => 3,
+    };
+    if value.is_finite() { format!("{value:.decimals$}") } else { "∞".to_owned() }
 }
 
 /// `12.4 [11.9, 12.8] req/s`.
 pub(crate) fn with_interval(value: PredictedValue, unit: &str) -> String {
-    let number = |value: f64| match value.is_finite() {
-        true => plain_number(Some(value), ""),
-        false => "∞".to_owned(),
-    };
-    let text = format!("{} [{}, {}] {unit}", number(value.point), number(value.low), number(value.high));
+    let text = format!("{} [{}, {}] {unit}", digits(value.point), digits(value.low), digits(value.high));
     text.trim_end().to_owned()
 }
 
@@ -153,7 +161,7 @@ mod tests {
         assert!(text.contains("Predicted, not measured"), "{text}");
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('x')).collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert!(lines[0].contains("99.5 [90") && lines[0].contains("38 % of time"), "{text}");
+        assert!(lines[0].contains("99.5 [90.0") && lines[0].contains("38 % of time"), "{text}");
     }
 
     #[test]

@@ -9,12 +9,15 @@ use crate::model::run_spec::{Load, RateSchedule};
 
 /// Writes the first line: target, model, server, dataset, load, seed, start.
 pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
-    let predicted = run.is_predicted().then(|| "PREDICTED".to_owned());
-    let mut parts: Vec<String> = predicted.into_iter().collect();
-    parts.extend([
-        one_line(&run.spec.target.display_url()),
-        format!("model {}", one_line(&run.spec.target.model)),
-    ]);
+    // A prediction has no server.
+    let place = match run.is_predicted() {
+        true => "PREDICTED".to_owned(),
+        false => one_line(&run.spec.target.display_url()),
+    };
+    let model = one_line(&run.spec.target.model);
+    let is_named = !(model.is_empty() && run.is_predicted());
+    let mut parts = vec![place];
+    parts.extend(is_named.then(|| format!("model {model}")));
     parts.extend(server(run));
     let requests = run.metrics.request_count();
     let plural = if requests == 1 { "" } else { "s" };

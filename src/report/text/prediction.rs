@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 
-use super::{header, section, totals, validity, wrapped};
+use super::{header, section, validity, wrapped};
 use crate::model::metric_id::MetricId;
 use crate::model::plain_text::one_line;
 use crate::model::prediction::{PredictedKnee, Prediction};
 use crate::model::run::Run;
-use crate::report::prediction::{interval_text, with_interval};
-use crate::report::run_metrics::{self, value_text};
+use crate::report::format::seconds;
+use crate::report::prediction::{interval_text, point_text, with_interval};
+use crate::report::run_metrics;
 use crate::report::table::{Column, Table, row};
 
 const COLUMNS: [Column; 3] = [Column::LEFT, Column::RIGHT, Column::LEFT];
@@ -23,7 +24,7 @@ pub(super) fn render(run: &Run, prediction: &Prediction, to: &mut impl Write) ->
     Table::new(&COLUMNS, rows(run, prediction)).write(to)?;
     section("Simulated", to)?;
     wrapped(&fleet(prediction), to)?;
-    totals(&run.metrics, to)?;
+    wrapped(&totals(run), to)?;
     prediction.notes.iter().try_for_each(|note| writeln!(to, "Note: {}", one_line(note)))
 }
 
@@ -60,8 +61,19 @@ fn rows(run: &Run, prediction: &Prediction) -> Vec<Vec<String>> {
     let known =
         latencies.chain(scalars).filter_map(|id| Some((id, prediction.metrics.get(&id.to_string())?)));
     let rows =
-        known.map(|(id, value)| vec![id.label(), value_text(id, value.point), interval_text(id, *value)]);
+        known.map(|(id, value)| vec![id.label(), point_text(id, value.point), interval_text(id, *value)]);
     std::iter::once(row(["", "predicted", &coverage])).chain(rows).collect()
+}
+
+/// The size of the simulated load.
+fn totals(run: &Run) -> Vec<String> {
+    let metrics = &run.metrics;
+    vec![
+        format!("{} requests in {}", metrics.completed, seconds(metrics.duration)),
+        format!("{} prompt tokens", metrics.input_tokens.total),
+        format!("{} output tokens", metrics.output_tokens.total),
+        format!("at most {} in flight", metrics.peak_in_flight),
+    ]
 }
 
 fn fleet(prediction: &Prediction) -> Vec<String> {
