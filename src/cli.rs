@@ -44,8 +44,8 @@ use crate::runner::Invocation;
 use crate::server::launch::watchdog;
 use commands::run::RunCommandLine;
 use commands::{
-    ab, audit, calibrate, compare, completions, dashboard, dataset, diagnose, gate, launch, logs, man, merge, plan,
-    quick, report, run, runs, search, sim, sweep, watch,
+    ab, audit, calibrate, compare, completions, dashboard, dataset, diagnose, gate, launch, logs, man, merge,
+    plan, predict, quick, report, run, runs, search, sim, sweep, watch,
 };
 use exit::{CliError, ExitReason};
 use interrupt::InterruptSignal;
@@ -115,6 +115,10 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Calibrate a model of a server from its results, for `predict`
     Calibrate(Box<calibrate::CalibrateArgs>),
+    /// Predict what a run would show, from a calibrated model and without a server
+    ///
+    /// The answer is in virtual time, with a 90 % interval for each metric, the knee, and what it extrapolates.
+    Predict(Box<predict::PredictArgs>),
     /// Monitor servers without load: compare their metrics with limits
     ///
     /// The output says for how long each limit has been exceeded.
@@ -205,6 +209,7 @@ fn perform(words: Vec<OsString>) -> Result<ExitReason, CliError> {
         Command::Sweep(args) => sweep::execute(&args, interrupts),
         Command::Plan(args) => plan::execute(&args),
         Command::Calibrate(args) => calibrate::execute(&args, interrupts),
+        Command::Predict(args) => predict::execute(&args, &typed),
         Command::Watch(args) => watch::execute(&args, interrupts),
         Command::Logs(args) => logs::execute(&args, interrupts),
         Command::Diagnose(args) => diagnose::execute(&args),

@@ -14,6 +14,7 @@ pub(super) mod logs;
 pub(super) mod man;
 pub(super) mod merge;
 pub(super) mod plan;
+pub(super) mod predict;
 pub(super) mod quick;
 pub(super) mod report;
 pub(super) mod run;

@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 /// A command, and lines that show its use. A test parses every line.
 type Examples = (&'static [&'static str], &'static [&'static str]);
 
-const EXAMPLES: [Examples; 27] = [
+const EXAMPLES: [Examples; 29] = [
     (
         &[],
         &[
@@ -95,6 +95,14 @@ const EXAMPLES: [Examples; 27] = [
             "servegauge calibrate last -o model.json --max-num-seqs 256 --num-gpu-blocks 2300",
             "servegauge calibrate low.json high.json -o model.json --holdout middle.json --engine-log server.log",
             "servegauge calibrate --probe http://localhost:8000 -o model.json",
+        ],
+    ),
+    (
+        &["predict"],
+        &[
+            "servegauge predict model.json --like run.json --load x0.5,x1,x2",
+            "servegauge predict model.json --like run.json --slo 'ttft.p95<500ms' --fleet",
+            "servegauge predict model.json --replicas 8 -- --dataset-name azure --dataset-path trace.csv",
         ],
     ),
     (&["watch"], &["servegauge watch http://localhost:8000", "servegauge watch --once --json"]),

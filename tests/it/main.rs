@@ -24,6 +24,7 @@ mod name;
 mod other_tools;
 mod packages;
 mod plan;
+mod predict;
 mod public_api;
 mod quick;
 mod record_parts;

@@ -29,6 +29,7 @@ impl Folder {
             ("config.json", include_str!("../../fixtures/models/llama-3-8b.json")),
             ("AzureLLMInferenceTrace_conv.csv", include_str!("../../fixtures/traces/azure-2023.csv")),
             ("BurstGPT_1.csv", include_str!("../../fixtures/traces/burstgpt.csv")),
+            ("model.json", include_str!("../../fixtures/predict/model.json")),
             ("server.log", log),
             ("server.log.1", log),
             ("vllm.json", include_str!("../../fixtures/foreign/vllm-py.json")),
