@@ -15,6 +15,9 @@ use crate::sim::scheduler::{
     Scheduler, SchedulerLimits, SchedulerLoad, SeqId, SequenceShape, SequenceTooLarge, SteadySteps, StepWork,
 };
 
+/// The most steps that are foreseen with noise, each with a random number: an arrival may make most of them void.
+const MOST_NOISY_STEPS: u64 = 64;
+
 /// A model of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerConfig {
@@ -223,10 +226,11 @@ impl<'a> Replica<'a> {
         if steady.steps > 0 { Some(self.begin_steady(now, steady)) } else { Some(self.begin_step(now)) }
     }
 
-    fn begin_steady(&mut self, now: Ticks, SteadySteps { steps, first }: SteadySteps) -> Ticks {
+    fn begin_steady(&mut self, now: Ticks, SteadySteps { mut steps, first }: SteadySteps) -> Ticks {
         let durations = self.config.step_time.steady(&first);
         self.ends.clear();
         if !self.config.noise.is_none() {
+            steps = steps.min(MOST_NOISY_STEPS);
             let mut end = Ticks::ZERO;
             for step in 0..steps {
                 end += self.deviate(durations.duration(step), StepRegime::Decode, self.decode_steps + step);
