@@ -5,6 +5,7 @@
 //!                               └ step_terms, nnls, overhead                └ figures: errors, hold-out
 //! ```
 
+mod doubts;
 pub(crate) mod ensemble;
 pub(crate) mod figures;
 pub(crate) mod fit;
@@ -147,7 +148,7 @@ fn check_run(
         let replayed = replay(run, server, input.fleet, fit::DRAWS + seed)?;
         hull.merge(&replayed.hull);
         if seed == 0 {
-            doubts = reported::doubts(run, &replayed);
+            doubts = doubts::doubts(run, &replayed);
         }
         simulated.extend(RunFigures::new(&replayed_times(run, &replayed)[part.clone()]));
     }
