@@ -81,7 +81,6 @@ mod dataset;
 mod loadgen;
 mod model;
 #[cfg(feature = "cli")]
-#[allow(dead_code, reason = "the commands that calibrate and predict are not there yet")]
 mod predict;
 #[cfg(feature = "cli")]
 mod report;

@@ -93,7 +93,7 @@ const EXAMPLES: [Examples; 29] = [
         &["calibrate"],
         &[
             "servegauge calibrate last -o model.json --max-num-seqs 256 --num-gpu-blocks 2300",
-            "servegauge calibrate low.json high.json -o model.json --holdout middle.json --engine-log server.log",
+            "servegauge calibrate low.json high.json -o model.json --holdout middle.json",
             "servegauge calibrate --probe http://localhost:8000 -o model.json",
         ],
     ),
@@ -135,7 +135,7 @@ const EXAMPLES: [Examples; 29] = [
 ];
 
 /// The flags that the short help of a command shows, where it does not show all: those that most uses need.
-const SHORT_HELPS: [(&str, &[&str]); 3] = [
+const SHORT_HELPS: [(&str, &[&str]); 4] = [
     (
         "run",
         &[
@@ -159,6 +159,29 @@ const SHORT_HELPS: [(&str, &[&str]); 3] = [
             "save_detailed",
             "result_filename",
             "config",
+        ],
+    ),
+    (
+        "predict",
+        &[
+            "model",
+            "like",
+            "load",
+            "request_rate",
+            "max_concurrency",
+            "run",
+            "max_num_seqs",
+            "max_num_batched_tokens",
+            "num_gpu_blocks",
+            "enable_prefix_caching",
+            "replicas",
+            "router",
+            "slo",
+            "fleet",
+            "check",
+            "strict",
+            "out",
+            "json",
         ],
     ),
     (

@@ -29,6 +29,7 @@ pub(crate) enum InvalidNoise {
     #[error(
         "the shares of the numbers of tokens in a step must be positive numbers or zero, and not all zero"
     )]
+    #[allow(dead_code, reason = "calibrate does not read the counts of speculative decoding yet")]
     TokenShares,
 }
 
@@ -120,6 +121,7 @@ impl TokensPerStep {
     /// # Errors
     ///
     /// A share is negative or not a finite number, or all are zero.
+    #[allow(dead_code, reason = "calibrate does not read the counts of speculative decoding yet")]
     pub(crate) fn new(shares: &[f64]) -> Result<Self, InvalidNoise> {
         let sum: f64 = shares.iter().sum();
         if shares.iter().any(|share| !(0.0..=1e12).contains(share)) || sum <= 0.0 {

@@ -40,6 +40,7 @@ pub(crate) struct SimulatedAnswer {
 pub(crate) struct StepSpan<'a> {
     pub replica: u32,
     /// The number of the first step among the replica's steps.
+    #[allow(dead_code, reason = "tests check that no step is missing")]
     pub ordinal: u64,
     pub start: Ticks,
     /// The number of steps, at least 1.

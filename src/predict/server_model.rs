@@ -1,6 +1,5 @@
 //! The model of a server, as a file: what a calibration found, how sure it is, and where it came from.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use super::noise::{IntakeDelay, InvalidNoise, StepNoise};
 use super::replica::ServerConfig;
 use super::step_time::{InvalidCoefficients, StepTimeCoefficients, StepTimeModel};
 use super::ticks::Ticks;
-use crate::sim::scheduler::SchedulerLimits;
+pub(crate) use crate::sim::scheduler::SchedulerLimits;
 
 /// The version of the file's format. A file of another version is refused.
 pub(crate) const FORMAT: u32 = 1;
@@ -150,8 +149,6 @@ pub(crate) struct RunCheck {
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServerModelError {
-    #[error("cannot read {path}: {source}", path = path.display())]
-    Read { path: PathBuf, source: io::Error },
     #[error("{path} is not a model of a server: {why}", path = path.display())]
     Format { path: PathBuf, why: String },
     #[error("{path} is a model in format {found}, and this version reads format {FORMAT}: calibrate again", path = path.display())]
@@ -199,22 +196,11 @@ impl EngineFacts {
 }
 
 impl ServerModel {
-    /// Reads a model from a file.
-    ///
-    /// # Errors
-    ///
-    /// The file is not a model, or one of another version, or a coefficient is out of range.
-    pub(crate) fn load(path: &Path) -> Result<Self, ServerModelError> {
-        let text =
-            std::fs::read(path).map_err(|source| ServerModelError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
-    }
-
     /// Reads a model from the text of a file.
     ///
     /// # Errors
     ///
-    /// As for [`ServerModel::load`].
+    /// The text is not a model, or one of another version, or a coefficient is out of range.
     pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Self, ServerModelError> {
         let format = |why: String| ServerModelError::Format { path: path.to_owned(), why };
         let value: serde_json::Value =

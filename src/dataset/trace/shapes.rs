@@ -143,8 +143,11 @@ mod tests {
         trace
     }
 
+    /// The lengths of prompts and outputs, and the times.
+    type LengthsAndTimes = (Vec<(u32, u32)>, Option<Vec<Duration>>);
+
     /// The lengths and times of the shapes, and those of the requests that a run would send.
-    fn both(trace: &Trace) -> [(Vec<(u32, u32)>, Option<Vec<Duration>>); 2] {
+    fn both(trace: &Trace) -> [LengthsAndTimes; 2] {
         let tokenizer = bundled::tokenizer();
         let job = PrepareContext::plain(usize::MAX, &tokenizer);
         let shaped = shapes(trace, &job, 16).unwrap();

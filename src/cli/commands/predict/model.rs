@@ -10,9 +10,8 @@ use crate::model::prediction::PredictionModel;
 use crate::predict::calibration::replay::{CalibrationFleet, CalibrationRouter, StepHull};
 use crate::predict::router::RouterPolicy;
 use crate::predict::seen_steps::SeenSteps;
-use crate::predict::server_model::{FactSource, ServerModel};
+use crate::predict::server_model::{FactSource, SchedulerLimits, ServerModel};
 use crate::predict::what_if::ServerEnsemble;
-use crate::sim::scheduler::SchedulerLimits;
 
 /// A model that is ready to simulate.
 pub(super) struct LoadedModel {
