@@ -187,21 +187,26 @@ fn coefficients(fit: &Fit, members: &[FittedCosts]) -> Vec<CoefficientEstimate> 
 
 /// What the runs do not tell, in sentences.
 fn not_identified(fit: &Fit, members: &[FittedCosts]) -> Vec<String> {
-    let mut sentences = Vec::new();
-    for estimate in coefficients(fit, members) {
-        let [low, high] = estimate.interval;
-        if estimate.value <= 0.0 && high <= 0.0 {
-            sentences.push(format!(
-                "the time for {} is 0 in the fit: these runs do not tell it from the others",
-                estimate.name
-            ));
+    let (mut zero, mut vague) = (Vec::new(), Vec::new());
+    for CoefficientEstimate { name, value, interval: [low, high] } in coefficients(fit, members) {
+        if value <= 0.0 && high <= 0.0 {
+            zero.push(name);
         } else if high > 3.0 * low {
-            sentences.push(format!(
-                "the time for {} is known to a factor of three at best: these runs vary it too little, or always together \
-                 with another",
-                estimate.name
-            ));
+            vague.push(name);
         }
+    }
+    let mut sentences = Vec::new();
+    if !zero.is_empty() {
+        sentences.push(format!(
+            "0 in the fit, because these runs do not tell it from others: {}",
+            zero.join("; ")
+        ));
+    }
+    if !vague.is_empty() {
+        sentences.push(format!(
+            "known to a factor of three at best, because these runs vary it too little, or always together with another: {}",
+            vague.join("; ")
+        ));
     }
     if !fit.has_overhead {
         sentences.push(

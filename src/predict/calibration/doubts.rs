@@ -9,6 +9,9 @@ const KV_TOLERANCE: f64 = 0.25;
 /// Below this share a pool is as good as empty.
 const LEAST_KV_USAGE: f64 = 0.05;
 
+/// Below this share of prompt tokens from the prefix cache, the times of prompt tokens are hardly too low.
+const FEW_HITS: f64 = 0.05;
+
 /// Requests that wait, as a share of those in the server, below which none wait.
 const FEW_WAITING: f64 = 0.05;
 
@@ -29,6 +32,13 @@ pub(super) fn doubts(run: &MeasuredRun, replay: &Replay) -> Vec<String> {
                 ratio
             ));
         }
+    }
+    if let Some(hits) = reported.prefix_hits.filter(|hits| *hits > FEW_HITS) {
+        doubts.push(format!(
+            "the server had {:.0} % of the prompt tokens in its prefix cache, and the simulation computes all: the time of a \
+             prompt token is too low; measure with unique prompts",
+            100.0 * hits
+        ));
     }
     match reported.preemptions {
         Some(0.0) if replay.preemptions > 0 => doubts.push(format!(
@@ -75,8 +85,13 @@ mod tests {
 
     #[test]
     fn a_difference_names_the_fact_that_is_likely_wrong() {
-        let reported =
-            ReportedLoad { running: 8.0, waiting: 0.1, peak_kv_usage: Some(0.4), preemptions: Some(0.0) };
+        let reported = ReportedLoad {
+            running: 8.0,
+            waiting: 0.1,
+            peak_kv_usage: Some(0.4),
+            preemptions: Some(0.0),
+            prefix_hits: Some(0.01),
+        };
         let same = MeanLoad { running: 8.2, waiting: 0.0, peak_kv_usage: 0.42 };
         assert_eq!(doubts_of(reported, same, 0), Vec::<String>::new());
 
@@ -86,6 +101,9 @@ mod tests {
         assert!(doubts[0].contains("num_gpu_blocks is likely 2.50 times"), "{doubts:?}");
         assert!(doubts[1].contains("the simulation 12: num_gpu_blocks is likely too low"), "{doubts:?}");
         assert!(doubts[2].contains("max_num_seqs or max_num_batched_tokens is likely too low"), "{doubts:?}");
+
+        let cached = ReportedLoad { prefix_hits: Some(0.62), ..reported };
+        assert!(doubts_of(cached, same, 0)[0].contains("62 % of the prompt tokens in its prefix cache"));
 
         let queue = ReportedLoad { waiting: 20.0, ..reported };
         assert!(doubts_of(queue, same, 0)[0].contains("max_num_seqs or num_gpu_blocks is likely too high"));

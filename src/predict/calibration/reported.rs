@@ -11,6 +11,8 @@ pub(crate) struct ReportedLoad {
     /// The highest share of blocks in use.
     pub peak_kv_usage: Option<f64>,
     pub preemptions: Option<f64>,
+    /// The share of prompt tokens that were in the prefix cache.
+    pub prefix_hits: Option<f64>,
 }
 
 impl ReportedLoad {
@@ -21,6 +23,7 @@ impl ReportedLoad {
             waiting: metrics.gauge_summary(ServerSignal::Waiting)?.mean,
             peak_kv_usage: metrics.gauge_summary(ServerSignal::KvUsage).map(|usage| usage.peak),
             preemptions: metrics.counter_total(ServerSignal::Preemptions),
+            prefix_hits: metrics.prefix_hit_rate(),
         })
     }
 }

@@ -76,12 +76,13 @@ pub(super) fn arms(most: u16) -> Vec<ProbeArm> {
 }
 
 impl ProbeArm {
-    /// The flags of `run`.
+    /// The flags of `run`. A server that was probed before would find equal prompts in its cache.
     fn flags(&self, seed: usize) -> String {
         let Self { prompt, output, range, concurrency, requests, .. } = self;
         format!(
             "--dataset-name random --random-input-len {prompt} --random-output-len {output} --random-range-ratio {range} \
-             --ignore-eos --max-concurrency {concurrency} --num-prompts {requests} --seed {seed} --save-detailed"
+             --ignore-eos --max-concurrency {concurrency} --num-prompts {requests} --seed {seed} --unique-prompts \
+             --save-detailed"
         )
     }
 }
