@@ -14,7 +14,7 @@ use crate::model::request::{Content, Request};
 use crate::model::run_spec::HistoryMode;
 use crate::tokenizer::Tokenizer;
 
-/// A request of which only the shape is known.
+/// The lengths and block contents of a request, without its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestShape {
     /// The prompt's length in tokens, with the history of its session.

@@ -93,7 +93,7 @@ pub(super) fn prepare(
     Ok(PreparedWorkload { requests, arrivals: due, provenance })
 }
 
-/// Reads the rows that the job needs, of which there is at least one.
+/// Reads the rows that the job needs: at least one, unless it needs none.
 fn usable_rows(trace: &Trace, job: &PrepareContext<'_>) -> Result<SelectedRows, DatasetError> {
     let selected = read::rows(trace, job)?;
     if selected.rows.len() > 0 || job.num_prompts == 0 {

@@ -23,10 +23,11 @@ use figures::{RunFigures, measured_times, replayed_times};
 use fit::{Fit, FitError, FitInput, FittedCosts};
 use load_point::LoadPoint;
 use measured::MeasuredRun;
-use replay::{CalibrationFleet, StepHull, replay};
+use replay::{CalibrationFleet, replay};
 
 use super::noise::{IntakeDelay, StepNoise};
 use super::replica::ServerConfig;
+use super::seen_steps::SeenSteps;
 use super::server_model::{
     CoefficientEstimate, EngineFacts, FORMAT, PointCheck, RunCheck, ServerCosts, ServerModel, StepResiduals,
 };
@@ -70,7 +71,7 @@ pub(crate) fn calibrate(input: &CalibrationInput) -> Result<ServerModel, FitErro
     let server = checked_server(&fit, limits)?;
     let check = |run: &MeasuredRun, from: usize, to: usize| check_run(&server, input, run, from..to);
     let used = |run: &MeasuredRun| run.requests.len().min(input.fit_first.unwrap_or(usize::MAX));
-    let mut hull = StepHull::default();
+    let mut hull = SeenSteps::default();
     let mut runs = Vec::new();
     let mut holdout = Vec::new();
     let mut doubts = Vec::new();
@@ -139,8 +140,8 @@ fn check_run(
     input: &CalibrationInput,
     run: &MeasuredRun,
     part: std::ops::Range<usize>,
-) -> Result<(Option<RunCheck>, StepHull, Vec<String>), FitError> {
-    let mut hull = StepHull::default();
+) -> Result<(Option<RunCheck>, SeenSteps, Vec<String>), FitError> {
+    let mut hull = SeenSteps::default();
     let mut simulated = Vec::new();
     let mut doubts = Vec::new();
     for seed in 0..fit::DRAWS {

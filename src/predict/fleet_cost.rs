@@ -4,7 +4,7 @@ use super::{
     fleet::{FleetConfig, SimulationError, simulate},
     noise::StepNoise,
     observer::SimulatedAnswer,
-    replica::{RequestOverhead, ServerConfig},
+    replica::ServerConfig,
     router::RoundRobin,
     step_time::{StepTimeCoefficients, StepTimeModel},
     ticks::Ticks,
@@ -116,14 +116,9 @@ impl TimedFleet {
             mixed_floor: 12e-3,
         });
         let factors: &[f64] = if self.noise > 0.0 { &[1.0 - self.noise, 1.0, 1.0 + self.noise] } else { &[] };
-        let server = ServerConfig {
-            limits,
-            step_time: step_time.expect("the coefficients above are sound"),
-            noise: StepNoise::new(factors, factors).unwrap_or_default(),
-            tokens_per_step: None,
-            overhead: RequestOverhead::default(),
-            leaps: true,
-        };
+        let step_time = step_time.expect("the coefficients above are sound");
+        let noise = StepNoise::new(factors, factors).unwrap_or_default();
+        let server = ServerConfig { noise, ..ServerConfig::new(limits, step_time) };
         FleetConfig { replicas: self.replicas, server, max_concurrency: None, seed: 1 }
     }
 }

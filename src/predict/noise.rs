@@ -48,7 +48,7 @@ pub(crate) struct IntakeDelay {
     pub delay: Ticks,
 }
 
-/// The number of measured delays, those with the most similar load, of which one is drawn.
+/// A delay is drawn from this many measured ones: those whose load was most similar.
 const SIMILAR_LOADS: usize = 60;
 
 impl StepNoise {

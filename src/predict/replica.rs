@@ -33,6 +33,20 @@ pub(crate) struct ServerConfig {
     pub leaps: bool,
 }
 
+impl ServerConfig {
+    /// A server whose steps take exactly their time, without speculation and without time outside the engine.
+    pub(crate) fn new(limits: SchedulerLimits, step_time: StepTimeModel) -> Self {
+        Self {
+            limits,
+            step_time,
+            noise: StepNoise::default(),
+            tokens_per_step: None,
+            overhead: RequestOverhead::default(),
+            leaps: true,
+        }
+    }
+}
+
 /// The server's time for a request before its queue, which does not block the engine: HTTP, tokenizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestOverhead {

@@ -1,12 +1,15 @@
 //! What the calibration has seen of steps, and how much simulated time is beyond it.
 
+use serde::{Deserialize, Serialize};
+
 use super::observer::StepSpan;
 use super::ticks::Ticks;
 use crate::model::prediction::Extrapolation;
 use crate::sim::scheduler::StepWork;
 
 /// The largest amounts of work in a step that the calibration saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SeenSteps {
     /// Decoding sequences.
     pub decode_seqs: u64,
@@ -16,6 +19,22 @@ pub(crate) struct SeenSteps {
     pub prefill_tokens: u64,
     /// Pairs of a query and a key in the attention of the prefill.
     pub attention: u64,
+}
+
+impl SeenSteps {
+    /// Adds a step.
+    pub(crate) fn add(&mut self, work: &StepWork) {
+        let [decode_seqs, kv_tokens, prefill_tokens, attention] = amounts(work);
+        self.merge(&Self { decode_seqs, kv_tokens, prefill_tokens, attention });
+    }
+
+    /// Adds the steps of others.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.decode_seqs = self.decode_seqs.max(other.decode_seqs);
+        self.kv_tokens = self.kv_tokens.max(other.kv_tokens);
+        self.prefill_tokens = self.prefill_tokens.max(other.prefill_tokens);
+        self.attention = self.attention.max(other.attention);
+    }
 }
 
 /// The amounts of work, in the order of [`amounts`].

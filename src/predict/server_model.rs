@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::calibration::figures::RunFigures;
 use super::calibration::measured::LeftOut;
 use super::calibration::overhead::OverheadSeconds;
-use super::calibration::replay::{CalibrationFleet, StepHull};
+use super::calibration::replay::CalibrationFleet;
 use super::noise::{IntakeDelay, InvalidNoise, StepNoise};
 use super::replica::ServerConfig;
+use super::seen_steps::SeenSteps;
 use super::step_time::{InvalidCoefficients, StepTimeCoefficients, StepTimeModel};
 use super::ticks::Ticks;
 pub(crate) use crate::sim::scheduler::SchedulerLimits;
@@ -44,7 +45,7 @@ pub(crate) struct ServerModel {
     /// replace `overhead.base`, whose value is their median.
     pub intake: Vec<(u32, f64)>,
     /// The largest amounts of work in a step of the calibration runs.
-    pub hull: StepHull,
+    pub hull: SeenSteps,
     /// The shortest and the longest prompt.
     pub prompt_tokens: [u32; 2],
     /// The longest prompt with its output.
@@ -238,14 +239,11 @@ impl ServerModel {
 
     /// A server with some costs of this model, and other limits if need be.
     fn server(&self, costs: &ServerCosts, limits: SchedulerLimits) -> Result<ServerConfig, InvalidModel> {
+        let noise = StepNoise::new(&self.residuals.decode, &self.residuals.mixed)?;
         Ok(ServerConfig {
-            limits,
-            step_time: StepTimeModel::new(&costs.step_time)?,
-            noise: StepNoise::new(&self.residuals.decode, &self.residuals.mixed)?
-                .with_intake(self.intake_delays(costs)),
-            tokens_per_step: None,
+            noise: noise.with_intake(self.intake_delays(costs)),
             overhead: costs.overhead.to_ticks(),
-            leaps: true,
+            ..ServerConfig::new(limits, StepTimeModel::new(&costs.step_time)?)
         })
     }
 

@@ -25,7 +25,7 @@ impl Ticks {
         Self((seconds * PER_SECOND).round() as u64)
     }
 
-    pub(crate) fn from_nanoseconds(nanoseconds: u64) -> Self {
+    pub(crate) const fn from_nanoseconds(nanoseconds: u64) -> Self {
         Self(nanoseconds.saturating_mul(PER_NANOSECOND))
     }
 

@@ -25,7 +25,7 @@ pub(crate) trait Workload {
     /// The next request that waits for no answer. One that is due before its predecessor is sent after it.
     fn next_request(&mut self) -> Option<SimulatedRequest>;
 
-    /// The request that this answer gives rise to, as the next turn of a session.
+    /// The request that follows from this answer, such as the next turn of a session.
     fn follow_up(&mut self, _answer: &SimulatedAnswer) -> Option<SimulatedRequest> {
         None
     }

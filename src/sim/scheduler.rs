@@ -337,8 +337,8 @@ impl Scheduler {
     }
 }
 
-/// Replaces `found` by the blocks that already hold the beginning of the sequence. The last token is always computed,
-/// since its computation yields the next token.
+/// Puts into `found` the blocks that already contain the beginning of the sequence. The last token is always computed,
+/// because its computation yields the next token.
 fn find_prefix(pool: &BlockPool, limits: &SchedulerLimits, sequence: &Sequence, found: &mut Vec<BlockId>) {
     let contents: &[ContentHash] = if limits.prefix_caching { &sequence.shape.contents } else { &[] };
     let most = (sequence.len() - 1) / limits.block_size;

@@ -15,9 +15,8 @@ use tokio::sync::oneshot;
 use super::step_loop::{LoopAnswer, run_step_loop};
 use crate::predict::{
     fleet::{FleetConfig, simulate},
-    noise::StepNoise,
     observer::SimulatedAnswer,
-    replica::{RequestOverhead, ServerConfig},
+    replica::ServerConfig,
     router::RoundRobin,
     step_time::{StepTimeCoefficients, StepTimeModel},
     ticks::Ticks,
@@ -180,14 +179,7 @@ fn as_simulated(truth: &[TruthLine]) -> Vec<SimulatedRequest> {
 }
 
 fn simulated(requests: Vec<SimulatedRequest>) -> Vec<SimulatedAnswer> {
-    let server = ServerConfig {
-        limits: limits(),
-        step_time: step_time(),
-        noise: StepNoise::default(),
-        tokens_per_step: None,
-        overhead: RequestOverhead::default(),
-        leaps: true,
-    };
+    let server = ServerConfig::new(limits(), step_time());
     let fleet = FleetConfig { replicas: 1, server, max_concurrency: None, seed: 0 };
     let mut answers = Vec::new();
     let mut keep = |answer: &SimulatedAnswer| answers.push(answer.clone());
@@ -220,7 +212,7 @@ fn the_virtual_schedule_is_that_of_the_http_server() {
     );
     let looped: Vec<SimulatedAnswer> = looped.into_iter().map(|looped| looped.answer).collect();
     assert_eq!(simulated(requests), looped);
-    // The test sees what it is for.
+    // The cases occur: requests wait, and some are preempted.
     let has_waited = |answer: &SimulatedAnswer| answer.scheduled > looped[0].last_token;
     assert!(looped.iter().filter(|answer| has_waited(answer)).count() > 10);
     assert!(looped.iter().map(|answer| answer.preemptions).sum::<u32>() > 0);
@@ -229,7 +221,7 @@ fn the_virtual_schedule_is_that_of_the_http_server() {
 /// Prints how far virtual times are from the clock's. Run it alone:
 /// `cargo test --lib -- --ignored --nocapture testing::virtual_time`.
 #[test]
-#[ignore = "prints measurements, which depend on the machine"]
+#[ignore = "a measurement of this machine: run it by hand"]
 #[allow(clippy::print_stdout, reason = "the table is the purpose")]
 fn virtual_times_beside_those_of_the_clock() {
     let spread = |n: u64| n * 9_000 + n * 2_654_435_761 % 8_000;

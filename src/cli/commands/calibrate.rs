@@ -3,8 +3,9 @@
 use std::io::Write as _;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::run::RunCommandLine;
 use crate::cli::args::{JsonArgs, values};
@@ -17,9 +18,10 @@ use crate::model::run::file;
 use crate::model::stated::StatedResult;
 use crate::predict::calibration::load_point::LoadPoint;
 use crate::predict::calibration::measured::MeasuredRun;
-use crate::predict::calibration::replay::{CalibrationFleet, CalibrationRouter};
+use crate::predict::calibration::replay::CalibrationFleet;
 use crate::predict::calibration::reported::ReportedLoad;
 use crate::predict::calibration::{CalibrationInput, calibrate};
+use crate::predict::router::RouterPolicy;
 use crate::predict::server_model::ServerModel;
 use crate::report;
 
@@ -52,9 +54,11 @@ pub(crate) struct CalibrateArgs {
     /// Number of servers behind the runs
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Server", value_parser = values::number::<NonZeroU16>)]
     replicas: NonZeroU16,
-    /// How requests reached the servers
-    #[arg(long, value_enum, default_value_t = RouterName::RoundRobin, help_heading = "Server")]
-    router: RouterName,
+    /// How requests reached the servers: a router of `predict`
+    ///
+    /// A Kubernetes Service chooses at `random` for each connection.
+    #[arg(long, value_name = "NAME", default_value_t = RouterPolicy::RoundRobin, help_heading = "Server", value_parser = RouterPolicy::from_str)]
+    router: RouterPolicy,
     /// Print the measurements of a probe, and do not run it
     #[arg(long, conflicts_with_all = ["runs", "probe", "output", "holdout"], help_heading = "Probe")]
     print_probe: bool,
@@ -75,17 +79,6 @@ pub(crate) struct CalibrateArgs {
     seed: u64,
     #[command(flatten)]
     json: JsonArgs,
-}
-
-/// How requests reach the servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum RouterName {
-    /// One server after the other
-    RoundRobin,
-    /// At random, as a Kubernetes Service does
-    Random,
-    /// The server with the fewest requests in flight
-    LeastRequests,
 }
 
 /// Runs the command.
@@ -116,7 +109,7 @@ pub(crate) fn execute(args: &CalibrateArgs, interrupts: &InterruptSignal) -> Res
         points: loaded.points,
         holdout: holdout.runs,
         facts,
-        fleet: CalibrationFleet { replicas: usize::from(args.replicas.get()), router: args.router.into() },
+        fleet: CalibrationFleet { replicas: usize::from(args.replicas.get()), router: args.router },
         fit_first: args.fit_first.map(|first| first as usize),
         seed: args.seed,
         served_model: loaded.served_model,
@@ -154,6 +147,9 @@ impl LoadedRuns {
 
     fn add(&mut self, name: String, result: &SavedResult) -> Result<(), CliError> {
         let (stated, reported): (StatedResult, _) = match result {
+            SavedResult::Run(run) if run.is_predicted() => {
+                return Err(CliError::usage(format!("{name} was predicted by a model, not measured")));
+            }
             SavedResult::Run(run) => {
                 self.sources.add_run(run);
                 (run.to_stated(), run.server.as_ref().and_then(ReportedLoad::new))
@@ -182,16 +178,6 @@ impl LoadedRuns {
         }
         self.runs.push(MeasuredRun { reported, ..run });
         Ok(())
-    }
-}
-
-impl From<RouterName> for CalibrationRouter {
-    fn from(name: RouterName) -> Self {
-        match name {
-            RouterName::RoundRobin => Self::RoundRobin,
-            RouterName::Random => Self::Random,
-            RouterName::LeastRequests => Self::LeastRequests,
-        }
     }
 }
 

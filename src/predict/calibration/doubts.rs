@@ -74,12 +74,13 @@ pub(super) fn doubts(run: &MeasuredRun, replay: &Replay) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::predict::calibration::replay::{MeanLoad, StepHull};
+    use crate::predict::calibration::replay::MeanLoad;
     use crate::predict::calibration::reported::ReportedLoad;
+    use crate::predict::seen_steps::SeenSteps;
 
     fn doubts_of(reported: ReportedLoad, mean_load: MeanLoad, preemptions: u64) -> Vec<String> {
         let run = MeasuredRun { name: "a".to_owned(), reported: Some(reported), ..MeasuredRun::default() };
-        let replay = Replay { requests: Vec::new(), hull: StepHull::default(), preemptions, mean_load };
+        let replay = Replay { requests: Vec::new(), hull: SeenSteps::default(), preemptions, mean_load };
         doubts(&run, &replay)
     }
 

@@ -16,7 +16,7 @@ use crate::stats::student_quantile;
 /// The number of members.
 pub(crate) const MEMBERS: usize = 24;
 
-/// The spread between runs that no single run tells: repeated runs of a server on the same machine differ by 1 to 3 %.
+/// The spread between runs, which no single run shows: repeated runs of a server on the same machine differ by 1 to 3 %.
 const LEAST_SPREAD: f64 = 0.012;
 
 /// The largest spread of a factor; beyond it the calibration is useless, and the factor would be too.
@@ -42,7 +42,7 @@ pub(crate) fn error_spread(fit: &Fit) -> ErrorSpread {
             let scale = scale(&x, &fit.costs.coefficients, own.iter().copied());
             let (measured, replayed): (Vec<f64>, Vec<f64>) =
                 own.iter().flat_map(|block| block.tpot.iter().copied()).unzip();
-            // A load point without single requests is a whole run: what holds for it is not scaled below.
+            // A load point without single requests is a whole run, and is not scaled below.
             if run.iter().all(|block| block.ttft.is_empty()) {
                 let error = |(measured, replayed): (&f64, &f64)| (scale * replayed / measured).ln();
                 let whole = (FOLDS as f64).sqrt();

@@ -11,7 +11,6 @@ use super::replay::{CalibrationFleet, Replay, ReplayedRequest, replay};
 use super::step_terms::{self, CONCAVE_TERMS, FIRST_TERMS, TERMS, TermSet};
 use super::term_choice::{FOLDS, choose_terms};
 use crate::predict::fleet::SimulationError;
-use crate::predict::noise::StepNoise;
 use crate::predict::replica::ServerConfig;
 use crate::predict::step_time::{InvalidCoefficients, StepTimeModel};
 use crate::sim::scheduler::SchedulerLimits;
@@ -62,8 +61,8 @@ const MIN_OUTPUT: u32 = 5;
 /// Rounds of simulating and regressing. The steps from one round to the next are below 1 % after about eight.
 const ROUNDS: usize = 20;
 
-/// The last rounds, of which the best one counts. They oscillate around the solution instead of reaching it, because the
-/// schedule changes in jumps.
+/// The number of rounds at the end from which the best result is taken: they oscillate around the solution instead of
+/// reaching it, because the schedule changes in jumps.
 const LAST_ROUNDS: usize = 8;
 
 /// The round after which the terms are chosen: the schedule is then close.
@@ -138,14 +137,9 @@ impl FittedCosts {
     ///
     /// A coefficient is out of range.
     pub(crate) fn server(&self, limits: SchedulerLimits) -> Result<ServerConfig, InvalidCoefficients> {
-        Ok(ServerConfig {
-            limits,
-            step_time: StepTimeModel::new(&step_terms::step_time(&self.coefficients))?,
-            noise: StepNoise::default(),
-            tokens_per_step: None,
-            overhead: self.overhead.to_ticks(),
-            leaps: false,
-        })
+        let step_time = StepTimeModel::new(&step_terms::step_time(&self.coefficients))?;
+        let overhead = self.overhead.to_ticks();
+        Ok(ServerConfig { overhead, leaps: false, ..ServerConfig::new(limits, step_time) })
     }
 }
 

@@ -6,11 +6,11 @@
 
 use super::fit_block::FitBlock;
 use super::nnls::LeastSquares;
-use super::replay::StepHull;
 use super::step_terms::{self, TERMS, TermSums};
 use super::term_choice::FOLDS;
 use crate::model::metrics::Latency;
 use crate::model::stated::StatedResult;
+use crate::predict::seen_steps::SeenSteps;
 
 /// A load point of a closed loop. Times are in seconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,9 +88,9 @@ impl LoadPoint {
     }
 
     /// The work of its steps, as far as means tell.
-    pub(super) fn hull(&self) -> StepHull {
+    pub(super) fn hull(&self) -> SeenSteps {
         let seqs = self.decode_seqs();
-        StepHull {
+        SeenSteps {
             decode_seqs: seqs.ceil() as u64,
             kv_tokens: (seqs * (self.prompt + self.output)) as u64,
             prefill_tokens: self.prompt as u64,

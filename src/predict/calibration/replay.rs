@@ -3,57 +3,34 @@
 use super::measured::MeasuredRun;
 use super::step_terms::{self, TERMS, TermSums};
 use crate::predict::fleet::{FleetConfig, SimulationError, simulate};
-use crate::predict::noise::mix;
 use crate::predict::observer::{SimulatedAnswer, SimulationObserver, StepSpan};
 use crate::predict::replica::ServerConfig;
-use crate::predict::router::{FleetView, LeastRequests, RoundRobin, Router};
+use crate::predict::router::{Router, RouterPolicy, RouterSettings};
+use crate::predict::seen_steps::SeenSteps;
 use crate::predict::ticks::Ticks;
 use crate::predict::workload::SimulatedRequest;
 use crate::sim::scheduler::BlockContents;
 use serde::{Deserialize, Serialize};
 
-/// How requests of the calibration runs reached their replicas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum CalibrationRouter {
-    #[default]
-    RoundRobin,
-    /// At random, as a Kubernetes Service does for each connection.
-    Random,
-    LeastRequests,
-}
+/// The age of the loads that a router reads: twenty readings a second, as llm-d's scheduler does.
+const SIGNAL_DELAY: Ticks = Ticks::from_nanoseconds(50_000_000);
 
 /// The fleet of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CalibrationFleet {
     pub replicas: usize,
-    pub router: CalibrationRouter,
+    pub router: RouterPolicy,
 }
 
 impl CalibrationFleet {
     /// Whether the same run has several possible assignments to replicas.
     pub(crate) fn is_random(&self) -> bool {
-        self.replicas > 1 && self.router == CalibrationRouter::Random
+        self.replicas > 1 && self.router.is_random()
     }
 
-    fn router(&self, seed: u64) -> Box<dyn Router> {
-        match self.router {
-            CalibrationRouter::RoundRobin => Box::new(RoundRobin::default()),
-            CalibrationRouter::LeastRequests => Box::new(LeastRequests::default()),
-            CalibrationRouter::Random => Box::new(RandomReplica { seed, count: 0 }),
-        }
-    }
-}
-
-struct RandomReplica {
-    seed: u64,
-    count: u64,
-}
-
-impl Router for RandomReplica {
-    fn route(&mut self, _request: &SimulatedRequest, fleet: &FleetView<'_>) -> usize {
-        self.count += 1;
-        (mix(self.seed, self.count) % fleet.in_flight.len() as u64) as usize
+    fn router(&self, server: &ServerConfig, seed: u64) -> Box<dyn Router> {
+        let blocks = server.limits.usable_blocks;
+        self.router.router(RouterSettings { blocks, refresh_period: SIGNAL_DELAY, seed })
     }
 }
 
@@ -75,31 +52,12 @@ pub(crate) struct ReplayedRequest {
     pub(super) until_last: TermSums,
 }
 
-/// The largest amounts in a step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StepHull {
-    pub decode_seqs: u64,
-    pub kv_tokens: u64,
-    pub prefill_tokens: u64,
-    pub attention: u64,
-}
-
-impl StepHull {
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.decode_seqs = self.decode_seqs.max(other.decode_seqs);
-        self.kv_tokens = self.kv_tokens.max(other.kv_tokens);
-        self.prefill_tokens = self.prefill_tokens.max(other.prefill_tokens);
-        self.attention = self.attention.max(other.attention);
-    }
-}
-
 /// A simulated calibration run.
 #[derive(Clone, Debug)]
 pub(crate) struct Replay {
     /// In the order of the run's requests.
     pub requests: Vec<ReplayedRequest>,
-    pub hull: StepHull,
+    pub hull: SeenSteps,
     pub preemptions: u64,
     /// Means over the time of the replay.
     pub mean_load: MeanLoad,
@@ -135,7 +93,7 @@ pub(crate) fn replay(
         contents: BlockContents::NONE,
     });
     let mut steps = StepLog::new(fleet.replicas, run.requests.len());
-    let totals = simulate(&config, &mut requests, fleet.router(seed).as_mut(), &mut steps)?;
+    let totals = simulate(&config, &mut requests, fleet.router(server, seed).as_mut(), &mut steps)?;
     let preemptions = totals.replicas.iter().map(|replica| replica.preemptions).sum();
     Ok(steps.into_replay(preemptions, totals.end.as_seconds()))
 }
@@ -152,7 +110,7 @@ struct ReplicaSteps {
 struct StepLog {
     replicas: Vec<ReplicaSteps>,
     answers: Vec<Option<SimulatedAnswer>>,
-    hull: StepHull,
+    hull: SeenSteps,
     load_time: MeanLoad,
 }
 
@@ -162,7 +120,7 @@ impl StepLog {
         Self {
             replicas: (0..replicas).map(|_| empty()).collect(),
             answers: vec![None; requests],
-            hull: StepHull::default(),
+            hull: SeenSteps::default(),
             load_time: MeanLoad::default(),
         }
     }
@@ -199,12 +157,7 @@ impl SimulationObserver for StepLog {
             replica.starts.push(start);
             start += span.duration(step);
             replica.ends.push(start);
-            self.hull.merge(&StepHull {
-                decode_seqs: work.decode_seqs as u64,
-                kv_tokens: work.kv_tokens,
-                prefill_tokens: work.prefill_tokens as u64,
-                attention: work.attention,
-            });
+            self.hull.add(&work);
         }
         let seconds = span.total().as_seconds();
         self.load_time.running += span.load.running as f64 * seconds;

@@ -36,7 +36,7 @@ pub(super) const FIRST_TERMS: TermSet = {
 };
 
 /// Terms to begin with instead where load points have no single requests: in a closed loop of one length, sequences,
-/// context and prompt tokens grow together, and only the shape tells a cost per sequence from a concave one.
+/// context and prompt tokens grow together, and only the shape distinguishes a cost per sequence from a concave one.
 pub(super) const CONCAVE_TERMS: TermSet = {
     let mut set = [false; TERMS];
     (set[BASE], set[ROOT]) = (true, true);
@@ -77,10 +77,11 @@ pub(super) fn mean_amounts(work: &MeanWork) -> TermSums {
     sums
 }
 
-/// The groups of terms that may be added to a model of runs with at most this many sequences in a step and, if
-/// `is_varied`, with prompts that differ fourfold in length. Costs of long prompts cannot be told apart otherwise.
+/// The groups of terms that may be added to the model, given the most sequences in a step of the runs. `is_varied` says
+/// that the longest prompt is at least four times the shortest: otherwise a quadratic cost of prompts cannot be
+/// distinguished from a linear one.
 pub(super) fn candidates(most_seqs: u64, is_varied: bool) -> Vec<Vec<usize>> {
-    // At least half of the range must be beyond a knot, or nothing tells the slope there.
+    // At least half of the range must be beyond a knot, or nothing determines the slope there.
     let knots = (0..KNOTS.len()).filter(|at| 2 * u64::from(KNOTS[*at]) <= most_seqs);
     let knots: Vec<usize> = knots.map(|at| FIRST_KNOT + at).collect();
     let long_prompts = if is_varied { vec![ATTENTION] } else { Vec::new() };
@@ -89,7 +90,7 @@ pub(super) fn candidates(most_seqs: u64, is_varied: bool) -> Vec<Vec<usize>> {
     groups.filter(|group| !group.is_empty()).collect()
 }
 
-/// What a term stands for, and its unit.
+/// The meaning of a term, and its unit.
 pub(super) fn name(term: usize) -> String {
     match term {
         BASE => "each step".to_owned(),

@@ -3,11 +3,11 @@
 use super::figures::RunFigures;
 use super::measured::MeasuredRequest;
 use super::overhead::OverheadSeconds;
-use super::replay::CalibrationRouter;
 use super::*;
 use crate::predict::fleet::{FleetConfig, simulate};
 use crate::predict::observer::SimulatedAnswer;
 use crate::predict::router::RoundRobin;
+use crate::predict::router::RouterPolicy;
 use crate::predict::server_model::{EngineFact, FactSource};
 use crate::predict::workload::SimulatedRequest;
 use crate::sim::scheduler::BlockContents;
@@ -45,7 +45,7 @@ fn facts(max_num_seqs: u64, max_num_batched_tokens: u64, num_gpu_blocks: u64) ->
     }
 }
 
-const ONE_SERVER: CalibrationFleet = CalibrationFleet { replicas: 1, router: CalibrationRouter::RoundRobin };
+const ONE_SERVER: CalibrationFleet = CalibrationFleet { replicas: 1, router: RouterPolicy::RoundRobin };
 
 /// Fits the runs of two rates and checks those of the others.
 fn calibrated(text: &str, fitted: [f64; 2], facts: EngineFacts, fleet: CalibrationFleet) -> ServerModel {
@@ -99,7 +99,7 @@ fn two_rates_of_a_server_predict_its_other_rates() {
 
 #[test]
 fn two_rates_of_two_servers_behind_a_random_router_predict_the_others() {
-    let fleet = CalibrationFleet { replicas: 2, router: CalibrationRouter::Random };
+    let fleet = CalibrationFleet { replicas: 2, router: RouterPolicy::Random };
     let model = calibrated(LLAMA31, [2.0, 8.0], facts(256, 1024, 1 << 20), fleet);
     let tpot = holdout_errors(&model, |figures| figures.tpot_mean);
     assert!(mean_of(&tpot) < 2.0, "TPOT {tpot:?}");
@@ -201,7 +201,7 @@ fn a_probe_recovers_hidden_coefficients() {
         );
     }
     assert!((model.costs.overhead.base / 5e-3 - 1.0).abs() < 0.02, "{:?}", model.costs.overhead);
-    // Only that prompt tokens in the engine block other requests tells them from those outside it.
+    // Prompt tokens in the engine differ from those outside it only in that they block other requests.
     let of_prompt = model.costs.overhead.per_prompt_token + model.costs.step_time.prefill_token;
     assert!((of_prompt / 21e-6 - 1.0).abs() < 0.02, "{of_prompt} {:?}", model.costs.overhead);
 }

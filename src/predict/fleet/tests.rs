@@ -40,14 +40,7 @@ fn step_time() -> StepTimeModel {
 }
 
 fn config(replicas: usize) -> FleetConfig {
-    let server = ServerConfig {
-        limits: limits(),
-        step_time: step_time(),
-        noise: StepNoise::default(),
-        tokens_per_step: None,
-        overhead: RequestOverhead::default(),
-        leaps: true,
-    };
+    let server = ServerConfig::new(limits(), step_time());
     FleetConfig { replicas, server, max_concurrency: None, seed: 7 }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::kv_load::KvLoad;
 use super::power_of_two::PowerOfTwo;
 use super::prefix_affinity::PrefixAffinity;
@@ -12,7 +14,8 @@ use super::{LeastRequests, RoundRobin, Router};
 use crate::predict::ticks::Ticks;
 
 /// A policy, in the order of the help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum RouterPolicy {
     /// The replicas in turn.
     #[default]
@@ -78,6 +81,11 @@ impl RouterPolicy {
         self == Self::KvLoad
     }
 
+    /// Whether the policy chooses by chance.
+    pub(crate) fn is_random(self) -> bool {
+        matches!(self, Self::Random | Self::PowerOfTwo)
+    }
+
     /// Makes a router.
     pub(crate) fn router(self, settings: RouterSettings) -> Box<dyn Router> {
         let RouterSettings { blocks, refresh_period, seed } = settings;
@@ -130,6 +138,7 @@ mod tests {
     fn every_policy_is_found_by_its_name_and_keeps_to_the_replicas() {
         for policy in RouterPolicy::ALL {
             assert_eq!(policy.name().parse(), Ok(policy));
+            assert_eq!(serde_json::to_value(policy).unwrap(), policy.name());
             for replicas in [1, 3] {
                 let chosen = choices(policy, &vec![2; replicas], 20);
                 assert!(chosen.iter().all(|&place| place < replicas), "{policy}: {chosen:?}");

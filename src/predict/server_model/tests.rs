@@ -1,7 +1,7 @@
 use super::super::calibration::measured::{MeasuredRequest, MeasuredRun};
-use super::super::calibration::replay::CalibrationRouter;
 use super::super::calibration::{CalibrationInput, calibrate};
 use super::*;
+use crate::predict::router::RouterPolicy;
 
 /// A model of forty requests that are alike.
 fn model() -> ServerModel {
@@ -24,7 +24,7 @@ fn model() -> ServerModel {
             block_size: fact(16),
             version: None,
         },
-        fleet: CalibrationFleet { replicas: 1, router: CalibrationRouter::RoundRobin },
+        fleet: CalibrationFleet { replicas: 1, router: RouterPolicy::RoundRobin },
         fit_first: None,
         seed: 3,
         served_model: Some("a model".to_owned()),

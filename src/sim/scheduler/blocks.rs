@@ -138,12 +138,12 @@ impl BlockPool {
         self.size - self.free
     }
 
-    /// The number of blocks that no sequence holds.
+    /// The number of free blocks.
     pub(super) fn free_count(&self) -> usize {
         self.free
     }
 
-    /// Replaces `found` by the blocks of the longest known prefix of `contents`.
+    /// Puts into `found` the blocks of the longest known prefix of `contents`, and nothing else.
     pub(super) fn find(&self, contents: &[ContentHash], found: &mut Vec<BlockId>) {
         found.clear();
         found.extend(contents.iter().map_while(|content| self.known.get(content).copied()));

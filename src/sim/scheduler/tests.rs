@@ -1,6 +1,6 @@
 use super::*;
 
-fn limits() -> SchedulerLimits {
+pub(super) fn limits() -> SchedulerLimits {
     SchedulerLimits {
         max_num_seqs: 4,
         max_num_batched_tokens: 100,

@@ -23,7 +23,7 @@ const LONG_PROMPT: u32 = 2048;
 /// A measurement of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProbeArm {
-    /// What it tells.
+    /// What it measures.
     purpose: &'static str,
     prompt: u32,
     output: u32,

@@ -101,8 +101,8 @@ pub(crate) struct FleetArgs {
     pub signal_delay: Duration,
     /// Replicas that follow the load: min:max,delay=180s
     ///
-    /// Replicas are added when more requests than --max-num-seqs are in flight on each, and removed when half would do.
-    /// A new one serves after the delay.
+    /// Every 15 seconds, their number is set so that each has at most --max-num-seqs requests in flight. A new replica
+    /// serves after the delay; one is removed when it was not needed for five minutes.
     #[arg(long, value_name = "MIN:MAX,delay=TIME", value_parser = Autoscale::parse, conflicts_with_all = ["replicas", "fleet"])]
     pub autoscale: Option<Autoscale>,
     /// Service levels, which must all be met: ttft.p95<500ms, tpot.mean<40ms

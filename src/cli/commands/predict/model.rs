@@ -7,9 +7,7 @@ use crate::cli::exit::CliError;
 use crate::model::bounded_file::{self, FileLimit};
 use crate::model::digest::Digest;
 use crate::model::prediction::PredictionModel;
-use crate::predict::calibration::replay::{CalibrationFleet, CalibrationRouter, StepHull};
 use crate::predict::router::RouterPolicy;
-use crate::predict::seen_steps::SeenSteps;
 use crate::predict::server_model::{FactSource, SchedulerLimits, ServerModel};
 use crate::predict::what_if::ServerEnsemble;
 
@@ -35,31 +33,17 @@ impl LoadedModel {
         let model = ServerModel::parse(&text, path).map_err(CliError::usage)?;
         let limits = limits(&model, args)?;
         let (central, members) = model.servers(limits).map_err(CliError::usage)?;
-        let CalibrationFleet { replicas, router } = model.fleet;
         Ok(Self {
-            servers: ServerEnsemble { central, members, seen: seen(model.hull) },
+            servers: ServerEnsemble { central, members, seen: model.hull },
             origin: PredictionModel {
                 path: path.display().to_string(),
                 sha256: Digest::from_bytes(&text),
                 calibrated_on: model.runs.iter().map(|run| run.name.clone()).collect(),
             },
             block_tokens: u32::try_from(limits.block_size).unwrap_or(u32::MAX),
-            fleet: (replicas, policy(router)),
+            fleet: (model.fleet.replicas, model.fleet.router),
             notes: notes(&model, args),
         })
-    }
-}
-
-fn seen(hull: StepHull) -> SeenSteps {
-    let StepHull { decode_seqs, kv_tokens, prefill_tokens, attention } = hull;
-    SeenSteps { decode_seqs, kv_tokens, prefill_tokens, attention }
-}
-
-fn policy(router: CalibrationRouter) -> RouterPolicy {
-    match router {
-        CalibrationRouter::RoundRobin => RouterPolicy::RoundRobin,
-        CalibrationRouter::LeastRequests => RouterPolicy::LeastRequests,
-        CalibrationRouter::Random => RouterPolicy::Random,
     }
 }
 

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::tests::limits;
 use super::super::{AdmittedSequence, BlockContents, SeqId, SequenceShape};
 use super::*;
 
@@ -19,18 +20,6 @@ struct Arrival {
     step: u64,
     shape: SequenceShape,
     aborted_after: Option<u64>,
-}
-
-fn limits() -> SchedulerLimits {
-    SchedulerLimits {
-        max_num_seqs: 4,
-        max_num_batched_tokens: 100,
-        chunked_prefill: true,
-        usable_blocks: 100,
-        block_size: 10,
-        prefix_caching: true,
-        draft_tokens: 0,
-    }
 }
 
 /// The contents of the first `blocks` blocks of a family. Families share none.
