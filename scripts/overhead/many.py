@@ -6,9 +6,16 @@ import lab
 # The peak of a process whatever the number of requests, and the CPU time of two processes against that of one.
 MOST_MB, MOST_RATIO = 300, 1.10
 
+# The server answers at once: the most requests a second.
+AT_ONCE = "0s"
+# The server takes the larger part of the time, so that one process is never so busy that it reads many answers at one
+# wake-up: that alone would halve its time a request.
+UNHURRIED = "20ms"
+UNHURRIED_REQUESTS = 300_000
+
 COLUMNS = "processes | requests | peak MB of one | CPU µs/request | wall s | result MB | record log MB | report s"
 
-# One token each, sent as fast as the server answers.
+# One token each, 64 at a time.
 COMMAND = (
     f"{lab.SERVEGAUGE} run --base-url {{url}} --model servegauge-sim --tokenizer {{tokenizer}}"
     " --dataset-name random --random-input-len 1 --random-output-len 1 --num-prompts {requests} --ignore-eos"
@@ -18,20 +25,23 @@ COMMAND = (
 
 
 def many(cores, folder, counts):
+    """Runs of each size, as fast as the machine can; then what the division itself costs, on one core: processes on
+    two cores also slow each other down, and the server."""
     print(f"| {COLUMNS} |\n|{' --- |' * len(COLUMNS.split('|'))}")
     for count in counts:
-        one, two = (row(cores, folder, shards, count) for shards in (1, 2))
-        print(f"\nCPU of two processes against one: {two / one:.2f} (at most {MOST_RATIO})\n", flush=True)
+        for shards in (1, 2):
+            row(cores.everywhere(), folder, shards, count, AT_ONCE)
+    one, two = (row(cores, folder, shards, UNHURRIED_REQUESTS, UNHURRIED) for shards in (1, 2))
+    print(f"\nCPU of two processes against one, on one core: {two / one:.2f} (at most {MOST_RATIO})\n", flush=True)
 
 
-def row(cores, folder, shards, count):
+def row(cores, folder, shards, count, ttft):
     """Prints the figures of one run, and returns its CPU time a request."""
     client = clients.Client(f"{shards} processes", COMMAND)
-    everywhere = cores.everywhere()
-    with lab.Simulator(cores, folder, "--ttft", "0s", "--gap", "0s", truth=False) as server:
-        _, used = client.measure(server, everywhere, folder, requests=count, shards=shards)
+    with lab.Simulator(cores, folder, "--ttft", ttft, "--gap", "0s", truth=False) as server:
+        _, used = client.measure(server, cores, folder, requests=count, shards=shards)
     result = folder / "result.json"
-    shown = lab.run([lab.SERVEGAUGE, "report", result], everywhere, folder / "report")
+    shown = lab.run([lab.SERVEGAUGE, "report", result], cores, folder / "report")
     size = {path: path.stat().st_size / 1e6 for path in folder.iterdir()}
     logs = sum(size[path] for path in size if path.suffix == ".reclog")
     cpu_us = used.cpu_s * 1e6 / count
