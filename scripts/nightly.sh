@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long studies: how often intervals and verdicts err where the truth is known. Each fails if it violates the bound
 # beside it, which was stated before the study was first run; seeds are fixed. Hours on a small machine. At last the
-# verdicts on real gateways, which need nginx and HAProxy.
+# verdicts on real gateways, which need nginx and HAProxy, and the predicted order of two routers.
 #
 #   scripts/nightly.sh              all of them
 #   scripts/nightly.sh gate sweep   those whose names contain one of the words
@@ -20,6 +20,7 @@ studies=(
   "simulator    | --test it | search::                          | of 40 searches of a simulator in real time, at least 34 intervals contain its boundary"
 )
 gateways="what nginx and HAProxy make of a stream has the expected verdicts"
+routers="each difference of means between two routers that is predicted has the measured sign, on a fleet of three simulators"
 
 page=docs/honesty.md
 fresh=$(mktemp -d)
@@ -78,6 +79,7 @@ END
     write_section "${name// /}" "${bound# }"
   done
   write_section gateways "$gateways"
+  write_section routers "$routers"
 }
 
 failed=0
@@ -89,6 +91,7 @@ for study in "${studies[@]}"; do
   record "$name" "${bound# }" cargo test --release --quiet $binary -- --ignored --nocapture "$path"
 done
 if wanted gateways "$@"; then record gateways "$gateways" scripts/gateways.sh; fi
+if wanted routers "$@"; then record routers "$routers" scripts/router-order-test.py "${SERVEGAUGE:-target/release/servegauge}"; fi
 write_page >"$fresh/page"
 mv "$fresh/page" "$page"
 exit "$failed"
