@@ -21,6 +21,9 @@ pub(crate) const FORMAT: u32 = 1;
 /// The fewest members with which an interval of 90 % is more than the range of a few.
 const MIN_MEMBERS: usize = 20;
 
+/// The largest factor of the times before the queue. A larger one is the quotient of two times that are both almost zero.
+const MOST_INTAKE_FACTOR: f64 = 10.0;
+
 /// A model of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -250,7 +253,7 @@ impl ServerModel {
     /// The measured times before the queue, in proportion to the fixed one of a member.
     fn intake_delays(&self, costs: &ServerCosts) -> Vec<IntakeDelay> {
         let base = self.costs.overhead.base;
-        let factor = if base > 0.0 { costs.overhead.base / base } else { 1.0 };
+        let factor = if base > 0.0 { (costs.overhead.base / base).min(MOST_INTAKE_FACTOR) } else { 1.0 };
         let delay = |(in_flight, seconds): &(u32, f64)| IntakeDelay {
             in_flight: *in_flight,
             delay: Ticks::from_seconds(seconds * factor),
