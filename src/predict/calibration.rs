@@ -107,7 +107,11 @@ pub(crate) fn calibrate(input: &CalibrationInput) -> Result<ServerModel, FitErro
         fleet: input.fleet,
         costs: server_costs(&fit.costs),
         coefficients: coefficients(&fit, &members),
-        members: members.iter().map(server_costs).collect(),
+        members: members
+            .iter()
+            .enumerate()
+            .map(|(member, costs)| member_costs(costs, &hull, member))
+            .collect(),
         residuals: StepResiduals::default(),
         intake: fit.intake(),
         hull,
@@ -123,6 +127,13 @@ pub(crate) fn calibrate(input: &CalibrationInput) -> Result<ServerModel, FitErro
 
 fn server_costs(costs: &FittedCosts) -> ServerCosts {
     ServerCosts { step_time: step_terms::step_time(&costs.coefficients), overhead: costs.overhead }
+}
+
+/// The costs of a member of the ensemble, with its own growth beyond what was seen.
+fn member_costs(costs: &FittedCosts, seen: &SeenSteps, member: usize) -> ServerCosts {
+    let growth = ensemble::growth_beyond(member);
+    let step_time = step_terms::step_time_beyond(&costs.coefficients, seen, growth);
+    ServerCosts { step_time, overhead: costs.overhead }
 }
 
 /// The fitted server with the measured delays before its queue.

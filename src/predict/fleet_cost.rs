@@ -109,6 +109,7 @@ impl TimedFleet {
         let step_time = StepTimeModel::new(&StepTimeCoefficients {
             decode: vec![(1, 12e-3), (64, 13.5e-3), (256, 18e-3)],
             kv_token: 20e-9,
+            kv_token_beyond: None,
             mixed_base: 13e-3,
             mixed_seqs: vec![(0, 0.0), (256, 6e-3)],
             prefill_token: 30e-6,

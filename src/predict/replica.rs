@@ -240,8 +240,8 @@ impl<'a> Replica<'a> {
         if steady.steps > 0 { Some(self.begin_steady(now, steady)) } else { Some(self.begin_step(now)) }
     }
 
-    fn begin_steady(&mut self, now: Ticks, SteadySteps { mut steps, first }: SteadySteps) -> Ticks {
-        let durations = self.config.step_time.steady(&first);
+    fn begin_steady(&mut self, now: Ticks, SteadySteps { steps, first }: SteadySteps) -> Ticks {
+        let (durations, mut steps) = self.config.step_time.steady(&first, steps);
         self.ends.clear();
         if !self.config.noise.is_none() {
             steps = steps.min(MOST_NOISY_STEPS);

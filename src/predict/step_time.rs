@@ -28,6 +28,9 @@ pub(crate) struct StepTimeCoefficients {
     pub decode: Vec<(u32, f64)>,
     /// d: the time for each token in the context of a decoding sequence.
     pub kv_token: f64,
+    /// Another time for each token of context beyond a number of them, where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_token_beyond: Option<(u64, f64)>,
     /// a: the fixed time of a step with prefill.
     pub mixed_base: f64,
     /// h: the additional time of `n` decoding sequences in a step with prefill, as points (n, seconds).
@@ -58,6 +61,8 @@ pub(crate) enum InvalidCoefficients {
 pub(crate) struct StepTimeModel {
     decode: Curve,
     kv_token: u64,
+    /// The number of tokens of context beyond which each takes another time, and this time.
+    kv_beyond: (u64, u64),
     mixed_base: u64,
     mixed_seqs: Curve,
     prefill_token: u64,
@@ -77,9 +82,15 @@ impl StepTimeModel {
             let fraction = f64::from(1u32 << PAIR_FRACTION_BITS);
             Ticks::from_seconds(seconds.attention_pair * fraction).0
         })?;
+        let kv_token = ticks("kv_token", seconds.kv_token)?;
+        let kv_beyond = match seconds.kv_token_beyond {
+            Some((tokens, time)) => (tokens, ticks("kv_token_beyond", time)?),
+            None => (u64::MAX, kv_token),
+        };
         Ok(Self {
             decode: Curve::new("decode", &seconds.decode)?,
-            kv_token: ticks("kv_token", seconds.kv_token)?,
+            kv_token,
+            kv_beyond,
             mixed_base: ticks("mixed_base", seconds.mixed_base)?,
             mixed_seqs: Curve::new("mixed_seqs", &seconds.mixed_seqs)?,
             prefill_token: ticks("prefill_token", seconds.prefill_token)?,
@@ -90,7 +101,7 @@ impl StepTimeModel {
 
     /// The duration of a step.
     pub(crate) fn step_ticks(&self, work: &StepWork) -> Ticks {
-        let kv = product(self.kv_token, work.kv_tokens);
+        let kv = self.context_ticks(work.kv_tokens);
         if work.prefill_tokens == 0 {
             return Ticks::from_u128(u128::from(self.decode.at(work.decode_seqs as u64)) + kv);
         }
@@ -104,10 +115,22 @@ impl StepTimeModel {
         Ticks::from_u128(sum.max(u128::from(self.mixed_floor)))
     }
 
-    /// How the durations of steady steps go on from the first of them.
-    pub(crate) fn steady(&self, first: &StepWork) -> SteadyDurations {
-        let growth = u128::from(self.kv_token) * first.decode_seqs as u128;
-        SteadyDurations { first: self.step_ticks(first), growth: Ticks::from_u128(growth) }
+    fn context_ticks(&self, tokens: u64) -> u128 {
+        let (most, beyond) = self.kv_beyond;
+        let inside = tokens.min(most);
+        product(self.kv_token, inside) + product(beyond, tokens - inside)
+    }
+
+    /// How the durations of steady steps go on from the first of them, and for how many of `steps` steps they do.
+    pub(crate) fn steady(&self, first: &StepWork, steps: u64) -> (SteadyDurations, u64) {
+        let (most, beyond) = self.kv_beyond;
+        let seqs = first.decode_seqs as u64;
+        let (kv_token, regular) = match most.checked_sub(first.kv_tokens) {
+            Some(left) if left > 0 => (self.kv_token, (left / seqs.max(1)).saturating_add(1)),
+            _ => (beyond, steps),
+        };
+        let growth = Ticks::from_u128(product(kv_token, seqs));
+        (SteadyDurations { first: self.step_ticks(first), growth }, steps.min(regular))
     }
 }
 

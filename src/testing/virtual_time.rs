@@ -85,6 +85,7 @@ fn step_time() -> StepTimeModel {
     StepTimeModel::new(&StepTimeCoefficients {
         decode: vec![(0, base), (1, base + seq)],
         kv_token: timing.per_kv_token.as_secs_f64(),
+        kv_token_beyond: None,
         mixed_base: base,
         mixed_seqs: vec![(0, 0.0), (1, seq)],
         prefill_token: timing.per_prefill_token.as_secs_f64(),

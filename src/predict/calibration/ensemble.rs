@@ -107,6 +107,15 @@ fn normal_quantile(member: usize, stride: usize) -> f64 {
     student_quantile(rank / MEMBERS as f64, NORMAL)
 }
 
+/// How fast a member's step time grows beyond the largest step that was seen, as a multiple of what its coefficients say.
+///
+/// Nothing that was measured tells. It is spread evenly over the members: from no growth, where further sequences use what
+/// the others leave idle, to as much above the growth of the coefficients, where another part becomes the bottleneck.
+pub(super) fn growth_beyond(member: usize) -> f64 {
+    let rank = (member * 5 % MEMBERS) as f64 + 0.5;
+    2.0 * rank / MEMBERS as f64
+}
+
 /// An interval of a coefficient over the members, from 5 % to 95 %.
 pub(crate) fn interval(members: &[FittedCosts], value: impl Fn(&FittedCosts) -> f64) -> (f64, f64) {
     let values: Vec<f64> = members.iter().map(value).collect();

@@ -4,6 +4,7 @@
 //! it does not decrease, and each further sequence costs no more than the one before. That keeps what is beyond the
 //! largest number seen in bounds.
 
+use crate::predict::seen_steps::SeenSteps;
 use crate::predict::step_time::StepTimeCoefficients;
 use crate::sim::scheduler::StepWork;
 
@@ -111,16 +112,48 @@ pub(super) fn duration(sums: &TermSums, coefficients: &[f64]) -> f64 {
 
 /// The step-time model of these coefficients in seconds.
 pub(super) fn step_time(coefficients: &[f64]) -> StepTimeCoefficients {
-    let seqs_cost = |seqs: u32| {
-        let seqs = f64::from(seqs);
-        let knots = KNOTS.iter().enumerate();
-        let knots = knots.map(|(at, knot)| coefficients[FIRST_KNOT + at] * seqs.min(f64::from(*knot)));
-        coefficients[SEQUENCE] * seqs + coefficients[ROOT] * seqs.sqrt() + knots.sum::<f64>()
-    };
-    let curve = |base: f64| curve_points().map(|seqs| (seqs, base + seqs_cost(seqs))).collect();
+    step_time_on(&curve_points(), coefficients, |seqs| seqs_cost(coefficients, seqs))
+}
+
+/// The step-time model of these coefficients, but with another growth of the time beyond the largest step that was
+/// seen: `growth` times that of the coefficients.
+pub(super) fn step_time_beyond(coefficients: &[f64], seen: &SeenSteps, growth: f64) -> StepTimeCoefficients {
+    let most = seen.decode_seqs.clamp(1, MOST_SEQS) as u32;
+    let mut points = curve_points();
+    points.extend([most, 2 * most]);
+    points.sort_unstable();
+    points.dedup();
+    let at_most = seqs_cost(coefficients, most);
+    let model = step_time_on(&points, coefficients, |seqs| match seqs_cost(coefficients, seqs) {
+        cost if seqs > most => at_most + growth * (cost - at_most),
+        cost => cost,
+    });
+    let kv_token_beyond = Some((seen.kv_tokens, growth * coefficients[CONTEXT]));
+    StepTimeCoefficients { kv_token_beyond, ..model }
+}
+
+/// The most sequences that a curve is given a point for.
+const MOST_SEQS: u64 = 1 << 18;
+
+/// The cost of this many sequences without their context.
+fn seqs_cost(coefficients: &[f64], seqs: u32) -> f64 {
+    let seqs = f64::from(seqs);
+    let knots = KNOTS.iter().enumerate();
+    let knots = knots.map(|(at, knot)| coefficients[FIRST_KNOT + at] * seqs.min(f64::from(*knot)));
+    coefficients[SEQUENCE] * seqs + coefficients[ROOT] * seqs.sqrt() + knots.sum::<f64>()
+}
+
+/// The step-time model with this cost of sequences, given at points.
+fn step_time_on(
+    points: &[u32],
+    coefficients: &[f64],
+    seqs_cost: impl Fn(u32) -> f64,
+) -> StepTimeCoefficients {
+    let curve = |base: f64| points.iter().map(|seqs| (*seqs, base + seqs_cost(*seqs))).collect();
     StepTimeCoefficients {
         decode: curve(coefficients[BASE]),
         kv_token: coefficients[CONTEXT],
+        kv_token_beyond: None,
         mixed_base: coefficients[BASE] + coefficients[MIXED],
         mixed_seqs: std::iter::once((0, 0.0)).chain(curve(0.0)).collect(),
         prefill_token: coefficients[PROMPT],
@@ -130,8 +163,9 @@ pub(super) fn step_time(coefficients: &[f64]) -> StepTimeCoefficients {
 }
 
 /// The points of a curve: close enough for a root, and at each knot.
-fn curve_points() -> impl Iterator<Item = u32> {
-    (1..=3).chain((1..=9).flat_map(|power| (4..8).map(move |quarter| quarter << (power - 1)))).chain([2048])
+fn curve_points() -> Vec<u32> {
+    let quarters = (1..=9).flat_map(|power| (4..8).map(move |quarter| quarter << (power - 1)));
+    (1..=3).chain(quarters).chain([2048]).collect()
 }
 
 #[cfg(test)]
@@ -173,5 +207,21 @@ mod tests {
             let exact = duration(&amounts(&work), &coefficients);
             assert!((model.step_ticks(&work).as_seconds() / exact - 1.0).abs() < 2e-3, "{decode_seqs}");
         }
+    }
+
+    #[test]
+    fn another_growth_applies_only_beyond_the_largest_step_seen() {
+        let mut coefficients = vec![0.0; TERMS];
+        (coefficients[BASE], coefficients[SEQUENCE], coefficients[CONTEXT]) = (8e-3, 40e-6, 0.1e-6);
+        let seen = SeenSteps { decode_seqs: 50, kv_tokens: 30_000, ..SeenSteps::default() };
+        let step = |growth: f64, decode_seqs: usize, kv_tokens| {
+            let model = StepTimeModel::new(&step_time_beyond(&coefficients, &seen, growth)).unwrap();
+            model.step_ticks(&StepWork { decode_seqs, kv_tokens, ..StepWork::default() }).as_seconds()
+        };
+        let is_close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-6;
+        assert!(is_close(step(0.0, 50, 30_000), 13e-3) && is_close(step(2.0, 50, 30_000), 13e-3));
+        assert!(is_close(step(0.0, 4000, 90_000), 13e-3), "no growth");
+        assert!(is_close(step(1.0, 150, 90_000), 8e-3 + 6e-3 + 9e-3), "that of the coefficients");
+        assert!(is_close(step(2.0, 4000, 90_000), 13e-3 + 2.0 * (158e-3 + 6e-3)), "twice that");
     }
 }

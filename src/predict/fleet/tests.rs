@@ -30,6 +30,7 @@ fn step_time() -> StepTimeModel {
     StepTimeModel::new(&StepTimeCoefficients {
         decode: vec![(0, 4e-3), (1, 4.1e-3), (3, 4.7e-3)],
         kv_token: 1e-6,
+        kv_token_beyond: Some((150, 3e-6)),
         mixed_base: 5e-3,
         mixed_seqs: vec![(0, 0.0), (1, 0.2e-3)],
         prefill_token: 50e-6,

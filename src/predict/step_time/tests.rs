@@ -6,6 +6,7 @@ fn coefficients() -> StepTimeCoefficients {
     StepTimeCoefficients {
         decode: vec![(1, 10e-3), (8, 10e-3), (16, 12e-3)],
         kv_token: 80e-9,
+        kv_token_beyond: Some((400_000, 200e-9)),
         mixed_base: 11e-3,
         mixed_seqs: vec![(0, 0.0), (10, 1e-3)],
         prefill_token: 20e-6,
@@ -26,6 +27,7 @@ fn a_step_without_prefill_costs_its_sequences_and_their_context() {
     assert_eq!(cost(1, 0), 10_000_000);
     assert_eq!(cost(12, 1000), 11_080_000, "between two points");
     assert_eq!(cost(24, 0), 14_000_000, "beyond the last point");
+    assert_eq!(cost(1, 500_000), 10_000_000 + 32_000_000 + 20_000_000, "context beyond the edge");
 }
 
 #[test]
@@ -68,7 +70,10 @@ proptest! {
     ) {
         let model = StepTimeModel::new(&coefficients()).unwrap();
         let first = StepWork { decode_seqs: seqs, kv_tokens, ..StepWork::default() };
-        let steady = model.steady(&first);
+        let (steady, regular) = model.steady(&first, steps);
+        prop_assert!((1..=steps).contains(&regular));
+        prop_assert!(regular == steps || first.after_steady(regular).kv_tokens > 400_000);
+        let steps = regular;
         let mut ends = Vec::new();
         for step in 0..steps {
             let duration = model.step_ticks(&first.after_steady(step));
