@@ -62,7 +62,8 @@ pub(crate) fn check_table(check: &PredictionCheck, to: &mut impl Write) -> io::R
         "{} of {} measured values are inside their intervals",
         check.inside_count(),
         check.rows.len()
-    )
+    )?;
+    check.left_out.iter().try_for_each(|why| writeln!(to, "{why}"))
 }
 
 /// Writes the paired differences of routers.
