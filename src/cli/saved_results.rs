@@ -1,5 +1,6 @@
 //! Loads result files of any tool: Runs of this program, and what others state.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::exit::{CliError, print_stderr};
@@ -7,6 +8,7 @@ use super::setting_flags::FLAGS;
 use super::{kept_runs, load_runs};
 use crate::analysis::compare::{ComparisonSide, MetricSource, StatedSide};
 use crate::model::bounded_file::{self, FileLimit};
+use crate::model::digest::Digest;
 use crate::model::record_log;
 use crate::model::run::{Run, RunError};
 use crate::model::run_records::MANY_REQUESTS;
@@ -52,6 +54,13 @@ fn from_log(path: PathBuf) -> Result<Run, CliError> {
     }
     run.records = records.into_whole();
     Ok(run)
+}
+
+/// The SHA-256 of a file of results, or of a kept run by its name.
+pub(super) fn digest(path: &Path) -> Result<Digest, CliError> {
+    let path = kept_runs::locate(path)?;
+    let unreadable = |error| CliError::usage(format!("cannot read {}: {error}", path.display()));
+    Digest::from_reader(File::open(&path).map_err(unreadable)?).map_err(unreadable)
 }
 
 /// Loads the results in a file with their names. Of several, each has its part of the file in its name.

@@ -1,6 +1,7 @@
 //! SHA-256 of inputs: a result names the data that it was measured with.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -15,6 +16,18 @@ impl Digest {
         let mut hasher = DigestHasher::default();
         hasher.update(bytes);
         hasher.finish()
+    }
+
+    /// Digests a stream to its end.
+    pub(crate) fn from_reader(mut from: impl Read) -> io::Result<Self> {
+        let mut hasher = DigestHasher::default();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match from.read(&mut buffer)? {
+                0 => return Ok(hasher.finish()),
+                read => hasher.update(&buffer[..read]),
+            }
+        }
     }
 }
 
@@ -48,5 +61,6 @@ mod tests {
     fn the_digest_is_sha_256() {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::from_bytes(b"abc").to_string(), expected);
+        assert_eq!(Digest::from_reader(&b"abc"[..]).unwrap().to_string(), expected);
     }
 }

@@ -167,7 +167,7 @@ fn check_run(
     let measured = RunFigures::new(&measured_times(run)[part.clone()]);
     let check = measured.zip(RunFigures::mean_of(&simulated)).map(|(measured, simulated)| RunCheck {
         name: run.name.clone(),
-        sha256: None,
+        sha256: run.sha256.clone(),
         requests: part.len() as u64,
         left_out: run.left_out,
         measured,

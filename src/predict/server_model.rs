@@ -13,6 +13,7 @@ use super::replica::ServerConfig;
 use super::seen_steps::SeenSteps;
 use super::step_time::{InvalidCoefficients, StepTimeCoefficients, StepTimeModel};
 use super::ticks::Ticks;
+use crate::model::digest::Digest;
 pub(crate) use crate::sim::scheduler::SchedulerLimits;
 
 /// The version of the file's format. A file of another version is refused.
@@ -143,7 +144,7 @@ pub(crate) struct PointCheck {
 pub(crate) struct RunCheck {
     pub name: String,
     /// SHA-256 of the file, if it was read from one.
-    pub sha256: Option<String>,
+    pub sha256: Option<Digest>,
     pub requests: u64,
     pub left_out: LeftOut,
     pub measured: RunFigures,

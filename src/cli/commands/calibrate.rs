@@ -14,6 +14,7 @@ use crate::cli::interrupt::InterruptSignal;
 use crate::cli::saved_results::{self, SavedResult};
 use crate::cli::setting_flags::with_flags;
 use crate::cli::stdout;
+use crate::model::digest::Digest;
 use crate::model::run::file;
 use crate::model::stated::StatedResult;
 use crate::predict::calibration::load_point::LoadPoint;
@@ -91,11 +92,11 @@ pub(crate) fn execute(args: &CalibrateArgs, interrupts: &InterruptSignal) -> Res
     let mut loaded = LoadedRuns::default();
     if let Some(url) = &args.probe {
         for (name, run) in probe::measure(url, args.probe_max, &args.probe_flags, interrupts)? {
-            loaded.add(name, &SavedResult::Run(Box::new(run)))?;
+            loaded.add(name, &SavedResult::Run(Box::new(run)), None)?;
         }
     }
     args.runs.iter().try_for_each(|path| loaded.load(path))?;
-    let mut holdout = LoadedRuns::default();
+    let mut holdout = LoadedRuns { served_model: loaded.served_model.clone(), ..LoadedRuns::default() };
     args.holdout.iter().try_for_each(|path| holdout.load(path))?;
     if let Some(point) = holdout.points.first() {
         return Err(CliError::usage(format!(
@@ -142,10 +143,13 @@ struct LoadedRuns {
 
 impl LoadedRuns {
     fn load(&mut self, path: &Path) -> Result<(), CliError> {
-        saved_results::load_named(path)?.into_iter().try_for_each(|(name, result)| self.add(name, &result))
+        let results = saved_results::load_named(path)?;
+        let digest = saved_results::digest(path)?;
+        results.into_iter().try_for_each(|(name, result)| self.add(name, &result, Some(&digest)))
     }
 
-    fn add(&mut self, name: String, result: &SavedResult) -> Result<(), CliError> {
+    /// Adds a result of a file with this digest, or of no file.
+    fn add(&mut self, name: String, result: &SavedResult, digest: Option<&Digest>) -> Result<(), CliError> {
         let (stated, reported): (StatedResult, _) = match result {
             SavedResult::Run(run) if run.is_predicted() => {
                 return Err(CliError::usage(format!("{name} was predicted by a model, not measured")));
@@ -161,7 +165,7 @@ impl LoadedRuns {
             self.served_model.as_ref().zip(model.as_ref()).filter(|(one, other)| one != other)
         {
             return Err(CliError::usage(format!(
-                "{name} is of the model {other}, and the runs before it of {one}: calibrate one server at a time"
+                "{name} is of the model {other}, and the runs before it of {one}: calibrate, and check, one server at a time"
             )));
         }
         self.served_model = self.served_model.take().or(model);
@@ -176,7 +180,7 @@ impl LoadedRuns {
                 left_out.failed, left_out.incomplete, left_out.impossible
             ));
         }
-        self.runs.push(MeasuredRun { reported, ..run });
+        self.runs.push(MeasuredRun { reported, sha256: digest.cloned(), ..run });
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::reported::ReportedLoad;
+use crate::model::digest::Digest;
 use crate::model::stated::{StatedRequest, StatedResult};
 
 /// An answered request.
@@ -51,6 +52,8 @@ impl LeftOut {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct MeasuredRun {
     pub name: String,
+    /// SHA-256 of the file, if it was read from one.
+    pub sha256: Option<Digest>,
     pub requests: Vec<MeasuredRequest>,
     pub left_out: LeftOut,
     /// What the server reported of its load.
