@@ -75,6 +75,11 @@ impl CliError {
         self.exit == ExitReason::Usage
     }
 
+    /// Whether the work itself failed, and the flags are right.
+    pub(super) fn is_failed(&self) -> bool {
+        self.exit == ExitReason::Failed
+    }
+
     /// Returns the message.
     pub(super) fn message(&self) -> &str {
         &self.message

@@ -161,6 +161,17 @@ impl Session {
         self.server_version.as_deref()
     }
 
+    /// The longest sequence of prompt and output that the server takes, in tokens; `None` if its list of models does not
+    /// have it.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub(crate) fn context_limit(&self) -> Result<Option<u32>, Error> {
+        let models = self.wait_for(self.control.models())?.unwrap_or_default();
+        let card = models.into_iter().find(|card| card.id == self.target.model_field());
+        Ok(card.and_then(|card| card.max_model_len))
+    }
+
     /// The server, with its model's name.
     pub(crate) fn target(&self) -> &Target {
         &self.target

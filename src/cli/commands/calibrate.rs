@@ -30,6 +30,7 @@ mod facts;
 mod probe;
 
 use facts::{FactArgs, FactSources};
+use probe::{ProbeSize, ProbedServer};
 
 /// Calibrate a model of a server from its results, for `predict`
 ///
@@ -61,7 +62,9 @@ pub(crate) struct CalibrateArgs {
     #[arg(long, value_name = "NAME", default_value_t = RouterPolicy::RoundRobin, help_heading = "Server", value_parser = RouterPolicy::from_str)]
     router: RouterPolicy,
     /// Print the measurements of a probe, and do not run it
-    #[arg(long, conflicts_with_all = ["runs", "probe", "output", "holdout"], help_heading = "Probe")]
+    ///
+    /// With --probe, its requests fit that server.
+    #[arg(long, conflicts_with_all = ["runs", "output", "holdout"], help_heading = "Probe")]
     print_probe: bool,
     /// Measure this server with a probe of about two minutes, and calibrate on it
     ///
@@ -72,6 +75,11 @@ pub(crate) struct CalibrateArgs {
     /// Most requests in flight of the probe
     #[arg(long, value_name = "N", default_value_t = 32, help_heading = "Probe", value_parser = values::number::<u16>)]
     probe_max: u16,
+    /// Most tokens of a prompt with its answer in the probe [default: what the server takes, and at most 2900]
+    ///
+    /// vLLM and SGLang list their limit with their models. Another server's must be given if it is below 2900.
+    #[arg(long, value_name = "TOKENS", help_heading = "Probe", value_parser = values::number::<u32>)]
+    probe_max_len: Option<u32>,
     /// After `--`: more flags of the probe's runs, such as --model
     #[arg(last = true, value_name = "RUN'S FLAGS", help_heading = "Probe")]
     probe_flags: Vec<String>,
@@ -84,14 +92,15 @@ pub(crate) struct CalibrateArgs {
 
 /// Runs the command.
 pub(crate) fn execute(args: &CalibrateArgs, interrupts: &InterruptSignal) -> Result<ExitReason, CliError> {
+    let server = args.probe.as_deref().map(|url| ProbedServer { url, more: &args.probe_flags, interrupts });
     if args.print_probe {
-        let arms = probe::arms(args.probe_max);
-        stdout::print(|out| probe::print(&arms, out))?;
+        let size = probe_size(args, server.as_ref())?;
+        stdout::print(|out| probe::print(size, args.probe.as_deref(), out))?;
         return Ok(ExitReason::Success);
     }
     let mut loaded = LoadedRuns::default();
-    if let Some(url) = &args.probe {
-        for (name, run) in probe::measure(url, args.probe_max, &args.probe_flags, interrupts)? {
+    if let Some(server) = server {
+        for (name, run) in server.measure(probe_size(args, Some(&server))?)? {
             loaded.add(name, &SavedResult::Run(Box::new(run)), None)?;
         }
     }
@@ -122,6 +131,14 @@ pub(crate) fn execute(args: &CalibrateArgs, interrupts: &InterruptSignal) -> Res
     }
     print(&model, saved, args.json.is_wanted())?;
     Ok(ExitReason::Success)
+}
+
+fn probe_size(args: &CalibrateArgs, server: Option<&ProbedServer<'_>>) -> Result<ProbeSize, CliError> {
+    let limit = match server {
+        Some(server) => server.context_limit()?,
+        None => None,
+    };
+    ProbeSize::new(args.probe_max, args.probe_max_len, limit)
 }
 
 fn print(model: &ServerModel, saved: Option<&Path>, json: bool) -> Result<(), CliError> {
