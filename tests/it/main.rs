@@ -5,6 +5,7 @@
 
 mod ab;
 mod buffering;
+mod calibrate;
 mod compare;
 mod dashboard;
 mod diagnose;

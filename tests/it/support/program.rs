@@ -65,7 +65,12 @@ impl Program {
 
     /// `servegauge run` against a server, with a tokenizer that counts as the simulator does.
     pub(crate) fn measure(base_url: &str, words: &str) -> Self {
-        Self::run_against(base_url, words).arg("--tokenizer").arg(tokenizer())
+        Self::run_against(base_url, words).with_tokenizer()
+    }
+
+    /// Adds a tokenizer that counts as the simulator does.
+    pub(crate) fn with_tokenizer(self) -> Self {
+        self.arg("--tokenizer").arg(tokenizer())
     }
 
     pub(crate) fn words(mut self, words: &str) -> Self {
