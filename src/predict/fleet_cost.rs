@@ -104,7 +104,6 @@ impl TimedFleet {
             usable_blocks: self.pool_tokens / self.block_size,
             block_size: self.block_size,
             prefix_caching: self.prefix_caching,
-            draft_tokens: 0,
         };
         let step_time = StepTimeModel::new(&StepTimeCoefficients {
             decode: vec![(1, 12e-3), (64, 13.5e-3), (256, 18e-3)],

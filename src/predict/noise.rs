@@ -1,4 +1,4 @@
-//! Random deviations of a replica: of the time of its steps, and of the tokens that speculation yields.
+//! Random deviations of a replica: of the time of its steps, and of the time before its queue.
 //!
 //! Each random number is a function of the replica's seed and of a count, not of the order of calls. Steps that are
 //! foreseen, cut short and foreseen again therefore keep their deviations, and two policies of a fleet are compared
@@ -26,11 +26,6 @@ pub(crate) enum StepRegime {
 pub(crate) enum InvalidNoise {
     #[error("a step's deviation is a factor of {0}; it must be between 0 and 1000")]
     Factor(f64),
-    #[error(
-        "the shares of the numbers of tokens in a step must be positive numbers or zero, and not all zero"
-    )]
-    #[allow(dead_code, reason = "calibrate does not read the counts of speculative decoding yet")]
-    TokenShares,
 }
 
 /// The factors by which steps were slower than the model says, to draw from. Without factors, none deviates.
@@ -108,49 +103,6 @@ fn rounded(factor: f64) -> Result<u64, InvalidNoise> {
     Ok((factor * f64::from(1u32 << FACTOR_BITS)).round() as u64)
 }
 
-/// The distribution of the number of tokens that a decoding sequence gets in a step, as with speculative decoding.
-#[derive(Clone, Debug)]
-pub(crate) struct TokensPerStep {
-    /// The share of steps with at most 1, 2, 3 … tokens, of 2 to the power of 64.
-    up_to: Vec<u64>,
-}
-
-impl TokensPerStep {
-    /// Takes the shares of 1, 2, 3 … tokens, which need not add up to 1.
-    ///
-    /// # Errors
-    ///
-    /// A share is negative or not a finite number, or all are zero.
-    #[allow(dead_code, reason = "calibrate does not read the counts of speculative decoding yet")]
-    pub(crate) fn new(shares: &[f64]) -> Result<Self, InvalidNoise> {
-        let sum: f64 = shares.iter().sum();
-        if shares.iter().any(|share| !(0.0..=1e12).contains(share)) || sum <= 0.0 {
-            return Err(InvalidNoise::TokenShares);
-        }
-        let cumulated = shares.iter().scan(0.0, |before, share| {
-            *before += share / sum;
-            Some((*before * (u64::MAX as f64)) as u64)
-        });
-        let mut up_to: Vec<u64> = cumulated.collect();
-        // The last sum may be rounded to less than everything.
-        if let Some(last) = up_to.last_mut() {
-            *last = u64::MAX;
-        }
-        Ok(Self { up_to })
-    }
-
-    /// The largest number of tokens in a step.
-    pub(crate) fn most(&self) -> usize {
-        self.up_to.len()
-    }
-
-    /// Draws the number of tokens for the draw number `count` of a replica.
-    pub(super) fn draw(&self, seed: u64, count: u64) -> usize {
-        let number = random(mix(seed, 3), count);
-        self.up_to.partition_point(|up_to| *up_to < number) + 1
-    }
-}
-
 /// Derives a seed from a seed and a number.
 pub(super) fn mix(seed: u64, number: u64) -> u64 {
     random(random(0, seed), number)
@@ -196,21 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_a_step_have_the_shares_that_were_given() {
-        let tokens = TokensPerStep::new(&[1.0, 0.0, 3.0]).unwrap();
-        let drawn: Vec<usize> = (0..10_000).map(|count| tokens.draw(1, count)).collect();
-        assert!(drawn.iter().all(|tokens| [1, 3].contains(tokens)));
-        let three = drawn.iter().filter(|tokens| **tokens == 3).count();
-        assert!((7300..7700).contains(&three), "{three}");
-        assert_eq!(tokens.most(), 3);
-    }
-
-    #[test]
     fn impossible_deviations_are_refused() {
         assert_eq!(StepNoise::new(&[1.0], &[-0.5]).unwrap_err(), InvalidNoise::Factor(-0.5));
         assert!(StepNoise::new(&[f64::NAN], &[]).is_err());
-        for shares in [&[][..], &[0.0], &[-1.0, 2.0], &[f64::NAN]] {
-            assert_eq!(TokensPerStep::new(shares).unwrap_err(), InvalidNoise::TokenShares);
-        }
     }
 }

@@ -5,7 +5,7 @@
 //! loop, so it ends a stretch of several steps early if it could be admitted.
 
 use super::{
-    noise::{StepNoise, StepRegime, TokensPerStep, mix},
+    noise::{StepNoise, StepRegime, mix},
     observer::{SimulatedAnswer, SimulationObserver, SpanDurations, StepSpan},
     step_time::{SteadyDurations, StepTimeModel},
     ticks::Ticks,
@@ -21,12 +21,9 @@ const MOST_NOISY_STEPS: u64 = 64;
 /// A model of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerConfig {
-    /// `draft_tokens` follows from `tokens_per_step`.
     pub limits: SchedulerLimits,
     pub step_time: StepTimeModel,
     pub noise: StepNoise,
-    /// `None`: a decoding sequence gets one token in each step.
-    pub tokens_per_step: Option<TokensPerStep>,
     pub overhead: RequestOverhead,
     /// Whether steps in which nothing changes are done at once. The result is the same; an observer sees each step alone
     /// without it.
@@ -34,13 +31,12 @@ pub(crate) struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// A server whose steps take exactly their time, without speculation and without time outside the engine.
+    /// A server whose steps take exactly their time, without time outside the engine.
     pub(crate) fn new(limits: SchedulerLimits, step_time: StepTimeModel) -> Self {
         Self {
             limits,
             step_time,
             noise: StepNoise::default(),
-            tokens_per_step: None,
             overhead: RequestOverhead::default(),
             leaps: true,
         }
@@ -118,17 +114,15 @@ pub(crate) struct Replica<'a> {
     // Counts of random numbers.
     decode_steps: u64,
     mixed_steps: u64,
-    token_draws: u64,
 }
 
 impl<'a> Replica<'a> {
     pub(crate) fn new(config: &'a ServerConfig, number: u32, seed: u64) -> Self {
-        let draft_tokens = config.tokens_per_step.as_ref().map_or(0, |tokens| tokens.most() - 1);
         Self {
             config,
             number,
             seed: mix(seed, u64::from(number)),
-            scheduler: Scheduler::new(SchedulerLimits { draft_tokens, ..config.limits }),
+            scheduler: Scheduler::new(config.limits),
             stretch: Stretch::Idle,
             requests: Vec::new(),
             vacant: Vec::new(),
@@ -138,7 +132,6 @@ impl<'a> Replica<'a> {
             totals: ReplicaTotals::default(),
             decode_steps: 0,
             mixed_steps: 0,
-            token_draws: 0,
         }
     }
 
@@ -293,16 +286,7 @@ impl<'a> Replica<'a> {
         observer: &mut dyn SimulationObserver,
         answers: &mut Vec<SimulatedAnswer>,
     ) {
-        let generated = match &self.config.tokens_per_step {
-            None => self.scheduler.complete_step(),
-            Some(tokens) => {
-                let (seed, draws) = (self.seed, &mut self.token_draws);
-                self.scheduler.complete_drafted_step(|most| {
-                    *draws += 1;
-                    tokens.draw(seed, *draws).min(most)
-                })
-            }
-        };
+        let generated = self.scheduler.complete_step();
         let delivered = now + self.config.overhead.of_delivery(generated.len());
         let batch = generated.len() as u32;
         for token in generated {

@@ -185,7 +185,6 @@ impl EngineFacts {
             usable_blocks: count(self.num_gpu_blocks).saturating_sub(1),
             block_size: count(self.block_size),
             prefix_caching: false,
-            draft_tokens: 0,
         }
     }
 

@@ -154,7 +154,6 @@ fn limits(spec: &SimSpec) -> SchedulerLimits {
         usable_blocks: spec.num_gpu_blocks - 1,
         block_size: spec.block_size,
         prefix_caching: spec.prefix_caching,
-        draft_tokens: 0,
     }
 }
 

@@ -35,9 +35,6 @@ pub(crate) struct SchedulerLimits {
     pub usable_blocks: usize,
     pub block_size: usize,
     pub prefix_caching: bool,
-    /// The number of tokens that a decoding sequence computes in a step beyond the one that is certain, as with
-    /// speculative decoding; usually 0.
-    pub draft_tokens: usize,
 }
 
 /// A sequence that can never be computed within the limits.
@@ -60,7 +57,7 @@ impl SchedulerLimits {
     pub(crate) fn check(&self, prompt: usize, output: usize) -> Result<(), SequenceTooLarge> {
         // The last token is never computed.
         let tokens = prompt + output.max(1) - 1;
-        let needed = (tokens + self.draft_tokens).div_ceil(self.block_size);
+        let needed = tokens.div_ceil(self.block_size);
         if needed > self.usable_blocks {
             let (usable, block_size) = (self.usable_blocks, self.block_size);
             return Err(SequenceTooLarge::Pool { tokens, needed, usable, block_size });
@@ -234,7 +231,7 @@ impl Scheduler {
     fn continue_running(&mut self, budget: &mut usize) {
         let mut at = 0;
         while at < self.running.len() && *budget > 0 {
-            let tokens = self.running[at].tokens_wanted(&self.limits).min(*budget);
+            let tokens = self.running[at].to_compute().min(*budget);
             while at < self.running.len() && !self.allocate_blocks(at, tokens) {
                 let preempted = self.preempt_latest();
                 self.batch.preempted.push(preempted);
@@ -294,24 +291,13 @@ impl Scheduler {
     /// Ends the step that [`begin_step`](Self::begin_step) decided on. Returns what it generated, in the order of
     /// admission.
     pub(crate) fn complete_step(&mut self) -> &[GeneratedToken] {
-        self.complete_drafted_step(|_| 1)
-    }
-
-    /// As [`complete_step`](Self::complete_step), for speculative decoding. `accepted` returns the number of tokens
-    /// that a decoding sequence gets: 1 to its argument.
-    pub(crate) fn complete_drafted_step(
-        &mut self,
-        mut accepted: impl FnMut(usize) -> usize,
-    ) -> &[GeneratedToken] {
         self.generated.clear();
         let mut has_finished = false;
         for sequence in &mut self.running {
-            let scheduled = std::mem::take(&mut sequence.scheduled);
-            if scheduled == 0 {
+            let tokens = std::mem::take(&mut sequence.scheduled);
+            if tokens == 0 {
                 continue;
             }
-            let tokens =
-                if sequence.is_decoding() { accepted(scheduled).clamp(1, scheduled) } else { scheduled };
             if self.limits.prefix_caching {
                 sequence.remember_full_blocks(&mut self.pool, tokens, self.limits.block_size);
             }

@@ -75,7 +75,6 @@ fn limits() -> SchedulerLimits {
         usable_blocks: spec.num_gpu_blocks - 1,
         block_size: spec.block_size,
         prefix_caching: false,
-        draft_tokens: 0,
     }
 }
 

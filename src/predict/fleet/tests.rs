@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::predict::{
-    noise::{StepNoise, TokensPerStep},
+    noise::StepNoise,
     observer::StepSpan,
     replica::RequestOverhead,
     router::{LeastRequests, RoundRobin},
@@ -22,7 +22,6 @@ fn limits() -> SchedulerLimits {
         usable_blocks: 30,
         block_size: 10,
         prefix_caching: false,
-        draft_tokens: 0,
     }
 }
 
@@ -270,17 +269,6 @@ fn the_servers_own_time_for_a_request_comes_before_its_queue() {
     assert_eq!(found[0].queued, Ticks::from_nanoseconds(10_060_000));
     assert_eq!(found[1].queued, Ticks::from_nanoseconds(10_015_000), "its shorter prompt overtakes");
     assert_eq!(found[1].scheduled, found[1].queued);
-}
-
-#[test]
-fn speculative_decoding_needs_as_many_fewer_steps_as_it_accepts_tokens() {
-    let mut drafting = config(1);
-    drafting.server.tokens_per_step = Some(TokensPerStep::new(&[1.0, 1.0, 2.0]).unwrap());
-    drafting.server.limits.usable_blocks = 1000;
-    let requests = || (0..1).map(|index| request(index, 0, 20, 5000));
-    let (_, totals) = answers(&drafting, &mut requests(), &mut RoundRobin::default());
-    // 2.25 tokens a step.
-    assert!((2150..2300).contains(&totals.replicas[0].steps), "{}", totals.replicas[0].steps);
 }
 
 #[test]

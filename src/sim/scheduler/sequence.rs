@@ -1,7 +1,7 @@
 //! A sequence within the scheduler.
 
 use super::{
-    GeneratedToken, SchedulerLimits, SeqId, StepWork,
+    GeneratedToken, SeqId, StepWork,
     blocks::{BlockContents, BlockPool, HeldBlocks},
 };
 
@@ -47,7 +47,8 @@ impl Sequence {
         self.shape.prompt + self.generated
     }
 
-    fn to_compute(&self) -> usize {
+    /// The number of tokens that it would compute in a step without a budget.
+    pub(super) fn to_compute(&self) -> usize {
         self.len() - self.computed
     }
 
@@ -58,11 +59,6 @@ impl Sequence {
     /// Whether its next computation yields one token after another, rather than the first or one after a preemption.
     pub(super) fn is_decoding(&self) -> bool {
         self.to_compute() == 1 && self.generated > 0 && !self.preempted
-    }
-
-    /// The number of tokens that it would compute in a step without a budget.
-    pub(super) fn tokens_wanted(&self, limits: &SchedulerLimits) -> usize {
-        self.to_compute() + if self.is_decoding() { limits.draft_tokens } else { 0 }
     }
 
     /// Lets the current step compute `tokens`, and counts them.
@@ -89,15 +85,14 @@ impl Sequence {
 
     /// Counts `tokens` as computed. Returns what this generates, unless a part of the prompt is left.
     pub(super) fn compute(&mut self, tokens: usize) -> Option<GeneratedToken> {
-        let decoded = if self.is_decoding() { tokens } else { 1 };
-        let is_complete = self.is_decoding() || self.to_compute() == tokens;
+        let is_complete = self.to_compute() == tokens;
         self.computed += tokens;
         if !is_complete {
             return None;
         }
         self.preempted = false;
         let first = self.generated == 0;
-        self.generated += decoded;
+        self.generated += 1;
         Some(GeneratedToken { id: self.id, first, last: self.is_finished() })
     }
 }

@@ -33,7 +33,7 @@ impl Scheduler {
     /// It may be less than the true number.
     pub(crate) fn steady_steps(&self) -> SteadySteps {
         let seqs = self.running.len();
-        if seqs == 0 || seqs > self.limits.max_num_batched_tokens || self.limits.draft_tokens > 0 {
+        if seqs == 0 || seqs > self.limits.max_num_batched_tokens {
             return SteadySteps::default();
         }
         if !self.waiting.is_empty() && !self.keeps_waiting() {

@@ -8,7 +8,6 @@ pub(super) fn limits() -> SchedulerLimits {
         usable_blocks: 100,
         block_size: 10,
         prefix_caching: true,
-        draft_tokens: 0,
     }
 }
 

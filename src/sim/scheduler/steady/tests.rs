@@ -177,8 +177,3 @@ fn steps_are_steady_while_the_queue_has_to_wait_and_not_if_its_head_can_run() {
     let known = SequenceShape { prompt: 61, contents: contents(1, 3), ..waiting };
     assert_eq!(steady(SchedulerLimits { usable_blocks: 8, ..limits() }, &known), 0, "its needs may change");
 }
-
-#[test]
-fn with_drafted_tokens_no_step_is_foreseen() {
-    assert_eq!(decoding(SchedulerLimits { draft_tokens: 2, ..limits() }, 25, 100).steady_steps().steps, 0);
-}
