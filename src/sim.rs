@@ -29,6 +29,8 @@
 //! - `prompt_blocks`, if enabled: a hash for each of the prompt's first full blocks, in hexadecimal. A hash
 //!   identifies its block and all blocks before it, so two prompts of one log share a beginning as far as their
 //!   hashes are equal. A request with several prompts lists the hashes of one prompt after the other;
+//! - `queued_ns`, `scheduled_ns`: when the request entered the engine's queue, and when the first step that computed it
+//!   began (`null` if it was never computed);
 //! - `tokens_ns`: for each event with output text, when the server handed it to the connection for writing;
 //!   `step_ns`: when the step that generated the event's last token ended; `first_token_ns`: the first of
 //!   `tokens_ns`;

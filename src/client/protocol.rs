@@ -20,6 +20,7 @@ pub(crate) mod parsed_event;
 pub(crate) mod pooling;
 pub(crate) mod request_fields;
 pub(crate) mod responses;
+mod server_times;
 pub(crate) mod sglang;
 pub(crate) mod small_list;
 mod table;

@@ -27,7 +27,7 @@ pub(crate) use crate::client::request_timer::captured::MAX_CAPTURED_BYTES;
 use crate::client::request_timer::stream_state::{HotState, StreamState};
 pub(crate) use crate::client::request_timer::unread_fields::UnreadFields;
 use crate::model::record::{
-    Events, Failure, FailureClass, FinishReason, Milestone, TimeoutPhase, Timestamps,
+    Events, Failure, FailureClass, FinishReason, Milestone, ServerTimes, TimeoutPhase, Timestamps,
 };
 use crate::stats::{DurationSketch, PendingDurations, PerSecondHistogram};
 
@@ -159,6 +159,8 @@ pub struct RequestSummary {
     pub outcome: Result<FinishReason, Failure>,
     /// The server's last token counts; partial if the stream broke off.
     pub usage: Option<TokenUsage>,
+    /// The server's own times for the request.
+    pub server_times: ServerTimes,
     /// The size of all output; `None` if some of it is not text.
     pub text_size: Option<TextSize>,
     /// The text that is visible to the user; `None` unless the timer [keeps it](RequestTimer::with_history_text).

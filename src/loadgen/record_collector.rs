@@ -137,6 +137,7 @@ impl<'a> RecordCollector<'a> {
             first_event_tokens: self.first_event_tokens(&story, output_tokens, hidden_tokens),
             leaves_after: request.patience().into(),
             times: story.times,
+            server_times: story.server_times,
             events: story.events,
             outcome: story.outcome.map_err(Box::new),
             input: request_input(&request.content),

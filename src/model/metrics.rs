@@ -21,6 +21,7 @@ pub(crate) use fold::{MetricsFold, MetricsInput};
 use measurement_window::MeasurementWindow;
 use rates::SecondSums;
 pub(crate) use sessions::SessionTotals;
+use waterfall::Waterfall;
 
 mod definitions;
 mod fold;
@@ -29,6 +30,7 @@ mod measurement_window;
 mod rates;
 mod sessions;
 mod tallies;
+pub(crate) mod waterfall;
 
 /// The metrics of a run, computed from its Records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,6 +104,10 @@ pub struct Metrics {
     /// Totals of the sessions with several turns; `None` without sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sessions: Option<SessionTotals>,
+    /// Where the time went; `None` if no answer has the server's own times. Of a run that keeps only a sample of its
+    /// Records, that of the sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waterfall: Option<Waterfall>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -54,7 +54,8 @@ mod tests {
 
     use super::*;
     use crate::model::record::{
-        Events, Failure, FinishReason, Milestone, OptionalDuration, Timestamps, TokenCount, TokenSource,
+        Events, Failure, FinishReason, Milestone, OptionalDuration, ServerTimes, Timestamps, TokenCount,
+        TokenSource,
     };
 
     fn probe(e2e: Result<u64, FailureClass>) -> Record {
@@ -73,6 +74,7 @@ mod tests {
             cached_tokens: None,
             hidden_tokens: 0,
             first_event_tokens: None,
+            server_times: ServerTimes::default(),
             leaves_after: OptionalDuration::NONE,
             events: Events::default(),
             input: crate::model::record::RequestInput::default(),

@@ -13,12 +13,14 @@ pub use failure::{Failure, FailureClass};
 pub(crate) use gaps::OutputGaps;
 pub(crate) use late_counts::LateCounts;
 pub(crate) use optional_duration::OptionalDuration;
+pub(crate) use server_times::ServerTimes;
 
 mod events;
 mod failure;
 mod gaps;
 mod late_counts;
 mod optional_duration;
+mod server_times;
 mod timestamps;
 
 /// The timeline and outcome of one request. Offsets are durations since the run's t0; `None` marks an event that did
@@ -47,6 +49,8 @@ pub struct Record {
     /// Streamed tokens in the first output event, and the source of the count; `None` if the count is unknown, so that
     /// the first event is assumed to carry as many tokens as the others.
     pub first_event_tokens: Option<TokenCount>,
+    /// The server's own times for the request, where its answer reports them.
+    pub server_times: ServerTimes,
     /// The output events and their times.
     pub(crate) events: Events,
     /// The request's outcome.
@@ -118,6 +122,7 @@ impl Record {
             output_tokens,
             hidden_tokens: 0,
             first_event_tokens: None,
+            server_times: ServerTimes::default(),
             events,
             outcome: Ok(FinishReason::Length),
             leaves_after: OptionalDuration::NONE,

@@ -31,7 +31,7 @@ pub(crate) enum ColumnValues {
 }
 
 /// The columns, in the order in which they are written.
-pub(crate) const COLUMNS: [RecordColumn; 39] = [
+pub(crate) const COLUMNS: [RecordColumn; 42] = [
     count("ordinal", |record| Some(record.ordinal as u64)),
     text("id", |record| record.id.as_ref().map(|id| id.to_string().into())),
     RecordColumn { name: "success", values: ColumnValues::Flag(Record::is_success) },
@@ -63,6 +63,9 @@ pub(crate) const COLUMNS: [RecordColumn; 39] = [
     seconds("first_token_s", |record| record.times.get(Milestone::FirstToken)),
     seconds("last_token_s", |record| record.times.get(Milestone::LastToken)),
     seconds("done_s", |record| record.times.get(Milestone::Done)),
+    seconds("server_queue_s", |record| record.server_times.queue.get()),
+    seconds("server_prefill_s", |record| record.server_times.prefill.get()),
+    seconds("server_decode_s", |record| record.server_times.decode.get()),
     seconds("leaves_after_s", |record| record.leaves_after.get()),
     count("input_sequences", |record| Some(record.input.sequences.into())),
     seconds("audio_s", |record| record.input.audio.get()),

@@ -44,7 +44,7 @@ mod spool;
 pub(crate) type RecordPass<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&Record)) -> io::Result<()>;
 
 /// The version of the format. A reader refuses unknown versions.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 /// Version 1 has no texts and is otherwise the same.
 const OLDEST: u16 = 1;

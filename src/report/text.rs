@@ -27,6 +27,7 @@ mod sessions;
 mod steady;
 mod throughput;
 pub(super) mod validity;
+mod waterfall;
 
 pub(crate) use color::colored;
 use latencies::Latencies;
@@ -73,6 +74,7 @@ pub(crate) fn render(run: &Run, to: &mut impl Write) -> io::Result<()> {
     if metrics.completed > 0 {
         throughput::beside_contract(metrics, to)?;
     }
+    waterfall::render(metrics, to)?;
     arrivals(run, to)?;
     tokens(metrics, to)?;
     server::render(run, to)?;

@@ -15,7 +15,7 @@ use crate::runner::SharedWorkload;
 pub(super) const PATH: &str = "/servegauge/shards";
 
 /// The version of the messages.
-pub(super) const PROTOCOL: u32 = 4;
+pub(super) const PROTOCOL: u32 = 5;
 
 /// A client asks to join.
 #[derive(Debug, Clone, Serialize, Deserialize)]

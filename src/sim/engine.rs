@@ -63,6 +63,10 @@ impl JobKind {
 /// A generated token.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenEvent {
+    /// When the job entered the queue.
+    pub queued: Instant,
+    /// The beginning of the first step that computed the job.
+    pub scheduled: Instant,
     /// The end of the step that generated the token.
     pub at: Instant,
     /// Prompt tokens from the prefix cache.
@@ -312,7 +316,13 @@ impl StepLoop {
             }
             job.first.get_or_insert(now);
             job.latest = now;
-            let event = TokenEvent { at: now, cached: job.facts.cached, last: emission.last };
+            let event = TokenEvent {
+                queued: job.queued,
+                scheduled: job.scheduled(),
+                at: now,
+                cached: job.facts.cached,
+                last: emission.last,
+            };
             // A dropped stream has sent its abort, so an error needs no handling.
             let _ = job.events.send(event);
             if emission.last
@@ -353,9 +363,14 @@ impl RunningJob {
         }
     }
 
+    /// The beginning of the first step that computed the job.
+    fn scheduled(&self) -> Instant {
+        self.scheduled.unwrap_or(self.queued)
+    }
+
     /// Returns the statistics of a finished job.
     fn into_finished(self, now: Instant) -> FinishedRequest {
-        let scheduled = self.scheduled.unwrap_or(self.queued);
+        let scheduled = self.scheduled();
         let first = self.first.unwrap_or(now);
         FinishedRequest {
             e2e: now - self.arrived,

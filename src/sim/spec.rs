@@ -78,6 +78,9 @@ pub struct OutputSpec {
     pub usage: bool,
     /// Whether OpenAI's usage reports the prompt's cached tokens, as with vLLM's `--enable-prompt-tokens-details`.
     pub prompt_tokens_details: bool,
+    /// Whether an answer of OpenAI's APIs reports the engine's times for its request, as with vLLM's
+    /// `--enable-per-request-metrics`.
+    pub per_request_metrics: bool,
     /// The number of dimensions of an embedding; at least 1.
     pub embedding_size: usize,
     /// The line end of the event stream.
@@ -129,6 +132,7 @@ impl Default for OutputSpec {
             tokens_per_event: 1,
             usage: true,
             prompt_tokens_details: false,
+            per_request_metrics: false,
             embedding_size: 1024,
             line_ending: LineEnding::Lf,
         }

@@ -51,6 +51,8 @@ pub(super) struct RequestTrace {
     pub output_tokens: usize,
     pub finish_reason: Option<SimFinishReason>,
     pub cancelled: bool,
+    pub queued_ns: Option<u64>,
+    pub scheduled_ns: Option<u64>,
     pub first_token_ns: Option<u64>,
     pub done_ns: u64,
     pub tokens_ns: Vec<u64>,

@@ -8,7 +8,7 @@ use crate::model::digest::Digest;
 use crate::model::metrics::{Latency, Metrics, gaps, samples};
 use crate::model::record::{
     Events, Failure, FailureClass, FinishReason, Milestone, OptionalDuration, OutputGaps, Record,
-    RequestInput, Timestamps, TokenCount, TokenSource,
+    RequestInput, ServerTimes, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::record_log::RecordLogHeader;
 use crate::model::run::{
@@ -55,6 +55,7 @@ pub(crate) fn records() -> Vec<Record> {
         cached_tokens: None,
         hidden_tokens: 0,
         first_event_tokens: None,
+        server_times: ServerTimes::default(),
         leaves_after: OptionalDuration::NONE,
         output_tokens: TokenCount { count: 3, source: TokenSource::Usage },
         events: Events {

@@ -207,6 +207,10 @@ struct SimOutputArgs {
     #[arg(long)]
     enable_prompt_tokens_details: bool,
 
+    /// Report the engine's queue, prefill and decode time with each answer, as vLLM does
+    #[arg(long, alias = "per-request-metrics")]
+    enable_per_request_metrics: bool,
+
     /// Dimensions of an embedding
     #[arg(long, value_name = "NUMBERS", default_value_t = 1024, value_parser = values::number::<usize>)]
     embedding_size: usize,
@@ -305,6 +309,7 @@ impl SimOutputArgs {
             tokens_per_event: self.tokens_per_event,
             usage: !self.no_usage,
             prompt_tokens_details: self.enable_prompt_tokens_details,
+            per_request_metrics: self.enable_per_request_metrics,
             embedding_size: self.embedding_size,
             line_ending: self.line_ending,
         }

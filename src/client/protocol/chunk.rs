@@ -5,12 +5,14 @@ use serde_json::value::RawValue;
 use super::error::{self, BaseResponse};
 use super::finish::FinishSignal;
 use super::object::{self, ListLength, object};
+use super::server_times::{DynamoExtension, VllmMetrics};
 use super::text::Text;
 use super::unread_text::is_unread_text;
 use super::usage::{LlamaCppTimings, UsageObject};
 use crate::client::protocol::output_deltas::OutputDeltas;
 use crate::client::protocol::parsed_event::{OutputPart, ParsedEvent, TokenUsage};
 use crate::client::protocol::small_list::SmallList;
+use crate::model::record::ServerTimes;
 
 /// Parses the data of one event or a document. `[DONE]` is not JSON and is handled elsewhere.
 pub(crate) fn parse(data: &[u8]) -> serde_json::Result<ParsedEvent<'_>> {
@@ -25,6 +27,7 @@ pub(crate) fn parse(data: &[u8]) -> serde_json::Result<ParsedEvent<'_>> {
         output: pieces.output(),
         token_ids: choices.into_iter().flat_map(SmallList::iter).map(|choice| choice.token_ids.0).sum(),
         usage: chunk.usage(),
+        server_times: chunk.server_times(),
         ending: choices.and_then(finish_signal),
         error: chunk.error(data),
         is_end: false,
@@ -50,6 +53,9 @@ object! {
         usage: UsageObject<'a> = "usage",
         groq: Option<Box<GroqExtension<'a>>> = "x_groq",
         timings: LlamaCppTimings<'a> = "timings",
+        /// vLLM's and Dynamo's own times, on one event of an answer at most.
+        metrics: Option<Box<VllmMetrics<'a>>> = "metrics",
+        nvext: Option<Box<DynamoExtension<'a>>> = "nvext",
         error: Option<&'a RawValue> = "error",
         object: Option<Text<'a>> = "object",
         kind: Option<Text<'a>> = "type",
@@ -72,6 +78,12 @@ impl CompletionChunk<'_> {
         let places = [self.usage.usage()].into_iter().chain(of_choices);
         let groq = self.groq.as_ref().and_then(|groq| groq.usage.usage());
         TokenUsage::merge_all(places.chain([groq, self.timings.usage()]))
+    }
+
+    fn server_times(&self) -> ServerTimes {
+        let vllm = self.metrics.as_ref().map(|metrics| metrics.server_times());
+        let dynamo = self.nvext.as_ref().map(|extension| extension.server_times());
+        [vllm, dynamo].into_iter().flatten().fold(self.timings.server_times(), ServerTimes::merged_with)
     }
 
     fn error(&self, data: &[u8]) -> Option<String> {

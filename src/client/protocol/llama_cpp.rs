@@ -21,6 +21,7 @@ pub(crate) fn parse(data: &[u8]) -> serde_json::Result<ParsedEvent<'_>> {
         output: pieces.output(),
         token_ids: event.tokens.0,
         usage: TokenUsage::merge_all([counts, event.timings.usage()]),
+        server_times: event.timings.server_times(),
         ending: if is_end { event.finish_signal() } else { None },
         error: error::error_message(event.error),
         is_end,

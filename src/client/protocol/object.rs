@@ -213,6 +213,51 @@ impl<'de> Visitor<'de> for LenientCountVisitor {
     pass_over_nothing!();
 }
 
+/// A number, given as a number or as text. Any other value counts as absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct LenientNumber(pub Option<f64>);
+
+impl<'de> Deserialize<'de> for LenientNumber {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(LenientNumberVisitor)
+    }
+}
+
+struct LenientNumberVisitor;
+
+impl<'de> Visitor<'de> for LenientNumberVisitor {
+    type Value = LenientNumber;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<LenientNumber, E> {
+        Ok(LenientNumber(Some(number as f64)))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<LenientNumber, E> {
+        Ok(LenientNumber(Some(number as f64)))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<LenientNumber, E> {
+        Ok(LenientNumber(Some(number).filter(|number| number.is_finite())))
+    }
+
+    fn visit_str<E: Error>(self, number: &str) -> Result<LenientNumber, E> {
+        number.trim().parse().map_or(Ok(LenientNumber(None)), |number| self.visit_f64(number))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LenientNumber, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(LenientNumber(None))
+    }
+
+    pass_over!(visit_bool(bool));
+    pass_over_list!();
+    pass_over_nothing!();
+}
+
 /// Whether a value is `true`, given as a boolean or as text. Any other value is false.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LenientFlag(pub bool);
@@ -294,6 +339,7 @@ mod tests {
         struct Sample<'a> {
             count: LenientCount = "count",
             flag: LenientFlag = "flag",
+            number: LenientNumber = "number",
             ids: ListLength = "ids",
             inner: Option<Box<Sample<'a>>> = "inner",
         }
@@ -301,6 +347,27 @@ mod tests {
 
     fn sample(json: &str) -> Sample<'_> {
         read(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn numbers_of_every_type_are_read_or_absent() {
+        let cases = [
+            ("1.5", Some(1.5)),
+            ("-2", Some(-2.0)),
+            ("3", Some(3.0)),
+            ("\" 1.5 \"", Some(1.5)),
+            ("\"nan\"", None),
+            ("\"soon\"", None),
+            ("null", None),
+            ("true", None),
+            ("[1.5]", None),
+            ("{\"number\":1.5}", None),
+        ];
+        for (value, expected) in cases {
+            let json = format!("{{\"number\":{value},\"flag\":true}}");
+            assert_eq!(sample(&json).number.0, expected, "{value}");
+            assert!(sample(&json).flag.0, "what follows is read: {value}");
+        }
     }
 
     #[test]

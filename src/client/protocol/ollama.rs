@@ -4,11 +4,13 @@ use serde_json::value::RawValue;
 
 use super::error;
 use super::finish::FinishSignal;
-use super::object::{self, LenientCount, LenientFlag, object};
+use super::object::{self, LenientCount, LenientFlag, LenientNumber, object};
+use super::server_times::nanos;
 use super::text::Text;
 use crate::client::protocol::output_deltas::OutputDeltas;
 use crate::client::protocol::parsed_event::{OutputPart, ParsedEvent, TokenUsage};
 use crate::client::protocol::small_list::SmallList;
+use crate::model::record::ServerTimes;
 
 /// Parses one line, or a document.
 pub(crate) fn parse(data: &[u8]) -> serde_json::Result<ParsedEvent<'_>> {
@@ -23,6 +25,7 @@ pub(crate) fn parse(data: &[u8]) -> serde_json::Result<ParsedEvent<'_>> {
     Ok(ParsedEvent {
         output: pieces.output(),
         usage: TokenUsage::new(line.prompt_eval_count.0, line.eval_count.0),
+        server_times: line.server_times(),
         ending: if is_end { FinishSignal::parse(line.done_reason, None) } else { None },
         error: error::error_message(line.error),
         is_end,
@@ -41,7 +44,16 @@ object! {
         /// The prompt tokens; absent if the whole prompt was cached.
         prompt_eval_count: LenientCount = "prompt_eval_count",
         eval_count: LenientCount = "eval_count",
+        /// The times of the two phases, in nanoseconds.
+        prompt_eval_duration: LenientNumber = "prompt_eval_duration",
+        eval_duration: LenientNumber = "eval_duration",
         error: Option<&'a RawValue> = "error",
+    }
+}
+
+impl OllamaChunk<'_> {
+    fn server_times(&self) -> ServerTimes {
+        ServerTimes::new(None, nanos(self.prompt_eval_duration), nanos(self.eval_duration))
     }
 }
 

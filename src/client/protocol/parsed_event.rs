@@ -6,6 +6,7 @@ use super::finish::FinishSignal;
 use super::text::Text;
 pub(crate) use super::usage::TokenUsage;
 use crate::client::protocol::small_list::SmallList;
+use crate::model::record::ServerTimes;
 
 /// Parses an event, a line or a document of one protocol.
 pub(crate) type ParseFn = for<'a> fn(&'a [u8]) -> serde_json::Result<ParsedEvent<'a>>;
@@ -20,6 +21,8 @@ pub struct ParsedEvent<'a> {
     /// The server's token counts. Depending on the server, they are on the last event, on the one with the finish
     /// reason, or on all events.
     pub usage: Option<TokenUsage>,
+    /// The server's own times for the request, usually on the last event.
+    pub server_times: ServerTimes,
     /// How the answer ended, in the server's words.
     pub ending: Option<FinishSignal<'a>>,
     /// The error that the event reports, in words.
@@ -98,8 +101,9 @@ impl<'a> ParsedEvent<'a> {
             EventOutput::SoFar { text, tokens } => text.is_some() || tokens.is_some(),
             EventOutput::Results(count) => *count > 0,
         };
-        let Self { token_ids, usage, ending, error, is_end, .. } = self;
-        !has_output && *token_ids == 0 && usage.is_none() && ending.is_none() && error.is_none() && !is_end
+        let Self { token_ids, usage, server_times, ending, error, is_end, .. } = self;
+        let has_counts = *token_ids > 0 || usage.is_some() || !server_times.is_none();
+        !has_output && !has_counts && ending.is_none() && error.is_none() && !is_end
     }
 
     /// Whether any piece of the output is reasoning.
@@ -114,6 +118,7 @@ impl<'a> ParsedEvent<'a> {
             output: EventOutput::New(pieces),
             token_ids: 0,
             usage: None,
+            server_times,
             ending: None,
             error: None,
             is_end: false,
@@ -124,7 +129,8 @@ impl<'a> ParsedEvent<'a> {
         else {
             return None;
         };
-        let piece = pieces.single().filter(|piece| piece.part != OutputPart::Sound)?;
+        let piece =
+            pieces.single().filter(|piece| server_times.is_none() && piece.part != OutputPart::Sound)?;
         let text = piece.text.json().strip_prefix('"')?.strip_suffix('"')?;
         Some((text, piece.part))
     }

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::error;
 use super::finish::FinishSignal;
 use super::object::{self, object};
+use super::server_times::VllmMetrics;
 use super::text::Text;
 use super::usage::UsageObject;
 use crate::client::protocol::output_deltas::OutputDeltas;
@@ -74,6 +75,7 @@ object! {
         incomplete_details: IncompleteDetails<'a> = "incomplete_details",
         error: Option<&'a RawValue> = "error",
         usage: UsageObject<'a> = "usage",
+        metrics: Option<Box<VllmMetrics<'a>>> = "metrics",
         output: SmallList<ResponseItem<'a>> = "output",
     }
 }
@@ -119,6 +121,7 @@ impl<'a> ResponseObject<'a> {
         ParsedEvent {
             output: pieces.output(),
             usage: self.usage.usage(),
+            server_times: self.metrics.map(|metrics| metrics.server_times()).unwrap_or_default(),
             ending,
             is_end: true,
             ..ParsedEvent::default()

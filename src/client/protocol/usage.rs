@@ -1,6 +1,8 @@
 //! The server's token counts, under every name and in every place that servers use. `docs/answers.md` lists them.
 
-use super::object::{LenientCount, object};
+use super::object::{LenientCount, LenientNumber, object};
+use super::server_times::millis;
+use crate::model::record::ServerTimes;
 
 /// The token counts that the server reports. A zero counts as absent: some servers send zeros until the last event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,6 +96,8 @@ object! {
         prompt_n: LenientCount = "prompt_n",
         cache_n: LenientCount = "cache_n",
         predicted_n: LenientCount = "predicted_n",
+        prompt_ms: LenientNumber = "prompt_ms",
+        predicted_ms: LenientNumber = "predicted_ms",
     }
 }
 
@@ -126,5 +130,10 @@ impl LlamaCppTimings<'_> {
     pub(crate) fn usage(&self) -> Option<TokenUsage> {
         let prompt = self.prompt_n.0.map(|count| count.saturating_add(self.cache_n.0.unwrap_or_default()));
         TokenUsage::new(prompt, self.predicted_n.0).map(|usage| usage.with_cached(self.cache_n.0))
+    }
+
+    /// The times of the two phases; the server does not report how long the request waited for a slot.
+    pub(super) fn server_times(&self) -> ServerTimes {
+        ServerTimes::new(None, millis(self.prompt_ms), millis(self.predicted_ms))
     }
 }

@@ -66,6 +66,7 @@ impl StreamState {
             first_event: first,
             outcome,
             usage,
+            server_times: aside.server_times,
             text_size,
             visible_text: kept.said,
             text: kept.text,

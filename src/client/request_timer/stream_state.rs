@@ -21,7 +21,7 @@ use crate::client::request_timer::output_modes::{OutputEdits, OutputModes, REPEA
 use crate::client::request_timer::text_mode::TextEdit;
 use crate::client::sse::{STRAY_LINE, SseEvent};
 use crate::model::record::{
-    Events, Failure, FailureClass, FinishReason, Milestone, Timestamps, whole_second,
+    Events, Failure, FailureClass, FinishReason, Milestone, ServerTimes, Timestamps, whole_second,
 };
 use crate::stats::PendingDurations;
 
@@ -64,6 +64,8 @@ pub(super) struct ColdState {
     has_deltas: bool,
     /// Data that is not an event of the protocol: text of a proxy, or of a server that does not frame it.
     pub(super) stray: String,
+    /// The server's own times for the request.
+    pub(super) server_times: ServerTimes,
     /// The number of tokens whose ids arrived.
     pub(super) token_ids: u32,
     /// When the server reported the end of the answer.
@@ -178,7 +180,7 @@ impl StreamState {
             self.stream_stats.borrow_mut().unread.count(name);
         }
         self.first.reasoning_is_streamed |= meaning.has_reasoning();
-        let ParsedEvent { output, token_ids, usage, ending, is_end, .. } = meaning;
+        let ParsedEvent { output, token_ids, usage, server_times, ending, is_end, .. } = meaning;
         let is_document = self.reading.framing == StreamFraming::Document;
         let (has_grown, edits) = self.output_edits(&output);
         match has_grown {
@@ -195,6 +197,9 @@ impl StreamState {
         self.count_text(&edits, &output);
         if let Some(usage) = usage {
             self.usage = Some(usage.merged_with(self.usage));
+        }
+        if !server_times.is_none() {
+            self.cold.server_times = server_times.merged_with(self.cold.server_times);
         }
         let counted = usage.and_then(|usage| usage.completion_tokens);
         // A count that is above the number of events is compared with the text.

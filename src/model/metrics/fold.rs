@@ -8,6 +8,7 @@ use super::measurement_window::{MeasurementWindow, gaps};
 use super::rates::SecondSums;
 use super::sessions::SessionTally;
 use super::tallies::{FailureTally, ValueTally};
+use super::waterfall::Waterfall;
 use super::{
     Latency, Metrics, SloCounts, TokenTotal, ValueSummary, failed, good, latency_values, meets_slo,
     recorded_gaps, with_table_percents,
@@ -131,6 +132,7 @@ impl<'a> MetricsFold<'a> {
             failures: ended.failures.finish(),
             rows: ended.groups.finish(window.ended(kept.records)),
             sessions: ended.sessions.finish(|| peak_active(kept, window)),
+            waterfall: Waterfall::from_records(window.started(kept.records)),
         };
         if part.is_some() {
             metrics.output_tokens.total = seconds.output_tokens().round() as u64;

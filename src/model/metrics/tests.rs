@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::record::{
-    Events, Failure, FinishReason, Milestone, OptionalDuration, RequestInput, RequestLabels, Timestamps,
+    Events, Failure, FinishReason, Milestone, OptionalDuration, RequestInput, RequestLabels, ServerTimes,
+    Timestamps,
 };
 use crate::testing::queue::Queue;
 
@@ -29,6 +30,7 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
         cached_tokens: None,
         hidden_tokens: 0,
         first_event_tokens: None,
+        server_times: ServerTimes::default(),
         leaves_after: OptionalDuration::NONE,
         output_tokens: count(tokens),
         events,

@@ -20,6 +20,7 @@ fn record() -> Record {
         cached_tokens: None,
         hidden_tokens: 0,
         first_event_tokens: None,
+        server_times: ServerTimes::default(),
         leaves_after: OptionalDuration::NONE,
         output_tokens: TokenCount { count: 11, source: TokenSource::Usage },
         events: Events { count: 11, ..Events::default() },

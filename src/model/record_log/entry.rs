@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::record::{
-    Events, Failure, FailureClass, FinishReason, LateCounts, Milestone, OutputGaps, Record, RequestInput,
-    RequestLabels, Timestamps, TokenCount, TokenSource,
+    Events, Failure, FailureClass, FinishReason, LateCounts, Milestone, OptionalDuration, OutputGaps, Record,
+    RequestInput, RequestLabels, ServerTimes, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, nanos};
 use crate::model::request_id::{RequestId, before_padded_number};
@@ -23,6 +23,7 @@ mod part {
     pub(super) const GAPS: u64 = 1 << 6;
     pub(super) const ID_IS_PADDED: u64 = 1 << 7;
     pub(super) const TEXT: u64 = 1 << 8;
+    pub(super) const SERVER_TIMES: u64 = 1 << 9;
 }
 
 /// Appends a Record.
@@ -46,6 +47,7 @@ fn encode_with_id(record: &Record, id: &str, to: &mut EntryEncoder) {
         (part::LABELS, record.facets.is_some()),
         (part::GAPS, record.events.gaps.is_some()),
         (part::TEXT, record.text.is_some()),
+        (part::SERVER_TIMES, !record.server_times.is_none()),
     ];
     to.number(record.ordinal as u64);
     to.number(parts.iter().filter(|(_, is_there)| *is_there).map(|(part, _)| part).sum::<u64>());
@@ -59,6 +61,9 @@ fn encode_with_id(record: &Record, id: &str, to: &mut EntryEncoder) {
     record.input.audio.get().into_iter().for_each(|audio| to.duration(audio));
     record.facets.iter().for_each(|facets| encode_labels(facets, to));
     record.text.iter().for_each(|text| to.text(text));
+    if !record.server_times.is_none() {
+        encode_server_times(&record.server_times, to);
+    }
 }
 
 /// Decodes the output of [`encode`].
@@ -89,6 +94,7 @@ pub(super) fn decode(from: &mut EntryDecoder<'_>) -> Option<Record> {
     let audio = from.optional(has(part::AUDIO), EntryDecoder::duration)?;
     let facets = from.optional(has(part::LABELS), decode_labels)?;
     let text = from.optional(has(part::TEXT), EntryDecoder::text)?;
+    let server_times = from.optional(has(part::SERVER_TIMES), decode_server_times)?;
     Some(Record {
         ordinal,
         id: Some(id).filter(|id| !matches!(id, RequestId::Text(text) if text.is_empty())),
@@ -101,6 +107,7 @@ pub(super) fn decode(from: &mut EntryDecoder<'_>) -> Option<Record> {
             Some(first) => Some(count(first, 2)?),
             None => None,
         },
+        server_times: server_times.unwrap_or_default(),
         events,
         outcome,
         leaves_after: leaves_after.into(),
@@ -134,6 +141,19 @@ fn decode_times(from: &mut EntryDecoder<'_>) -> Option<Timestamps> {
         }
     }
     Some(times)
+}
+
+/// Encodes which of the times are there, then those.
+fn encode_server_times(times: &ServerTimes, to: &mut EntryEncoder) {
+    let times = [times.queue, times.prefill, times.decode].map(OptionalDuration::get);
+    to.byte(times.iter().enumerate().map(|(place, time)| u8::from(time.is_some()) << place).sum());
+    times.into_iter().flatten().for_each(|time| to.duration(time));
+}
+
+fn decode_server_times(from: &mut EntryDecoder<'_>) -> Option<ServerTimes> {
+    let mask = from.byte()?;
+    let mut next = |place: u8| from.optional(mask >> place & 1 == 1, EntryDecoder::duration);
+    Some(ServerTimes::new(next(0)?, next(1)?, next(2)?))
 }
 
 fn encode_tokens(record: &Record, to: &mut EntryEncoder) {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::*;
 use crate::model::record::{
     Events, Failure, FailureClass, FinishReason, Milestone, OutputGaps, RequestInput, RequestLabels,
-    Timestamps, TokenCount, TokenSource,
+    ServerTimes, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::request_id::RequestIds;
 use crate::testing::queue::Queue;
@@ -103,6 +103,7 @@ prop_compose! {
         (times, prompt_tokens, output_tokens) in (times(), tokens(), tokens()),
         (cached_tokens, hidden_tokens) in (option::of(any::<u32>()), any::<u32>()),
         (first_event_tokens, leaves_after) in (option::of(tokens()), option::of(duration())),
+        [queue, prefill, decode] in [option::of(duration()), option::of(duration()), option::of(duration())],
         (events, outcome) in (events(), outcome()),
         (sequences, audio) in (any::<u32>(), option::of(duration())),
         (facets, text) in (option::of(facets().prop_map(Box::new)), option::of(".{0,9}")),
@@ -116,6 +117,7 @@ prop_compose! {
             output_tokens,
             hidden_tokens,
             first_event_tokens,
+            server_times: ServerTimes::new(queue, prefill, decode),
             events,
             outcome: outcome.map_err(Box::new),
             leaves_after: leaves_after.into(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::model::record::{
     Events, Failure, FailureClass, FinishReason, Milestone, OptionalDuration, Record, RequestInput,
-    RequestLabels, Timestamps, TokenCount, TokenSource,
+    RequestLabels, ServerTimes, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::request_id::RequestId;
 use crate::seconds;
@@ -59,6 +59,12 @@ struct SavedColumns {
     last_token_s: OptionalDuration,
     #[serde(default)]
     done_s: OptionalDuration,
+    #[serde(default)]
+    server_queue_s: OptionalDuration,
+    #[serde(default)]
+    server_prefill_s: OptionalDuration,
+    #[serde(default)]
+    server_decode_s: OptionalDuration,
     #[serde(default)]
     leaves_after_s: OptionalDuration,
     input_sequences: u32,
@@ -132,6 +138,11 @@ impl TryFrom<SavedColumns> for FlatRecord {
             output_tokens: TokenCount { count: row.output_tokens, source: row.output_tokens_source },
             hidden_tokens: row.unstreamed_tokens,
             first_event_tokens: first.map(|(count, source)| TokenCount { count, source }),
+            server_times: ServerTimes {
+                queue: row.server_queue_s,
+                prefill: row.server_prefill_s,
+                decode: row.server_decode_s,
+            },
             events: Events { count: row.output_events, ..Events::default() },
             outcome: row.outcome()?,
             leaves_after: row.leaves_after_s,

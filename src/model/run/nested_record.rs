@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::model::record::{
     Events, Failure, FinishReason, Milestone, OptionalDuration, Record, RequestInput, RequestLabels,
-    Timestamps, TokenCount,
+    ServerTimes, Timestamps, TokenCount,
 };
 use crate::model::request_id::RequestId;
 use crate::seconds;
@@ -99,6 +99,7 @@ impl From<NestedFields> for NestedRecord {
             output_tokens: saved.output_tokens,
             hidden_tokens: saved.hidden_tokens,
             first_event_tokens: saved.first_event_tokens,
+            server_times: ServerTimes::default(),
             events: saved.events,
             outcome: saved.outcome,
             leaves_after: saved.leaves_after_s,

@@ -3,10 +3,11 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::time::Duration;
 
 use crate::sim::api::{
     api_error::ApiError,
-    response_writer::{FullResponse, GenerationIdentity},
+    response_writer::{FullResponse, GenerationIdentity, GenerationProgress},
 };
 use crate::sim::output_plan::SimFinishReason;
 use crate::sim::spec::LineEnding;
@@ -44,6 +45,48 @@ pub(super) struct UsageCounts {
     pub completion: usize,
     /// Prompt tokens from the prefix cache, if usage reports them.
     pub cached: Option<usize>,
+}
+
+/// The engine's own times for a request.
+#[derive(Clone, Copy)]
+pub(super) struct EngineTimes {
+    pub queue: Duration,
+    pub prefill: Duration,
+    pub decode: Duration,
+    pub output_tokens: usize,
+}
+
+impl EngineTimes {
+    /// The times of an answer, which is complete.
+    pub(super) fn new(whole: &GenerationProgress) -> Self {
+        Self {
+            queue: whole.queue_time,
+            prefill: whole.prefill_time,
+            decode: whole.output_time,
+            output_tokens: whole.output,
+        }
+    }
+
+    /// vLLM's `metrics` object.
+    fn json(&self) -> String {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let gaps = self.output_tokens.saturating_sub(1);
+        let mean_itl = if gaps > 0 { ms(self.decode / gaps as u32).to_string() } else { "null".to_owned() };
+        let busy_s = (self.prefill + self.decode).as_secs_f64();
+        let speed = if busy_s > 0.0 { self.output_tokens as f64 / busy_s } else { 0.0 };
+        format!(
+            r#"{{"time_to_first_token_ms":{},"generation_time_ms":{},"queue_time_ms":{},"mean_itl_ms":{mean_itl},"tokens_per_second":{speed}}}"#,
+            ms(self.prefill),
+            ms(self.decode),
+            ms(self.queue),
+        )
+    }
+}
+
+/// What an answer in one piece reports besides its output.
+pub(super) struct AnswerReport {
+    pub usage: Option<UsageCounts>,
+    pub times: Option<EngineTimes>,
 }
 
 /// The output of one event. The text is written unchanged: its words need no escaping.
@@ -129,11 +172,14 @@ impl ChunkWriter {
         self.close(out, piece.signed);
     }
 
-    /// Writes the chunk without choices that reports the token counts.
-    pub(super) fn usage(&self, out: &mut Vec<u8>, usage: UsageCounts) {
+    /// Writes the chunk without choices that reports the token counts and, if they are reported, the engine's times.
+    pub(super) fn usage(&self, out: &mut Vec<u8>, usage: UsageCounts, times: Option<EngineTimes>) {
         self.open(out);
         push_text(out, "]");
         put_usage(out, Some(usage));
+        if let Some(times) = times {
+            push_all(out, &[r#","metrics":"#, &times.json()]);
+        }
         self.close(out, true);
     }
 
@@ -178,7 +224,7 @@ pub(super) fn full_body(
     kind: CompletionApi,
     who: &GenerationIdentity,
     answer: &FullResponse,
-    usage: Option<UsageCounts>,
+    report: &AnswerReport,
     tokens: &TokenFields,
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024 + answer.said.text.len());
@@ -195,7 +241,7 @@ pub(super) fn full_body(
     push_text(&mut out, r#","service_tier":null,"system_fingerprint":""#);
     push_text(&mut out, FINGERPRINT);
     push_text(&mut out, "\"");
-    if let Some(usage) = usage {
+    if let Some(usage) = report.usage {
         put_usage(&mut out, Some(usage));
         out.pop();
         if usage.cached.is_none() {
@@ -210,7 +256,8 @@ pub(super) fn full_body(
             &[r#","prompt_logprobs":null,"prompt_token_ids":"#, ids, r#","prompt_text":null"#],
         );
     }
-    push_text(&mut out, r#","kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#);
+    let times = report.times.map_or_else(|| "null".to_owned(), |times| times.json());
+    push_all(&mut out, &[r#","kv_transfer_params":null,"ec_transfer_params":null,"metrics":"#, &times, "}"]);
     out
 }
 

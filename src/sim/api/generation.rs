@@ -1,6 +1,11 @@
 //! Running answers, and answers in one piece.
 
-use std::{io, ops::Range, sync::Arc, time::Instant};
+use std::{
+    io,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -36,6 +41,9 @@ pub(super) struct Generation {
     /// The stream of tokens; `None` if a fault prevents any tokens.
     pub token_stream: Option<TokenStream>,
     asked: Instant,
+    queue_time: Duration,
+    /// The beginning of the first step that computed the request.
+    scheduled: Instant,
     first: Option<Instant>,
     latest: Instant,
 }
@@ -149,6 +157,8 @@ impl Generation {
             trace: story,
             token_stream: ticket,
             asked: read,
+            queue_time: Duration::ZERO,
+            scheduled: read,
             first: None,
             latest: read,
         }
@@ -196,7 +206,14 @@ impl Generation {
     pub(super) fn record_token(&mut self, event: &TokenEvent) {
         self.trace.output_tokens += 1;
         self.trace.cached_tokens = event.cached;
-        self.first.get_or_insert(event.at);
+        if self.first.is_none() {
+            self.first = Some(event.at);
+            self.scheduled = event.scheduled;
+            self.queue_time = event.scheduled.saturating_duration_since(event.queued);
+            let truth = &self.parts.truth;
+            self.trace.queued_ns = Some(truth.offset_ns(event.queued));
+            self.trace.scheduled_ns = Some(truth.offset_ns(event.scheduled));
+        }
         self.latest = event.at;
     }
 
@@ -259,6 +276,8 @@ impl Generation {
             cached: self.trace.cached_tokens,
             output: self.trace.output_tokens,
             reasoned: self.trace.output_tokens.min(self.reasoning()),
+            queue_time: self.queue_time,
+            prefill_time: first.saturating_duration_since(self.scheduled),
             prompt_time: first.saturating_duration_since(self.asked),
             output_time: self.latest.saturating_duration_since(first),
         }

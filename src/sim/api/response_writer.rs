@@ -28,6 +28,10 @@ pub(super) struct GenerationProgress {
     pub output: usize,
     /// Output tokens that went out as reasoning.
     pub reasoned: usize,
+    /// From the entry in the engine's queue to the first step that computed the request.
+    pub queue_time: Duration,
+    /// From the beginning of that step to the first token.
+    pub prefill_time: Duration,
     /// From the request's arrival to its first token.
     pub prompt_time: Duration,
     /// From the first token to the latest.

@@ -103,7 +103,7 @@ impl PreparedStream {
         }
         if self.is_over() {
             if self.usage != UsageReporting::Never {
-                self.chunks.usage(out, self.count());
+                self.chunks.usage(out, self.count(), None);
             }
             self.chunks.done(out);
         }

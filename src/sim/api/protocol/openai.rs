@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::{
-    chunks::{ChunkOutput, ChunkWriter, CompletionApi, OutputField, UsageCounts, full_body},
+    chunks::{
+        AnswerReport, ChunkOutput, ChunkWriter, CompletionApi, EngineTimes, OutputField, UsageCounts,
+        full_body,
+    },
     message::{ChatMessage, chat_turns},
 };
 use crate::sim::api::{
@@ -224,6 +227,8 @@ struct OpenAiWriter {
     reports: UsageReporting,
     /// Whether usage reports the prompt's cached tokens.
     details: bool,
+    /// Whether an answer reports the engine's times.
+    reports_times: bool,
     /// Whether an answer in one piece reports usage.
     tells: bool,
     reasoning_field: &'static str,
@@ -245,6 +250,7 @@ impl OpenAiWriter {
             chunks: ChunkWriter::new(kind, who, output.line_ending),
             reports: if output.usage { ask.usage } else { UsageReporting::Never },
             details: output.prompt_tokens_details,
+            reports_times: output.per_request_metrics,
             tells: output.usage,
             reasoning_field: output.reasoning_field.name(),
             prompt_json: ask.details.prompt_json(),
@@ -259,6 +265,11 @@ impl OpenAiWriter {
     fn count(&self, so_far: &GenerationProgress) -> UsageCounts {
         let cached = self.details.then_some(so_far.cached);
         UsageCounts { prompt: so_far.prompt, completion: so_far.output, cached }
+    }
+
+    /// The engine's times, if the complete answer reports them.
+    fn engine_times(&self, whole: &GenerationProgress) -> Option<EngineTimes> {
+        self.reports_times.then(|| EngineTimes::new(whole))
     }
 
     /// The usage of an event before the last, which has no details.
@@ -312,7 +323,7 @@ impl ResponseWriter for OpenAiWriter {
     ) {
         self.put(out, last, Some(finish), so_far);
         if self.reports != UsageReporting::Never {
-            self.chunks.usage(out, self.count(so_far));
+            self.chunks.usage(out, self.count(so_far), self.engine_times(so_far));
         }
         self.chunks.done(out);
     }
@@ -330,6 +341,8 @@ impl ResponseWriter for OpenAiWriter {
         let who = GenerationIdentity { id: &self.id, created: self.created, model: &self.model };
         let mut tokens = self.tokens.fields(self.kind, &answer.said, 0);
         tokens.prompt_token_ids = mem::replace(&mut self.prompt_json, Cow::Borrowed("null"));
-        full_body(self.kind, &who, answer, self.tells.then(|| self.count(so_far)), &tokens)
+        let usage = self.tells.then(|| self.count(so_far));
+        let report = AnswerReport { usage, times: self.engine_times(so_far) };
+        full_body(self.kind, &who, answer, &report, &tokens)
     }
 }
