@@ -104,14 +104,16 @@ impl RequestPhases {
         let times = &record.times;
         let server = record.server_times;
         let prefill = server.prefill.get()?;
-        let (ttft, e2e) = (record.ttft()?, record.e2e()?);
+        let (sent, ttft, e2e) = (times.sent()?, record.ttft()?, record.e2e()?);
         let connected = [Milestone::Resolved, Milestone::Connected, Milestone::Secured];
         let connected = connected.into_iter().filter_map(|milestone| times.get(milestone)).max();
-        let connect = connected.map_or(Duration::ZERO, |at| at.saturating_sub(times.sent().unwrap_or(at)));
+        let connect = connected.map_or(Duration::ZERO, |at| at.saturating_sub(sent));
         let queue = server.queue.get().unwrap_or_default();
         let known = connect + queue + prefill;
         let after = e2e.saturating_sub(ttft);
         let decode = server.decode.get().unwrap_or(after);
+        // The last tokens may have no text, so that the last output event is before them.
+        let whole = times.done()?.saturating_sub(sent);
         Some(Self {
             lengths: [
                 record.own_lag().unwrap_or_default(),
@@ -119,10 +121,10 @@ impl RequestPhases {
                 ttft.saturating_sub(known),
                 queue,
                 prefill,
-                decode,
+                decode.min(after),
                 after.saturating_sub(decode),
             ],
-            is_contradictory: known > ttft + TOLERANCE || queue + prefill + decode > e2e + TOLERANCE,
+            is_contradictory: known > ttft + TOLERANCE || queue + prefill + decode > whole + TOLERANCE,
         })
     }
 
@@ -245,6 +247,15 @@ mod tests {
         assert_eq!(lengths_ms(&record), [2, 3, 7, 60, 30, 95, 5]);
         let sum: Duration = RequestPhases::from_record(&record).unwrap().lengths.iter().sum();
         assert_eq!(sum, record.own_lag().unwrap() + record.e2e().unwrap());
+    }
+
+    #[test]
+    fn tokens_without_text_after_the_last_output_are_no_contradiction() {
+        let mut record = record(60, 30, 120);
+        record.times.set(Milestone::Done, ms(225));
+        let waterfall = Waterfall::from_records([record].iter()).unwrap();
+        assert_eq!((waterfall.requests, waterfall.contradictory), (1, 0));
+        assert_eq!(waterfall.phase(Phase::Decode).unwrap().mean, ms(100), "up to the last output");
     }
 
     #[test]
