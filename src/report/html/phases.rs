@@ -2,18 +2,27 @@
 
 use std::time::Duration;
 
-use crate::model::record::{Milestone, Record};
+use crate::model::record::{Milestone, Record, ServerTimes};
 
-/// The phases of a request, in order.
-pub(super) const PHASES: [&str; 7] = [
+/// The phases of a request, in order. Where the answer has the server's own times, its queue and prefill are apart from
+/// the wait for output.
+pub(super) const PHASES: [&str; 9] = [
     "wait for the cap",
     "client lag",
     "name, TCP, TLS",
     "request write",
     "wait for output",
+    "server queue",
+    "prefill",
     "decode",
     "tail",
 ];
+
+/// The wait for output.
+const WAIT: usize = 4;
+
+/// From the first output to the last.
+const DECODE: usize = WAIT + 3;
 
 /// How long each phase of a request lasted. A phase that did not happen, such as connecting on an open connection, has
 /// no length.
@@ -30,7 +39,7 @@ impl PhaseTimes {
         let last = times.first_token().and(times.last_token());
         let first = times.first_token().or(times.last_token());
         let written = times.get(Milestone::Written);
-        let ends = [times.released(), times.sent(), connected, written, first, last];
+        let ends = [times.released(), times.sent(), connected, written, first, None, None, last];
         let mut lengths = [Duration::ZERO; PHASES.len()];
         let mut from = times.due();
         for (length, end) in lengths.iter_mut().zip(ends) {
@@ -38,17 +47,31 @@ impl PhaseTimes {
             *length = end.saturating_sub(from);
             from = from.max(end);
         }
-        let reached = ends.iter().rposition(Option::is_some).map_or(0, |at| at + 1);
+        let reached = match ends.iter().rposition(Option::is_some) {
+            None => 0,
+            Some(WAIT) => DECODE,
+            Some(at) => at + 1,
+        };
         let is_answered = first.is_some() || times.get(Milestone::Headers).is_some();
         let open = match first {
             Some(_) if record.is_success() => PHASES.len() - 1,
-            _ if is_answered => reached.max(4),
+            _ if is_answered => reached.max(WAIT),
             _ => reached,
         };
         if let Some(done) = times.done() {
             lengths[open.min(PHASES.len() - 1)] += done.saturating_sub(from);
         }
-        Self(lengths)
+        Self(lengths).with_server_times(&record.server_times)
+    }
+
+    /// Takes the server's queue and prefill out of the wait for output, unless they are longer than that.
+    fn with_server_times(mut self, server: &ServerTimes) -> Self {
+        let Some(prefill) = server.prefill.get() else { return self };
+        let queue = server.queue.get().unwrap_or_default();
+        if let Some(rest) = self.0[WAIT].checked_sub(queue + prefill) {
+            self.0[WAIT..DECODE].copy_from_slice(&[rest, queue, prefill]);
+        }
+        self
     }
 
     /// The time from due to done.
@@ -103,20 +126,37 @@ mod tests {
     fn the_phases_of_a_request_add_up() {
         let [good, bad] = <[Record; 2]>::try_from(sample_run::records()).unwrap();
         let times = PhaseTimes::from_record(&good);
-        assert_eq!(times, ms([0, 2, 0, 0, 100, 100, 1]));
+        assert_eq!(times, ms([0, 2, 0, 0, 100, 0, 0, 100, 1]));
         assert_eq!(times.total(), good.times.done().unwrap() - good.times.due());
-        assert_eq!(PhaseTimes::from_record(&bad), ms([0, 1, 9, 0, 0, 0, 0]), "it never had a connection");
+        assert_eq!(
+            PhaseTimes::from_record(&bad),
+            ms([0, 1, 9, 0, 0, 0, 0, 0, 0]),
+            "it never had a connection"
+        );
         let mut opened = good;
         opened.times.set(Milestone::Released, Duration::from_millis(11));
         opened.times.set(Milestone::Connected, Duration::from_millis(15));
         opened.times.set(Milestone::Written, Duration::from_millis(16));
-        assert_eq!(PhaseTimes::from_record(&opened), ms([1, 1, 3, 1, 96, 100, 1]));
+        assert_eq!(PhaseTimes::from_record(&opened), ms([1, 1, 3, 1, 96, 0, 0, 100, 1]));
+    }
+
+    #[test]
+    fn the_servers_queue_and_prefill_are_taken_out_of_the_wait() {
+        let mut record = sample_run::records().remove(0);
+        let report = |queue, prefill| {
+            let server = |time: u64| Some(Duration::from_millis(time));
+            ServerTimes::new(server(queue), server(prefill), None)
+        };
+        record.server_times = report(60, 30);
+        assert_eq!(PhaseTimes::from_record(&record), ms([0, 2, 0, 0, 10, 60, 30, 100, 1]));
+        record.server_times = report(80, 30);
+        assert_eq!(PhaseTimes::from_record(&record), ms([0, 2, 0, 0, 100, 0, 0, 100, 1]), "too long");
     }
 
     #[test]
     fn the_mean_is_of_every_phase() {
-        let two = [ms([0, 2, 0, 0, 100, 100, 1]), ms([0, 4, 0, 0, 300, 0, 1])];
-        assert_eq!(PhaseTimes::mean(two.iter()), Some(ms([0, 3, 0, 0, 200, 50, 1])));
+        let two = [ms([0, 2, 0, 0, 100, 0, 0, 100, 1]), ms([0, 4, 0, 0, 300, 0, 0, 0, 1])];
+        assert_eq!(PhaseTimes::mean(two.iter()), Some(ms([0, 3, 0, 0, 200, 0, 0, 50, 1])));
         assert_eq!(PhaseTimes::mean([].iter()), None);
     }
 }

@@ -95,8 +95,10 @@ fn means(answered: &[PhaseTimes]) -> Chart {
 }
 
 fn legend(phase: usize) -> (LegendKey, String) {
-    const KEYS: [&str; PHASES.len()] =
-        ["block c7", "block c6", "block c4", "block c5", "block c0", "block c2", "block c3"];
+    const KEYS: [&str; PHASES.len()] = [
+        "block c7", "block c6", "block c4", "block c5", "block c0", "block c1", "block c8", "block c2",
+        "block c3",
+    ];
     (LegendKey::Class(KEYS[phase]), PHASES[phase].to_owned())
 }
 
