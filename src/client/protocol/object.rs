@@ -177,40 +177,10 @@ pub(crate) struct LenientCount(pub Option<u32>);
 
 impl<'de> Deserialize<'de> for LenientCount {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(LenientCountVisitor)
+        let LenientNumber(number) = LenientNumber::deserialize(from)?;
+        let is_count = |number: &f64| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number);
+        Ok(Self(number.filter(is_count).map(|number| number as u32)))
     }
-}
-
-struct LenientCountVisitor;
-
-impl<'de> Visitor<'de> for LenientCountVisitor {
-    type Value = LenientCount;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a count")
-    }
-
-    fn visit_u64<E>(self, count: u64) -> Result<LenientCount, E> {
-        Ok(LenientCount(count.try_into().ok()))
-    }
-
-    fn visit_f64<E>(self, count: f64) -> Result<LenientCount, E> {
-        let is_whole = count.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&count);
-        Ok(LenientCount(is_whole.then_some(count as u32)))
-    }
-
-    fn visit_str<E: Error>(self, count: &str) -> Result<LenientCount, E> {
-        count.trim().parse().map_or(Ok(LenientCount(None)), |count| self.visit_f64(count))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LenientCount, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(LenientCount(None))
-    }
-
-    pass_over!(visit_bool(bool), visit_i64(i64));
-    pass_over_list!();
-    pass_over_nothing!();
 }
 
 /// A number, given as a number or as text. Any other value counts as absent.
