@@ -82,17 +82,17 @@ pub(crate) fn append(
     .map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
 
-/// Checks whether a file could be written here, by writing and removing an empty file of another name. An existing file
-/// must be readable, or nothing could be appended to it. Creates missing folders.
+/// Checks whether a file could be written here, by creating one without a name, so that a program that is killed leaves
+/// nothing. An existing file must be readable, or nothing could be appended to it. Creates missing folders.
 pub(crate) fn check_writable(path: &Path) -> Result<(), RunError> {
     let attempt = || {
         let place = FileTarget::from_path(path)?;
         if place.target.exists() {
             File::open(&place.target)?;
         }
-        let temporary = place.temporary("probe");
-        create(&temporary)?;
-        fs::remove_file(&temporary)
+        // The name can be too long for the file system.
+        place.temporary().try_exists()?;
+        tempfile::tempfile_in(&place.folder).map(drop)
     };
     attempt().map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
@@ -121,9 +121,9 @@ impl FileTarget {
         Ok(Self { folder: folder.to_owned(), name, target })
     }
 
-    /// An unpredictable name.
-    fn temporary(&self, kind: &str) -> PathBuf {
-        self.folder.join(format!(".{}.{}.{kind}", self.name, Uuid::new_v4().simple()))
+    /// An unpredictable name for the file until it is complete.
+    fn temporary(&self) -> PathBuf {
+        self.folder.join(format!(".{}.{}.tmp", self.name, Uuid::new_v4().simple()))
     }
 
     /// Removes the temporary files of killed programs that were writing this file. There is no other writer: the folder
@@ -180,7 +180,7 @@ fn replace(
         // result.
         LockResult::Taken | LockResult::Impossible => {}
     }
-    let temporary = place.temporary("tmp");
+    let temporary = place.temporary();
     let written = create(&temporary)
         .and_then(|file| fill(file, &place.target))
         .and_then(|file| {
@@ -333,7 +333,8 @@ mod tests {
         fs::write(&taken, "").unwrap();
         check_writable(&taken).unwrap();
         check_writable(&folder.path().join("new/result.json")).unwrap();
-        for impossible in ["taken/result.json", "new", ".."] {
+        let too_long = "n".repeat(230);
+        for impossible in ["taken/result.json", "new", "..", &too_long] {
             let error = check_writable(&folder.path().join(impossible)).unwrap_err().to_string();
             assert!(error.starts_with("cannot write "), "{error}");
         }
