@@ -1,23 +1,38 @@
 //! What counts as an answer, from the bytes of a server to the report and the JSON.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::post;
+use futures_util::stream;
 use serde_json::json;
 
 use crate::support::{Ended, Program};
 
+/// The time between two events of an answer: events that arrive together are read together, which has a verdict of its
+/// own.
+const PACE: Duration = Duration::from_millis(4);
+
+/// The events of a stream, one after the other.
+fn paced(events: String) -> Body {
+    let events = events.split_inclusive("\n\n").map(str::to_owned).collect::<VecDeque<_>>();
+    Body::from_stream(stream::unfold(events, async |mut events| {
+        let next = events.pop_front()?;
+        tokio::time::sleep(PACE).await;
+        Some((Ok::<_, Infallible>(next), events))
+    }))
+}
+
 /// A server that gives each request the same stream.
 fn server(stream: String) -> String {
     let complete = move || {
-        let answer = Response::builder()
-            .header("content-type", "text/event-stream")
-            .body(Body::from(stream.clone()))
-            .unwrap();
+        let answer = Response::builder().header("content-type", "text/event-stream");
+        let answer = answer.body(paced(stream.clone())).unwrap();
         async { Ok::<_, Infallible>(answer) }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
