@@ -17,6 +17,7 @@ studies=(
   "gate         | --lib     | testing::studies::gate::          | equal servers failed: at most 18 of 200, extended or not"
   "start-effects| --lib     | testing::studies::start_effects:: | gates, comparisons, A/Bs and sweeps of equal servers whose starts differ: wrong in 5 % + 3 standard errors"
   "search       | --lib     | testing::studies::search::        | of 400 searches on each of five service-time models, at least 367 intervals contain the true boundary; no search reports 'never saturated' for a server that saturates"
+  "real-time    | --lib     | testing::studies::real_time::     | a real-time thread that never waits uses less than 94 % of its core, in the median of ten spans"
   "simulator    | --test it | search::                          | of 40 searches of a simulator in real time, at least 34 intervals contain its boundary"
 )
 gateways="what nginx and HAProxy make of a stream has the expected verdicts"

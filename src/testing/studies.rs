@@ -4,5 +4,6 @@
 mod compare;
 mod gate;
 mod intervals;
+mod real_time;
 mod search;
 mod start_effects;
