@@ -11,7 +11,7 @@ use crate::dataset::requests::RequestReader;
 use crate::loadgen::session_index::SessionIndex;
 use crate::loadgen::text_comparison::compare_text;
 use crate::loadgen::worker_loop::{CompletedRequest, WorkerReport};
-use crate::model::record::{Record, RequestInput, RequestLabels, TokenCount, TokenSource};
+use crate::model::record::{Record, RequestLabels, RequestTraits, TokenCount, TokenSource};
 use crate::model::record_log::PackedRecords;
 use crate::model::request::{Content, Request};
 use crate::model::run_spec::HistoryMode;
@@ -135,12 +135,11 @@ impl<'a> RecordCollector<'a> {
             output_tokens,
             hidden_tokens,
             first_event_tokens: self.first_event_tokens(&story, output_tokens, hidden_tokens),
-            leaves_after: request.patience().into(),
             times: story.times,
-            server_times: story.server_times,
+            server_times: story.server_times.boxed(),
             events: story.events,
             outcome: story.outcome.map_err(Box::new),
-            input: request_input(&request.content),
+            traits: request_traits(request).boxed(),
             facets: self.labels(landed.ordinal, request),
             // From here on the text is only stored and shown.
             text: story
@@ -249,17 +248,21 @@ fn hidden_tokens(story: &RequestSummary, output: TokenCount) -> u32 {
     reasoning.filter(|reasoning| is_hidden && *reasoning < output.count).unwrap_or_default()
 }
 
-fn request_input(content: &Content) -> RequestInput {
-    let sequences = match content {
+fn request_traits(request: &Request) -> RequestTraits {
+    let sequences = match &request.content {
         Content::Batch(texts) => texts.len(),
         Content::Rerank { documents, .. } => documents.len(),
         _ => 1,
     };
-    let audio = match content {
+    let audio = match &request.content {
         Content::Audio { wav, .. } => wav::length(wav),
         _ => None,
     };
-    RequestInput { sequences: u32::try_from(sequences).unwrap_or(u32::MAX), audio: audio.into() }
+    RequestTraits {
+        sequences: u32::try_from(sequences).unwrap_or(u32::MAX),
+        audio: audio.into(),
+        leaves_after: request.patience().into(),
+    }
 }
 
 #[cfg(test)]

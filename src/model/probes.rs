@@ -54,8 +54,7 @@ mod tests {
 
     use super::*;
     use crate::model::record::{
-        Events, Failure, FinishReason, Milestone, OptionalDuration, ServerTimes, Timestamps, TokenCount,
-        TokenSource,
+        Events, Failure, FinishReason, Milestone, Timestamps, TokenCount, TokenSource,
     };
 
     fn probe(e2e: Result<u64, FailureClass>) -> Record {
@@ -74,10 +73,9 @@ mod tests {
             cached_tokens: None,
             hidden_tokens: 0,
             first_event_tokens: None,
-            server_times: ServerTimes::default(),
-            leaves_after: OptionalDuration::NONE,
+            server_times: None,
             events: Events::default(),
-            input: crate::model::record::RequestInput::default(),
+            traits: None,
             outcome: e2e.map(|_| FinishReason::Length).map_err(|class| Failure::new(class, "x").into()),
             facets: None,
             text: None,

@@ -13,6 +13,7 @@ pub use failure::{Failure, FailureClass};
 pub(crate) use gaps::OutputGaps;
 pub(crate) use late_counts::LateCounts;
 pub(crate) use optional_duration::OptionalDuration;
+pub(crate) use request_phases::{RequestPhases, SERVER_TIME_TOLERANCE};
 pub(crate) use server_times::ServerTimes;
 
 mod events;
@@ -20,6 +21,7 @@ mod failure;
 mod gaps;
 mod late_counts;
 mod optional_duration;
+mod request_phases;
 mod server_times;
 mod timestamps;
 
@@ -49,35 +51,42 @@ pub struct Record {
     /// Streamed tokens in the first output event, and the source of the count; `None` if the count is unknown, so that
     /// the first event is assumed to carry as many tokens as the others.
     pub first_event_tokens: Option<TokenCount>,
-    /// The server's own times for the request, where its answer reports them.
-    pub server_times: ServerTimes,
+    /// The server's own times for the request; `None` if its answer reports none.
+    pub(crate) server_times: Option<Box<ServerTimes>>,
     /// The output events and their times.
     pub(crate) events: Events,
     /// The request's outcome.
     pub outcome: Result<FinishReason, Box<Failure>>,
-    /// The time after `sent` at which the user was scheduled to leave, whether or not the answer came first; `None` for
-    /// a user who stays.
-    pub leaves_after: OptionalDuration,
-    /// The request's input besides its tokens.
-    pub(crate) input: RequestInput,
+    /// What sets the request apart from an ordinary one; `None` for an ordinary one.
+    pub(crate) traits: Option<Box<RequestTraits>>,
     /// The groups that the request belongs to; `None` without groups.
     pub(crate) facets: Option<Box<RequestLabels>>,
     /// The generated text, kept only when something needs it. A saved run stores it in vLLM's `generated_texts`.
     pub text: Option<Box<str>>,
 }
 
-/// A request's input besides its tokens.
+/// What sets a request apart from an ordinary one: a text whose user waits for the whole answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RequestInput {
+pub(crate) struct RequestTraits {
     /// The number of texts that are embedded or ranked; one for generation.
     pub sequences: u32,
     /// The length of the request's recording.
     pub audio: OptionalDuration,
+    /// The time after `sent` at which the user was scheduled to leave, whether or not the answer came first; absent for
+    /// a user who stays.
+    pub leaves_after: OptionalDuration,
 }
 
-impl Default for RequestInput {
+impl Default for RequestTraits {
     fn default() -> Self {
-        Self { sequences: 1, audio: OptionalDuration::NONE }
+        Self { sequences: 1, audio: OptionalDuration::NONE, leaves_after: OptionalDuration::NONE }
+    }
+}
+
+impl RequestTraits {
+    /// As a Record stores them: an ordinary request takes no memory for them.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
     }
 }
 
@@ -122,11 +131,10 @@ impl Record {
             output_tokens,
             hidden_tokens: 0,
             first_event_tokens: None,
-            server_times: ServerTimes::default(),
+            server_times: None,
             events,
             outcome: Ok(FinishReason::Length),
-            leaves_after: OptionalDuration::NONE,
-            input: RequestInput::default(),
+            traits: None,
             facets: None,
             text: None,
         }
@@ -146,7 +154,23 @@ impl Record {
     /// schedule does not depend on the server, but which of these users are answered in time does: only those with
     /// quick answers. Latencies therefore exclude these users.
     pub fn has_early_cancel(&self) -> bool {
-        !self.leaves_after.is_none() || self.is_abandoned()
+        self.leaves_after().is_some() || self.is_abandoned()
+    }
+
+    /// The time after `sent` at which the user was scheduled to leave, whether or not the answer came first; `None` for
+    /// a user who stays.
+    pub fn leaves_after(&self) -> Option<Duration> {
+        self.traits().leaves_after.get()
+    }
+
+    /// What sets the request apart from an ordinary one.
+    pub(crate) fn traits(&self) -> RequestTraits {
+        self.traits.as_deref().copied().unwrap_or_default()
+    }
+
+    /// The server's own times, each absent where its answer does not report it.
+    pub(crate) fn server_times(&self) -> ServerTimes {
+        self.server_times.as_deref().copied().unwrap_or_default()
     }
 
     /// Returns whether the request was not answered although its user waited for it.

@@ -7,8 +7,8 @@ use crate::model::dataset::{DropCounts, Provenance};
 use crate::model::digest::Digest;
 use crate::model::metrics::{Latency, Metrics, gaps, samples};
 use crate::model::record::{
-    Events, Failure, FailureClass, FinishReason, Milestone, OptionalDuration, OutputGaps, Record,
-    RequestInput, ServerTimes, Timestamps, TokenCount, TokenSource,
+    Events, Failure, FailureClass, FinishReason, Milestone, OutputGaps, Record, Timestamps, TokenCount,
+    TokenSource,
 };
 use crate::model::record_log::RecordLogHeader;
 use crate::model::run::{
@@ -55,8 +55,7 @@ pub(crate) fn records() -> Vec<Record> {
         cached_tokens: None,
         hidden_tokens: 0,
         first_event_tokens: None,
-        server_times: ServerTimes::default(),
-        leaves_after: OptionalDuration::NONE,
+        server_times: None,
         output_tokens: TokenCount { count: 3, source: TokenSource::Usage },
         events: Events {
             count: 3,
@@ -64,7 +63,7 @@ pub(crate) fn records() -> Vec<Record> {
             gaps: Some([ms(40), ms(60)].into_iter().collect()),
         },
         outcome: Ok(FinishReason::Stop),
-        input: RequestInput::default(),
+        traits: None,
         facets: None,
         text: Some("Gut so.".into()),
     };

@@ -333,8 +333,9 @@ impl EndedSums {
         self.judged_answers += usize::from(slo.is_set() && meets_slo(record, slo));
         self.input_tokens.add(record.prompt_tokens);
         self.output_tokens.add(record.output_tokens);
-        self.sequences += u64::from(record.input.sequences);
-        self.audio = match (self.audio, record.input.audio.get()) {
+        let traits = record.traits();
+        self.sequences += u64::from(traits.sequences);
+        self.audio = match (self.audio, traits.audio.get()) {
             (Some(all), Some(more)) => Some(all.saturating_add(more)),
             (all, more) => all.or(more),
         };

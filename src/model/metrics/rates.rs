@@ -53,8 +53,9 @@ impl SecondSums {
             second.requests += 1;
             second.good += u32::from(meets_slo(record, slo));
             second.input += u64::from(record.prompt_tokens.count);
-            second.sequences += u64::from(record.input.sequences);
-            second.audio = second.audio.saturating_add(record.input.audio.get().unwrap_or_default());
+            let traits = record.traits();
+            second.sequences += u64::from(traits.sequences);
+            second.audio = second.audio.saturating_add(traits.audio.get().unwrap_or_default());
         }
         for (at, tokens) in record.tokens_by_second() {
             if self.window.contains_second(at) {

@@ -1,7 +1,6 @@
 use super::*;
 use crate::model::record::{
-    Events, Failure, FinishReason, Milestone, OptionalDuration, RequestInput, RequestLabels, ServerTimes,
-    Timestamps,
+    Events, Failure, FinishReason, Milestone, RequestLabels, RequestTraits, Timestamps,
 };
 use crate::testing::queue::Queue;
 
@@ -30,12 +29,11 @@ fn answered(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Record {
         cached_tokens: None,
         hidden_tokens: 0,
         first_event_tokens: None,
-        server_times: ServerTimes::default(),
-        leaves_after: OptionalDuration::NONE,
+        server_times: None,
         output_tokens: count(tokens),
         events,
         outcome: Ok(FinishReason::Length),
-        input: RequestInput::default(),
+        traits: None,
         facets: None,
         text: None,
     }
@@ -46,6 +44,10 @@ fn failed(sent: u64, done: u64, class: FailureClass) -> Record {
     record.times.set(Milestone::FirstToken, None);
     record.outcome = Err(Failure::new(class, format!("at {sent}")).into());
     record
+}
+
+fn leaves_after(after: Duration) -> Option<Box<RequestTraits>> {
+    RequestTraits { leaves_after: after.into(), ..RequestTraits::default() }.boxed()
 }
 
 fn sum(records: &[Record], slo: &Slo) -> Metrics {
@@ -69,7 +71,7 @@ fn throughput_is_over_t0_to_the_last_end() {
 fn pooled(sent: u64, done: u64) -> Record {
     let mut record = answered(sent, sent, done, done, 0);
     record.times.set(Milestone::FirstToken, None);
-    record.input.sequences = 3;
+    record.traits = RequestTraits { sequences: 3, ..RequestTraits::default() }.boxed();
     record
 }
 
@@ -114,7 +116,8 @@ fn an_answer_in_one_piece_has_its_tokens_when_it_ends() {
 #[test]
 fn recordings_have_their_length_over_the_time() {
     let mut records = [answered(0, 0, 100, 1000, 10), answered(500, 500, 600, 2000, 30)];
-    records.iter_mut().for_each(|record| record.input.audio = ms(7000).into());
+    let traits = RequestTraits { audio: ms(7000).into(), ..RequestTraits::default() };
+    records.iter_mut().for_each(|record| record.traits = traits.boxed());
     let metrics = sum(&records, &Slo::default());
     assert_eq!((scalar("rtfx").unwrap().value)(&metrics), Some(7.0));
 }
@@ -196,7 +199,7 @@ fn a_two_point_law() -> Vec<Record> {
         let e2e = if i.is_multiple_of(2) { 1_000 } else { 10_000 };
         let mut record = answered(100 * i, 100 * i, 100 * i + e2e / 2, 100 * i + e2e, 11);
         if i % 4 < 2 {
-            record.leaves_after = ms(5_000).into();
+            record.traits = leaves_after(ms(5_000));
         }
         if record.has_early_cancel() && e2e > 5_000 {
             record.times.set(Milestone::LastToken, ms(100 * i + 5_000));
@@ -308,7 +311,7 @@ fn gaps_of_failures_and_of_users_who_are_to_leave_count_for_nothing() {
         [answered(0, 0, 100, 1000, 10), answered(0, 0, 100, 5000, 50), answered(0, 0, 100, 9000, 90)]
             .map(gaps);
     records[1].outcome = Err(Failure::new(FailureClass::BrokenStream, "").into());
-    records[2].leaves_after = ms(10_000).into();
+    records[2].traits = leaves_after(ms(10_000));
     assert_eq!(gap_sums(&records).collect::<Vec<_>>(), [(ms(900), 9)]);
     assert_eq!(super::gaps(&records).collect::<Vec<_>>(), [ms(100); 9]);
     let window = SteadyWindow { start: ms(0), end: ms(10_000), requests: 3 };

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::record::{Milestone, Record};
+use crate::model::record::{Record, RequestPhases, SERVER_TIME_TOLERANCE};
 use crate::seconds;
 use crate::stats::{ConfidenceDistribution, RateInterval};
-
-/// The server's times may exceed the client's by this without contradicting them: clocks tick, and vLLM rounds.
-const TOLERANCE: Duration = Duration::from_millis(1);
 
 /// The mean time of each phase, over the answered requests whose answers have the server's own times.
 ///
@@ -90,46 +87,41 @@ impl Phase {
     }
 }
 
-/// The phases of one request.
+/// The phases of one answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct RequestPhases {
+struct AnswerPhases {
     lengths: [Duration; Phase::ALL.len()],
     /// Whether the server's times are longer than the client saw.
     is_contradictory: bool,
 }
 
-impl RequestPhases {
+impl AnswerPhases {
     /// Divides the time of an answered request; `None` without the server's prefill time.
-    pub(crate) fn from_record(record: &Record) -> Option<Self> {
-        let times = &record.times;
-        let server = record.server_times;
+    fn from_record(record: &Record) -> Option<Self> {
+        let server = record.server_times();
         let prefill = server.prefill.get()?;
-        let (sent, ttft, e2e) = (times.sent()?, record.ttft()?, record.e2e()?);
-        let connected = [Milestone::Resolved, Milestone::Connected, Milestone::Secured];
-        let connected = connected.into_iter().filter_map(|milestone| times.get(milestone)).max();
-        let connect = connected.map_or(Duration::ZERO, |at| at.saturating_sub(sent));
-        let queue = server.queue.get().unwrap_or_default();
-        let known = connect + queue + prefill;
-        let after = e2e.saturating_sub(ttft);
+        let after = record.e2e()?.saturating_sub(record.ttft()?);
+        let phases = RequestPhases::from_record(record);
         let decode = server.decode.get().unwrap_or(after);
         // The last tokens may have no text, so that the last output event is before them.
-        let whole = times.done()?.saturating_sub(sent);
+        let whole = record.times.done()?.saturating_sub(record.times.sent()?);
+        let computed = server.queue.get().unwrap_or_default() + prefill + decode;
         Some(Self {
             lengths: [
-                record.own_lag().unwrap_or_default(),
-                connect,
-                ttft.saturating_sub(known),
-                queue,
-                prefill,
+                phases.lag,
+                phases.connect,
+                phases.write + phases.wait,
+                phases.queue,
+                phases.prefill,
                 decode.min(after),
                 after.saturating_sub(decode),
             ],
-            is_contradictory: known > ttft + TOLERANCE || queue + prefill + decode > whole + TOLERANCE,
+            is_contradictory: phases.is_contradictory || computed > whole + SERVER_TIME_TOLERANCE,
         })
     }
 
     /// The length of a phase.
-    pub(crate) fn length(&self, phase: Phase) -> Duration {
+    fn length(&self, phase: Phase) -> Duration {
         self.lengths[phase as usize]
     }
 
@@ -152,7 +144,7 @@ impl Waterfall {
     pub(crate) fn from_records<'a>(records: impl Iterator<Item = &'a Record>) -> Option<Self> {
         let mut answered = 0;
         let answers = records.filter(|record| record.is_success()).inspect(|_| answered += 1);
-        let divided: Vec<RequestPhases> = answers.filter_map(RequestPhases::from_record).collect();
+        let divided: Vec<AnswerPhases> = answers.filter_map(AnswerPhases::from_record).collect();
         let (contradictory, divided): (Vec<_>, Vec<_>) =
             divided.into_iter().partition(|phases| phases.is_contradictory);
         let requests = divided.len() + contradictory.len();
@@ -183,7 +175,7 @@ impl Waterfall {
 }
 
 /// The slowest hundredth by TTFT, in the order of time.
-fn slowest_hundredth(all: &[RequestPhases]) -> Vec<RequestPhases> {
+fn slowest_hundredth(all: &[AnswerPhases]) -> Vec<AnswerPhases> {
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(all[*at].until_first_token()));
     order.truncate(all.len().div_ceil(100));
@@ -192,9 +184,9 @@ fn slowest_hundredth(all: &[RequestPhases]) -> Vec<RequestPhases> {
 }
 
 impl PhaseTime {
-    fn new(phase: Phase, all: &[RequestPhases], slowest: &[RequestPhases]) -> Option<Self> {
+    fn new(phase: Phase, all: &[AnswerPhases], slowest: &[AnswerPhases]) -> Option<Self> {
         let sum: Duration = all.iter().map(|phases| phases.length(phase)).sum();
-        let share = |some: &[RequestPhases]| {
+        let share = |some: &[AnswerPhases]| {
             let pairs = some.iter().map(|phases| phases.share_pair(phase));
             phase.is_before_first_token().then(|| TimeShare::from_pairs(pairs)).flatten()
         };
@@ -221,7 +213,7 @@ impl TimeShare {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::record::ServerTimes;
+    use crate::model::record::{Milestone, ServerTimes};
     use crate::testing::sample_run;
 
     fn ms(value: u64) -> Duration {
@@ -231,12 +223,12 @@ mod tests {
     /// An answer that was due at 10 ms and sent at 12 ms, with a TTFT of 100 ms and an E2E of 200 ms, by a server that
     /// reports these times in milliseconds.
     fn record(queue: u64, prefill: u64, decode: u64) -> Record {
-        let server_times = ServerTimes::new(Some(ms(queue)), Some(ms(prefill)), Some(ms(decode)));
+        let server_times = ServerTimes::new(Some(ms(queue)), Some(ms(prefill)), Some(ms(decode))).boxed();
         Record { server_times, ..sample_run::records().remove(0) }
     }
 
     fn lengths_ms(record: &Record) -> [u128; 7] {
-        RequestPhases::from_record(record).unwrap().lengths.map(|length| length.as_millis())
+        AnswerPhases::from_record(record).unwrap().lengths.map(|length| length.as_millis())
     }
 
     #[test]
@@ -245,7 +237,7 @@ mod tests {
         assert_eq!(lengths_ms(&record), [2, 0, 10, 60, 30, 95, 5]);
         record.times.set(Milestone::Connected, ms(15));
         assert_eq!(lengths_ms(&record), [2, 3, 7, 60, 30, 95, 5]);
-        let sum: Duration = RequestPhases::from_record(&record).unwrap().lengths.iter().sum();
+        let sum: Duration = AnswerPhases::from_record(&record).unwrap().lengths.iter().sum();
         assert_eq!(sum, record.own_lag().unwrap() + record.e2e().unwrap());
     }
 
@@ -261,7 +253,7 @@ mod tests {
     #[test]
     fn a_queue_that_is_not_reported_is_in_the_rest() {
         let mut record = record(0, 30, 95);
-        record.server_times.queue = None.into();
+        record.server_times = ServerTimes::new(None, Some(ms(30)), Some(ms(95))).boxed();
         assert_eq!(lengths_ms(&record), [2, 0, 70, 0, 30, 95, 5]);
         let waterfall = Waterfall::from_records([record].iter()).unwrap();
         assert!(waterfall.phase(Phase::Queue).is_none());

@@ -22,6 +22,11 @@ impl ServerTimes {
         Self { queue: queue.into(), prefill: prefill.into(), decode: decode.into() }
     }
 
+    /// As a Record stores them: no time takes no memory.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (!self.is_none()).then(|| Box::new(self))
+    }
+
     /// Returns whether the server reported no time.
     pub fn is_none(&self) -> bool {
         *self == Self::default()

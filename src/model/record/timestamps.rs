@@ -117,6 +117,12 @@ impl Timestamps {
         self.get(Milestone::Sent)
     }
 
+    /// When the request's new connection was ready; `None` on an open connection.
+    pub(crate) fn connected(&self) -> Option<Duration> {
+        let steps = [Milestone::Resolved, Milestone::Connected, Milestone::Secured];
+        steps.into_iter().filter_map(|step| self.get(step)).max()
+    }
+
     /// When the first event with output arrived; see [`Milestone::FirstToken`].
     pub fn first_token(&self) -> Option<Duration> {
         self.get(Milestone::FirstToken)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::record::{
     Events, Failure, FailureClass, FinishReason, LateCounts, Milestone, OptionalDuration, OutputGaps, Record,
-    RequestInput, RequestLabels, ServerTimes, Timestamps, TokenCount, TokenSource,
+    RequestLabels, RequestTraits, ServerTimes, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::record_log::encoding::{EntryDecoder, EntryEncoder, nanos};
 use crate::model::request_id::{RequestId, before_padded_number};
@@ -37,17 +37,18 @@ pub(super) fn encode(record: &Record, to: &mut EntryEncoder) {
 fn encode_with_id(record: &Record, id: &str, to: &mut EntryEncoder) {
     let padded = before_padded_number(id, record.ordinal);
     let prefix = padded.or_else(|| id.strip_suffix(&record.ordinal.to_string()));
+    let traits = record.traits();
     let parts = [
         (part::ID_HAS_ORDINAL, prefix.is_some()),
         (part::ID_IS_PADDED, padded.is_some()),
         (part::CACHED_TOKENS, record.cached_tokens.is_some()),
         (part::FIRST_EVENT_TOKENS, record.first_event_tokens.is_some()),
-        (part::LEAVES_AFTER, !record.leaves_after.is_none()),
-        (part::AUDIO, !record.input.audio.is_none()),
+        (part::LEAVES_AFTER, !traits.leaves_after.is_none()),
+        (part::AUDIO, !traits.audio.is_none()),
         (part::LABELS, record.facets.is_some()),
         (part::GAPS, record.events.gaps.is_some()),
         (part::TEXT, record.text.is_some()),
-        (part::SERVER_TIMES, !record.server_times.is_none()),
+        (part::SERVER_TIMES, record.server_times.is_some()),
     ];
     to.number(record.ordinal as u64);
     to.number(parts.iter().filter(|(_, is_there)| *is_there).map(|(part, _)| part).sum::<u64>());
@@ -56,14 +57,12 @@ fn encode_with_id(record: &Record, id: &str, to: &mut EntryEncoder) {
     encode_tokens(record, to);
     encode_events(&record.events, to);
     encode_outcome(&record.outcome, to);
-    record.leaves_after.get().into_iter().for_each(|after| to.duration(after));
-    to.number(record.input.sequences);
-    record.input.audio.get().into_iter().for_each(|audio| to.duration(audio));
+    traits.leaves_after.get().into_iter().for_each(|after| to.duration(after));
+    to.number(traits.sequences);
+    traits.audio.get().into_iter().for_each(|audio| to.duration(audio));
     record.facets.iter().for_each(|facets| encode_labels(facets, to));
     record.text.iter().for_each(|text| to.text(text));
-    if !record.server_times.is_none() {
-        encode_server_times(&record.server_times, to);
-    }
+    record.server_times.iter().for_each(|times| encode_server_times(times, to));
 }
 
 /// Decodes the output of [`encode`].
@@ -107,11 +106,10 @@ pub(super) fn decode(from: &mut EntryDecoder<'_>) -> Option<Record> {
             Some(first) => Some(count(first, 2)?),
             None => None,
         },
-        server_times: server_times.unwrap_or_default(),
+        server_times: server_times.and_then(ServerTimes::boxed),
         events,
         outcome,
-        leaves_after: leaves_after.into(),
-        input: RequestInput { sequences, audio: audio.into() },
+        traits: RequestTraits { sequences, audio: audio.into(), leaves_after: leaves_after.into() }.boxed(),
         facets: facets.map(Box::new),
         text: text.map(Into::into),
     })

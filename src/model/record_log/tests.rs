@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::record::{
-    Events, Failure, FailureClass, FinishReason, Milestone, OutputGaps, RequestInput, RequestLabels,
+    Events, Failure, FailureClass, FinishReason, Milestone, OutputGaps, RequestLabels, RequestTraits,
     ServerTimes, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::request_id::RequestIds;
@@ -117,11 +117,10 @@ prop_compose! {
             output_tokens,
             hidden_tokens,
             first_event_tokens,
-            server_times: ServerTimes::new(queue, prefill, decode),
+            server_times: ServerTimes::new(queue, prefill, decode).boxed(),
             events,
             outcome: outcome.map_err(Box::new),
-            leaves_after: leaves_after.into(),
-            input: RequestInput { sequences, audio: audio.into() },
+            traits: RequestTraits { sequences, audio: audio.into(), leaves_after: leaves_after.into() }.boxed(),
             facets,
             text: text.map(Into::into),
         }

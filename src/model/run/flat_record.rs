@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::model::record::{
-    Events, Failure, FailureClass, FinishReason, Milestone, OptionalDuration, Record, RequestInput,
-    RequestLabels, ServerTimes, Timestamps, TokenCount, TokenSource,
+    Events, Failure, FailureClass, FinishReason, Milestone, OptionalDuration, Record, RequestLabels,
+    RequestTraits, ServerTimes, Timestamps, TokenCount, TokenSource,
 };
 use crate::model::request_id::RequestId;
 use crate::seconds;
@@ -142,11 +142,16 @@ impl TryFrom<SavedColumns> for FlatRecord {
                 queue: row.server_queue_s,
                 prefill: row.server_prefill_s,
                 decode: row.server_decode_s,
-            },
+            }
+            .boxed(),
             events: Events { count: row.output_events, ..Events::default() },
             outcome: row.outcome()?,
-            leaves_after: row.leaves_after_s,
-            input: RequestInput { sequences: row.input_sequences, audio: row.audio_s },
+            traits: RequestTraits {
+                sequences: row.input_sequences,
+                audio: row.audio_s,
+                leaves_after: row.leaves_after_s,
+            }
+            .boxed(),
             facets: row.labels(),
             id: row.id,
             text: None,
@@ -192,8 +197,12 @@ mod tests {
             cached_tokens: Some(4),
             hidden_tokens: 3,
             first_event_tokens: Some(TokenCount { count: 1, source: TokenSource::Estimate }),
-            leaves_after: Duration::from_millis(1500).into(),
-            input: RequestInput { sequences: 2, audio: Duration::from_secs(3).into() },
+            traits: RequestTraits {
+                sequences: 2,
+                audio: Duration::from_secs(3).into(),
+                leaves_after: Duration::from_millis(1500).into(),
+            }
+            .boxed(),
             facets: Some(labels.into()),
             ..good.clone()
         };

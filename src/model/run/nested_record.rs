@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::model::record::{
-    Events, Failure, FinishReason, Milestone, OptionalDuration, Record, RequestInput, RequestLabels,
-    ServerTimes, Timestamps, TokenCount,
+    Events, Failure, FinishReason, Milestone, OptionalDuration, Record, RequestLabels, RequestTraits,
+    Timestamps, TokenCount,
 };
 use crate::model::request_id::RequestId;
 use crate::seconds;
@@ -88,8 +88,12 @@ impl From<NestedTimes> for Timestamps {
 
 impl From<NestedFields> for NestedRecord {
     fn from(saved: NestedFields) -> Self {
-        let input =
-            saved.input.map(|input| RequestInput { sequences: input.sequences, audio: input.audio_s });
+        let traits = RequestTraits { leaves_after: saved.leaves_after_s, ..RequestTraits::default() };
+        let traits = saved.input.map_or(traits, |input| RequestTraits {
+            sequences: input.sequences,
+            audio: input.audio_s,
+            ..traits
+        });
         Self(Record {
             ordinal: saved.ordinal,
             id: saved.id,
@@ -99,11 +103,10 @@ impl From<NestedFields> for NestedRecord {
             output_tokens: saved.output_tokens,
             hidden_tokens: saved.hidden_tokens,
             first_event_tokens: saved.first_event_tokens,
-            server_times: ServerTimes::default(),
+            server_times: None,
             events: saved.events,
             outcome: saved.outcome,
-            leaves_after: saved.leaves_after_s,
-            input: input.unwrap_or_default(),
+            traits: traits.boxed(),
             facets: saved.facets,
             text: None,
         })

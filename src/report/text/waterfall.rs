@@ -24,6 +24,9 @@ pub(super) fn render(metrics: &Metrics, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "Slowest 1 % by TTFT: {} {}", with_interval(share), name(waterfall, phase))?;
     }
     let Waterfall { answered, requests, contradictory, .. } = *waterfall;
+    if answered < metrics.completed {
+        writeln!(to, "From a sample of {answered} of {} answers", metrics.completed)?;
+    }
     if requests < answered {
         writeln!(
             to,
@@ -71,5 +74,50 @@ fn with_interval(share: TimeShare) -> String {
             format!("{} [{:.1}, {:.1}]", share_text(share.value), interval.low, interval.high)
         }
         None => share_text(share.value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::record::{Record, ServerTimes};
+    use crate::testing::sample_run;
+
+    /// The section of a run whose answers were queued for so long, or have no times.
+    fn rendered(queues_ms: &[Option<u64>], change: impl FnOnce(&mut Metrics)) -> String {
+        let ms = Duration::from_millis;
+        let answer = |queue: &Option<u64>| Record {
+            server_times: ServerTimes::new(queue.map(ms), queue.map(|_| ms(30)), Some(ms(95))).boxed(),
+            ..sample_run::records().remove(0)
+        };
+        let records = queues_ms.iter().map(answer).collect();
+        let mut run = sample_run::of_records(sample_run::spec(), records, Vec::new(), false);
+        change(&mut run.metrics);
+        let mut text = Vec::new();
+        render(&run.metrics, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn each_phase_has_its_mean_and_shares() {
+        let text = rendered(&[Some(60), Some(40)], |_| {});
+        let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        let words = |name: &str| row(name).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words("server queue")[2..], ["50", "49.0", "%", "58.8", "%"], "{text}");
+        assert_eq!(words("delivery")[1..], ["5.00"], "{text}");
+        assert!(text.ends_with("Slowest 1 % by TTFT: 58.8 % server queue\n"), "{text}");
+    }
+
+    #[test]
+    fn the_answers_that_it_was_computed_from_are_counted() {
+        assert_eq!(rendered(&[None], |_| {}), "");
+        let some = rendered(&[Some(60), None], |_| {});
+        assert!(some.contains("Answers with the server's times: 1 of 2 (50"), "{some}");
+        let wrong = rendered(&[Some(60), Some(80)], |_| {});
+        assert!(wrong.contains("Left out: 1 of 2 answers"), "{wrong}");
+        let sampled = rendered(&[Some(60)], |metrics| metrics.completed = 400_000);
+        assert!(sampled.contains("From a sample of 1 of 400000 answers\n"), "{sampled}");
     }
 }
