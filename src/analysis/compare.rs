@@ -192,13 +192,18 @@ pub enum DifferenceVerdict {
 
 /// The default metrics of a table, among those that both sides have. They are few, because each further metric makes
 /// all others harder to tell apart. Where both sides have an SLO, the goodput ratio replaces the failure rate, because
-/// a failed request is never good.
+/// a failed request is never good. Where both sides have the server's own times, those say why TTFT differs.
 pub(crate) fn headline_metrics(sides: &[&[Run]]) -> Vec<MetricId> {
     let good = MetricId::scalar("goodput_ratio").expect("it is in the table of metrics");
     let has_slo = sides.iter().all(|runs| runs.iter().any(|run| good.value(run).is_some()));
     let outcome = if has_slo { "goodput_ratio" } else { "failure_rate" };
     let names = ["ttft.mean", "ttft.p95", "tpot.mean", "tpot.p95", "e2el.mean", "output_throughput", outcome];
-    names.map(|name| name.parse().expect("only figures that there are stand in the list")).to_vec()
+    let names = names.map(|name| name.parse().expect("only figures that there are stand in the list"));
+    let by_server = [Latency::ServerQueue, Latency::ServerPrefill];
+    let by_server = by_server.map(|latency| MetricId::Latency(latency, Statistic::Mean));
+    let is_known =
+        |figure: &MetricId| sides.iter().all(|runs| runs.iter().any(|run| figure.value(run).is_some()));
+    names.into_iter().chain(by_server.into_iter().filter(is_known)).collect()
 }
 
 /// The default metrics of a table with results of other tools, which state few percentiles.
@@ -218,14 +223,15 @@ pub(crate) fn stated_metrics() -> Vec<MetricId> {
     names.map(|name| name.parse().expect("only figures that there are stand in the list")).to_vec()
 }
 
-/// All metrics that a table may have: mean, median, P90, P95 and P99 of TTFT, TPOT, E2E and ITL, and the other metrics
-/// that a server is judged by. Input throughput is left out because the client decides it, and request goodput because
+/// All metrics that a table may have: mean, median, P90, P95 and P99 of TTFT, TPOT, E2E, ITL and of the server's own
+/// times, and the other metrics that a server is judged by. Input throughput is left out because the client decides it, and request goodput because
 /// it follows from two other metrics.
 pub(crate) fn all_metrics() -> Vec<MetricId> {
     const PERCENTS: [f64; 4] = [50.0, 90.0, 95.0, 99.0];
     let statistics = || [Statistic::Mean].into_iter().chain(PERCENTS.map(Statistic::Percentile));
     let latencies = Latency::SELECTABLE
         .into_iter()
+        .chain(Latency::BY_SERVER)
         .flat_map(|latency| statistics().map(move |statistic| MetricId::Latency(latency, statistic)));
     let scalars = SCALARS.iter().filter(|row| !matches!(row.key, "input_throughput" | "request_goodput"));
     latencies.chain(scalars.filter_map(|row| MetricId::scalar(row.key))).collect()

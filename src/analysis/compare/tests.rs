@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::metrics::Metrics;
+use crate::model::record::ServerTimes;
 use crate::stats::DurationSketch;
 use crate::testing::queue::Queue;
 use crate::testing::sample_run;
@@ -32,6 +33,27 @@ fn compared(base: Vec<Run>, candidate: Vec<Run>) -> Comparison {
 #[track_caller]
 fn row<'a>(comparison: &'a Comparison, name: &str) -> &'a MetricComparison {
     comparison.rows().find(|row| row.figure.to_string() == name).unwrap()
+}
+
+#[test]
+fn the_servers_own_times_are_compared_where_both_sides_have_them() {
+    let with_times = |seed| {
+        let mut records = run(seed, 1.0, true).records.unwrap().to_vec();
+        let times =
+            ServerTimes::new(Some(Duration::from_millis(40 + seed)), Some(Duration::from_millis(10)), None);
+        records.iter_mut().for_each(|record| record.server_times = times.boxed());
+        sample_run::of_records(sample_run::spec(), records, vec![50.0], true)
+    };
+    let sides = [vec![with_times(1)], vec![with_times(2)]];
+    let both: Vec<String> =
+        headline_metrics(&[&sides[0], &sides[1]]).iter().map(MetricId::to_string).collect();
+    assert_eq!(both[7..], ["server_queue.mean", "server_prefill.mean"]);
+    let one = headline_metrics(&[&sides[0], &[run(2, 1.0, true)]]);
+    assert_eq!(one.len(), 7);
+    let [base, candidate] = sides;
+    let comparison = compared(base, candidate);
+    assert_eq!(row(&comparison, "server_prefill.mean").call, DifferenceVerdict::Same);
+    assert!(comparison.rows().all(|row| !row.figure.to_string().starts_with("server_decode")));
 }
 
 #[test]

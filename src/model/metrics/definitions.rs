@@ -37,12 +37,31 @@ pub enum Latency {
     E2eFromDue,
     /// sent − due.
     Lag,
+    /// The request's time in the server's queue, where its answer reports it.
+    ServerQueue,
+    /// From the server's first step with the request to its first token, where its answer reports it.
+    ServerPrefill,
+    /// From the server's first token to its last, where its answer reports it.
+    ServerDecode,
 }
 
 impl Latency {
     /// All latencies, in the order of reports.
-    pub const ALL: [Self; 7] =
-        [Self::Ttft, Self::Tpot, Self::E2e, Self::Itl, Self::TtftFromDue, Self::E2eFromDue, Self::Lag];
+    pub const ALL: [Self; 10] = [
+        Self::Ttft,
+        Self::Tpot,
+        Self::E2e,
+        Self::Itl,
+        Self::TtftFromDue,
+        Self::E2eFromDue,
+        Self::Lag,
+        Self::ServerQueue,
+        Self::ServerPrefill,
+        Self::ServerDecode,
+    ];
+
+    /// The server's own times, in the order in which they pass.
+    pub(crate) const BY_SERVER: [Self; 3] = [Self::ServerQueue, Self::ServerPrefill, Self::ServerDecode];
 
     /// The latencies that depend on the server alone, in the order of reports.
     pub const SELECTABLE: [Self; 4] = [Self::Ttft, Self::Tpot, Self::E2e, Self::Itl];
@@ -57,6 +76,9 @@ impl Latency {
             Self::TtftFromDue => "ttft_from_due",
             Self::E2eFromDue => "e2el_from_due",
             Self::Lag => "lag",
+            Self::ServerQueue => "server_queue",
+            Self::ServerPrefill => "server_prefill",
+            Self::ServerDecode => "server_decode",
         }
     }
 
@@ -66,7 +88,7 @@ impl Latency {
             Self::Ttft | Self::Tpot | Self::E2e | Self::Itl => Some(self.key()),
             Self::Lag => Some("client_queue_time"),
             Self::E2eFromDue => Some("e2el_including_client_queue"),
-            Self::TtftFromDue => None,
+            Self::TtftFromDue | Self::ServerQueue | Self::ServerPrefill | Self::ServerDecode => None,
         }
     }
 
@@ -85,6 +107,9 @@ impl Latency {
             Self::TtftFromDue => "TTFT from due",
             Self::E2eFromDue => "E2E from due",
             Self::Lag => "lag",
+            Self::ServerQueue => "server queue",
+            Self::ServerPrefill => "server prefill",
+            Self::ServerDecode => "server decode",
         }
     }
 
@@ -98,6 +123,9 @@ impl Latency {
             Self::TtftFromDue => "Time to First Token from due",
             Self::E2eFromDue => "End-to-End Latency from due",
             Self::Lag => "Lag (sent − due)",
+            Self::ServerQueue => "Time in the Server's Queue",
+            Self::ServerPrefill => "Prefill by the Server",
+            Self::ServerDecode => "Decode by the Server",
         }
     }
 
@@ -120,6 +148,9 @@ impl Latency {
             Self::TtftFromDue => record.ttft_from_due(),
             Self::E2eFromDue => record.e2e_from_due(),
             Self::Lag => record.lag(),
+            Self::ServerQueue => record.server_times().queue.get(),
+            Self::ServerPrefill => record.server_times().prefill.get(),
+            Self::ServerDecode => record.server_times().decode.get(),
             Self::Itl => None,
         }
     }

@@ -274,7 +274,7 @@ impl StatedRequest {
             Latency::Tpot => self.tpot_ms.as_slice(),
             Latency::E2e => self.e2e_ms.as_slice(),
             Latency::Itl => &self.itl_ms,
-            Latency::TtftFromDue | Latency::E2eFromDue | Latency::Lag => &[],
+            _ => &[],
         }
     }
 }

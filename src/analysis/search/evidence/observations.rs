@@ -158,7 +158,7 @@ fn observed_latency(record: &Record, latency: Latency) -> Option<ObservedLatency
         }
         Latency::Ttft | Latency::E2e => waited_time(record)?,
         Latency::TtftFromDue | Latency::E2eFromDue => from_due,
-        Latency::Tpot | Latency::Itl | Latency::Lag => Duration::ZERO,
+        _ => Duration::ZERO,
     };
     Some(if is_cut_off(record) { ObservedLatency::Longer(longer) } else { ObservedLatency::Failed(longer) })
 }
