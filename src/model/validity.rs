@@ -69,7 +69,8 @@ pub(crate) use crate::model::validity::check_scope::CheckScope;
 pub(crate) use crate::model::validity::checks::ChecksSoFar;
 pub(crate) use crate::model::validity::diagnostics::{
     EmptyAnswers, EstimatedPrompts, LengthComparison, OutputLengths, PrefixCacheCounts, ProfilerEffect,
-    RunDiagnostics, ServerMeanLatencies, ShardDiagnostics, TemplateTokens, TextClaims, TimestampSource,
+    RunDiagnostics, ServerMeanLatencies, ServerPartMeans, ShardDiagnostics, TemplateTokens, TextClaims,
+    TimestampSource,
 };
 pub(crate) use crate::model::validity::sent_load::{ScheduleFold, SentLoad};
 use crate::seconds;
@@ -245,6 +246,8 @@ pub enum CheckName {
     WallClock,
     /// The server's profiler.
     Profiler,
+    /// The server's own times in its answers compared with its histograms.
+    ServerTimes,
     /// The client's file descriptors and ports.
     Descriptors,
     /// The schedule lag of the worst of several clients.
@@ -280,6 +283,7 @@ impl CheckName {
             Self::RepeatedPrompts => "repeated prompts",
             Self::WallClock => "wall clock",
             Self::Profiler => "profiler",
+            Self::ServerTimes => "server times",
             Self::Descriptors => "descriptors",
             Self::ShardLag => "shard lag",
             Self::StartSkew => "start skew",
@@ -310,6 +314,7 @@ impl CheckName {
             Self::RepeatedPrompts => "prompts that were sent before",
             Self::WallClock => "step of the wall clock",
             Self::Profiler => "time without output while the server wrote a profile",
+            Self::ServerTimes => "difference of the server's times in its answers from its histograms",
             Self::Descriptors => "requests at the client's descriptor or port limit",
             Self::ShardLag => "P99 schedule lag of the worst shard",
             Self::StartSkew => "distance between the starts of the shards",

@@ -24,7 +24,7 @@ use crate::model::shard::Shard;
 use crate::model::spool::SpoolError;
 use crate::model::validity::{
     EmptyAnswers, EstimatedPrompts, OutputLengths, PrefixCacheCounts, ProfilerEffect, RunDiagnostics,
-    ServerMeanLatencies, ShardDiagnostics, TemplateTokens,
+    ServerMeanLatencies, ServerPartMeans, ShardDiagnostics, TemplateTokens,
 };
 use crate::model::wall_time::WallTime;
 use crate::server::prefix_cache::PrefixCacheCounters;
@@ -227,6 +227,7 @@ impl RunObservations {
             burst_starts: burst_starts(&client.stream_stats),
             profiler_effect: profile.as_ref().and_then(|profile| profiled(profile, client.t0, answers)),
             server_times: server.as_ref().and_then(|server| server_times(server, answers)),
+            server_parts: server.as_ref().and_then(|server| server_parts(server, answers)),
             worker_cpu: client.worker_cpu.clone(),
             clock_step: Some(client.clock_step),
             starved: answers.starved,
@@ -315,6 +316,18 @@ fn server_times(server: &ServerMetrics, answers: &AnswerSums) -> Option<ServerMe
     let ours = answers.answered as f64;
     let alone = (ttft.count - ours).abs() <= ours / 10.0;
     Some(ServerMeanLatencies { ttft: ttft.mean_time()?, tpot: tpot.mean_time()? }).filter(|_| alone)
+}
+
+/// The server's means of its own times, if its histograms counted the requests that were answered and hardly another.
+fn server_parts(server: &ServerMetrics, answers: &AnswerSums) -> Option<ServerPartMeans> {
+    let ours = answers.answered as f64;
+    let mean = |signal| {
+        let times = server.histogram_total(signal)?;
+        times.mean_time().filter(|_| (times.count - ours).abs() <= ours / 100.0)
+    };
+    let [queue, prefill, decode] =
+        [ServerSignal::QueueTime, ServerSignal::PrefillTime, ServerSignal::DecodeTime].map(mean);
+    Some(ServerPartMeans { queue, prefill, decode }).filter(|means| *means != ServerPartMeans::default())
 }
 
 /// The effect of the profiler on the run; `None` if it was never on during the run.

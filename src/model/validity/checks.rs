@@ -8,7 +8,8 @@ mod so_far;
 use std::time::Duration;
 
 use super::{
-    Check, CheckName, CheckOutcome, CheckScope, Quantity, RunDiagnostics, SentLoad, TimestampSource,
+    Check, CheckName, CheckOutcome, CheckScope, Quantity, RunDiagnostics, SentLoad, ServerPartMeans,
+    TimestampSource,
 };
 use crate::model::metrics::{Latency, Metrics};
 use crate::model::record::{FailureClass, TokenSource};
@@ -52,6 +53,7 @@ pub(super) fn run_checks(case: &CheckInput<'_>) -> Vec<Check> {
     always
         .chain(answer_checks::answer_checks(case))
         .chain(profiler(case))
+        .chain(server_times(case))
         .chain(shard_checks::shard_checks(case))
         .chain(client_errors(case))
         .collect()
@@ -409,6 +411,25 @@ fn profiler(case: &CheckInput<'_>) -> Option<Check> {
         CheckOutcome::Passed => Check { outcome: CheckOutcome::Warning, advice, ..check },
         _ => check,
     })
+}
+
+/// Present only where the answers and the histograms report the same times.
+fn server_times(case: &CheckInput<'_>) -> Option<Check> {
+    let ServerPartMeans { queue, prefill, decode } = case.evidence.server_parts?;
+    let differences =
+        Latency::BY_SERVER.into_iter().zip([queue, prefill, decode]).filter_map(|(part, mean)| {
+            let by_answers = case.metrics.latencies.get(&part)?;
+            let is_of_all = by_answers.n * 100 >= case.metrics.completed as u64 * 99;
+            let bound = Duration::from_millis(1).max(mean? / 20);
+            is_of_all.then_some((by_answers.mean.abs_diff(mean?), bound))
+        });
+    // The part that is furthest from its bound, or beyond it.
+    let (difference, bound) = differences
+        .max_by(|a, b| (a.0.as_nanos() * b.1.as_nanos()).cmp(&(b.0.as_nanos() * a.1.as_nanos())))?;
+    let advice = "the server reports other queue, prefill or decode times with its answers than in its histograms, so one \
+                  of them is wrong: do not trust where the time went";
+    let bounds = CheckBounds::warning(Quantity::Time(bound));
+    Some(Check::grade(CheckName::ServerTimes, Quantity::Time(difference), bounds, advice))
 }
 
 fn descriptors(case: &CheckInput<'_>) -> Check {

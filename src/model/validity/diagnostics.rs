@@ -22,6 +22,8 @@ pub(crate) struct RunDiagnostics {
     pub profiler_effect: Option<ProfilerEffect>,
     /// The server's own times, if it reports them for our requests alone.
     pub server_times: Option<ServerMeanLatencies>,
+    /// The server's means of its own times, if it reports them for our requests alone.
+    pub server_parts: Option<ServerPartMeans>,
     /// Each worker's CPU time over the run's time: 1 is a core kept busy throughout.
     pub worker_cpu: Vec<f64>,
     /// The largest step of the wall clock relative to the monotonic one; `None` if it was not measured.
@@ -223,6 +225,17 @@ pub(crate) struct ServerMeanLatencies {
     pub ttft: Duration,
     /// The server's mean TPOT.
     pub tpot: Duration,
+}
+
+/// The means of a server's own times, by its histograms; `None` for one that it does not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ServerPartMeans {
+    /// The mean time in the queue.
+    pub queue: Option<Duration>,
+    /// The mean time from the first step to the first token.
+    pub prefill: Option<Duration>,
+    /// The mean time from the first token to the last.
+    pub decode: Option<Duration>,
 }
 
 /// The source of receive timestamps.

@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::model::metrics::Latency;
-use crate::model::record::{Failure, FailureClass, Milestone, Record};
+use crate::model::record::{Failure, FailureClass, Milestone, Record, ServerTimes};
 use crate::model::units::Rate;
 use crate::stats::DurationSketch;
 use crate::testing::queue::{Queue, closed_load, open_load, spec};
@@ -40,6 +40,7 @@ impl Case {
             merged_reads: Some(0.002),
             burst_starts: Some(0.01),
             server_times: None,
+            server_parts: None,
             profiler_effect: None,
             worker_cpu: vec![0.3, 0.2],
             clock_step: Some(Duration::from_micros(20)),
@@ -327,6 +328,21 @@ fn a_run_that_was_profiled_says_so_and_one_that_stood_still_for_it_is_invalid() 
     case.evidence.profiler_effect = Some(ProfilerEffect { on: ms(343_000), standstill: ms(341_000) });
     case.assert(CheckName::Profiler, CheckOutcome::Invalid);
     assert!(case.only_objection().advice.contains("on for 343.0 s"), "{:?}", case.only_objection());
+}
+
+#[test]
+fn the_servers_times_in_its_answers_must_be_those_of_its_histograms() {
+    let mut case = Case::clean();
+    let times = ServerTimes::new(Some(ms(40)), Some(ms(10)), Some(ms(100))).boxed();
+    case.records.iter_mut().for_each(|record| record.server_times.clone_from(&times));
+    let means = ServerPartMeans { queue: Some(ms(41)), prefill: Some(ms(10)), decode: None };
+    case.evidence.server_parts = Some(means);
+    assert_eq!(case.outcome(CheckName::ServerTimes), CheckOutcome::Passed);
+    case.evidence.server_parts = Some(ServerPartMeans { queue: Some(ms(44)), ..means });
+    case.assert(CheckName::ServerTimes, CheckOutcome::Warning);
+    // Histograms have all answers, so that the means of some say nothing.
+    case.records[..20].iter_mut().for_each(|record| record.server_times = None);
+    assert!(case.verdict().checks.iter().all(|check| check.name != CheckName::ServerTimes));
 }
 
 #[test]
