@@ -7,6 +7,7 @@ use crate::analysis::diagnose::rule_evaluation::{
     EvidenceSource, FactTime, ObservedFact, RuleEvaluation, RuleJudgment, TimeRange,
 };
 use crate::model::metrics::Latency;
+use crate::model::metrics::waterfall::{Phase, Waterfall};
 use crate::model::run::Run;
 use crate::model::server::{ServerSignal, Severity};
 use crate::model::validity::Quantity;
@@ -83,7 +84,25 @@ fn queue_evaluation(evidence: &DiagnosisEvidence<'_>) -> RuleEvaluation {
     if evidence.alerts(LogIssue::Waiting).next().is_none() {
         brief_queue(evidence, &mut case, bound);
     }
+    queue_of_slowest(evidence, &mut case);
     case
+}
+
+/// Where the time of the run's requests went, if the answers have the server's own times.
+fn waterfall<'a>(evidence: &DiagnosisEvidence<'a>) -> Option<&'a Waterfall> {
+    evidence.run?.metrics.waterfall.as_ref()
+}
+
+/// Adds that the slowest requests spent most of their TTFT in the server's queue.
+fn queue_of_slowest(evidence: &DiagnosisEvidence<'_>, case: &mut RuleEvaluation) {
+    let share = waterfall(evidence).and_then(|waterfall| waterfall.phase(Phase::Queue)?.slowest_share);
+    let Some(share) = share.map(|share| share.value) else { return };
+    case.mark_checked();
+    if share >= MAJOR_SHARE {
+        let what = "share of the server's queue in the TTFT of the slowest 1 %";
+        let fact = ObservedFact::new(EvidenceSource::Result, what).with_quantity(Quantity::Share(share));
+        case.add_finding(Severity::Warn, fact.above(Quantity::Share(MAJOR_SHARE)));
+    }
 }
 
 /// Adds a queue that appears in too few lines of the log to be an alert there.
@@ -147,6 +166,15 @@ pub(super) fn slow_prefill(evidence: &DiagnosisEvidence<'_>) -> RuleJudgment {
             );
         }
     }
+    if let Some(prefill) = waterfall(evidence).and_then(|waterfall| waterfall.phase(Phase::Prefill)) {
+        case.mark_checked();
+        let share = prefill.share.map_or(0.0, |share| share.value);
+        if slow && share >= MAJOR_SHARE {
+            let what = "share of prefill in TTFT, by the server's times";
+            let fact = ObservedFact::new(EvidenceSource::Result, what).with_quantity(Quantity::Share(share));
+            case.add_finding(Severity::Warn, fact.above(Quantity::Share(MAJOR_SHARE)));
+        }
+    }
     case.add_note(first);
     case.into_judgment()
 }
@@ -156,7 +184,8 @@ pub(super) fn client_server_gap(evidence: &DiagnosisEvidence<'_>) -> RuleJudgmen
     let mut case = RuleEvaluation::default();
     let sides = evidence.run.and_then(|run| {
         let ours = run.metrics.latencies.get(&Latency::Ttft)?.mean;
-        Some((ours, run.server.as_ref()?.histogram_total(ServerSignal::Ttft)?.mean_time()?))
+        let by_histogram = || run.server.as_ref()?.histogram_total(ServerSignal::Ttft)?.mean_time();
+        Some((ours, by_histogram().or_else(|| server_ttft(run.metrics.waterfall.as_ref()?))?))
     });
     if let Some((ours, theirs)) = sides {
         case.mark_checked();
@@ -180,6 +209,11 @@ pub(super) fn client_server_gap(evidence: &DiagnosisEvidence<'_>) -> RuleJudgmen
         }
     }
     case.into_judgment()
+}
+
+/// The mean time of a request in the server until its first token; `None` if its queue is not known.
+fn server_ttft(waterfall: &Waterfall) -> Option<Duration> {
+    Some(waterfall.phase(Phase::Queue)?.mean + waterfall.phase(Phase::Prefill)?.mean)
 }
 
 /// Tokens are slow because many requests share each step.

@@ -168,7 +168,7 @@ pub const RULES: [DiagnosisRule; 25] = [
     DiagnosisRule {
         name: "queue",
         title: "Requests wait before their first token",
-        when: "more than 10 requests wait; alert if TTFT P95 is also above 500 ms",
+        when: "more than 10 requests wait, or the queue is half of the TTFT of the slowest 1 %; alert if TTFT P95 is also above 500 ms",
         cause: "more requests arrive than fit into the batch, or long prompts delay the requests behind them",
         steps: &[
             lever_step(
@@ -208,7 +208,7 @@ pub const RULES: [DiagnosisRule; 25] = [
                 "`load.preconnect` opens connections before the run; a gateway must not buffer event streams",
             ),
         ],
-        needs: "a result of a server with /metrics",
+        needs: "a result of a server with /metrics, or whose answers have its own times",
         source: OURS,
         judge: latency_rules::client_server_gap,
     },

@@ -1,7 +1,8 @@
 //! Tests the limits between rules, and the reported status of levers.
 
 use super::*;
-use crate::model::record::{Milestone, OutputGaps};
+use crate::model::metrics::waterfall::Waterfall;
+use crate::model::record::{Milestone, OutputGaps, ServerTimes};
 
 #[test]
 fn a_queue_before_quick_first_tokens_is_a_hint_and_one_of_the_loads_own_making_no_alert() {
@@ -13,6 +14,36 @@ fn a_queue_before_quick_first_tokens_is_a_hint_and_one_of_the_loads_own_making_n
         (run.spec.load.request_rate, run.spec.load.max_concurrency) = (Rate::INFINITE, None);
     });
     assert_eq!(own.finding("queue").level, Severity::Warn);
+}
+
+/// A server without metrics whose answers, with a TTFT of 100 ms, say that they waited and were computed for so long.
+fn told_by_answers(queue: u64, prefill: u64, change: impl FnOnce(&mut Run)) -> Kit {
+    let server_times = ServerTimes::new(Some(ms(queue)), Some(ms(prefill)), None).boxed();
+    let answer = Record { server_times, ..sample_run::records().remove(0) };
+    let mut kit = Kit::run(|run| {
+        run.server = None;
+        run.metrics.waterfall = Waterfall::from_records(std::iter::repeat_n(&answer, 20));
+        change(run);
+    });
+    kit.log = None;
+    kit
+}
+
+#[test]
+fn the_servers_times_in_its_answers_show_its_queue_and_its_prefill() {
+    let slow = |run: &mut Run| measured(run, Latency::Ttft, vec![ms(2_000); 100]);
+    let queued = told_by_answers(80, 10, slow).finding("queue");
+    assert_eq!(
+        (queued.level, queued.facts[0].figure),
+        (Severity::Alert, Some(Quantity::Share(80.0 / 102.0)))
+    );
+    let quick = told_by_answers(80, 10, |run| measured(run, Latency::Ttft, vec![ms(100); 100]));
+    assert_eq!(quick.finding("queue").level, Severity::Hint);
+    let computed = told_by_answers(10, 80, slow);
+    assert_eq!(computed.finding("prefill").level, Severity::Warn);
+    assert!(computed.diagnosis().fine.contains(&"queue"));
+    let between = told_by_answers(10, 10, slow).finding("between");
+    assert_eq!(between.facts[0].figure, Some(Quantity::Time(ms(1_980))));
 }
 
 #[test]
