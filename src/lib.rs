@@ -92,6 +92,8 @@ mod shards;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stats;
+#[cfg(feature = "cli")]
+mod storage;
 #[cfg(test)]
 mod testing;
 mod tokenizer;

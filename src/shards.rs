@@ -16,8 +16,6 @@
 //! No latency crosses hosts: every time of a request is from the clock of the client that sent it.
 
 mod beats;
-#[cfg(feature = "object-store")]
-mod bucket;
 mod clock;
 mod coordinator;
 mod launcher;
@@ -26,7 +24,6 @@ mod listen;
 mod member;
 mod messages;
 mod part_download;
-mod part_store;
 mod part_upload;
 mod parts;
 mod received_log;
@@ -40,7 +37,6 @@ pub(crate) use launcher::{Launcher, launcher_shard};
 pub(crate) use member::Member;
 pub(crate) use messages::RunIdentity;
 pub(crate) use part_download::{DownloadedLogs, download};
-pub(crate) use part_store::PartStore;
 pub(crate) use part_upload::PartUpload;
 pub(crate) use rendezvous::{PORT, Rendezvous, launcher_rendezvous};
 

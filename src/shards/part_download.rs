@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::part_store::PartStore;
 use super::parts::{part_name, stored_runs};
+use crate::storage::PartStore;
 
 /// The most runs that a message names.
 const NAMED_RUNS: usize = 8;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::part_store::PartStore;
 use super::parts::{end_name, part_name, shard_folder, started_name};
 use crate::model::shard::Shard;
+use crate::storage::PartStore;
 
 /// The time between two parts: what a client that is killed loses at most, besides the second that its log is behind.
 const PART_INTERVAL: Duration = Duration::from_secs(5);

@@ -42,7 +42,12 @@ const ROOMS: &[Room] = &[
         may_name: &["loadgen", "dataset", "tokenizer", "client", "server", "model", "stats"],
     },
     Room { name: "benchmark", modules: &["benchmark"], may_name: &["runner", "model", "stats"] },
-    Room { name: "shards", modules: &["shards"], may_name: &["runner", "loadgen", "client", "model"] },
+    Room { name: "storage", modules: &["storage"], may_name: &["client", "model"] },
+    Room {
+        name: "shards",
+        modules: &["shards"],
+        may_name: &["runner", "loadgen", "storage", "client", "model"],
+    },
     Room { name: TESTING, modules: &["testing"], may_name: &[] },
     Room { name: "scheduler", modules: &["sim::scheduler"], may_name: &[] },
     Room { name: "sim", modules: &["sim"], may_name: &["scheduler"] },
@@ -53,6 +58,7 @@ const ROOMS: &[Room] = &[
         may_name: &[
             "runner",
             "shards",
+            "storage",
             "report",
             "analysis",
             "predict",

@@ -8,7 +8,8 @@ use crate::cli::args::OutputArgs;
 use crate::cli::commands::run;
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::model::secrets;
-use crate::shards::{DownloadedLogs, PartStore, download};
+use crate::shards::{DownloadedLogs, download};
+use crate::storage::PartStore;
 
 /// Make one result of the record logs of a run's clients.
 #[derive(Debug, Args)]

@@ -6,7 +6,8 @@ use crate::cli::args::ShardArgs;
 use crate::cli::exit::{CliError, print_stderr};
 use crate::model::secrets;
 use crate::runner::CopyLog;
-use crate::shards::{PartStore, PartUpload};
+use crate::shards::PartUpload;
+use crate::storage::PartStore;
 
 /// Copies record logs to the store that the flags name; `None` without one.
 pub(super) fn copy_log(flags: &ShardArgs) -> Result<Option<Box<CopyLog>>, CliError> {

@@ -1,4 +1,4 @@
-//! Where parts of record logs are kept: a folder, or a bucket of an object store.
+//! Where the parts of a run's records are kept: a folder, or a bucket of an object store.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ use super::bucket::Bucket;
 /// The levels of names below the place of a store: run, shard, part.
 const LEVELS: usize = 3;
 
-/// A place that keeps the parts of record logs, each under a name.
+/// A place that keeps parts of a run's records, each under a name.
 pub(crate) enum PartStore {
     /// A folder.
     Folder(PathBuf),
@@ -50,7 +50,7 @@ impl PartStore {
     ///
     /// # Errors
     /// Why they were not written, in a clause.
-    pub(super) fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), String> {
+    pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), String> {
         match self {
             Self::Folder(folder) => {
                 let path = folder.join(name);
@@ -65,7 +65,7 @@ impl PartStore {
     ///
     /// # Errors
     /// Why they cannot be listed, in a clause.
-    pub(super) fn list(&self) -> Result<Vec<String>, String> {
+    pub(crate) fn list(&self) -> Result<Vec<String>, String> {
         match self {
             Self::Folder(folder) => {
                 let mut names = Vec::new();
@@ -82,7 +82,7 @@ impl PartStore {
     ///
     /// # Errors
     /// Why it cannot be read, in a clause.
-    pub(super) fn append_to(&self, name: &str, to: &mut File) -> Result<(), String> {
+    pub(crate) fn append_to(&self, name: &str, to: &mut File) -> Result<(), String> {
         match self {
             Self::Folder(folder) => {
                 let copied = File::open(folder.join(name)).and_then(|mut part| io::copy(&mut part, to));
