@@ -10,12 +10,14 @@ use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt as _, RetryConfig};
+use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig};
 use reqwest::Url;
 use tokio::runtime::Runtime;
 
+use super::file_upload::FileUpload;
+use super::store_error::sentence;
+use super::upload_deadline::UploadDeadline;
 use crate::client::tls;
-use crate::model::plain_text::one_line;
 use crate::model::secrets;
 
 /// How long a request is retried. A part that was not written is written with the next one.
@@ -23,9 +25,6 @@ const RETRY_TIME: Duration = Duration::from_secs(20);
 
 /// The most retries of a request.
 const RETRIES: usize = 3;
-
-/// The longest message of a server that is shown.
-const MESSAGE_CHARS: usize = 200;
 
 /// A bucket, and the prefix of the names in it.
 pub(crate) struct Bucket {
@@ -71,6 +70,12 @@ impl Bucket {
         Self::new(store, prefix, name)
     }
 
+    /// A bucket in memory.
+    #[cfg(test)]
+    pub(super) fn in_memory() -> Self {
+        Self::new(Arc::new(object_store::memory::InMemory::new()), Path::from("a/b"), "memory").unwrap()
+    }
+
     fn new(store: Arc<dyn ObjectStore>, prefix: Path, name: &str) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
@@ -88,6 +93,36 @@ impl Bucket {
     pub(super) fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), String> {
         let place = self.place(name);
         self.wait(self.store.put(&place, bytes.into())).map(drop)
+    }
+
+    /// Uploads a file, and tries that again until the deadline.
+    pub(super) fn upload(
+        &self,
+        name: &str,
+        file: &mut File,
+        deadline: &UploadDeadline,
+    ) -> Result<(), String> {
+        let upload = FileUpload::new((&*self.store, &self.name), self.place(name), file);
+        self.runtime.block_on(upload.run(deadline))
+    }
+
+    /// Checks that an object of this name can be written, without writing it.
+    pub(super) fn check_writable(&self, name: &str) -> Result<(), String> {
+        let place = self.place(name);
+        self.wait(async {
+            let mut upload = self.store.put_multipart(&place).await?;
+            let written = upload.put_part(PutPayload::from_static(b"probe")).await;
+            // Without its end, the upload is no object, so that it does no harm if it stays.
+            let _ = upload.abort().await;
+            written
+        })
+    }
+
+    /// The names directly below the prefix.
+    pub(super) fn file_names(&self) -> Result<Vec<String>, String> {
+        let listed = self.wait(self.store.list_with_delimiter(Some(&self.prefix)))?;
+        let names = listed.objects.iter().filter_map(|object| object.location.filename());
+        Ok(names.map(str::to_owned).collect())
     }
 
     pub(super) fn list(&self) -> Result<Vec<String>, String> {
@@ -109,40 +144,15 @@ impl Bucket {
     }
 }
 
-/// What went wrong, in a clause without the page that the server answers.
-fn sentence(error: &Error, bucket: &str) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let text = one_line(&cause.to_string());
-    // A list that is refused has no error of its own.
-    let is_denied = matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. });
-    if is_denied || text.contains("403 Forbidden") || text.contains("401 Unauthorized") {
-        return format!(
-            "access to `{bucket}` is denied: check the credentials in the environment, such as AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY"
-        );
-    }
-    if matches!(error, Error::NotFound { .. }) || text.contains("404 Not Found") {
-        return format!("there is no bucket `{bucket}`, or no such object in it");
-    }
-    let text = text.split(": <").next().unwrap_or_default();
-    let text: String = text.chars().take(MESSAGE_CHARS).collect();
-    format!("`{bucket}` does not answer as an object store does: {text}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Seek as _};
-
-    use object_store::memory::InMemory;
 
     use super::*;
 
     #[test]
     fn what_is_put_is_listed_below_the_prefix_and_read_back() {
-        let bucket = Bucket::new(Arc::new(InMemory::new()), Path::from("a/b"), "memory").unwrap();
+        let bucket = Bucket::in_memory();
         bucket.put("run/shard-000/part-00001.reclog", b"one ".to_vec()).unwrap();
         bucket.put("run/shard-000/part-00002.reclog", b"two".to_vec()).unwrap();
         assert_eq!(bucket.list().unwrap().len(), 2);
@@ -161,6 +171,17 @@ mod tests {
                 .unwrap_err()
                 .contains("no bucket `memory`, or no such object")
         );
+    }
+
+    #[test]
+    fn a_check_writes_nothing_and_only_names_directly_below_the_prefix_are_files() {
+        let bucket = Bucket::in_memory();
+        bucket.check_writable("part").unwrap();
+        assert!(bucket.list().unwrap().is_empty());
+        for name in ["part", "run/part"] {
+            bucket.put(name, b"rows".to_vec()).unwrap();
+        }
+        assert_eq!(bucket.file_names().unwrap(), ["part"]);
     }
 
     #[test]

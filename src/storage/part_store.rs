@@ -8,6 +8,9 @@ use reqwest::Url;
 
 #[cfg(feature = "object-store")]
 use super::bucket::Bucket;
+use super::unfinished_part::UnfinishedPart;
+use super::upload_deadline::UploadDeadline;
+use crate::model::run::file;
 
 /// The levels of names below the place of a store: run, shard, part.
 const LEVELS: usize = 3;
@@ -46,6 +49,12 @@ impl PartStore {
         }
     }
 
+    /// A bucket in memory.
+    #[cfg(all(test, feature = "object-store"))]
+    pub(crate) fn in_memory() -> Self {
+        Self::Bucket(Bucket::in_memory())
+    }
+
     /// Writes bytes under a name: all of them, or none.
     ///
     /// # Errors
@@ -61,18 +70,76 @@ impl PartStore {
         }
     }
 
+    /// Begins a part, which [`PartStore::finish`] gives its name.
+    ///
+    /// # Errors
+    /// If its file cannot be created.
+    pub(crate) fn begin(&self, name: &str) -> io::Result<UnfinishedPart> {
+        match self {
+            Self::Folder(folder) => UnfinishedPart::in_folder(folder, name),
+            #[cfg(feature = "object-store")]
+            Self::Bucket(_) => UnfinishedPart::without_name(),
+        }
+    }
+
+    /// Gives a complete part its name, unless another run has taken that. A bucket may take its time: what it does not
+    /// take is tried again, for minutes and until the deadline at most.
+    ///
+    /// # Errors
+    /// Why the store does not have the part, in a clause.
+    #[cfg_attr(
+        not(feature = "object-store"),
+        expect(unused_variables, reason = "a part in a folder is there at once")
+    )]
+    pub(crate) fn finish(
+        &self,
+        part: UnfinishedPart,
+        name: &str,
+        deadline: &UploadDeadline,
+    ) -> Result<(), String> {
+        match self {
+            Self::Folder(folder) => part.rename(&folder.join(name)).map_err(|error| error.to_string()),
+            #[cfg(feature = "object-store")]
+            Self::Bucket(bucket) => {
+                let mut part = part;
+                bucket.upload(name, part.file_mut(), deadline)
+            }
+        }
+    }
+
+    /// Checks that a part of this name can be written, and creates a missing folder.
+    ///
+    /// # Errors
+    /// Why it cannot be written, in a clause.
+    pub(crate) fn check_writable(&self, name: &str) -> Result<(), String> {
+        match self {
+            Self::Folder(folder) => {
+                file::check_writable(&folder.join(name)).map_err(|error| error.to_string())
+            }
+            #[cfg(feature = "object-store")]
+            Self::Bucket(bucket) => bucket.check_writable(name),
+        }
+    }
+
+    /// The names of the parts that are in no folder of their own, in any order.
+    ///
+    /// # Errors
+    /// Why they cannot be listed, in a clause.
+    pub(crate) fn file_names(&self) -> Result<Vec<String>, String> {
+        match self {
+            Self::Folder(folder) => names_in(folder, 1),
+            #[cfg(feature = "object-store")]
+            Self::Bucket(bucket) => bucket.file_names(),
+        }
+    }
+
     /// The names that there are, in any order.
     ///
     /// # Errors
     /// Why they cannot be listed, in a clause.
     pub(crate) fn list(&self) -> Result<Vec<String>, String> {
         match self {
-            Self::Folder(folder) => {
-                let mut names = Vec::new();
-                list_folder(folder, "", LEVELS, &mut names)
-                    .map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
-                Ok(names)
-            }
+            Self::Folder(folder) => names_in(folder, LEVELS),
             #[cfg(feature = "object-store")]
             Self::Bucket(bucket) => bucket.list(),
         }
@@ -102,6 +169,14 @@ fn put_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     fs::write(&unfinished, bytes)?;
     fs::rename(&unfinished, path)
+}
+
+/// The names in a folder and in the folders below it, down to this number of levels.
+fn names_in(folder: &Path, levels: usize) -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    list_folder(folder, "", levels, &mut names)
+        .map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    Ok(names)
 }
 
 fn list_folder(folder: &Path, prefix: &str, levels: usize, names: &mut Vec<String>) -> io::Result<()> {

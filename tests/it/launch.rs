@@ -83,6 +83,21 @@ fn the_manifests_are_objects_of_kubernetes() {
 }
 
 #[test]
+fn the_credentials_of_an_object_store_go_to_runs_that_write_there() {
+    for (words, is_passed) in [
+        ("--records-to s3://bucket/logs", true),
+        ("--save-records s3://bucket/requests/", true),
+        ("--save-records requests/", false),
+    ] {
+        let program = kubernetes(&format!("{RUN} {words}")).env("AWS_SECRET_ACCESS_KEY", "aws-sesame");
+        let ended = program.end().well();
+        let data = objects(&ended.stdout).0.unwrap().data.unwrap();
+        assert_eq!(data.contains_key("AWS_SECRET_ACCESS_KEY"), is_passed, "{words}");
+        assert!(!ended.stdout.contains("sesame"), "{words}");
+    }
+}
+
+#[test]
 fn a_secret_that_exists_is_named_and_none_is_printed() {
     let ended = kubernetes(&format!("--secret keys --share-nodes {RUN}")).end().well();
     let (secret, _, job) = objects(&ended.stdout);

@@ -97,13 +97,16 @@ fn a_folder_that_cannot_be_used_is_refused_before_the_load() {
     let simulator = Simulator::start(quick());
     for (words, why) in [
         ("--save-records full", "full has Parquet files already, such as part-00001.parquet"),
-        ("--save-records full/", "give --save-records a new folder"),
+        ("--save-records full/", "give --save-records a new folder or prefix"),
         ("--save-records notes.txt/", "cannot write notes.txt/"),
         ("--save-records /proc/records/", "cannot write /proc/records/"),
-        ("--save-records s3://bucket/a/", "not to `s3://`"),
+        #[cfg(not(feature = "object-store"))]
+        ("--save-records s3://bucket/a/", "--save-records s3://bucket/a/: this program was built without"),
+        ("--save-records s3://bucket/a.parquet", "let its URL end in `/`"),
+        ("--save-records ftp://host/a/", "`ftp://` is none of"),
         ("--save-records nowhere", "in `/` for a folder"),
-        ("--save-records new/ --repeats 2", "a folder takes the requests of one run"),
-        ("--save-records new/ --max-concurrency 1,2", "a folder takes the requests of one run"),
+        ("--save-records new/ --repeats 2", "a folder or a bucket takes the requests of one run"),
+        ("--save-records s3://a/b/ --max-concurrency 1,2", "a bucket takes the requests of one run"),
     ] {
         let program =
             simulator.run(LOAD).words(words).file("notes.txt", "").file("full/part-00001.parquet", "");
@@ -112,6 +115,8 @@ fn a_folder_that_cannot_be_used_is_refused_before_the_load() {
         assert!(ended.stdout.is_empty(), "{words}\n{}", ended.stdout);
     }
     assert!(simulator.truth().is_empty(), "nothing was sent");
-    let ended = Program::new("run --recover r.reclog --save-records new/").end().with_code(2);
-    assert!(ended.stderr.contains("give a FILE.parquet"), "{}", ended.stderr);
+    for place in ["new/", "s3://bucket/a/"] {
+        let ended = Program::new("run --recover r.reclog --save-records").arg(place).end().with_code(2);
+        assert!(ended.stderr.contains("give a FILE.parquet"), "{}", ended.stderr);
+    }
 }

@@ -27,19 +27,28 @@ pub(crate) enum RecordsPlace {
     File(PathBuf),
     /// A folder of files that are written while the run goes on.
     Folder(PathBuf),
+    /// The URL of a bucket, with a prefix of the names of such files.
+    Bucket(String),
 }
 
-/// Reads the name of a Parquet file, or of a folder: one that ends in `/`, that exists, or is a URL.
+/// Reads the name of a Parquet file; of a folder, which ends in `/`, exists or is a URL; or the URL of a bucket.
 pub(crate) fn records_place(text: &str) -> Result<RecordsPlace, String> {
     let (path, is_url) = match text.split_once("://") {
         Some(("file", _)) => {
             let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
             (path.ok_or("write a folder as file:///FOLDER")?, true)
         }
+        Some(("s3" | "gs" | "az", _)) if parquet_path(text).is_err() || text.ends_with('/') => {
+            return Ok(RecordsPlace::Bucket(text.to_owned()));
+        }
+        Some(("s3" | "gs" | "az", _)) => {
+            return Err(
+                "a bucket gets several files while the run goes on: let its URL end in `/`".to_owned()
+            );
+        }
         Some((other, _)) => {
             return Err(format!(
-                "requests are written to files and folders, not to `{other}://`; `run --records-to` writes record logs \
-                 to buckets"
+                "`{other}://` is none of file://, s3://, gs:// and az://; a local file or folder needs no URL"
             ));
         }
         None => (PathBuf::from(text), false),
@@ -101,11 +110,11 @@ pub(crate) struct OutputArgs {
     /// `servegauge report FILE --html OUT` writes the page of a saved run.
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
-    /// Write every request to this Parquet file or folder, a row each
+    /// Write every request to this Parquet file, folder or bucket, a row each
     ///
     /// The columns are those of the requests in a saved result; --save-detailed adds texts and gaps. Each of several
     /// runs has a file, with the number or the load of the run in its name. A folder, whose name ends in `/`, gets a
-    /// file at least each minute while a run goes on.
+    /// file at least each minute while a run goes on, and so does a bucket: s3://, gs:// or az:// with a prefix.
     #[arg(long, value_name = "FILE.parquet", value_parser = records_place)]
     pub save_records: Option<RecordsPlace>,
     /// Do not keep this run as `last` in the cache folder (SERVEGAUGE_KEEP=0 never keeps one)
@@ -155,10 +164,14 @@ mod tests {
         for file in ["file:///a/b.parquet", "/a/b.parquet"] {
             assert_eq!(records_place(file), Ok(RecordsPlace::File("/a/b.parquet".into())));
         }
+        for bucket in ["s3://bucket", "gs://bucket/a", "az://bucket/a.parquet/"] {
+            assert_eq!(records_place(bucket), Ok(RecordsPlace::Bucket(bucket.to_owned())));
+        }
         for (wrong, why) in [
             ("new", "in `/` for a folder"),
             ("r.csv", "end in `.parquet`"),
-            ("s3://bucket/a/", "not to `s3://`"),
+            ("s3://bucket/r.parquet", "let its URL end in `/`"),
+            ("ftp://host/a/", "`ftp://` is none of"),
             ("file://host/a", "file:///FOLDER"),
         ] {
             let error = records_place(wrong).unwrap_err();

@@ -21,6 +21,7 @@ mod log_ending;
 mod meeting;
 mod other_files;
 mod outcome;
+mod part_destination;
 mod part_files;
 mod record_parts;
 mod records_to;

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use crate::cli::args::RecordsPlace;
 use crate::cli::commands::run::{RunCommandLine, check_shareable};
 use crate::cli::exit::CliError;
 use crate::model::run_spec::Spec;
@@ -13,7 +14,7 @@ use crate::shards::PORT;
 /// Environment variables with secrets that a run uses.
 const SECRETS: [&str; 2] = ["OPENAI_API_KEY", "HF_TOKEN"];
 
-/// The beginnings of the variables of object stores, which `--records-to` uses.
+/// The beginnings of the variables of object stores, which `--records-to` and `--save-records` use.
 const OF_OBJECT_STORES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
 /// Flags of `run` that say something else than what the launcher starts, each with the reason.
@@ -99,7 +100,9 @@ pub(super) fn passed_variables(
     let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut passed = Vec::new();
     let of_store = |name: &str| OF_OBJECT_STORES.iter().any(|beginning| name.starts_with(beginning));
-    let is_used = |name: &str| SECRETS.contains(&name) || (run.line.gives("records-to") && of_store(name));
+    let saves_to_bucket = matches!(run.line.args.output.save_records, Some(RecordsPlace::Bucket(_)));
+    let needs_store = run.line.gives("records-to") || saves_to_bucket;
+    let is_used = |name: &str| SECRETS.contains(&name) || (needs_store && of_store(name));
     // A variable that is no text is none of these.
     let mut names: Vec<String> =
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();

@@ -92,7 +92,7 @@ impl Delivery {
             folder: args.result_dir.clone().unwrap_or_default(),
             name,
             plots: timeline.chain(args.plot_dataset_stats.then_some(Plot::Lengths)).collect(),
-            others: OtherFiles::new(args),
+            others: OtherFiles::new(args)?,
             kept: KeptRuns::to_write().filter(|_| !args.no_keep),
         };
         delivery.probe()?;

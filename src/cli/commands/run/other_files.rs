@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::part_files;
+use super::part_destination::PartDestination;
 use crate::cli::args::{OutputArgs, RecordsPlace};
 use crate::cli::exit::CliError;
 use crate::cli::{html_page, records_file};
@@ -10,37 +10,37 @@ use crate::model::run::{Run, file};
 use crate::model::run_records::RunRecords;
 
 /// The files that show every request, whether the result has them or not.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct OtherFiles {
     /// The page with charts.
     pub html: Option<PathBuf>,
     /// The requests as Parquet.
     pub records: Option<PathBuf>,
-    /// The folder of the files of requests that are written while the run goes on.
-    pub parts: Option<PathBuf>,
+    /// The folder or bucket of the files of requests that are written while the run goes on.
+    pub parts: Option<PartDestination>,
 }
 
 impl OtherFiles {
     /// Reads the output flags.
-    pub(super) fn new(args: &OutputArgs) -> Self {
-        let (records, parts) = match args.save_records.clone() {
-            Some(RecordsPlace::File(file)) => (Some(file), None),
-            Some(RecordsPlace::Folder(folder)) => (None, Some(folder)),
-            None => (None, None),
+    pub(super) fn new(args: &OutputArgs) -> Result<Self, CliError> {
+        let records = match &args.save_records {
+            Some(RecordsPlace::File(file)) => Some(file.clone()),
+            _ => None,
         };
-        Self { html: args.html.clone(), records, parts }
+        Ok(Self { html: args.html.clone(), records, parts: PartDestination::open(args)? })
     }
 
     /// Checks that the files can be written.
     pub(super) fn probe(&self) -> Result<(), CliError> {
         let mut files = self.html.iter().chain(&self.records);
         files.try_for_each(|path| file::check_writable(path).map_err(CliError::io))?;
-        self.parts.as_deref().map_or(Ok(()), part_files::check_folder).map_err(CliError::io)
+        self.parts.as_ref().map_or(Ok(()), PartDestination::check)
     }
 
     /// The path beside which the record log of a run is that saves nothing else.
     pub(super) fn beside(&self) -> Option<&Path> {
-        self.records.as_deref().or(self.parts.as_deref()).filter(|path| path.file_name().is_some())
+        let folder = || self.parts.as_ref().and_then(PartDestination::folder);
+        self.records.as_deref().or_else(folder).filter(|path| path.file_name().is_some())
     }
 
     /// The files of one of several runs.

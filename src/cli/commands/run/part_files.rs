@@ -1,16 +1,15 @@
-//! Writes requests to Parquet files in a folder during the run. Each file is complete before the next begins.
+//! Writes requests to Parquet files in a folder or a bucket during the run. Each file is complete before the next begins.
 
-use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 
+use super::part_destination::PartDestination;
 use crate::model::record::Record;
-use crate::model::run::file;
 use crate::model::shard::Shard;
 use crate::report::parquet_records::RecordsFile;
+use crate::storage::{UnfinishedPart, UploadDeadline};
 
 /// When a file is closed: at the first of these limits.
 #[derive(Debug, Clone, Copy)]
@@ -35,28 +34,10 @@ impl PartLimits {
     }
 }
 
-/// Checks that parts can be written to a folder, which may be new, and that they will not be mixed with other files.
-///
-/// # Errors
-/// What is wrong, in a sentence.
-pub(super) fn check_folder(folder: &Path) -> Result<(), String> {
-    file::check_writable(&folder.join("part-00001.parquet")).map_err(|error| error.to_string())?;
-    let cannot_read = |error| format!("cannot read {}: {error}", folder.display());
-    for entry in fs::read_dir(folder).map_err(cannot_read)? {
-        let name = entry.map_err(cannot_read)?.file_name();
-        if Path::new(&name).extension().is_some_and(|extension| extension == "parquet") {
-            let (folder, name) = (folder.display(), name.display());
-            return Err(format!(
-                "{folder} has Parquet files already, such as {name}: give --save-records a new folder"
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Writes the requests of a client to files in a folder. A file has its name once it is complete.
+/// Writes the requests of a client to files in a folder or a bucket. A file has its name once it is complete.
 pub(super) struct PartFiles {
-    folder: PathBuf,
+    destination: PartDestination,
+    deadline: UploadDeadline,
     shard: Shard,
     /// Whether the files have texts and gaps.
     detailed: bool,
@@ -64,6 +45,8 @@ pub(super) struct PartFiles {
     /// When the load began.
     started: Option<Zoned>,
     open: Option<OpenPart>,
+    /// The number of files that are complete, and of those that could not be written.
+    ended: usize,
     /// The number of files that are complete.
     closed: usize,
     /// The number of requests whose file could not be written.
@@ -72,15 +55,41 @@ pub(super) struct PartFiles {
 
 /// A file that takes requests. One that cannot be written counts them.
 struct OpenPart {
-    file: io::Result<RecordsFile<'static, File>>,
+    file: io::Result<RecordsFile<'static, UnfinishedPart>>,
     rows: usize,
     began: Instant,
 }
 
 impl PartFiles {
-    /// Files of a client in a folder.
-    pub(super) fn new(folder: PathBuf, shard: Shard, detailed: bool, limits: PartLimits) -> Self {
-        Self { folder, shard, detailed, limits, started: None, open: None, closed: 0, missing: 0 }
+    /// Files of a client in a folder or a bucket.
+    pub(super) fn new(
+        destination: PartDestination,
+        shard: Shard,
+        detailed: bool,
+        limits: PartLimits,
+    ) -> Self {
+        Self {
+            destination,
+            deadline: UploadDeadline::default(),
+            shard,
+            detailed,
+            limits,
+            started: None,
+            open: None,
+            ended: 0,
+            closed: 0,
+            missing: 0,
+        }
+    }
+
+    /// The folder or bucket.
+    pub(super) fn destination(&self) -> PartDestination {
+        self.destination.clone()
+    }
+
+    /// The time at which uploads are given up.
+    pub(super) fn deadline(&self) -> UploadDeadline {
+        self.deadline.clone()
     }
 
     /// Sets when the load began.
@@ -131,24 +140,20 @@ impl PartFiles {
     /// If it could not be written, in a sentence.
     pub(super) fn close(&mut self) -> Result<(), String> {
         let Some(OpenPart { file, rows, .. }) = self.open.take() else { return Ok(()) };
-        let (path, unfinished) = (self.folder.join(self.name()), self.unfinished());
-        let written = file.and_then(RecordsFile::finish).and_then(|file| {
-            file.sync_all()?;
-            if path.try_exists()? {
-                return Err(io::Error::other("another run has written a file of this name"));
-            }
-            fs::rename(&unfinished, &path)
-        });
-        written.map(|()| self.closed += 1).map_err(|error| {
-            // What cannot be removed has a name that readers of the folder leave out.
-            let _ = fs::remove_file(&unfinished);
+        let name = self.name();
+        let complete = file.and_then(RecordsFile::finish).map_err(|error| error.to_string());
+        let stored = complete.and_then(|file| self.destination.store.finish(file, &name, &self.deadline));
+        // A bucket may have the file in spite of an error, so that its name is not used again.
+        self.ended += 1;
+        stored.map(|()| self.closed += 1).map_err(|error| {
             self.missing += rows;
-            format!("cannot write {}, so that it lacks {rows} requests: {error}", path.display())
+            let path = self.destination.path_of(&name);
+            format!("cannot write {path}, so that it lacks {rows} requests: {error}")
         })
     }
 
     fn begin(&self) -> OpenPart {
-        let file = File::create(self.unfinished()).and_then(|file| {
+        let file = self.destination.store.begin(&self.name()).and_then(|file| {
             RecordsFile::new(file, self.started.as_ref(), env!("CARGO_PKG_VERSION"), self.detailed)
         });
         OpenPart { file, rows: 0, began: Instant::now() }
@@ -156,21 +161,19 @@ impl PartFiles {
 
     /// The name of the next file.
     fn name(&self) -> String {
-        let number = self.closed + 1;
+        let number = self.ended + 1;
         match self.shard.is_whole() {
             true => format!("part-{number:05}.parquet"),
             false => format!("shard-{:03}-part-{number:05}.parquet", self.shard.index()),
         }
     }
-
-    /// The path of the next file until it is complete. Readers leave out names that begin with a dot.
-    fn unfinished(&self) -> PathBuf {
-        self.folder.join(format!(".{}.{}.unfinished", self.name(), std::process::id()))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+
     use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
     use super::*;
@@ -195,7 +198,7 @@ mod tests {
     #[test]
     fn a_file_has_its_name_once_it_is_complete() {
         let folder = tempfile::tempdir().unwrap();
-        let mut parts = PartFiles::new(folder.path().to_owned(), Shard::WHOLE, true, LIMITS);
+        let mut parts = PartFiles::new(PartDestination::of_folder(folder.path()), Shard::WHOLE, true, LIMITS);
         let record = &sample_run::records()[0];
         (0..5).for_each(|_| parts.add(record).unwrap());
         let unfinished = names(folder.path());
@@ -209,12 +212,39 @@ mod tests {
         assert_eq!((counts, parts.closed(), parts.missing()), (vec![3, 2], 2, 0));
     }
 
+    #[cfg(feature = "object-store")]
+    #[test]
+    fn a_bucket_gets_the_same_files_until_the_deadline() {
+        let destination = PartDestination::in_memory();
+        destination.check().unwrap();
+        let mut parts = PartFiles::new(destination.clone(), Shard::WHOLE, false, LIMITS);
+        let record = &sample_run::records()[0];
+        (0..5).for_each(|_| parts.add(record).unwrap());
+        assert_eq!(destination.store.file_names().unwrap(), ["part-00001.parquet"]);
+        parts.close().unwrap();
+        let counts = [1, 2].map(|number| {
+            let copy = tempfile::NamedTempFile::new().unwrap();
+            let name = format!("part-{number:05}.parquet");
+            destination.store.append_to(&name, &mut copy.reopen().unwrap()).unwrap();
+            rows(copy.path())
+        });
+        assert_eq!((counts, parts.closed(), parts.missing()), ([3, 2], 2, 0));
+        let taken = destination.check().unwrap_err();
+        assert!(taken.message().contains("s3://memory/a/ has Parquet files already"), "{taken:?}");
+
+        parts.deadline().set_after(Duration::ZERO);
+        parts.add(record).unwrap();
+        let late = parts.close().unwrap_err();
+        assert!(late.contains("s3://memory/a/part-00003.parquet, so that it lacks 1 requests"), "{late}");
+        assert_eq!((parts.closed(), parts.missing()), (2, 1));
+    }
+
     #[test]
     fn shards_have_names_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
         for index in [0, 12] {
             let shard = Shard::new(index, 16.try_into().unwrap()).unwrap();
-            let mut parts = PartFiles::new(folder.path().to_owned(), shard, false, LIMITS);
+            let mut parts = PartFiles::new(PartDestination::of_folder(folder.path()), shard, false, LIMITS);
             parts.add(&sample_run::records()[0]).unwrap();
             parts.close().unwrap();
         }
@@ -232,29 +262,19 @@ mod tests {
     fn a_file_that_cannot_be_written_costs_its_requests_and_no_others() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("parts");
-        let mut parts = PartFiles::new(folder.clone(), Shard::WHOLE, false, LIMITS);
+        let mut parts = PartFiles::new(PartDestination::of_folder(&folder), Shard::WHOLE, false, LIMITS);
         let record = &sample_run::records()[0];
         let errors: Vec<_> = (0..3).filter_map(|_| parts.add(record).err()).collect();
         assert!(errors.len() == 1 && errors[0].contains("lacks 3 requests: No such file"), "{errors:?}");
         fs::create_dir(&folder).unwrap();
         (0..3).for_each(|_| parts.add(record).unwrap());
-        assert_eq!((names(&folder).len(), parts.closed(), parts.missing()), (1, 1, 3));
-        fs::write(folder.join("part-00002.parquet"), "").unwrap();
+        assert_eq!((parts.closed(), parts.missing()), (1, 3));
+        assert_eq!(names(&folder), ["part-00002.parquet"], "a number that is missing shows what is");
+        fs::write(folder.join("part-00003.parquet"), "").unwrap();
         parts.add(record).unwrap();
         assert!(parts.close().unwrap_err().contains("another run"));
-        assert_eq!(names(&folder), ["part-00001.parquet", "part-00002.parquet"]);
-    }
-
-    #[test]
-    fn a_folder_that_has_parquet_files_is_refused() {
-        let parent = tempfile::tempdir().unwrap();
-        let folder = parent.path().join("a/b");
-        check_folder(&folder).unwrap();
-        fs::write(folder.join("notes.txt"), "").unwrap();
-        check_folder(&folder).unwrap();
-        fs::write(folder.join("shard-000-part-00001.parquet"), "").unwrap();
-        let error = check_folder(&folder).unwrap_err();
-        assert!(error.contains("such as shard-000-part-00001.parquet"), "{error}");
-        assert!(check_folder(&folder.join("notes.txt")).unwrap_err().contains("notes.txt"));
+        parts.add(record).unwrap();
+        parts.close().unwrap();
+        assert_eq!(names(&folder), ["part-00002.parquet", "part-00003.parquet", "part-00004.parquet"]);
     }
 }

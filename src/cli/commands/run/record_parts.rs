@@ -1,4 +1,4 @@
-//! `--save-records DIR/`: makes files of the requests in a record log while that grows.
+//! `--save-records DIR/` and `--save-records s3://…`: makes files of the requests in a record log while that grows.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -7,12 +7,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::part_destination::PartDestination;
 use super::part_files::{PartFiles, PartLimits};
 use crate::cli::args::{OutputArgs, RecordsPlace};
 use crate::cli::exit::{CliError, print_stderr};
 use crate::model::record_log::{RecordLogEntry, RecordLogFollower};
 use crate::model::shard::Shard;
 use crate::runner::CopyLog;
+use crate::storage::UploadDeadline;
 
 /// The time between two looks at the log.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -20,40 +22,42 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The bytes of the log that are in memory at a time.
 const PIECE_BYTES: u64 = 1 << 20;
 
-fn folder_of(output: &OutputArgs) -> Option<&Path> {
-    match &output.save_records {
-        Some(RecordsPlace::Folder(folder)) => Some(folder),
-        _ => None,
-    }
-}
+/// How long a run that has ended waits for the files that a bucket has not taken yet.
+const UPLOAD_TIME: Duration = Duration::from_secs(120);
 
-/// Refuses a folder for the requests of several runs.
+/// How long it waits without saying so.
+const NOTICE_DELAY: Duration = Duration::from_secs(2);
+
+/// Refuses a folder or a bucket for the requests of several runs.
 pub(super) fn check_runs(output: &OutputArgs, runs: usize) -> Result<(), CliError> {
-    match folder_of(output).filter(|_| runs > 1) {
-        Some(_) => Err(CliError::usage(
-            "--save-records: a folder takes the requests of one run, and this command makes several runs; with \
+    match output.save_records {
+        Some(RecordsPlace::Folder(_) | RecordsPlace::Bucket(_)) if runs > 1 => Err(CliError::usage(
+            "--save-records: a folder or a bucket takes the requests of one run, and this command makes several runs; with \
              FILE.parquet, each run writes a file of its own",
         )),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
-/// Makes files of the requests in record logs, in the folder that the flags name; `None` without one.
-pub(super) fn copy_log(output: &OutputArgs) -> Option<Box<CopyLog>> {
-    let folder = folder_of(output)?.to_owned();
+/// Makes files of the requests in record logs, in the folder or bucket that the flags name; `None` without one.
+pub(super) fn copy_log(output: &OutputArgs) -> Result<Option<Box<CopyLog>>, CliError> {
+    let Some(destination) = PartDestination::open(output)? else { return Ok(None) };
     let detailed = output.save_detailed;
-    Some(Box::new(move |_, shard, log| {
-        let files = PartFiles::new(folder.clone(), shard, detailed, PartLimits::OF_RUN);
-        let parts = RecordParts::start(log, files)?;
-        let folder = folder.clone();
-        Ok(Box::new(move || parts.finish().announce(shard, &folder)))
-    }))
+    Ok(Some(Box::new(move |_, shard, log| {
+        let files = PartFiles::new(destination.clone(), shard, detailed, PartLimits::OF_RUN);
+        let mut parts = RecordParts::start(log, files)?;
+        Ok(Box::new(move || parts.finish().announce(shard, &parts.destination)))
+    })))
 }
 
 /// Files of the requests in a log, written on a thread of their own until this value is finished or dropped.
 struct RecordParts {
+    destination: PartDestination,
+    /// Its end is that of the log.
     ended: Option<Sender<()>>,
-    thread: Option<JoinHandle<LogParts>>,
+    thread: Option<JoinHandle<()>>,
+    written: Receiver<WrittenParts>,
+    deadline: UploadDeadline,
 }
 
 impl RecordParts {
@@ -63,25 +67,40 @@ impl RecordParts {
             return Err(format!("{} exists already, and may have requests of another run", log.display()));
         }
         let (ended, has_ended) = channel();
+        let (done, written) = channel();
+        let (destination, deadline) = (files.destination(), files.deadline());
         let parts = LogParts::new(log.to_owned(), files);
-        let follow = move || parts.follow(&has_ended);
+        let follow = move || {
+            // Nobody may wait any more.
+            let _ = done.send(parts.follow(&has_ended).written());
+        };
         let thread = std::thread::Builder::new().name("record-parts".into()).spawn(follow);
-        Ok(Self { ended: Some(ended), thread: Some(thread.map_err(|error| error.to_string())?) })
+        let thread = Some(thread.map_err(|error| error.to_string())?);
+        Ok(Self { destination, ended: Some(ended), thread, written, deadline })
     }
 
-    /// Writes the rest of a log that has ended.
-    fn finish(mut self) -> WrittenParts {
-        // The thread waits for this, and has not ended.
-        self.ended.take().map(|ended| ended.send(()));
-        let parts = self.thread.take().and_then(|thread| thread.join().ok());
-        parts.map_or(WrittenParts { closed: 0, missing: 0, is_whole: false }, |parts| parts.written())
+    /// Writes the rest of a log that has ended. What a bucket does not take in time is missing in it.
+    fn finish(&mut self) -> WrittenParts {
+        self.deadline.set_after(UPLOAD_TIME);
+        // The thread waits for this.
+        self.ended = None;
+        let written = self.written.recv_timeout(NOTICE_DELAY).or_else(|_| {
+            if self.destination.folder().is_none() {
+                let (limit, destination) = (humantime::format_duration(UPLOAD_TIME), &self.destination);
+                print_stderr(format_args!("waiting at most {limit} until the requests are in {destination}"));
+            }
+            self.written.recv()
+        });
+        written.unwrap_or(WrittenParts { closed: 0, missing: 0, is_whole: false })
     }
 }
 
 impl Drop for RecordParts {
     /// Writes what the log of a failed run has.
     fn drop(&mut self) {
-        self.ended = None;
+        if self.ended.is_some() {
+            self.finish();
+        }
         self.thread.take().map(JoinHandle::join);
     }
 }
@@ -98,9 +117,9 @@ struct WrittenParts {
 }
 
 impl WrittenParts {
-    fn announce(self, shard: Shard, folder: &Path) {
+    fn announce(self, shard: Shard, folder: &PartDestination) {
         let whose = if shard.is_whole() { String::new() } else { format!("shard {shard}: ") };
-        let (closed, folder) = (self.closed, folder.display());
+        let closed = self.closed;
         let files = if closed == 1 { "file" } else { "files" };
         print_stderr(format_args!("{whose}saved {closed} {files} of requests in {folder}"));
         if self.missing > 0 {
@@ -219,7 +238,7 @@ mod tests {
         PartLimits { rows: 20, first: Duration::from_secs(3600), longest: Duration::from_secs(3600) };
 
     fn parts(folder: &Path) -> LogParts {
-        let files = PartFiles::new(folder.to_owned(), Shard::WHOLE, false, LIMITS);
+        let files = PartFiles::new(PartDestination::of_folder(folder), Shard::WHOLE, false, LIMITS);
         LogParts::new(folder.join("run.reclog"), files)
     }
 
@@ -287,7 +306,7 @@ mod tests {
     #[test]
     fn a_failed_run_leaves_the_requests_that_it_has() {
         let folder = tempfile::tempdir().unwrap();
-        let files = PartFiles::new(folder.path().to_owned(), Shard::WHOLE, false, LIMITS);
+        let files = PartFiles::new(PartDestination::of_folder(folder.path()), Shard::WHOLE, false, LIMITS);
         let parts = RecordParts::start(&folder.path().join("run.reclog"), files).unwrap();
         add(&mut begin_log(folder.path()), &Queue::default().open(5, 18.0));
         drop(parts);
@@ -302,7 +321,7 @@ mod tests {
         drop(sender);
         let written = parts(folder.path()).follow(&receiver).written();
         assert_eq!(written, WrittenParts { closed: 1, missing: 0, is_whole: false });
-        let files = PartFiles::new(folder.path().to_owned(), Shard::WHOLE, false, LIMITS);
+        let files = PartFiles::new(PartDestination::of_folder(folder.path()), Shard::WHOLE, false, LIMITS);
         let refused = RecordParts::start(&folder.path().join("run.reclog"), files).err().unwrap();
         assert!(refused.contains("run.reclog exists already"), "{refused}");
     }

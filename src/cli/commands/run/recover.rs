@@ -21,9 +21,9 @@ pub(crate) fn deliver_logs(
     allow_invalid: bool,
     saves: bool,
 ) -> Result<ExitReason, CliError> {
-    if let Some(RecordsPlace::Folder(_)) = output.save_records {
+    if let Some(RecordsPlace::Folder(_) | RecordsPlace::Bucket(_)) = output.save_records {
         return Err(CliError::usage(
-            "--save-records writes to a folder while a run sends, and this run has ended; give a FILE.parquet",
+            "--save-records writes to a folder or a bucket while a run sends, and this run has ended; give a FILE.parquet",
         ));
     }
     let needs_details = output.save_detailed || output.plot_timeline;

@@ -175,7 +175,7 @@ impl RunSession {
 
 /// Copies record logs to where the flags say, and makes files of their requests.
 fn copy_log(args: &RunArgs) -> Result<Option<Box<CopyLog>>, CliError> {
-    let copies = (records_to::copy_log(&args.shards)?, record_parts::copy_log(&args.output));
+    let copies = (records_to::copy_log(&args.shards)?, record_parts::copy_log(&args.output)?);
     let (logs, parts) = match copies {
         (Some(logs), Some(parts)) => (logs, parts),
         (logs, parts) => return Ok(logs.or(parts)),
