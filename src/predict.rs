@@ -10,6 +10,7 @@
 //! number of steps at once ends at the same tick as the steps one by one.
 
 pub(crate) mod autoscale;
+mod beyond_seen;
 pub(crate) mod calibration;
 mod capacity;
 pub(crate) mod fleet;

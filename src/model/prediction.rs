@@ -39,6 +39,9 @@ pub(crate) struct Prediction {
     /// Where simulated steps were beyond anything that the calibration saw; empty if none were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extrapolations: Vec<Extrapolation>,
+    /// The same of the saturated servers that the utilization is a share of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub saturated_extrapolations: Vec<Extrapolation>,
     /// What was assumed, and what the prediction leaves out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -91,19 +94,46 @@ pub(crate) struct PredictedKnee {
     pub load: PredictedValue,
     /// The unit of the load: `req/s` or `in flight`.
     pub unit: String,
+    /// Where steps at this load are beyond what the calibration saw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extrapolations: Vec<Extrapolation>,
 }
 
-/// Simulated steps beyond what the calibration saw.
+/// Simulated work beyond what the calibration saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Extrapolation {
-    /// The share of the simulated step time, 0 to 1.
+    /// The share of the simulated work, 0 to 1.
     pub share: f64,
+    /// The work that the share is of.
+    #[serde(default)]
+    pub of: ShareOf,
     /// What was beyond it: `decoding sequences`.
     pub what: String,
-    /// The most that the calibration saw.
+    /// Which end of what was seen it was beyond.
+    #[serde(default)]
+    pub bound: SeenBound,
+    /// The most, or the least, that the calibration saw.
     pub seen: f64,
-    /// The most that the simulation needed.
+    /// The most, or the least, that the simulation needed.
     pub needed: f64,
+}
+
+/// The work that a share of an extrapolation is of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ShareOf {
+    #[default]
+    StepTime,
+    Prompts,
+}
+
+/// An end of what the calibration saw.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SeenBound {
+    #[default]
+    Most,
+    Least,
 }
 
 /// A router against the first one, on the same arrivals and the same noise.
@@ -142,6 +172,8 @@ pub(crate) struct FleetSize {
     pub replicas: [Option<usize>; 3],
     /// The most replicas that were tried.
     pub most: usize,
+    /// Where steps of the number that suffices in half of the members are beyond what the calibration saw.
+    pub extrapolations: Vec<Extrapolation>,
 }
 
 impl PairedDifference {
@@ -200,9 +232,30 @@ impl Prediction {
         format!("predicted by {}{runs}", self.model.path)
     }
 
-    /// The largest share of simulated step time that is beyond what the calibration saw.
-    pub(crate) fn extrapolated_share(&self) -> f64 {
-        self.extrapolations.iter().map(|beyond| beyond.share).fold(0.0, f64::max)
+    /// What extrapolates: the load itself, its knee, and the saturated servers that ρ is a share of, each with its name.
+    pub(crate) fn all_extrapolations(&self) -> impl Iterator<Item = (&'static str, &Extrapolation)> {
+        let knee =
+            self.knee.iter().flat_map(|knee| &knee.extrapolations).map(|beyond| ("at the knee", beyond));
+        // Without service levels, the knee is where the servers are saturated.
+        let is_knee =
+            self.knee.as_ref().is_some_and(|knee| knee.extrapolations == self.saturated_extrapolations);
+        let saturated = self.saturated_extrapolations.iter().filter(move |_| !is_knee);
+        let saturated = saturated.map(|beyond| ("at ρ = 100 %", beyond));
+        self.extrapolations.iter().map(|beyond| ("", beyond)).chain(knee).chain(saturated)
+    }
+
+    /// The extrapolation with the largest share.
+    pub(crate) fn largest_extrapolation(&self) -> Option<&Extrapolation> {
+        self.extrapolations.iter().max_by(|a, b| a.share.total_cmp(&b.share))
+    }
+}
+
+impl fmt::Display for ShareOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StepTime => "step time",
+            Self::Prompts => "prompts",
+        })
     }
 }
 
@@ -211,8 +264,12 @@ impl fmt::Display for Extrapolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = 100.0 * self.share;
         let share = if percent < 1.0 { "< 1 %".to_owned() } else { format!("{percent:.0} %") };
-        let Self { what, seen, needed, .. } = self;
-        write!(f, "{share} of step time beyond {seen:.0} {what}, the most seen (up to {needed:.0})")
+        let Self { of, what, seen, needed, .. } = self;
+        let [beyond, end, to] = match self.bound {
+            SeenBound::Most => ["beyond", "most", "up to"],
+            SeenBound::Least => ["below", "least", "down to"],
+        };
+        write!(f, "{share} of {of} {beyond} {seen:.0} {what}, the {end} seen ({to} {needed:.0})")
     }
 }
 
@@ -243,8 +300,14 @@ mod tests {
 
     #[test]
     fn an_extrapolation_says_what_was_seen_and_what_was_needed() {
-        let beyond =
-            Extrapolation { share: 0.38, what: "decoding sequences".into(), seen: 64.0, needed: 120.0 };
+        let beyond = Extrapolation {
+            share: 0.38,
+            of: ShareOf::StepTime,
+            what: "decoding sequences".into(),
+            bound: SeenBound::Most,
+            seen: 64.0,
+            needed: 120.0,
+        };
         let text = "38 % of step time beyond 64 decoding sequences, the most seen (up to 120)";
         assert_eq!(beyond.to_string(), text);
     }

@@ -1,10 +1,12 @@
 //! The load that a server sustains: the rate at which it answers when it never runs dry.
 
+use super::beyond_seen::BeyondSeen;
 use super::fleet::SimulationError;
+use super::observer::{SimulatedAnswer, SimulationObserver, StepSpan};
 use super::offered_load::OfferedLoad;
 use super::replica::ServerConfig;
-use super::router::RoundRobin;
-use super::simulation::answer_ends;
+use super::seen_steps::SeenSteps;
+use super::simulation::observe;
 use super::ticks::Ticks;
 
 /// Batches of the largest size that a saturating load fills.
@@ -13,22 +15,57 @@ const BATCHES: usize = 6;
 /// The least and the most requests of a saturating load.
 const REQUESTS: std::ops::RangeInclusive<usize> = 400..=20_000;
 
-/// The answers per second of one server that always has requests waiting.
-///
-/// All sessions come at once. The rate is the slope of the number of answers over time, without the first fifth, when
-/// the batches fill, and the last fifth, when they run dry.
-///
-/// # Errors
-/// A request is too large for the server, or virtual time runs out.
-pub(crate) fn answers_per_second(
-    server: &ServerConfig,
-    load: &OfferedLoad,
-    seed: u64,
-) -> Result<f64, SimulationError> {
-    let enough = server.limits.max_num_seqs.saturating_mul(BATCHES);
-    let busy = load.saturating(enough.clamp(*REQUESTS.start(), *REQUESTS.end()));
-    let ends = answer_ends(server, (1, seed), &mut RoundRobin::default(), &busy)?;
-    Ok(slope(&ends))
+/// What one server sustains.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capacity {
+    /// Answers per second.
+    pub rate: f64,
+    /// The work of its steps beyond what the calibration saw, while requests wait.
+    pub beyond: BeyondSeen,
+}
+
+impl Capacity {
+    /// Measures a server that always has requests waiting.
+    ///
+    /// All sessions come at once. The rate is the slope of the number of answers over time, without the first fifth, when
+    /// the batches fill, and the last fifth, when they run dry.
+    ///
+    /// # Errors
+    /// A request is too large for the server, or virtual time runs out.
+    pub(crate) fn measure(
+        server: &ServerConfig,
+        load: &OfferedLoad,
+        seen: &SeenSteps,
+        seed: u64,
+    ) -> Result<Self, SimulationError> {
+        let enough = server.limits.max_num_seqs.saturating_mul(BATCHES);
+        let busy = load.saturating(enough.clamp(*REQUESTS.start(), *REQUESTS.end()));
+        let ends = Vec::with_capacity(busy.requests.len());
+        let mut observer = CapacityObserver { seen, ends, beyond: BeyondSeen::default() };
+        observe(server, seed, &busy, &mut observer)?;
+        let CapacityObserver { mut ends, beyond, .. } = observer;
+        ends.sort_unstable();
+        Ok(Self { rate: slope(&ends), beyond })
+    }
+}
+
+struct CapacityObserver<'a> {
+    seen: &'a SeenSteps,
+    /// The end of each answer.
+    ends: Vec<Ticks>,
+    beyond: BeyondSeen,
+}
+
+impl SimulationObserver for CapacityObserver<'_> {
+    fn on_answer(&mut self, answer: &SimulatedAnswer) {
+        self.ends.push(answer.last_token);
+    }
+
+    fn on_steps(&mut self, span: &StepSpan<'_>) {
+        if span.load.waiting > 0 {
+            self.beyond.add_steps(self.seen, span);
+        }
+    }
 }
 
 /// The slope of the number of ends over time in their middle part, by least squares; infinite if all are at once.

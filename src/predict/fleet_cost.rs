@@ -108,12 +108,12 @@ impl TimedFleet {
         let step_time = StepTimeModel::new(&StepTimeCoefficients {
             decode: vec![(1, 12e-3), (64, 13.5e-3), (256, 18e-3)],
             kv_token: 20e-9,
-            kv_token_beyond: None,
             mixed_base: 13e-3,
             mixed_seqs: vec![(0, 0.0), (256, 6e-3)],
             prefill_token: 30e-6,
             attention_pair: 1e-12,
             mixed_floor: 12e-3,
+            ..StepTimeCoefficients::default()
         });
         let factors: &[f64] = if self.noise > 0.0 { &[1.0 - self.noise, 1.0, 1.0 + self.noise] } else { &[] };
         let step_time = step_time.expect("the coefficients above are sound");

@@ -28,10 +28,19 @@ pub(crate) fn least_replicas(question: &WhatIf<'_>) -> Result<FleetSize, Predict
         let rank = (counts.len() * percent).div_ceil(100).clamp(1, counts.len());
         Some(counts[rank - 1]).filter(|count| *count <= MOST)
     };
+    let extrapolations = match at(50) {
+        Some(replicas) => {
+            let mut typical = question.clone();
+            typical.fleet.replicas = replicas;
+            typical.step_extrapolations(&typical.simulate(typical.central(), 1.0)?)
+        }
+        None => Vec::new(),
+    };
     Ok(FleetSize {
         slo: question.levels.iter().map(ToString::to_string).collect(),
         replicas: SHARES.map(at),
         most: MOST,
+        extrapolations,
     })
 }
 

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use super::load_rates::OfferedAndSustained;
 use super::offered_load::Pace;
 use super::what_if::{Member, PredictionError, WhatIf};
-use crate::model::prediction::{PredictedKnee, PredictedValue};
+use crate::model::prediction::{Extrapolation, PredictedKnee, PredictedValue};
 
 /// The steps of a bisection: they divide the range by 256.
 const STEPS: usize = 8;
@@ -29,51 +29,75 @@ pub(super) fn find(
     rates: Option<&OfferedAndSustained>,
 ) -> Result<Option<PredictedKnee>, PredictionError> {
     if question.levels.is_empty() {
-        let knee = |load| PredictedKnee { limit: "capacity".to_owned(), load, unit: "req/s".to_owned() };
-        return Ok(rates.and_then(OfferedAndSustained::sustained).map(knee));
+        let sustained = rates.and_then(|rates| Some((rates.sustained()?, rates.extrapolations.clone())));
+        return Ok(sustained.map(|(load, extrapolations)| PredictedKnee {
+            limit: "capacity".to_owned(),
+            load,
+            unit: "req/s".to_owned(),
+            extrapolations,
+        }));
     }
     let fewer = question.members.min(NonZeroUsize::new(MOST_MEMBERS).unwrap_or(NonZeroUsize::MIN));
     let question = WhatIf { members: fewer, ..question.clone() };
     let rules: Vec<String> = question.levels.iter().map(ToString::to_string).collect();
     let limit = rules.join(" and ");
-    let knee = |load, unit: &str| PredictedKnee { limit, load, unit: unit.to_owned() };
+    let knee = |(load, extrapolations), unit: &str| PredictedKnee {
+        limit,
+        load,
+        unit: unit.to_owned(),
+        extrapolations,
+    };
     Ok(match (rates, &question.load.recorded.pace) {
         (Some(rates), _) if rates.central.offered.is_finite() => {
-            let load = of_rate(&question, rates)?;
-            load.map(|load| knee(load, "req/s"))
+            of_rate(&question, rates)?.map(|found| knee(found, "req/s"))
         }
-        (None, _) | (_, Pace::Closed(_)) => of_users(&question)?.map(|load| knee(load, "in flight")),
+        (None, _) | (_, Pace::Closed(_)) => of_users(&question)?.map(|found| knee(found, "in flight")),
         (Some(_), Pace::Open(_)) => None,
     })
 }
 
-fn of_rate(
-    question: &WhatIf<'_>,
-    rates: &OfferedAndSustained,
-) -> Result<Option<PredictedValue>, PredictionError> {
+/// The load of the knee, and what its steps extrapolate.
+type FoundKnee = (PredictedValue, Vec<Extrapolation>);
+
+fn of_rate(question: &WhatIf<'_>, rates: &OfferedAndSustained) -> Result<Option<FoundKnee>, PredictionError> {
     // A little more than the capacity, which a level on throughput may need.
     let most = 1.1 * rates.central.sustained / rates.central.offered;
-    let knee = |member: Member<'_>| {
-        let factor = highest(most, |factor| Ok(question.meets_levels(&question.simulate(member, factor)?)))?;
-        Ok(factor * rates.central.offered)
+    let factor = |member: Member<'_>| {
+        highest(most, |factor| Ok(question.meets_levels(&question.simulate(member, factor)?)))
     };
-    let central = knee(question.central())?;
-    Ok(PredictedValue::from_members(central, &question.each_member(knee)?))
+    let central = factor(question.central())?;
+    let members = question.each_member(|member| Ok(factor(member)? * rates.central.offered))?;
+    let load = PredictedValue::from_members(central * rates.central.offered, &members);
+    let beyond = if central > 0.0 {
+        question.step_extrapolations(&question.simulate(question.central(), central)?)
+    } else {
+        Vec::new()
+    };
+    Ok(load.map(|load| (load, beyond)))
 }
 
-fn of_users(question: &WhatIf<'_>) -> Result<Option<PredictedValue>, PredictionError> {
+fn of_users(question: &WhatIf<'_>) -> Result<Option<FoundKnee>, PredictionError> {
     let sequences = question.servers.central.limits.max_num_seqs.saturating_mul(question.fleet.replicas);
     let most =
         sequences.saturating_mul(MOST_USERS_A_SEQUENCE).min(question.load.recorded.session_count()).max(1);
+    let with_users = |users: f64| {
+        let users = NonZeroUsize::new(users.round() as usize).unwrap_or(NonZeroUsize::MIN);
+        question.load.with_users(users)
+    };
     let knee = |member: Member<'_>| {
         let users = highest(most as f64, |users| {
-            let users = NonZeroUsize::new(users.round() as usize).unwrap_or(NonZeroUsize::MIN);
-            Ok(question.meets_levels(&question.simulate_load(member, &question.load.with_users(users))?))
+            Ok(question.meets_levels(&question.simulate_load(member, &with_users(users))?))
         })?;
         Ok(users.floor())
     };
     let central = knee(question.central())?;
-    Ok(PredictedValue::from_members(central, &question.each_member(knee)?))
+    let load = PredictedValue::from_members(central, &question.each_member(knee)?);
+    let beyond = if central > 0.0 {
+        question.step_extrapolations(&question.simulate_load(question.central(), &with_users(central))?)
+    } else {
+        Vec::new()
+    };
+    Ok(load.map(|load| (load, beyond)))
 }
 
 /// The highest load up to `most` that is good, if all below a good one are; zero if none is.

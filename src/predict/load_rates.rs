@@ -1,9 +1,9 @@
 //! Requests per second that come, and that the servers sustain.
 
-use super::capacity;
+use super::capacity::Capacity;
 use super::offered_load::{OfferedLoad, Pace};
 use super::what_if::{Member, PredictionError, WhatIf};
-use crate::model::prediction::PredictedValue;
+use crate::model::prediction::{Extrapolation, PredictedValue};
 
 /// Requests per second of an open loop; infinite if all come at once.
 fn requests_per_second(load: &OfferedLoad) -> f64 {
@@ -26,6 +26,8 @@ pub(super) struct OfferedAndSustained {
     pub central: LoadRates,
     /// Those of each member, in order.
     pub members: Vec<LoadRates>,
+    /// Where the saturated servers of the central model are beyond what the calibration saw.
+    pub extrapolations: Vec<Extrapolation>,
 }
 
 impl OfferedAndSustained {
@@ -39,12 +41,17 @@ impl OfferedAndSustained {
             return Ok(None);
         }
         let replicas = question.fleet.replicas as f64;
-        let rates = |member: Member<'_>| {
+        let seen = &question.servers.seen.steps;
+        let rates = |member: Member<'_>| -> Result<_, PredictionError> {
             let load = draw(member)?;
-            let sustained = replicas * capacity::answers_per_second(member.server, &load, member.seed)?;
-            Ok(LoadRates { offered: requests_per_second(&load), sustained })
+            let capacity = Capacity::measure(member.server, &load, seen, member.seed)?;
+            let rates =
+                LoadRates { offered: requests_per_second(&load), sustained: replicas * capacity.rate };
+            Ok((rates, capacity.beyond))
         };
-        Ok(Some(Self { central: rates(question.central())?, members: question.each_member(rates)? }))
+        let (central, beyond) = rates(question.central())?;
+        let members = question.each_member(|member| Ok(rates(member)?.0))?;
+        Ok(Some(Self { central, members, extrapolations: beyond.of_steps(seen) }))
     }
 
     /// The offered load as a share of the sustained one; `None` if all requests come at once.

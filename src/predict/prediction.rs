@@ -21,6 +21,8 @@ pub(crate) struct Predicted {
     pub knee: Option<PredictedKnee>,
     /// Where steps were beyond what the calibration saw.
     pub extrapolations: Vec<Extrapolation>,
+    /// The same of the saturated servers that the utilization is a share of.
+    pub saturated_extrapolations: Vec<Extrapolation>,
     /// The number of times that a sequence lost its KV blocks to another.
     pub preemptions: u64,
 }
@@ -40,6 +42,7 @@ pub(crate) fn predict(question: &WhatIf<'_>) -> Result<Predicted, PredictionErro
         utilization: rates.as_ref().and_then(OfferedAndSustained::utilization),
         knee,
         extrapolations: central.beyond.extrapolations(&question.servers.seen),
+        saturated_extrapolations: rates.map(|rates| rates.extrapolations).unwrap_or_default(),
         preemptions: central.totals.replicas.iter().map(|replica| replica.preemptions).sum(),
         central,
     })

@@ -1,31 +1,48 @@
-//! What the calibration has seen of steps, and how much simulated time is beyond it.
+//! What the calibration has seen: the work of its steps, and its prompts.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::observer::StepSpan;
 use super::ticks::Ticks;
-use crate::model::prediction::Extrapolation;
 use crate::sim::scheduler::StepWork;
 
-/// The largest amounts of work in a step that the calibration saw.
+/// The amounts of work in the steps that the calibration saw.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SeenSteps {
-    /// Decoding sequences.
+    /// The most decoding sequences.
     pub decode_seqs: u64,
-    /// Tokens in the context of decoding sequences.
+    /// The most tokens in the context of decoding sequences.
     pub kv_tokens: u64,
-    /// Prompt tokens.
+    /// The most prompt tokens.
     pub prefill_tokens: u64,
-    /// Pairs of a query and a key in the attention of the prefill.
+    /// The most pairs of a query and a key in the attention of the prefill.
     pub attention: u64,
+    /// The fewest decoding sequences that a run had, but for the least loaded hundredth of its time; `None` in a model
+    /// that was written before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_decode_seqs: Option<u64>,
+}
+
+/// What the calibration has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SeenWork {
+    pub steps: SeenSteps,
+    /// The tokens of the shortest and of the longest prompt.
+    pub prompts: [u32; 2],
 }
 
 impl SeenSteps {
-    /// Adds a step.
+    /// Adds a step to the most that was seen.
     pub(crate) fn add(&mut self, work: &StepWork) {
-        let [decode_seqs, kv_tokens, prefill_tokens, attention] = amounts(work);
-        self.merge(&Self { decode_seqs, kv_tokens, prefill_tokens, attention });
+        self.merge(&Self {
+            decode_seqs: work.decode_seqs as u64,
+            kv_tokens: work.kv_tokens,
+            prefill_tokens: work.prefill_tokens as u64,
+            attention: work.attention,
+            least_decode_seqs: None,
+        });
     }
 
     /// Adds the steps of others.
@@ -34,124 +51,70 @@ impl SeenSteps {
         self.kv_tokens = self.kv_tokens.max(other.kv_tokens);
         self.prefill_tokens = self.prefill_tokens.max(other.prefill_tokens);
         self.attention = self.attention.max(other.attention);
+        self.least_decode_seqs = match (self.least_decode_seqs, other.least_decode_seqs) {
+            (Some(least), Some(other)) => Some(least.min(other)),
+            (one, other) => one.or(other),
+        };
     }
 }
 
-/// The amounts of work, in the order of [`amounts`].
-const AMOUNTS: [&str; 4] = [
-    "decoding sequences",
-    "tokens of context in a step",
-    "prompt tokens in a step",
-    "pairs of prefill attention in a step",
-];
-
-/// Simulated step time beyond what was seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct BeyondSeen {
-    total: Ticks,
-    /// By the amount of work.
-    beyond: [Ticks; AMOUNTS.len()],
-    /// The most that a step needed, by the amount of work.
-    needed: [u64; AMOUNTS.len()],
+/// The time of a run's steps by their decoding sequences.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DecodeTime {
+    by_seqs: BTreeMap<usize, Ticks>,
 }
 
-fn most(seen: &SeenSteps) -> [u64; AMOUNTS.len()] {
-    [seen.decode_seqs, seen.kv_tokens, seen.prefill_tokens, seen.attention]
-}
+/// The part of a run's decoding time that is left out of the least that it saw: every run begins and ends with few
+/// sequences, whatever its load.
+const LEFT_OUT: f64 = 0.01;
 
-fn amounts(work: &StepWork) -> [u64; AMOUNTS.len()] {
-    [work.decode_seqs as u64, work.kv_tokens, work.prefill_tokens as u64, work.attention]
-}
-
-impl BeyondSeen {
-    /// Adds the steps of a span. Of several, only the context grows.
-    pub(crate) fn add(&mut self, seen: &SeenSteps, span: &StepSpan<'_>) {
-        let (first, last) = (amounts(&span.first), amounts(&span.first.after_steady(span.steps - 1)));
-        let total = span.total();
-        self.total += total;
-        for (at, most) in most(seen).into_iter().enumerate() {
-            self.needed[at] = self.needed[at].max(last[at]);
-            if last[at] <= most {
-                continue;
-            }
-            // The share of the span's steps that are beyond, by which its time is divided.
-            let inside = match last[at] > first[at] {
-                true if first[at] <= most => (most - first[at]) as f64 / (last[at] - first[at]) as f64,
-                _ => 0.0,
-            };
-            self.beyond[at] += Ticks((total.0 as f64 * (1.0 - inside)) as u64);
+impl DecodeTime {
+    /// Adds a step.
+    pub(crate) fn add(&mut self, work: &StepWork, duration: Ticks) {
+        if work.decode_seqs > 0 {
+            *self.by_seqs.entry(work.decode_seqs).or_default() += duration;
         }
     }
 
-    /// The amounts of work that were beyond what was seen, for longer than a thousandth of the time.
-    pub(crate) fn extrapolations(&self, seen: &SeenSteps) -> Vec<Extrapolation> {
-        let share = |at: usize| self.beyond[at].as_seconds() / self.total.as_seconds().max(f64::MIN_POSITIVE);
-        let beyond = (0..AMOUNTS.len()).filter(|&at| share(at) > LEAST_SHARE);
-        let extrapolation = |at: usize| Extrapolation {
-            share: share(at),
-            what: AMOUNTS[at].to_owned(),
-            seen: most(seen)[at] as f64,
-            needed: self.needed[at] as f64,
+    /// The fewest decoding sequences, but for the least loaded hundredth of the time; `None` if no step decoded.
+    pub(crate) fn least_seqs(&self) -> Option<u64> {
+        let total: f64 = self.by_seqs.values().map(|time| time.as_seconds()).sum();
+        let mut sum = 0.0;
+        let beyond = |(seqs, time): (&usize, &Ticks)| {
+            sum += time.as_seconds();
+            (sum > LEFT_OUT * total).then_some(*seqs as u64)
         };
-        beyond.map(extrapolation).collect()
+        self.by_seqs.iter().find_map(beyond)
     }
 }
-
-/// The share of time below which steps beyond what was seen do not matter.
-const LEAST_SHARE: f64 = 1e-3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::predict::observer::SpanDurations;
-    use crate::predict::step_time::SteadyDurations;
-    use crate::sim::scheduler::SchedulerLoad;
 
-    fn span(decode_seqs: usize, kv_tokens: u64, steps: u64) -> StepSpan<'static> {
-        let durations = SteadyDurations { first: Ticks::from_seconds(0.01), growth: Ticks::ZERO };
-        StepSpan {
-            replica: 0,
-            ordinal: 0,
-            start: Ticks::ZERO,
-            steps,
-            first: StepWork { decode_seqs, kv_tokens, ..StepWork::default() },
-            durations: SpanDurations::Steady(durations),
-            load: SchedulerLoad::default(),
+    #[test]
+    fn the_least_that_was_seen_is_not_that_of_a_runs_last_moment() {
+        let mut time = DecodeTime::default();
+        assert_eq!(time.least_seqs(), None);
+        let mut add = |decode_seqs, seconds| {
+            time.add(&StepWork { decode_seqs, ..StepWork::default() }, Ticks::from_seconds(seconds));
+        };
+        add(0, 50.0);
+        add(1, 0.3);
+        add(20, 0.4);
+        add(60, 40.0);
+        add(64, 59.3);
+        assert_eq!(time.least_seqs(), Some(60));
+    }
+
+    #[test]
+    fn of_several_runs_the_least_and_the_most_count() {
+        let run =
+            |decode_seqs, least| SeenSteps { decode_seqs, least_decode_seqs: least, ..SeenSteps::default() };
+        let mut seen = SeenSteps::default();
+        for other in [run(8, Some(4)), run(64, Some(60)), run(3, None)] {
+            seen.merge(&other);
         }
-    }
-
-    const SEEN: SeenSteps =
-        SeenSteps { decode_seqs: 64, kv_tokens: 100_000, prefill_tokens: 2048, attention: 1 << 24 };
-
-    #[test]
-    fn time_beyond_what_was_seen_is_a_share_of_all() {
-        let mut beyond = BeyondSeen::default();
-        beyond.add(&SEEN, &span(64, 6400, 62));
-        beyond.add(&SEEN, &span(120, 12_000, 38));
-        let found = beyond.extrapolations(&SEEN);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!((found[0].share - 0.38).abs() < 1e-6 && found[0].needed == 120.0, "{found:?}");
-        assert!(
-            found[0].to_string().starts_with("38 % of step time beyond 64 decoding sequences"),
-            "{}",
-            found[0]
-        );
-    }
-
-    #[test]
-    fn a_stretch_leaves_what_was_seen_within_it() {
-        let mut beyond = BeyondSeen::default();
-        // The context grows from 99,000 by 10 a step: after 100 of 201 steps it is beyond.
-        beyond.add(&SEEN, &span(10, 99_000, 201));
-        let found = beyond.extrapolations(&SEEN);
-        assert!((found[0].share - 0.5).abs() < 0.01, "{found:?}");
-    }
-
-    #[test]
-    fn nothing_beyond_is_nothing_to_say() {
-        let mut beyond = BeyondSeen::default();
-        assert_eq!(beyond.extrapolations(&SEEN), []);
-        beyond.add(&SEEN, &span(64, 1000, 5));
-        assert_eq!(beyond.extrapolations(&SEEN), []);
+        assert_eq!(seen, run(64, Some(4)));
     }
 }

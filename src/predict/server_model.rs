@@ -10,7 +10,7 @@ use super::calibration::overhead::OverheadSeconds;
 use super::calibration::replay::CalibrationFleet;
 use super::noise::{IntakeDelay, InvalidNoise, StepNoise};
 use super::replica::ServerConfig;
-use super::seen_steps::SeenSteps;
+use super::seen_steps::{SeenSteps, SeenWork};
 use super::step_time::{InvalidCoefficients, StepTimeCoefficients, StepTimeModel};
 use super::ticks::Ticks;
 use crate::model::digest::Digest;
@@ -48,7 +48,7 @@ pub(crate) struct ServerModel {
     /// The time of requests before the queue in seconds, each with the number of requests in flight at its server. They
     /// replace `overhead.base`, whose value is their median.
     pub intake: Vec<(u32, f64)>,
-    /// The largest amounts of work in a step of the calibration runs.
+    /// The amounts of work in the steps of the calibration runs.
     pub hull: SeenSteps,
     /// The shortest and the longest prompt.
     pub prompt_tokens: [u32; 2],
@@ -259,6 +259,11 @@ impl ServerModel {
             delay: Ticks::from_seconds(seconds * factor),
         };
         self.intake.iter().map(delay).collect()
+    }
+
+    /// What the calibration has seen.
+    pub(crate) fn seen(&self) -> SeenWork {
+        SeenWork { steps: self.hull, prompts: self.prompt_tokens }
     }
 
     /// The server with the best costs, then that of each member, with these limits.

@@ -1,12 +1,13 @@
 //! One simulation of a fleet under a load: its Records, the gaps between its tokens, and what of it nobody has measured.
 
+use super::beyond_seen::BeyondSeen;
 use super::fleet::{self, FleetConfig, FleetTotals, SimulationError};
 use super::observer::{SimulatedAnswer, SimulationObserver, StepSpan};
 use super::offered_load::{OfferedLoad, Pace};
 use super::records::{AnswerTimes, record};
 use super::replica::ServerConfig;
-use super::router::Router;
-use super::seen_steps::{BeyondSeen, SeenSteps};
+use super::router::{RoundRobin, Router};
+use super::seen_steps::SeenWork;
 use super::ticks::Ticks;
 use super::workload::{SessionTurn, SessionWorkload, SimulatedRequest, Workload};
 use crate::dataset::shapes::RequestShape;
@@ -19,7 +20,7 @@ pub(crate) struct Simulation {
     pub records: Vec<Record>,
     /// The gaps between tokens.
     pub itl: DurationSketch,
-    /// The step time beyond what the calibration saw.
+    /// What is beyond what the calibration saw.
     pub beyond: BeyondSeen,
     /// Sums over the replicas.
     pub totals: FleetTotals,
@@ -34,7 +35,7 @@ pub(crate) struct SimulatedFleet<'a> {
     /// The router.
     pub router: &'a mut dyn Router,
     /// What the calibration saw.
-    pub seen: &'a SeenSteps,
+    pub seen: &'a SeenWork,
     /// The seed of all deviations.
     pub seed: u64,
 }
@@ -60,21 +61,17 @@ pub(crate) fn simulate(fleet: SimulatedFleet<'_>, load: &OfferedLoad) -> Result<
     Ok(Simulation { records: records.collect(), itl, beyond, totals })
 }
 
-/// The ends of the answers of a load, ascending, without Records.
+/// Simulates a load on one server without keeping what its answers are.
 ///
 /// # Errors
 /// As for [`simulate`].
-pub(crate) fn answer_ends(
+pub(crate) fn observe(
     server: &ServerConfig,
-    (replicas, seed): (usize, u64),
-    router: &mut dyn Router,
+    seed: u64,
     load: &OfferedLoad,
-) -> Result<Vec<Ticks>, SimulationError> {
-    let mut ends = Vec::with_capacity(load.requests.len());
-    let mut observer = |answer: &SimulatedAnswer| ends.push(answer.last_token);
-    run(server, (replicas, seed), router, load, &mut observer)?;
-    ends.sort_unstable();
-    Ok(ends)
+    observer: &mut dyn SimulationObserver,
+) -> Result<(), SimulationError> {
+    run(server, (1, seed), &mut RoundRobin::default(), load, observer).map(drop)
 }
 
 fn run(
@@ -130,7 +127,7 @@ fn turn(request: &RequestShape) -> SessionTurn {
 }
 
 struct LoadObserver<'a> {
-    seen: &'a SeenSteps,
+    seen: &'a SeenWork,
     /// The times of each request of the load, and its tokens from the prefix cache.
     times: Vec<Option<(AnswerTimes, u32)>>,
     itl: DurationSketch,
@@ -144,11 +141,12 @@ impl SimulationObserver for LoadObserver<'_> {
             first_token: answer.first_token.as_duration(),
             last_token: answer.last_token.as_duration(),
         };
+        self.beyond.add_prompt(self.seen, answer.prompt);
         self.times[answer.index as usize] = Some((times, answer.cached));
     }
 
     fn on_steps(&mut self, span: &StepSpan<'_>) {
-        self.beyond.add(self.seen, span);
+        self.beyond.add_steps(&self.seen.steps, span);
         let sequences = span.first.decode_seqs as u64;
         if sequences == 0 {
             return;

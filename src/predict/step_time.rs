@@ -37,8 +37,14 @@ pub(crate) struct StepTimeCoefficients {
     pub mixed_seqs: Vec<(u32, f64)>,
     /// b: the time for each token of prefill.
     pub prefill_token: f64,
+    /// Another time for each token of prefill beyond a number of them, where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill_token_beyond: Option<(u64, f64)>,
     /// e: the time for each pair of a query and a key in the attention of the prefill.
     pub attention_pair: f64,
+    /// Another time for each of these pairs beyond a number of them, where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_pair_beyond: Option<(u64, f64)>,
     /// The least time of a step with prefill.
     pub mixed_floor: f64,
 }
@@ -60,14 +66,12 @@ pub(crate) enum InvalidCoefficients {
 #[derive(Clone, Debug)]
 pub(crate) struct StepTimeModel {
     decode: Curve,
-    kv_token: u64,
-    /// The number of tokens of context beyond which each takes another time, and this time.
-    kv_beyond: (u64, u64),
+    kv_token: AmountCost,
     mixed_base: u64,
     mixed_seqs: Curve,
-    prefill_token: u64,
+    prefill_token: AmountCost,
     /// In ticks divided by 2 to the power of [`PAIR_FRACTION_BITS`].
-    attention_pair: u64,
+    attention_pair: AmountCost,
     mixed_floor: u64,
 }
 
@@ -78,59 +82,88 @@ impl StepTimeModel {
     ///
     /// A coefficient is negative, not a number or above an hour, or a curve is empty or decreases.
     pub(crate) fn new(seconds: &StepTimeCoefficients) -> Result<Self, InvalidCoefficients> {
-        let pair = ticks("attention_pair", seconds.attention_pair).map(|_| {
-            let fraction = f64::from(1u32 << PAIR_FRACTION_BITS);
-            Ticks::from_seconds(seconds.attention_pair * fraction).0
-        })?;
-        let kv_token = ticks("kv_token", seconds.kv_token)?;
-        let kv_beyond = match seconds.kv_token_beyond {
-            Some((tokens, time)) => (tokens, ticks("kv_token_beyond", time)?),
-            None => (u64::MAX, kv_token),
-        };
+        let pair = f64::from(1u32 << PAIR_FRACTION_BITS);
         Ok(Self {
             decode: Curve::new("decode", &seconds.decode)?,
-            kv_token,
-            kv_beyond,
+            kv_token: AmountCost::new(
+                ["kv_token", "kv_token_beyond"],
+                (seconds.kv_token, seconds.kv_token_beyond),
+                1.0,
+            )?,
             mixed_base: ticks("mixed_base", seconds.mixed_base)?,
             mixed_seqs: Curve::new("mixed_seqs", &seconds.mixed_seqs)?,
-            prefill_token: ticks("prefill_token", seconds.prefill_token)?,
-            attention_pair: pair,
+            prefill_token: AmountCost::new(
+                ["prefill_token", "prefill_token_beyond"],
+                (seconds.prefill_token, seconds.prefill_token_beyond),
+                1.0,
+            )?,
+            attention_pair: AmountCost::new(
+                ["attention_pair", "attention_pair_beyond"],
+                (seconds.attention_pair, seconds.attention_pair_beyond),
+                pair,
+            )?,
             mixed_floor: ticks("mixed_floor", seconds.mixed_floor)?,
         })
     }
 
     /// The duration of a step.
     pub(crate) fn step_ticks(&self, work: &StepWork) -> Ticks {
-        let kv = self.context_ticks(work.kv_tokens);
+        let kv = self.kv_token.of(work.kv_tokens);
         if work.prefill_tokens == 0 {
             return Ticks::from_u128(u128::from(self.decode.at(work.decode_seqs as u64)) + kv);
         }
         let half = 1 << (PAIR_FRACTION_BITS - 1);
-        let attention = (product(self.attention_pair, work.attention) + half) >> PAIR_FRACTION_BITS;
+        let attention = (self.attention_pair.of(work.attention) + half) >> PAIR_FRACTION_BITS;
         let sum = u128::from(self.mixed_base)
             + u128::from(self.mixed_seqs.at(work.decode_seqs as u64))
-            + product(self.prefill_token, work.prefill_tokens as u64)
+            + self.prefill_token.of(work.prefill_tokens as u64)
             + attention
             + kv;
         Ticks::from_u128(sum.max(u128::from(self.mixed_floor)))
     }
 
-    fn context_ticks(&self, tokens: u64) -> u128 {
-        let (most, beyond) = self.kv_beyond;
-        let inside = tokens.min(most);
-        product(self.kv_token, inside) + product(beyond, tokens - inside)
-    }
-
     /// How the durations of steady steps go on from the first of them, and for how many of `steps` steps they do.
     pub(crate) fn steady(&self, first: &StepWork, steps: u64) -> (SteadyDurations, u64) {
-        let (most, beyond) = self.kv_beyond;
+        let AmountCost { each, most, beyond } = self.kv_token;
         let seqs = first.decode_seqs as u64;
         let (kv_token, regular) = match most.checked_sub(first.kv_tokens) {
-            Some(left) if left > 0 => (self.kv_token, (left / seqs.max(1)).saturating_add(1)),
+            Some(left) if left > 0 => (each, (left / seqs.max(1)).saturating_add(1)),
             _ => (beyond, steps),
         };
         let growth = Ticks::from_u128(product(kv_token, seqs));
         (SteadyDurations { first: self.step_ticks(first), growth }, steps.min(regular))
+    }
+}
+
+/// The cost of an amount of work, in ticks or in a fraction of one.
+#[derive(Clone, Copy, Debug)]
+struct AmountCost {
+    each: u64,
+    /// The amount beyond which each costs something else.
+    most: u64,
+    beyond: u64,
+}
+
+impl AmountCost {
+    /// Takes the seconds for each, and those beyond an amount, which have these names. A tick is divided into `fraction`.
+    fn new(
+        names: [&'static str; 2],
+        (each, beyond): (f64, Option<(u64, f64)>),
+        fraction: f64,
+    ) -> Result<Self, InvalidCoefficients> {
+        let in_ticks =
+            |name, seconds: f64| ticks(name, seconds).map(|_| Ticks::from_seconds(seconds * fraction).0);
+        let each = in_ticks(names[0], each)?;
+        let (most, beyond) = match beyond {
+            Some((amount, seconds)) => (amount, in_ticks(names[1], seconds)?),
+            None => (u64::MAX, each),
+        };
+        Ok(Self { each, most, beyond })
+    }
+
+    fn of(&self, amount: u64) -> u128 {
+        let inside = amount.min(self.most);
+        product(self.each, inside) + product(self.beyond, amount - inside)
     }
 }
 

@@ -13,9 +13,10 @@ use super::noise::mix;
 use super::offered_load::OfferedLoad;
 use super::replica::ServerConfig;
 use super::router::{Router, RouterPolicy, RouterSettings};
-use super::seen_steps::SeenSteps;
+use super::seen_steps::SeenWork;
 use super::simulation::{SimulatedFleet, Simulation, simulate};
 use super::ticks::Ticks;
+use crate::model::prediction::Extrapolation;
 use crate::model::rule::MetricRule;
 use crate::model::run_spec::Slo;
 use crate::model::spool::SpoolError;
@@ -29,7 +30,7 @@ pub(crate) struct ServerEnsemble {
     /// Others that fit about as well, at least one.
     pub members: Vec<ServerConfig>,
     /// What the calibration saw.
-    pub seen: SeenSteps,
+    pub seen: SeenWork,
 }
 
 /// The servers of a fleet, and their router.
@@ -135,6 +136,11 @@ impl WhatIf<'_> {
             let value = values.get(&rule.figure.to_string());
             value.is_some_and(|value| rule.is_rule_met(*value, None) == Some(true))
         })
+    }
+
+    /// Where the steps of a simulation are beyond what the calibration saw.
+    pub(super) fn step_extrapolations(&self, simulation: &Simulation) -> Vec<Extrapolation> {
+        simulation.beyond.of_steps(&self.servers.seen.steps)
     }
 
     /// Evaluates each member, in parallel. The results are in the order of the members.

@@ -112,10 +112,13 @@ fn points(model: &ServerModel, to: &mut impl Write) -> io::Result<()> {
 
 fn seen(model: &ServerModel, to: &mut impl Write) -> io::Result<()> {
     let [shortest, longest] = model.prompt_tokens;
+    let hull = &model.hull;
+    let least = hull.least_decode_seqs.filter(|least| *least > 1);
+    let least = least.map(|least| format!(" (rarely fewer than {least})")).unwrap_or_default();
     writeln!(
         to,
-        "Steps of up to {} sequences, {} tokens of context and {} prompt tokens; prompts of {shortest} to {longest} tokens.",
-        model.hull.decode_seqs, model.hull.kv_tokens, model.hull.prefill_tokens
+        "Steps of up to {} sequences{least}, {} tokens of context and {} prompt tokens; prompts of {shortest} to {longest} tokens.",
+        hull.decode_seqs, hull.kv_tokens, hull.prefill_tokens
     )?;
     writeln!(to, "Predictions beyond that extrapolate.")
 }

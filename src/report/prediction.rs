@@ -27,8 +27,10 @@ pub(crate) fn load_table(rows: &[(String, &Prediction)], to: &mut impl Write) ->
             let value = prediction.metrics.get(&metric.to_string());
             value.map(|value| bare(*metric, *value)).unwrap_or_default()
         });
-        let share = 100.0 * prediction.extrapolated_share();
-        let beyond = if share > 0.0 { format!("{share:.0} % of time") } else { String::new() };
+        let beyond = prediction.largest_extrapolation();
+        let beyond = beyond
+            .map(|beyond| format!("{:.0} % of {}", 100.0 * beyond.share, beyond.of))
+            .unwrap_or_default();
         let row = [one_line(load), rho.unwrap_or_default()].into_iter().chain(cells).chain([beyond]);
         lines.push(row.map(|cell| cell.trim_end().to_owned()).collect());
     }
@@ -38,7 +40,16 @@ pub(crate) fn load_table(rows: &[(String, &Prediction)], to: &mut impl Write) ->
     writeln!(
         to,
         "Brackets: {coverage:.0} % prediction intervals. ρ: the load as a share of what the servers can sustain."
-    )
+    )?;
+    // The load's own are in the table. Several loads have the same servers, and so the same limits.
+    let mut others: Vec<String> = Vec::new();
+    for (place, beyond) in rows.iter().flat_map(|(_, prediction)| prediction.all_extrapolations()) {
+        let line = format!("EXTRAPOLATES{}: {}", at_place(place), one_line(&beyond.to_string()));
+        if !place.is_empty() && !others.contains(&line) {
+            others.push(line);
+        }
+    }
+    others.iter().try_for_each(|line| writeln!(to, "{line}"))
 }
 
 /// Writes a prediction beside what was measured.
@@ -103,7 +114,14 @@ pub(crate) fn fleet_size(fleet: &FleetSize, to: &mut impl Write) -> io::Result<(
     };
     let [low, middle, high] = fleet.replicas.map(count);
     let slo: Vec<String> = fleet.slo.iter().map(|rule| one_line(rule)).collect();
-    writeln!(to, "Least replicas that meet {}: {middle} (5 %: {low}, 95 %: {high})", slo.join(" and "))
+    writeln!(to, "Least replicas that meet {}: {middle} (5 %: {low}, 95 %: {high})", slo.join(" and "))?;
+    let mut extrapolations = fleet.extrapolations.iter();
+    extrapolations.try_for_each(|beyond| writeln!(to, "EXTRAPOLATES: {}", one_line(&beyond.to_string())))
+}
+
+/// The place of an extrapolation after a word; nothing for the load itself.
+pub(crate) fn at_place(place: &str) -> String {
+    if place.is_empty() { String::new() } else { format!(" {place}") }
 }
 
 /// `[115, 125]`, in the metric's unit.
@@ -162,7 +180,7 @@ mod tests {
         assert!(text.contains("Predicted, not measured"), "{text}");
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('x')).collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert!(lines[0].contains("99.5 [90.0") && lines[0].contains("38 % of time"), "{text}");
+        assert!(lines[0].contains("99.5 [90.0") && lines[0].contains("38 % of step time"), "{text}");
     }
 
     #[test]
@@ -186,8 +204,12 @@ mod tests {
 
     #[test]
     fn a_fleet_may_need_more_than_was_tried() {
-        let fleet =
-            FleetSize { slo: vec!["ttft.p95 < 500ms".into()], replicas: [Some(3), Some(4), None], most: 64 };
+        let fleet = FleetSize {
+            slo: vec!["ttft.p95 < 500ms".into()],
+            replicas: [Some(3), Some(4), None],
+            most: 64,
+            extrapolations: Vec::new(),
+        };
         let text = text(|out| fleet_size(&fleet, out));
         assert!(text.contains("ttft.p95 < 500ms: 4 (5 %: 3, 95 %: more than 64)"), "{text}");
     }

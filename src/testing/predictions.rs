@@ -6,6 +6,7 @@ use crate::dataset::shapes::RequestShape;
 use crate::model::digest::Digest;
 use crate::model::prediction::{
     COVERAGE, Extrapolation, PredictedFleet, PredictedKnee, PredictedValue, Prediction, PredictionModel,
+    SeenBound, ShareOf,
 };
 use crate::model::run::Run;
 use crate::predict::predicted_run::{PredictedRunHeader, assemble};
@@ -71,10 +72,14 @@ fn prediction() -> Prediction {
             limit: "capacity".into(),
             load: value(14.4, 15.2, 16.1),
             unit: "req/s".into(),
+            extrapolations: Vec::new(),
         }),
+        saturated_extrapolations: Vec::new(),
         extrapolations: vec![Extrapolation {
             share: 0.38,
+            of: ShareOf::StepTime,
             what: "decoding sequences".into(),
+            bound: SeenBound::Most,
             seen: 64.0,
             needed: 120.0,
         }],

@@ -90,6 +90,7 @@ fn step_time() -> StepTimeModel {
         prefill_token: timing.per_prefill_token.as_secs_f64(),
         attention_pair: 0.0,
         mixed_floor: 0.0,
+        ..StepTimeCoefficients::default()
     })
     .unwrap()
 }

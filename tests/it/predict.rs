@@ -89,7 +89,7 @@ fn several_loads_have_a_row_each_and_a_larger_load_waits_longer() {
 #[test]
 fn strictness_refuses_what_the_calibration_did_not_see() {
     let run = measured();
-    predict("--like run.json --members 2 --strict", &run).end().well();
+    predict("--like run.json --members 2 --strict --max-num-seqs 32 --max-num-batched-tokens 2048", &run).end().well();
     let ended = predict("--like run.json --members 2 --strict --max-concurrency 60 --load x1", &run).end();
     assert_eq!(ended.code, Some(2), "two loads exclude each other");
     let beyond = MODEL.replace("\"decode_seqs\": 32", "\"decode_seqs\": 2");
@@ -101,6 +101,41 @@ fn strictness_refuses_what_the_calibration_did_not_see() {
         ended.stderr
     );
     assert!(ended.stdout.is_empty(), "it refuses: {}", ended.stdout);
+}
+
+#[test]
+fn the_knee_and_the_fleet_say_what_they_extrapolate_and_strictness_refuses_them() {
+    let run = measured();
+    let saturated = predict("--like run.json --members 2", &run).end().well().stdout;
+    assert!(saturated.contains("EXTRAPOLATES at the knee: "), "{saturated}");
+    let words = "--like run.json --members 2 --load x1,x2";
+    let table = predict(words, &run).end().well().stdout;
+    assert_eq!(table.matches("EXTRAPOLATES at the knee: ").count(), 1, "{table}");
+    let refused = predict("--like run.json --members 2 --strict", &run).end().with_code(1);
+    assert!(refused.stderr.contains("extrapolates at the knee, "), "{}", refused.stderr);
+
+    let words = "--like run.json --members 2 --slo e2el.p50<30s --json";
+    let answer: Value = serde_json::from_str(&predict(words, &run).end().well().stdout).unwrap();
+    let prediction = &answer["loads"][0]["prediction"];
+    for beyond in [&prediction["knee"]["extrapolations"][0], &prediction["saturated_extrapolations"][0]] {
+        let is_sound = beyond["what"] == "decoding sequences" && beyond["seen"] == 32.0 && beyond["bound"] == "most";
+        assert!(is_sound && beyond["share"].as_f64().unwrap() > 0.1, "{answer}");
+    }
+
+    let closed = "--like run.json --members 2 --max-concurrency 40 --max-num-seqs 64 --strict --slo e2el.p50<30s --fleet";
+    let refused = predict(closed, &run).end().with_code(1);
+    assert!(refused.stderr.contains("extrapolates"), "{}", refused.stderr);
+}
+
+#[test]
+fn less_work_than_the_calibration_saw_is_said() {
+    let model = MODEL.replace("\"decode_seqs\": 32,", "\"decode_seqs\": 32,\n  \"least_decode_seqs\": 30,");
+    let model = model.replace("\"prompt_tokens\": [\n  10,", "\"prompt_tokens\": [\n  900,");
+    let run = measured();
+    let program = Program::new("predict model.json --like run.json --members 2");
+    let said = program.file("model.json", model).file("run.json", &run).end().well().stdout;
+    assert!(said.contains("of step time below 30 decoding sequences, the least seen (down to 1)"), "{said}");
+    assert!(said.contains("100 % of prompts below 900 tokens, the least seen (down to "), "{said}");
 }
 
 #[test]

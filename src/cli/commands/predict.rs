@@ -49,12 +49,12 @@ pub(crate) fn execute(args: &PredictArgs, typed: &[String]) -> Result<ExitReason
     for point in &points {
         runs.push((point.name(), case.run(*point)?));
     }
-    if args.output.strict {
-        refuse_extrapolation(&runs)?;
-    }
     let check = args.output.check.as_deref().map(|path| check(path, &runs)).transpose()?;
     let routers = if routers.len() > 1 { case.routers(points[0], &routers)? } else { None };
     let size = if args.fleet.fleet { Some(case.fleet_size(points[0])?) } else { None };
+    if args.output.strict {
+        refuse_extrapolation(&runs, size.as_ref())?;
+    }
     if let Some(out) = &args.output.out {
         save(out, &runs)?;
     }
@@ -102,6 +102,7 @@ impl PredictCase<'_> {
             utilization: predicted.utilization,
             knee: predicted.knee,
             extrapolations: predicted.extrapolations,
+            saturated_extrapolations: predicted.saturated_extrapolations,
             notes: self.notes(point, predicted.preemptions),
         };
         let header = PredictedRunHeader {
@@ -284,13 +285,18 @@ impl Answers<'_> {
     }
 }
 
-/// Fails if a prediction extrapolates.
-fn refuse_extrapolation(runs: &[(String, Run)]) -> Result<(), CliError> {
-    let beyond = runs.iter().find_map(|(name, run)| {
-        let first = run.prediction.as_ref()?.extrapolations.first()?;
+/// Fails if a prediction extrapolates, its knee or its fleet.
+fn refuse_extrapolation(runs: &[(String, Run)], size: Option<&FleetSize>) -> Result<(), CliError> {
+    let of_run = runs.iter().find_map(|(name, run)| {
+        let (place, beyond) = run.prediction.as_ref()?.all_extrapolations().next()?;
         Some(format!(
-            "--strict: the prediction for {name} extrapolates, {first}; calibrate on a run that covers it"
+            "the prediction for {name} extrapolates{}, {beyond}",
+            report::prediction::at_place(place)
         ))
     });
-    beyond.map_or(Ok(()), |why| Err(CliError::failed(why)))
+    let of_fleet = || Some(format!("the size of the fleet extrapolates, {}", size?.extrapolations.first()?));
+    match of_run.or_else(of_fleet) {
+        Some(what) => Err(CliError::failed(format!("--strict: {what}; calibrate on a run that covers it"))),
+        None => Ok(()),
+    }
 }

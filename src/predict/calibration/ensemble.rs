@@ -8,7 +8,7 @@ use super::figures::{mean, percentile};
 use super::fit::{Fit, FittedCosts};
 use super::fit_block::{FitBlock, solve};
 use super::overhead;
-use super::step_terms::{self, TERMS};
+use super::step_terms::{self, GrowthBeyond, TERMS};
 use super::term_choice::FOLDS;
 use crate::predict::noise::mix;
 use crate::stats::student_quantile;
@@ -107,13 +107,14 @@ fn normal_quantile(member: usize, stride: usize) -> f64 {
     student_quantile(rank / MEMBERS as f64, NORMAL)
 }
 
-/// How fast a member's step time grows beyond the largest step that was seen, as a multiple of what its coefficients say.
+/// How fast a member's step time grows beyond the largest step that was seen, as multiples of what its coefficients say.
 ///
-/// Nothing that was measured tells. It is spread evenly over the members: from no growth, where further sequences use what
-/// the others leave idle, to as much above the growth of the coefficients, where another part becomes the bottleneck.
-pub(super) fn growth_beyond(member: usize) -> f64 {
-    let rank = (member * 5 % MEMBERS) as f64 + 0.5;
-    2.0 * rank / MEMBERS as f64
+/// Nothing that was measured tells. Each is spread evenly over the members: from no growth, where further work uses what
+/// the rest leaves idle, to as much above the growth of the coefficients, where another part becomes the bottleneck.
+/// Decoding waits for memory and prompts for arithmetic, so that one tells nothing of the other.
+pub(super) fn growth_beyond(member: usize) -> GrowthBeyond {
+    let growth = |stride: usize| 2.0 * ((member * stride % MEMBERS) as f64 + 0.5) / MEMBERS as f64;
+    GrowthBeyond { decode: growth(5), prefill: growth(11) }
 }
 
 /// An interval of a coefficient over the members, from 5 % to 95 %.

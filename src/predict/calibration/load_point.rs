@@ -95,6 +95,7 @@ impl LoadPoint {
             kv_tokens: (seqs * (self.prompt + self.output)) as u64,
             prefill_tokens: self.prompt as u64,
             attention: (self.prompt * self.prompt / 2.0) as u64,
+            least_decode_seqs: Some(seqs.floor() as u64),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::predict::fleet::{FleetConfig, SimulationError, simulate};
 use crate::predict::observer::{SimulatedAnswer, SimulationObserver, StepSpan};
 use crate::predict::replica::ServerConfig;
 use crate::predict::router::{Router, RouterPolicy, RouterSettings};
-use crate::predict::seen_steps::SeenSteps;
+use crate::predict::seen_steps::{DecodeTime, SeenSteps};
 use crate::predict::ticks::Ticks;
 use crate::predict::workload::SimulatedRequest;
 use crate::sim::scheduler::BlockContents;
@@ -111,6 +111,7 @@ struct StepLog {
     replicas: Vec<ReplicaSteps>,
     answers: Vec<Option<SimulatedAnswer>>,
     hull: SeenSteps,
+    decode_time: DecodeTime,
     load_time: MeanLoad,
 }
 
@@ -121,6 +122,7 @@ impl StepLog {
             replicas: (0..replicas).map(|_| empty()).collect(),
             answers: vec![None; requests],
             hull: SeenSteps::default(),
+            decode_time: DecodeTime::default(),
             load_time: MeanLoad::default(),
         }
     }
@@ -137,7 +139,8 @@ impl StepLog {
             waiting: load.waiting / end.max(f64::MIN_POSITIVE),
             ..load
         };
-        Replay { requests: requests.collect(), hull: self.hull, preemptions, mean_load }
+        let hull = SeenSteps { least_decode_seqs: self.decode_time.least_seqs(), ..self.hull };
+        Replay { requests: requests.collect(), hull, preemptions, mean_load }
     }
 }
 
@@ -155,9 +158,11 @@ impl SimulationObserver for StepLog {
             let amounts = step_terms::amounts(&work);
             replica.sums.push(std::array::from_fn(|term| before[term] + amounts[term]));
             replica.starts.push(start);
-            start += span.duration(step);
+            let duration = span.duration(step);
+            start += duration;
             replica.ends.push(start);
             self.hull.add(&work);
+            self.decode_time.add(&work, duration);
         }
         let seconds = span.total().as_seconds();
         self.load_time.running += span.load.running as f64 * seconds;

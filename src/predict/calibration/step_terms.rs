@@ -115,9 +115,22 @@ pub(super) fn step_time(coefficients: &[f64]) -> StepTimeCoefficients {
     step_time_on(&curve_points(), coefficients, |seqs| seqs_cost(coefficients, seqs))
 }
 
+/// How the time of steps grows beyond the largest step that was seen, as multiples of the growth of the coefficients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct GrowthBeyond {
+    /// With decoding sequences and their context.
+    pub decode: f64,
+    /// With prompt tokens and their attention.
+    pub prefill: f64,
+}
+
 /// The step-time model of these coefficients, but with another growth of the time beyond the largest step that was
-/// seen: `growth` times that of the coefficients.
-pub(super) fn step_time_beyond(coefficients: &[f64], seen: &SeenSteps, growth: f64) -> StepTimeCoefficients {
+/// seen.
+pub(super) fn step_time_beyond(
+    coefficients: &[f64],
+    seen: &SeenSteps,
+    growth: GrowthBeyond,
+) -> StepTimeCoefficients {
     let most = seen.decode_seqs.clamp(1, MOST_SEQS) as u32;
     let mut points = curve_points();
     points.extend([most, 2 * most]);
@@ -125,11 +138,15 @@ pub(super) fn step_time_beyond(coefficients: &[f64], seen: &SeenSteps, growth: f
     points.dedup();
     let at_most = seqs_cost(coefficients, most);
     let model = step_time_on(&points, coefficients, |seqs| match seqs_cost(coefficients, seqs) {
-        cost if seqs > most => at_most + growth * (cost - at_most),
+        cost if seqs > most => at_most + growth.decode * (cost - at_most),
         cost => cost,
     });
-    let kv_token_beyond = Some((seen.kv_tokens, growth * coefficients[CONTEXT]));
-    StepTimeCoefficients { kv_token_beyond, ..model }
+    StepTimeCoefficients {
+        kv_token_beyond: Some((seen.kv_tokens, growth.decode * coefficients[CONTEXT])),
+        prefill_token_beyond: Some((seen.prefill_tokens, growth.prefill * coefficients[PROMPT])),
+        attention_pair_beyond: Some((seen.attention, growth.prefill * coefficients[ATTENTION])),
+        ..model
+    }
 }
 
 /// The most sequences that a curve is given a point for.
@@ -157,7 +174,9 @@ fn step_time_on(
         mixed_base: coefficients[BASE] + coefficients[MIXED],
         mixed_seqs: std::iter::once((0, 0.0)).chain(curve(0.0)).collect(),
         prefill_token: coefficients[PROMPT],
+        prefill_token_beyond: None,
         attention_pair: coefficients[ATTENTION],
+        attention_pair_beyond: None,
         mixed_floor: 0.0,
     }
 }
@@ -214,7 +233,8 @@ mod tests {
         let mut coefficients = vec![0.0; TERMS];
         (coefficients[BASE], coefficients[SEQUENCE], coefficients[CONTEXT]) = (8e-3, 40e-6, 0.1e-6);
         let seen = SeenSteps { decode_seqs: 50, kv_tokens: 30_000, ..SeenSteps::default() };
-        let step = |growth: f64, decode_seqs: usize, kv_tokens| {
+        let step = |decode: f64, decode_seqs: usize, kv_tokens| {
+            let growth = GrowthBeyond { decode, prefill: 1.0 };
             let model = StepTimeModel::new(&step_time_beyond(&coefficients, &seen, growth)).unwrap();
             model.step_ticks(&StepWork { decode_seqs, kv_tokens, ..StepWork::default() }).as_seconds()
         };
@@ -223,5 +243,23 @@ mod tests {
         assert!(is_close(step(0.0, 4000, 90_000), 13e-3), "no growth");
         assert!(is_close(step(1.0, 150, 90_000), 8e-3 + 6e-3 + 9e-3), "that of the coefficients");
         assert!(is_close(step(2.0, 4000, 90_000), 13e-3 + 2.0 * (158e-3 + 6e-3)), "twice that");
+    }
+
+    #[test]
+    fn longer_prompts_than_those_seen_have_a_growth_of_their_own() {
+        let mut coefficients = vec![0.0; TERMS];
+        (coefficients[BASE], coefficients[PROMPT], coefficients[ATTENTION]) = (8e-3, 20e-6, 1e-9);
+        let seen = SeenSteps { prefill_tokens: 1000, attention: 500_000, ..SeenSteps::default() };
+        let step = |prefill: f64, prefill_tokens: usize, attention| {
+            let growth = GrowthBeyond { decode: 0.0, prefill };
+            let model = StepTimeModel::new(&step_time_beyond(&coefficients, &seen, growth)).unwrap();
+            model.step_ticks(&StepWork { prefill_tokens, attention, ..StepWork::default() }).as_seconds()
+        };
+        let is_close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-6;
+        let at_edge = 8e-3 + 20e-3 + 0.5e-3;
+        assert!(is_close(step(0.0, 1000, 500_000), at_edge) && is_close(step(2.0, 1000, 500_000), at_edge));
+        assert!(is_close(step(0.0, 3000, 4_500_000), at_edge), "no growth");
+        assert!(is_close(step(1.0, 3000, 4_500_000), at_edge + 40e-3 + 4e-3), "that of the coefficients");
+        assert!(is_close(step(2.0, 3000, 4_500_000), at_edge + 80e-3 + 8e-3), "twice that");
     }
 }

@@ -35,6 +35,7 @@ fn step_time() -> StepTimeModel {
         prefill_token: 50e-6,
         attention_pair: 1e-9,
         mixed_floor: 6e-3,
+        ..StepTimeCoefficients::default()
     })
     .unwrap()
 }

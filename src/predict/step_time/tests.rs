@@ -10,7 +10,9 @@ fn coefficients() -> StepTimeCoefficients {
         mixed_base: 11e-3,
         mixed_seqs: vec![(0, 0.0), (10, 1e-3)],
         prefill_token: 20e-6,
+        prefill_token_beyond: Some((2000, 50e-6)),
         attention_pair: 2e-12,
+        attention_pair_beyond: Some((1_000_000_000, 1e-12)),
         mixed_floor: 13e-3,
     }
 }
@@ -35,6 +37,12 @@ fn a_step_with_prefill_costs_its_parts_but_not_less_than_the_floor() {
     let work = StepWork { prefill_tokens: 500, decode_seqs: 5, kv_tokens: 1000, attention: 1_000_000 };
     assert_eq!(nanoseconds(work), 11_000_000 + 500_000 + 10_000_000 + 80_000 + 2_000);
     assert_eq!(nanoseconds(StepWork { prefill_tokens: 1, ..StepWork::default() }), 13_000_000);
+    let long = StepWork { prefill_tokens: 3000, attention: 3_000_000_000, ..StepWork::default() };
+    assert_eq!(
+        nanoseconds(long),
+        11_000_000 + 40_000_000 + 50_000_000 + 2_000_000 + 2_000_000,
+        "beyond the edges"
+    );
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) fn render(run: &Run, prediction: &Prediction, to: &mut impl Write) ->
 /// Writes the highest load that the servers keep up with, and how far this load is from it.
 fn knee(prediction: &Prediction, to: &mut impl Write) -> io::Result<()> {
     match &prediction.knee {
-        Some(PredictedKnee { limit, load, unit }) => {
+        Some(PredictedKnee { limit, load, unit, .. }) => {
             writeln!(to, "Knee: {} (limit: {})", with_interval(*load, unit), one_line(limit))?;
         }
         None => writeln!(

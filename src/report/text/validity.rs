@@ -6,13 +6,15 @@ use super::section;
 use crate::model::plain_text::one_line;
 use crate::model::run::Run;
 use crate::model::validity::{Check, CheckOutcome, Verdict};
+use crate::report::prediction::at_place;
 
 /// Writes the verdict on a run; for a predicted one, which model predicted it and how far it extrapolates.
 pub(crate) fn run_banner(run: &Run, to: &mut impl Write) -> io::Result<()> {
     let Some(prediction) = &run.prediction else { return banner(&run.validity, to) };
     writeln!(to, "PREDICTED, not measured: {}", one_line(&prediction.origin()))?;
-    let mut extrapolations = prediction.extrapolations.iter();
-    extrapolations.try_for_each(|beyond| writeln!(to, "EXTRAPOLATES: {}", one_line(&beyond.to_string())))
+    prediction.all_extrapolations().try_for_each(|(place, beyond)| {
+        writeln!(to, "EXTRAPOLATES{}: {}", at_place(place), one_line(&beyond.to_string()))
+    })
 }
 
 /// Writes the verdict in one line: the checks that make the run INVALID, or how many checks a VALID run passed.
@@ -65,6 +67,7 @@ mod tests {
 
     use super::*;
     use crate::model::validity::{CheckName, CheckScope, Quantity};
+    use crate::report::prediction::at_place;
 
     fn check(name: CheckName, outcome: CheckOutcome) -> Check {
         let time = |ms| Some(Quantity::Time(Duration::from_millis(ms)));

@@ -34,7 +34,7 @@ impl LoadedModel {
         let limits = limits(&model, args)?;
         let (central, members) = model.servers(limits).map_err(CliError::usage)?;
         Ok(Self {
-            servers: ServerEnsemble { central, members, seen: model.hull },
+            servers: ServerEnsemble { central, members, seen: model.seen() },
             origin: PredictionModel {
                 path: path.display().to_string(),
                 sha256: Digest::from_bytes(&text),
