@@ -1,7 +1,7 @@
 //! Searches for the highest load at which all service levels are met: which load to try next, for how long, and what
 //! the trials show.
 //!
-//! From a start load the search doubles the load until a level is violated (or quarters it until all are met). Between
+//! From a start load, or from the [`LoadGuess`] of a model, the search doubles the load until a level is violated (or quarters it until all are met). Between
 //! these two loads it bisects the range that the trials leave open. The next load is the median of the possible
 //! boundaries ([`boundary::BoundaryDraws`]). After an unclear trial it is halfway from that trial to the further end,
 //! since a trial at the boundary itself is a coin toss. This is probabilistic bisection (Horstein 1963; Waeber, Frazier
@@ -19,6 +19,7 @@ use crate::model::metric_id::MetricId;
 use crate::model::rule::MetricRule;
 use boundary::{Boundary, BoundaryDraws};
 use evidence::{Criterion, CriterionError, CriterionEvidence, CriterionOutcome};
+use load_guess::LoadGuess;
 use trial::{Trial, TrialEnd, TrialPlan};
 
 pub(crate) use crate::analysis::search::knee::knee_of_curve;
@@ -31,6 +32,7 @@ pub(crate) mod early_stop;
 pub(crate) mod evidence;
 mod isotonic;
 mod knee;
+pub(crate) mod load_guess;
 mod runs;
 mod search_answer;
 #[cfg(test)]
@@ -212,6 +214,8 @@ const MAX_TRIALS: usize = 500;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Search {
     question: SearchConfig,
+    /// Where to begin, in place of the start load.
+    guess: Option<LoadGuess>,
     trials: Vec<Trial>,
     end: Option<SearchEnd>,
 }
@@ -219,7 +223,17 @@ pub(crate) struct Search {
 impl Search {
     /// Starts a search without trials.
     pub(crate) fn new(question: SearchConfig) -> Self {
-        Self { question, trials: Vec::new(), end: None }
+        Self { question, guess: None, trials: Vec::new(), end: None }
+    }
+
+    /// Begins around a guess. It changes which loads are tried first, and nothing else.
+    pub(crate) fn with_guess(self, guess: Option<LoadGuess>) -> Self {
+        Self { guess, ..self }
+    }
+
+    /// The guess that the search began with.
+    pub(crate) fn guess(&self) -> Option<&LoadGuess> {
+        self.guess.as_ref()
     }
 
     /// The settings of the search.
@@ -303,7 +317,7 @@ impl Search {
 
     fn decide(&self) -> SearchStep {
         let (Some(lowest), Some(highest)) = (self.extreme(f64::min), self.extreme(f64::max)) else {
-            return SearchStep::Trial(self.trial_at(self.question.start, true));
+            return SearchStep::Trial(self.trial_at(self.first_load(), true));
         };
         let belief = self.working_draws();
         let next = if let Some(load) = self.load_to_repeat() {
@@ -316,7 +330,7 @@ impl Search {
                     return SearchStep::End(SearchEnd::NeverSaturated);
                 }
                 true => self.trial_at(highest, false),
-                false => self.trial_at((highest * STEP_UP).min(self.question.max), true),
+                false => self.trial_at(self.load_above(highest), true),
             }
         } else if belief.share_with_met_load() < BRACKET_CONFIDENCE {
             match self.is_least(lowest) {
@@ -339,6 +353,34 @@ impl Search {
 
     fn extreme(&self, of: fn(f64, f64) -> f64) -> Option<f64> {
         self.trials.iter().map(|trial| trial.load).reduce(of)
+    }
+
+    fn first_load(&self) -> f64 {
+        let guessed = |guess: &LoadGuess| {
+            let most = self.question.max;
+            guess.bracket().0.clamp(self.least_load().min(most), most)
+        };
+        self.guess.as_ref().map_or(self.question.start, guessed)
+    }
+
+    /// The next step up: after the lower end of a guess its upper end, and from a guess that was far too low at least
+    /// the start load.
+    fn load_above(&self, highest: f64) -> f64 {
+        let guessed = self.guess.as_ref().map(|guess| guess.bracket().1);
+        let next = match guessed {
+            Some(high) if high > ROUNDING_ERROR * highest => high.max(self.least_step_above(highest)),
+            Some(_) => (highest * STEP_UP).max(self.question.start),
+            None => highest * STEP_UP,
+        };
+        next.min(self.question.max)
+    }
+
+    /// The nearest load above that differs.
+    fn least_step_above(&self, load: f64) -> f64 {
+        match self.question.over {
+            LoadAxis::Rate => load,
+            LoadAxis::Concurrency => load + 1.0,
+        }
     }
 
     fn least_load(&self) -> f64 {

@@ -8,6 +8,7 @@ use super::metric_values::MetricValues;
 use super::simulation::Simulation;
 use super::what_if::{PredictionError, WhatIf};
 use crate::model::prediction::{Extrapolation, PredictedKnee, PredictedValue};
+use crate::model::rule::MetricRule;
 
 /// The answer to a question.
 pub(crate) struct Predicted {
@@ -46,6 +47,18 @@ pub(crate) fn predict(question: &WhatIf<'_>) -> Result<Predicted, PredictionErro
         preemptions: central.totals.replicas.iter().map(|replica| replica.preemptions).sum(),
         central,
     })
+}
+
+/// Predicts the knee alone. Service levels of metrics that no simulation has, such as failures, are left out.
+///
+/// # Errors
+/// A request is too large for the servers, or virtual time runs out.
+pub(crate) fn predict_knee(question: &WhatIf<'_>) -> Result<Option<PredictedKnee>, PredictionError> {
+    let known = question.values(&question.simulate(question.central(), 1.0)?);
+    let is_known = |rule: &&MetricRule| known.contains_key(&rule.figure.to_string());
+    let levels: Vec<MetricRule> = question.levels.iter().filter(is_known).cloned().collect();
+    let question = WhatIf { levels: &levels, ..question.clone() };
+    knee::find(&question, OfferedAndSustained::measure(&question)?.as_ref())
 }
 
 /// Each metric of the central model with its interval over the members.

@@ -8,6 +8,7 @@ use crate::analysis::plan::demand::{LoadDemand, ServiceTime};
 use crate::analysis::plan::pool::{KvPool, PoolUnit};
 use crate::analysis::plan::speed::{ConcurrencyReach, ServerSpeed};
 use crate::analysis::plan::{CapacityPlan, ReplicaPlan, ServiceCapacity};
+use crate::model::plain_text::one_line;
 use crate::report::format::{
     NOT_AVAILABLE, milliseconds, percentile_name, plain_number, requests_per_second, seconds, share_text,
 };
@@ -21,6 +22,13 @@ pub(crate) fn render(plan: &CapacityPlan, to: &mut impl Write) -> io::Result<()>
         to.write_all(&text)?;
     }
     Ok(())
+}
+
+/// Writes the command that predicts the same load with a model.
+pub(crate) fn render_prediction(command: &str, to: &mut impl Write) -> io::Result<()> {
+    section("Next", to)?;
+    writeln!(to, "A plan is arithmetic with means. The model simulates queues and bursts, with intervals:")?;
+    writeln!(to, "  {}", one_line(command))
 }
 
 /// The titles and the lines of the plan's sections.

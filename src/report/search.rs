@@ -10,11 +10,13 @@ use super::table::{self, Column, Table};
 use super::text::section;
 use crate::analysis::search::boundary::Boundary;
 use crate::analysis::search::evidence::{Criterion, CriterionEvidence, CriterionOutcome};
+use crate::analysis::search::load_guess::LoadGuess;
 use crate::analysis::search::trial::{Trial, TrialEnd};
 use crate::analysis::search::{
     KvPoolCheck, LoadLimit, Search, SearchAnswer, SearchConfig, SearchEnd, SearchFinding,
 };
 use crate::model::metric_id::{MetricId, MetricUnit};
+use crate::model::plain_text::one_line;
 use crate::report::format::{NOT_AVAILABLE, plain_number, share_text};
 
 /// Version of the JSON. It changes when a field is removed or changes its meaning.
@@ -51,14 +53,18 @@ impl SearchReport<'_> {
 
     /// Returns the JSON value.
     pub(crate) fn value(&self) -> Value {
-        json!({
+        let mut value = json!({
             "schema": SCHEMA,
             "version": env!("CARGO_PKG_VERSION"),
             "command": self.command,
             "question": self.search.config(),
             "answer": self.answer,
             "trials": self.search.trials(),
-        })
+        });
+        if let Some(guess) = self.search.guess() {
+            value["guess"] = json!(guess);
+        }
+        value
     }
 
     /// Writes the answer and the trials as text.
@@ -71,6 +77,7 @@ impl SearchReport<'_> {
     /// Writes the answer, without the trials.
     pub(super) fn render_answer(&self, to: &mut impl Write) -> io::Result<()> {
         self.finding(to)?;
+        self.guess(to)?;
         if let (Some(binding), true) = (&self.answer.binding, self.answer.boundary().is_some()) {
             writeln!(to, "First violated: {}", binding.label())?;
         }
@@ -97,6 +104,16 @@ impl SearchReport<'_> {
             clock(self.answer.spent)
         )?;
         self.answer.caveats.iter().try_for_each(|caveat| writeln!(to, "Caveat: {caveat}"))
+    }
+
+    /// States what a model guessed, and whether the answer agrees.
+    fn guess(&self, to: &mut impl Write) -> io::Result<()> {
+        let Some(guess) = self.search.guess() else { return Ok(()) };
+        let verdict =
+            self.answer.boundary().map(|boundary| guess_verdict(guess, boundary)).unwrap_or_default();
+        let interval = format!("[{}, {}]", number(guess.low), number(guess.high));
+        writeln!(to, "Guess of {}: {} {interval}{verdict}", one_line(&guess.model), self.load(guess.load))?;
+        guess.extrapolations.iter().try_for_each(|beyond| writeln!(to, "The guess EXTRAPOLATES: {beyond}"))
     }
 
     fn load(&self, load: f64) -> String {
@@ -287,6 +304,20 @@ fn value(figure: MetricId, value: Option<f64>) -> String {
         MetricUnit::Share => value.map_or(NOT_AVAILABLE.to_owned(), share_text),
         MetricUnit::Plain(unit) => plain_number(value, unit),
     }
+}
+
+/// How far a guess was from the boundary, and whether their intervals agree.
+fn guess_verdict(guess: &LoadGuess, boundary: Boundary) -> String {
+    let Boundary { estimate, low, high } = boundary;
+    let overlaps = low.is_none_or(|low| low <= guess.high) && high.is_none_or(|high| guess.low <= high);
+    let side = if guess.load > estimate { "above" } else { "below" };
+    let agreement = match (guess.contains(estimate), overlaps) {
+        (true, _) => "inside its interval",
+        (false, true) => "the intervals overlap",
+        (false, false) => "the intervals DIFFER: the model is not of this server, or of another load",
+    };
+    let off = share_text((guess.load / estimate - 1.0).abs());
+    format!(", {off} {side} the boundary; {agreement}")
 }
 
 fn kv_pool_text(agreement: KvPoolCheck) -> String {

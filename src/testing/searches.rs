@@ -49,7 +49,11 @@ type Server<'a> = &'a dyn Fn(f64, Duration, u64) -> Vec<Record>;
 
 /// Runs a search to its end. Each trial may end early, as in a real search.
 pub(crate) fn search(question: SearchConfig, server: Server<'_>) -> Search {
-    let mut search = Search::new(question);
+    search_from(Search::new(question), server)
+}
+
+/// Runs a search that was begun to its end.
+pub(crate) fn search_from(mut search: Search, server: Server<'_>) -> Search {
     while let SearchStep::Trial(next) = search.next_step() {
         let trial = measure(search.config(), next, server);
         search.add_trial(trial);

@@ -374,3 +374,16 @@ fn mistakes_are_one_line_with_the_cure() {
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
 }
+
+#[test]
+fn a_plan_that_knows_a_model_ends_with_the_command_that_predicts_its_load() {
+    let model = include_str!("../fixtures/predict/model.json");
+    let words = "plan --kv-tokens 8192 --prompt-tokens 64 --output-tokens 192 --tpot 20ms --wanted-rate 5 --model m.json";
+    let planned = Program::new(words).file("m.json", model).end().well().stdout;
+    let line = planned.lines().find(|line| line.contains("servegauge predict")).expect("the command");
+    let command = line.trim().strip_prefix("servegauge ").unwrap();
+    assert!(command.starts_with("predict m.json --request-rate 5 -- --dataset-name random"), "{planned}");
+    assert!(command.ends_with("--random-input-len 64 --random-output-len 192"), "{planned}");
+    let refused = Program::new(words).file("m.json", "{}").end().with_code(2);
+    assert!(refused.stderr.contains("m.json is not a model of a server"), "{}", refused.stderr);
+}

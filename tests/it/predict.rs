@@ -89,7 +89,9 @@ fn several_loads_have_a_row_each_and_a_larger_load_waits_longer() {
 #[test]
 fn strictness_refuses_what_the_calibration_did_not_see() {
     let run = measured();
-    predict("--like run.json --members 2 --strict --max-num-seqs 32 --max-num-batched-tokens 2048", &run).end().well();
+    predict("--like run.json --members 2 --strict --max-num-seqs 32 --max-num-batched-tokens 2048", &run)
+        .end()
+        .well();
     let ended = predict("--like run.json --members 2 --strict --max-concurrency 60 --load x1", &run).end();
     assert_eq!(ended.code, Some(2), "two loads exclude each other");
     let beyond = MODEL.replace("\"decode_seqs\": 32", "\"decode_seqs\": 2");
@@ -118,7 +120,8 @@ fn the_knee_and_the_fleet_say_what_they_extrapolate_and_strictness_refuses_them(
     let answer: Value = serde_json::from_str(&predict(words, &run).end().well().stdout).unwrap();
     let prediction = &answer["loads"][0]["prediction"];
     for beyond in [&prediction["knee"]["extrapolations"][0], &prediction["saturated_extrapolations"][0]] {
-        let is_sound = beyond["what"] == "decoding sequences" && beyond["seen"] == 32.0 && beyond["bound"] == "most";
+        let is_sound =
+            beyond["what"] == "decoding sequences" && beyond["seen"] == 32.0 && beyond["bound"] == "most";
         assert!(is_sound && beyond["share"].as_f64().unwrap() > 0.1, "{answer}");
     }
 

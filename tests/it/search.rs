@@ -119,6 +119,33 @@ fn a_server_that_falls_off_a_cliff_is_told_so_and_where() {
     assert_eq!(found["answer"]["binding"]["rule"], "failure_rate < 2%");
 }
 
+const MODEL: &str = include_str!("../fixtures/predict/model.json");
+
+#[test]
+fn a_search_begins_at_the_boundary_that_a_model_predicts() {
+    let fast = Simulator::start(quick());
+    let flags = "--over rate --max 40 --slo e2el.p50<20s --trial 1s --time 20s --model m.json";
+    let ended = search(flags, &fast.base_url()).file("m.json", MODEL).end().well();
+    assert!(ended.stderr.contains("guess of m.json: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("trial 1: 40 req/s: met"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains(": 1 req/s") && !ended.stderr.contains(": 20 req/s"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("Never saturated: all levels are met at 40 req/s"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("Guess of m.json: "), "{}", ended.stdout);
+}
+
+#[test]
+fn a_model_of_another_server_changes_the_first_trials_and_not_the_answer() {
+    let url = cliff(6);
+    let flags = "--json --over concurrency --max 32 --slo failure_rate<2% e2el.p50<60s --trial 1s --time 60s --model m.json";
+    let ended = search(flags, &url).file("m.json", MODEL).end().well();
+    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert!(found["guess"]["load"].as_f64().unwrap() > 20.0, "{found}");
+    assert_eq!(found["trials"][0]["load"], 32.0, "{found}");
+    let finding = &found["answer"]["finding"];
+    assert_eq!(finding["kind"], "cliff", "{found}");
+    assert_eq!((&finding["low"], &finding["high"]), (&6.0.into(), &7.0.into()), "{found}");
+}
+
 #[test]
 fn every_trial_is_a_run_with_a_seed_of_its_own() {
     let fast = Simulator::start(quick());
@@ -160,6 +187,10 @@ fn mistakes_are_one_line_with_the_cure() {
         ("search --slo ttft.p95<1s -- --sim --request-rate 5", "--request-rate is set by the search"),
         ("search --slo ttft.p95<1s -- --sim --num-prompts 5", "--num-prompts is set by the search"),
         ("search --slo-fraction 0.99 -- --sim", "--goodput ttft:500"),
+        (
+            "search --slo ttft.p95<1s --model absent.json -- --sim --dataset-name random",
+            "cannot read absent.json",
+        ),
         ("search --slo ttft.p95<1s -- --sim --nonsense", "after `--`: unexpected argument"),
     ];
     for (words, expected) in cases {

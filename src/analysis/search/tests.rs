@@ -1,8 +1,9 @@
 //! Tests whole searches on simulated servers: a queue whose boundary a long simulation determines.
 
 use super::*;
+use crate::analysis::search::load_guess::tests::guess;
 use crate::model::record::{Milestone, Record};
-use crate::testing::searches::{question, search};
+use crate::testing::searches::{question, search, search_from};
 use crate::testing::service_laws as laws;
 
 /// Simulates ten slots of half a second each: a capacity of 20 requests per second.
@@ -84,6 +85,62 @@ fn the_bad_mode_of_a_server_is_not_set_aside() {
         claims += usize::from(answer.finding.interval().0.is_some());
     }
     assert!(claims <= 1, "{claims} of 10");
+}
+
+/// The boundary of [`laws::QUEUE`] under this level, as the study of whole searches has it.
+const BOUNDARY: f64 = 14.23;
+
+/// Searches of ten seeds from a guess, or from the default start.
+fn searches(guess: Option<&LoadGuess>) -> Vec<Search> {
+    let seeds = (0..10).map(|seed| SearchConfig { seed: 1000 * seed, ..question(&["ttft.p95<300ms"]) });
+    seeds.map(|config| search_from(Search::new(config).with_guess(guess.cloned()), &serve)).collect()
+}
+
+fn trials_in_all(searches: &[Search]) -> usize {
+    searches.iter().map(|search| search.trials().len()).sum()
+}
+
+fn covered(searches: &[Search]) -> usize {
+    let covers = |search: &&Search| {
+        let (low, high) = search.answer().finding.interval();
+        low.is_some_and(|low| low <= BOUNDARY) && high.is_some_and(|high| BOUNDARY <= high)
+    };
+    searches.iter().filter(covers).count()
+}
+
+#[test]
+fn a_right_guess_brackets_the_boundary_at_once_and_saves_trials() {
+    let guess = guess(11.5, 14.0, 17.0);
+    let guided = searches(Some(&guess));
+    for search in &guided {
+        let loads: Vec<f64> = search.trials().iter().map(|trial| trial.load).collect();
+        assert!(loads[0] == 11.5 && loads[1..4].contains(&17.0), "{loads:?}");
+        assert!(loads.iter().all(|load| (2.8..40.0).contains(load)), "{loads:?}");
+    }
+    let unguided = searches(None);
+    assert!(covered(&guided) >= 8, "{}", guided.iter().map(listed).collect::<String>());
+    let (with, without) = (trials_in_all(&guided), trials_in_all(&unguided));
+    assert!(with < without, "{with} trials with a guess, {without} without");
+}
+
+#[test]
+fn a_guess_of_another_server_costs_trials_and_not_the_answer() {
+    for wrong in [guess(0.4, 0.5, 0.6), guess(150.0, 180.0, 250.0), guess(3000.0, 4000.0, 5000.0)] {
+        let guided = searches(Some(&wrong));
+        let found = covered(&guided);
+        assert!(found >= 8, "{wrong:?}: {found}\n{}", guided.iter().map(listed).collect::<String>());
+    }
+}
+
+#[test]
+fn a_guess_does_not_hide_that_a_server_is_never_good_or_never_saturated() {
+    let config = SearchConfig { max: 64.0, ..question(&["e2el.p95<10s"]) };
+    let slow = |rate: f64, time: Duration, seed: u64| laws::BIMODAL.serve(rate, time, seed);
+    let found = search_from(Search::new(config).with_guess(Some(guess(20.0, 30.0, 40.0))), &slow);
+    assert!(matches!(found.answer().finding, SearchFinding::NeverGood { .. }), "{}", listed(&found));
+    let config = SearchConfig { max: 8.0, ..question(&["ttft.p95<300ms"]) };
+    let found = search_from(Search::new(config).with_guess(Some(guess(2.0, 3.0, 4.0))), &serve);
+    assert!(matches!(found.answer().finding, SearchFinding::NeverSaturated { .. }), "{}", listed(&found));
 }
 
 /// Lists every trial on a line, for the message of a failing test.

@@ -21,6 +21,7 @@ use crate::report;
 
 pub(crate) mod fraction;
 mod gpu;
+mod next_command;
 mod pool;
 
 /// Plan capacity.
@@ -63,6 +64,9 @@ pub(crate) struct PlanArgs {
     /// Seed of the draws, and of the dataset unless its own flags set one
     #[arg(long, default_value_t = 0, help_heading = "Plan", value_parser = values::number::<u64>)]
     seed: u64,
+    /// Calibrated model of the server: the plan ends with the command that predicts its load
+    #[arg(long, value_name = "MODEL", help_heading = "Plan")]
+    model: Option<PathBuf>,
     /// Compare the plan with this saved run
     #[arg(long, value_name = "FILE", help_heading = "Plan")]
     check: Option<PathBuf>,
@@ -80,11 +84,15 @@ struct PlanOutput {
     plan: CapacityPlan,
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<PlanCheck>,
+    /// The command that predicts the load with the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prediction: Option<String>,
 }
 
 /// Runs the command.
 pub(crate) fn execute(args: &PlanArgs) -> Result<ExitReason, CliError> {
     let checked = args.check.as_deref().map(load_runs::load_run).transpose()?;
+    let prediction = args.model.as_deref().map(|model| next_command::prediction(model, args)).transpose()?;
     let (mix, measured) = load_mix(args)?;
     let speed = resolve_speed(args, measured)?;
     let question = PlanInput {
@@ -102,7 +110,7 @@ pub(crate) fn execute(args: &PlanArgs) -> Result<ExitReason, CliError> {
         html_page::write_plan(path, &plan, check)?;
         print_stderr(format_args!("saved {}", path.display()));
     }
-    print(&PlanOutput { plan, check }, args.json.is_wanted())?;
+    print(&PlanOutput { plan, check, prediction }, args.json.is_wanted())?;
     Ok(ExitReason::Success)
 }
 
@@ -113,10 +121,8 @@ fn print(answer: &PlanOutput, json: bool) -> Result<(), CliError> {
             return writeln!(out, "{text}");
         }
         report::plan::render(&answer.plan, out)?;
-        match &answer.check {
-            Some(check) => report::plan::render_check(check, out),
-            None => Ok(()),
-        }
+        answer.check.iter().try_for_each(|check| report::plan::render_check(check, out))?;
+        answer.prediction.iter().try_for_each(|command| report::plan::render_prediction(command, out))
     })
 }
 

@@ -29,10 +29,11 @@ mod model;
 mod source;
 mod values;
 
-pub(crate) use args::PredictArgs;
+pub(crate) use args::{EngineArgs, PredictArgs};
 use load_point::LoadPoint;
-use model::LoadedModel;
+pub(crate) use model::LoadedModel;
 use source::RequestSource;
+pub(crate) use source::prepared_shapes;
 
 /// Runs the command; `typed` is the command line.
 pub(crate) fn execute(args: &PredictArgs, typed: &[String]) -> Result<ExitReason, CliError> {

@@ -24,6 +24,7 @@ use crate::server::signals::MetricsSnapshot;
 
 mod args;
 mod found;
+mod guess;
 mod trial_observer;
 mod trial_spec;
 
@@ -109,7 +110,12 @@ impl<'a> SearchRunner<'a> {
         let session = RunSession::connect(&specs.line.args, &mut spec, RecordDetail::NONE, interrupts)?;
         let mut options = session.options().clone();
         options.selection.percents = specs.percents().to_vec();
-        let search = Search::new(question);
+        let follows = session.follower(&spec).is_some();
+        let guess = match &args.model {
+            Some(path) if !follows => guess::predict_boundary(path, args, &specs, &session)?,
+            _ => None,
+        };
+        let search = Search::new(question).with_guess(guess);
         Ok(Self { args, specs, session, spec, options, interrupts, best: None, search })
     }
 

@@ -67,7 +67,6 @@ mod tests {
 
     use super::*;
     use crate::model::validity::{CheckName, CheckScope, Quantity};
-    use crate::report::prediction::at_place;
 
     fn check(name: CheckName, outcome: CheckOutcome) -> Check {
         let time = |ms| Some(Quantity::Time(Duration::from_millis(ms)));

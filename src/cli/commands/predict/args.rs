@@ -60,7 +60,7 @@ pub(crate) struct RequestArgs {
 }
 
 /// What differs from the calibrated engine.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 #[command(next_help_heading = "Engine (instead of the calibrated one's)")]
 pub(crate) struct EngineArgs {
     /// The most sequences in a step

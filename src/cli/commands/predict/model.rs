@@ -12,7 +12,7 @@ use crate::predict::server_model::{FactSource, SchedulerLimits, ServerModel};
 use crate::predict::what_if::ServerEnsemble;
 
 /// A model that is ready to simulate.
-pub(super) struct LoadedModel {
+pub(crate) struct LoadedModel {
     /// The servers.
     pub servers: ServerEnsemble,
     /// Where the model comes from.
@@ -27,7 +27,7 @@ pub(super) struct LoadedModel {
 
 impl LoadedModel {
     /// Loads a model, and replaces what the flags give.
-    pub(super) fn load(path: &Path, args: &EngineArgs) -> Result<Self, CliError> {
+    pub(crate) fn load(path: &Path, args: &EngineArgs) -> Result<Self, CliError> {
         let unreadable = |error| CliError::usage(format!("cannot read {}: {error}", path.display()));
         let text = bounded_file::read_json(path, FileLimit::RESULT).map_err(unreadable)?;
         let model = ServerModel::parse(&text, path).map_err(CliError::usage)?;

@@ -154,8 +154,16 @@ fn prepare(
     spec: &mut Spec,
     block_tokens: u32,
 ) -> Result<(ShapedWorkload, RunInputs), CliError> {
-    let session = RunSession::offline(args, spec)?;
-    let prepared = session.runner().prepare(spec.clone())?;
+    prepared_shapes(&RunSession::offline(args, spec)?, spec, block_tokens)
+}
+
+/// The shapes of the requests that a session prepares for this Spec, which it completes.
+pub(crate) fn prepared_shapes(
+    session: &RunSession,
+    spec: &mut Spec,
+    block_tokens: u32,
+) -> Result<(ShapedWorkload, RunInputs), CliError> {
+    let prepared = session.lone_runner().prepare(spec.clone())?;
     *spec = prepared.spec.clone();
     let (measured, _) = prepared.requests();
     let behavior = (spec.sessions.history, spec.workload.unique.is_some());

@@ -153,6 +153,11 @@ impl RunSession {
             .with_copied_logs(self.copy_log.as_deref())
     }
 
+    /// Returns a runner that prepares requests here alone, whatever other clients the session has.
+    pub(crate) fn lone_runner(&self) -> Runner<'_> {
+        Runner::new(&self.session, &self.options)
+    }
+
     /// Returns the options of this session's runs.
     pub(crate) fn options(&self) -> &RunOptions {
         &self.options

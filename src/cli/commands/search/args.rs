@@ -44,6 +44,13 @@ pub(crate) struct SearchArgs {
     /// First load, doubled until a load fails
     #[arg(long, value_name = "LOAD", default_value = "1", value_parser = values::above_zero)]
     start: f64,
+    /// Model of the server, whose predicted boundary is tried first
+    ///
+    /// `servegauge calibrate` writes it. It only saves trials: every verdict comes from measurements, and a search
+    /// whose model is wrong ends with the same answer, later. --start is then only the load from which the lowest is
+    /// derived.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
     /// Highest load to try
     #[arg(long, value_name = "LOAD", default_value = "200", value_parser = values::above_zero)]
     max: f64,
@@ -116,10 +123,8 @@ impl SearchArgs {
         if self.trial.is_zero() {
             return Err(CliError::usage("--trial must be greater than 0"));
         }
-        let fraction = self.slo_fraction.map(good_share).transpose()?;
-        let rules = self.slo.iter().cloned().chain(fraction);
-        let criteria =
-            Criterion::from_rules(rules, over).map_err(|error| CliError::usage(format!("--slo {error}")))?;
+        let criteria = Criterion::from_rules(self.levels()?, over)
+            .map_err(|error| CliError::usage(format!("--slo {error}")))?;
         if !criteria.iter().any(|criterion| matches!(criterion, Criterion::Rule(_))) {
             return Err(CliError::usage(
                 "no service level is given: use --slo, such as --slo 'ttft.p95<500ms' --slo 'tpot.p95<30ms'",
@@ -127,6 +132,12 @@ impl SearchArgs {
         }
         let Self { time, trial, precision, headroom, seed, .. } = *self;
         Ok(SearchConfig { criteria, over, start, max, time, trial, precision, headroom, seed })
+    }
+
+    /// The service levels, with that of a share of good requests.
+    pub(super) fn levels(&self) -> Result<Vec<MetricRule>, CliError> {
+        let fraction = self.slo_fraction.map(good_share).transpose()?;
+        Ok(self.slo.iter().cloned().chain(fraction).collect())
     }
 
     /// Whether the search requires a share of good requests.

@@ -78,6 +78,24 @@ impl TrialSpecs {
         self.base.clone()
     }
 
+    /// Returns the Spec of this number of requests like those of the trials.
+    pub(super) fn of_requests(&self, count: usize) -> Spec {
+        let mut spec = self.base.clone();
+        (spec.load.duration, spec.load.warmup) = (None, None);
+        spec.workload.num_prompts = spec.workload.dataset.requests_for(count);
+        spec
+    }
+
+    /// Returns the arrivals of a trial at this rate, without an end.
+    pub(super) fn arrivals(&self, requests_per_second: f64) -> Load {
+        Load {
+            request_rate: rate(requests_per_second),
+            duration: None,
+            warmup: None,
+            ..self.base.load.clone()
+        }
+    }
+
     /// Returns the percentiles of a trial's Run: those of the flags, of the curve and of the levels.
     pub(super) fn percents(&self) -> &[f64] {
         &self.percents
