@@ -28,6 +28,7 @@ pub(crate) mod run_list;
 pub(crate) mod run_metrics;
 pub(crate) mod search;
 pub(crate) mod sparkline;
+pub(crate) mod split;
 pub(crate) mod stated;
 pub(crate) mod sweep;
 pub(crate) mod table;

@@ -33,6 +33,9 @@ pub(crate) struct Prediction {
     /// servers take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utilization: Option<PredictedValue>,
+    /// The use of each kind of server, in a fleet whose servers compute prompts or decode; empty in others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<UsedStage>,
     /// The highest load that the servers keep up with; `None` where no load was varied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knee: Option<PredictedKnee>,
@@ -69,6 +72,21 @@ pub(crate) struct PredictedFleet {
     /// Further properties, such as autoscaling.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub properties: Vec<String>,
+}
+
+/// The use of a kind of server, or of the links between them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct UsedStage {
+    /// The kind: `prefill servers`.
+    pub name: String,
+    /// The number of servers; `None` for the links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servers: Option<usize>,
+    /// The load as a share of what the stage alone can sustain.
+    pub utilization: PredictedValue,
+    /// The share of the time in which its servers are in a step, 0 to 1; `None` for the links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<f64>,
 }
 
 /// A predicted number with its interval.
@@ -163,6 +181,45 @@ pub(crate) struct PairedDifference {
     pub difference: PredictedValue,
 }
 
+/// Splits of a fleet into prefill and decode servers, against as many servers that answer whole requests.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SplitComparison {
+    /// The number of servers of each fleet.
+    pub servers: usize,
+    /// The service levels.
+    pub slo: Vec<String>,
+    /// The fleet without a split.
+    pub whole: WholeFleet,
+    /// The splits, in the order given.
+    pub splits: Vec<SplitDifferences>,
+}
+
+/// A fleet whose servers answer whole requests.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct WholeFleet {
+    /// The load as a share of what the servers can sustain; `None` in a closed loop.
+    pub utilization: Option<PredictedValue>,
+    /// The share of the members that meets all service levels; `None` without levels.
+    pub slo_met: Option<f64>,
+    /// The predicted metrics, by name.
+    pub metrics: BTreeMap<String, PredictedValue>,
+}
+
+/// A split fleet, compared with the one without a split.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SplitDifferences {
+    /// The number of prefill servers.
+    pub prefill: usize,
+    /// The number of decode servers.
+    pub decode: usize,
+    /// The use of each kind of server.
+    pub stages: Vec<UsedStage>,
+    /// The share of the members that meets all service levels; `None` without levels.
+    pub slo_met: Option<f64>,
+    /// The differences by metric, this split minus the fleet without one.
+    pub differences: BTreeMap<String, PairedDifference>,
+}
+
 /// The least number of replicas that meets the service levels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct FleetSize {
@@ -180,6 +237,13 @@ impl PairedDifference {
     /// Whether the routers differ: the interval of the difference excludes zero.
     pub(crate) fn is_different(self) -> bool {
         !self.difference.contains(0.0)
+    }
+}
+
+impl UsedStage {
+    /// The stage that ends the load first.
+    pub(crate) fn bottleneck(stages: &[Self]) -> Option<&Self> {
+        stages.iter().max_by(|a, b| a.utilization.point.total_cmp(&b.utilization.point))
     }
 }
 

@@ -160,6 +160,7 @@ mod tests {
             start: Ticks::ZERO,
             steps,
             first: StepWork { decode_seqs, kv_tokens, ..StepWork::default() },
+            first_tokens: 0,
             durations: SpanDurations::Steady(durations),
             load: SchedulerLoad::default(),
         }

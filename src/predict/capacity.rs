@@ -7,6 +7,7 @@ use super::offered_load::OfferedLoad;
 use super::replica::ServerConfig;
 use super::seen_steps::SeenSteps;
 use super::simulation::observe;
+use super::split::FleetSplit;
 use super::ticks::Ticks;
 
 /// Batches of the largest size that a saturating load fills.
@@ -25,7 +26,8 @@ pub(crate) struct Capacity {
 }
 
 impl Capacity {
-    /// Measures a server that always has requests waiting.
+    /// Measures a server that always has requests waiting: one that answers whole requests, or does its part of a split
+    /// fleet.
     ///
     /// All sessions come at once. The rate is the slope of the number of answers over time, without the first fifth, when
     /// the batches fill, and the last fifth, when they run dry.
@@ -34,6 +36,7 @@ impl Capacity {
     /// A request is too large for the server, or virtual time runs out.
     pub(crate) fn measure(
         server: &ServerConfig,
+        split: Option<FleetSplit>,
         load: &OfferedLoad,
         seen: &SeenSteps,
         seed: u64,
@@ -42,7 +45,7 @@ impl Capacity {
         let busy = load.saturating(enough.clamp(*REQUESTS.start(), *REQUESTS.end()));
         let ends = Vec::with_capacity(busy.requests.len());
         let mut observer = CapacityObserver { seen, ends, beyond: BeyondSeen::default() };
-        observe(server, seed, &busy, &mut observer)?;
+        observe(server, split, seed, &busy, &mut observer)?;
         let CapacityObserver { mut ends, beyond, .. } = observer;
         ends.sort_unstable();
         Ok(Self { rate: slope(&ends), beyond })

@@ -3,13 +3,15 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
+    noise::mix,
     observer::{SimulatedAnswer, SimulationObserver},
-    replica::{Replica, ReplicaTotals, ServerConfig},
+    replica::{Replica, ReplicaTotals, ReservedPrompt, ServerConfig},
     router::{FleetView, Router},
+    split::{FleetSplit, SplitState},
     ticks::Ticks,
     workload::{SimulatedRequest, Workload},
 };
-use crate::sim::scheduler::{SchedulerLoad, SequenceTooLarge};
+use crate::sim::scheduler::{SchedulerLoad, SequencePart, SequenceTooLarge};
 
 /// A fleet of equal servers.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub(crate) struct FleetConfig {
     /// The number of servers, at least 1.
     pub replicas: usize,
     pub server: ServerConfig,
+    /// Whether some servers compute prompts and others decode; each server answers whole requests otherwise.
+    pub split: Option<FleetSplit>,
     /// The most requests in flight. A request that is due waits until another, with all that follows from it, has ended.
     pub max_concurrency: Option<usize>,
     /// The seed of all deviations.
@@ -36,7 +40,7 @@ pub(crate) struct FleetTotals {
 /// Why a simulation ended early.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum SimulationError {
-    #[error("a fleet needs at least one replica, and a cap on concurrency at least one request")]
+    #[error("a fleet needs at least one replica that answers, and a cap on concurrency at least one request")]
     Empty,
     #[error("request {index} can never run on this server: {cause}")]
     RequestTooLarge { index: u64, cause: SequenceTooLarge },
@@ -58,7 +62,8 @@ pub(crate) fn simulate(
     router: &mut dyn Router,
     observer: &mut dyn SimulationObserver,
 ) -> Result<FleetTotals, SimulationError> {
-    if config.replicas == 0 || config.max_concurrency == Some(0) {
+    let answering = config.replicas.saturating_sub(config.split.map_or(0, |split| split.prefill));
+    if answering == 0 || config.max_concurrency == Some(0) {
         return Err(SimulationError::Empty);
     }
     let mut fleet = Fleet::new(config, router);
@@ -81,6 +86,9 @@ pub(crate) fn simulate(
     Ok(fleet.into_totals())
 }
 
+/// Separates the times before the queues of decode servers from those of prefill servers.
+const DECODE_STREAM: u64 = 0xDEC0;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Event {
     at: Ticks,
@@ -92,8 +100,12 @@ struct Event {
 enum EventKind {
     /// A request that follows from an answer is due. The number orders events that are otherwise equal.
     Due { number: u64, place: usize },
+    /// The router has the answer of a prefill server.
+    Prefilled { number: u64, index: u64 },
     /// A request enters its replica's queue.
     Queue { number: u64, place: usize },
+    /// A prompt's keys and values are at the decode server.
+    Transferred { number: u64, index: u64, from: Option<u32>, to: u32 },
     /// The end of a replica's stretch, unless the replica has set another one since.
     Boundary { number: u64, replica: u32 },
     /// The replicas' loads are read.
@@ -104,6 +116,7 @@ enum EventKind {
 #[derive(Clone, Debug)]
 struct Underway {
     request: SimulatedRequest,
+    part: SequencePart,
     replica: usize,
     sent: Ticks,
 }
@@ -123,7 +136,10 @@ struct Fleet<'a> {
     sent_to: Vec<u32>,
     signals: Vec<SchedulerLoad>,
     refresh_is_set: bool,
+    /// What only a split fleet has.
+    split: Option<SplitState>,
     answers: Vec<SimulatedAnswer>,
+    reserved: Vec<ReservedPrompt>,
     answer_count: u64,
     now: Ticks,
     /// The last boundary of any replica.
@@ -146,7 +162,9 @@ impl<'a> Fleet<'a> {
             sent_to: vec![0; config.replicas],
             signals: vec![SchedulerLoad::default(); config.replicas],
             refresh_is_set: false,
+            split: config.split.map(|split| SplitState::new(split, config.replicas)),
             answers: Vec::new(),
+            reserved: Vec::new(),
             answer_count: 0,
             now: Ticks::ZERO,
             end: Ticks::ZERO,
@@ -180,11 +198,21 @@ impl<'a> Fleet<'a> {
                     self.send(underway.request)?;
                 }
             }
+            EventKind::Prefilled { index, .. } => {
+                self.now = at;
+                if let Some((request, sent)) = self.split.as_ref().and_then(|split| split.prefilled(index)) {
+                    self.route(request, SequencePart::Decode, sent)?;
+                }
+            }
             EventKind::Queue { place, .. } => {
                 self.now = at;
                 if let Some(underway) = self.take(place) {
                     self.queue(underway)?;
                 }
+            }
+            EventKind::Transferred { index, from, to, .. } => {
+                self.now = at;
+                self.end_transfer(index, from, to);
             }
             EventKind::Refresh => {
                 self.now = at;
@@ -194,16 +222,37 @@ impl<'a> Fleet<'a> {
         Ok(())
     }
 
-    /// Routes a request and sends it.
+    /// Sends a request, or what comes first of it.
     fn send(&mut self, request: SimulatedRequest) -> Result<(), SimulationError> {
+        let (request, part) = match &mut self.split {
+            Some(split) => split.begin(request),
+            None => (request, SequencePart::Whole),
+        };
+        self.route(request, part, self.now)
+    }
+
+    /// Routes a part of a request, which was sent at `sent`, to one of the servers for such parts.
+    fn route(
+        &mut self,
+        request: SimulatedRequest,
+        part: SequencePart,
+        sent: Ticks,
+    ) -> Result<(), SimulationError> {
         self.set_refresh();
-        let view = FleetView { now: self.now, in_flight: &self.sent_to, signals: &self.signals };
-        let replica = self.router.route(&request, &view);
+        let servers = self.split.as_ref().map_or(0..self.replicas.len(), |split| split.servers(part));
+        let view = FleetView {
+            now: self.now,
+            in_flight: &self.sent_to[servers.clone()],
+            signals: &self.signals[servers.clone()],
+        };
+        let router = match (&mut self.split, part) {
+            (Some(split), SequencePart::Decode) => split.router(),
+            _ => &mut *self.router,
+        };
+        let replica = servers.start + router.route(&request, &view);
         self.sent_to[replica] += 1;
-        let FleetConfig { server, seed, .. } = self.config;
-        let base = server.noise.intake(server.overhead.base, self.sent_to[replica], *seed, request.index);
-        let overhead = base + server.overhead.of_prompt(request.prompt);
-        let underway = Underway { request, replica, sent: self.now };
+        let overhead = self.intake(&request, part, replica);
+        let underway = Underway { request, part, replica, sent };
         if overhead == Ticks::ZERO {
             return self.queue(underway);
         }
@@ -213,9 +262,17 @@ impl<'a> Fleet<'a> {
         Ok(())
     }
 
-    fn queue(&mut self, Underway { request, replica, sent }: Underway) -> Result<(), SimulationError> {
+    /// The time before the queue of a server. Each server that a request is sent to reads and tokenizes it.
+    fn intake(&self, request: &SimulatedRequest, part: SequencePart, replica: usize) -> Ticks {
+        let FleetConfig { server, seed, .. } = self.config;
+        let seed = if part == SequencePart::Decode { mix(*seed, DECODE_STREAM) } else { *seed };
+        let base = server.noise.intake(server.overhead.base, self.sent_to[replica], seed, request.index);
+        base + server.overhead.of_prompt(request.prompt)
+    }
+
+    fn queue(&mut self, Underway { request, part, replica, sent }: Underway) -> Result<(), SimulationError> {
         let index = request.index;
-        let boundary = self.replicas[replica].arrive(request, sent, self.now);
+        let boundary = self.replicas[replica].arrive(request, part, sent, self.now);
         let boundary = boundary.map_err(|cause| SimulationError::RequestTooLarge { index, cause })?;
         self.set_boundary(replica, boundary);
         Ok(())
@@ -229,15 +286,18 @@ impl<'a> Fleet<'a> {
     ) {
         let boundary = self.replicas[replica].pass_boundary(self.now, observer, &mut self.answers);
         self.set_boundary(replica, boundary);
+        self.begin_transfers(replica);
         let mut answers = std::mem::take(&mut self.answers);
         for answer in answers.drain(..) {
-            self.answer_count += 1;
             self.sent_to[replica] -= 1;
+            let Some(answer) = self.finish(answer) else { continue };
+            self.answer_count += 1;
             observer.on_answer(&answer);
             match workload.follow_up(&answer) {
                 Some(request) => {
                     let due = request.due.max(self.now);
-                    let place = self.keep(Underway { request, replica, sent: due });
+                    let part = SequencePart::Whole;
+                    let place = self.keep(Underway { request, part, replica, sent: due });
                     let number = self.next_number();
                     self.push(due, EventKind::Due { number, place });
                 }
@@ -296,10 +356,15 @@ impl<'a> Fleet<'a> {
     }
 
     fn into_totals(self) -> FleetTotals {
+        debug_assert!(
+            self.replicas.iter().all(Replica::is_drained),
+            "a replica has kept a request or blocks"
+        );
         let replicas = self.replicas.iter().map(Replica::totals).collect();
         FleetTotals { answers: self.answer_count, end: self.end, replicas }
     }
 }
 
+mod handover;
 #[cfg(test)]
 mod tests;

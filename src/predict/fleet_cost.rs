@@ -119,6 +119,6 @@ impl TimedFleet {
         let step_time = step_time.expect("the coefficients above are sound");
         let noise = StepNoise::new(factors, factors).unwrap_or_default();
         let server = ServerConfig { noise, ..ServerConfig::new(limits, step_time) };
-        FleetConfig { replicas: self.replicas, server, max_concurrency: None, seed: 1 }
+        FleetConfig { replicas: self.replicas, server, split: None, max_concurrency: None, seed: 1 }
     }
 }

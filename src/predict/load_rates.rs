@@ -6,7 +6,7 @@ use super::what_if::{Member, PredictionError, WhatIf};
 use crate::model::prediction::{Extrapolation, PredictedValue};
 
 /// Requests per second of an open loop; infinite if all come at once.
-fn requests_per_second(load: &OfferedLoad) -> f64 {
+pub(super) fn requests_per_second(load: &OfferedLoad) -> f64 {
     let sessions = load.session_count().max(1) as f64;
     load.rate().map_or(f64::INFINITY, |rate| rate * load.requests.len() as f64 / sessions)
 }
@@ -44,7 +44,7 @@ impl OfferedAndSustained {
         let seen = &question.servers.seen.steps;
         let rates = |member: Member<'_>| -> Result<_, PredictionError> {
             let load = draw(member)?;
-            let capacity = Capacity::measure(member.server, &load, seen, member.seed)?;
+            let capacity = Capacity::measure(member.server, None, &load, seen, member.seed)?;
             let rates =
                 LoadRates { offered: requests_per_second(&load), sustained: replicas * capacity.rate };
             Ok((rates, capacity.beyond))

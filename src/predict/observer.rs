@@ -47,6 +47,8 @@ pub(crate) struct StepSpan<'a> {
     pub steps: u64,
     /// The work of the first step. Each further step reads `decode_seqs` more `kv_tokens`.
     pub first: StepWork,
+    /// The number of its `decode_seqs` that get their first token, because another server computed their prompts.
+    pub first_tokens: usize,
     pub durations: SpanDurations<'a>,
     /// The load at the start.
     pub load: SchedulerLoad,
@@ -88,7 +90,8 @@ pub(crate) trait SimulationObserver {
 
     /// Steps have ended. The spans of a replica come in order; those of different replicas overlap.
     ///
-    /// Each of a step's `decode_seqs` got its next token at the step's end, and the token before at its start.
+    /// Each of a step's `decode_seqs` but the `first_tokens` got its next token at the step's end, and the token before at
+    /// its start.
     fn on_steps(&mut self, _span: &StepSpan<'_>) {}
 
     /// A sequence that was preempted between two tokens got the second one. No span's `decode_seqs` counts it.

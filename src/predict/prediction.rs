@@ -6,8 +6,9 @@ use super::knee;
 use super::load_rates::OfferedAndSustained;
 use super::metric_values::MetricValues;
 use super::simulation::Simulation;
+use super::stages::SplitRates;
 use super::what_if::{PredictionError, WhatIf};
-use crate::model::prediction::{Extrapolation, PredictedKnee, PredictedValue};
+use crate::model::prediction::{Extrapolation, PredictedKnee, PredictedValue, UsedStage};
 use crate::model::rule::MetricRule;
 
 /// The answer to a question.
@@ -18,6 +19,8 @@ pub(crate) struct Predicted {
     pub metrics: BTreeMap<String, PredictedValue>,
     /// The load as a share of what the servers sustain; `None` in a closed loop.
     pub utilization: Option<PredictedValue>,
+    /// The use of each kind of server of a split fleet.
+    pub stages: Vec<UsedStage>,
     /// The highest load that the servers keep up with.
     pub knee: Option<PredictedKnee>,
     /// Where steps were beyond what the calibration saw.
@@ -36,11 +39,16 @@ pub(crate) fn predict(question: &WhatIf<'_>) -> Result<Predicted, PredictionErro
     let central = question.simulate(question.central(), 1.0)?;
     let point = question.values(&central);
     let members = question.each_member(|member| Ok(question.values(&question.simulate(member, 1.0)?)))?;
-    let rates = OfferedAndSustained::measure(question)?;
+    let split = SplitRates::measure(question)?;
+    let rates = match &split {
+        Some(split) => split.of_fleet(),
+        None => OfferedAndSustained::measure(question)?,
+    };
     let knee = knee::find(question, rates.as_ref())?;
     Ok(Predicted {
         metrics: intervals(&point, &members),
         utilization: rates.as_ref().and_then(OfferedAndSustained::utilization),
+        stages: split.map(|split| split.used(&central, &point, &members)).unwrap_or_default(),
         knee,
         extrapolations: central.beyond.extrapolations(&question.servers.seen),
         saturated_extrapolations: rates.map(|rates| rates.extrapolations).unwrap_or_default(),
@@ -62,7 +70,7 @@ pub(crate) fn predict_knee(question: &WhatIf<'_>) -> Result<Option<PredictedKnee
 }
 
 /// Each metric of the central model with its interval over the members.
-fn intervals(point: &MetricValues, members: &[MetricValues]) -> BTreeMap<String, PredictedValue> {
+pub(super) fn intervals(point: &MetricValues, members: &[MetricValues]) -> BTreeMap<String, PredictedValue> {
     let value = |(name, value): (&String, &f64)| {
         let members: Vec<f64> = members.iter().filter_map(|values| values.get(name).copied()).collect();
         Some((name.clone(), PredictedValue::from_members(*value, &members)?))

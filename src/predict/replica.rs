@@ -4,6 +4,8 @@
 //! at once. A request that arrives within a stretch waits for the end of the step at hand, as in the simulator's step
 //! loop, so it ends a stretch of several steps early if it could be admitted.
 
+use std::collections::BTreeMap;
+
 use super::{
     noise::{StepNoise, StepRegime, mix},
     observer::{SimulatedAnswer, SimulationObserver, SpanDurations, StepSpan},
@@ -12,8 +14,13 @@ use super::{
     workload::SimulatedRequest,
 };
 use crate::sim::scheduler::{
-    Scheduler, SchedulerLimits, SchedulerLoad, SeqId, SequenceShape, SequenceTooLarge, SteadySteps, StepWork,
+    Scheduler, SchedulerLimits, SchedulerLoad, SeqId, SequencePart, SequenceShape, SequenceTooLarge,
+    SteadySteps, StepWork,
 };
+
+mod handover;
+
+pub(crate) use handover::ReservedPrompt;
 
 /// The most steps that are foreseen with noise, each with a random number: an arrival may make most of them void.
 const MOST_NOISY_STEPS: u64 = 64;
@@ -76,7 +83,7 @@ pub(crate) struct ReplicaTotals {
 /// What a replica does until its next boundary.
 #[derive(Clone, Copy, Debug)]
 enum Stretch {
-    /// Nothing, and there is no boundary.
+    /// Nothing, and there is no boundary: it waits for requests, or for other servers.
     Idle,
     /// Nothing: its next boundary starts a step.
     Starting,
@@ -93,6 +100,7 @@ struct RequestState {
     answer: SimulatedAnswer,
     /// When it got its last token before it was preempted.
     interrupted: Option<Ticks>,
+    part: SequencePart,
 }
 
 pub(crate) struct Replica<'a> {
@@ -105,6 +113,10 @@ pub(crate) struct Replica<'a> {
     requests: Vec<RequestState>,
     /// Places in `requests` that are free.
     vacant: Vec<SeqId>,
+    /// The sequences of requests that two servers compute, by the request's number.
+    shared: BTreeMap<u64, SeqId>,
+    /// Requests that got blocks for a prompt of another server, since they were last taken.
+    reserved: Vec<ReservedPrompt>,
     /// The number of requests that were preempted between two tokens and wait for the next one.
     interrupted: usize,
     /// The end of each steady step, counted from the start of the stretch.
@@ -126,6 +138,8 @@ impl<'a> Replica<'a> {
             stretch: Stretch::Idle,
             requests: Vec::new(),
             vacant: Vec::new(),
+            shared: BTreeMap::new(),
+            reserved: Vec::new(),
             interrupted: 0,
             ends: Vec::new(),
             load: SchedulerLoad::default(),
@@ -139,7 +153,13 @@ impl<'a> Replica<'a> {
         self.totals
     }
 
-    /// Puts a request, sent at `sent`, into the queue. Returns the replica's next boundary if this changes it.
+    /// Whether it has neither requests nor blocks in use.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.shared.is_empty() && self.scheduler.load() == SchedulerLoad::default()
+    }
+
+    /// Puts the replica's part of a request, sent at `sent`, into the queue. Returns the replica's next boundary if this
+    /// changes it.
     ///
     /// # Errors
     ///
@@ -147,6 +167,7 @@ impl<'a> Replica<'a> {
     pub(crate) fn arrive(
         &mut self,
         request: SimulatedRequest,
+        part: SequencePart,
         sent: Ticks,
         now: Ticks,
     ) -> Result<Option<Ticks>, SequenceTooLarge> {
@@ -154,7 +175,7 @@ impl<'a> Replica<'a> {
         let SimulatedRequest { index, due, prompt, output, session, contents } = request;
         let id = self.vacant.pop().unwrap_or(self.requests.len() as SeqId);
         let shape = SequenceShape { prompt: prompt as usize, output: output as usize, contents };
-        self.scheduler.add(id, shape)?;
+        self.scheduler.add_part(id, shape, part)?;
         let answer = SimulatedAnswer {
             index,
             replica: self.number,
@@ -166,19 +187,28 @@ impl<'a> Replica<'a> {
             queued: now,
             ..SimulatedAnswer::default()
         };
-        let state = RequestState { answer, interrupted: None };
+        let state = RequestState { answer, interrupted: None, part };
+        if part != SequencePart::Whole {
+            self.shared.insert(index, id);
+        }
         match self.requests.get_mut(id as usize) {
             Some(place) => *place = state,
             None => self.requests.push(state),
         }
-        Ok(match self.stretch {
-            Stretch::Idle => {
+        Ok(self.wake(is_admissible, now))
+    }
+
+    /// If the next step may be another one than foreseen, begins it, or lets the step at hand be the last of its stretch.
+    /// Returns the next boundary if this changes it.
+    fn wake(&mut self, is_changed: bool, now: Ticks) -> Option<Ticks> {
+        match self.stretch {
+            Stretch::Idle if is_changed => {
                 self.stretch = Stretch::Starting;
                 Some(now)
             }
-            Stretch::Steady { .. } if is_admissible => self.cut(now),
+            Stretch::Steady { .. } if is_changed => self.cut(now),
             _ => None,
-        })
+        }
     }
 
     /// Ends a steady stretch with the step that is under way. Returns the new boundary if it is an earlier one.
@@ -212,7 +242,18 @@ impl<'a> Replica<'a> {
                 let durations = SpanDurations::Steady(durations);
                 let first = self.scheduler.batch().work;
                 let (replica, ordinal) = (self.number, self.totals.steps);
-                observer.on_steps(&StepSpan { replica, ordinal, start, steps: 1, first, durations, load });
+                let first_tokens = self.scheduler.batch().continued.len();
+                let steps = 1;
+                observer.on_steps(&StepSpan {
+                    replica,
+                    ordinal,
+                    start,
+                    steps,
+                    first,
+                    first_tokens,
+                    durations,
+                    load,
+                });
                 self.complete_step(now, observer, answers);
                 self.totals.steps += 1;
                 self.totals.busy += duration;
@@ -230,7 +271,7 @@ impl<'a> Replica<'a> {
             return None;
         }
         let steady = if self.config.leaps { self.scheduler.steady_steps() } else { SteadySteps::default() };
-        if steady.steps > 0 { Some(self.begin_steady(now, steady)) } else { Some(self.begin_step(now)) }
+        if steady.steps > 0 { Some(self.begin_steady(now, steady)) } else { self.begin_step(now) }
     }
 
     fn begin_steady(&mut self, now: Ticks, SteadySteps { steps, first }: SteadySteps) -> Ticks {
@@ -248,11 +289,46 @@ impl<'a> Replica<'a> {
         now + self.ends.last().copied().unwrap_or_else(|| durations.total(steps))
     }
 
-    fn begin_step(&mut self, now: Ticks) -> Ticks {
+    /// Begins a step. Returns its end; `None` if there is none, because every sequence waits for another server.
+    fn begin_step(&mut self, now: Ticks) -> Option<Ticks> {
+        loop {
+            self.form_batch(now);
+            let batch = self.scheduler.batch();
+            match (batch.is_empty(), batch.preempted.is_empty()) {
+                (false, _) => break,
+                // The preempted sequences have left their blocks to others.
+                (true, false) => {}
+                (true, true) => {
+                    self.load = self.scheduler.load();
+                    return None;
+                }
+            }
+        }
+        let work = self.scheduler.batch().work;
+        let (regime, count) = match work.prefill_tokens {
+            0 => (StepRegime::Decode, &mut self.decode_steps),
+            _ => (StepRegime::Mixed, &mut self.mixed_steps),
+        };
+        let number = *count;
+        *count += 1;
+        let duration = self.deviate(self.config.step_time.step_ticks(&work), regime, number);
+        self.stretch = Stretch::Step { start: now, duration, load: self.scheduler.load() };
+        Some(now + duration)
+    }
+
+    /// Lets the scheduler form a step, and notes what this means for the requests.
+    fn form_batch(&mut self, now: Ticks) {
         let batch = self.scheduler.begin_step();
         for admission in batch.admitted.iter().filter(|admission| !admission.resumed) {
             let answer = &mut self.requests[admission.id as usize].answer;
             (answer.scheduled, answer.cached) = (now, admission.cached as u32);
+        }
+        for id in &batch.continued {
+            self.requests[*id as usize].answer.scheduled = now;
+        }
+        for found in &batch.reserved {
+            let SimulatedAnswer { index, prompt, .. } = self.requests[found.id as usize].answer;
+            self.reserved.push(ReservedPrompt { index, tokens: prompt - found.cached as u32 });
         }
         for id in &batch.preempted {
             let state = &mut self.requests[*id as usize];
@@ -264,16 +340,6 @@ impl<'a> Replica<'a> {
                 self.interrupted += 1;
             }
         }
-        let work = batch.work;
-        let (regime, count) = match work.prefill_tokens {
-            0 => (StepRegime::Decode, &mut self.decode_steps),
-            _ => (StepRegime::Mixed, &mut self.mixed_steps),
-        };
-        let number = *count;
-        *count += 1;
-        let duration = self.deviate(self.config.step_time.step_ticks(&work), regime, number);
-        self.stretch = Stretch::Step { start: now, duration, load: self.scheduler.load() };
-        now + duration
     }
 
     fn deviate(&self, duration: Ticks, regime: StepRegime, count: u64) -> Ticks {
@@ -293,7 +359,7 @@ impl<'a> Replica<'a> {
             if !(token.first || token.last || self.interrupted > 0) {
                 continue;
             }
-            let RequestState { answer, interrupted } = &mut self.requests[token.id as usize];
+            let RequestState { answer, interrupted, part } = &mut self.requests[token.id as usize];
             if let Some(before) = interrupted.take() {
                 self.interrupted -= 1;
                 observer.on_interruption(now - before);
@@ -306,7 +372,15 @@ impl<'a> Replica<'a> {
                 (answer.last_token, answer.last_step) = (delivered, self.totals.steps);
                 answer.last_batch = batch;
                 answers.push(answer.clone());
-                self.vacant.push(token.id);
+                match part {
+                    SequencePart::Whole => self.vacant.push(token.id),
+                    SequencePart::Decode => {
+                        self.shared.remove(&answer.index);
+                        self.vacant.push(token.id);
+                    }
+                    // Its blocks stay until they were read.
+                    SequencePart::Prefill => {}
+                }
             }
         }
     }
@@ -317,7 +391,8 @@ impl<'a> Replica<'a> {
         let durations =
             if ends.is_empty() { SpanDurations::Steady(durations) } else { SpanDurations::Ends(ends) };
         let (replica, ordinal) = (self.number, self.totals.steps);
-        let span = StepSpan { replica, ordinal, start, steps, first, durations, load: self.load };
+        let (first_tokens, load) = (0, self.load);
+        let span = StepSpan { replica, ordinal, start, steps, first, first_tokens, durations, load };
         observer.on_steps(&span);
         self.totals.busy += span.total();
         self.totals.steps += steps;

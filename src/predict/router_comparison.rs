@@ -40,7 +40,7 @@ pub(crate) fn compare_routers(
 }
 
 /// The difference of each metric, the first of a pair minus the second.
-fn paired(
+pub(super) fn paired(
     (central, base): (&MetricValues, &MetricValues),
     members: &[(&MetricValues, &MetricValues)],
 ) -> BTreeMap<String, PairedDifference> {

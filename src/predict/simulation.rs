@@ -8,6 +8,7 @@ use super::records::{AnswerTimes, record};
 use super::replica::ServerConfig;
 use super::router::{RoundRobin, Router};
 use super::seen_steps::SeenWork;
+use super::split::FleetSplit;
 use super::ticks::Ticks;
 use super::workload::{SessionTurn, SessionWorkload, SimulatedRequest, Workload};
 use crate::dataset::shapes::RequestShape;
@@ -32,6 +33,8 @@ pub(crate) struct SimulatedFleet<'a> {
     pub server: &'a ServerConfig,
     /// The number of servers.
     pub replicas: usize,
+    /// Whether some compute prompts and others decode.
+    pub split: Option<FleetSplit>,
     /// The router.
     pub router: &'a mut dyn Router,
     /// What the calibration saw.
@@ -51,7 +54,10 @@ pub(crate) fn simulate(fleet: SimulatedFleet<'_>, load: &OfferedLoad) -> Result<
         itl: DurationSketch::default(),
         beyond: BeyondSeen::default(),
     };
-    let totals = run(fleet.server, (fleet.replicas, fleet.seed), fleet.router, load, &mut observer)?;
+    let SimulatedFleet { server, replicas, split, router, seed, .. } = fleet;
+    let max_concurrency = max_concurrency(load);
+    let config = FleetConfig { replicas, server: server.clone(), split, max_concurrency, seed };
+    let totals = fleet::simulate(&config, workload(load).as_mut(), router, &mut observer)?;
     let LoadObserver { times, itl, beyond, .. } = observer;
     let answered = times.into_iter().zip(&load.requests).enumerate();
     let records = answered.filter_map(|(ordinal, (times, request))| {
@@ -61,32 +67,28 @@ pub(crate) fn simulate(fleet: SimulatedFleet<'_>, load: &OfferedLoad) -> Result<
     Ok(Simulation { records: records.collect(), itl, beyond, totals })
 }
 
-/// Simulates a load on one server without keeping what its answers are.
+/// Simulates a load on one server, or its part of a split fleet, without keeping what its answers are.
 ///
 /// # Errors
 /// As for [`simulate`].
 pub(crate) fn observe(
     server: &ServerConfig,
+    split: Option<FleetSplit>,
     seed: u64,
     load: &OfferedLoad,
     observer: &mut dyn SimulationObserver,
 ) -> Result<(), SimulationError> {
-    run(server, (1, seed), &mut RoundRobin::default(), load, observer).map(drop)
+    let max_concurrency = max_concurrency(load);
+    let config = FleetConfig { replicas: 1, server: server.clone(), split, max_concurrency, seed };
+    fleet::simulate(&config, workload(load).as_mut(), &mut RoundRobin::default(), observer).map(drop)
 }
 
-fn run(
-    server: &ServerConfig,
-    (replicas, seed): (usize, u64),
-    router: &mut dyn Router,
-    load: &OfferedLoad,
-    observer: &mut dyn SimulationObserver,
-) -> Result<FleetTotals, SimulationError> {
-    let max_concurrency = match load.pace {
+/// The users of a closed loop.
+fn max_concurrency(load: &OfferedLoad) -> Option<usize> {
+    match load.pace {
         Pace::Open(_) => None,
         Pace::Closed(users) => Some(users.get()),
-    };
-    let config = FleetConfig { replicas, server: server.clone(), max_concurrency, seed };
-    fleet::simulate(&config, workload(load).as_mut(), router, observer)
+    }
 }
 
 /// The requests of a load, numbered in its order.
@@ -147,7 +149,7 @@ impl SimulationObserver for LoadObserver<'_> {
 
     fn on_steps(&mut self, span: &StepSpan<'_>) {
         self.beyond.add_steps(&self.seen.steps, span);
-        let sequences = span.first.decode_seqs as u64;
+        let sequences = (span.first.decode_seqs - span.first_tokens) as u64;
         if sequences == 0 {
             return;
         }

@@ -15,6 +15,7 @@ use super::replica::ServerConfig;
 use super::router::{Router, RouterPolicy, RouterSettings};
 use super::seen_steps::SeenWork;
 use super::simulation::{SimulatedFleet, Simulation, simulate};
+use super::split::{FleetSplit, KvLink};
 use super::ticks::Ticks;
 use crate::model::prediction::Extrapolation;
 use crate::model::rule::MetricRule;
@@ -38,12 +39,23 @@ pub(crate) struct ServerEnsemble {
 pub(crate) struct FleetSetup {
     /// The number of replicas; with autoscaling, the most.
     pub replicas: usize,
+    /// Whether some of them compute prompts and others decode.
+    pub split: Option<SplitSetup>,
     /// The router's policy.
     pub router: RouterPolicy,
     /// How often the router reads the replicas' loads.
     pub signal_delay: Ticks,
     /// How the number of replicas follows the load; `None` keeps it.
     pub autoscale: Option<AutoscaleRule>,
+}
+
+/// The servers of a fleet that compute prompts; the others decode.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SplitSetup {
+    /// The number of prefill servers.
+    pub prefill: usize,
+    /// Each server's link.
+    pub link: KvLink,
 }
 
 /// A question to a model.
@@ -117,6 +129,7 @@ impl WhatIf<'_> {
         let fleet = SimulatedFleet {
             server: member.server,
             replicas: self.fleet.replicas,
+            split: self.fleet.split.map(|split| self.split(split, member)),
             router: &mut *self.router(member),
             seen: &self.servers.seen,
             seed: member.seed,
@@ -131,7 +144,11 @@ impl WhatIf<'_> {
 
     /// Whether a simulation meets all service levels.
     pub(super) fn meets_levels(&self, simulation: &Simulation) -> bool {
-        let values = self.values(simulation);
+        self.values_meet_levels(&self.values(simulation))
+    }
+
+    /// Whether the metrics of a simulation meet all service levels.
+    pub(super) fn values_meet_levels(&self, values: &MetricValues) -> bool {
         self.levels.iter().all(|rule| {
             let value = values.get(&rule.figure.to_string());
             value.is_some_and(|value| rule.is_rule_met(*value, None) == Some(true))
@@ -159,15 +176,28 @@ impl WhatIf<'_> {
     }
 
     fn router(&self, member: Member<'_>) -> Box<dyn Router> {
-        let settings = RouterSettings {
-            blocks: member.server.limits.usable_blocks,
-            refresh_period: self.fleet.signal_delay,
-            seed: member.seed,
-        };
-        let router = self.fleet.router.router(settings);
+        let router = self.fleet.router.router(self.router_settings(member));
         match self.fleet.autoscale {
             Some(rule) => Box::new(Autoscaled::new(rule, router)),
             None => router,
         }
     }
+
+    /// The split fleet of a member. The router to its decode servers has the same policy, and chances of its own.
+    pub(super) fn split(&self, setup: SplitSetup, member: Member<'_>) -> FleetSplit {
+        let settings = self.router_settings(member);
+        let settings = RouterSettings { seed: mix(settings.seed, DECODE_ROUTER_STREAM), ..settings };
+        FleetSplit { prefill: setup.prefill, link: setup.link, router: self.fleet.router, settings }
+    }
+
+    fn router_settings(&self, member: Member<'_>) -> RouterSettings {
+        RouterSettings {
+            blocks: member.server.limits.usable_blocks,
+            refresh_period: self.fleet.signal_delay,
+            seed: member.seed,
+        }
+    }
 }
+
+/// Separates the choices among decode servers from those among prefill servers.
+const DECODE_ROUTER_STREAM: u64 = 0xDEC1;

@@ -130,7 +130,7 @@ pub(crate) fn interval_text(id: MetricId, value: PredictedValue) -> String {
 }
 
 /// `120 [115, 125]`, in the metric's unit.
-fn bare(id: MetricId, value: PredictedValue) -> String {
+pub(super) fn bare(id: MetricId, value: PredictedValue) -> String {
     format!("{} {}", without_unit(id, value.point), interval_text(id, value))
 }
 

@@ -11,15 +11,17 @@
 use std::collections::VecDeque;
 
 mod blocks;
+mod handover;
 mod sequence;
 mod steady;
 
-use blocks::{BlockId, BlockPool};
+use blocks::{BlockId, BlockPool, HeldBlocks};
 use sequence::Sequence;
 
 pub(crate) use blocks::{BlockContents, ContentHash};
 pub(in crate::sim) use blocks::{block_contents, content_hash};
-pub(crate) use sequence::SequenceShape;
+pub(crate) use handover::ReservedSequence;
+pub(crate) use sequence::{SequencePart, SequenceShape};
 pub(crate) use steady::SteadySteps;
 
 /// Identifies a sequence. The caller chooses it.
@@ -75,7 +77,8 @@ impl SchedulerLimits {
 pub(crate) struct StepWork {
     /// Prompt tokens, and tokens that are computed again after a preemption.
     pub prefill_tokens: usize,
-    /// Sequences that generate a token beyond their first.
+    /// Sequences that compute one token after another: they generate a token beyond their first, or the first one of a
+    /// prompt that another server computed.
     pub decode_seqs: usize,
     /// The sum of the lengths of the decoding sequences: the tokens whose keys and values the step reads for them.
     pub kv_tokens: u64,
@@ -90,6 +93,10 @@ pub(crate) struct StepBatch {
     pub work: StepWork,
     pub admitted: Vec<AdmittedSequence>,
     pub preempted: Vec<SeqId>,
+    /// Sequences that got blocks for a prompt of another server.
+    pub reserved: Vec<ReservedSequence>,
+    /// Sequences that begin to decode after a prompt of another server. They are among the decoding ones.
+    pub continued: Vec<SeqId>,
 }
 
 impl StepBatch {
@@ -97,6 +104,13 @@ impl StepBatch {
         self.work = StepWork::default();
         self.admitted.clear();
         self.preempted.clear();
+        self.reserved.clear();
+        self.continued.clear();
+    }
+
+    /// Whether the step computes nothing, because every sequence waits for another server.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.work.prefill_tokens == 0 && self.work.decode_seqs == 0
     }
 }
 
@@ -135,6 +149,12 @@ pub(crate) struct Scheduler {
     waiting: VecDeque<Sequence>,
     /// Running sequences in the order of admission.
     running: Vec<Sequence>,
+    /// Sequences that have blocks for a prompt of another server, in the order in which they got them.
+    transfers: Vec<Sequence>,
+    /// The number of `transfers` whose prompts have come.
+    received: usize,
+    /// The blocks of computed prompts that another server has not yet read.
+    kept: Vec<(SeqId, HeldBlocks)>,
     // Buffers of a step.
     batch: StepBatch,
     generated: Vec<GeneratedToken>,
@@ -150,6 +170,9 @@ impl Scheduler {
             pool: pool(limits.usable_blocks),
             waiting: VecDeque::new(),
             running: Vec::new(),
+            transfers: Vec::new(),
+            received: 0,
+            kept: Vec::new(),
             batch: StepBatch::default(),
             generated: Vec::new(),
             found: Vec::new(),
@@ -162,10 +185,7 @@ impl Scheduler {
     ///
     /// The sequence can never be computed within the limits.
     pub(crate) fn add(&mut self, id: SeqId, shape: SequenceShape) -> Result<(), SequenceTooLarge> {
-        debug_assert!(shape.prompt > 0 && shape.output > 0);
-        self.limits.check(shape.prompt, shape.output)?;
-        self.waiting.push_back(Sequence::new(id, shape));
-        Ok(())
+        self.add_part(id, shape, SequencePart::Whole)
     }
 
     /// Drops a running or waiting sequence; only between steps. Returns whether the sequence existed.
@@ -173,6 +193,9 @@ impl Scheduler {
         if let Some(at) = self.running.iter().position(|sequence| sequence.id == id) {
             let mut sequence = self.running.remove(at);
             self.pool.release(&mut sequence.blocks);
+            return true;
+        }
+        if self.abort_transfer(id) {
             return true;
         }
         let before = self.waiting.len();
@@ -188,7 +211,7 @@ impl Scheduler {
     pub(crate) fn load(&self) -> SchedulerLoad {
         SchedulerLoad {
             running: self.running.len(),
-            waiting: self.waiting.len(),
+            waiting: self.waiting.len() + self.transfers.len(),
             kv_usage: self.pool.held_count() as f64 / self.pool.size().max(1) as f64,
         }
     }
@@ -198,8 +221,9 @@ impl Scheduler {
         self.limits.prefix_caching.then_some(self.limits.block_size)
     }
 
+    /// Whether there is nothing to do until a sequence is added or received.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+        self.running.is_empty() && self.waiting.is_empty() && self.received == 0
     }
 
     /// The step that [`begin_step`](Self::begin_step) decided on.
@@ -222,10 +246,15 @@ impl Scheduler {
             self.admit_waiting(&mut budget);
         }
         debug_assert!(
-            self.is_idle() || budget < self.limits.max_num_batched_tokens,
+            self.is_idle() || budget < self.limits.max_num_batched_tokens || self.awaits_others(),
             "a step without work would repeat itself forever"
         );
         &self.batch
+    }
+
+    /// Whether other servers decide when some blocks are free or some sequences run.
+    fn awaits_others(&self) -> bool {
+        !self.transfers.is_empty() || !self.kept.is_empty()
     }
 
     fn continue_running(&mut self, budget: &mut usize) {
@@ -258,21 +287,36 @@ impl Scheduler {
         let mut sequence = self.running.pop().expect("the caller saw a running sequence");
         self.pool.release(&mut sequence.blocks);
         (sequence.computed, sequence.scheduled, sequence.preempted) = (0, 0, true);
+        if sequence.part == SequencePart::Decode {
+            // The other server has freed its blocks.
+            sequence.part = SequencePart::Whole;
+        }
         let id = sequence.id;
         self.waiting.push_front(sequence);
         id
     }
 
     fn admit_waiting(&mut self, budget: &mut usize) {
+        self.admit_received(budget);
         while *budget > 0 && self.running.len() < self.limits.max_num_seqs {
             let Some(sequence) = self.waiting.front() else { break };
             find_prefix(&self.pool, &self.limits, sequence, &mut self.found);
+            if sequence.part == SequencePart::Decode {
+                if self.reserve_for_first() {
+                    continue;
+                }
+                break;
+            }
             let cached = self.found.len() * self.limits.block_size;
             let left = sequence.len() - cached;
             if left > *budget && !self.limits.chunked_prefill {
                 break;
             }
             let tokens = left.min(*budget);
+            let whole = sequence.len().div_ceil(self.limits.block_size) - self.found.len();
+            if sequence.part == SequencePart::Prefill && !self.pool.has_free(&self.found, whole) {
+                break;
+            }
             let fresh = (cached + tokens).div_ceil(self.limits.block_size) - self.found.len();
             let Some(sequence) = self.waiting.front_mut() else { break };
             if !self.pool.claim(&mut sequence.blocks, &self.found, fresh) {
@@ -313,10 +357,13 @@ impl Scheduler {
     }
 
     fn drop_finished(&mut self) {
-        let pool = &mut self.pool;
+        let (pool, kept) = (&mut self.pool, &mut self.kept);
         self.running.retain_mut(|sequence| {
             if sequence.is_finished() {
-                pool.release(&mut sequence.blocks);
+                match sequence.part {
+                    SequencePart::Prefill => kept.push((sequence.id, std::mem::take(&mut sequence.blocks))),
+                    SequencePart::Whole | SequencePart::Decode => pool.release(&mut sequence.blocks),
+                }
             }
             !sequence.is_finished()
         });

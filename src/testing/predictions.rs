@@ -68,6 +68,7 @@ fn prediction() -> Prediction {
         ]
         .into(),
         utilization: Some(value(0.62, 0.66, 0.69)),
+        stages: Vec::new(),
         knee: Some(PredictedKnee {
             limit: "capacity".into(),
             load: value(14.4, 15.2, 16.1),

@@ -181,7 +181,7 @@ fn as_simulated(truth: &[TruthLine]) -> Vec<SimulatedRequest> {
 
 fn simulated(requests: Vec<SimulatedRequest>) -> Vec<SimulatedAnswer> {
     let server = ServerConfig::new(limits(), step_time());
-    let fleet = FleetConfig { replicas: 1, server, max_concurrency: None, seed: 0 };
+    let fleet = FleetConfig { replicas: 1, server, split: None, max_concurrency: None, seed: 0 };
     let mut answers = Vec::new();
     let mut keep = |answer: &SimulatedAnswer| answers.push(answer.clone());
     simulate(&fleet, &mut requests.into_iter(), &mut RoundRobin::default(), &mut keep).unwrap();

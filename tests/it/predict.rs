@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use crate::support::{Ended, Program, Simulator, quick};
 
+mod split;
+
 const MODEL: &str = include_str!("../fixtures/predict/model.json");
 
 /// A run of forty requests at twenty a second.

@@ -11,7 +11,9 @@ use crate::analysis::prediction_check::PredictionCheck;
 use crate::cli::exit::{CliError, ExitReason, print_stderr};
 use crate::cli::saved_results;
 use crate::cli::stdout;
-use crate::model::prediction::{COVERAGE, FleetSize, PredictedFleet, Prediction, RouterComparison};
+use crate::model::prediction::{
+    COVERAGE, FleetSize, PredictedFleet, Prediction, RouterComparison, SplitComparison,
+};
 use crate::model::run::Run;
 use crate::predict::autoscale::AutoscaleRule;
 use crate::predict::fleet_size::least_replicas;
@@ -19,6 +21,7 @@ use crate::predict::predicted_run::{PredictedRunHeader, assemble};
 use crate::predict::prediction::predict;
 use crate::predict::router::RouterPolicy;
 use crate::predict::router_comparison::compare_routers;
+use crate::predict::split_comparison::compare_splits;
 use crate::predict::ticks::Ticks;
 use crate::predict::what_if::{FleetSetup, WhatIf};
 use crate::report;
@@ -27,6 +30,7 @@ mod args;
 mod load_point;
 mod model;
 mod source;
+mod split;
 mod values;
 
 pub(crate) use args::{EngineArgs, PredictArgs};
@@ -34,6 +38,7 @@ use load_point::LoadPoint;
 pub(crate) use model::LoadedModel;
 use source::RequestSource;
 pub(crate) use source::prepared_shapes;
+use split::SplitFleets;
 
 /// Runs the command; `typed` is the command line.
 pub(crate) fn execute(args: &PredictArgs, typed: &[String]) -> Result<ExitReason, CliError> {
@@ -41,17 +46,20 @@ pub(crate) fn execute(args: &PredictArgs, typed: &[String]) -> Result<ExitReason
         return Err(CliError::usage(format!("--slo {rule}: a service level has a fixed limit")));
     }
     let points = LoadPoint::all(&args.requests);
+    let splits = SplitFleets::read(&args.split, args.fleet.autoscale.is_some(), args.fleet.fleet)?;
     let model = LoadedModel::load(&args.model, &args.engine)?;
     let routers = args.fleet.router.as_ref().map_or_else(|| vec![model.fleet.1], |list| list.0.clone());
-    check_combination(args, &points, &routers)?;
+    check_combination(args, &points, &routers, &splits)?;
     let source = RequestSource::read(&args.requests, model.block_tokens)?;
-    let case = PredictCase { args, typed, model: &model, source: &source, router: routers[0] };
+    let router = routers[0];
+    let case = PredictCase { args, typed, model: &model, source: &source, router, splits: &splits };
     let mut runs = Vec::with_capacity(points.len());
     for point in &points {
         runs.push((point.name(), case.run(*point)?));
     }
     let check = args.output.check.as_deref().map(|path| check(path, &runs)).transpose()?;
     let routers = if routers.len() > 1 { case.routers(points[0], &routers)? } else { None };
+    let splits = if splits.setups.len() > 1 { Some(case.splits(points[0])?) } else { None };
     let size = if args.fleet.fleet { Some(case.fleet_size(points[0])?) } else { None };
     if args.output.strict {
         refuse_extrapolation(&runs, size.as_ref())?;
@@ -59,7 +67,7 @@ pub(crate) fn execute(args: &PredictArgs, typed: &[String]) -> Result<ExitReason
     if let Some(out) = &args.output.out {
         save(out, &runs)?;
     }
-    let answers = Answers { runs: &runs, check, routers, size };
+    let answers = Answers { runs: &runs, check, routers, splits, size };
     answers.print(args.output.json.is_wanted())?;
     Ok(ExitReason::Success)
 }
@@ -69,12 +77,16 @@ fn check_combination(
     args: &PredictArgs,
     points: &[LoadPoint],
     routers: &[RouterPolicy],
+    splits: &SplitFleets,
 ) -> Result<(), CliError> {
+    let has_splits = splits.setups.len() > 1;
     let several = points.len() > 1;
     let lists = [
         (several && args.output.check.is_some(), "--check compares one load: give one"),
         (several && args.fleet.fleet, "--fleet sizes a fleet for one load: give one"),
         (several && routers.len() > 1, "routers are compared under one load: give one load, or one router"),
+        (several && has_splits, "splits are compared under one load: give one load, or one split"),
+        (has_splits && routers.len() > 1, "routers or splits are compared: give one router, or one split"),
     ];
     let wrong = lists.into_iter().find(|(is_wrong, _)| *is_wrong);
     wrong.map_or(Ok(()), |(_, why)| Err(CliError::usage(why)))
@@ -87,6 +99,7 @@ struct PredictCase<'a> {
     model: &'a LoadedModel,
     source: &'a RequestSource,
     router: RouterPolicy,
+    splits: &'a SplitFleets,
 }
 
 impl PredictCase<'_> {
@@ -101,6 +114,7 @@ impl PredictCase<'_> {
             fleet: self.fleet(),
             metrics: predicted.metrics,
             utilization: predicted.utilization,
+            stages: predicted.stages,
             knee: predicted.knee,
             extrapolations: predicted.extrapolations,
             saturated_extrapolations: predicted.saturated_extrapolations,
@@ -122,6 +136,10 @@ impl PredictCase<'_> {
         policies: &[RouterPolicy],
     ) -> Result<Option<RouterComparison>, CliError> {
         compare_routers(&self.question(point), policies).map_err(CliError::usage)
+    }
+
+    fn splits(&self, point: LoadPoint) -> Result<SplitComparison, CliError> {
+        compare_splits(&self.question(point), &self.splits.setups).map_err(CliError::usage)
     }
 
     fn fleet_size(&self, point: LoadPoint) -> Result<FleetSize, CliError> {
@@ -151,8 +169,11 @@ impl PredictCase<'_> {
             delay: ticks(scale.delay),
             target: self.model.servers.central.limits.max_num_seqs,
         });
-        let replicas = args.replicas.map_or(self.model.fleet.0, usize::from);
+        let split = self.splits.first();
+        let whole = args.replicas.map_or(self.model.fleet.0, usize::from);
+        let replicas = if split.is_some() { self.splits.servers } else { whole };
         FleetSetup {
+            split,
             replicas: autoscale.map_or(replicas, |rule| rule.max),
             router: self.router,
             signal_delay: ticks(args.signal_delay),
@@ -178,7 +199,7 @@ impl PredictCase<'_> {
         PredictedFleet {
             replicas: setup.replicas,
             router: (setup.replicas > 1).then(|| self.router.to_string()),
-            properties: scaled.into_iter().chain(reports).collect(),
+            properties: self.splits.describe().into_iter().chain(scaled).chain(reports).collect(),
         }
     }
 
@@ -200,6 +221,13 @@ impl PredictCase<'_> {
                 );
             }
             _ => {}
+        }
+        if self.splits.first().is_some() {
+            notes.push(
+                "prefill and decode servers are alike, the calibrated one; clients get all tokens from decode servers, and \
+                 the network takes time only for keys and values"
+                    .into(),
+            );
         }
         if preemptions > 0 {
             notes.push(format!(
@@ -246,6 +274,7 @@ struct Answers<'a> {
     runs: &'a [(String, Run)],
     check: Option<PredictionCheck>,
     routers: Option<RouterComparison>,
+    splits: Option<SplitComparison>,
     size: Option<FleetSize>,
 }
 
@@ -267,6 +296,7 @@ impl Answers<'_> {
                 }
                 self.check.iter().try_for_each(|check| report::prediction::check_table(check, out))?;
                 self.routers.iter().try_for_each(|found| report::prediction::router_table(found, out))?;
+                self.splits.iter().try_for_each(|found| report::split::split_table(found, out))?;
                 self.size.iter().try_for_each(|size| report::prediction::fleet_size(size, out))
             },
             report::text::colored,
@@ -280,6 +310,7 @@ impl Answers<'_> {
             "loads": loads.collect::<Vec<_>>(),
             "check": self.check,
             "routers": self.routers,
+            "splits": self.splits,
             "fleet": self.size,
         });
         serde_json::to_string_pretty(&answer).expect("a prediction has only string keys")

@@ -82,8 +82,13 @@ pub(crate) fn replay(
     fleet: CalibrationFleet,
     seed: u64,
 ) -> Result<Replay, SimulationError> {
-    let config =
-        FleetConfig { replicas: fleet.replicas, server: server.clone(), max_concurrency: None, seed };
+    let config = FleetConfig {
+        replicas: fleet.replicas,
+        server: server.clone(),
+        split: None,
+        max_concurrency: None,
+        seed,
+    };
     let mut requests = run.requests.iter().enumerate().map(|(index, request)| SimulatedRequest {
         index: index as u64,
         due: Ticks::from_seconds(request.start),

@@ -141,8 +141,13 @@ fn measured_loop(
     requests: u64,
     shape: fn(u64) -> (u32, u32),
 ) -> MeasuredRun {
-    let config =
-        FleetConfig { replicas: 1, server: server.clone(), max_concurrency: Some(concurrency), seed: 1 };
+    let config = FleetConfig {
+        replicas: 1,
+        server: server.clone(),
+        split: None,
+        max_concurrency: Some(concurrency),
+        seed: 1,
+    };
     let mut sent = (0..requests).map(|index| {
         let (prompt, output) = shape(index);
         let contents = BlockContents::NONE;

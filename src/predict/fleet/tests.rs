@@ -12,6 +12,8 @@ use crate::predict::{
 use crate::sim::scheduler::{BlockContents, SchedulerLimits};
 use crate::testing::step_loop::run_step_loop;
 
+mod split;
+
 const MS: u64 = 1_000_000;
 
 fn limits() -> SchedulerLimits {
@@ -42,7 +44,7 @@ fn step_time() -> StepTimeModel {
 
 fn config(replicas: usize) -> FleetConfig {
     let server = ServerConfig::new(limits(), step_time());
-    FleetConfig { replicas, server, max_concurrency: None, seed: 7 }
+    FleetConfig { replicas, server, split: None, max_concurrency: None, seed: 7 }
 }
 
 fn request(index: u64, due_us: u64, prompt: u32, output: u32) -> SimulatedRequest {

@@ -10,6 +10,7 @@ use crate::model::run::Run;
 use crate::report::format::seconds;
 use crate::report::prediction::{interval_text, point_text, with_interval};
 use crate::report::run_metrics;
+use crate::report::split;
 use crate::report::table::{Column, Table, row};
 
 const COLUMNS: [Column; 3] = [Column::LEFT, Column::RIGHT, Column::LEFT];
@@ -20,6 +21,7 @@ pub(super) fn render(run: &Run, prediction: &Prediction, to: &mut impl Write) ->
     validity::run_banner(run, to)?;
     section("Knee", to)?;
     knee(prediction, to)?;
+    split::stages(&prediction.stages, to)?;
     section("Predicted metrics", to)?;
     Table::new(&COLUMNS, rows(run, prediction)).write(to)?;
     section("Simulated", to)?;

@@ -149,10 +149,15 @@ impl BlockPool {
         found.extend(contents.iter().map_while(|content| self.known.get(content).copied()));
     }
 
+    /// Whether the blocks `found` and `fresh` more can be claimed.
+    pub(super) fn has_free(&self, found: &[BlockId], fresh: usize) -> bool {
+        let revived = found.iter().filter(|id| self.blocks[**id as usize].holders == 0).count();
+        revived + fresh <= self.free
+    }
+
     /// Adds the blocks `found` and `fresh` more to `held`. Returns false and changes nothing if too few are free.
     pub(super) fn claim(&mut self, held: &mut HeldBlocks, found: &[BlockId], fresh: usize) -> bool {
-        let revived = found.iter().filter(|id| self.blocks[**id as usize].holders == 0).count();
-        if revived + fresh > self.free {
+        if !self.has_free(found, fresh) {
             return false;
         }
         held.count += found.len() + fresh;

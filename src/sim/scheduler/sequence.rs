@@ -16,9 +16,24 @@ pub(crate) struct SequenceShape {
     pub contents: BlockContents,
 }
 
+/// The part of a sequence that a server computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SequencePart {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The prompt, with one token of output. It is admitted when all of it has blocks, which stay in use after its end until
+    /// [`Scheduler::release`](super::Scheduler::release).
+    Prefill,
+    /// The output. The prompt's keys and values come from another server, and are there after
+    /// [`Scheduler::receive`](super::Scheduler::receive).
+    Decode,
+}
+
 pub(super) struct Sequence {
     pub id: SeqId,
     pub shape: SequenceShape,
+    pub part: SequencePart,
     /// The number of tokens that it has generated.
     pub generated: usize,
     pub blocks: HeldBlocks,
@@ -27,18 +42,22 @@ pub(super) struct Sequence {
     pub scheduled: usize,
     /// Whether it was preempted, and has not yet computed again what it had before.
     pub preempted: bool,
+    /// Whether the keys and values of a prompt of another server have come.
+    pub is_received: bool,
 }
 
 impl Sequence {
-    pub(super) fn new(id: SeqId, shape: SequenceShape) -> Self {
+    pub(super) fn new(id: SeqId, shape: SequenceShape, part: SequencePart) -> Self {
         Self {
             id,
             shape,
+            part,
             generated: 0,
             blocks: HeldBlocks::default(),
             computed: 0,
             scheduled: 0,
             preempted: false,
+            is_received: false,
         }
     }
 
@@ -56,9 +75,11 @@ impl Sequence {
         self.generated >= self.shape.output
     }
 
-    /// Whether its next computation yields one token after another, rather than the first or one after a preemption.
+    /// Whether its next computation yields one token after another, rather than the first of a prompt of this server or
+    /// one after a preemption.
     pub(super) fn is_decoding(&self) -> bool {
-        self.to_compute() == 1 && self.generated > 0 && !self.preempted
+        let has_prompt = self.generated > 0 || self.part == SequencePart::Decode;
+        self.to_compute() == 1 && has_prompt && !self.preempted
     }
 
     /// Lets the current step compute `tokens`, and counts them.

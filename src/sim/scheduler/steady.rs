@@ -1,6 +1,6 @@
 //! Steps in which nothing changes but lengths: foreseen, and done at once.
 
-use super::{Scheduler, SchedulerLimits, StepWork, sequence::Sequence};
+use super::{Scheduler, SchedulerLimits, SequencePart, StepWork, sequence::Sequence};
 
 /// A number of steps in which every running sequence decodes one token, and no sequence ends, is admitted or preempted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,11 +29,14 @@ enum PoolChangeKind {
 }
 
 impl Scheduler {
-    /// Foresees the number of coming steps in which nothing changes but lengths, if no sequence is added or aborted.
-    /// It may be less than the true number.
+    /// Foresees the number of coming steps in which nothing changes but lengths, if no sequence is added, received,
+    /// released or aborted. It may be less than the true number.
     pub(crate) fn steady_steps(&self) -> SteadySteps {
         let seqs = self.running.len();
         if seqs == 0 || seqs > self.limits.max_num_batched_tokens {
+            return SteadySteps::default();
+        }
+        if self.received > 0 && self.has_room() {
             return SteadySteps::default();
         }
         if !self.waiting.is_empty() && !self.keeps_waiting() {
@@ -60,7 +63,7 @@ impl Scheduler {
     }
 
     /// Whether a step in which all running sequences decode has a place and a token left for one more.
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         let seqs = self.running.len();
         seqs < self.limits.max_num_seqs && seqs < self.limits.max_num_batched_tokens
     }
@@ -75,12 +78,19 @@ impl Scheduler {
         if self.limits.prefix_caching && !head.shape.contents.is_empty() {
             return false;
         }
+        let lacks = |tokens: usize| tokens.div_ceil(self.limits.block_size) > self.pool.free_count();
+        if head.part == SequencePart::Decode {
+            return lacks(head.len());
+        }
+        if head.part == SequencePart::Prefill && lacks(head.len()) {
+            return true;
+        }
         let budget = self.limits.max_num_batched_tokens - self.running.len();
         if head.len() > budget && !self.limits.chunked_prefill {
             return true;
         }
         // Decoding frees no blocks.
-        head.len().min(budget).div_ceil(self.limits.block_size) > self.pool.free_count()
+        lacks(head.len().min(budget))
     }
 
     /// The most steps, up to `most`, for which there are enough blocks.

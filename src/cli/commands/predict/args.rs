@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::split::SplitArgs;
 use super::values::{Autoscale, Factors, Routers};
 use crate::cli::args::JsonArgs;
 use crate::cli::args::values::{self, ValueList};
@@ -24,6 +25,8 @@ pub(crate) struct PredictArgs {
     pub engine: EngineArgs,
     #[command(flatten)]
     pub fleet: FleetArgs,
+    #[command(flatten)]
+    pub split: SplitArgs,
     #[command(flatten)]
     pub output: PredictOutputArgs,
 }

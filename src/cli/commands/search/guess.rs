@@ -52,7 +52,7 @@ pub(super) fn predict_boundary(
     let knee = |drawn: Option<Load>, levels: &[MetricRule]| -> Result<Option<PredictedKnee>, CliError> {
         let question = WhatIf {
             servers: &model.servers,
-            fleet: FleetSetup { replicas, router, signal_delay, autoscale: None },
+            fleet: FleetSetup { replicas, split: None, router, signal_delay, autoscale: None },
             load: LoadDraw { recorded: load.clone(), drawn, factor: 1.0 },
             slo: &spec.slo,
             levels,

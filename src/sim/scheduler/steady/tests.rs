@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::super::tests::limits;
-use super::super::{AdmittedSequence, BlockContents, SeqId, SequenceShape};
+use super::super::{AdmittedSequence, BlockContents, ReservedSequence, SeqId, SequenceShape};
 use super::*;
 
 /// What a step did: its work, and each change.
@@ -10,6 +12,8 @@ struct StepRecord {
     work: StepWork,
     admitted: Vec<AdmittedSequence>,
     preempted: Vec<SeqId>,
+    reserved: Vec<ReservedSequence>,
+    continued: Vec<SeqId>,
     first: Vec<SeqId>,
     last: Vec<SeqId>,
 }
@@ -19,7 +23,20 @@ struct StepRecord {
 struct Arrival {
     step: u64,
     shape: SequenceShape,
+    part: SequencePart,
+    /// The number of steps from the reservation of its blocks until its prompt has come, or from its end until another
+    /// server has read it.
+    transfer: u64,
     aborted_after: Option<u64>,
+}
+
+/// What happens before a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Add,
+    Abort,
+    Receive,
+    Release,
 }
 
 /// The contents of the first `blocks` blocks of a family. Families share none.
@@ -33,6 +50,8 @@ fn one_step(scheduler: &mut Scheduler) -> StepRecord {
         work: batch.work,
         admitted: batch.admitted,
         preempted: batch.preempted,
+        reserved: batch.reserved,
+        continued: batch.continued,
         ..StepRecord::default()
     };
     for token in scheduler.complete_step() {
@@ -49,21 +68,23 @@ fn run(
     mut leap: impl FnMut(u64) -> u64,
 ) -> (Vec<StepRecord>, Scheduler) {
     let (mut scheduler, mut log, mut step) = (Scheduler::new(limits), Vec::new(), 0);
-    let mut events: Vec<(u64, SeqId, Option<&Arrival>)> = Vec::new();
-    for (id, arrival) in arrivals.iter().enumerate() {
-        events.push((arrival.step, id as SeqId, Some(arrival)));
-        events.extend(arrival.aborted_after.map(|steps| (arrival.step + steps, id as SeqId, None)));
+    let mut events: BTreeSet<(u64, Event, SeqId)> = BTreeSet::new();
+    for (id, arrival) in (0..).zip(arrivals) {
+        events.insert((arrival.step, Event::Add, id));
+        events.extend(arrival.aborted_after.map(|steps| (arrival.step + steps, Event::Abort, id)));
     }
-    events.sort_by_key(|(step, ..)| *step);
-    let mut events = events.into_iter().peekable();
-    while events.peek().is_some() || !scheduler.is_idle() {
-        while let Some((_, id, arrival)) = events.next_if(|(at, ..)| *at <= step) {
-            match arrival {
-                Some(arrival) => scheduler.add(id, arrival.shape.clone()).unwrap(),
-                None => drop(scheduler.abort(id)),
+    while !events.is_empty() || !scheduler.is_idle() {
+        while let Some((_, event, id)) = events.first().copied().filter(|(at, ..)| *at <= step) {
+            events.pop_first();
+            let arrival = &arrivals[id as usize];
+            match event {
+                Event::Add => scheduler.add_part(id, arrival.shape.clone(), arrival.part).unwrap(),
+                Event::Abort => drop(scheduler.abort(id)),
+                Event::Receive => drop(scheduler.receive(id)),
+                Event::Release => drop(scheduler.release(id)),
             }
         }
-        let to_event = events.peek().map_or(u64::MAX, |(at, ..)| at - step);
+        let to_event = events.first().map_or(u64::MAX, |(at, ..)| at - step);
         let steady = scheduler.steady_steps();
         let steps = leap(steady.steps).min(steady.steps).min(to_event);
         if steps > 0 {
@@ -73,8 +94,13 @@ fn run(
             );
             step += steps;
         } else {
-            log.push(one_step(&mut scheduler));
+            let record = one_step(&mut scheduler);
             step += 1;
+            let after = |id: SeqId| step + arrivals[id as usize].transfer;
+            events.extend(record.reserved.iter().map(|found| (after(found.id), Event::Receive, found.id)));
+            let ended = record.last.iter().filter(|id| arrivals[**id as usize].part == SequencePart::Prefill);
+            events.extend(ended.map(|id| (after(*id), Event::Release, *id)));
+            log.push(record);
         }
         assert!(step < 100_000, "the scheduler never came to an end");
     }
@@ -88,11 +114,17 @@ prop_compose! {
         output in 1usize..60,
         family in 0u64..4,
         known in 0usize..14,
+        part in prop_oneof![
+            Just(SequencePart::Whole), Just(SequencePart::Decode), Just(SequencePart::Prefill),
+        ],
+        transfer in 0u64..30,
         aborted_after in prop::option::weighted(0.1, 1u64..40),
     ) -> Arrival {
         // Some contents cover a part of the prompt, some the output too.
         let blocks = known.min((prompt + output) / limits().block_size);
-        Arrival { step, shape: SequenceShape { prompt, output, contents: contents(family, blocks) }, aborted_after }
+        let output = if part == SequencePart::Prefill { 1 } else { output };
+        let shape = SequenceShape { prompt, output, contents: contents(family, blocks) };
+        Arrival { step, shape, part, transfer, aborted_after }
     }
 }
 
