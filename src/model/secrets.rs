@@ -46,6 +46,9 @@ const PLAIN_QUALIFIERS: [&str; 16] = [
 /// The suffix of a flag of ours that names a file.
 const FILE_SUFFIX: &str = "client-key";
 
+/// The command whose flag `--secret` names an object of Kubernetes. Elsewhere, this flag of other programs has a secret.
+const NAMES_SECRET: [&str; 2] = ["launch", "kubernetes"];
+
 /// The parameters of a URL's query whose values are shown. Any other may be an access key to the server.
 const PUBLIC_PARAMETERS: [&str; 17] = [
     "api-version",
@@ -207,8 +210,13 @@ pub(crate) fn mask_flag_value(flag: &str, text: &str) -> String {
 /// Masks the secrets in a command line.
 pub(crate) fn mask_args(words: &[String]) -> Vec<String> {
     let mut flag = String::new();
+    let names_secret = words.windows(2).any(|pair| pair == NAMES_SECRET);
+    let mask = |flag: &str, value: &str| match names_secret && flag == "secret" {
+        true => value.to_owned(),
+        false => mask_flag_value(flag, value),
+    };
     let shown = |word: &String| match word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
-        None => mask_flag_value(&flag, word),
+        None => mask(&flag, word),
         Some(_) => {
             let (name, value) =
                 word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
@@ -216,7 +224,7 @@ pub(crate) fn mask_args(words: &[String]) -> Vec<String> {
             match value {
                 None => word.clone(),
                 Some(value) => {
-                    let shown = format!("{name}={}", mask_flag_value(&flag, value));
+                    let shown = format!("{name}={}", mask(&flag, value));
                     flag.clear();
                     shown
                 }

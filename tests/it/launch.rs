@@ -99,12 +99,12 @@ fn the_credentials_of_an_object_store_go_to_runs_that_write_there() {
 
 #[test]
 fn a_secret_that_exists_is_named_and_none_is_printed() {
-    let ended = kubernetes(&format!("--secret keys --share-nodes {RUN}")).end().well();
+    let ended = kubernetes(&format!("--secret load-keys --share-nodes {RUN}")).end().well();
     let (secret, _, job) = objects(&ended.stdout);
     assert!(secret.is_none());
     let pod = job.spec.unwrap().template.spec.unwrap();
     let from = &pod.containers[0].env_from.as_ref().unwrap()[0];
-    assert_eq!(from.secret_ref.as_ref().unwrap().name, "keys");
+    assert_eq!(from.secret_ref.as_ref().unwrap().name, "load-keys");
     let anti = pod.affinity.unwrap().pod_anti_affinity.unwrap();
     assert!(anti.preferred_during_scheduling_ignored_during_execution.is_some());
 }

@@ -117,6 +117,8 @@ fn command_lines_are_masked_however_they_are_written() {
             "--metrics-url http://u:S@h/m --push-metrics=http://h/p?tok=S",
             "--metrics-url http://***@h/m --push-metrics=http://h/p?tok=***",
         ),
+        ("launch kubernetes --secret keys --secret=b", "launch kubernetes --secret keys --secret=b"),
+        ("serve --secret S", "serve --secret ***"),
         ("--endpoint /v1?api_key=S --client-key key.pem", "--endpoint /v1?api_key=*** --client-key key.pem"),
         (r#"--extra-body {"api_key":"S"}"#, r#"--extra-body {"api_key":"***"}"#),
         ("env OPENAI_API_KEY=S N=1 vllm serve org/m@rev", "env OPENAI_API_KEY=*** N=1 vllm serve org/m@rev"),
