@@ -1,37 +1,30 @@
 //! The TLS settings of connections: the cryptography provider, the trusted authorities, and the client's certificate.
 
 mod error_text;
+mod pem_file;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use thiserror::Error;
 
 pub(crate) use crate::client::tls::error_text::in_words;
-use crate::model::bounded_file::{self, FileLimit};
+use crate::client::tls::pem_file::PemFileError;
 use crate::model::run_spec::Target;
 
 /// TLS settings that cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum TlsError {
     /// A file does not hold the expected PEM data.
-    #[error("{path}: {cause}; it should be a PEM file with {wanted}")]
-    File {
-        /// The path of the file.
-        path: PathBuf,
-        /// What is wrong with the file.
-        cause: pem::Error,
-        /// The expected contents.
-        wanted: &'static str,
-    },
+    #[error(transparent)]
+    File(#[from] PemFileError),
     /// The user gave a certificate without its key, or a key without its certificate.
     #[error(
         "a client certificate needs its key: give both `target.connection.client_cert` and `target.connection.client_key`"
@@ -62,11 +55,9 @@ pub(crate) fn client_config(target: &Target) -> Result<ClientConfig, TlsError> {
     let mut config = match (&files.client_cert, &files.client_key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => {
-            let key = read_pem(key)
-                .and_then(|text| PrivateKeyDer::from_pem_slice(&text))
-                .map_err(|cause| TlsError::File { path: key.clone(), cause, wanted: "a private key" })?;
+            let key = pem_file::private_key(key)?;
             let refused = |cause| TlsError::Refused { what: "the client certificate with its key", cause };
-            builder.with_client_auth_cert(certificates(cert)?, key).map_err(refused)?
+            builder.with_client_auth_cert(pem_file::certificates(cert)?, key).map_err(refused)?
         }
         _ => return Err(TlsError::HalfIdentity),
     };
@@ -80,7 +71,7 @@ fn verifier_config(
     ca_cert: Option<&Path>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let extra = ca_cert.map(certificates).transpose()?.unwrap_or_default();
+    let extra = ca_cert.map(pem_file::certificates).transpose()?.unwrap_or_default();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|cause| TlsError::Refused { what: "this build's cryptography", cause })?
@@ -93,10 +84,6 @@ fn verifier_config(
     Ok(builder.with_custom_certificate_verifier(Arc::new(GivenCertVerifier { verifier, given: extra })))
 }
 
-fn read_pem(path: &Path) -> Result<Vec<u8>, pem::Error> {
-    bounded_file::read(path, FileLimit::CONFIG).map_err(pem::Error::Io)
-}
-
 /// Checks the files of a target that uses no TLS: a wrong path is a mistake there too.
 pub(crate) fn check_files(target: &Target) -> Result<(), TlsError> {
     let files = &target.connection;
@@ -104,15 +91,6 @@ pub(crate) fn check_files(target: &Target) -> Result<(), TlsError> {
         return Ok(());
     }
     client_config(target).map(drop)
-}
-
-/// All certificates of a file, which must hold at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found =
-        read_pem(path).and_then(|text| CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>());
-    let found =
-        found.and_then(|found| if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) });
-    found.map_err(|cause| TlsError::File { path: path.to_owned(), cause, wanted: "certificates" })
 }
 
 /// Trusts the system's authorities and the given certificates as authorities, and also each given certificate for its
