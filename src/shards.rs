@@ -2,7 +2,8 @@
 //! Run of all.
 //!
 //! The clients meet at the first one, shard 0: it listens ([`Coordinator`]), the others join it ([`Member`]). Both are a
-//! [`Membership`](crate::runner::Membership) of the runner. Messages are JSON over HTTP, and each may be repeated:
+//! [`Membership`](crate::runner::Membership) of the runner. Messages are JSON over HTTP, with TLS if shard 0 has a
+//! certificate, and each may be repeated:
 //!
 //! 1. `join`: a client names its shard and version.
 //! 2. `next`: the Spec and the id of the next run, or that there is none. Then the clients prepare it.
@@ -16,6 +17,7 @@
 //! No latency crosses hosts: every time of a request is from the clock of the client that sent it.
 
 mod beats;
+mod client_listener;
 mod clock;
 mod coordinator;
 mod launcher;

@@ -1,23 +1,30 @@
-//! The TLS settings of connections: the cryptography provider, the trusted authorities, and the client's certificate.
+//! The TLS settings of connections: the cryptography provider, the trusted authorities, and the certificates of a client
+//! and of a server.
 
 mod error_text;
 mod pem_file;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WantsClientCert, verify_server_name};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 use rustls_platform_verifier::Verifier;
 use thiserror::Error;
 
-pub(crate) use crate::client::tls::error_text::in_words;
+pub(crate) use crate::client::tls::error_text::{client_in_words, in_words};
 use crate::client::tls::pem_file::PemFileError;
 use crate::model::run_spec::Target;
+
+/// The only protocol of connections with TLS, as the handshake names it.
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// TLS settings that cannot be used.
 #[derive(Debug, Error)]
@@ -25,6 +32,14 @@ pub(crate) enum TlsError {
     /// A file does not hold the expected PEM data.
     #[error(transparent)]
     File(#[from] PemFileError),
+    /// A server's private key is not that of its certificate.
+    #[error("{key} is not the private key of {cert}: each has another public key")]
+    KeyMismatch {
+        /// The path of the certificate.
+        cert: PathBuf,
+        /// The path of the key.
+        key: PathBuf,
+    },
     /// The user gave a certificate without its key, or a key without its certificate.
     #[error(
         "a client certificate needs its key: give both `target.connection.client_cert` and `target.connection.client_key`"
@@ -48,10 +63,22 @@ pub(crate) fn install_provider() {
     }
 }
 
+/// Whose certificates a client accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Everybody's.
+    Anybody,
+    /// Those of the system's authorities, and of the authorities in a file.
+    System,
+    /// Those of the authorities in a file alone.
+    File,
+}
+
 /// The TLS configuration for a target, for HTTP/1.1.
 pub(crate) fn client_config(target: &Target) -> Result<ClientConfig, TlsError> {
     let files = &target.connection;
-    let builder = verifier_config(target.insecure, files.ca_cert.as_deref())?;
+    let trust = if target.insecure { Trust::Anybody } else { Trust::System };
+    let builder = verifier_config(trust, files.ca_cert.as_deref())?;
     let mut config = match (&files.client_cert, &files.client_key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => {
@@ -61,27 +88,68 @@ pub(crate) fn client_config(target: &Target) -> Result<ClientConfig, TlsError> {
         }
         _ => return Err(TlsError::HalfIdentity),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     Ok(config)
 }
 
-/// Verifies servers against the system's authorities and those in a file. If `insecure` is true, accepts every server.
+/// The TLS configuration of a client that trusts the authorities in a file alone, or those of the system without one.
+pub(crate) fn private_client_config(ca_cert: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let trust = if ca_cert.is_some() { Trust::File } else { Trust::System };
+    let mut config = verifier_config(trust, ca_cert)?.with_no_client_auth();
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Ok(config)
+}
+
+/// The TLS configuration of a server, for HTTP/1.1: its certificate with the chain, and its private key.
+pub(crate) fn server_config(cert: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+    let (chain, private) = (pem_file::certificates(cert)?, pem_file::private_key(key)?);
+    let refused = |cause| match cause {
+        Error::InconsistentKeys(_) => TlsError::KeyMismatch { cert: cert.to_owned(), key: key.to_owned() },
+        cause => TlsError::Refused { what: "the certificate with its key", cause },
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable_cryptography)?;
+    let mut config = builder.with_no_client_auth().with_single_cert(chain, private).map_err(refused)?;
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Ok(config)
+}
+
+fn unusable_cryptography(cause: Error) -> TlsError {
+    TlsError::Refused { what: "this build's cryptography", cause }
+}
+
+/// Verifies servers as `trust` says. Reads the file in any case: a wrong path is always a mistake.
 fn verifier_config(
-    insecure: bool,
+    trust: Trust,
     ca_cert: Option<&Path>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let extra = ca_cert.map(pem_file::certificates).transpose()?.unwrap_or_default();
+    let given = ca_cert.map(pem_file::certificates).transpose()?.unwrap_or_default();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|cause| TlsError::Refused { what: "this build's cryptography", cause })?
+        .map_err(unusable_cryptography)?
         .dangerous();
-    if insecure {
-        return Ok(builder.with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider))));
-    }
-    let verifier = Verifier::new_with_extra_roots(extra.clone(), provider)
-        .map_err(|cause| TlsError::Refused { what: "the trusted certificates", cause })?;
-    Ok(builder.with_custom_certificate_verifier(Arc::new(GivenCertVerifier { verifier, given: extra })))
+    let refused = |cause| TlsError::Refused { what: "the trusted certificates", cause };
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::Anybody => {
+            return Ok(builder.with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider))));
+        }
+        Trust::System => Arc::new(Verifier::new_with_extra_roots(given.clone(), provider).map_err(refused)?),
+        Trust::File => webpki_verifier(&given, provider).map_err(refused)?,
+    };
+    Ok(builder.with_custom_certificate_verifier(Arc::new(GivenCertVerifier { verifier, given })))
+}
+
+/// Trusts these authorities alone.
+fn webpki_verifier(
+    authorities: &[CertificateDer<'static>],
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let mut roots = RootCertStore::empty();
+    authorities.iter().try_for_each(|authority| roots.add(authority.clone()))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    Ok(verifier.map_err(|error| Error::General(error.to_string()))?)
 }
 
 /// Checks the files of a target that uses no TLS: a wrong path is a mistake there too.
@@ -93,12 +161,12 @@ pub(crate) fn check_files(target: &Target) -> Result<(), TlsError> {
     client_config(target).map(drop)
 }
 
-/// Trusts the system's authorities and the given certificates as authorities, and also each given certificate for its
-/// own names. A common self-signed certificate (`openssl req -x509`) is marked as an authority's, and webpki does not
-/// accept such a certificate for a server.
+/// Trusts what another verifier trusts, the given certificates as authorities among them, and also each given
+/// certificate for its own names. A common self-signed certificate (`openssl req -x509`) is marked as an authority's,
+/// and webpki does not accept such a certificate for a server.
 #[derive(Debug)]
 struct GivenCertVerifier {
-    verifier: Verifier,
+    verifier: Arc<dyn ServerCertVerifier>,
     given: Vec<CertificateDer<'static>>,
 }
 

@@ -55,6 +55,14 @@ pub(super) fn io_failure(error: &io::Error) -> Failure {
     }
 }
 
+/// Why the handshake of a client failed, as its server sees it. The words follow the client's name.
+pub(crate) fn client_handshake(error: &io::Error) -> String {
+    match tls_error(error) {
+        Some(error) => tls::client_in_words(error),
+        None => format!("broke off the TLS handshake ({})", error_chain(error)),
+    }
+}
+
 /// The TLS error among the causes, if there is one.
 fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     std::iter::successors(Some(error), |link| cause(*link)).find_map(|link| link.downcast_ref())
@@ -69,14 +77,19 @@ fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stati
     }
 }
 
+/// Why no TLS connection was possible for a request of reqwest; `None` if it failed otherwise.
+pub(crate) fn tls_cause(error: &reqwest::Error) -> Option<String> {
+    error.source().and_then(tls_error).map(tls::in_words)
+}
+
 /// Why a request of reqwest failed, in words for the user. The caller reports the URL.
 pub(crate) fn causes(error: reqwest::Error) -> String {
     // The URL may hold a password.
     let error = error.without_url();
     // The outermost error only states that a request failed.
     let Some(first) = error.source() else { return error.to_string() };
-    if let Some(error) = tls_error(first) {
-        return tls::in_words(error);
+    if let Some(words) = tls_cause(&error) {
+        return words;
     }
     let words = error_chain(first);
     match io_error(first).map(system_words) {

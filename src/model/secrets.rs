@@ -43,8 +43,8 @@ const PLAIN_QUALIFIERS: [&str; 16] = [
     "budget", "cache", "type",
 ];
 
-/// The suffix of a flag of ours that names a file.
-const FILE_SUFFIX: &str = "client-key";
+/// The flags of ours that name the file of a key.
+const PLACE_FLAGS: [&str; 2] = ["client-key", "rendezvous-key"];
 
 /// The command whose flag `--secret` names an object of Kubernetes. Elsewhere, this flag of other programs has a secret.
 const NAMES_SECRET: [&str; 2] = ["launch", "kubernetes"];
@@ -72,7 +72,7 @@ const PUBLIC_PARAMETERS: [&str; 17] = [
 
 /// Returns whether the value with this name is secret: a key of JSON, a header, a flag, an environment variable.
 pub(crate) fn is_secret_key(key: &str) -> bool {
-    if key == FILE_SUFFIX {
+    if PLACE_FLAGS.contains(&key) {
         return false;
     }
     let words = key_words(key);

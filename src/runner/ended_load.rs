@@ -139,9 +139,9 @@ impl Runner<'_> {
     fn wait_for_start(&self, prepared: &PreparedRun, log: Option<&LogFile>) -> Result<Instant, String> {
         let Some(membership) = self.membership() else { return Ok(Instant::now()) };
         let log = log.map_or_else(|| Path::new(""), LogFile::path);
-        let start = membership.wait_for_start(&prepared.inputs, log)?;
-        let remarks = membership.remarks().into_iter().map(Warning::Shards);
-        remarks.for_each(|remark| self.session().emit(&Event::Warning(remark)));
+        let warn = |sentence| self.session().emit(&Event::Warning(Warning::Shards(sentence)));
+        let start = membership.wait_for_start(&prepared.inputs, log, &warn)?;
+        membership.remarks().into_iter().for_each(warn);
         Ok(start)
     }
 

@@ -33,8 +33,13 @@ pub(crate) trait Membership: Sync {
     fn shared_workload(&self) -> Result<Option<SharedWorkload>, String>;
 
     /// Waits until all clients have prepared the same run and are ready. Returns the instant of the common start, or
-    /// why there is none. `log` is this client's record log.
-    fn wait_for_start(&self, inputs: &RunInputs, log: &Path) -> Result<Instant, String>;
+    /// why there is none. `log` is this client's record log. `notify` takes sentences for the user during the wait.
+    fn wait_for_start(
+        &self,
+        inputs: &RunInputs,
+        log: &Path,
+        notify: &dyn Fn(String),
+    ) -> Result<Instant, String>;
 
     /// Sentences for the user on the clients that have begun a run together.
     fn remarks(&self) -> Vec<String>;

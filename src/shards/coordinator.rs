@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,15 +14,18 @@ use axum::middleware::{self, Next as NextLayer};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use rustls::ServerConfig;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use tracing::info;
 use uuid::Uuid;
 
+use super::client_listener::ClientListener;
 use super::listen::listen;
 use super::messages::{
     Beat, Failed, Join, Next, PATH, PROTOCOL, Ready, Refusal, RunIdentity, Start, WorkloadQuery,
 };
+use super::rendezvous::Rendezvous;
 use super::shared_hosts::shared_hosts;
 use super::state::ClientTable;
 use super::{PIECE_BYTES, host_name};
@@ -47,6 +51,8 @@ pub(crate) struct Coordinator {
     timeout: Duration,
     stop: StopHandle,
     address: SocketAddr,
+    /// Sentences on clients that could not connect.
+    notices: Mutex<Receiver<String>>,
     /// Whether all clients were started on this host.
     is_one_host: bool,
     /// Serves the other clients until it is dropped.
@@ -70,15 +76,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Coordinator {
-    /// Listens for the other clients, which have `timeout` to be ready for a run. When `stop` is requested, all of them
-    /// stop.
+    /// Listens for the other clients, with TLS if there is a configuration for it. They have `timeout` to be ready for
+    /// a run. When `stop` is requested, all of them stop.
     ///
     /// # Errors
     /// If the address cannot be listened on.
     pub(crate) fn listen(
-        address: &str,
+        Rendezvous { address, token }: Rendezvous,
         shard: Shard,
-        token: Option<String>,
+        tls: Option<ServerConfig>,
         (timeout, stop): (Duration, &StopHandle),
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -93,8 +99,10 @@ impl Coordinator {
         let join = Join { protocol: PROTOCOL, shard, version, host: own, process };
         clients.join(&join).map_err(std::io::Error::other)?;
         let shared = Arc::new(Shared { clients: Mutex::new(clients), token });
-        let listener = runtime.block_on(listen(address))?;
+        let listener = runtime.block_on(listen(&address))?;
         let address = listener.local_addr()?;
+        let (new_notices, notices) = mpsc::channel();
+        let listener = ClientListener::new(listener, tls, new_notices);
         let router = router(Arc::clone(&shared));
         runtime.spawn(async move { axum::serve(listener, router).await });
         let (interrupted, stop_all) = (Arc::clone(&shared), stop.clone());
@@ -106,7 +114,18 @@ impl Coordinator {
         let clock = Some(ClockOffset { ahead_ns: 0, doubt_ns: 0 });
         let share = Mutex::new(RunShare { shard, run: Uuid::nil(), host, clock });
         let (identity, stop) = (RunIdentity::default(), stop.clone());
-        Ok(Self { shared, share, identity, timeout, stop, address, is_one_host: false, _runtime: runtime })
+        let notices = Mutex::new(notices);
+        Ok(Self {
+            shared,
+            share,
+            identity,
+            timeout,
+            stop,
+            address,
+            notices,
+            is_one_host: false,
+            _runtime: runtime,
+        })
     }
 
     /// Sets what the flags ask for, which must be equal in all clients.
@@ -154,7 +173,12 @@ impl Membership for Coordinator {
         Ok(None)
     }
 
-    fn wait_for_start(&self, inputs: &RunInputs, log: &Path) -> Result<Instant, String> {
+    fn wait_for_start(
+        &self,
+        inputs: &RunInputs,
+        log: &Path,
+        notify: &dyn Fn(String),
+    ) -> Result<Instant, String> {
         let began = Instant::now();
         let shard = self.share().shard;
         let mut clients = self.shared.clients();
@@ -173,6 +197,7 @@ impl Membership for Coordinator {
                 clients.give_up(self.timeout);
             }
             drop(clients);
+            lock(&self.notices).try_iter().for_each(notify);
             std::thread::sleep(POLL_INTERVAL);
             clients = self.shared.clients();
         }

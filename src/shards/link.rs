@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};
+use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,31 +25,58 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) enum NoAnswer {
     /// Shard 0 does not answer.
-    Silent(String),
+    Silent(Silence),
     /// Shard 0 refuses.
     Refused(String),
+}
+
+/// Why shard 0 does not answer.
+#[derive(Debug)]
+pub(super) struct Silence {
+    why: String,
+    /// Whether shard 0 cannot be reached with TLS, as it is set up: another attempt to join would fail too.
+    pub is_lasting: bool,
+}
+
+impl Silence {
+    fn new(error: reqwest::Error) -> Self {
+        match transport_error::tls_cause(&error) {
+            Some(why) => Self { why, is_lasting: true },
+            None => Self { why: transport_error::causes(error), is_lasting: false },
+        }
+    }
 }
 
 impl NoAnswer {
     /// A sentence.
     pub(super) fn into_message(self) -> String {
         match self {
-            Self::Silent(why) => format!("shard 0 does not answer: {why}"),
+            Self::Silent(Silence { why, is_lasting: true }) => format!("no TLS connection to shard 0: {why}"),
+            Self::Silent(Silence { why, .. }) => format!("shard 0 does not answer: {why}"),
             Self::Refused(why) => why,
         }
     }
 }
 
 impl Link {
-    /// The connection to an address.
+    /// The connection to an address, with TLS if there is a configuration for it.
     ///
     /// # Errors
     /// Why there is no HTTP client, in a sentence.
-    pub(super) fn new(address: &str, token: Option<String>) -> Result<Self, String> {
+    pub(super) fn new(
+        address: &str,
+        token: Option<String>,
+        tls: Option<ClientConfig>,
+    ) -> Result<Self, String> {
         tls::install_provider();
+        let scheme = if tls.is_some() { "https" } else { "http" };
         // A proxy is for the server under test.
-        let http = Client::builder().no_proxy().build().map_err(transport_error::causes)?;
-        Ok(Self { http, base: format!("http://{address}{PATH}"), token })
+        let mut builder = Client::builder().no_proxy();
+        if let Some(config) = tls {
+            builder = builder.tls_backend_preconfigured(config).https_only(true);
+        }
+        let http = builder.build().map_err(transport_error::causes)?;
+        Ok(Self { http, base: format!("{scheme}://{address}{PATH}"), token })
     }
 
     /// Asks a question.
@@ -79,7 +107,7 @@ impl Link {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let silent = |error| NoAnswer::Silent(transport_error::causes(error));
+        let silent = |error| NoAnswer::Silent(Silence::new(error));
         let response = request.timeout(MESSAGE_TIMEOUT).send().await.map_err(silent)?;
         let status = response.status();
         let body = response.bytes().await.map_err(silent)?;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use tokio::runtime::Runtime;
 use tracing::info;
 use uuid::Uuid;
@@ -15,6 +16,7 @@ use super::messages::{
     Clocks, Failed, Join, Next, NextRun, PROTOCOL, Ready, RunIdentity, RunOrder, Start, WorkloadOffer,
     WorkloadQuery,
 };
+use super::rendezvous::Rendezvous;
 use super::{LOST_AFTER, host_name};
 use crate::client::clock::wall_time;
 use crate::loadgen::LoadEnd;
@@ -52,15 +54,15 @@ struct Round {
 }
 
 impl Member {
-    /// Joins at an address, which may begin to listen later, and tells shard 0 from then on that it is alive. When
-    /// shard 0 is interrupted, `stop` is requested.
+    /// Joins at an address, which may begin to listen later, with TLS if there is a configuration for it, and tells
+    /// shard 0 from then on that it is alive. When shard 0 is interrupted, `stop` is requested.
     ///
     /// # Errors
     /// Why the client cannot join, in a sentence.
     pub(crate) fn join(
-        address: &str,
+        Rendezvous { address, token }: Rendezvous,
         shard: Shard,
-        token: Option<String>,
+        tls: Option<ClientConfig>,
         (timeout, stop): (Duration, &StopHandle),
     ) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -69,7 +71,7 @@ impl Member {
             .enable_all()
             .build()
             .map_err(|error| format!("cannot join the other shards: {error}"))?;
-        let link = Link::new(address, token)?;
+        let link = Link::new(&address, token, tls)?;
         let host = host_name();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let process = Uuid::new_v4();
@@ -78,7 +80,9 @@ impl Member {
         loop {
             match runtime.block_on(link.post::<()>("/join", &join)) {
                 Ok(()) => break,
-                Err(NoAnswer::Silent(_)) if began.elapsed() < timeout && !stop.is_requested() => {
+                Err(NoAnswer::Silent(silence))
+                    if !silence.is_lasting && began.elapsed() < timeout && !stop.is_requested() =>
+                {
                     std::thread::sleep(JOIN_INTERVAL);
                 }
                 Err(error) => return Err(format!("{address}: {}", error.into_message())),
@@ -210,7 +214,12 @@ impl Membership for Member {
         }
     }
 
-    fn wait_for_start(&self, inputs: &RunInputs, log: &Path) -> Result<Instant, String> {
+    fn wait_for_start(
+        &self,
+        inputs: &RunInputs,
+        log: &Path,
+        _notify: &dyn Fn(String),
+    ) -> Result<Instant, String> {
         let mapping = self.measure_clocks()?;
         let number = self.round().number;
         let ready = Ready { shard: self.shard, number, identity: self.identity.with_inputs(inputs) };

@@ -158,6 +158,13 @@ fn mpirun_and_mpiexec_get_their_own_options() {
     let mpich =
         "exec mpiexec -n 8 -hosts 'node0,node1' -genvlist 'SERVEGAUGE_SHARD_TOKEN,HF_TOKEN' servegauge run";
     assert!(with_hosts("mpich").contains(mpich));
+    let tls = "--rendezvous-cert /etc/tls.crt --rendezvous-key /etc/tls.key";
+    let secured =
+        Program::new(&format!("launch mpi --shards 2 --hosts node0,node1 {RUN} {tls}")).end().well().stdout;
+    assert!(
+        secured.trim_end().ends_with(&format!("{tls} --shard auto --rendezvous https://node0:7707")),
+        "{secured}"
+    );
     let here = Program::new(&format!("launch mpi --shards 2 {RUN}")).end().well().stdout;
     assert!(here.trim_end().ends_with("--shard auto"), "{here}");
 }

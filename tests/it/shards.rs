@@ -1,5 +1,7 @@
 //! One run from several processes.
 
+mod tls;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 

@@ -19,6 +19,7 @@ mod ladder;
 mod local_shards;
 mod log_ending;
 mod meeting;
+mod meeting_tls;
 mod other_files;
 mod outcome;
 mod part_destination;

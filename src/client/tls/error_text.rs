@@ -22,6 +22,23 @@ pub(crate) fn in_words(error: &Error) -> String {
     }
 }
 
+/// Describes why the handshake of a client failed, as its server sees it. The words follow the client's name.
+pub(crate) fn client_in_words(error: &Error) -> String {
+    match error {
+        Error::AlertReceived(
+            alert @ (AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied),
+        ) => format!("does not accept the certificate ({})", plain(&Named(*alert))),
+        Error::AlertReceived(alert) => format!("aborted the TLS handshake ({})", plain(&Named(*alert))),
+        _ => format!("failed in the TLS handshake ({})", plain(error)),
+    }
+}
+
 fn certificate_text(wrong: &CertificateError) -> String {
     match wrong {
         CertificateError::UnknownIssuer => {
@@ -157,6 +174,30 @@ mod tests {
 
     fn other(name: &'static str) -> Error {
         invalid(CertificateError::Other(OtherError(Arc::new(WebpkiError(name)))))
+    }
+
+    #[test]
+    fn a_server_says_what_its_client_does_not_accept() {
+        for (error, expected) in [
+            (
+                Error::AlertReceived(AlertDescription::UnknownCA),
+                "does not accept the certificate (unknown CA)",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::CertificateExpired),
+                "does not accept the certificate (certificate expired)",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::InternalError),
+                "aborted the TLS handshake (internal error)",
+            ),
+            (
+                Error::InvalidMessage(InvalidMessage::MessageTooLarge),
+                "failed in the TLS handshake (received corrupt message of type message too large)",
+            ),
+        ] {
+            assert_eq!(client_in_words(&error), expected);
+        }
     }
 
     /// The names are rustls's and webpki's. The alerts that servers send in each case come from OpenSSL's `s_server`,

@@ -46,6 +46,7 @@ fn keys_are_secret_by_their_words() {
         "bos_token",
         "prompt_cache_key",
         "client-key",
+        "rendezvous-key",
         "token_type",
         "keyboard",
         "author",

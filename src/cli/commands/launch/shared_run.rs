@@ -82,7 +82,8 @@ impl SharedRun {
         let mut words = self.words.clone();
         words.extend(["--shard".to_owned(), "auto".to_owned()]);
         if let (Some(host), false) = (host, self.line.gives("rendezvous")) {
-            words.extend(["--rendezvous".to_owned(), format!("{host}:{PORT}")]);
+            let scheme = if self.line.gives("rendezvous-cert") { "https://" } else { "" };
+            words.extend(["--rendezvous".to_owned(), format!("{scheme}{host}:{PORT}")]);
         }
         words
     }
@@ -174,6 +175,9 @@ mod tests {
             ("run --shard 0/2", "--shard: the launcher"),
             ("run --local-shards 2", "--local-shards: the launcher"),
             ("run --recover a.reclog", "--recover: it reads"),
+            ("run --rendezvous-ca ca.pem", "shard 0 needs a certificate for TLS"),
+            ("run --rendezvous-cert a.pem", "--rendezvous-cert needs --rendezvous-key FILE"),
+            ("run --rendezvous http://a:1 --rendezvous-cert a --rendezvous-key b", "an address without TLS"),
             ("run --max-concurrency 3", "cannot be split into 4 shards"),
             ("run --max-concurrency 8,3", "cannot be split into 4 shards"),
             ("run --max-concurrency 8,16 --repeats 3", "--repeats measures one load"),
@@ -184,6 +188,15 @@ mod tests {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} is accepted"));
             assert!(error.contains(why), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_run_with_tls_joins_an_address_with_tls() {
+        let tls = "--rendezvous-cert tls.crt --rendezvous-key tls.key";
+        let words = parse(&format!("run {tls}")).unwrap().words_of_each(Some("node0")).join(" ");
+        assert_eq!(words, format!("run {tls} --shard auto --rendezvous https://node0:7707"));
+        let derived = parse(&format!("run {tls}")).unwrap().words_of_each(None).join(" ");
+        assert_eq!(derived, format!("run {tls} --shard auto"));
     }
 
     #[test]

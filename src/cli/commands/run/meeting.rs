@@ -12,7 +12,7 @@ pub(super) fn rendezvous(flags: &ShardArgs) -> Result<Rendezvous, CliError> {
         _ => None,
     };
     let address = match (&flags.rendezvous, &from_launcher) {
-        (Some(address), _) => address.clone(),
+        (Some(address), _) => address.host_port.clone(),
         (None, Some(rendezvous)) => rendezvous.address.clone(),
         (None, None) => "127.0.0.1:0".to_owned(),
     };
@@ -44,7 +44,7 @@ fn launchers(shard: Option<ShardChoice>) -> Result<Rendezvous, CliError> {
 }
 
 /// Refuses an address that other hosts can reach, without a token.
-pub(super) fn check_token(address: &str, token: Option<&str>) -> Result<(), CliError> {
+pub(super) fn check_token(Rendezvous { address, token }: &Rendezvous) -> Result<(), CliError> {
     let is_local = ["127.", "localhost:", "[::1]:"].iter().any(|local| address.starts_with(local));
     match token.is_some() || is_local {
         true => Ok(()),

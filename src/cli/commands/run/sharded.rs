@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::local_shards::LocalShards;
-use super::meeting;
+use super::{meeting, meeting_tls};
 use crate::cli::args::{RunArgs, ShardChoice};
 use crate::cli::exit::{CliError, print_stderr};
 use crate::cli::interrupt::InterruptSignal;
@@ -12,7 +12,7 @@ use crate::model::run_spec::Spec;
 use crate::model::shard::Shard;
 use crate::model::step_load::StepLoad;
 use crate::runner::Membership;
-use crate::shards::{Coordinator, Member, Rendezvous, RunIdentity, launcher_shard};
+use crate::shards::{Coordinator, Member, RunIdentity, launcher_shard};
 
 /// The shard of this process; `None` for a run of one client.
 fn shard_of(args: &RunArgs) -> Result<Option<Shard>, CliError> {
@@ -56,25 +56,29 @@ impl Party {
     ) -> Result<Option<Self>, CliError> {
         let Some(shard) = shard_of(args)? else { return Ok(None) };
         check(args, spec, shard)?;
-        let Rendezvous { address, token } = meeting::rendezvous(&args.shards)?;
+        let rendezvous = meeting::rendezvous(&args.shards)?;
         let limits = (args.shards.shard_timeout, interrupts.stop_handle());
         if shard.index() > 0 {
-            let member = Member::join(&address, shard, token, limits);
-            let mut member =
-                member.map_err(|error| CliError::failed(format!("cannot join the run: {error}")))?;
+            let member = Member::join(rendezvous, shard, meeting_tls::of_other(&args.shards)?, limits);
+            let mut member = member.map_err(|error| {
+                CliError::failed(format!("cannot join the run: {}", meeting_tls::with_advice(&error)))
+            })?;
             if args.shards.local_shards.is_some() {
                 member.set_child();
             }
             return Ok(Some(Self::Other(Box::new(member))));
         }
-        meeting::check_token(&address, token.as_deref())?;
-        let mut coordinator = Coordinator::listen(&address, shard, token, limits).map_err(|error| {
+        meeting::check_token(&rendezvous)?;
+        let (address, tls) = (rendezvous.address.clone(), meeting_tls::of_first(&args.shards)?);
+        let scheme = if tls.is_some() { "https://" } else { "" };
+        let mut coordinator = Coordinator::listen(rendezvous, shard, tls, limits).map_err(|error| {
             CliError::usage(format!("--rendezvous {address}: cannot listen there: {error}"))
         })?;
         if args.shards.local_shards.is_some() {
             coordinator.expect_one_host();
         } else {
-            print_stderr(format_args!("shard {shard} waits for the others at {}", coordinator.address()));
+            let address = coordinator.address();
+            print_stderr(format_args!("shard {shard} waits for the others at {scheme}{address}"));
         }
         let processes = LocalShards::start(args, &coordinator)?;
         Ok(Some(Self::First { coordinator: Box::new(coordinator), _processes: processes }))
@@ -134,6 +138,7 @@ pub(crate) fn check(args: &RunArgs, spec: &Spec, shard: Shard) -> Result<(), Cli
     if args.workload.dry_run {
         return refuse("a dry run sends nothing; leave --shard out");
     }
+    meeting_tls::check(&args.shards, shard)?;
     let ladder = to_spec::ladder(args, spec).map_err(CliError::usage)?;
     let steps = ladder.iter().flat_map(|plan| &plan.loads);
     let caps = steps.filter_map(|load| match load {
