@@ -43,10 +43,10 @@ const PLAIN_QUALIFIERS: [&str; 16] = [
     "budget", "cache", "type",
 ];
 
-/// The flags of ours that name the file of a key.
-const PLACE_FLAGS: [&str; 2] = ["client-key", "rendezvous-key"];
+/// The flags of ours that name where a secret is: a file, or an object of Kubernetes.
+const PLACE_FLAGS: [&str; 3] = ["client-key", "rendezvous-key", "tls-secret"];
 
-/// The command whose flag `--secret` names an object of Kubernetes. Elsewhere, this flag of other programs has a secret.
+/// The command whose flag `--secret` names such an object too. Elsewhere, this flag of other programs has a secret.
 const NAMES_SECRET: [&str; 2] = ["launch", "kubernetes"];
 
 /// The parameters of a URL's query whose values are shown. Any other may be an access key to the server.

@@ -98,6 +98,35 @@ fn the_credentials_of_an_object_store_go_to_runs_that_write_there() {
 }
 
 #[test]
+fn a_secret_with_a_certificate_is_mounted_and_used() {
+    let ended = kubernetes(&format!("--name load --tls-secret load-tls {RUN} --rendezvous-ca /data/ca.pem"))
+        .end()
+        .well();
+    let before = "# Before: kubectl create secret generic load-tls --from-file=tls.crt --from-file=tls.key --from-file=ca.crt\n\
+                  # tls.crt must be valid for load-0.load.\n";
+    assert!(ended.stdout.starts_with(before), "{}", ended.stdout);
+    let (_, _, job) = objects(&ended.stdout);
+    let pod = job.spec.unwrap().template.spec.unwrap();
+    let volumes = pod.volumes.unwrap();
+    let secret = volumes.iter().find(|volume| volume.name == "tls").unwrap().secret.as_ref().unwrap();
+    assert_eq!((secret.secret_name.as_deref(), secret.default_mode), (Some("load-tls"), Some(0o440)));
+    let container = &pod.containers[0];
+    let mount = container.volume_mounts.as_ref().unwrap().iter().find(|mount| mount.name == "tls").unwrap();
+    assert_eq!((mount.mount_path.as_str(), mount.read_only), ("/tls", Some(true)));
+    let expected = "run --rendezvous-cert /tls/tls.crt --rendezvous-key /tls/tls.key --rendezvous-ca /tls/ca.crt --base-url \
+                    http://vllm:8000 --request-rate 100 --rendezvous-ca /data/ca.pem --shard auto --rendezvous \
+                    https://load-0.load:7707";
+    assert_eq!(container.args.as_ref().unwrap().join(" "), expected, "the run's own flags come last");
+    for wrong in ["a b", "A", "", "a\nb"] {
+        Program::new("launch kubernetes --shards 2 --image i --tls-secret")
+            .arg(wrong)
+            .words(RUN)
+            .end()
+            .with_code(2);
+    }
+}
+
+#[test]
 fn a_secret_that_exists_is_named_and_none_is_printed() {
     let ended = kubernetes(&format!("--secret load-keys --share-nodes {RUN}")).end().well();
     let (secret, _, job) = objects(&ended.stdout);

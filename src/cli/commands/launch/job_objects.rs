@@ -16,6 +16,20 @@ const USER: u32 = 65532;
 /// How long a pod may take to report after it was asked to end.
 const GRACE_SECONDS: u32 = 60;
 
+/// Where the Secret with the certificate is mounted.
+const TLS_FOLDER: &str = "/tls";
+
+/// The mode of its files: readable by the pod's group.
+const TLS_FILE_MODE: u32 = 0o440;
+
+/// The flags of a run whose pods have the Secret with the certificate.
+pub(super) fn tls_flags() -> impl Iterator<Item = String> {
+    let files = [("cert", "tls.crt"), ("key", "tls.key"), ("ca", "ca.crt")];
+    files
+        .into_iter()
+        .flat_map(|(flag, file)| [format!("--rendezvous-{flag}"), format!("{TLS_FOLDER}/{file}")])
+}
+
 /// Whether two pods may run on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spread {
@@ -43,6 +57,8 @@ pub(super) struct JobObjects {
     pub spread: Spread,
     /// The claim that is mounted where the results go.
     pub results_claim: Option<String>,
+    /// The Secret with the certificate of shard 0, its key and its CA.
+    pub tls_secret: Option<String>,
     /// How long the finished Job stays.
     pub keep: Duration,
 }
@@ -109,6 +125,12 @@ impl JobObjects {
             Some(claim) => json!({"name": "data", "persistentVolumeClaim": {"claimName": claim}}),
             None => json!({"name": "data", "emptyDir": {}}),
         };
+        let certificate = self
+            .tls_secret
+            .as_ref()
+            .map(|name| json!({"name": "tls", "secret": {"secretName": name, "defaultMode": TLS_FILE_MODE}}));
+        let tmp = json!({"name": "tmp", "emptyDir": {}});
+        let volumes: Vec<Value> = [tmp, results].into_iter().chain(certificate).collect();
         json!({
             "restartPolicy": "Never",
             "subdomain": self.name,
@@ -125,7 +147,7 @@ impl JobObjects {
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [self.container()],
-            "volumes": [{"name": "tmp", "emptyDir": {}}, results],
+            "volumes": volumes,
         })
     }
 
@@ -134,6 +156,12 @@ impl JobObjects {
         let secret = self.existing_secret.as_ref().unwrap_or(&self.name);
         // `$(NAME)` in an argument would be a variable.
         let args: Vec<String> = self.args.iter().map(|arg| arg.replace('$', "$$")).collect();
+        let certificate = self.tls_secret.as_ref();
+        let certificate =
+            certificate.map(|_| json!({"name": "tls", "mountPath": TLS_FOLDER, "readOnly": true}));
+        let mounts = [("tmp", "/tmp"), ("data", "/data")];
+        let mounts = mounts.into_iter().map(|(name, path)| json!({"name": name, "mountPath": path}));
+        let mounts: Vec<Value> = mounts.chain(certificate).collect();
         json!({
             "name": "servegauge",
             "image": self.image,
@@ -147,7 +175,7 @@ impl JobObjects {
                 "readOnlyRootFilesystem": true,
                 "capabilities": {"drop": ["ALL"]},
             },
-            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "data", "mountPath": "/data"}],
+            "volumeMounts": mounts,
         })
     }
 

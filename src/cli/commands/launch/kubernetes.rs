@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::job_objects::{JobObjects, Spread};
+use super::job_objects::{JobObjects, Spread, tls_flags};
 use super::shared_run::{SharedRun, job_name, passed_variables};
 use crate::cli::args::values;
 use crate::cli::exit::{CliError, print_stderr};
@@ -46,6 +46,11 @@ pub(super) struct KubernetesArgs {
     /// Take the token and the API keys from this Secret, and print none
     #[arg(long, value_name = "NAME", conflicts_with = "pass_env")]
     secret: Option<String>,
+    /// Let the pods talk with TLS, with tls.crt, tls.key and ca.crt of this Secret
+    ///
+    /// The certificate must be valid for the name of the first pod, such as servegauge-0.servegauge.
+    #[arg(long, value_name = "NAME", value_parser = secret_name)]
+    tls_secret: Option<String>,
     /// Environment variables to put into the Secret; OPENAI_API_KEY and HF_TOKEN are put there anyway
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     pass_env: Vec<String>,
@@ -59,7 +64,7 @@ pub(super) struct KubernetesArgs {
 
 /// The manifests as YAML, after a comment that says how to use them.
 pub(super) fn manifests(args: &KubernetesArgs) -> Result<String, CliError> {
-    let run = SharedRun::parse(&args.run, args.shards)?;
+    let run = SharedRun::parse(&words_of_run(args), args.shards)?;
     note_what_pods_lack(&run);
     let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let mut secrets = vec![(TOKEN.to_owned(), Secret::new(token))];
@@ -72,6 +77,15 @@ pub(super) fn manifests(args: &KubernetesArgs) -> Result<String, CliError> {
     Ok(text)
 }
 
+/// The words of the run, with the certificate of `--tls-secret`. The run's own flags for a certificate override it.
+fn words_of_run(args: &KubernetesArgs) -> Vec<String> {
+    if args.tls_secret.is_none() {
+        return args.run.clone();
+    }
+    let flags = args.run.strip_prefix(&["run".to_owned()]).unwrap_or(&args.run);
+    tls_flags().chain(flags.iter().cloned()).collect()
+}
+
 /// The objects of the Job.
 fn objects(args: &KubernetesArgs, run: &SharedRun, secrets: Vec<(String, Secret)>) -> JobObjects {
     let name = &args.name;
@@ -80,16 +94,30 @@ fn objects(args: &KubernetesArgs, run: &SharedRun, secrets: Vec<(String, Secret)
         namespace: args.namespace.clone(),
         image: args.image.clone(),
         shards: args.shards,
-        // The pods of an Indexed Job have the host names NAME-0, NAME-1 and so on.
-        args: run.words_of_each(Some(&format!("{name}-0.{name}"))),
+        args: run.words_of_each(Some(&first_pod(name))),
         secrets,
         existing_secret: args.secret.clone(),
         cpus: args.cpus.clone(),
         memory: args.memory.clone(),
         spread: if args.share_nodes { Spread::Preferred } else { Spread::Required },
         results_claim: args.results_claim.clone(),
+        tls_secret: args.tls_secret.clone(),
         keep: args.keep,
     }
+}
+
+/// Reads the name of a Secret, which Kubernetes restricts to these characters.
+fn secret_name(text: &str) -> Result<String, String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    match !text.is_empty() && text.len() <= 253 && text.chars().all(is_part) {
+        true => Ok(text.to_owned()),
+        false => Err("the name of a Secret has only a-z, 0-9, - and ., such as servegauge-tls".into()),
+    }
+}
+
+/// The host of shard 0. The pods of an Indexed Job have the host names NAME-0, NAME-1 and so on.
+fn first_pod(name: &str) -> String {
+    format!("{name}-0.{name}")
 }
 
 /// How to start the Job, and how to get its report.
@@ -105,8 +133,16 @@ fn usage(args: &KubernetesArgs) -> String {
                  log that begins with {.\n"
             .to_owned(),
     };
+    let tls = args.tls_secret.as_ref().map(|secret| {
+        format!(
+            "# Before: {kubectl} create secret generic {secret} --from-file=tls.crt --from-file=tls.key --from-file=ca.crt\n\
+             # tls.crt must be valid for {}.\n",
+            first_pod(name)
+        )
+    });
+    let tls = tls.unwrap_or_default();
     format!(
-        "# Start:  {kubectl} apply -f FILE
+        "{tls}# Start:  {kubectl} apply -f FILE
 # Report: {kubectl} logs --follow --tail=-1 \
          --selector=batch.kubernetes.io/job-name={name},batch.kubernetes.io/job-completion-index=0
 # End:    {kubectl} delete -f FILE
