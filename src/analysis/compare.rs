@@ -224,8 +224,8 @@ pub(crate) fn stated_metrics() -> Vec<MetricId> {
 }
 
 /// All metrics that a table may have: mean, median, P90, P95 and P99 of TTFT, TPOT, E2E, ITL and of the server's own
-/// times, and the other metrics that a server is judged by. Input throughput is left out because the client decides it, and request goodput because
-/// it follows from two other metrics.
+/// times, and the other metrics that a server is judged by. Input throughput is left out because the client decides it,
+/// and request goodput because it follows from two other metrics.
 pub(crate) fn all_metrics() -> Vec<MetricId> {
     const PERCENTS: [f64; 4] = [50.0, 90.0, 95.0, 99.0];
     let statistics = || [Statistic::Mean].into_iter().chain(PERCENTS.map(Statistic::Percentile));

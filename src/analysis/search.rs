@@ -1,10 +1,10 @@
 //! Searches for the highest load at which all service levels are met: which load to try next, for how long, and what
 //! the trials show.
 //!
-//! From a start load, or from the [`LoadGuess`] of a model, the search doubles the load until a level is violated (or quarters it until all are met). Between
-//! these two loads it bisects the range that the trials leave open. The next load is the median of the possible
-//! boundaries ([`boundary::BoundaryDraws`]). After an unclear trial it is halfway from that trial to the further end,
-//! since a trial at the boundary itself is a coin toss. This is probabilistic bisection (Horstein 1963; Waeber, Frazier
+//! From a start load, or from the [`LoadGuess`] of a model, the search doubles the load until a level is violated (or
+//! quarters it until all are met). Between these two loads it bisects the range that the trials leave open. The next
+//! load is the median of the possible boundaries ([`boundary::BoundaryDraws`]). After an unclear trial it is halfway
+//! from that trial to the further end, since a trial at the boundary itself is a coin toss. This is probabilistic bisection (Horstein 1963; Waeber, Frazier
 //! and Henderson 2013), with a confidence distribution from isotonic fits in place of error probabilities, which are
 //! unknown. The search ends when the interval is as narrow as requested, or when the time is up.
 //!
