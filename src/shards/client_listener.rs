@@ -38,7 +38,7 @@ const MAX_REFUSED_BYTES: u64 = 1 << 16;
 /// The first byte of a TLS handshake (RFC 8446, section 5.1). No method of HTTP begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What a client without TLS is told.
+/// The answer to a client without TLS.
 const NEEDS_TLS: &str = "shard 0 requires TLS, and this shard does not use it";
 
 /// An open connection to a client, with or without TLS.

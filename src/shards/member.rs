@@ -54,8 +54,8 @@ struct Round {
 }
 
 impl Member {
-    /// Joins at an address, which may begin to listen later, with TLS if there is a configuration for it, and tells
-    /// shard 0 from then on that it is alive. When shard 0 is interrupted, `stop` is requested.
+    /// Joins at an address, which may begin to listen later, with TLS if there is a configuration for it, and
+    /// reports to shard 0 from then on that it is alive. When shard 0 is interrupted, `stop` is requested.
     ///
     /// # Errors
     /// Why the client cannot join, in a sentence.

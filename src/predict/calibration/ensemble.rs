@@ -109,9 +109,9 @@ fn normal_quantile(member: usize, stride: usize) -> f64 {
 
 /// How fast a member's step time grows beyond the largest step that was seen, as multiples of what its coefficients say.
 ///
-/// Nothing that was measured tells. Each is spread evenly over the members: from no growth, where further work uses what
+/// No measurement shows it. Each is spread evenly over the members: from no growth, where further work uses what
 /// the rest leaves idle, to as much above the growth of the coefficients, where another part becomes the bottleneck.
-/// Decoding waits for memory and prompts for arithmetic, so that one tells nothing of the other.
+/// Decoding waits for memory and prompts for arithmetic, so that neither shows the growth of the other.
 pub(super) fn growth_beyond(member: usize) -> GrowthBeyond {
     let growth = |stride: usize| 2.0 * ((member * stride % MEMBERS) as f64 + 0.5) / MEMBERS as f64;
     GrowthBeyond { decode: growth(5), prefill: growth(11) }

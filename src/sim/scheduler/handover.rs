@@ -2,7 +2,7 @@
 //!
 //! The states are those of vLLM's V1 scheduler with a connector that reads. The first server admits a prompt if all of
 //! it has blocks, not only its first chunk, and keeps these blocks until they were read. The second one reserves blocks
-//! for the whole prompt when the sequence is first in the queue. A sequence whose keys and values are on their way holds
+//! for the whole prompt when the sequence is first in the queue. A sequence whose keys and values are on their way has
 //! these blocks, but runs in no step and takes no place among the running ones. When they are there it runs, and
 //! computes the prompt's last token again, which yields its first output. If it is preempted later, it computes its
 //! prompt itself.

@@ -17,7 +17,7 @@ fn a_queue_before_quick_first_tokens_is_a_hint_and_one_of_the_loads_own_making_n
 }
 
 /// A server without metrics whose answers, with a TTFT of 100 ms, say that they waited and were computed for so long.
-fn told_by_answers(queue: u64, prefill: u64, change: impl FnOnce(&mut Run)) -> Kit {
+fn with_times_in_answers(queue: u64, prefill: u64, change: impl FnOnce(&mut Run)) -> Kit {
     let server_times = ServerTimes::new(Some(ms(queue)), Some(ms(prefill)), None).boxed();
     let answer = Record { server_times, ..sample_run::records().remove(0) };
     let mut kit = Kit::run(|run| {
@@ -32,17 +32,17 @@ fn told_by_answers(queue: u64, prefill: u64, change: impl FnOnce(&mut Run)) -> K
 #[test]
 fn the_servers_times_in_its_answers_show_its_queue_and_its_prefill() {
     let slow = |run: &mut Run| measured(run, Latency::Ttft, vec![ms(2_000); 100]);
-    let queued = told_by_answers(80, 10, slow).finding("queue");
+    let queued = with_times_in_answers(80, 10, slow).finding("queue");
     assert_eq!(
         (queued.level, queued.facts[0].figure),
         (Severity::Alert, Some(Quantity::Share(80.0 / 102.0)))
     );
-    let quick = told_by_answers(80, 10, |run| measured(run, Latency::Ttft, vec![ms(100); 100]));
+    let quick = with_times_in_answers(80, 10, |run| measured(run, Latency::Ttft, vec![ms(100); 100]));
     assert_eq!(quick.finding("queue").level, Severity::Hint);
-    let computed = told_by_answers(10, 80, slow);
+    let computed = with_times_in_answers(10, 80, slow);
     assert_eq!(computed.finding("prefill").level, Severity::Warn);
     assert!(computed.diagnosis().fine.contains(&"queue"));
-    let between = told_by_answers(10, 10, slow).finding("between");
+    let between = with_times_in_answers(10, 10, slow).finding("between");
     assert_eq!(between.facts[0].figure, Some(Quantity::Time(ms(1_980))));
 }
 

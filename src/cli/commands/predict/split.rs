@@ -39,7 +39,7 @@ pub(crate) struct SplitArgs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Splits(Vec<[usize; 2]>);
 
-/// The most servers of which all splits are compared.
+/// The largest fleet whose splits are all compared.
 const MOST_SPLIT: usize = 32;
 
 impl Splits {
