@@ -7,69 +7,24 @@
 use std::collections::BTreeMap;
 
 use super::{
-    noise::{StepNoise, StepRegime, mix},
+    noise::{StepRegime, mix},
     observer::{SimulatedAnswer, SimulationObserver, SpanDurations, StepSpan},
-    step_time::{SteadyDurations, StepTimeModel},
+    step_time::SteadyDurations,
     ticks::Ticks,
     workload::SimulatedRequest,
 };
 use crate::sim::scheduler::{
-    Scheduler, SchedulerLimits, SchedulerLoad, SeqId, SequencePart, SequenceShape, SequenceTooLarge,
-    SteadySteps, StepWork,
+    Scheduler, SchedulerLoad, SeqId, SequencePart, SequenceShape, SequenceTooLarge, SteadySteps, StepWork,
 };
 
 mod handover;
+mod server_config;
 
 pub(crate) use handover::ReservedPrompt;
+pub(crate) use server_config::{RequestOverhead, ServerConfig};
 
 /// The most steps that are foreseen with noise, each with a random number: an arrival may make most of them void.
 const MOST_NOISY_STEPS: u64 = 64;
-
-/// A model of a server.
-#[derive(Clone, Debug)]
-pub(crate) struct ServerConfig {
-    pub limits: SchedulerLimits,
-    pub step_time: StepTimeModel,
-    pub noise: StepNoise,
-    pub overhead: RequestOverhead,
-    /// Whether steps in which nothing changes are done at once. The result is the same; an observer sees each step alone
-    /// without it.
-    pub leaps: bool,
-}
-
-impl ServerConfig {
-    /// A server whose steps take exactly their time, without time outside the engine.
-    pub(crate) fn new(limits: SchedulerLimits, step_time: StepTimeModel) -> Self {
-        Self {
-            limits,
-            step_time,
-            noise: StepNoise::default(),
-            overhead: RequestOverhead::default(),
-            leaps: true,
-        }
-    }
-}
-
-/// The server's time for a request before its queue, which does not block the engine: HTTP, tokenizer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RequestOverhead {
-    pub base: Ticks,
-    pub per_prompt_token: Ticks,
-    /// The time for each token of a step between the step and the client, which gets the tokens of a step one after the
-    /// other. It does not block the engine.
-    pub per_delivered_token: Ticks,
-}
-
-impl RequestOverhead {
-    pub(crate) fn of_prompt(&self, tokens: u32) -> Ticks {
-        Ticks(self.per_prompt_token.0.saturating_mul(u64::from(tokens)))
-    }
-
-    /// The time from the end of a step with this many tokens until the client has them.
-    pub(crate) fn of_delivery(&self, tokens: usize) -> Ticks {
-        Ticks(self.per_delivered_token.0.saturating_mul(tokens as u64))
-    }
-}
 
 /// Sums over a replica's steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
