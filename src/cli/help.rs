@@ -103,7 +103,7 @@ const EXAMPLES: [Examples; 29] = [
             "servegauge predict model.json --like run.json --load x0.5,x1,x2",
             "servegauge predict model.json --like run.json --slo 'ttft.p95<500ms' --fleet",
             "servegauge predict model.json --replicas 8 -- --dataset-name azure --dataset-path trace.csv",
-            "servegauge predict m.json --like last --prefill-decode 4 --kv-bandwidth inf --model-config c.json",
+            "servegauge predict m.json --like last --prefill-decode 4 --kv-bandwidth inf --model-config cfg",
         ],
     ),
     (&["watch"], &["servegauge watch http://localhost:8000", "servegauge watch --once --json"]),
