@@ -340,6 +340,7 @@ impl fmt::Display for Extrapolation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::predictions;
 
     #[test]
     fn the_interval_of_twenty_members_is_nearly_their_range() {
@@ -364,14 +365,7 @@ mod tests {
 
     #[test]
     fn an_extrapolation_says_what_was_seen_and_what_was_needed() {
-        let beyond = Extrapolation {
-            share: 0.38,
-            of: ShareOf::StepTime,
-            what: "decoding sequences".into(),
-            bound: SeenBound::Most,
-            seen: 64.0,
-            needed: 120.0,
-        };
+        let beyond = predictions::run().prediction.unwrap().extrapolations.remove(0);
         let text = "38 % of step time beyond 64 decoding sequences, the most seen (up to 120)";
         assert_eq!(beyond.to_string(), text);
     }
