@@ -125,7 +125,7 @@ pub(crate) struct PredictOutputArgs {
     /// Compare the prediction with this saved run, metric by metric
     #[arg(long, value_name = "RUN")]
     pub check: Option<PathBuf>,
-    /// Fail if anything extrapolates what the calibration saw: the load, its knee or the fleet
+    /// Fail if anything extrapolates what was seen: the load, its knee or the fleet
     #[arg(long)]
     pub strict: bool,
     /// Simulations behind the intervals
