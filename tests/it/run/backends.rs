@@ -82,8 +82,14 @@ fn answers_in_one_piece_have_an_end_and_no_first_token() {
         assert_eq!(result["completed"], 8, "{backend}");
         assert_eq!(result["total_output_tokens"], total(&truth, |story| story.output_tokens), "{backend}");
         let latencies = result["servegauge"]["metrics"]["latencies"].as_object().unwrap();
-        let measured: Vec<_> = latencies.keys().map(String::as_str).collect();
+        let (by_server, measured): (Vec<&str>, Vec<&str>) =
+            latencies.keys().map(String::as_str).partition(|key| key.starts_with("server_"));
         assert_eq!(measured, ["e2el", "e2el_from_due", "lag"], "{backend}");
+        let reported: &[&str] = match backend {
+            "llama.cpp" | "ollama" => &["server_decode", "server_prefill"],
+            _ => &[],
+        };
+        assert_eq!(by_server, reported, "{backend}");
         assert_eq!(latencies["e2el"]["n"], 8);
         assert_eq!(
             (&result["mean_ttft_ms"], &result["max_output_tokens_per_s"]),
