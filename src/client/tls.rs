@@ -29,7 +29,7 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 /// TLS settings that cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum TlsError {
-    /// A file does not hold the expected PEM data.
+    /// A file is without the expected PEM data.
     #[error(transparent)]
     File(#[from] PemFileError),
     /// A server's private key is not that of its certificate.

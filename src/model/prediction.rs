@@ -42,7 +42,7 @@ pub(crate) struct Prediction {
     /// Where simulated steps were beyond anything that the calibration saw; empty if none were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extrapolations: Vec<Extrapolation>,
-    /// The same of the saturated servers that the utilization is a share of.
+    /// What is extrapolated by the simulation of saturated servers, whose answers per second are 100 % utilization.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub saturated_extrapolations: Vec<Extrapolation>,
     /// What was assumed, and what the prediction leaves out.

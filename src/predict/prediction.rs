@@ -25,7 +25,7 @@ pub(crate) struct Predicted {
     pub knee: Option<PredictedKnee>,
     /// Where steps were beyond what the calibration saw.
     pub extrapolations: Vec<Extrapolation>,
-    /// The same of the saturated servers that the utilization is a share of.
+    /// What is extrapolated by the simulation of saturated servers, whose answers per second are 100 % utilization.
     pub saturated_extrapolations: Vec<Extrapolation>,
     /// The number of times that a sequence lost its KV blocks to another.
     pub preemptions: u64,

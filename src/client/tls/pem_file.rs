@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::model::bounded_file::{self, FileLimit};
 
-/// A file that does not hold the expected PEM data.
+/// The error of a file without the expected PEM data.
 #[derive(Debug, Error)]
 #[error("{path}: {}; it should be a PEM file with {wanted}", words(cause))]
 pub(crate) struct PemFileError {
@@ -40,7 +40,7 @@ fn read(path: &Path) -> Result<Vec<u8>, pem::Error> {
     bounded_file::read(path, FileLimit::CONFIG).map_err(pem::Error::Io)
 }
 
-/// Describes an error without quoting the file: a malformed line may hold the private key.
+/// Describes an error without quoting the file: a malformed line may be part of the private key.
 fn words(cause: &pem::Error) -> String {
     match cause {
         pem::Error::Io(error) => error.to_string(),

@@ -85,7 +85,7 @@ mod tests {
     use crate::model::record::{Record, ServerTimes};
     use crate::testing::sample_run;
 
-    /// The section of a run whose answers were queued for so long, or have no times.
+    /// The section of a run with one answer for each queue time in milliseconds; an answer with `None` has no server times.
     fn rendered(queues_ms: &[Option<u64>], change: impl FnOnce(&mut Metrics)) -> String {
         let ms = Duration::from_millis;
         let answer = |queue: &Option<u64>| Record {

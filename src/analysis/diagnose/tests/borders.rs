@@ -16,7 +16,8 @@ fn a_queue_before_quick_first_tokens_is_a_hint_and_one_of_the_loads_own_making_n
     assert_eq!(own.finding("queue").level, Severity::Warn);
 }
 
-/// A server without metrics whose answers, with a TTFT of 100 ms, say that they waited and were computed for so long.
+/// A server without a metrics page. Its answers have a TTFT of 100 ms and report these queue and prefill times in
+/// milliseconds.
 fn with_times_in_answers(queue: u64, prefill: u64, change: impl FnOnce(&mut Run)) -> Kit {
     let server_times = ServerTimes::new(Some(ms(queue)), Some(ms(prefill)), None).boxed();
     let answer = Record { server_times, ..sample_run::records().remove(0) };
